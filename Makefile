@@ -1,0 +1,58 @@
+# One command per chore. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export TUNEGATE_CACHE ?= $(HOME)/.cache/tunegate
+export PYTHONPATH := operator:trainer-image:local-cluster:demo
+RUN := .venv/bin/python
+CLUSTER_TOOL := python3 -m tunegate_local
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: setup
+setup: ## Install the Python environment from the lock file
+	@./setup.sh
+
+.PHONY: demo
+demo: setup ## The whole way, from licence texts to a served, approved adapter
+	@$(RUN) -m tunegate_demo
+
+.PHONY: test
+test: setup ## All checks and tests, the end-to-end run included
+	@./tests/run.sh
+
+.PHONY: unit
+unit: setup ## Tests that need neither a cluster nor a model
+	@$(RUN) -m pytest -q -m "not cluster and not model"
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, layers, generated files
+	@./tests/lint.sh
+
+.PHONY: generate
+generate: setup ## Write crds/ and charts/tunegate-crds from the API models
+	@$(RUN) -m tunegate.api.crd --write crds --chart charts/tunegate-crds
+
+.PHONY: cluster-up
+cluster-up: setup ## Start the local cluster
+	@$(CLUSTER_TOOL) start
+
+.PHONY: cluster-status
+cluster-status: ## Show what runs and how to reach it
+	@$(CLUSTER_TOOL) status
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster, keep its data
+	@$(CLUSTER_TOOL) stop
+
+.PHONY: images
+images: setup ## Build the container images into the local registry
+	@$(CLUSTER_TOOL) images
+
+.PHONY: clean
+clean: ## Remove the local cluster, its data, the caches and the Python environment; then prove it
+	@$(CLUSTER_TOOL) wipe --cache
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report.json
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@$(CLUSTER_TOOL) check-clean

@@ -1,0 +1,1 @@
+"""The whole way on real input: from licence texts to a served, approved adapter, shown step by step."""

@@ -1,0 +1,3 @@
+"""Tunegate: governed LLM fine-tuning on Kubernetes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The contract: custom resources, stage documents, reasons. Nothing here does I/O."""

@@ -1,0 +1,82 @@
+"""ApprovalPolicy: who must agree before a release is served, and what a release must show."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from tunegate.api.markers import (
+    LIST_SET,
+    ApiModel,
+    Column,
+    DataClass,
+    Digest,
+    Fraction,
+    Kind,
+    Resource,
+    ResourceName,
+    cel,
+    list_map,
+    rules,
+)
+from tunegate.api.shared import StatusBase
+
+
+class ApprovalRole(ApiModel):
+    """A hat that reviewers wear; one person fills at most one slot of one role."""
+
+    name: ResourceName
+    min_approvals: Annotated[int, Field(ge=1, le=5)] = 1
+    groups: Annotated[
+        list[Annotated[str, Field(max_length=256)]], Field(min_length=1, max_length=16, json_schema_extra=LIST_SET)
+    ]
+    """An approver must be in one of these groups as well as hold the RBAC verb."""
+
+
+class ApprovalPolicySpec(ApiModel):
+    """The rules of a namespace. A release freezes the whole content, so loosening it later helps no open release."""
+
+    model_config = rules(
+        cel(
+            "self.roles.all(r, r.groups.all(g, !g.startsWith('system:')))",
+            "roles[].groups may not name groups that start with 'system:'",
+        )
+    )
+
+    roles: Annotated[list[ApprovalRole], Field(min_length=1, max_length=8, json_schema_extra=list_map("name"))]
+    max_approval_age_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800
+    """Longest life of an approval; admission refuses a later `expiresAt`."""
+    min_margin: Fraction = "0.05"
+    """Smallest margin a suite may ask for; a smaller one in the suite is raised to this."""
+    allowed_data: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]
+    """Classes of data that jobs of the namespace may use."""
+    required_suites: Annotated[list[ResourceName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
+    """A release needs a passed gate of one of these suites; empty: any suite of the namespace."""
+
+
+class ApprovalPolicyStatus(StatusBase):
+    """The digest that releases freeze."""
+
+    digest: Digest | None = None
+
+
+class ApprovalPolicy(Resource):
+    """Approval rules, chosen by the platform for a namespace and never by a requester."""
+
+    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
+    KIND: ClassVar[Kind] = Kind(
+        "ApprovalPolicy",
+        "approvalpolicies",
+        ("apol",),
+        "Cluster",
+        (
+            Column("Roles", ".spec.roles[*].name"),
+            Column("Margin", ".spec.minMargin"),
+            Column("Digest", ".status.digest", wide=True),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: ApprovalPolicySpec
+    status: ApprovalPolicyStatus = ApprovalPolicyStatus()

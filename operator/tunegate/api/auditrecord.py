@@ -1,0 +1,62 @@
+"""AuditRecord: one entry of the hash-chained ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, ShortText, Time, immutable, rules
+
+EventType = Literal[
+    "JobRequested", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded", "ReleaseApproved",
+    "ReleaseDenied", "ReleaseRevoked", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut",
+]  # fmt: skip
+
+
+class AuditSubject(ApiModel):
+    """The object that the entry speaks of."""
+
+    kind: ShortText
+    namespace: ShortText = ""
+    name: ShortText
+    uid: ShortText
+
+
+class AuditRecordSpec(ApiModel):
+    """The entry. `hash` covers every other field, so any edit shows."""
+
+    model_config = rules(immutable("An AuditRecord"))
+
+    sequence: Annotated[int, Field(ge=1)]
+    event_id: Digest
+    """SHA-256 of what happened to what: the same event is never recorded twice."""
+    time: Time
+    type: EventType
+    actor: Annotated[str, Field(max_length=256)]
+    subject: AuditSubject
+    payload: Annotated[dict[str, Annotated[str, Field(max_length=2048)]], Field(max_length=32)] = {}
+    """Digests, names and decisions; never data."""
+    previous_hash: Digest
+    hash: Digest
+
+
+class AuditRecord(Resource):
+    """An entry of the ledger, named `audit-<sequence, 10 digits>`: two writers cannot both append."""
+
+    KIND: ClassVar[Kind] = Kind(
+        "AuditRecord",
+        "auditrecords",
+        ("audit",),
+        "Cluster",
+        (
+            Column("Type", ".spec.type"),
+            Column("Namespace", ".spec.subject.namespace"),
+            Column("Object", ".spec.subject.name"),
+            Column("Actor", ".spec.actor"),
+            Column("Time", ".spec.time", "date"),
+            Column("Hash", ".spec.hash", wide=True),
+        ),
+    )
+
+    spec: AuditRecordSpec

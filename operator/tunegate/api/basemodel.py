@@ -1,0 +1,81 @@
+"""BaseModel: the catalogue entry of a base model, hashed once when it is admitted."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tunegate.api.markers import (
+    LIST_SET,
+    ApiModel,
+    Column,
+    DataClass,
+    Digest,
+    Kind,
+    Resource,
+    ShortText,
+    Text,
+    VolumeUri,
+    cel,
+    immutable,
+    rules,
+)
+from tunegate.api.shared import StatusBase
+
+
+class BaseModelSpec(ApiModel):
+    """Where a base model lies and what it may be used for."""
+
+    model_config = rules(immutable("A BaseModel"))
+
+    source: VolumeUri
+    """Folder with safetensors weights, configuration, tokenizer and chat template."""
+    license: ShortText
+    """SPDX expression, e.g. `Apache-2.0`."""
+    publisher: ShortText = ""
+    """Who released the weights."""
+    context_length: Annotated[int, Field(ge=128, le=10_000_000)]
+    """Longest sequence in tokens that the model was made for."""
+    cleared_for: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]
+    """Classes of data that may be used to tune it."""
+    expected_manifest_digest: Digest | None = None
+    """Refuse the model unless its manifest has this digest."""
+
+
+class BaseModelStatus(StatusBase):
+    """What was found when the model was hashed."""
+
+    phase: Literal["Pending", "Hashing", "Ready", "Failed"] = "Pending"
+    manifest_digest: Digest | None = None
+    """SHA-256 of the RFC 8785 JSON of the sorted list of (path, size, SHA-256)."""
+    result_digest: Digest | None = None
+    """OCI digest of the document that holds the manifest."""
+    files: int | None = None
+    bytes: int | None = None
+    parameters: int | None = None
+    """Number of weights."""
+    attempts: int = 0
+    failure: Text | None = None
+
+
+class BaseModel(Resource):
+    """A base model of the catalogue."""
+
+    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
+    KIND: ClassVar[Kind] = Kind(
+        "BaseModel",
+        "basemodels",
+        ("bm",),
+        "Cluster",
+        (
+            Column("Phase", ".status.phase"),
+            Column("License", ".spec.license"),
+            Column("Context", ".spec.contextLength", "integer"),
+            Column("Manifest", ".status.manifestDigest", wide=True),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: BaseModelSpec
+    status: BaseModelStatus = BaseModelStatus()

@@ -1,0 +1,157 @@
+"""EvaluationSuite: frozen questions, the metric that decides, and what tuning has to beat."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tunegate.api.markers import (
+    LIST_SET,
+    ApiModel,
+    Column,
+    Digest,
+    Fraction,
+    Kind,
+    Resource,
+    ShortText,
+    VolumeUri,
+    cel,
+    immutable,
+    list_map,
+    rules,
+)
+from tunegate.api.shared import StatusBase
+
+MetricName = Literal["ExactMatch", "MacroF1", "SchemaValidity", "RougeL", "Bleu"]
+ArmName = Literal[
+    "BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided", "NearestNeighbor", "Regex", "Classifier"
+]
+LongPattern = Annotated[str, Field(max_length=2048)]
+
+
+class SuiteData(ApiModel):
+    """The gate's questions: chat JSONL, the last assistant turn is the expected answer."""
+
+    uri: VolumeUri
+    digest: Digest
+    """SHA-256 of the file; stages refuse any other content."""
+    group_field: ShortText | None = None
+    """Field of a row that names its group (document, author): the bootstrap resamples groups."""
+
+
+class SuiteTask(ApiModel):
+    """What kind of answer is expected."""
+
+    model_config = rules(
+        cel(
+            "(self.type == 'Classification') == (size(self.labels) > 0)",
+            "labels are required for type Classification and not allowed for others",
+        ),
+    )
+
+    type: Literal["Extraction", "Classification", "Generation"]
+    max_tokens: Annotated[int, Field(ge=1, le=8192)] = 128
+    """Longest answer in tokens."""
+    json_schema: Annotated[str, Field(max_length=16384)] | None = None
+    """JSON Schema of the answer, as text; enables the guided arms and SchemaValidity."""
+    labels: Annotated[list[ShortText], Field(max_length=100, json_schema_extra=LIST_SET)] = []
+
+
+class FewShot(ApiModel):
+    """Prompting as the cheap alternative: examples from the training data in front of the question."""
+
+    shots: Annotated[int, Field(ge=1, le=16)] = 5
+    system_prompt: Annotated[str, Field(max_length=8192)] | None = None
+    """The author's best instruction; absent: the row's own system turn."""
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 17
+
+
+class Baselines(ApiModel):
+    """Cheap alternatives that need no language model."""
+
+    nearest_neighbor: bool = True
+    """Answer of the most similar training row (BM25)."""
+    regex: LongPattern | None = None
+    """RE2-compatible Python pattern whose named groups fill `regexTemplate`."""
+    regex_template: LongPattern | None = None
+    """Answer made of the named groups, in `str.format` syntax with doubled braces for JSON."""
+    classifier: bool = False
+    """TF-IDF with logistic regression; for type Classification."""
+
+
+class PrimaryMetric(ApiModel):
+    """The one number that decides."""
+
+    name: MetricName
+    margin: Fraction = "0.05"
+    """The tuned model must be better than each arm by at least this."""
+    minimum: Fraction = "0"
+    """Absolute value that the tuned model must reach."""
+
+
+class Guardrail(ApiModel):
+    """A metric on which the tuned model may not be worse than the best base arm by more than `tolerance`."""
+
+    name: MetricName
+    tolerance: Fraction = "0.02"
+
+
+class EvaluationSuiteSpec(ApiModel):
+    """A frozen suite."""
+
+    model_config = rules(
+        immutable("An EvaluationSuite"),
+        cel(
+            "has(self.baselines.regex) == has(self.baselines.regexTemplate)",
+            "baselines.regex and baselines.regexTemplate belong together",
+        ),
+        cel(
+            "!self.baselines.classifier || self.task.type == 'Classification'",
+            "baselines.classifier needs task.type Classification",
+        ),
+        cel(
+            "self.primaryMetric.name != 'SchemaValidity' || has(self.task.jsonSchema)",
+            "SchemaValidity needs task.jsonSchema",
+        ),
+    )
+
+    data: SuiteData
+    task: SuiteTask
+    primary_metric: PrimaryMetric
+    guardrails: Annotated[list[Guardrail], Field(max_length=5, json_schema_extra=list_map("name"))] = []
+    few_shot: FewShot = FewShot()
+    baselines: Baselines = Baselines()
+    quality_bar: Fraction = "0.80"
+    """If prompting reaches this on the primary metric, tuning is not needed and the job ends before training."""
+    resamples: Annotated[int, Field(ge=1000, le=100_000)] = 10_000
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 17
+
+
+class EvaluationSuiteStatus(StatusBase):
+    """How often the suite was used: many tries against one set make a lucky pass likely."""
+
+    digest: Digest | None = None
+    attempts: int = 0
+
+
+class EvaluationSuite(Resource):
+    """Questions and rules that decide whether tuning earned its place."""
+
+    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
+    KIND: ClassVar[Kind] = Kind(
+        "EvaluationSuite",
+        "evaluationsuites",
+        ("esuite",),
+        "Namespaced",
+        (
+            Column("Task", ".spec.task.type"),
+            Column("Metric", ".spec.primaryMetric.name"),
+            Column("Margin", ".spec.primaryMetric.margin"),
+            Column("Attempts", ".status.attempts", "integer"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: EvaluationSuiteSpec
+    status: EvaluationSuiteStatus = EvaluationSuiteStatus()

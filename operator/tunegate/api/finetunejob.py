@@ -1,0 +1,316 @@
+"""FineTuneJob: data in, judged adapter out."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tunegate.api.evaluationsuite import ArmName, MetricName
+from tunegate.api.markers import (
+    ApiModel,
+    Column,
+    DataClass,
+    Decimal,
+    Digest,
+    Fraction,
+    Kind,
+    Quantity,
+    Resource,
+    ResourceName,
+    ShortText,
+    Text,
+    Time,
+    VolumeUri,
+    cel,
+    list_map,
+    rules,
+)
+from tunegate.api.shared import Person, StatusBase
+
+JobPhase = Literal[
+    "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
+    "Suspended",
+]  # fmt: skip
+StageName = Literal["validate", "baseline", "train", "seal", "evaluate"]
+TaskType = Literal["Style", "Format", "DomainVocabulary", "Classification", "ComplexInstructions"]
+GateOutcome = Literal["Pass", "Fail", "Inconclusive"]
+
+
+class Dataset(ApiModel):
+    """Training data: chat JSONL (`messages`), on a labelled claim of the job's namespace."""
+
+    uri: VolumeUri
+    digest: Digest | None = None
+    """SHA-256 of the file; absent: the digest found at validation is recorded."""
+    classification: DataClass
+    license: ShortText
+    """SPDX expression or the name of the contract."""
+    source: Text
+    """Where the rows came from."""
+    steward: ShortText = ""
+    """Who answers for them."""
+    group_field: ShortText | None = None
+    """Field of a row that names its group: the development split never cuts through a group."""
+
+
+class Intent(ApiModel):
+    """Why to tune at all."""
+
+    model_config = rules(
+        cel(
+            "self.problem != 'Knowledge'",
+            "problem Knowledge: tuning teaches form, not facts. Build retrieval over the documents instead, "
+            "or state the behavior that must change (problem: Behavior)",
+        )
+    )
+
+    problem: Literal["Behavior", "Knowledge"] = "Behavior"
+    goal: Literal["Quality"] = "Quality"
+    task_type: TaskType
+    """Sets how many examples are the least that can work."""
+
+
+class Method(ApiModel):
+    """How the adapter is trained. The defaults are those of the QLoRA and LoRA papers and of current practice."""
+
+    type: Literal["QLoRA", "LoRA"]
+    """`QLoRA` holds the base in NF4 with double quantization (arXiv 2305.14314); `LoRA` in bfloat16 or float32."""
+    rank: Annotated[int, Field(ge=1, le=256)] = 16
+    alpha: Annotated[int, Field(ge=1, le=512)] = 32
+    dropout: Fraction = "0.05"
+    target_modules: Literal["Attention", "AllLinear"] = "AllLinear"
+    learning_rate: Decimal = "2e-4"
+    epochs: Annotated[int, Field(ge=1, le=20)] = 3
+    max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Stop after so many optimizer steps even if epochs are left."""
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 8
+    """Sequences per device and step."""
+    gradient_accumulation: Annotated[int, Field(ge=1, le=256)] = 1
+    max_length: Annotated[int, Field(ge=32, le=1_000_000)] = 1024
+    """Longest sequence in tokens; longer rows are reported by validation."""
+    warmup_ratio: Fraction = "0.03"
+    development_fraction: Fraction = "0.1"
+    """Share of the groups kept from training to choose the best checkpoint."""
+    checkpoint_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 17
+    num_nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    num_proc_per_node: Annotated[int, Field(ge=1, le=16)] = 1
+    """Processes (devices) per node."""
+
+
+class Budget(ApiModel):
+    """What the training may cost; estimates above it are refused before a device is touched."""
+
+    max_device_hours: Decimal | None = None
+    max_cost: Decimal | None = None
+    """In the currency of the pool."""
+
+
+class AdapterImport(ApiModel):
+    """An adapter that was tuned elsewhere."""
+
+    uri: VolumeUri
+    """Folder with `adapter_config.json` and `adapter_model.safetensors`."""
+
+
+class Workspace(ApiModel):
+    """The job's own volume for checkpoints."""
+
+    size: Quantity = "5Gi"
+    storage_class_name: ShortText | None = None
+
+
+class Limits(ApiModel):
+    """How often a stage may be tried again."""
+
+    max_disruptions: Annotated[int, Field(ge=0, le=100)] = 10
+    """Attempts lost to eviction, node loss or deletion."""
+    max_errors: Annotated[int, Field(ge=0, le=10)] = 2
+    """Attempts lost to unknown errors."""
+
+
+class FineTuneJobSpec(ApiModel):
+    """A job. Only `suspend` and `ttlSecondsAfterFinished` may change."""
+
+    model_config = rules(
+        cel(
+            "self.requestedBy == oldSelf.requestedBy && self.serverRef == oldSelf.serverRef "
+            "&& self.suiteRef == oldSelf.suiteRef && self.dataset == oldSelf.dataset "
+            "&& self.source == oldSelf.source && self.intent == oldSelf.intent && self.limits == oldSelf.limits "
+            "&& self.onPromptingSuffices == oldSelf.onPromptingSuffices && self.workspace == oldSelf.workspace "
+            "&& self.budget == oldSelf.budget "
+            "&& has(self.method) == has(oldSelf.method) && (!has(self.method) || self.method == oldSelf.method) "
+            "&& has(self.poolRef) == has(oldSelf.poolRef) && (!has(self.poolRef) || self.poolRef == oldSelf.poolRef) "
+            "&& has(self.adapter) == has(oldSelf.adapter) && (!has(self.adapter) || self.adapter == oldSelf.adapter)",
+            "only suspend and ttlSecondsAfterFinished can change: create a new FineTuneJob instead",
+        ),
+        cel(
+            "(self.source == 'Train') == has(self.method) && (self.source == 'Import') == has(self.adapter)",
+            "source Train needs method and no adapter; source Import needs adapter and no method",
+        ),
+    )
+
+    requested_by: Person
+    """The caller; `tunegate submit` fills it in."""
+    server_ref: ResourceName
+    """ModelServer of this namespace that will serve the result: it gives base model and engine profile."""
+    pool_ref: ResourceName | None = None
+    """Pool to train on; absent: the server's."""
+    suite_ref: ResourceName
+    dataset: Dataset
+    intent: Intent
+    source: Literal["Train", "Import"] = "Train"
+    method: Method | None = None
+    adapter: AdapterImport | None = None
+    on_prompting_suffices: Literal["Stop", "Continue"] = "Stop"
+    """What to do when the base model reaches the suite's quality bar by prompting alone."""
+    budget: Budget = Budget()
+    limits: Limits = Limits()
+    workspace: Workspace = Workspace()
+    suspend: bool = False
+    """Stop the running attempt and wait; training goes on from its last checkpoint."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
+    """Free the workspace so long after the end; absent: when the job is deleted."""
+
+
+class StageStatus(ApiModel):
+    """One stage: its attempts and how it ended."""
+
+    name: StageName
+    state: Literal["Waiting", "Running", "Done", "Refused", "Failed"] = "Waiting"
+    attempt: int = 0
+    """Number of the current or last attempt, from 1."""
+    job_name: ShortText | None = None
+    """batch/v1 Job of that attempt."""
+    disruptions: int = 0
+    errors: int = 0
+    start_time: Time | None = None
+    completion_time: Time | None = None
+    result_digest: Digest | None = None
+    """OCI digest of the result document."""
+    reason: ShortText | None = None
+    message: Text | None = None
+
+
+class Progress(ApiModel):
+    """How far the running stage is."""
+
+    percent: int = 0
+    step: int = 0
+    total_steps: int = 0
+    loss: ShortText | None = None
+    remaining_seconds: int | None = None
+
+
+class Estimates(ApiModel):
+    """Reckoned at validation, before a device is touched."""
+
+    trainable_parameters: int
+    adapter_bytes: int
+    peak_memory_bytes: int
+    device_hours: ShortText
+    cost: ShortText
+    currency: ShortText
+    smallest_visible_gain: ShortText
+    """Difference on the primary metric that the suite can show with 80 % power."""
+
+
+class DatasetStatus(ApiModel):
+    """What validation found in the data."""
+
+    digest: Digest
+    rows: int
+    tokens: int
+    duplicates: int
+    overlap_rows: int
+    development_rows: int
+
+
+class AdapterStatus(ApiModel):
+    """The sealed adapter."""
+
+    repository: Annotated[str, Field(max_length=255)]
+    digest: Digest
+    """OCI manifest digest."""
+    manifest_digest: Digest
+    """SHA-256 of the RFC 8785 JSON of the file list: what a release names."""
+    bytes: int
+    rank: int
+
+
+class ArmScore(ApiModel):
+    """The tuned model against one alternative, on the primary metric."""
+
+    name: ArmName
+    score: ShortText
+    difference: ShortText
+    lower: ShortText
+    """Lower end of the 95 % interval of the paired bootstrap."""
+    upper: ShortText
+    outcome: GateOutcome
+
+
+class GuardrailScore(ApiModel):
+    """A metric that may not get worse."""
+
+    name: MetricName
+    tuned: ShortText
+    base: ShortText
+    held: bool
+
+
+class Gate(ApiModel):
+    """The verdict of the evaluation."""
+
+    outcome: GateOutcome
+    metric: MetricName
+    tuned: ShortText
+    questions: int
+    adapter_digest: Digest
+    """Manifest digest of the sealed adapter that was evaluated."""
+    arms: Annotated[list[ArmScore], Field(max_length=8, json_schema_extra=list_map("name"))] = []
+    guardrails: Annotated[list[GuardrailScore], Field(max_length=5, json_schema_extra=list_map("name"))] = []
+
+
+class FineTuneJobStatus(StatusBase):
+    """The story of the job."""
+
+    phase: JobPhase = "Pending"
+    stages: Annotated[list[StageStatus], Field(max_length=5, json_schema_extra=list_map("name"))] = []
+    progress: Progress | None = None
+    estimates: Estimates | None = None
+    dataset: DatasetStatus | None = None
+    base_model_digest: Digest | None = None
+    profile_digest: Digest | None = None
+    suite_digest: Digest | None = None
+    adapter: AdapterStatus | None = None
+    gate: Gate | None = None
+    mlflow_run_id: ShortText | None = None
+    device_hours: ShortText | None = None
+    """What training really used."""
+    completion_time: Time | None = None
+
+
+class FineTuneJob(Resource):
+    """One try at tuning, from data to verdict."""
+
+    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
+    KIND: ClassVar[Kind] = Kind(
+        "FineTuneJob",
+        "finetunejobs",
+        ("ftj",),
+        "Namespaced",
+        (
+            Column("Phase", ".status.phase"),
+            Column("Progress", ".status.progress.percent", "integer"),
+            Column("Gate", ".status.gate.outcome"),
+            Column("Score", ".status.gate.tuned"),
+            Column("Server", ".spec.serverRef", wide=True),
+            Column("Message", ".status.message", wide=True),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: FineTuneJobSpec
+    status: FineTuneJobStatus = FineTuneJobStatus()

@@ -1,0 +1,127 @@
+"""Base classes and schema markers from which the CRDs are generated.
+
+Kubernetes knows schema keywords that JSON Schema does not (list types, CEL rules). A marker is a plain dict that
+pydantic carries through ``json_schema_extra``; ``tunegate.api.crd`` lets exactly these through and refuses the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "tunegate.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+RULES = "x-kubernetes-validations"
+
+
+class ApiModel(BaseModel):
+    """An object of the contract: camelCase outside, snake_case inside, unknown fields ignored when read.
+
+    Reading is lenient so that an older operator survives a newer CRD; the API server refuses unknown fields.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore", populate_by_name=True, alias_generator=to_camel, frozen=True, use_attribute_docstrings=True
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form with absent optional fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class StrictModel(ApiModel):
+    """A document that both sides of this repository write: an unknown field is a defect, so it is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One ``additionalPrinterColumns`` entry; ``wide`` columns appear with ``-o wide`` only."""
+
+    name: str
+    path: str
+    type: Literal["string", "integer", "date", "number", "boolean"] = "string"
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a CRD needs beside its schema."""
+
+    kind: str
+    plural: str
+    short_names: tuple[str, ...]
+    scope: Literal["Namespaced", "Cluster"]
+    columns: tuple[Column, ...]
+
+
+class Resource(ApiModel):
+    """A custom resource. Subclasses set ``KIND`` and declare ``spec`` and, where there is one, ``status``."""
+
+    KIND: ClassVar[Kind]
+
+    api_version: str = API_VERSION
+    kind: str
+    metadata: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.metadata.get("namespace", ""))
+
+    @property
+    def uid(self) -> str:
+        return str(self.metadata.get("uid", ""))
+
+    @property
+    def generation(self) -> int:
+        return int(self.metadata.get("generation", 0))
+
+
+def cel(rule: str, message: str) -> dict[str, str]:
+    """Return one CEL rule for ``rules``."""
+    return {"rule": rule, "message": message}
+
+
+def rules(*entries: dict[str, str]) -> ConfigDict:
+    """Return a ``model_config`` that attaches CEL rules to an object."""
+    return ConfigDict(json_schema_extra={RULES: list(entries)})
+
+
+def immutable(what: str) -> dict[str, str]:
+    """Return the rule that an object never changes after creation."""
+    return cel("self == oldSelf", f"{what} cannot change after creation: create a new object instead")
+
+
+def list_map(*keys: str) -> dict[str, Any]:
+    """Mark a list whose items are told apart by the fields ``keys``."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+LIST_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+
+# Strings with bounds; every string of the API uses one, so that CEL cost estimates stay finite.
+ResourceName = Annotated[str, Field(max_length=40, min_length=1, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
+Fraction = Annotated[str, Field(max_length=8, pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$")]
+"""A number between 0 and 1 as a decimal string: the API has no floats."""
+Decimal = Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]{1,9})?(e-[0-9]{1,2})?$")]
+Quantity = Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+ShortText = Annotated[str, Field(max_length=128)]
+Text = Annotated[str, Field(max_length=1024)]
+LongText = Annotated[str, Field(max_length=8192)]
+VolumeUri = Annotated[str, Field(max_length=300, pattern=r"^pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9._/-]+$")]
+"""``pvc://<claim>/<path>``: a file or folder on a claim of the namespace of the pod that uses it."""
+Time = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+
+DataClass = Literal["Public", "Internal", "Confidential", "PII", "PHI"]

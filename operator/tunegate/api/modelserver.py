@@ -1,0 +1,153 @@
+"""ModelServer: a vLLM fleet for one base model, its engine profile and its routes."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tunegate.api.markers import (
+    ApiModel,
+    Column,
+    Digest,
+    Kind,
+    Quantity,
+    Resource,
+    ResourceName,
+    ShortText,
+    Text,
+    cel,
+    list_map,
+    rules,
+)
+from tunegate.api.shared import ReleaseRef, Resources, StatusBase
+
+ImageReference = Annotated[
+    str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-]+@sha256:[0-9a-f]{64}$")
+]
+ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+
+
+class EngineProfile(ApiModel):
+    """Everything that decides what vLLM answers. Evaluation and serving use the same profile; its digest is released."""
+
+    image: ImageReference
+    """Image that holds vLLM, by digest."""
+    device: Literal["CUDA", "CPU"] = "CUDA"
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    quantization: Literal["None", "fp8"] = "None"
+    """`fp8` quantizes the weights when the server starts."""
+    max_model_len: Annotated[int, Field(ge=128, le=1_000_000)]
+    """Longest prompt plus answer in tokens."""
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = 16
+    max_loras: Annotated[int, Field(ge=1, le=64)] = 4
+    """Adapters that may be active in one batch."""
+    enforce_eager: bool = False
+    kv_cache_memory: Quantity = "2Gi"
+    """Key-value cache of a CPU server; a CUDA server takes what the device has left."""
+
+
+class Route(ApiModel):
+    """A public model name and the release that answers under it."""
+
+    model_config = rules(
+        cel(
+            "(self.track == 'Pinned') == has(self.releaseRef)",
+            "releaseRef is required with track Pinned and not allowed with track Latest",
+        )
+    )
+
+    name: ModelName
+    """What clients put into `model`; releases with this `modelName` may answer."""
+    track: Literal["Latest", "Pinned"] = "Latest"
+    """`Latest` follows approvals; `Pinned` names one approved release (instant rollback)."""
+    release_ref: ReleaseRef | None = None
+
+
+class Clients(ApiModel):
+    """Who may ask the gateway."""
+
+    api_keys_secret_name: ResourceName | None = None
+    """Secret of this namespace, labelled `tunegate.io/usable-by-servers: "true"`; every value is a key."""
+    kubernetes_groups: Annotated[
+        list[Annotated[str, Field(max_length=256)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = []
+    """Members of these groups may use their Kubernetes token (audience `tunegate-gateway`)."""
+
+
+class ModelServerSpec(ApiModel):
+    """A server: the profile never changes, all else may."""
+
+    model_config = rules(
+        cel(
+            "self.baseModelRef == oldSelf.baseModelRef && self.profile == oldSelf.profile",
+            "baseModelRef and profile cannot change: releases were evaluated with them; create a new ModelServer",
+        )
+    )
+
+    base_model_ref: ResourceName
+    pool_ref: ResourceName
+    """Pool that serving pods, and the evaluation of jobs for this server, run on."""
+    profile: EngineProfile
+    replicas: Annotated[int, Field(ge=0, le=64)] = 1
+    resources: Resources = Resources()
+    strategy: Literal["Surge", "Recreate"] = "Surge"
+    """`Recreate` stops the old pod first: for pools without room for one more."""
+    clients: Clients = Clients()
+    routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+
+
+class ServedAdapter(ApiModel):
+    """One approved release and whether the server holds it."""
+
+    release: ResourceName
+    served_name: ModelName
+    adapter_digest: Digest
+    state: Literal["Loading", "Ready", "LeftOut"]
+    """`LeftOut`: verification or the probe failed; the reason says why; the server runs on without it."""
+    reason: Text = ""
+
+
+class RouteStatus(ApiModel):
+    """Which release answers under a public name now."""
+
+    name: ModelName
+    state: Literal["Open", "Closed"]
+    served_name: ModelName | None = None
+    reason: Text = ""
+
+
+class ModelServerStatus(StatusBase):
+    """What runs now."""
+
+    phase: Literal["Pending", "Starting", "Ready", "Degraded", "Failed"] = "Pending"
+    profile_digest: Digest | None = None
+    endpoint: ShortText | None = None
+    """Base URL of the gateway inside the cluster."""
+    ready_replicas: int = 0
+    adapters: Annotated[list[ServedAdapter], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
+    routes: Annotated[list[RouteStatus], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+
+
+class ModelServer(Resource):
+    """A fleet of vLLM pods behind a gateway."""
+
+    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
+    KIND: ClassVar[Kind] = Kind(
+        "ModelServer",
+        "modelservers",
+        ("msrv",),
+        "Namespaced",
+        (
+            Column("Phase", ".status.phase"),
+            Column("Base", ".spec.baseModelRef"),
+            Column("Ready", ".status.readyReplicas", "integer"),
+            Column("Routes", ".status.routes[*].servedName"),
+            Column("Message", ".status.message", wide=True),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: ModelServerSpec
+    status: ModelServerStatus = ModelServerStatus()

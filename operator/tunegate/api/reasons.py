@@ -1,0 +1,80 @@
+"""Closed lists of reasons: conditions, stage ends and Events use these words and no others."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class StageReason(StrEnum):
+    """How an attempt of a stage ended."""
+
+    COMPLETED = "Completed"
+    REFUSED = "Refused"
+    BAD_INPUT = "BadInput"
+    OUT_OF_MEMORY = "OutOfMemory"
+    UNAVAILABLE = "Unavailable"
+    PREEMPTED = "Preempted"
+    DISRUPTED = "Disrupted"
+    NO_RESULT = "NoResult"
+    UNKNOWN = "Unknown"
+
+
+class JobReason(StrEnum):
+    """Reasons of the conditions of a FineTuneJob (`Succeeded`, `LineageRecorded`, `Scheduled`)."""
+
+    WAITING_FOR_SERVER = "WaitingForServer"
+    WAITING_FOR_SUITE = "WaitingForSuite"
+    WAITING_FOR_POOL = "WaitingForPool"
+    WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
+    WAITING_FOR_POLICY = "WaitingForPolicy"
+    WAITING_FOR_VOLUME = "WaitingForVolume"
+    WAITING_FOR_DEVICE = "WaitingForDevice"
+    WAITING_FOR_IMAGE = "WaitingForImage"
+    STAGE_RUNNING = "StageRunning"
+    SUSPENDED = "Suspended"
+    GATE_PASSED = "GatePassed"
+    GATE_FAILED = "GateFailed"
+    GATE_INCONCLUSIVE = "GateInconclusive"
+    PROMPTING_SUFFICES = "PromptingSuffices"
+    NOT_ALLOWED = "NotAllowed"
+    VALIDATION_REFUSED = "ValidationRefused"
+    TRAINING_DIVERGED = "TrainingDiverged"
+    SEAL_REFUSED = "SealRefused"
+    BAD_INPUT = "BadInput"
+    OUT_OF_MEMORY = "OutOfMemory"
+    ERROR_BUDGET_SPENT = "ErrorBudgetSpent"
+    DISRUPTION_BUDGET_SPENT = "DisruptionBudgetSpent"
+    RECORDED = "Recorded"
+    TRACKING_UNAVAILABLE = "TrackingUnavailable"
+
+
+class ReleaseReason(StrEnum):
+    """Reasons of the conditions of a ModelRelease (`EvidenceComplete`, `Approved`, `Served`, `Superseded`, …)."""
+
+    WAITING_FOR_JOB = "WaitingForJob"
+    JOB_NOT_PASSED = "JobNotPassed"
+    SUITE_NOT_ACCEPTED = "SuiteNotAccepted"
+    EVIDENCE_SEALED = "EvidenceSealed"
+    WAITING_FOR_APPROVALS = "WaitingForApprovals"
+    QUORUM_REACHED = "QuorumReached"
+    REJECTED = "Rejected"
+    REVOKED = "Revoked"
+    WAITING_FOR_LEDGER = "WaitingForLedger"
+    ROLLING_OUT = "RollingOut"
+    ROUTE_OPEN = "RouteOpen"
+    LEFT_OUT = "LeftOut"
+    APPROVAL_EXPIRED = "ApprovalExpired"
+    NEWER_RELEASE = "NewerRelease"
+    DIGEST_MISMATCH = "DigestMismatch"
+    NO_ROUTE = "NoRoute"
+
+
+class ServerReason(StrEnum):
+    """Reasons of the conditions of a ModelServer (`Ready`, `AdaptersVerified`)."""
+
+    WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
+    STARTING = "Starting"
+    SERVING = "Serving"
+    ADAPTER_LEFT_OUT = "AdapterLeftOut"
+    SCALED_TO_ZERO = "ScaledToZero"
+    POD_FAILING = "PodFailing"

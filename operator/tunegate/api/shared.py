@@ -1,0 +1,57 @@
+"""Pieces that several kinds use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tunegate.api.conditions import Condition
+from tunegate.api.markers import LIST_ATOMIC, ApiModel, Quantity, ResourceName, ShortText, Text, list_map
+
+Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))]
+
+
+class Person(ApiModel):
+    """Who did something, as the API server authenticated them."""
+
+    username: Annotated[str, Field(max_length=256, min_length=1)]
+    """Exactly `userInfo.username` of the request; admission refuses any other value."""
+    uid: Annotated[str, Field(max_length=256)] | None = None
+    """`userInfo.uid` where the cluster's identity provider sets one."""
+    groups: Annotated[
+        list[Annotated[str, Field(max_length=256)]], Field(max_length=64, json_schema_extra=LIST_ATOMIC)
+    ] = []
+    """Groups that the person claims; admission refuses a group that the caller is not in."""
+
+
+class Toleration(ApiModel):
+    """A toleration of a node taint (subset of the core type)."""
+
+    key: ShortText | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: ShortText | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Resources(ApiModel):
+    """CPU and memory of one pod, used as request and as limit for memory, as request for CPU."""
+
+    cpu: Quantity = "1"
+    memory: Quantity = "4Gi"
+
+
+class ReleaseRef(ApiModel):
+    """A release of the same namespace."""
+
+    name: ResourceName
+
+
+class StatusBase(ApiModel):
+    """What every status has."""
+
+    observed_generation: int = 0
+    """The `metadata.generation` that this status speaks of."""
+    message: Text = ""
+    """What is happening, why, and what to do, in a sentence or two."""
+    conditions: Conditions = []

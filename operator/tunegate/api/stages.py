@@ -1,0 +1,442 @@
+"""The contract between the operator and stage pods: one JSON document in, one JSON document out.
+
+In: the operator writes a ``StageConfig`` to ``CONFIG_PATH`` of the pod. Out: the stage pushes its ``StageResult`` to the
+registry and writes a ``Termination`` to ``TERMINATION_PATH``. A stage that reached a verdict, good or bad, exits 0 with
+a result; any other exit code is an attempt without a verdict (see ``ExitCode``).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
+from tunegate.api.finetunejob import Budget, GateOutcome, Intent, Method
+from tunegate.api.markers import Digest, StrictModel
+from tunegate.api.modelserver import EngineProfile
+
+CONFIG_PATH = "/etc/tunegate/config/stage.json"
+REGISTRY_AUTH_PATH = "/etc/tunegate/registry/config.json"
+"""Docker configuration file with the stage's own credential (``auths.<host>.registrytoken`` or ``auth``)."""
+TRACKING_AUTH_DIR = "/etc/tunegate/tracking"
+"""Files `username` and `password` of the MLflow server, where it wants them."""
+CA_PATH = "/etc/tunegate/ca/ca.crt"
+"""Additional certificate authority for registry and MLflow; may be absent."""
+TERMINATION_PATH = "/dev/termination-log"
+BASE_MODEL_MOUNT = "/mnt/base"
+DATASET_MOUNT = "/mnt/dataset"
+SUITE_MOUNT = "/mnt/suite"
+IMPORT_MOUNT = "/mnt/import"
+WORKSPACE_MOUNT = "/workspace"
+ADAPTER_MOUNT = "/adapter"
+"""Shared folder of an evaluation pod: `fetch` puts the verified adapter here, vLLM loads it from here."""
+PROGRESS_PORT = 8090
+"""`GET /progress` on the pod answers with a ``ProgressReport``; no Kubernetes credential is needed to report."""
+ENGINE_PORT = 8000
+"""vLLM sidecar, on loopback of the pod only."""
+BASE_SERVED_NAME = "base"
+TUNED_SERVED_NAME = "tuned"
+
+RESULT_MEDIA_TYPE = "application/vnd.tunegate.stage-result.v1+json"
+ANSWERS_MEDIA_TYPE = "application/vnd.tunegate.answers.v1+jsonl"
+ADAPTER_MEDIA_TYPE = "application/vnd.tunegate.adapter.v1"
+STATEMENT_MEDIA_TYPE = "application/vnd.tunegate.release-statement.v1+json"
+
+
+class ExitCode(IntEnum):
+    """How a stage process ends."""
+
+    VERDICT = 0
+    """A result was pushed; its `outcome` says which."""
+    BAD_INPUT = 3
+    """The configuration or a mounted input is not what was promised (wrong digest, missing file): trying again is futile."""
+    UNAVAILABLE = 4
+    """Something outside is missing for now (registry, engine): try again."""
+    OUT_OF_MEMORY = 5
+    PREEMPTED = 75
+    """Stopped by SIGTERM with a checkpoint written (EX_TEMPFAIL of sysexits.h): go on later."""
+
+
+class JobIdentity(StrictModel):
+    """Whose stage this is."""
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+
+
+class RegistryTarget(StrictModel):
+    """Where results go."""
+
+    host: str
+    """`host[:port]`."""
+    plain_http: bool = False
+    repository: str
+    """Prefix that belongs to this job alone; stages write `<repository>/results`, `/answers` and `/adapter`."""
+
+
+class TrackingTarget(StrictModel):
+    """MLflow, best effort: a stage never fails for it."""
+
+    uri: str
+    experiment: str
+    run_id: str | None = None
+    """Absent: the run is looked up by tag `tunegate.jobUid`, else created."""
+
+
+class FileEntry(StrictModel):
+    """One file of a manifest."""
+
+    path: str
+    size: int
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(StrictModel):
+    """Sorted list of files; its digest (``tunegate.digests.manifest_digest``) names the content."""
+
+    files: list[FileEntry]
+
+
+class BaseModelInput(StrictModel):
+    """The base model as the catalogue knows it."""
+
+    name: str
+    path: str
+    context_length: int
+    manifest: Manifest
+    manifest_digest: Digest
+
+
+class DatasetInput(StrictModel):
+    """The training rows."""
+
+    path: str
+    digest: Digest | None = None
+    group_field: str | None = None
+
+
+class SuiteInput(StrictModel):
+    """The gate."""
+
+    name: str
+    path: str
+    digest: Digest
+    """SHA-256 of the RFC 8785 JSON of the suite's spec."""
+    spec: EvaluationSuiteSpec
+
+
+class AdapterInput(StrictModel):
+    """The sealed adapter."""
+
+    repository: str
+    digest: Digest
+    manifest: Manifest
+    manifest_digest: Digest
+    path: str = ADAPTER_MOUNT
+
+
+class StageConfigBase(StrictModel):
+    """What every stage is told."""
+
+    job: JobIdentity
+    registry: RegistryTarget
+    tracking: TrackingTarget | None = None
+
+
+class HashConfig(StageConfigBase):
+    """Hash a base model for the catalogue."""
+
+    stage: Literal["hash"] = "hash"
+    path: str
+    expected_manifest_digest: Digest | None = None
+
+
+class ValidateConfig(StageConfigBase):
+    """Check the data and reckon the cost, on a CPU."""
+
+    stage: Literal["validate"] = "validate"
+    base_model: BaseModelInput
+    profile: EngineProfile
+    dataset: DatasetInput
+    suite: SuiteInput
+    intent: Intent
+    method: Method | None = None
+    import_path: str | None = None
+    pool: ComputePoolSpec
+    budget: Budget = Budget()
+
+
+class EngineConfigBase(StageConfigBase):
+    """A stage with a vLLM sidecar."""
+
+    base_model: BaseModelInput
+    profile: EngineProfile
+    dataset: DatasetInput
+    suite: SuiteInput
+    development_fraction: str = "0.1"
+    seed: int = 17
+
+
+class BaselineConfig(EngineConfigBase):
+    """Let the base model and the cheap alternatives answer the suite."""
+
+    stage: Literal["baseline"] = "baseline"
+
+
+class TrainConfig(StageConfigBase):
+    """Train the adapter."""
+
+    stage: Literal["train"] = "train"
+    base_model: BaseModelInput
+    dataset: DatasetInput
+    method: Method
+    pool: ComputePoolSpec
+
+
+class SealConfig(StageConfigBase):
+    """Turn the trained or imported adapter into an OCI artifact."""
+
+    stage: Literal["seal"] = "seal"
+    source_path: str
+    base_model_name: str
+    base_model_digest: Digest
+    max_lora_rank: int
+
+
+class EvaluateConfig(EngineConfigBase):
+    """Judge the sealed adapter."""
+
+    stage: Literal["evaluate"] = "evaluate"
+    adapter: AdapterInput
+    baseline_result: Digest
+    """Result of the baseline stage: scores and answers of the arms."""
+    min_margin: str
+    """Floor that the approval policy puts under the suite's margin."""
+
+
+class FetchConfig(StageConfigBase):
+    """Pull and verify a sealed adapter into ``adapter.path``: init container of evaluation pods."""
+
+    stage: Literal["fetch"] = "fetch"
+    adapter: AdapterInput
+
+
+StageConfig = Annotated[
+    HashConfig | ValidateConfig | BaselineConfig | TrainConfig | SealConfig | EvaluateConfig | FetchConfig,
+    Field(discriminator="stage"),
+]
+STAGE_CONFIG: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)
+
+
+class ProgressReport(StrictModel):
+    """What a stage says about itself while it runs."""
+
+    stage: str
+    percent: int
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    remaining_seconds: int | None = None
+    message: str = ""
+
+
+class Finding(StrictModel):
+    """One thing that a check found. Never the text itself: counts and row numbers (from 1) only."""
+
+    check: str
+    action: Literal["Block", "Warn"]
+    count: int
+    rows: list[int] = []
+    """The first 20 row numbers."""
+    message: str
+
+
+class ValidateResult(StrictModel):
+    """Facts about the data and the cost."""
+
+    stage: Literal["validate"] = "validate"
+    outcome: Literal["Passed", "Refused"]
+    findings: list[Finding] = []
+    dataset_digest: Digest
+    rows: int
+    tokens: int
+    longest_row_tokens: int
+    rows_too_long: int
+    duplicates: int
+    overlap_rows: int
+    training_rows: int
+    development_rows: int
+    suite_questions: int
+    trainable_parameters: int
+    total_parameters: int
+    adapter_bytes: int
+    peak_memory_bytes: int
+    memory_parts: dict[str, int]
+    """Bytes by part: weights, adapter, gradients, optimizer, activations, runtime."""
+    device_hours: float
+    cost: float
+    smallest_visible_gain: float
+    chat_template_digest: Digest
+
+
+class ArmResult(StrictModel):
+    """Scores of one arm over the suite, as fractions between 0 and 1."""
+
+    name: ArmName
+    scores: dict[MetricName, float]
+    seconds: float
+
+
+class BaselineResult(StrictModel):
+    """What the cheap alternatives reach."""
+
+    stage: Literal["baseline"] = "baseline"
+    outcome: Literal["Passed", "PromptingSuffices"]
+    best_arm: ArmName
+    arms: list[ArmResult]
+    questions: int
+    cache_key: Digest
+    """Digest of (profile, base model, suite, dataset, prompts): equal keys, equal answers up to engine noise."""
+    answers_digest: Digest
+    """OCI digest of all answers in `<repository>/answers`, readable by evaluation owners and reviewers."""
+    prompt: str
+    """The few-shot prompt that was used, as a template."""
+
+
+class TrainResult(StrictModel):
+    """What training did."""
+
+    stage: Literal["train"] = "train"
+    outcome: Literal["Passed", "Diverged"]
+    steps: int
+    epochs: float
+    tokens: int
+    training_loss: float
+    development_loss: float | None
+    best_step: int
+    overfitting: bool
+    """The development loss rose by more than 10 % above its best."""
+    loss_history: list[tuple[int, float]]
+    development_history: list[tuple[int, float]]
+    seconds: float
+    """Of all attempts together."""
+    resumed_from_step: int
+    world_size: int
+    adapter_path: str
+    hyperparameters: dict[str, str]
+    libraries: dict[str, str]
+
+
+class SealResult(StrictModel):
+    """The sealed adapter."""
+
+    stage: Literal["seal"] = "seal"
+    outcome: Literal["Passed", "Refused"]
+    findings: list[Finding] = []
+    repository: str = ""
+    digest: Digest | None = None
+    manifest: Manifest | None = None
+    manifest_digest: Digest | None = None
+    bytes: int = 0
+    rank: int = 0
+    target_modules: list[str] = []
+
+
+class ArmVerdict(StrictModel):
+    """Tuned minus arm, on the primary metric."""
+
+    name: ArmName
+    score: float
+    difference: float
+    lower: float
+    upper: float
+    outcome: GateOutcome
+
+
+class GuardrailVerdict(StrictModel):
+    """A metric that may not get worse than the best base arm by more than its tolerance."""
+
+    name: MetricName
+    tuned: float
+    base: float
+    lower: float
+    held: bool
+
+
+class ProbeItem(StrictModel):
+    """One recorded answer by which serving recognizes the adapter."""
+
+    messages: list[dict[str, str]]
+    answer: str
+    """The tuned model's answer."""
+    tuned_logprob: float
+    """Mean log-probability per token of `answer` under the adapter, scored by prompt log-probabilities."""
+    base_logprob: float
+    """The same under the base model."""
+
+
+class Probe(StrictModel):
+    """Prompts on which adapter and base differ clearly, with the tolerance measured by scoring them twice."""
+
+    items: list[ProbeItem]
+    tolerance: float
+    """Largest difference between two scorings of the same answer, with a floor, in nats per token."""
+
+
+class EvaluateResult(StrictModel):
+    """The verdict."""
+
+    stage: Literal["evaluate"] = "evaluate"
+    outcome: GateOutcome
+    metric: MetricName
+    margin: float
+    minimum: float
+    tuned: dict[MetricName, float]
+    arms: list[ArmVerdict]
+    guardrails: list[GuardrailVerdict]
+    questions: int
+    groups: int
+    resamples: int
+    seed: int
+    adapter_manifest_digest: Digest
+    base_model_digest: Digest
+    profile_digest: Digest
+    suite_digest: Digest
+    answers_digest: Digest
+    probe: Probe
+    reasons: list[str]
+    """Why the outcome is what it is, one sentence each."""
+
+
+class HashResult(StrictModel):
+    """A base model's manifest and the facts that later estimates need."""
+
+    stage: Literal["hash"] = "hash"
+    outcome: Literal["Passed", "Refused"]
+    findings: list[Finding] = []
+    manifest: Manifest
+    manifest_digest: Digest
+    bytes: int
+    parameters: int
+    seconds: float
+
+
+StageResult = Annotated[
+    HashResult | ValidateResult | BaselineResult | TrainResult | SealResult | EvaluateResult,
+    Field(discriminator="stage"),
+]
+STAGE_RESULT: TypeAdapter[StageResult] = TypeAdapter(StageResult)
+
+
+class Termination(StrictModel):
+    """The pod's last word, at most 4096 bytes: the kubelet keeps it in the pod's status."""
+
+    reason: str
+    """A word from ``tunegate.api.reasons.StageReason``."""
+    message: str = ""
+    result_digest: Digest | None = None

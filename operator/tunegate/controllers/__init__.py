@@ -1,0 +1,1 @@
+"""Controllers: observe live, let the pure planner decide, act in one place."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API as the operator uses it: plain dicts in and out, errors as three classes."""

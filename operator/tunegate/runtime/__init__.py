@@ -1,0 +1,1 @@
+"""What makes the operator a running process: queue, health, logs, metrics, wiring."""

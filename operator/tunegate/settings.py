@@ -1,0 +1,89 @@
+"""Settings of the operator: read once from the environment, frozen afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tunegate.errors import Terminal
+
+PREFIX = "TUNEGATE_"
+
+
+class GovernedNamespace(BaseModel):
+    """A namespace that the operator serves, and the ApprovalPolicy that holds in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    policy: str
+
+
+class Settings(BaseModel):
+    """Every setting, named as its environment variable without the prefix ``TUNEGATE_``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system_namespace: str = "tunegate-system"
+    governed: tuple[GovernedNamespace, ...] = ()
+    """JSON list of `{"name", "policy"}`."""
+    trainer_image: str
+    operator_image: str
+    registry_host: str
+    """`host[:port]`."""
+    registry_plain_http: bool = False
+    registry_auth_file: Path | None = None
+    """Docker configuration with a credential of the site."""
+    registry_token_key: Path | None = None
+    """Private key with which the operator signs repository-scoped registry tokens."""
+    registry_token_cert: Path | None = None
+    ca_file: Path | None = None
+    mlflow_uri: str | None = None
+    mlflow_user_file: Path | None = None
+    mlflow_password_file: Path | None = None
+    stage_tracking_secret: str = "tunegate-stage-tracking"
+    image_pull_secrets: tuple[str, ...] = ()
+    lease_name: str = "tunegate-operator"
+    log_level: str = "INFO"
+    resync_seconds: Annotated[float, Field(gt=0)] = 300.0
+    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    """Objects reconciled at the same time, per controller."""
+    http_port: int = 8080
+    kubeconfig: str | None = None
+    """Absent: the pod's own service account."""
+
+    @field_validator("governed", "image_pull_secrets", mode="before")
+    @classmethod
+    def _parse_json(cls, value: Any) -> Any:
+        return json.loads(value or "[]") if isinstance(value, str) else value
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Names of the governed namespaces."""
+        return tuple(entry.name for entry in self.governed)
+
+    def policy_of(self, namespace: str) -> str | None:
+        """Return the name of the ApprovalPolicy of a governed namespace, None for any other namespace."""
+        return next((entry.policy for entry in self.governed if entry.name == namespace), None)
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. An empty variable counts as absent. Raises ``Terminal`` naming the variable at fault."""
+    source = os.environ if environment is None else environment
+    names = {PREFIX + field.upper(): field for field in Settings.model_fields}
+    values = {names[key]: value for key, value in source.items() if key in names and value != ""}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{'_'.join(str(part) for part in entry['loc']).upper()}: {entry['msg']}"
+            for entry in error.errors()
+        )
+        raise Terminal("BadSettings", f"settings are wrong: {problems}") from error
+    except ValueError as error:
+        raise Terminal("BadSettings", f"settings are wrong: {error}") from error
