@@ -49,6 +49,13 @@ class Kubectl:
         out = self.run("get", kind, name, *scope, "-o", "json", "--ignore-not-found")
         return json.loads(out) if out.strip() else None
 
+    def require(self, kind: str, name: str, namespace: str = "") -> Object:
+        """Return one object. Raises DemoFailure where there is none."""
+        found = self.get(kind, name, namespace)
+        if found is None:
+            raise DemoFailure(f"{kind} {namespace}/{name} is gone", "did somebody delete it? Run again")
+        return found
+
     def items(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
         """Return the objects of a kind."""
         scope = ["-n", namespace] if namespace else []

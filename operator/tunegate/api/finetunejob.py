@@ -239,6 +239,17 @@ class AdapterStatus(ApiModel):
     rank: int
 
 
+class MetricScore(ApiModel):
+    """One metric over the whole suite."""
+
+    name: MetricName
+    score: ShortText
+    """A fraction between 0 and 1."""
+
+
+Metrics = Annotated[list[MetricScore], Field(max_length=5, json_schema_extra=list_map("name"))]
+
+
 class ArmScore(ApiModel):
     """The tuned model against one alternative, on the primary metric."""
 
@@ -249,6 +260,8 @@ class ArmScore(ApiModel):
     """Lower end of the 95 % interval of the paired bootstrap."""
     upper: ShortText
     outcome: GateOutcome
+    metrics: Metrics = []
+    """All metrics of the arm; only the primary one decides."""
 
 
 class GuardrailScore(ApiModel):
@@ -269,6 +282,8 @@ class Gate(ApiModel):
     questions: int
     adapter_digest: Digest
     """Manifest digest of the sealed adapter that was evaluated."""
+    metrics: Metrics = []
+    """All metrics of the tuned model."""
     arms: Annotated[list[ArmScore], Field(max_length=8, json_schema_extra=list_map("name"))] = []
     guardrails: Annotated[list[GuardrailScore], Field(max_length=5, json_schema_extra=list_map("name"))] = []
 

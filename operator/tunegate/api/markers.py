@@ -94,7 +94,7 @@ def cel(rule: str, message: str) -> dict[str, str]:
 
 def rules(*entries: dict[str, str]) -> ConfigDict:
     """Return a ``model_config`` that attaches CEL rules to an object."""
-    return ConfigDict(json_schema_extra={RULES: list(entries)})
+    return ConfigDict(json_schema_extra={RULES: [dict(entry) for entry in entries]})
 
 
 def immutable(what: str) -> dict[str, str]:

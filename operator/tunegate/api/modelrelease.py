@@ -29,7 +29,7 @@ ReleasePhase = Literal[
 ]
 DropReason = Literal[
     "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
-    "SamePerson", "NotNeeded",
+    "SamePerson", "NotNeeded", "NotAuthorized",
 ]  # fmt: skip
 
 

@@ -22,9 +22,7 @@ from tunegate.api.markers import (
 )
 from tunegate.api.shared import ReleaseRef, Resources, StatusBase
 
-ImageReference = Annotated[
-    str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-]+@sha256:[0-9a-f]{64}$")
-]
+ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-]+@sha256:[0-9a-f]{64}$")]
 ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 
 
@@ -103,7 +101,8 @@ class ServedAdapter(ApiModel):
 
     release: ResourceName
     served_name: ModelName
-    adapter_digest: Digest
+    adapter_digest: Digest | None = None
+    """OCI digest of the artifact; absent while the registry cannot say it."""
     state: Literal["Loading", "Ready", "LeftOut"]
     """`LeftOut`: verification or the probe failed; the reason says why; the server runs on without it."""
     reason: Text = ""

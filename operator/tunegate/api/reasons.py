@@ -48,12 +48,32 @@ class JobReason(StrEnum):
     TRACKING_UNAVAILABLE = "TrackingUnavailable"
 
 
+class CatalogueReason(StrEnum):
+    """Reasons of the condition `Ready` of BaseModel, ComputePool, ApprovalPolicy and EvaluationSuite."""
+
+    WAITING_FOR_VOLUME = "WaitingForVolume"
+    WAITING_FOR_RESULT = "WaitingForResult"
+    HASHING = "Hashing"
+    HASHED = "Hashed"
+    HASH_REFUSED = "HashRefused"
+    DIGEST_MISMATCH = "DigestMismatch"
+    BAD_INPUT = "BadInput"
+    ERROR_BUDGET_SPENT = "ErrorBudgetSpent"
+    NODES_FOUND = "NodesFound"
+    NO_NODES = "NoNodes"
+    DIGEST_RECORDED = "DigestRecorded"
+
+
 class ReleaseReason(StrEnum):
     """Reasons of the conditions of a ModelRelease (`EvidenceComplete`, `Approved`, `Served`, `Superseded`, …)."""
 
     WAITING_FOR_JOB = "WaitingForJob"
+    WAITING_FOR_CATALOGUE = "WaitingForCatalogue"
+    WAITING_FOR_REGISTRY = "WaitingForRegistry"
     JOB_NOT_PASSED = "JobNotPassed"
     SUITE_NOT_ACCEPTED = "SuiteNotAccepted"
+    DATA_NOT_ALLOWED = "DataNotAllowed"
+    EVIDENCE_DIFFERS = "EvidenceDiffers"
     EVIDENCE_SEALED = "EvidenceSealed"
     WAITING_FOR_APPROVALS = "WaitingForApprovals"
     QUORUM_REACHED = "QuorumReached"
@@ -64,8 +84,11 @@ class ReleaseReason(StrEnum):
     ROUTE_OPEN = "RouteOpen"
     LEFT_OUT = "LeftOut"
     APPROVAL_EXPIRED = "ApprovalExpired"
+    APPROVALS_IN_FORCE = "ApprovalsInForce"
     NEWER_RELEASE = "NewerRelease"
     DIGEST_MISMATCH = "DigestMismatch"
+    RECORD_MISSING = "RecordMissing"
+    INTACT = "Intact"
     NO_ROUTE = "NoRoute"
 
 
@@ -73,6 +96,8 @@ class ServerReason(StrEnum):
     """Reasons of the conditions of a ModelServer (`Ready`, `AdaptersVerified`)."""
 
     WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
+    WAITING_FOR_POOL = "WaitingForPool"
+    WAITING_FOR_REGISTRY = "WaitingForRegistry"
     STARTING = "Starting"
     SERVING = "Serving"
     ADAPTER_LEFT_OUT = "AdapterLeftOut"

@@ -356,6 +356,8 @@ class ArmVerdict(StrictModel):
     lower: float
     upper: float
     outcome: GateOutcome
+    scores: dict[MetricName, float] = {}
+    """All metrics of the arm, for people."""
 
 
 class GuardrailVerdict(StrictModel):

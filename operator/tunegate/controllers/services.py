@@ -1,14 +1,58 @@
-"""What a controller is given: one bundle, made once by the runtime."""
+"""What a controller is given: one bundle, made once by the runtime, and what it must offer in return."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from tunegate.kube.client import KubeClient
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.kube.client import KubeClient, ObjectKey
 from tunegate.ledger.entry import AuditEntry
+from tunegate.reconcile.plan import Plan
 from tunegate.settings import Settings
 
 if TYPE_CHECKING:
     from tunegate.registry.client import RegistryClient
+    from tunegate.registry.tokens import TokenSigner
+    from tunegate.tracking.mlflow import Tracking
+
+
+class Ledger(Protocol):
+    """Where audit entries go."""
+
+    async def append(self, entry: AuditEntry) -> Any:
+        """Record the entry, once: an entry with a known event id is a success. Raises ``Transient``."""
+
+    async def of_subject(self, uid: str) -> Sequence[AuditRecordSpec]:
+        """Return what is recorded about the object of that UID, oldest first."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Clients shared by all controllers."""
+
+    kube: KubeClient
+    settings: Settings
+    registry: RegistryClient
+    """Synchronous: call it through ``asyncio.to_thread``."""
+    ledger: Ledger
+    tracking: Tracking | None
+    """None where no MLflow is configured."""
+    signer: TokenSigner | None = None
+    """Signs registry tokens; None where the site's own registry and credential are used."""
+
+
+class Controller(Protocol):
+    """One per kind and writer; ``tunegate.controllers.registry`` lists them all."""
+
+    kind: ClassVar[str]
+    """Kind of ``tunegate.io`` that it reconciles."""
+    manager: ClassVar[str]
+    """Field manager of its status: a controller owns exactly the status fields that it applies."""
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Look at the world and say what to do; None when the object is gone.
+
+        Raises ``Waiting``, ``Transient`` or ``Terminal``; anything else is a defect and retried with back-off.
+        """

@@ -6,7 +6,7 @@ keeps a cache file per host name in the temporary folder, which outlives a clust
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -96,6 +96,10 @@ class KubeClient:
     ) -> None:
         await self.close()
 
+    async def require_kind(self, api_version: str, kind: str) -> None:
+        """Raise ``NotFound`` when the API server does not know the kind."""
+        await self._discover(api_version, kind)
+
     async def get(self, ref: ObjectRef, *, subresource: str | None = None) -> Json | None:
         """Return the object, or None when there is none."""
         try:
@@ -155,6 +159,11 @@ class KubeClient:
             force_conflicts=True,
             query_params=[("fieldValidation", "Strict")],
         )
+
+    async def replace(self, obj: Mapping[str, Any]) -> Json:
+        """Write the whole object back. Raises ``Conflict`` when it changed since it was read."""
+        ref = ObjectRef.of(obj)
+        return await self._request("PUT", await self._path(ref), f"replace {ref}", body=dict(obj))
 
     async def delete(self, ref: ObjectRef, *, uid: str | None = None) -> None:
         """Delete with background propagation. An object that is gone, or has another ``uid``, is a success."""
@@ -233,11 +242,11 @@ class KubeClient:
         response = await self._send("GET", path, f"logs of {namespace}/{pod}", serialize=False, query_params=query)
         return str(await response.text())
 
-    async def _set_finalizers(self, obj: Mapping[str, Any], finalizers: list[str]) -> None:
+    async def _set_finalizers(self, obj: Mapping[str, Any], finalizers: Sequence[str]) -> None:
         ref = ObjectRef.of(obj)
         patch = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": obj["metadata"]["resourceVersion"]},
-            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+            {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
         ]
         try:
             await self._request(

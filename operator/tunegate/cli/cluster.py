@@ -1,0 +1,153 @@
+"""The API server as one person sees it: the kubeconfig's credentials, a few verbs, errors in plain words.
+
+The `kubernetes` library reads the kubeconfig, with all its ways to log in; the requests are ours, since impersonation
+of several groups needs a header more than once.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from kubernetes import client, config
+from kubernetes.config.config_exception import ConfigException
+
+from tunegate.api.markers import API_VERSION, GROUP, Resource
+from tunegate.cli.failure import CommandFailure, Forbidden, Unreachable
+
+Json = dict[str, Any]
+T = TypeVar("T", bound=Resource)
+
+
+class Cluster:
+    """One connection, as one person."""
+
+    def __init__(
+        self,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        as_: str | None = None,
+        as_groups: tuple[str, ...] = (),
+    ) -> None:
+        """Read the kubeconfig (default: as kubectl does). Raises ``CommandFailure`` when it cannot be used."""
+        settings = client.Configuration()
+        try:
+            config.load_kube_config(kubeconfig, context, client_configuration=settings, persist_config=False)
+            contexts, active = config.list_kube_config_contexts(kubeconfig)
+        except (ConfigException, OSError) as error:
+            raise CommandFailure(f"no usable kubeconfig: {error}. Set KUBECONFIG or give --kubeconfig") from error
+        chosen = next((one for one in contexts if one["name"] == context), active)
+        self.namespace = str(chosen["context"].get("namespace") or "default")
+        headers = [("Accept", "application/json")]
+        headers += [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
+        if as_:
+            headers += [("Impersonate-User", as_), *(("Impersonate-Group", group) for group in as_groups)]
+        self._http = httpx.Client(
+            base_url=settings.host, headers=headers, verify=_trust(settings), timeout=30.0, proxy=settings.proxy or None
+        )
+
+    def get(self, model: type[T], name: str, namespace: str = "") -> T | None:
+        """Return the object, or None when there is none. Raises ``Forbidden``."""
+        answer = self._send("GET", f"{_path(model, namespace)}/{name}")
+        return None if answer is None else model.model_validate(answer)
+
+    def need(self, model: type[T], name: str, namespace: str = "") -> T:
+        """Return the object. Raises ``CommandFailure`` when there is none."""
+        found = self.get(model, name, namespace)
+        if found is None:
+            where = f" in namespace {namespace}" if namespace else ""
+            raise CommandFailure(f"{model.KIND.kind} {name} does not exist{where}")
+        return found
+
+    def all(self, model: type[T], namespace: str = "") -> list[T]:
+        """Return all objects of a kind. Raises ``Forbidden``."""
+        return [model.model_validate(one) for one in self.all_raw(model, namespace)]
+
+    def all_raw(self, model: type[Resource], namespace: str = "") -> list[Json]:
+        """Return all objects of a kind as the API server has them."""
+        found: list[Json] = []
+        token = ""
+        while True:
+            page = self._send("GET", _path(model, namespace), {"limit": "500", "continue": token}) or {}
+            found += [{"apiVersion": API_VERSION, "kind": model.KIND.kind, **one} for one in page.get("items") or []]
+            token = page.get("metadata", {}).get("continue") or ""
+            if not token:
+                return found
+
+    def create(self, model: type[Resource], obj: Json, namespace: str, *, dry_run: bool = False) -> Json:
+        """Create the object; with ``dry_run`` let the server check it, admission included, and store nothing."""
+        query = {"fieldValidation": "Strict", "fieldManager": "tunegate"} | ({"dryRun": "All"} if dry_run else {})
+        return self._send("POST", _path(model, namespace), query, obj) or {}
+
+    def whoami(self) -> Json:
+        """Return username, uid and groups, as the API server proved them."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = self._send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, review) or {}
+        return dict(answer.get("status", {}).get("userInfo", {}))
+
+    def may(self, verb: str, resource: str, name: str, namespace: str) -> bool:
+        """Tell whether this person holds a verb on a (possibly virtual) resource of our group."""
+        attributes = {"group": GROUP, "verb": verb, "resource": resource, "name": name, "namespace": namespace}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = self._send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, review) or {}
+        return bool(answer.get("status", {}).get("allowed"))
+
+    def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Json | None = None
+    ) -> Json | None:
+        try:
+            answer = self._http.request(method, path, params=dict(query or {}), json=body)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the API server at {self._http.base_url} does not answer: {error}") from error
+        if answer.status_code < 300:
+            return dict(answer.json())
+        message = _message(answer)
+        if answer.status_code == 404 and method == "GET" and "could not find the requested resource" not in message:
+            return None
+        if answer.status_code in (400, 401, 403, 422):
+            raise Forbidden(message)
+        raise CommandFailure(f"{message} ({answer.status_code})")
+
+
+def readable(read: Any, *arguments: Any, **options: Any) -> Any:
+    """Return what ``read`` gives, or None where the person may not look."""
+    try:
+        return read(*arguments, **options)
+    except Forbidden:
+        return None
+
+
+def _path(model: type[Resource], namespace: str) -> str:
+    scope = f"/namespaces/{namespace}" if model.KIND.scope == "Namespaced" and namespace else ""
+    return f"/apis/{API_VERSION}{scope}/{model.KIND.plural}"
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        message = str(answer.json().get("message") or answer.reason_phrase)
+    except ValueError:
+        message = answer.text[:500] or answer.reason_phrase
+    # The API server puts policy and binding in front; what to do comes after.
+    return message.split("denied request: ")[-1]
+
+
+def _trust(settings: Any) -> ssl.SSLContext | bool:
+    if not settings.verify_ssl:
+        return False
+    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context
+
+
+def default_auth_file() -> Path:
+    """Return where docker, podman and helm keep registry credentials of this person."""
+    return Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"

@@ -1,0 +1,15 @@
+"""How a command ends badly: with a sentence for the person who typed it."""
+
+from __future__ import annotations
+
+
+class CommandFailure(Exception):
+    """What went wrong and, where there is one, the next step. The text is all that is printed."""
+
+
+class Forbidden(CommandFailure):
+    """The API server says that this person may not, or that this object may not be: its own words."""
+
+
+class Unreachable(CommandFailure):
+    """No answer from the API server."""

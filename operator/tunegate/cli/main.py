@@ -1,0 +1,115 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from tunegate.cli import audit, decide, lineage, show, submit
+from tunegate.cli.cluster import Cluster
+from tunegate.cli.failure import CommandFailure
+
+Command = Callable[[Cluster, argparse.Namespace], int]
+DECISIONS = {
+    "approve": "agree to exactly the shown content",
+    "reject": "say no, for good: the release is denied",
+    "withdraw": "take back your own approval",
+    "revoke": "stop a release at once, for good: its route closes",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status: 0 done, 1 refused or failed, 2 wrong usage."""
+    options = parser().parse_args(arguments)
+    try:
+        if getattr(options, "file", None) is not None:
+            return audit.verify(None, options)
+        command: Command = options.command
+        cluster = Cluster(options.kubeconfig, options.context, options.as_, tuple(options.as_group or ()))
+        return command(cluster, options)
+    except CommandFailure as error:
+        print(f"tunegate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar."""
+    top = argparse.ArgumentParser(prog="tunegate", description="Governed fine-tuning: submit, review, look, verify.")
+    _connection(top, default=None)
+    # The same options after the command's name, without overwriting what came before it.
+    shared = argparse.ArgumentParser(add_help=False)
+    _connection(shared, default=argparse.SUPPRESS)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[shared])
+        sub.set_defaults(command=command)
+        return sub
+
+    one = add("submit", submit.submit, "create jobs and releases from YAML, in your name")
+    one.add_argument("-f", "--filename", required=True, help="YAML file; - reads standard input")
+    one.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
+    one = add("list", show.list_all, "list jobs, releases and servers")
+    one.add_argument("-A", "--all-namespaces", action="store_true")
+    one = add("status", show.status, "show one job, release or server in full")
+    one.add_argument("name")
+    _release(add("release", submit.release, "ask to serve a job's adapter"))
+    for name, text in DECISIONS.items():
+        _decision(add(name, decide.decide, text), name)
+    _lineage(add("lineage", lineage.lineage, "what data, what base, which evaluation, who approved, what runs"))
+    one = add("audit", audit.verify, "check the ledger")
+    one.add_argument("action", choices=["verify"])
+    one.add_argument("--file", help="exported records (`kubectl get auditrecords -o json`): no cluster is needed")
+    one.add_argument(
+        "--anchor", metavar="HEAD", help="head noted earlier, <sequence>:sha256:<hex>: finds a cut-off tail"
+    )
+    return top
+
+
+def _connection(one: argparse.ArgumentParser, default: object) -> None:
+    one.add_argument("-n", "--namespace", default=default, help="default: that of the kubeconfig's context")
+    one.add_argument("--kubeconfig", default=default)
+    one.add_argument("--context", default=default)
+    one.add_argument("--as", dest="as_", metavar="USER", default=default, help="impersonate (needs the right to)")
+    one.add_argument("--as-group", action="append", metavar="GROUP", default=default)
+
+
+def _release(one: argparse.ArgumentParser) -> None:
+    one.add_argument("job")
+    one.add_argument("--model", required=True, help="public model name, as routes and clients know it")
+    one.add_argument("--intended-use", required=True, help="what it is for and what it must not be used for")
+    one.add_argument("--risk", required=True, choices=["Low", "Medium", "High"])
+    one.add_argument("--name", help="name of the release; default: the job's")
+    one.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
+
+
+def _decision(one: argparse.ArgumentParser, name: str) -> None:
+    one.set_defaults(decision=name.capitalize())
+    one.add_argument("name", help="name of the release")
+    one.add_argument("--role", help="role of the policy; default: the only one that you hold")
+    one.add_argument("--reason", required=True, help="kept for ever; at least 10 characters unless you approve")
+    one.add_argument(
+        "--expires", metavar="TIME", type=_lifetime, help="e.g. 24h or 7d; default: what the policy allows"
+    )
+    one.add_argument("--digest", help="refuse unless the release has this digest")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _lineage(one: argparse.ArgumentParser) -> None:
+    one.add_argument("name", help="name of the release")
+    one.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    one.add_argument("--registry", metavar="HOST", help="read and verify the release statement there")
+    one.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
+    one.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")
+    one.add_argument("--registry-plain-http", action="store_true")
+
+
+def _lifetime(text: str) -> str:
+    try:
+        decide.lifetime(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text

@@ -1,0 +1,201 @@
+"""Controller of FineTuneJob: reads everything live that the planner decides from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
+
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.computepool import ComputePool
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.modelserver import ModelServer
+from tunegate.api.stages import HashResult, Manifest, ProgressReport
+from tunegate.controllers.finetunejob_progress import ProgressPoller
+from tunegate.controllers.finetunejob_results import ResultReader
+from tunegate.controllers.services import Services
+from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.manifests.workspace import credential_of
+from tunegate.reconcile.finetunejob import plan
+from tunegate.reconcile.finetunejob_attempts import first_pod, named_result
+from tunegate.reconcile.finetunejob_inputs import needed_claims
+from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings
+from tunegate.reconcile.naming import (
+    ATTEMPT_LABEL,
+    JOB_UID_LABEL,
+    STAGE_LABEL,
+    base_model_repository,
+    job_repository,
+    registry_secret_name,
+    workspace_claim_name,
+)
+from tunegate.reconcile.plan import Plan
+from tunegate.registry.tokens import Access, expiry, mint
+from tunegate.settings import Settings
+
+T = TypeVar("T", bound=Resource)
+CREDENTIAL_LIFETIME = timedelta(hours=6)
+"""A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
+ANONYMOUS = '{"auths": {}}\n'
+ENDED = ("Succeeded", "Failed")
+
+
+class FineTuneJobController:
+    """Runs jobs; the only writer of a job's status but for what lineage adds."""
+
+    kind: ClassVar[str] = FineTuneJob.KIND.kind
+    manager: ClassVar[str] = "tunegate-operator"
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._settings = services.settings
+        self._signer = services.signer
+        self._results = ResultReader(services.registry)
+        self._progress = ProgressPoller()
+        self._stage_settings = stage_settings(services.settings)
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Observe and plan; None when the job is gone or its namespace is not governed."""
+        if self._settings.policy_of(key.namespace) is None:
+            return None
+        job = await self._read(FineTuneJob, key.name, key.namespace)
+        if job is None:
+            return None
+        now = datetime.now(UTC)
+        return plan(await self._observe(job, now), now, self._stage_settings)
+
+    async def _observe(self, job: FineTuneJob, now: datetime) -> Observed:
+        labels = {JOB_UID_LABEL: job.uid}
+        # Pods after Jobs: a Job that is over must not be judged by pods of an earlier moment.
+        jobs = await self._kube.list("batch/v1", "Job", job.namespace, labels=labels)
+        pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
+        running = [stage for stage in job.status.stages if stage.state == "Running"]
+        facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
+        if job.status.phase not in ENDED:
+            facts["results"] = await self._read_results(job, pods)
+            facts |= await self._places(job)
+            if running:
+                leader = first_pod([pod for pod in pods if _is_of(pod, running[0].name, running[0].attempt)])
+                facts["progress"] = await self._ask(leader)
+            else:
+                facts |= await self._inputs(job, facts.get("server"))
+        seen = Observed(**facts)
+        exists, fresh = await self._credential(job, now)
+        return Observed(**facts, claims=await self._claims(seen), credential_exists=exists, fresh_credential=fresh)
+
+    async def _places(self, job: FineTuneJob) -> dict[str, Any]:
+        """Read the server and the pools."""
+        server = await self._read(ModelServer, job.spec.server_ref, job.namespace)
+        if server is None:
+            return {}
+        server_pool = await self._read(ComputePool, server.spec.pool_ref)
+        own = job.spec.pool_ref
+        pool = server_pool if own in (None, server.spec.pool_ref) else await self._read(ComputePool, str(own))
+        return {"server": server, "server_pool": server_pool, "pool": pool}
+
+    async def _inputs(self, job: FineTuneJob, server: ModelServer | None) -> dict[str, Any]:
+        """Read what is needed only to start an attempt."""
+        policy = self._settings.policy_of(job.namespace)
+        facts: dict[str, Any] = {
+            "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
+            "policy": await self._read(ApprovalPolicy, policy) if policy else None,
+        }
+        if server is None:
+            return facts
+        base_model = await self._read(BaseModel, server.spec.base_model_ref)
+        facts["base_model"] = base_model
+        facts["base_manifest"] = await self._manifest(base_model) if base_model else None
+        facts["denied"] = await self._denied(job, server)
+        return facts
+
+    async def _manifest(self, base_model: BaseModel) -> Manifest | None:
+        digest = base_model.status.result_digest
+        if digest is None:
+            return None
+        result = await self._results.read(f"{base_model_repository(base_model.name)}/results", digest)
+        return result.manifest if isinstance(result, HashResult) else None
+
+    async def _denied(self, job: FineTuneJob, server: ModelServer) -> tuple[str, ...]:
+        """Ask RBAC about the pool to train on and the server, in the requester's name."""
+        pool = job.spec.pool_ref or server.spec.pool_ref
+        wanted = (("computepools", pool, ""), ("modelservers", server.name, job.namespace))
+        denied = []
+        for resource, name, namespace in wanted:
+            if not await self._kube.allowed(
+                job.spec.requested_by, verb="use", resource=resource, name=name, namespace=namespace
+            ):
+                denied.append(f"{resource}/{name}")
+        return tuple(denied)
+
+    async def _claims(self, seen: Observed) -> dict[str, Json]:
+        job = seen.job
+        names = [workspace_claim_name(job.name, job.uid)]
+        if seen.base_model is not None or seen.suite is not None:
+            names += needed_claims(seen)
+        found: dict[str, Json] = {}
+        for name in names:
+            claim = await self._kube.get(ObjectRef("v1", "PersistentVolumeClaim", name, job.namespace))
+            if claim is not None:
+                found[name] = claim
+        return found
+
+    async def _read_results(self, job: FineTuneJob, pods: list[dict[str, Any]]) -> dict[str, Any]:
+        """Read the results that pods name, and those that later stages are configured from."""
+        digests = {digest for pod in pods if (digest := named_result(pod))}
+        digests |= {s.result_digest for s in job.status.stages if s.name in ("train", "seal") and s.result_digest}
+        repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
+        found = {digest: await self._results.read(repository, digest) for digest in sorted(digests)}
+        return {digest: result for digest, result in found.items() if result is not None}
+
+    async def _ask(self, pod: Json | None) -> ProgressReport | None:
+        return None if pod is None else await self._progress.ask(pod)
+
+    async def _credential(self, job: FineTuneJob, now: datetime) -> tuple[bool, str | None]:
+        """Return whether the job's registry Secret exists, and new content for it when that is due."""
+        ref = ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace)
+        secret = await self._kube.get(ref)
+        if job.status.phase in ENDED:
+            return secret is not None, None
+        kept = None if secret is None else credential_of(secret)
+        return secret is not None, await asyncio.to_thread(self._renewed, job, kept, now)
+
+    def _renewed(self, job: FineTuneJob, kept: str | None, now: datetime) -> str | None:
+        """Return a new Docker configuration, or None while ``kept`` will do."""
+        settings = self._settings
+        if self._signer is None:
+            file = settings.registry_auth_file
+            content = file.read_text() if file is not None else ANONYMOUS
+            return None if content == kept else content
+        until = expiry(kept, settings.registry_host) if kept else None
+        if until is not None and until - now > CREDENTIAL_LIFETIME / 2:
+            return None
+        prefix = job_repository(job.namespace, job.name, job.uid)
+        access = [Access(f"{prefix}/{part}", ("pull", "push")) for part in ("results", "answers", "adapter")]
+        subject = f"finetunejob/{job.namespace}/{job.name}"
+        host = settings.registry_host
+        return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
+
+    async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
+        raw = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
+        return None if raw is None else model.model_validate(raw)
+
+
+def stage_settings(settings: Settings) -> StageSettings:
+    """Return the part of the settings that stage pods are made from."""
+    return StageSettings(
+        trainer_image=settings.trainer_image,
+        registry_host=settings.registry_host,
+        registry_plain_http=settings.registry_plain_http,
+        tracking_uri=settings.mlflow_uri,
+        tracking_secret=settings.stage_tracking_secret,
+        pull_secrets=settings.image_pull_secrets,
+    )
+
+
+def _is_of(pod: Mapping[str, Any], stage: str, attempt: int) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(STAGE_LABEL) == stage and labels.get(ATTEMPT_LABEL) == str(attempt)

@@ -1,0 +1,193 @@
+"""Controllers of lineage: show jobs and releases in MLflow. Writers of their own condition, and of nothing else.
+
+While MLflow is down, the condition says so and the record is written later, from the result documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.markers import API_VERSION
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, StageResult
+from tunegate.controllers.services import Services
+from tunegate.errors import Terminal
+from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.reconcile.lineage import Outcome, job_record, pause, plan_job, plan_release, release_record
+from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, job_repository, statement_repository
+from tunegate.reconcile.plan import Plan
+from tunegate.release.statement import ReleaseStatement
+from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
+from tunegate.tracking.records import JobRecord, ReleaseRecord
+
+MANAGER = "tunegate-lineage"
+VERIFY_SECONDS = 3600.0
+"""After so long a record is compared with MLflow again, and repaired if somebody changed it there."""
+CACHED = 256
+
+
+class _Recorder:
+    """Writes a record once, and again when it has changed or has not been compared for long.
+
+    It keeps the pause after a failure itself: the condition that a failure leaves behind is a change of the object, and
+    would otherwise bring the next try at once.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._done: dict[str, tuple[str, str, float]] = {}
+        self._failed: dict[str, tuple[int, float, str]] = {}
+
+    async def record(
+        self, record: JobRecord | ReleaseRecord, write: Callable[[], Awaitable[str]], describe: Callable[[str], str]
+    ) -> Outcome:
+        fingerprint, identifier, until = self._done.get(record.uid, ("", "", 0.0))
+        if fingerprint == record.fingerprint and self._clock() < until:
+            return Outcome(identifier, describe(identifier))
+        failures, due, why = self._failed.get(record.uid, (0, 0.0, ""))
+        if failures and self._clock() < due:
+            return Outcome(None, why, max(due - self._clock(), 0.1))
+        try:
+            identifier = await write()
+        except TrackingUnavailable as error:
+            why = error.message + "; nothing waits for it, the record is written when it answers"
+            self._failed[record.uid] = (failures + 1, self._clock() + pause(failures + 1), why)
+            return Outcome(None, why, pause(failures + 1))
+        self._failed.pop(record.uid, None)
+        self._done[record.uid] = (record.fingerprint, identifier, self._clock() + VERIFY_SECONDS)
+        return Outcome(identifier, describe(identifier))
+
+    def forget(self, uid: str) -> None:
+        self._done.pop(uid, None)
+        self._failed.pop(uid, None)
+
+
+class _Documents:
+    """Documents of the registry; named by digest, so kept ones never go stale."""
+
+    def __init__(self, services: Services) -> None:
+        self._registry = services.registry
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+
+    async def read(self, repository: str, digest: str, media_type: str) -> bytes:
+        if digest not in self._kept:
+            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
+            self._kept[digest] = content
+            while len(self._kept) > CACHED:
+                self._kept.popitem(last=False)
+        return self._kept[digest]
+
+
+class JobLineageController:
+    """Shows each FineTuneJob as a run."""
+
+    kind: ClassVar[str] = "FineTuneJob"
+    manager: ClassVar[str] = MANAGER
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._settings = services.settings
+        self._tracking: Tracking | None = services.tracking
+        self._documents = _Documents(services)
+        self._recorder = _Recorder()
+        self._uids: dict[ObjectKey, str] = {}
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Record the job as it is now; None where there is nothing to record, or no MLflow."""
+        tracking = self._tracking
+        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name, key.namespace))
+        if raw is None or tracking is None or self._settings.policy_of(key.namespace) is None:
+            self._recorder.forget(self._uids.pop(key, ""))
+            return None
+        job = FineTuneJob.model_validate(raw)
+        self._uids[key] = job.uid
+        record = job_record(job, await self._results(job), await self._images(job))
+        outcome = await self._recorder.record(
+            record, lambda: tracking.record_job(record), lambda run: f"run {run} of experiment tunegate/{key.namespace}"
+        )
+        return plan_job(job, outcome, datetime.now(UTC))
+
+    async def _results(self, job: FineTuneJob) -> dict[str, StageResult]:
+        repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
+        found: dict[str, StageResult] = {}
+        for stage in job.status.stages:
+            if stage.result_digest is None:
+                continue
+            content = await self._documents.read(repository, stage.result_digest, RESULT_MEDIA_TYPE)
+            try:
+                found[stage.name] = STAGE_RESULT.validate_json(content)
+            except ValidationError as error:
+                text = f"result of {stage.name} ({stage.result_digest}) is not a stage result: {error}"
+                raise Terminal("BadResult", text) from error
+        return found
+
+    async def _images(self, job: FineTuneJob) -> dict[str, str]:
+        """Return the image of each stage's attempts, as long as their batch Jobs are there."""
+        found = {}
+        for attempt in await self._kube.list("batch/v1", "Job", job.namespace, labels={JOB_UID_LABEL: job.uid}):
+            stage = attempt["metadata"].get("labels", {}).get(STAGE_LABEL)
+            pod = attempt["spec"]["template"]["spec"]
+            if stage:
+                found[stage] = str(pod["containers"][0]["image"])
+                found |= {f"{stage}.{init['name']}": str(init["image"]) for init in pod.get("initContainers", [])}
+        return found
+
+
+class ReleaseLineageController:
+    """Shows each ModelRelease as a version of a registered model."""
+
+    kind: ClassVar[str] = "ModelRelease"
+    manager: ClassVar[str] = MANAGER
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._settings = services.settings
+        self._tracking: Tracking | None = services.tracking
+        self._documents = _Documents(services)
+        self._recorder = _Recorder()
+        self._uids: dict[ObjectKey, str] = {}
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Record the release once its statement is sealed; None before that, or where there is no MLflow."""
+        tracking = self._tracking
+        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name, key.namespace))
+        if raw is None or tracking is None or self._settings.policy_of(key.namespace) is None:
+            self._recorder.forget(self._uids.pop(key, ""))
+            return None
+        release = ModelRelease.model_validate(raw)
+        self._uids[key] = release.uid
+        if release.status.statement_digest is None:
+            return None
+        statement = await self._statement(release, release.status.statement_digest)
+        run_id = await self._run_id(release, statement.job.uid)
+        record = release_record(release, statement, self._settings.registry_host, run_id)
+        outcome = await self._recorder.record(
+            record,
+            lambda: tracking.record_release(record),
+            lambda version: f"version {version} of registered model {record.model}",
+        )
+        return plan_release(release, outcome, datetime.now(UTC))
+
+    async def _statement(self, release: ModelRelease, digest: str) -> ReleaseStatement:
+        repository = statement_repository(release.namespace, release.name, release.uid)
+        content = await self._documents.read(repository, digest, STATEMENT_MEDIA_TYPE)
+        try:
+            return ReleaseStatement.model_validate_json(content)
+        except ValidationError as error:
+            raise Terminal("BadStatement", f"statement {digest} is not a release statement: {error}") from error
+
+    async def _run_id(self, release: ModelRelease, uid: str) -> str | None:
+        """Return the run of the job that made the adapter, if job and run are still known."""
+        name = release.spec.job_ref.name
+        raw = await self._kube.get(ObjectRef(API_VERSION, "FineTuneJob", name, release.namespace))
+        if raw is None or raw["metadata"]["uid"] != uid:
+            return None
+        return FineTuneJob.model_validate(raw).status.mlflow_run_id

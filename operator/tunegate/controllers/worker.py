@@ -1,0 +1,138 @@
+"""Worker: reconciles one key and acts on the plan. The only place from which controllers change the cluster.
+
+The order is the crash contract: what is irreversible is recorded first, old things go before new ones come, and the
+status is written last, so that it never claims what was not done. After a crash at any point the next reconcile sees
+the world as it is and plans the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tunegate.api.markers import API_VERSION
+from tunegate.controllers.context import reconciling
+from tunegate.controllers.services import Controller, Ledger
+from tunegate.errors import Terminal, Transient, Waiting
+from tunegate.kube.client import AlreadyExists, Conflict, KubeClient, ObjectKey, ObjectRef
+from tunegate.kube.fields import applied, same
+from tunegate.reconcile.plan import EventNote, Plan
+
+logger = logging.getLogger(__name__)
+
+Result = Literal["done", "waiting", "transient", "terminal", "defect"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a reconcile ended, and in how many seconds the object is to be looked at again (None: at the next change)."""
+
+    result: Result
+    after: float | None = None
+    writes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Worker:
+    """Acts for one controller. Several tasks may share it: it keeps nothing between reconciles but what it warned of."""
+
+    def __init__(self, controller: Controller, kube: KubeClient, ledger: Ledger) -> None:
+        self._controller = controller
+        self._kube = kube
+        self._ledger = ledger
+        self._warned: dict[ObjectKey, str] = {}
+
+    @property
+    def name(self) -> str:
+        """The controller's class name: the label of its metrics and log lines."""
+        return type(self._controller).__name__
+
+    async def run(self, key: ObjectKey) -> Outcome:
+        """Reconcile ``key`` once. Never raises: every failure becomes an outcome, and unknown ones are logged whole."""
+        writes: Counter[str] = Counter()
+        with reconciling(self.name, self._controller.kind, key.namespace, key.name):
+            try:
+                plan = await self._controller.reconcile(key)
+                if plan is not None:
+                    await self._act(key, plan, writes)
+            except Waiting as error:
+                logger.info("waiting: %s: %s", error.reason, error.message)
+                return Outcome("waiting", error.requeue_after, writes)
+            except Transient as error:
+                level = logging.INFO if isinstance(error, Conflict) else logging.WARNING
+                logger.log(level, "will be tried again: %s", error.message)
+                return Outcome("transient", error.retry_after, writes)
+            except Terminal as error:
+                await self._warn(key, error)
+                return Outcome("terminal", None, writes)
+            except Exception:
+                logger.exception("defect in %s", self.name)
+                return Outcome("defect", None, writes)
+            self._warned.pop(key, None)
+            return Outcome("done", plan.requeue_after if plan is not None else None, writes)
+
+    async def _act(self, key: ObjectKey, plan: Plan, writes: Counter[str]) -> None:
+        for entry in plan.audit:
+            await self._ledger.append(entry)
+            writes["audit"] += 1
+        for ref in plan.deletes:
+            logger.info("deleting %s", ref)
+            await self._kube.delete(ref)
+            writes["delete"] += 1
+        for obj in plan.creates:
+            try:
+                await self._kube.create(obj)
+            except AlreadyExists:
+                continue
+            logger.info("created %s", ObjectRef.of(obj))
+            writes["create"] += 1
+        for obj in plan.applies:
+            await self._kube.apply(obj)
+            writes["apply"] += 1
+        if plan.status is not None or plan.events:
+            await self._report(key, plan, writes)
+
+    async def _report(self, key: ObjectKey, plan: Plan, writes: Counter[str]) -> None:
+        """Write the status if it says something new, then post the events."""
+        live = await self._kube.get(self._ref(key))
+        if live is None:
+            return
+        if plan.uid and live["metadata"]["uid"] != plan.uid:
+            raise Conflict(f"{self._ref(key)} was made again while it was reconciled")
+        manager = self._controller.manager
+        if plan.status is not None and not same(applied(live, manager, "status"), plan.status):
+            await self._kube.apply(self._with_status(live, plan.status), manager=manager, subresource="status")
+            writes["status"] += 1
+        for note in plan.events:
+            await self._post(live, note)
+            writes["event"] += 1
+
+    def _with_status(self, live: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+        kept = ("name", "namespace", "uid")
+        metadata = {field: live["metadata"][field] for field in kept if field in live["metadata"]}
+        return {"apiVersion": API_VERSION, "kind": self._controller.kind, "metadata": metadata, "status": dict(status)}
+
+    async def _post(self, about: Mapping[str, Any], note: EventNote) -> None:
+        """Post an event. A lost event is no reason to fail: the status says the same."""
+        try:
+            await self._kube.create_event(about, type_=note.type, reason=note.reason, message=note.message)
+        except (Transient, Terminal) as error:
+            logger.warning("event %s could not be posted: %s", note.reason, error)
+
+    async def _warn(self, key: ObjectKey, error: Terminal) -> None:
+        """Log what needs a person, and say it on the object: once, not at every resync."""
+        logger.error("needs attention: %s: %s", error.reason, error.message)
+        if self._warned.get(key) == error.message:
+            return
+        self._warned[key] = error.message
+        try:
+            live = await self._kube.get(self._ref(key))
+        except (Transient, Terminal):
+            return
+        if live is not None:
+            await self._post(live, EventNote("Warning", "ReconcileFailed", error.message))
+
+    def _ref(self, key: ObjectKey) -> ObjectRef:
+        return ObjectRef(API_VERSION, self._controller.kind, key.name, key.namespace)

@@ -1,0 +1,133 @@
+"""The two things that a gateway asks the API server: who a token belongs to, and what its routes are now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from tunegate.gateway.settings import Cluster
+
+log = logging.getLogger("tunegate.gateway")
+WATCH_SECONDS = 30
+"""A watch is renewed so often, by a fresh read: an event lost in a broken connection delays a change by no more."""
+PAUSE = (0.5, 10.0)
+"""First and longest pause after a failed read, in seconds."""
+
+
+class Unreachable(Exception):
+    """The API server does not answer, or answers with an error."""
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What a TokenReview says."""
+
+    authenticated: bool
+    username: str = ""
+    groups: tuple[str, ...] = ()
+
+
+class ApiServer:
+    """A client for the pod's own, narrow rights. The token file is read for every request: the kubelet renews it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        trust = ssl.create_default_context(cafile=str(cluster.ca_file)) if cluster.ca_file else None
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trust if trust is not None else True),
+            timeout=aiohttp.ClientTimeout(total=10, sock_connect=5),
+            read_bufsize=2 * 1024 * 1024,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def review(self, token: str, audience: str) -> Reviewed:
+        """Ask whose ``token`` this is. Raises ``Unreachable``."""
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        try:
+            async with self._http.post(
+                f"{self._cluster.url}/apis/authentication.k8s.io/v1/tokenreviews", json=body, headers=self._headers()
+            ) as answer:
+                if answer.status != 201:
+                    raise Unreachable(f"TokenReview is answered with {answer.status}")
+                status = (await answer.json()).get("status") or {}
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unreachable(f"TokenReview: {type(error).__name__}") from error
+        if not status.get("authenticated") or audience not in (status.get("audiences") or []):
+            return Reviewed(False)
+        user = status.get("user") or {}
+        return Reviewed(True, str(user.get("username", "")), tuple(user.get("groups") or ()))
+
+    async def follow(self, namespace: str, name: str) -> AsyncIterator[dict[str, Any] | None]:
+        """Yield the ConfigMap now and after every change, None when there is none; for ever.
+
+        While the API server can't be reached nothing is yielded: what was known last stays in force.
+        """
+        pause = PAUSE[0]
+        while True:
+            try:
+                version, found = await self._read(namespace, name)
+                yield found
+                pause = PAUSE[0]
+                async for event in self._watch(namespace, name, version):
+                    yield event
+            except (Unreachable, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                log.warning("routes cannot be read now, the last known ones hold: %s %s", type(error).__name__, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, PAUSE[1])
+
+    async def _read(self, namespace: str, name: str) -> tuple[str, dict[str, Any] | None]:
+        async with self._http.get(
+            self._config_maps(namespace), params={"fieldSelector": f"metadata.name={name}"}, headers=self._headers()
+        ) as answer:
+            if answer.status != 200:
+                raise Unreachable(f"ConfigMap {name}: {answer.status}")
+            document = await answer.json()
+        items = document.get("items") or []
+        return str(document["metadata"]["resourceVersion"]), items[0] if items else None
+
+    async def _watch(self, namespace: str, name: str, version: str) -> AsyncIterator[dict[str, Any] | None]:
+        params = {
+            "fieldSelector": f"metadata.name={name}",
+            "watch": "1",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        limit = aiohttp.ClientTimeout(total=WATCH_SECONDS + 10, sock_connect=5)
+        async with self._http.get(
+            self._config_maps(namespace), params=params, headers=self._headers(), timeout=limit
+        ) as answer:
+            if answer.status != 200:
+                raise Unreachable(f"watch of ConfigMap {name}: {answer.status}")
+            while line := await answer.content.readuntil(b"\n"):
+                event = json.loads(line)
+                if event["type"] in {"ADDED", "MODIFIED"}:
+                    yield event["object"]
+                elif event["type"] == "DELETED":
+                    yield None
+                else:
+                    return
+
+    def _config_maps(self, namespace: str) -> str:
+        return f"{self._cluster.url}/api/v1/namespaces/{namespace}/configmaps"
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._cluster.token_file.read_text().strip()}"}

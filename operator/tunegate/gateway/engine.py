@@ -1,0 +1,85 @@
+"""The connection to vLLM: over a Unix socket that only this pod has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from tunegate.gateway.settings import Limits
+from tunegate.probes import EngineRequest
+
+ORIGIN = "http://engine"
+"""Host name for the Host header; the socket is what is connected to."""
+FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class EngineFailure(Exception):
+    """The engine does not answer, or answers something unusable."""
+
+
+class Engine:
+    """One vLLM. Connections are not bounded here: the gateway bounds requests in flight."""
+
+    def __init__(self, socket: Path, limits: Limits) -> None:
+        self._limits = limits
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(path=str(socket), limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=256 * 1024,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.close()
+
+    async def healthy(self) -> bool:
+        """Tell whether the engine says that it is alive. It says so too when an adapter is worthless."""
+        try:
+            async with self._http.get(f"{ORIGIN}/health", timeout=aiohttp.ClientTimeout(total=10)) as answer:
+                return answer.status == 200
+        except FAILURES:
+            return False
+
+    async def models(self) -> frozenset[str]:
+        """Return the names that the engine answers to. Raises ``EngineFailure``."""
+        try:
+            async with self._http.get(f"{ORIGIN}/v1/models", timeout=aiohttp.ClientTimeout(total=10)) as answer:
+                document = await answer.json()
+                return frozenset(str(model["id"]) for model in document["data"])
+        except (*FAILURES, ValueError, KeyError, TypeError) as error:
+            raise EngineFailure(f"/v1/models: {type(error).__name__}") from error
+
+    async def ask(self, request: EngineRequest) -> Mapping[str, Any]:
+        """Post one request of a probe and return the decoded answer. Raises ``EngineFailure``."""
+        try:
+            async with self._http.post(
+                f"{ORIGIN}{request.path}", json=request.body, timeout=aiohttp.ClientTimeout(total=120)
+            ) as answer:
+                if answer.status != 200:
+                    raise EngineFailure(f"{request.path} is answered with {answer.status}")
+                document = await answer.json()
+        except (*FAILURES, ValueError) as error:
+            raise EngineFailure(f"{request.path}: {type(error).__name__}") from error
+        if not isinstance(document, dict):
+            raise EngineFailure(f"{request.path}: the answer is no JSON object")
+        return document
+
+    async def forward(self, path: str, body: Mapping[str, Any], request_id: str) -> aiohttp.ClientResponse:
+        """Start a client's request. Nothing of the client but the checked body goes along. Raises ``FAILURES``."""
+        return await self._http.post(
+            f"{ORIGIN}{path}",
+            data=json.dumps(body, ensure_ascii=False).encode(),
+            headers={"Content-Type": "application/json", "X-Request-Id": request_id},
+            timeout=aiohttp.ClientTimeout(
+                total=self._limits.request_seconds, sock_connect=5, sock_read=self._limits.silence_seconds
+            ),
+        )

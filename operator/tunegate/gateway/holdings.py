@@ -1,0 +1,133 @@
+"""What this pod can answer with: watches the engine, and probes every adapter before it may answer.
+
+An adapter counts as held only after recorded answers scored as they did at evaluation (``tunegate.probes``). When the
+engine was away, for whatever reason, nothing is held until every adapter was probed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from tunegate.api.serving import EngineState, GatewayAdapter, PullReport
+from tunegate.api.stages import BASE_SERVED_NAME, Probe
+from tunegate.gateway.engine import Engine, EngineFailure
+from tunegate.probes import Scored, drive, matches, score_answer
+
+log = logging.getLogger("tunegate.gateway")
+POLL_SECONDS = 2.0
+TRIES = 3
+"""Probes that could not be asked to the end; a probe that was and failed is not repeated."""
+PROBES_AT_ONCE = 4
+
+
+class Holdings:
+    """State of the engine and of each adapter. ``changed`` is told the names that may answer, whenever they change."""
+
+    def __init__(self, engine: Engine, report: PullReport, changed: Callable[[frozenset[str]], None]) -> None:
+        self._engine = engine
+        self._probes = report.probes
+        self._changed = changed
+        self._left_out = tuple(
+            GatewayAdapter(served_name=entry.served_name, release=entry.release, state="LeftOut", reason=entry.reason)
+            for entry in report.adapters
+            if entry.state == "LeftOut"
+        )
+        self._releases = {entry.served_name: entry.release for entry in report.adapters if entry.state == "Verified"}
+        self._verdicts: dict[str, GatewayAdapter] = {}
+        self._probed = False
+        self.engine_state: EngineState = "Starting"
+        self.message = "the engine is starting"
+
+    @property
+    def ready(self) -> bool:
+        """Whether the engine answers and every adapter was judged, for better or worse."""
+        return self.engine_state == "Ready"
+
+    @property
+    def adapters(self) -> list[GatewayAdapter]:
+        """Every adapter that the pod was given, with its state."""
+        loading = [
+            GatewayAdapter(served_name=name, release=release, state="Loading")
+            for name, release in self._releases.items()
+            if name not in self._verdicts
+        ]
+        return sorted([*self._left_out, *self._verdicts.values(), *loading], key=lambda entry: entry.served_name)
+
+    async def watch(self) -> None:
+        """Follow the engine, for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def look(self) -> None:
+        """Look at the engine once and do what that calls for."""
+        if not await self._engine.healthy():
+            self._lose("the engine is starting" if self.engine_state == "Starting" else "the engine does not answer")
+            return
+        try:
+            strangers = await self._engine.models() - {BASE_SERVED_NAME, *self._releases}
+            if strangers:
+                self._lose(f"the engine answers to names that nobody approved: {', '.join(sorted(strangers))[:300]}")
+                self.engine_state = "Tampered"
+                return
+            if not self._probed:
+                await self._probe_all()
+        except EngineFailure as error:
+            self._lose(f"the engine fails: {error}")
+            return
+        self.engine_state, self.message = "Ready", ""
+
+    def _lose(self, message: str) -> None:
+        if self.engine_state != "Starting":
+            self.engine_state = "Unhealthy"
+        self.message = message
+        if self._probed or self._verdicts:
+            log.error("adapters are taken out until they are probed again: %s", message)
+            self._probed = False
+            self._verdicts = {}
+            self._changed(frozenset())
+
+    async def _probe_all(self) -> None:
+        names = sorted(self._releases)
+        self.message = f"{len(names)} adapters are being probed"
+        for name in names:
+            self._verdicts[name] = await self._judge(name)
+            log.info("adapter %s: %s %s", name, self._verdicts[name].state, self._verdicts[name].reason)
+        self._probed = True
+        self._changed(frozenset(name for name, entry in self._verdicts.items() if entry.state == "Ready"))
+
+    async def _judge(self, name: str) -> GatewayAdapter:
+        """Probe one adapter. Raises ``EngineFailure`` only when the engine itself went away."""
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                verdict = matches(self._probes[name], await self._score(name, self._probes[name]))
+            except (EngineFailure, ValueError) as error:
+                if not await self._engine.healthy():
+                    raise EngineFailure(str(error)) from error
+                reason = f"the probe could not be asked: {error}"
+                continue
+            reason = "" if verdict.matched else verdict.reason
+            break
+        return GatewayAdapter(
+            served_name=name,
+            release=self._releases[name],
+            state="LeftOut" if reason else "Ready",
+            reason=reason,
+        )
+
+    async def _score(self, name: str, probe: Probe) -> list[Scored]:
+        """Score every recorded answer under the adapter and under the base, a few at a time."""
+        gate = asyncio.Semaphore(PROBES_AT_ONCE)
+
+        async def one(model: str, index: int) -> float:
+            item = probe.items[index]
+            async with gate:
+                return await drive(score_answer(model, item.messages, item.answer), self._engine.ask)
+
+        indexes = range(len(probe.items))
+        tuned = await asyncio.gather(*(one(name, index) for index in indexes))
+        base = await asyncio.gather(*(one(BASE_SERVED_NAME, index) for index in indexes))
+        return [Scored(t, b) for t, b in zip(tuned, base, strict=True)]

@@ -1,0 +1,1 @@
+"""Kubernetes objects as plain dicts: builders without I/O, decisions or clocks."""

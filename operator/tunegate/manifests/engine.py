@@ -1,0 +1,88 @@
+"""How vLLM is started. One place, so that baseline, evaluation and serving run the engine in the same way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tunegate.api.computepool import memory_bytes
+from tunegate.api.modelserver import EngineProfile
+from tunegate.manifests.pods import SCRATCH
+
+COMMAND = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+"""Not the console script `vllm`: the CPU build of 0.32 registers no distribution of that name and it fails there."""
+
+GUARDS = ["--disable-fastapi-docs", "--disable-uvicorn-access-log", "--no-enable-log-requests"]
+"""No interactive documentation, and neither paths nor prompts in the log. Request bodies are data."""
+
+
+def engine_args(
+    profile: EngineProfile,
+    model_path: str,
+    served_name: str,
+    *,
+    lora_modules: list[tuple[str, str]] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    uds: str | None = None,
+) -> list[str]:
+    """Return vLLM's arguments for ``profile``.
+
+    ``lora_modules`` are pairs of served name and folder, loaded once at the start; loading at run time is never enabled,
+    because it would let anybody who reaches the engine swap the bytes behind an approved name. With ``uds`` the engine
+    listens on that Unix socket and opens no TCP port. LoRA support is on even without adapters: the base model has to
+    answer through the same kernels as the tuned one.
+    """
+    args = [
+        f"--model={model_path}",
+        f"--served-model-name={served_name}",
+        f"--dtype={profile.dtype}",
+        f"--max-model-len={profile.max_model_len}",
+        "--enable-lora",
+        f"--max-lora-rank={profile.max_lora_rank}",
+        f"--max-loras={profile.max_loras}",
+    ]
+    if profile.quantization != "None":
+        args.append(f"--quantization={profile.quantization}")
+    if profile.enforce_eager:
+        args.append("--enforce-eager")
+    args += GUARDS
+    args += [f"--uds={uds}"] if uds else [f"--host={host}", f"--port={port}"]
+    if lora_modules:
+        args += ["--lora-modules", *(f"{name}={path}" for name, path in lora_modules)]
+    return args
+
+
+def engine_env(profile: EngineProfile, *, threads: int = 2) -> list[dict[str, Any]]:
+    """Return the environment of the engine's container. ``threads`` is for arithmetic on the CPU."""
+    values = {
+        "HOME": SCRATCH,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
+        "VLLM_SERVER_DEV_MODE": "0",
+        "OMP_NUM_THREADS": str(threads),
+    }
+    if profile.device == "CPU":
+        # vLLM reads whole GiB; the thread binding "all" crashes 0.32 where the CPU set is not the machine's.
+        values["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, math.ceil(memory_bytes(profile.kv_cache_memory) / 2**30)))
+        values["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        values["OMP_WAIT_POLICY"] = "PASSIVE"
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def startup_probe(port: int) -> dict[str, Any]:
+    """Return the probe that holds back the next container until the engine answers.
+
+    An exec probe, since the kubelet can reach the pod's address only and the engine listens on loopback. It allows an
+    hour: large weights from a slow network volume take that long.
+    """
+    check = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/health', timeout=4)"
+    return {
+        "exec": {"command": ["python3", "-c", check]},
+        "periodSeconds": 5,
+        "timeoutSeconds": 5,
+        "failureThreshold": 720,
+    }

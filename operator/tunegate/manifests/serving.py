@@ -1,0 +1,321 @@
+"""The Kubernetes objects of a ModelServer: one Deployment and what its pods read, may and are reached by.
+
+A pod pulls and verifies its adapters, then runs vLLM on a Unix socket, then the gateway. vLLM is a native sidecar (an
+init container that keeps running) rather than a second container, because the kubelet stops sidecars last: on
+termination the gateway finishes its requests while the engine is still there to answer them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.api import serving
+from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.markers import GROUP
+from tunegate.api.modelserver import ModelServerSpec
+from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument
+from tunegate.api.shared import Resources
+from tunegate.api.stages import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
+from tunegate.digests import document_digest
+from tunegate.manifests.engine import COMMAND, engine_args, engine_env
+from tunegate.manifests.pods import (
+    container_resources,
+    container_security,
+    placement,
+    pod_basics,
+    scratch_mounts,
+    scratch_volumes,
+    threads,
+)
+
+CONFIGURATION_ANNOTATION = f"{GROUP}/configuration"
+"""On Deployment and pods: digest of the documents they were made from."""
+OPENS_ANNOTATION = f"{GROUP}/opens"
+"""On the registry credential: digest of the list of repositories that it opens."""
+ENGINE_CONTAINER = "engine"
+GATEWAY_CONTAINER = "gateway"
+PULL_CONTAINER = "pull"
+SMALL = Resources(cpu="100m", memory="384Mi")
+"""Of `pull` and the gateway; neither holds an adapter in memory."""
+GRACE_SECONDS = 300
+"""Longer than the gateway's delay and bound for draining together (``tunegate.gateway.settings.Limits``)."""
+TOKEN_SECONDS = 3600
+SCRATCH = "/tmp"  # noqa: S108 - an empty volume of the pod's own
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Everything that decides what a server's objects look like."""
+
+    name: str
+    namespace: str
+    spec: ModelServerSpec
+    owner: Mapping[str, Any]
+    labels: Mapping[str, str]
+    """Of every object, and the selector of the pods."""
+    pool: ComputePoolSpec
+    base_claim: str
+    document: ServerDocument
+    adapters: Sequence[AdapterEntry]
+    operator_image: str
+    service_account: str
+    ca_config_map: str
+    registry_secret: str
+    api_keys_secret: str | None = None
+    pull_secrets: Sequence[str] = ()
+
+    @property
+    def data(self) -> dict[str, str]:
+        """The documents that pods mount; sorted, so that equal content is equal text."""
+        adapters = [entry.to_dict() for entry in sorted(self.adapters, key=lambda entry: entry.served_name)]
+        return {
+            "adapters.json": json.dumps(adapters, sort_keys=True),
+            "server.json": json.dumps(self.document.to_dict(), sort_keys=True),
+        }
+
+    @property
+    def configuration(self) -> str:
+        """Digest of the documents: another digest is another ConfigMap and a rollout."""
+        return document_digest(self.data)
+
+    @property
+    def config_map_name(self) -> str:
+        """Name of the immutable ConfigMap: pods of an older rollout keep the one that they were made with."""
+        return f"{self.name}-adapters-{self.configuration.removeprefix('sha256:')[:10]}"
+
+
+def routes_name(server: str) -> str:
+    """Return the name of the ConfigMap that a server's gateways watch."""
+    return f"{server}-routes"
+
+
+def deployment_name(server: str) -> str:
+    """Return the name of a server's Deployment."""
+    return f"{server}-engine"
+
+
+def config_map(made: Serving) -> dict[str, Any]:
+    """Return the immutable ConfigMap with the documents of one rollout."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(made, made.config_map_name),
+        "immutable": True,
+        "data": made.data,
+    }
+
+
+def routes_config_map(
+    server: str, namespace: str, document: RoutesDocument, *, labels: Mapping[str, str], owner: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the live ConfigMap. It needs nothing but the decision itself: closing a route waits for no other object."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": routes_name(server),
+            "namespace": namespace,
+            "labels": dict(labels),
+            "ownerReferences": [dict(owner)],
+        },
+        "data": {serving.ROUTES_KEY: json.dumps(document.to_dict(), sort_keys=True)},
+    }
+
+
+def fixtures(made: Serving) -> list[dict[str, Any]]:
+    """Return what a server has beside its pods: Service, rights of its gateways, and a disruption budget."""
+    role = f"{made.name}-gateway"
+    subject = {"kind": "ServiceAccount", "name": made.service_account, "namespace": made.namespace}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": _metadata(made, made.name),
+            "spec": {
+                "selector": dict(made.labels),
+                "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+            },
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": _metadata(made, role),
+            "rules": [
+                {
+                    "apiGroups": [""],
+                    "resources": ["configmaps"],
+                    "resourceNames": [routes_name(made.name)],
+                    "verbs": ["get", "list", "watch"],
+                }
+            ],
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": _metadata(made, role),
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role},
+            "subjects": [subject],
+        },
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": _metadata(made, made.name),
+            "spec": {
+                # One replica could never be drained under a budget that keeps one up.
+                "maxUnavailable": 1,
+                "selector": {"matchLabels": dict(made.labels)},
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
+        },
+    ]
+
+
+def deployment(made: Serving) -> dict[str, Any]:
+    """Return the Deployment. `Surge` never has fewer pods than asked for; `Recreate` is for a pool that is full."""
+    surge = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    template = {
+        "metadata": {"labels": dict(made.labels), "annotations": {CONFIGURATION_ANNOTATION: made.configuration}},
+        "spec": _pod(made),
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            **_metadata(made, deployment_name(made.name)),
+            "annotations": {CONFIGURATION_ANNOTATION: made.configuration},
+        },
+        "spec": {
+            "replicas": made.spec.replicas,
+            "revisionHistoryLimit": 2,
+            "progressDeadlineSeconds": 3600,
+            "selector": {"matchLabels": dict(made.labels)},
+            "strategy": surge if made.spec.strategy == "Surge" else {"type": "Recreate"},
+            "template": template,
+        },
+    }
+
+
+def _pod(made: Serving) -> dict[str, Any]:
+    return {
+        **pod_basics(made.service_account, made.pull_secrets),
+        **placement(made.pool, pinned=True),
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "initContainers": [_pull(made), _engine(made)],
+        "containers": [_gateway(made)],
+        "volumes": _volumes(made),
+    }
+
+
+def _pull(made: Serving) -> dict[str, Any]:
+    return {
+        **_own_container(made, PULL_CONTAINER, "pull"),
+        "volumeMounts": [
+            {"name": "pull-tmp", "mountPath": SCRATCH},
+            {"name": "adapters", "mountPath": serving.ADAPTERS_DIR},
+            _read_only("documents", serving.CONFIG_DIR),
+            _read_only("base", BASE_MODEL_MOUNT),
+            _read_only("registry", REGISTRY_AUTH_PATH.rpartition("/")[0]),
+            _read_only("ca", CA_PATH.rpartition("/")[0]),
+        ],
+    }
+
+
+def _engine(made: Serving) -> dict[str, Any]:
+    profile = made.spec.profile
+    arguments = engine_args(profile, made.document.base.path, BASE_SERVED_NAME, uds=serving.ENGINE_SOCKET)
+    on_device = made.pool.device_resource if profile.device != "CPU" else None
+    return {
+        "name": ENGINE_CONTAINER,
+        "image": profile.image,
+        "restartPolicy": "Always",
+        # vLLM does not take over the socket of a process that was killed, so a restart needs it gone.
+        "command": ["/bin/sh", "-c", 'rm -f "$0" && exec "$@"', serving.ENGINE_SOCKET],
+        "args": [*COMMAND, "--config", serving.ENGINE_CONFIG_PATH, *arguments],
+        "env": engine_env(profile, threads=threads(made.spec.resources)),
+        "securityContext": container_security(),
+        "resources": container_resources(made.spec.resources, on_device, made.pool.devices_per_node),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            *scratch_mounts("engine-tmp"),
+            {"name": "run", "mountPath": serving.ENGINE_SOCKET_DIR},
+            _read_only("adapters", serving.ADAPTERS_DIR),
+            _read_only("base", BASE_MODEL_MOUNT),
+        ],
+    }
+
+
+def _gateway(made: Serving) -> dict[str, Any]:
+    return {
+        **_own_container(made, GATEWAY_CONTAINER, "gateway"),
+        "ports": [
+            {"name": "http", "containerPort": serving.GATEWAY_PORT, "protocol": "TCP"},
+            {"name": "status", "containerPort": serving.STATUS_PORT, "protocol": "TCP"},
+        ],
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "timeoutSeconds": 5,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 15, "timeoutSeconds": 10,
+            "failureThreshold": 4,
+        },
+        "volumeMounts": [
+            {"name": "gateway-tmp", "mountPath": SCRATCH},
+            _read_only("run", serving.ENGINE_SOCKET_DIR),
+            _read_only("adapters", serving.ADAPTERS_DIR),
+            _read_only("documents", serving.CONFIG_DIR),
+            _read_only("api-keys", serving.API_KEYS_DIR),
+            _read_only("token", serving.TOKEN_DIR),
+        ],
+    }  # fmt: skip
+
+
+def _own_container(made: Serving, name: str, command: str) -> dict[str, Any]:
+    """Return what `pull` and the gateway share: the operator's image, which holds this very code."""
+    return {
+        "name": name,
+        "image": made.operator_image,
+        "command": ["python3", "-m", "tunegate", command],
+        "env": [{"name": "HOME", "value": SCRATCH}, {"name": "PYTHONUNBUFFERED", "value": "1"}],
+        "securityContext": container_security(),
+        "resources": container_resources(SMALL),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _volumes(made: Serving) -> list[dict[str, Any]]:
+    keys: dict[str, Any] = {"name": "api-keys", "emptyDir": {}}
+    if made.api_keys_secret:
+        keys = {"name": "api-keys", "secret": {"secretName": made.api_keys_secret, "optional": True}}
+    token = {
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        ]
+    }
+    return [
+        *scratch_volumes("pull-tmp", "engine-tmp", "gateway-tmp", "adapters", "run"),
+        {"name": "documents", "configMap": {"name": made.config_map_name}},
+        {"name": "base", "persistentVolumeClaim": {"claimName": made.base_claim, "readOnly": True}},
+        {"name": "registry", "secret": {"secretName": made.registry_secret}},
+        {"name": "ca", "configMap": {"name": made.ca_config_map, "optional": True}},
+        keys,
+        {"name": "token", "projected": token},
+    ]
+
+
+def _read_only(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "mountPath": path, "readOnly": True}
+
+
+def _metadata(made: Serving, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": made.namespace,
+        "labels": dict(made.labels),
+        "ownerReferences": [dict(made.owner)],
+    }

@@ -1,0 +1,293 @@
+"""The batch/v1 Job of one attempt of a stage, with its configuration and, for training, its headless Service.
+
+A Job is created once and never changed: `backoffLimit: 0` and `restartPolicy: Never` make every failed pod end the
+attempt, because an Indexed Job would restart only the failed index while its peers hang in a collective. No
+podFailurePolicy: `Ignore` on DisruptionTarget would do just that, and every other rule says what `backoffLimit: 0` says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.modelserver import EngineProfile
+from tunegate.api.shared import Resources
+from tunegate.api.stages import (
+    ADAPTER_MOUNT,
+    BASE_MODEL_MOUNT,
+    BASE_SERVED_NAME,
+    CA_PATH,
+    CONFIG_PATH,
+    ENGINE_PORT,
+    PROGRESS_PORT,
+    REGISTRY_AUTH_PATH,
+    TERMINATION_PATH,
+    TRACKING_AUTH_DIR,
+    TUNED_SERVED_NAME,
+)
+from tunegate.manifests.engine import COMMAND, engine_args, engine_env, startup_probe
+from tunegate.manifests.pods import (
+    SCRATCH,
+    container_resources,
+    container_security,
+    placement,
+    pod_basics,
+    scratch_mounts,
+    scratch_volumes,
+    threads,
+)
+from tunegate.manifests.sources import ClaimMount
+
+STAGE_COMMAND = ["python3", "-m", "tunegate_trainer"]
+STAGE_CONTAINER = "stage"
+ENGINE_CONTAINER = "engine"
+FETCH_CONTAINER = "fetch"
+RENDEZVOUS_PORT = 29500
+CONFIG_FILE = CONFIG_PATH.rpartition("/")[2]
+FETCH_FILE = "fetch.json"
+GRACE_SECONDS = 30
+TRAINING_GRACE_SECONDS = 300
+"""Time to finish the running step and write a checkpoint to a network volume after SIGTERM."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The vLLM sidecar of baseline and evaluation pods."""
+
+    profile: EngineProfile
+    model_path: str
+    resources: Resources
+    adapter: bool
+    """The sealed adapter is fetched and verified before the engine starts, and loaded as ``tuned``."""
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """Everything that decides what an attempt's objects look like."""
+
+    name: str
+    namespace: str
+    stage: str
+    labels: Mapping[str, str]
+    owner: Mapping[str, Any]
+    image: str
+    service_account: str
+    config: Mapping[str, Any]
+    registry_secret: str
+    tracking_secret: str
+    ca_config_map: str
+    resources: Resources
+    pool: ComputePoolSpec | None = None
+    fetch_config: Mapping[str, Any] | None = None
+    mounts: Sequence[ClaimMount] = ()
+    pull_secrets: Sequence[str] = ()
+    engine: Engine | None = None
+    distributed: bool = False
+    """Training: Indexed Job with a rendezvous, on the pool's devices."""
+    nodes: int = 1
+    processes: int = 1
+    """Processes, and devices where the pool has them, of one node."""
+
+
+def stage_objects(stage: StageJob) -> list[dict[str, Any]]:
+    """Return the attempt's objects in the order in which they have to be created."""
+    objects = [_config_map(stage)]
+    if stage.distributed:
+        objects.append(_service(stage))
+    return [*objects, _job(stage)]
+
+
+def _job(stage: StageJob) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "backoffLimit": 0,
+        "completions": stage.nodes,
+        "parallelism": stage.nodes,
+        "completionMode": "Indexed" if stage.distributed else "NonIndexed",
+        # A replacement must not start while the old pod still writes its checkpoint.
+        "podReplacementPolicy": "Failed",
+        "template": {"metadata": {"labels": dict(stage.labels)}, "spec": _pod(stage)},
+    }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": _metadata(stage), "spec": spec}
+
+
+def _pod(stage: StageJob) -> dict[str, Any]:
+    pod: dict[str, Any] = {
+        **pod_basics(stage.service_account, stage.pull_secrets),
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": TRAINING_GRACE_SECONDS if stage.distributed else GRACE_SECONDS,
+        "containers": [_stage_container(stage)],
+        "volumes": _volumes(stage),
+    }
+    if stage.pool is not None:
+        pod |= placement(stage.pool, pinned=stage.distributed or stage.engine is not None)
+    if stage.distributed:
+        pod["subdomain"] = stage.name
+    if stage.engine is not None:
+        fetch = [_fetch_container(stage)] if stage.engine.adapter else []
+        pod["initContainers"] = [*fetch, _engine_container(stage, stage.engine)]
+    return pod
+
+
+def _stage_container(stage: StageJob) -> dict[str, Any]:
+    ports = [{"name": "progress", "containerPort": PROGRESS_PORT}]
+    environment = _environment(stage)
+    devices = 0
+    if stage.distributed:
+        devices = stage.processes
+        ports.append({"name": "rendezvous", "containerPort": RENDEZVOUS_PORT})
+        environment |= {
+            "TUNEGATE_NUM_NODES": str(stage.nodes),
+            "TUNEGATE_NUM_PROC_PER_NODE": str(stage.processes),
+            "MASTER_ADDR": f"{stage.name}-0.{stage.name}",
+            "MASTER_PORT": str(RENDEZVOUS_PORT),
+            "OMP_NUM_THREADS": str(max(1, threads(stage.resources) // stage.processes)),
+        }
+    device = stage.pool.device_resource if stage.pool else None
+    return {
+        **_container(stage, STAGE_CONTAINER, environment),
+        "command": STAGE_COMMAND,
+        "args": ["--config", CONFIG_PATH],
+        "ports": ports,
+        "resources": container_resources(stage.resources, device, devices),
+        "volumeMounts": [*_fixed_mounts(), *_claim_mounts(stage), *_adapter_mount(stage, read_only=True)],
+    }
+
+
+def _fetch_container(stage: StageJob) -> dict[str, Any]:
+    return {
+        **_container(stage, FETCH_CONTAINER, _environment(stage)),
+        "command": STAGE_COMMAND,
+        "args": ["--config", f"{CONFIG_PATH.rpartition('/')[0]}/{FETCH_FILE}"],
+        "resources": container_resources(stage.resources),
+        "volumeMounts": [*_fixed_mounts(), *_adapter_mount(stage, read_only=False)],
+    }
+
+
+def _engine_container(stage: StageJob, engine: Engine) -> dict[str, Any]:
+    """Return the native sidecar: an init container that is restarted and ends when the stage's container has ended."""
+    base = [mount for mount in _claim_mounts(stage) if mount["mountPath"] == BASE_MODEL_MOUNT]
+    device = stage.pool.device_resource if stage.pool and engine.profile.device != "CPU" else None
+    return {
+        "name": ENGINE_CONTAINER,
+        "image": engine.profile.image,
+        "restartPolicy": "Always",
+        "command": COMMAND,
+        "args": engine_args(
+            engine.profile,
+            engine.model_path,
+            BASE_SERVED_NAME,
+            lora_modules=[(TUNED_SERVED_NAME, ADAPTER_MOUNT)] if engine.adapter else None,
+            port=ENGINE_PORT,
+        ),
+        "env": engine_env(engine.profile, threads=threads(engine.resources)),
+        "startupProbe": startup_probe(ENGINE_PORT),
+        "securityContext": container_security(),
+        "resources": container_resources(engine.resources, device, 1),
+        "volumeMounts": [*scratch_mounts("engine-tmp"), *base, *_adapter_mount(stage, read_only=True)],
+    }
+
+
+def _container(stage: StageJob, name: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": stage.image,
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "securityContext": container_security(),
+        "terminationMessagePath": TERMINATION_PATH,
+        # Never from the log: a traceback can carry a row of the data into the pod's status.
+        "terminationMessagePolicy": "File",
+    }
+
+
+def _environment(stage: StageJob) -> dict[str, str]:
+    return {
+        "HOME": SCRATCH,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "OMP_NUM_THREADS": str(threads(stage.resources)),
+        # Threads that wait must not burn a core that another pod could use.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _volumes(stage: StageJob) -> list[dict[str, Any]]:
+    scratch = ["tmp"]
+    if stage.engine is not None:
+        scratch.append("engine-tmp")
+        scratch += ["adapter"] if stage.engine.adapter else []
+    writable = {mount.claim for mount in stage.mounts if not mount.read_only}
+    claims = [
+        {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": claim not in writable}}
+        for claim, name in _claim_volumes(stage).items()
+    ]
+    return [
+        *scratch_volumes(*scratch),
+        {"name": "config", "configMap": {"name": stage.name}},
+        {"name": "registry", "secret": {"secretName": stage.registry_secret}},
+        {"name": "tracking", "secret": {"secretName": stage.tracking_secret, "optional": True}},
+        {"name": "ca", "configMap": {"name": stage.ca_config_map, "optional": True}},
+        *claims,
+    ]
+
+
+def _fixed_mounts() -> list[dict[str, Any]]:
+    folders = {
+        "config": CONFIG_PATH.rpartition("/")[0],
+        "registry": REGISTRY_AUTH_PATH.rpartition("/")[0],
+        "tracking": TRACKING_AUTH_DIR,
+        "ca": CA_PATH.rpartition("/")[0],
+    }
+    read_only = [{"name": name, "mountPath": path, "readOnly": True} for name, path in folders.items()]
+    return [*scratch_mounts(), *read_only]
+
+
+def _claim_volumes(stage: StageJob) -> dict[str, str]:
+    """Return a volume name for each claim: one volume even where data set and suite lie on the same claim."""
+    claims = list(dict.fromkeys(mount.claim for mount in stage.mounts))
+    return {claim: f"claim-{index}" for index, claim in enumerate(claims)}
+
+
+def _claim_mounts(stage: StageJob) -> list[dict[str, Any]]:
+    names = _claim_volumes(stage)
+    return [
+        {"name": names[mount.claim], "mountPath": mount.mount_path, "readOnly": mount.read_only}
+        for mount in stage.mounts
+    ]
+
+
+def _adapter_mount(stage: StageJob, *, read_only: bool) -> list[dict[str, Any]]:
+    if stage.engine is None or not stage.engine.adapter:
+        return []
+    return [{"name": "adapter", "mountPath": ADAPTER_MOUNT, "readOnly": read_only}]
+
+
+def _config_map(stage: StageJob) -> dict[str, Any]:
+    data = {CONFIG_FILE: json.dumps(stage.config, indent=1, sort_keys=True)}
+    if stage.fetch_config is not None:
+        data[FETCH_FILE] = json.dumps(stage.fetch_config, indent=1, sort_keys=True)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(stage), "immutable": True, "data": data}
+
+
+def _service(stage: StageJob) -> dict[str, Any]:
+    """Return the headless Service that gives the pods of one attempt their names; peers meet before they are ready."""
+    spec = {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {"batch.kubernetes.io/job-name": stage.name},
+        "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT}],
+    }
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(stage), "spec": spec}
+
+
+def _metadata(stage: StageJob) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "namespace": stage.namespace,
+        "labels": dict(stage.labels),
+        "ownerReferences": [dict(stage.owner)],
+    }

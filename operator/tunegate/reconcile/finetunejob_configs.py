@@ -1,0 +1,255 @@
+"""The configuration document and the objects of an attempt, from inputs that are all there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.stages import (
+    BASE_MODEL_MOUNT,
+    DATASET_MOUNT,
+    IMPORT_MOUNT,
+    SUITE_MOUNT,
+    WORKSPACE_MOUNT,
+    AdapterInput,
+    BaselineConfig,
+    BaseModelInput,
+    DatasetInput,
+    EvaluateConfig,
+    FetchConfig,
+    JobIdentity,
+    RegistryTarget,
+    SealConfig,
+    SealResult,
+    StageConfigBase,
+    SuiteInput,
+    TrackingTarget,
+    TrainConfig,
+    TrainResult,
+    ValidateConfig,
+)
+from tunegate.errors import Transient
+from tunegate.manifests.sources import ClaimMount
+from tunegate.manifests.stage_job import Engine, StageJob, stage_objects
+from tunegate.manifests.workspace import workspace_claim
+from tunegate.reconcile.finetunejob_inputs import Inputs, engine_spec
+from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
+from tunegate.reconcile.naming import (
+    CA_CONFIG_MAP,
+    JOB_LABEL,
+    JOB_UID_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    STAGE_SERVICE_ACCOUNT,
+    attempt_job_name,
+    job_labels,
+    job_repository,
+    owner_reference,
+    registry_secret_name,
+    workspace_claim_name,
+)
+
+
+def owner_of(job: FineTuneJob) -> dict[str, Any]:
+    """Return the controller reference to the job."""
+    return owner_reference({"apiVersion": job.api_version, "kind": job.kind, "metadata": job.metadata})
+
+
+def common_labels(job: FineTuneJob) -> dict[str, str]:
+    """Return the labels of what belongs to the job and to no attempt."""
+    return {MANAGED_BY_LABEL: MANAGED_BY, JOB_LABEL: job.name, JOB_UID_LABEL: job.uid}
+
+
+def attempt_objects(
+    seen: Observed, inputs: Inputs, settings: StageSettings, stage: StageName, number: int
+) -> list[dict[str, Any]]:
+    """Return what has to be created for an attempt, in order. Raises ``Transient`` while an earlier result is missing."""
+    job = seen.job
+    objects = []
+    workspace = workspace_claim_name(job.name, job.uid)
+    if _uses_workspace(job, stage) and workspace not in seen.claims:
+        nodes = job.spec.method.num_nodes if job.spec.method else 1
+        objects.append(
+            workspace_claim(
+                workspace,
+                job.namespace,
+                workspace=job.spec.workspace,
+                shared=nodes > 1,
+                labels=common_labels(job),
+                owner=owner_of(job),
+            )
+        )
+    return objects + stage_objects(_stage_job(seen, inputs, settings, stage, number))
+
+
+def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: StageName, number: int) -> StageJob:
+    job, method = seen.job, seen.job.spec.method
+    judged = stage in ("baseline", "evaluate")
+    pool = inputs.server_pool if judged else inputs.pool
+    training = stage == "train" and method is not None
+    fetch = None
+    if stage == "evaluate":
+        base = _config_base(job, settings, number)
+        fetch = FetchConfig(**base, adapter=_adapter(seen)).to_dict()
+    return StageJob(
+        name=attempt_job_name(job.name, stage, number, job.uid),
+        namespace=job.namespace,
+        stage=stage,
+        labels=job_labels(job.name, job.uid, stage, number),
+        owner=owner_of(job),
+        image=settings.trainer_image,
+        service_account=STAGE_SERVICE_ACCOUNT,
+        config=_config(seen, inputs, settings, stage, number).to_dict(),
+        fetch_config=fetch,
+        registry_secret=registry_secret_name(job.name, job.uid),
+        tracking_secret=settings.tracking_secret,
+        ca_config_map=CA_CONFIG_MAP,
+        resources=pool.spec.stage_resources,
+        pool=pool.spec,
+        mounts=_mounts(job, inputs, stage),
+        pull_secrets=settings.pull_secrets,
+        engine=_engine(inputs, adapter=stage == "evaluate") if judged else None,
+        distributed=training,
+        nodes=method.num_nodes if training and method else 1,
+        processes=method.num_proc_per_node if training and method else 1,
+    )
+
+
+def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: StageName, number: int) -> StageConfigBase:
+    job, spec = seen.job, seen.job.spec
+    base = _config_base(job, settings, number)
+    data: dict[str, Any] = {"base_model": _base_model(inputs), "dataset": _dataset(job, inputs)}
+    judged: dict[str, Any] = {**data, "suite": _suite(inputs), "profile": inputs.server.spec.profile}
+    fraction, seed = engine_spec(spec)
+    match stage:
+        case "validate":
+            return ValidateConfig(
+                **base,
+                **judged,
+                intent=spec.intent,
+                method=spec.method,
+                import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
+                pool=inputs.pool.spec,
+                budget=spec.budget,
+            )
+        case "baseline":
+            return BaselineConfig(**base, **judged, development_fraction=fraction, seed=seed)
+        case "train":
+            if spec.method is None:
+                raise AssertionError("only source Train has a stage train, and it has a method")
+            return TrainConfig(**base, **data, method=spec.method, pool=inputs.pool.spec)
+        case "seal":
+            return SealConfig(
+                **base,
+                source_path=_seal_source(seen, inputs),
+                base_model_name=inputs.base_model.name,
+                base_model_digest=inputs.base_digest,
+                max_lora_rank=inputs.server.spec.profile.max_lora_rank,
+            )
+        case "evaluate":
+            return EvaluateConfig(
+                **base,
+                **judged,
+                development_fraction=fraction,
+                seed=seed,
+                adapter=_adapter(seen),
+                baseline_result=_result_digest(seen, "baseline"),
+                min_margin=inputs.policy.spec.min_margin,
+            )
+
+
+def _config_base(job: FineTuneJob, settings: StageSettings, number: int) -> dict[str, Any]:
+    tracking = None
+    if settings.tracking_uri:
+        tracking = TrackingTarget(uri=settings.tracking_uri, experiment=job.namespace, run_id=job.status.mlflow_run_id)
+    return {
+        "job": JobIdentity(namespace=job.namespace, name=job.name, uid=job.uid, attempt=number),
+        "registry": RegistryTarget(
+            host=settings.registry_host,
+            plain_http=settings.registry_plain_http,
+            repository=job_repository(job.namespace, job.name, job.uid),
+        ),
+        "tracking": tracking,
+    }
+
+
+def _base_model(inputs: Inputs) -> BaseModelInput:
+    return BaseModelInput(
+        name=inputs.base_model.name,
+        path=inputs.base.below(BASE_MODEL_MOUNT),
+        context_length=inputs.base_model.spec.context_length,
+        manifest=inputs.base_manifest,
+        manifest_digest=inputs.base_digest,
+    )
+
+
+def _dataset(job: FineTuneJob, inputs: Inputs) -> DatasetInput:
+    """Return the data set; after validation with the digest found there, so that every stage reads the same bytes."""
+    found = job.status.dataset.digest if job.status.dataset else None
+    spec = job.spec.dataset
+    return DatasetInput(
+        path=inputs.dataset.below(DATASET_MOUNT), digest=found or spec.digest, group_field=spec.group_field
+    )
+
+
+def _suite(inputs: Inputs) -> SuiteInput:
+    return SuiteInput(
+        name=inputs.suite.name,
+        path=inputs.questions.below(SUITE_MOUNT),
+        digest=inputs.suite_digest,
+        spec=inputs.suite.spec,
+    )
+
+
+def _engine(inputs: Inputs, *, adapter: bool) -> Engine:
+    server = inputs.server.spec
+    return Engine(server.profile, inputs.base.below(BASE_MODEL_MOUNT), server.resources, adapter=adapter)
+
+
+def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMount]:
+    base = ClaimMount(inputs.base.claim, BASE_MODEL_MOUNT)
+    dataset = ClaimMount(inputs.dataset.claim, DATASET_MOUNT)
+    suite = ClaimMount(inputs.questions.claim, SUITE_MOUNT)
+    imported = [ClaimMount(inputs.imported.claim, IMPORT_MOUNT)] if inputs.imported else []
+    workspace = workspace_claim_name(job.name, job.uid)
+    match stage:
+        case "validate":
+            return [base, dataset, suite, *imported]
+        case "train":
+            return [base, dataset, ClaimMount(workspace, WORKSPACE_MOUNT, read_only=False)]
+        case "seal":
+            return imported or [ClaimMount(workspace, WORKSPACE_MOUNT)]
+        case _:
+            return [base, dataset, suite]
+
+
+def _uses_workspace(job: FineTuneJob, stage: StageName) -> bool:
+    return stage == "train" or (stage == "seal" and job.spec.source == "Train")
+
+
+def _seal_source(seen: Observed, inputs: Inputs) -> str:
+    if inputs.imported:
+        return inputs.imported.below(IMPORT_MOUNT)
+    result = seen.results.get(_result_digest(seen, "train"))
+    if not isinstance(result, TrainResult):
+        raise Transient("the result of training can't be read from the registry")
+    return result.adapter_path
+
+
+def _adapter(seen: Observed) -> AdapterInput:
+    result = seen.results.get(_result_digest(seen, "seal"))
+    if not isinstance(result, SealResult) or not (result.digest and result.manifest and result.manifest_digest):
+        raise Transient("the result of sealing can't be read from the registry")
+    return AdapterInput(
+        repository=result.repository,
+        digest=result.digest,
+        manifest=result.manifest,
+        manifest_digest=result.manifest_digest,
+    )
+
+
+def _result_digest(seen: Observed, stage: StageName) -> str:
+    found = next((entry.result_digest for entry in seen.job.status.stages if entry.name == stage), None)
+    if found is None:
+        raise Transient(f"stage {stage} has no result yet")
+    return found

@@ -1,0 +1,66 @@
+"""What the planner of a FineTuneJob looks at: one reading of the world, made by the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.computepool import ComputePool
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.modelserver import ModelServer
+from tunegate.api.stages import Manifest, ProgressReport, StageResult
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What the operator's settings say about stage pods."""
+
+    trainer_image: str
+    registry_host: str
+    registry_plain_http: bool
+    tracking_uri: str | None
+    tracking_secret: str
+    pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LostResult:
+    """A result document that the registry does not have, or that is not what it should be."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A FineTuneJob and everything that decides what happens to it next. Absent objects are None."""
+
+    job: FineTuneJob
+    server: ModelServer | None = None
+    base_model: BaseModel | None = None
+    base_manifest: Manifest | None = None
+    """From the BaseModel's result document; None while it can't be read."""
+    suite: EvaluationSuite | None = None
+    pool: ComputePool | None = None
+    """The pool to train on: the job's, else the server's."""
+    server_pool: ComputePool | None = None
+    """The pool of the server: evaluation runs there."""
+    policy: ApprovalPolicy | None = None
+    denied: tuple[str, ...] = ()
+    """Virtual resources that the requester may not `use`, e.g. ``computepools/a100``."""
+    claims: Mapping[str, Json] = field(default_factory=dict)
+    """PersistentVolumeClaims of the namespace that exist, among those that the job needs, by name."""
+    jobs: tuple[Json, ...] = ()
+    """batch/v1 Jobs of this FineTuneJob's UID."""
+    pods: tuple[Json, ...] = ()
+    results: Mapping[str, StageResult | LostResult] = field(default_factory=dict)
+    """Result documents by digest, for every digest that a pod or the status names; a missing one could not be read now."""
+    progress: ProgressReport | None = None
+    credential_exists: bool = False
+    fresh_credential: str | None = None
+    """A new Docker configuration, made because the old one is missing or will soon end."""

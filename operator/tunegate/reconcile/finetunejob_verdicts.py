@@ -1,0 +1,235 @@
+"""What a stage's result means for the job: fields of the status, and whether the job ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tunegate.api.finetunejob import (
+    AdapterStatus,
+    ArmScore,
+    DatasetStatus,
+    Estimates,
+    FineTuneJob,
+    Gate,
+    GuardrailScore,
+)
+from tunegate.api.reasons import JobReason
+from tunegate.api.stages import (
+    ArmVerdict,
+    BaselineResult,
+    EvaluateResult,
+    Finding,
+    SealResult,
+    StageResult,
+    TrainResult,
+    ValidateResult,
+)
+
+SHOWN_FINDINGS = 4
+
+
+@dataclass(frozen=True)
+class Final:
+    """The end of the job."""
+
+    phase: Literal["Succeeded", "Failed"]
+    reason: JobReason
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a result changes."""
+
+    summary: str
+    """One sentence for the stage's status."""
+    update: Mapping[str, Any] = field(default_factory=dict)
+    refused: bool = False
+    final: Final | None = None
+
+
+def read(job: FineTuneJob, result: StageResult, currency: str) -> Verdict:
+    """Return what ``result`` means for ``job``. Raises ``ValueError`` for a result that no stage of a job gives."""
+    match result:
+        case ValidateResult():
+            return _validated(result, currency)
+        case BaselineResult():
+            return _baselined(job, result)
+        case TrainResult():
+            return _trained(result)
+        case SealResult():
+            return _sealed(result)
+        case EvaluateResult():
+            return _evaluated(job, result)
+    raise ValueError(f"stage {result.stage} is not a stage of a FineTuneJob")
+
+
+def _validated(result: ValidateResult, currency: str) -> Verdict:
+    update = {
+        "dataset": DatasetStatus(
+            digest=result.dataset_digest,
+            rows=result.rows,
+            tokens=result.tokens,
+            duplicates=result.duplicates,
+            overlap_rows=result.overlap_rows,
+            development_rows=result.development_rows,
+        ),
+        "estimates": Estimates(
+            trainable_parameters=result.trainable_parameters,
+            adapter_bytes=result.adapter_bytes,
+            peak_memory_bytes=result.peak_memory_bytes,
+            device_hours=f"{result.device_hours:.4g}",
+            cost=f"{result.cost:.4g}",
+            currency=currency,
+            smallest_visible_gain=f"{result.smallest_visible_gain:.3f}",
+        ),
+    }
+    if result.outcome == "Refused":
+        blocking = [finding for finding in result.findings if finding.action == "Block"]
+        text = f"Validation refused the job: {_findings(blocking)} Mend this and create a new job."
+        final = Final("Failed", JobReason.VALIDATION_REFUSED, text)
+        return Verdict(_findings(blocking), update, refused=True, final=final)
+    warnings = [finding for finding in result.findings if finding.action == "Warn"]
+    warned = f" Warnings: {_findings(warnings)}" if warnings else ""
+    return Verdict(f"{result.rows} rows, {result.tokens} tokens.{warned}", update)
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    parts = []
+    for finding in findings[:SHOWN_FINDINGS]:
+        rows = ", ".join(str(row) for row in finding.rows[:10])
+        more = ", …" if len(finding.rows) > 10 or finding.count > len(finding.rows) > 0 else ""
+        parts.append(f"{finding.check}: {finding.message}{f' (rows {rows}{more})' if rows else ''}.".replace("..", "."))
+    rest = len(findings) - SHOWN_FINDINGS
+    return " ".join([*parts, f"And {rest} more in the result document."] if rest > 0 else parts)
+
+
+def _baselined(job: FineTuneJob, result: BaselineResult) -> Verdict:
+    scores = "; ".join(
+        f"{arm.name} " + ", ".join(f"{metric} {score:.3f}" for metric, score in sorted(arm.scores.items()))
+        for arm in result.arms
+    )
+    summary = f"{result.questions} questions, best cheap alternative {result.best_arm}: {scores}."
+    if result.outcome == "PromptingSuffices" and job.spec.on_prompting_suffices == "Stop":
+        text = (
+            f"Prompting reaches the suite's quality bar without tuning ({result.best_arm}), so nothing was trained. Use "
+            "the base model with the prompt in the baseline's result, or set onPromptingSuffices: Continue in a new job."
+        )
+        return Verdict(summary, final=Final("Succeeded", JobReason.PROMPTING_SUFFICES, text))
+    return Verdict(summary)
+
+
+def _trained(result: TrainResult) -> Verdict:
+    if result.outcome == "Diverged":
+        text = (
+            f"Training diverged: the loss is not a number after {result.steps} steps. Create a new job with a lower "
+            "learningRate (half of it) or a longer warmupRatio."
+        )
+        return Verdict(
+            "The loss is not a number.", refused=True, final=Final("Failed", JobReason.TRAINING_DIVERGED, text)
+        )
+    loss = f"{result.steps} steps, training loss {result.training_loss:.3f}"
+    if result.development_loss is not None:
+        loss += f", development loss {result.development_loss:.3f} (best at step {result.best_step})"
+    over = " It overfits: fewer epochs or more data would do better." if result.overfitting else ""
+    return Verdict(f"{loss}.{over}")
+
+
+def _sealed(result: SealResult) -> Verdict:
+    if result.outcome == "Refused" or not result.digest or not result.manifest_digest:
+        found = _findings(result.findings) or "no reason given."
+        text = f"The adapter can't be sealed: {found} Mend this and create a new job."
+        return Verdict(found, refused=True, final=Final("Failed", JobReason.SEAL_REFUSED, text))
+    adapter = AdapterStatus(
+        repository=result.repository,
+        digest=result.digest,
+        manifest_digest=result.manifest_digest,
+        bytes=result.bytes,
+        rank=result.rank,
+    )
+    return Verdict(f"{result.bytes} bytes, rank {result.rank}, {result.digest}.", {"adapter": adapter})
+
+
+def _evaluated(job: FineTuneJob, result: EvaluateResult) -> Verdict:
+    status = job.status
+    promised = (
+        ("adapter", status.adapter.manifest_digest if status.adapter else None, result.adapter_manifest_digest),
+        ("base model", status.base_model_digest, result.base_model_digest),
+        ("engine profile", status.profile_digest, result.profile_digest),
+        ("suite", status.suite_digest, result.suite_digest),
+    )
+    for what, ours, theirs in promised:
+        if ours != theirs:
+            text = f"The evaluation speaks of another {what} ({theirs[:19]}… instead of {(ours or 'none')[:19]}…). "
+            final = Final("Failed", JobReason.BAD_INPUT, text + "Nothing was judged; create a new job.")
+            return Verdict(f"Another {what} was judged.", refused=True, final=final)
+    gate = _gate(result)
+    final = _final(result)
+    return Verdict(f"{result.metric} {result.tuned[result.metric]:.3f}: {result.outcome}.", {"gate": gate}, final=final)
+
+
+def _gate(result: EvaluateResult) -> Gate:
+    arms = [
+        ArmScore(
+            name=arm.name,
+            score=f"{arm.score:.4f}",
+            difference=f"{arm.difference:+.4f}",
+            lower=f"{arm.lower:+.4f}",
+            upper=f"{arm.upper:+.4f}",
+            outcome=arm.outcome,
+        )
+        for arm in result.arms
+    ]
+    guardrails = [
+        GuardrailScore(name=entry.name, tuned=f"{entry.tuned:.4f}", base=f"{entry.base:.4f}", held=entry.held)
+        for entry in result.guardrails
+    ]
+    return Gate(
+        outcome=result.outcome,
+        metric=result.metric,
+        tuned=f"{result.tuned[result.metric]:.4f}",
+        questions=result.questions,
+        adapter_digest=result.adapter_manifest_digest,
+        arms=arms,
+        guardrails=guardrails,
+    )
+
+
+def _final(result: EvaluateResult) -> Final:
+    tuned = result.tuned[result.metric]
+    nearest = min(result.arms, key=lambda arm: arm.difference, default=None)
+    lead = f"{result.metric} of the tuned model is {tuned:.3f} on {result.questions} questions. "
+    if result.outcome == "Pass":
+        beaten = f"It beats every cheap alternative; the nearest is {_against(nearest)}. " if nearest else ""
+        text = f"Gate passed. {lead}{beaten}Next: create a ModelRelease that names this job."
+        return Final("Succeeded", JobReason.GATE_PASSED, text)
+    causes = _causes(result, tuned)
+    if result.outcome == "Inconclusive":
+        advice = (
+            "The suite is too small to tell. Add questions to a new suite, or improve the data until the gain is clearer; "
+            "trying again on the same suite proves nothing."
+        )
+        return Final("Failed", JobReason.GATE_INCONCLUSIVE, f"Gate inconclusive. {lead}{causes}{advice}")
+    advice = "Use that alternative, or add and clean training examples of what the model gets wrong, in a new job."
+    return Final("Failed", JobReason.GATE_FAILED, f"Gate failed. {lead}{causes}{advice}")
+
+
+def _causes(result: EvaluateResult, tuned: float) -> str:
+    short = [arm for arm in result.arms if arm.outcome == result.outcome] or [
+        arm for arm in result.arms if arm.outcome != "Pass"
+    ]
+    parts = [f"Against {_against(arm)}, a margin of {result.margin:.3f} is required. " for arm in short[:2]]
+    if tuned < result.minimum:
+        parts.append(f"The minimum is {result.minimum:.3f}. ")
+    parts += [
+        f"Guardrail {entry.name} got worse: {entry.tuned:.3f} after {entry.base:.3f}. "
+        for entry in result.guardrails
+        if not entry.held
+    ]
+    return "".join(parts) or "".join(f"{reason.rstrip('.')}. " for reason in result.reasons[:3])
+
+
+def _against(arm: ArmVerdict) -> str:
+    return f"{arm.name} ({arm.score:.3f}): difference {arm.difference:+.3f}, 95 % interval {arm.lower:+.3f} to {arm.upper:+.3f}"

@@ -1,0 +1,221 @@
+"""Planner of lineage: turns jobs and releases into MLflow records, and MLflow's answer into a condition. Pure.
+
+What is written here was decided elsewhere. A job or release never waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tunegate.api.conditions import Condition, find, rfc3339, set_condition
+from tunegate.api.finetunejob import FineTuneJob, JobPhase
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.reasons import JobReason
+from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult, ValidateResult
+from tunegate.reconcile.plan import Plan
+from tunegate.release.statement import ReleaseStatement
+from tunegate.tracking.records import (
+    InputData,
+    JobRecord,
+    MetricPoint,
+    ReleaseRecord,
+    RunState,
+    registered_model_name,
+)
+
+CONDITION = "LineageRecorded"
+FINAL_STATES: dict[JobPhase, RunState] = {"Succeeded": "FINISHED", "Failed": "FAILED"}
+VALIDATE_NUMBERS = (
+    "rows", "tokens", "duplicates", "overlap_rows", "trainable_parameters", "device_hours", "cost",
+)  # fmt: skip
+TRAIN_NUMBERS = ("steps", "epochs", "tokens", "training_loss", "seconds")
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 300.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What MLflow answered: an id, or the reason why there is none yet."""
+
+    identifier: str | None
+    message: str
+    retry_after: float | None = None
+    """Seconds until the next try; None: it is recorded."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether MLflow shows the record."""
+        return self.retry_after is None
+
+
+def job_record(job: FineTuneJob, results: Mapping[str, StageResult], images: Mapping[str, str]) -> JobRecord:
+    """Return the run of a job. ``results`` by stage; ``images`` by stage, as its pods really had them."""
+    status = job.status
+    end = _milliseconds(status.completion_time) if status.phase in FINAL_STATES else None
+    state: RunState = FINAL_STATES.get(status.phase, "RUNNING") if end is not None else "RUNNING"
+    return JobRecord(
+        namespace=job.namespace,
+        name=job.name,
+        uid=job.uid,
+        state=state,
+        start_ms=_milliseconds(job.metadata["creationTimestamp"]),
+        end_ms=end,
+        params=_params(job, images),
+        tags=_job_tags(job),
+        metrics=tuple(point for name, result in sorted(results.items()) for point in _points(job, name, result)),
+        inputs=_inputs(job),
+        reports={f"{name}.json": json.dumps(result.to_dict(), indent=2) for name, result in sorted(results.items())},
+    )
+
+
+def release_record(release: ModelRelease, statement: ReleaseStatement, host: str, run_id: str | None) -> ReleaseRecord:
+    """Return the model version of a release; ``host`` is the registry's, ``run_id`` the job's run."""
+    adapter, status = statement.adapter, release.status
+    tags = {
+        "gov.release": f"{release.namespace}/{release.name}",
+        "gov.releaseDigest": status.release_digest,
+        "gov.manifestDigest": adapter.manifest_digest,
+        "gov.phase": status.phase,
+        "gov.approvals": status.approvals,
+        "gov.approvers": ", ".join(f"{entry.username} ({entry.role})" for entry in status.counted),
+        "gov.servedName": status.served_name,
+        "gov.evidenceUri": f"oci://{host}/{adapter.repository.rpartition('/')[0]}/results",
+        "gov.job": f"{statement.job.name} ({statement.job.uid})",
+        "gov.baseModel": f"{statement.base_model.name}@{statement.base_model.manifest_digest}",
+        "gov.dataDigest": statement.data.digest,
+        "gov.profileDigest": statement.engine.digest,
+        "gov.gate": f"{statement.evaluation.outcome} {statement.evaluation.metric} {statement.evaluation.tuned}",
+    }
+    return ReleaseRecord(
+        namespace=release.namespace,
+        name=release.name,
+        uid=release.uid,
+        model=registered_model_name(release.namespace, release.spec.model_name),
+        source=f"oci://{host}/{adapter.repository}@{adapter.digest}",
+        run_id=run_id,
+        description=f"{release.spec.intended_use}\n\nThe cluster's ledger decides what may run; this page shows it.",
+        tags={key: value for key, value in tags.items() if value},
+    )
+
+
+def plan_job(job: FineTuneJob, outcome: Outcome, now: datetime) -> Plan:
+    """Return the status that this writer owns on a job."""
+    run_id = outcome.identifier or job.status.mlflow_run_id
+    return _plan(job, {"mlflowRunId": run_id} if run_id else {}, outcome, now)
+
+
+def plan_release(release: ModelRelease, outcome: Outcome, now: datetime) -> Plan:
+    """Return the status that this writer owns on a release."""
+    version = outcome.identifier or release.status.mlflow_version
+    return _plan(release, {"mlflowVersion": version} if version else {}, outcome, now)
+
+
+def pause(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row."""
+    return float(min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
+
+
+def _plan(obj: FineTuneJob | ModelRelease, fields: dict[str, Any], outcome: Outcome, now: datetime) -> Plan:
+    new = Condition(
+        type=CONDITION,
+        status="True" if outcome.recorded else "False",
+        reason=JobReason.RECORDED if outcome.recorded else JobReason.TRACKING_UNAVAILABLE,
+        message=outcome.message,
+        last_transition_time=rfc3339(now),
+        observed_generation=obj.generation,
+    )
+    old = find(obj.status.conditions, CONDITION)
+    condition = set_condition([old] if old else [], new)[0]
+    return Plan(
+        status={**fields, "conditions": [condition.to_dict()]},
+        requeue_after=outcome.retry_after,
+        uid=obj.uid,
+    )
+
+
+def _params(job: FineTuneJob, images: Mapping[str, str]) -> dict[str, str]:
+    spec, status = job.spec, job.status
+    facts: dict[str, Any] = {
+        "source": spec.source,
+        "server": spec.server_ref,
+        "suite": spec.suite_ref,
+        "goal": spec.intent.goal,
+        "taskType": spec.intent.task_type,
+        "dataset.uri": spec.dataset.uri,
+        "dataset.digest": status.dataset.digest if status.dataset else spec.dataset.digest,
+        "dataset.classification": spec.dataset.classification,
+        "dataset.license": spec.dataset.license,
+        "base.digest": status.base_model_digest,
+        "profile.digest": status.profile_digest,
+        "suite.digest": status.suite_digest,
+    }
+    if spec.method is not None:
+        facts |= {f"method.{key}": value for key, value in spec.method.to_dict().items()}
+    facts |= {f"image.{stage}": image for stage, image in images.items()}
+    return {key: str(value) for key, value in facts.items() if value is not None}
+
+
+def _job_tags(job: FineTuneJob) -> dict[str, str]:
+    status = job.status
+    facts = {
+        "tunegate.job": f"{job.namespace}/{job.name}",
+        "tunegate.requestedBy": job.spec.requested_by.username,
+        "tunegate.phase": status.phase,
+        "tunegate.gate": status.gate.outcome if status.gate else None,
+        "tunegate.adapter": f"{status.adapter.repository}@{status.adapter.digest}" if status.adapter else None,
+        "tunegate.adapterManifest": status.adapter.manifest_digest if status.adapter else None,
+        "tunegate.deviceHours": status.device_hours,
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _inputs(job: FineTuneJob) -> tuple[InputData, ...]:
+    digest = job.status.dataset.digest if job.status.dataset else job.spec.dataset.digest
+    found = []
+    if digest:
+        found.append(InputData("training data", digest, job.spec.dataset.uri, "training"))
+    if job.status.suite_digest:
+        found.append(InputData(f"suite {job.spec.suite_ref}", job.status.suite_digest, "suite", "evaluation"))
+    return tuple(found)
+
+
+def _points(job: FineTuneJob, stage: str, result: StageResult) -> Iterator[MetricPoint]:
+    moment = next((entry.completion_time for entry in job.status.stages if entry.name == stage), None)
+    time_ms = _milliseconds(moment or job.metadata["creationTimestamp"])
+    for name, value in _numbers(result):
+        yield MetricPoint(f"result.{name}", value, time_ms)
+    if isinstance(result, TrainResult):
+        for kind, history in (("loss", result.loss_history), ("developmentLoss", result.development_history)):
+            for step, loss in history:
+                yield MetricPoint(f"result.train.{kind}", loss, time_ms, step)
+
+
+def _numbers(result: StageResult) -> Iterator[tuple[str, float]]:
+    match result:
+        case ValidateResult():
+            for name in VALIDATE_NUMBERS:
+                yield f"validate.{name}", float(getattr(result, name))
+        case BaselineResult():
+            for arm in result.arms:
+                for metric, value in arm.scores.items():
+                    yield f"{arm.name}.{metric}", value
+        case TrainResult():
+            for name in TRAIN_NUMBERS:
+                yield f"train.{name}", float(getattr(result, name))
+        case SealResult():
+            yield "seal.bytes", float(result.bytes)
+        case EvaluateResult():
+            for metric, value in result.tuned.items():
+                yield f"Tuned.{metric}", value
+            for verdict in result.arms:
+                for part in ("difference", "lower", "upper"):
+                    yield f"gate.{verdict.name}.{part}", float(getattr(verdict, part))
+
+
+def _milliseconds(moment: str | None) -> int:
+    """Return a time of the API server as milliseconds since 1970."""
+    return int(datetime.fromisoformat(moment).timestamp() * 1000) if moment else 0

@@ -1,0 +1,130 @@
+"""What the ledger says about a release: the entries to append, and how recorded ones are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tunegate.api.approval import Approval
+from tunegate.api.auditrecord import AuditRecordSpec, EventType
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.release.content import approval_digest
+from tunegate.release.counting import Verdict, Vote
+from tunegate.release.statement import ReleaseStatement
+
+OPERATOR = "tunegate-operator"
+"""Actor of entries that no single person caused."""
+LIMIT = 2048
+"""Longest value of a payload."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A release statement as it lies in the registry."""
+
+    statement: ReleaseStatement
+    digest: str
+    """SHA-256 of the stored bytes: the release digest."""
+    repository: str
+    oci_digest: str
+    """Digest of the artifact that holds them."""
+
+
+def subject_of(release: ModelRelease) -> AuditSubject:
+    """Return the release as the subject of an entry."""
+    return AuditSubject("ModelRelease", release.namespace, release.name, release.uid)
+
+
+def requested(release: ModelRelease, frozen: Frozen) -> AuditEntry:
+    """The statement is made: from here on approvals can name it. Once per release."""
+    statement = frozen.statement
+    return AuditEntry(
+        type="ReleaseRequested",
+        actor=release.spec.requested_by.username,
+        subject=subject_of(release),
+        key="statement",
+        payload={
+            "releaseDigest": frozen.digest,
+            "statement": frozen.oci_digest,
+            "repository": frozen.repository,
+            "job": f"{statement.job.name} {statement.job.uid}",
+            "adapter": statement.adapter.digest,
+            "adapterManifest": statement.adapter.manifest_digest,
+            "baseModel": f"{statement.base_model.name} {statement.base_model.manifest_digest}",
+            "data": statement.data.digest,
+            "evaluation": statement.evaluation.result_digest,
+            "policy": f"{statement.policy.name} {statement.policy.digest}",
+        },
+    )
+
+
+def recorded(release: ModelRelease, approval: Approval) -> AuditEntry:
+    """One decision, whatever it is worth. Once per Approval."""
+    spec = approval.spec
+    return AuditEntry(
+        type="ApprovalRecorded",
+        actor=spec.approver.username,
+        subject=subject_of(release),
+        key=approval.uid,
+        payload={
+            "approval": approval.uid,
+            "name": approval.name,
+            "decision": spec.decision,
+            "role": spec.role,
+            "subjectDigest": spec.subject_digest,
+            "expiresAt": spec.expires_at,
+            "content": approval_digest(approval),
+        },
+    )
+
+
+def approved(release: ModelRelease, release_digest: str, verdict: Verdict) -> AuditEntry:
+    """Enough people agreed. Once per set of counted approvals."""
+    approvals = ",".join(sorted(entry.vote.uid for entry in verdict.counted))
+    people = ", ".join(f"{entry.vote.account.username} ({entry.role})" for entry in verdict.counted)
+    return AuditEntry(
+        type="ReleaseApproved",
+        actor=OPERATOR,
+        subject=subject_of(release),
+        key=approvals,
+        payload={"releaseDigest": release_digest, "approvals": approvals, "approvers": people[:LIMIT]},
+    )
+
+
+def stopped(release: ModelRelease, type_: EventType, vote: Vote) -> AuditEntry:
+    """The release was denied or revoked. Once per release and kind of stop."""
+    return AuditEntry(
+        type=type_,
+        actor=vote.account.username,
+        subject=subject_of(release),
+        key="stop",
+        payload={"approval": vote.uid, "name": vote.name, "role": vote.role},
+    )
+
+
+def last(records: Iterable[AuditRecordSpec], type_: EventType) -> AuditRecordSpec | None:
+    """Return the newest record of a type."""
+    found = None
+    for record in records:
+        if record.type == type_:
+            found = record
+    return found
+
+
+def standing_approval(records: Sequence[AuditRecordSpec], withdrawn: frozenset[str]) -> AuditRecordSpec | None:
+    """Return the newest ReleaseApproved of which no approval was taken back. Expiry does not end it."""
+    for record in reversed(records):
+        if record.type == "ReleaseApproved" and withdrawn.isdisjoint(record.payload["approvals"].split(",")):
+            return record
+    return None
+
+
+def lost_records(records: Iterable[AuditRecordSpec], approvals: Sequence[Approval]) -> tuple[str, ...]:
+    """Return the names of approvals that the ledger holds but that are gone or say something else now."""
+    live = {approval.uid: approval_digest(approval) for approval in approvals}
+    return tuple(
+        record.payload["name"]
+        for record in records
+        if record.type == "ApprovalRecorded" and live.get(record.payload["approval"]) != record.payload["content"]
+    )

@@ -1,0 +1,290 @@
+"""Planner of ModelServer: what is rolled out, which routes are open, what the status says. Pure; the clock comes in.
+
+Two speeds. A route whose release may not answer any more is closed by a step of its own, which waits for nothing: not for
+the ledger, the registry or a pod. Everything that opens something is recorded first and waits for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tunegate.api.computepool import ComputePool
+from tunegate.api.modelserver import ServedAdapter
+from tunegate.api.reasons import ServerReason
+from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument
+from tunegate.api.stages import BASE_MODEL_MOUNT, Manifest
+from tunegate.kube.client import ObjectRef
+from tunegate.manifests import serving as objects
+from tunegate.manifests.serving import Serving
+from tunegate.manifests.sources import claim_path
+from tunegate.manifests.workspace import credential_secret
+from tunegate.reconcile import modelserver_routes as routes
+from tunegate.reconcile import modelserver_status as state
+from tunegate.reconcile import naming
+from tunegate.reconcile.modelserver_observed import Observed, ServingSettings
+from tunegate.reconcile.modelserver_routes import OPERATOR, RouteChoice
+from tunegate.reconcile.modelserver_status import Health
+from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
+
+AT_ONCE = 0.1
+STARTING_SECONDS = 3.0
+"""Between two looks while pods come up: their gateways are asked, nobody tells."""
+STEADY_SECONDS = 30.0
+COMPONENT_LABEL = "app.kubernetes.io/component"
+
+
+def server_labels(name: str) -> dict[str, str]:
+    """Return the labels of everything that belongs to a server; the selector of its pods."""
+    return {
+        naming.MANAGED_BY_LABEL: naming.MANAGED_BY,
+        naming.SERVER_LABEL: name,
+        COMPONENT_LABEL: "serving",
+    }
+
+
+def owner_of(seen: Observed) -> dict[str, Any]:
+    """Return the owner reference of the server's objects."""
+    server = seen.server
+    return naming.owner_reference({"apiVersion": server.api_version, "kind": server.kind, "metadata": server.metadata})
+
+
+def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
+    """Return the next step of the server."""
+    closed = routes.revoked(seen)
+    if closed is not None:
+        return Plan(
+            applies=(_routes_object(seen, closed),),
+            events=_closings(seen, closed),
+            requeue_after=AT_ONCE,
+            uid=seen.server.uid,
+        )
+    served = state.adapters(seen)
+    choices = routes.choose(seen, served)
+    document = routes.wanted(seen, choices)
+    made = _serving(seen, settings)
+    waiting = made if isinstance(made, Health) else None
+    how = waiting if waiting and seen.deployment is None else state.health(seen, served)
+    told = state.routes(choices, seen)
+    audit = [*routes.entries(seen, document), *_left_out(seen, served)]
+    applies: list[Any] = [_routes_object(seen, document)]
+    creates: tuple[Any, ...] = ()
+    deletes: tuple[ObjectRef, ...] = ()
+    if isinstance(made, Serving):
+        audit += _rollout(seen, made)
+        creates = (objects.config_map(made),)
+        applies += [*_credential(seen, made), *objects.fixtures(made), objects.deployment(made)]
+        deletes = _outdated(seen, made)
+    return Plan(
+        audit=tuple(audit),
+        deletes=deletes,
+        creates=creates,
+        applies=tuple(applies),
+        status=state.status_of(seen, served, told, _noted(seen, how, waiting), now),
+        events=_events(seen, document, choices, how),
+        requeue_after=_later(seen, served, how, waiting),
+        uid=seen.server.uid,
+    )
+
+
+def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
+    """Return what to roll out, or why nothing new can be rolled out now."""
+    server, pool = seen.server, seen.pool
+    base, manifest = seen.base_model, seen.base_manifest
+    if base is None or base.status.phase != "Ready" or base.status.manifest_digest is None:
+        found = "does not exist" if base is None else f"is {base.status.phase}"
+        return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref} {found}")
+    if pool is None:
+        return Health("Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref} does not exist")
+    held = state.held_candidates(seen)
+    unknown = [one.release.name for one in held if not one.known]
+    if manifest is None or unknown:
+        what = ", ".join(unknown) if unknown else f"base model {base.name}"
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_REGISTRY, f"the registry cannot be read now (needed for {what})"
+        )
+    return Serving(
+        name=server.name,
+        namespace=server.namespace,
+        spec=server.spec,
+        owner=owner_of(seen),
+        labels=server_labels(server.name),
+        pool=pool.spec,
+        base_claim=claim_path(base.spec.source).claim,
+        document=_document(seen, settings, pool, base.spec.source, base.status.manifest_digest, manifest),
+        adapters=[one.entry for one in held if one.entry is not None and not one.obstacle],
+        operator_image=settings.operator_image,
+        service_account=naming.SERVING_SERVICE_ACCOUNT,
+        ca_config_map=naming.CA_CONFIG_MAP,
+        registry_secret=naming.registry_secret_name(server.name, server.uid),
+        api_keys_secret=server.spec.clients.api_keys_secret_name if seen.api_keys_usable else None,
+        pull_secrets=settings.pull_secrets,
+    )
+
+
+def _document(
+    seen: Observed, settings: ServingSettings, pool: ComputePool, source: str, digest: str, manifest: Manifest
+) -> ServerDocument:
+    server = seen.server
+    return ServerDocument(
+        namespace=server.namespace,
+        server=server.name,
+        registry_host=settings.registry_host,
+        registry_plain_http=settings.registry_plain_http,
+        base=ServedBase(
+            name=server.spec.base_model_ref,
+            path=claim_path(source).below(BASE_MODEL_MOUNT),
+            manifest=manifest,
+            manifest_digest=digest,
+        ),
+        max_lora_rank=server.spec.profile.max_lora_rank,
+        max_loras=server.spec.profile.max_loras,
+    )
+
+
+def _routes_object(seen: Observed, document: RoutesDocument) -> dict[str, Any]:
+    server = seen.server
+    return objects.routes_config_map(
+        server.name, server.namespace, document, labels=server_labels(server.name), owner=owner_of(seen)
+    )
+
+
+def _credential(seen: Observed, made: Serving) -> list[dict[str, Any]]:
+    fresh = seen.fresh_credential
+    if fresh is None:
+        return []
+    secret = credential_secret(
+        made.registry_secret, made.namespace, docker_config=fresh.docker_config, labels=made.labels, owner=made.owner
+    )
+    secret["metadata"]["annotations"] = {objects.OPENS_ANNOTATION: fresh.opens}
+    return [secret]
+
+
+def _rollout(seen: Observed, made: Serving) -> list[AuditEntry]:
+    """Return the entries of a rollout that begins: one for each release that comes, else one for the server."""
+    metadata = (seen.deployment or {}).get("metadata") or {}
+    if (metadata.get("annotations") or {}).get(objects.CONFIGURATION_ANNOTATION) == made.configuration:
+        return []
+    server = seen.server
+    holds = {adapter.served_name for adapter in server.status.adapters if adapter.state != "LeftOut"}
+    key = f"{server.uid}:{made.configuration}:{metadata.get('generation', 0)}"
+    payload = {"server": server.name, "configuration": made.configuration}
+    found = [
+        AuditEntry(
+            type="RolloutStarted",
+            actor=OPERATOR,
+            subject=routes.subject_of(seen, entry.served_name),
+            key=key,
+            payload={
+                **payload,
+                "servedName": entry.served_name,
+                "adapter": entry.digest,
+                "adapterManifest": entry.manifest_digest,
+            },
+        )
+        for entry in made.adapters
+        if entry.served_name not in holds
+    ]
+    if found:
+        return found
+    subject = AuditSubject("ModelServer", server.namespace, server.name, server.uid)
+    payload["adapters"] = str(len(made.adapters))
+    return [AuditEntry(type="RolloutStarted", actor=OPERATOR, subject=subject, key=key, payload=payload)]
+
+
+def _left_out(seen: Observed, served: Sequence[ServedAdapter]) -> list[AuditEntry]:
+    """Return an entry for each adapter that is left out, once for each reason."""
+    server = seen.server
+    return [
+        AuditEntry(
+            type="AdapterLeftOut",
+            actor=OPERATOR,
+            subject=routes.subject_of(seen, adapter.served_name),
+            key=f"{server.uid}:{adapter.served_name}:{hashlib.sha256(_cause(adapter).encode()).hexdigest()}",
+            payload={
+                "server": server.name,
+                "servedName": adapter.served_name,
+                "adapter": adapter.adapter_digest or "unknown",
+                "reason": adapter.reason[:2000],
+            },
+        )
+        for adapter in served
+        if adapter.state == "LeftOut"
+    ]
+
+
+def _cause(adapter: ServedAdapter) -> str:
+    """Return the reason without the pod that told it: the same finding in another pod is the same event."""
+    head, _, rest = adapter.reason.partition(": ")
+    return rest if head.startswith("pod ") else adapter.reason
+
+
+def _outdated(seen: Observed, made: Serving) -> tuple[ObjectRef, ...]:
+    """Return the ConfigMaps of rollouts that no pod is left of."""
+    used = {made.config_map_name}
+    for pod in seen.pods:
+        for volume in pod["spec"].get("volumes") or []:
+            used.add((volume.get("configMap") or {}).get("name", ""))
+    rolled = ((seen.deployment or {}).get("spec") or {}).get("template") or {}
+    annotations = (rolled.get("metadata") or {}).get("annotations") or {}
+    if annotations.get(objects.CONFIGURATION_ANNOTATION) != made.configuration:
+        return ()
+    return tuple(ObjectRef("v1", "ConfigMap", name, made.namespace) for name in seen.config_maps if name not in used)
+
+
+def _noted(seen: Observed, how: Health, waiting: Health | None) -> Health:
+    """Add to the sentence what people must know beside the pods."""
+    message = how.message
+    if waiting is not None and waiting is not how:
+        message = f"{message}; nothing new is rolled out: {waiting.message}"
+    clients = seen.server.spec.clients
+    if not seen.api_keys_usable:
+        message = (
+            f"{message}; Secret {clients.api_keys_secret_name} is not used: it is missing or has no label "
+            f'{naming.USABLE_BY_SERVERS_LABEL}: "true"'
+        )
+    elif clients.api_keys_secret_name is None and not clients.kubernetes_groups:
+        message = f"{message}; nobody may ask: set spec.clients"
+    return Health(how.phase, how.reason, message)
+
+
+def _closings(seen: Observed, closed: RoutesDocument) -> tuple[EventNote, ...]:
+    before = seen.routes.routes if seen.routes else {}
+    return tuple(
+        EventNote("Warning", "RouteClosed", f"route {name}: release of {served} may not answer any more")
+        for name, served in before.items()
+        if name not in closed.routes
+    )
+
+
+def _events(
+    seen: Observed, document: RoutesDocument, choices: Sequence[RouteChoice], how: Health
+) -> tuple[EventNote, ...]:
+    before = seen.routes.routes if seen.routes else {}
+    notes = [
+        EventNote("Normal", "RouteOpened", f"route {name} answers with {served}")
+        for name, served in document.routes.items()
+        if before.get(name) != served
+    ]
+    reasons = {choice.name: choice.reason for choice in choices}
+    notes += [
+        EventNote("Warning", "RouteClosed", f"route {name}: {reasons.get(name) or 'no longer in spec.routes'}")
+        for name in before
+        if name not in document.routes
+    ]
+    if how.phase != seen.server.status.phase:
+        type_ = "Warning" if how.phase in ("Failed", "Degraded") else "Normal"
+        notes.append(EventNote("Warning" if type_ == "Warning" else "Normal", how.phase, how.message))
+    return tuple(notes)
+
+
+def _later(seen: Observed, served: Sequence[ServedAdapter], how: Health, waiting: Health | None) -> float | None:
+    if waiting is not None:
+        return 15.0
+    if how.reason is ServerReason.SCALED_TO_ZERO:
+        return None
+    short = state.ready_replicas(seen) < seen.server.spec.replicas
+    moving = short or any(adapter.state == "Loading" for adapter in served)
+    return STARTING_SECONDS if moving else STEADY_SECONDS

@@ -1,0 +1,144 @@
+"""Which release answers under which public name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunegate.api.modelserver import Route, RouteStatus, ServedAdapter
+from tunegate.api.serving import RoutesDocument
+from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.reconcile.modelserver_observed import Candidate, Observed
+
+OPERATOR = "tunegate-operator"
+
+
+@dataclass(frozen=True)
+class RouteChoice:
+    """One route: the served name that shall answer, or why none does."""
+
+    name: str
+    served_name: str | None
+    reason: str = ""
+
+    def status(self, answering: bool) -> RouteStatus:
+        """Return the route's status; ``answering``: some ready pod holds the adapter."""
+        if self.served_name is None:
+            return RouteStatus(name=self.name, state="Closed", reason=self.reason)
+        if not answering:
+            return RouteStatus(
+                name=self.name,
+                state="Closed",
+                served_name=self.served_name,
+                reason="no ready pod holds the adapter now",
+            )
+        return RouteStatus(name=self.name, state="Open", served_name=self.served_name, reason=self.reason)
+
+
+def revoked(seen: Observed) -> RoutesDocument | None:
+    """Return the routes without those whose release may not answer any more, or None when there is none of them.
+
+    This needs neither registry nor ledger nor pods: it is written before anything else is looked at.
+    """
+    live = seen.routes
+    if live is None or seen.routes_hold:
+        return None
+    kept = {name: served for name, served in live.routes.items() if served in seen.allowed}
+    return live.model_copy(
+        update={
+            "routes": kept,
+            "approved": [name for name in live.approved if name in seen.allowed],
+            "revision": live.revision + (kept != live.routes),
+        }
+    )
+
+
+def choose(seen: Observed, adapters: Sequence[ServedAdapter]) -> list[RouteChoice]:
+    """Return what each route of the spec shall answer with."""
+    states = {adapter.served_name: adapter for adapter in adapters}
+    current = seen.routes.routes if seen.routes else {}
+    return [_choose(route, seen.candidates, states, current.get(route.name)) for route in seen.server.spec.routes]
+
+
+def _choose(
+    route: Route, candidates: Sequence[Candidate], states: Mapping[str, ServedAdapter], current: str | None
+) -> RouteChoice:
+    if route.name == BASE_SERVED_NAME:
+        return RouteChoice(route.name, None, "this name belongs to the base model: choose another")
+    fitting = [candidate for candidate in candidates if candidate.release.spec.model_name == route.name]
+    fitting.sort(key=lambda one: (one.release.status.approved_time or "", one.release.name), reverse=True)
+    if route.track == "Pinned":
+        wanted = route.release_ref.name if route.release_ref else ""
+        fitting = [candidate for candidate in fitting if candidate.release.name == wanted]
+        missing = f"release {wanted} is not approved, or not for model name {route.name}"
+    else:
+        missing = f"no approved release with model name {route.name}"
+    if not fitting:
+        return RouteChoice(route.name, None, missing)
+    ready = [candidate for candidate in fitting if _state(states, candidate) == "Ready"]
+    if ready:
+        newer = fitting[: fitting.index(ready[0])]
+        note = f"{newer[0].served_name} is newer and {_state(states, newer[0])}" if newer else ""
+        return RouteChoice(route.name, ready[0].served_name, note)
+    if current in {candidate.served_name for candidate in fitting}:
+        return RouteChoice(route.name, current, "kept: no pod reports it ready at this moment")
+    newest = states.get(fitting[0].served_name)
+    why = f"{fitting[0].served_name} is {newest.state if newest else 'not rolled out yet'}"
+    return RouteChoice(route.name, None, f"{why}: {newest.reason}" if newest and newest.reason else why)
+
+
+def _state(states: Mapping[str, ServedAdapter], candidate: Candidate) -> str:
+    found = states.get(candidate.served_name)
+    return found.state if found else "Loading"
+
+
+def wanted(seen: Observed, choices: Sequence[RouteChoice]) -> RoutesDocument:
+    """Return the live document; its revision grows with every change of a route."""
+    live = seen.routes or RoutesDocument()
+    routes = {choice.name: choice.served_name for choice in choices if choice.served_name is not None}
+    return RoutesDocument(
+        revision=live.revision + (routes != live.routes),
+        routes=routes,
+        approved=sorted(seen.allowed),
+        kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
+    )
+
+
+def entries(seen: Observed, document: RoutesDocument) -> tuple[AuditEntry, ...]:
+    """Return what the ledger has to hold before ``document`` is written and the status says so.
+
+    The revision is part of the key: going back to a release and forth again is three events, and a reconcile that is
+    repeated after a crash finds the revision unchanged and records nothing twice.
+    """
+    live = seen.routes or RoutesDocument()
+    told = {route.name: route.served_name for route in seen.server.status.routes if route.served_name is not None}
+    found: list[AuditEntry] = []
+    for name in sorted({*told, *live.routes, *document.routes}):
+        before, now, after = told.get(name), live.routes.get(name), document.routes.get(name)
+        if before is not None and before != now:
+            found.append(_entry(seen, "RouteClosed", name, before, live.revision))
+        if now is not None and now != after:
+            found.append(_entry(seen, "RouteClosed", name, now, document.revision))
+        if after is not None and after != now:
+            found.append(_entry(seen, "RouteOpened", name, after, document.revision))
+    return tuple(found)
+
+
+def _entry(seen: Observed, type_: str, route: str, served_name: str, revision: int) -> AuditEntry:
+    server = seen.server
+    return AuditEntry(
+        type="RouteOpened" if type_ == "RouteOpened" else "RouteClosed",
+        actor=OPERATOR,
+        subject=subject_of(seen, served_name),
+        key=f"{server.uid}:{route}:{served_name}:{revision}",
+        payload={"server": server.name, "route": route, "servedName": served_name, "revision": str(revision)},
+    )
+
+
+def subject_of(seen: Observed, served_name: str) -> AuditSubject:
+    """Return the release behind a served name as an entry's subject; the server where the release is gone."""
+    for release in seen.releases:
+        if release.status.served_name == served_name:
+            return AuditSubject("ModelRelease", release.namespace, release.name, release.uid)
+    return AuditSubject("ModelServer", seen.server.namespace, seen.server.name, seen.server.uid)

@@ -1,0 +1,181 @@
+"""The status of a server: what its pods hold, how far a rollout is, what is wrong and what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
+from tunegate.api.reasons import ServerReason
+from tunegate.api.serving import GatewayAdapter
+from tunegate.digests import document_digest
+from tunegate.reconcile.modelserver_observed import Candidate, Observed
+
+Json = Mapping[str, Any]
+MOST = 64
+"""Adapters that a server holds at most: the newest ones."""
+FAILING = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerError",
+                     "CreateContainerConfigError"})  # fmt: skip
+TEXT = 1024
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the server is, in one word, a reason and a sentence."""
+
+    phase: str
+    reason: ServerReason
+    message: str
+
+
+def adapters(seen: Observed) -> list[ServedAdapter]:
+    """Return every adapter that the server shall hold, with its state over all ready pods."""
+    held = held_candidates(seen)
+    return [_adapter(seen, candidate) for candidate in sorted(held, key=lambda one: one.served_name)]
+
+
+def held_candidates(seen: Observed) -> list[Candidate]:
+    """Return the candidates to serve: the newest, and of doubtful ones only those that the server holds already."""
+    holds = {adapter.served_name for adapter in seen.server.status.adapters}
+    fit = [one for one in seen.candidates if not one.doubtful or one.served_name in holds]
+    fit.sort(key=lambda one: (one.release.status.approved_time or "", one.release.name), reverse=True)
+    return fit[:MOST]
+
+
+def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
+    name = candidate.served_name
+    told = next((one for one in seen.server.status.adapters if one.served_name == name), None)
+    reports = {pod: _report(status.adapters, name) for pod, status in seen.ready_gateways.items()}
+    rejected = next(((pod, one) for pod, one in reports.items() if one is not None and one.state == "LeftOut"), None)
+    state, reason = "Loading", ""
+    if candidate.obstacle:
+        state, reason = "LeftOut", candidate.obstacle
+    elif rejected is not None:
+        state, reason = "LeftOut", f"pod {rejected[0]}: {rejected[1].reason}"
+    elif reports and all(one is not None and one.state == "Ready" for one in reports.values()):
+        state = "Ready"
+    elif not reports and told is not None and told.state == "Ready" and ready_replicas(seen):
+        state = "Ready"  # Pods are ready, and only their answer to us is missing: that takes nothing back.
+    return ServedAdapter(
+        release=candidate.release.name,
+        served_name=name,
+        adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
+        state=state,  # type: ignore[arg-type]
+        reason=reason[:TEXT],
+    )
+
+
+def _report(reported: Sequence[GatewayAdapter], served_name: str) -> GatewayAdapter | None:
+    return next((adapter for adapter in reported if adapter.served_name == served_name), None)
+
+
+def routes(choices: Sequence[Any], seen: Observed) -> list[RouteStatus]:
+    """Return the state of every route: open where some ready pod holds the adapter."""
+    held = {
+        adapter.served_name
+        for status in seen.ready_gateways.values()
+        for adapter in status.adapters
+        if adapter.state == "Ready"
+    }
+    return [choice.status(choice.served_name in held) for choice in choices]
+
+
+def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
+    """Return how the server is."""
+    replicas = seen.server.spec.replicas
+    ready = ready_replicas(seen)
+    out = [adapter for adapter in served if adapter.state == "LeftOut"]
+    left_out = "; ".join(f"{adapter.served_name} is left out: {adapter.reason}" for adapter in out)
+    if replicas == 0:
+        return Health("Pending", ServerReason.SCALED_TO_ZERO, "scaled to zero: set spec.replicas to serve")
+    failing = next((text for pod in seen.live_pods if (text := failure(pod))), "")
+    if ready == 0:
+        if failing:
+            return Health("Failed", ServerReason.POD_FAILING, failing)
+        return Health("Starting", ServerReason.STARTING, _starting(seen))
+    count = f"{ready} of {replicas} pods ready"
+    if out:
+        return Health("Degraded", ServerReason.SERVING, f"{count}; {left_out}")
+    if failing:
+        return Health("Degraded", ServerReason.SERVING, f"{count}; {failing}")
+    if ready < replicas:
+        return Health("Degraded", ServerReason.SERVING, f"{count}; {_starting(seen)}")
+    loading = [adapter.served_name for adapter in served if adapter.state == "Loading"]
+    rolling = f"; rolling out {', '.join(loading)}" if loading else ""
+    return Health("Ready", ServerReason.SERVING, count + rolling)
+
+
+def ready_replicas(seen: Observed) -> int:
+    """Return the number of pods that the Service sends clients to."""
+    status = (seen.deployment or {}).get("status") or {}
+    return int(status.get("readyReplicas") or 0)
+
+
+def failure(pod: Json) -> str:
+    """Return what is wrong with a pod and what to do, or nothing while it may still come up."""
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        state = (container.get("state") or {}).get("waiting") or {}
+        if state.get("reason") in FAILING:
+            last = (container.get("lastState") or {}).get("terminated") or {}
+            said = str(last.get("message") or state.get("message") or "").strip().splitlines()
+            why = f": {said[-1][:300]}" if said else ""
+            return (
+                f"pod {name}, container {container['name']}: {state['reason']}{why}. "
+                f"See kubectl logs {name} -c {container['name']}"
+            )
+    return ""
+
+
+def _starting(seen: Observed) -> str:
+    for pod in seen.live_pods:
+        for condition in (pod.get("status") or {}).get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                return f"pod {pod['metadata']['name']} waits for a node: {condition.get('message', '')[:300]}"
+    said = next((status.message for status in seen.gateways.values() if status.message and not status.ready), "")
+    return said or "pods are starting: pulling and verifying adapters, then loading the base model"
+
+
+def status_of(
+    seen: Observed, served: Sequence[ServedAdapter], told: Sequence[RouteStatus], how: Health, now: datetime
+) -> dict[str, Any]:
+    """Return the whole status in the API's form."""
+    server = seen.server
+    out = [adapter.served_name for adapter in served if adapter.state == "LeftOut"]
+    loading = any(adapter.state == "Loading" for adapter in served)
+    verified: tuple[ConditionStatus, ServerReason, str] = ("True", ServerReason.SERVING, "")
+    if out:
+        verified = ("False", ServerReason.ADAPTER_LEFT_OUT, f"left out: {', '.join(out)}")
+    elif loading or how.reason is not ServerReason.SERVING:
+        verified = ("Unknown", ServerReason.STARTING, "adapters are verified and probed when a pod starts")
+    ready: ConditionStatus = "True" if how.reason is ServerReason.SERVING else "False"
+    conditions = list(server.status.conditions)
+    for type_, (state, reason, message) in {
+        "Ready": (ready, how.reason, how.message),
+        "AdaptersVerified": verified,
+    }.items():
+        conditions = set_condition(
+            conditions,
+            Condition(
+                type=type_,
+                status=state,
+                reason=reason.value,
+                message=message[:TEXT],
+                last_transition_time=rfc3339(now),
+                observed_generation=server.generation,
+            ),
+        )
+    return ModelServerStatus(
+        observed_generation=server.generation,
+        phase=how.phase,  # type: ignore[arg-type]
+        message=how.message[:TEXT],
+        conditions=conditions,
+        profile_digest=document_digest(server.spec.profile.to_dict()),
+        endpoint=f"http://{server.name}.{server.namespace}.svc",
+        ready_replicas=ready_replicas(seen),
+        adapters=list(served),
+        routes=list(told),
+    ).to_dict()

@@ -1,0 +1,1 @@
+"""The OCI registry: result documents and adapters, addressed and verified by digest."""

@@ -1,0 +1,297 @@
+"""A small OCI distribution client: push and pull artifacts by digest, and believe no byte that was not hashed here.
+
+Synchronous on purpose: stages are synchronous, and the operator calls it in a thread. Source of the protocol: OCI
+Distribution Specification 1.1 and OCI Image Specification 1.1 (artifacts are image manifests with an `artifactType`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from tunegate import digests
+from tunegate.registry.credentials import answer_challenge, read_credential
+from tunegate.registry.failures import DigestMismatch, Missing, Refused, Unauthorized, Unavailable
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+EMPTY = b"{}"
+TITLE = "org.opencontainers.image.title"
+MAX_MANIFEST = 4 * 1024 * 1024
+MAX_DOCUMENT = 64 * 1024 * 1024
+CHUNK = 1024 * 1024
+ATTEMPTS = 4
+"""Tries of one request while the registry is unavailable, with pauses of 0.5, 1 and 2 seconds."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One blob of an artifact. ``title`` is a plain file name, or empty."""
+
+    media_type: str
+    digest: str
+    size: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An OCI manifest whose bytes matched its digest."""
+
+    artifact_type: str
+    layers: tuple[Layer, ...]
+
+
+class RegistryClient:
+    """One registry, one set of credentials. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        plain_http: bool = False,
+        auth_file: Path | None = None,
+        ca_file: Path | None = None,
+        token_source: Callable[[str], str] | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        """``host`` is `name[:port]`; ``token_source`` gives a bearer token for a repository and goes before the file.
+
+        The authentication file is read for every request: a rotated credential acts at once.
+        """
+        self._host = host
+        self._base = f"{'http' if plain_http else 'https'}://{host}"
+        self._auth_file = auth_file
+        self._token_source = token_source
+        self._http = httpx.Client(timeout=timeout, verify=_trust(ca_file), trust_env=False, follow_redirects=True)
+
+    def __enter__(self) -> RegistryClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    # Writing
+
+    def push_document(self, repository: str, content: bytes, media_type: str) -> str:
+        """Store ``content`` as an artifact with one layer; return the manifest's digest. Idempotent."""
+        layer = self.push_blob(repository, content, media_type)
+        return self.push_artifact(repository, media_type, [layer])
+
+    def push_blob(self, repository: str, content: bytes | Path, media_type: str, *, title: str = "") -> Layer:
+        """Store bytes or a file as a blob and return its description; a blob that is there is not sent again."""
+        if isinstance(content, Path):
+            digest, size = digests.file_digest(content), content.stat().st_size
+        else:
+            digest, size = digests.sha256(content), len(content)
+        layer = Layer(media_type, digest, size, title)
+        found = self._send("HEAD", repository, f"blobs/{digest}", accept_missing=True)
+        if found.status_code == 200:
+            return layer
+        started = self._send("POST", repository, "blobs/uploads/")
+        target = urljoin(str(started.url), started.headers["Location"])
+        if urlsplit(target).netloc != urlsplit(self._base).netloc:
+            raise Refused(f"{repository}: the registry sends the upload to another host; no credential goes there")
+        url = httpx.URL(target).copy_merge_params({"digest": digest})
+        self._send("PUT", repository, url, content=content, size=size)
+        return layer
+
+    def push_artifact(self, repository: str, artifact_type: str, layers: Sequence[Layer]) -> str:
+        """Store a manifest over blobs that were pushed before; return its digest. The bytes are RFC 8785 JSON."""
+        config = self.push_blob(repository, EMPTY, EMPTY_TYPE)
+        content = digests.canonical(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "artifactType": artifact_type,
+                "config": {"mediaType": EMPTY_TYPE, "digest": config.digest, "size": config.size},
+                "layers": [_descriptor(layer) for layer in layers],
+            }
+        )
+        digest = digests.sha256(content)
+        self._send("PUT", repository, f"manifests/{digest}", content=content, media_type=MANIFEST_TYPE)
+        return digest
+
+    # Reading
+
+    def exists(self, repository: str, digest: str) -> bool:
+        """Tell whether the registry has a manifest of that digest."""
+        found = self._send("HEAD", repository, f"manifests/{digest}", accept_missing=True)
+        return found.status_code == 200
+
+    def pull_artifact(self, repository: str, digest: str) -> Artifact:
+        """Return the manifest ``digest``. Raises ``DigestMismatch`` when its bytes hash to something else."""
+        content = b"".join(self._stream(repository, f"manifests/{digest}", limit=MAX_MANIFEST))
+        _check(repository, digest, digests.sha256(content))
+        try:
+            document = json.loads(content)
+            layers = tuple(
+                Layer(
+                    str(layer["mediaType"]), str(layer["digest"]), int(layer["size"]),
+                    str(layer.get("annotations", {}).get(TITLE, "")),
+                )
+                for layer in document["layers"]
+            )  # fmt: skip
+            return Artifact(str(document.get("artifactType", "")), layers)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(f"{repository}@{digest}: not an OCI image manifest ({type(error).__name__})") from error
+
+    def pull_document(self, repository: str, digest: str, *, media_type: str | None = None) -> bytes:
+        """Return the one layer of the artifact ``digest``, verified; with ``media_type`` anything else is refused."""
+        artifact = self.pull_artifact(repository, digest)
+        if len(artifact.layers) != 1:
+            raise Refused(f"{repository}@{digest}: {len(artifact.layers)} layers, a document has one")
+        if media_type is not None and artifact.artifact_type != media_type:
+            raise Refused(f"{repository}@{digest}: is {artifact.artifact_type!r}, expected {media_type!r}")
+        layer = artifact.layers[0]
+        if layer.size > MAX_DOCUMENT:
+            raise Refused(f"{repository}@{digest}: {layer.size} bytes, a document has at most {MAX_DOCUMENT}")
+        content = b"".join(self._stream(repository, f"blobs/{layer.digest}", limit=layer.size))
+        _check(repository, layer.digest, digests.sha256(content))
+        return content
+
+    def download(self, repository: str, layer: Layer, target: Path) -> None:
+        """Write the blob of ``layer`` to the new file ``target``. On a wrong size or digest nothing is left behind."""
+        hashed = hashlib.sha256()
+        try:
+            with target.open("xb") as stream:
+                for piece in self._stream(repository, f"blobs/{layer.digest}", limit=layer.size):
+                    hashed.update(piece)
+                    stream.write(piece)
+            _check(repository, layer.digest, "sha256:" + hashed.hexdigest())
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+    # The wire
+
+    def _stream(self, repository: str, path: str, *, limit: int) -> Iterator[bytes]:
+        """Yield a body in pieces and stop with ``DigestMismatch`` as soon as it is longer than ``limit`` bytes."""
+        answer = self._send("GET", repository, path, stream=True)
+        seen = 0
+        try:
+            for piece in answer.iter_bytes(CHUNK):
+                seen += len(piece)
+                if seen > limit:
+                    raise DigestMismatch(f"{repository}: {path} is longer than the {limit} bytes that were promised")
+                yield piece
+        except httpx.TransportError as error:
+            raise Unavailable(f"{self._host}/{repository}: {type(error).__name__} while reading") from error
+        finally:
+            answer.close()
+
+    def _send(
+        self,
+        method: str,
+        repository: str,
+        target: str | httpx.URL,
+        *,
+        content: bytes | Path | None = None,
+        size: int | None = None,
+        media_type: str = "application/octet-stream",
+        accept_missing: bool = False,
+        stream: bool = False,
+    ) -> httpx.Response:
+        """Send one request, repeated while the registry is unavailable; return its good answer."""
+        url = target if isinstance(target, httpx.URL) else httpx.URL(f"{self._base}/v2/{repository}/{target}")
+        headers = {"Accept": MANIFEST_TYPE} if method in {"GET", "HEAD"} else {}
+        if content is not None:
+            headers["Content-Type"] = media_type
+            headers["Content-Length"] = str(size if size is not None else len(content))  # type: ignore[arg-type]
+        failure = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(0.5 * 2 ** (attempt - 1))
+            try:
+                answer = self._authorized(method, repository, url, headers, content, stream)
+            except httpx.TransportError as error:
+                failure = type(error).__name__
+                continue
+            if answer.status_code < 500 and answer.status_code != 429:
+                return self._accept(answer, repository, accept_missing)
+            failure = f"answers {answer.status_code}"
+            answer.close()
+        raise Unavailable(f"registry {self._host}: {failure} ({method} in {repository}, {ATTEMPTS} tries)")
+
+    def _authorized(
+        self,
+        method: str,
+        repository: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        content: bytes | Path | None,
+        stream: bool,
+    ) -> httpx.Response:
+        """Send with what we hold; answer one challenge."""
+        credential = read_credential(self._auth_file, self._host)
+        bearer = self._token_source(repository) if self._token_source else credential.bearer
+        first = {**headers, "Authorization": f"Bearer {bearer}"} if bearer else dict(headers)
+        answer = self._once(method, url, first, content, stream)
+        if answer.status_code != 401 or bearer:
+            return answer
+        actions = "pull" if method in {"GET", "HEAD"} else "pull,push"
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        answer.close()
+        authorization = answer_challenge(self._http, challenge, credential, repository, actions)
+        if authorization is None:
+            return answer
+        return self._once(method, url, {**headers, "Authorization": authorization}, content, stream)
+
+    def _once(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | Path | None, stream: bool
+    ) -> httpx.Response:
+        body = _pieces(content) if isinstance(content, Path) else content
+        return self._http.send(self._http.build_request(method, url, headers=headers, content=body), stream=stream)
+
+    def _accept(self, answer: httpx.Response, repository: str, accept_missing: bool) -> httpx.Response:
+        """Return a 2xx answer (or a 404 where that is an answer); raise the class of any other."""
+        status = answer.status_code
+        if status < 300 or (status == 404 and accept_missing):
+            return answer
+        answer.close()
+        where = f"{self._host}/{repository}"
+        if status in {401, 403}:
+            raise Unauthorized(f"{where}: the registry refuses our credential ({status})")
+        if status == 404:
+            raise Missing(f"{where}: no such content ({answer.url.path.rsplit('/', 1)[-1]})")
+        raise Refused(f"{where}: the registry refuses the request ({status})")
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    """The system's authorities and, where it exists, the site's own."""
+    context = ssl.create_default_context()
+    if ca_file is not None and ca_file.exists():
+        context.load_verify_locations(cafile=str(ca_file))
+    return context
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while piece := stream.read(CHUNK):
+            yield piece
+
+
+def _descriptor(layer: Layer) -> dict[str, Any]:
+    plain: dict[str, Any] = {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
+    return {**plain, "annotations": {TITLE: layer.title}} if layer.title else plain
+
+
+def _check(repository: str, promised: str, found: str) -> None:
+    if promised != found:
+        raise DigestMismatch(f"{repository}: content promised as {promised} hashes to {found}")

@@ -1,0 +1,90 @@
+"""Credentials of a Docker configuration file, and the bearer tokens of registries that delegate authentication."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tunegate.registry.failures import Unauthorized, Unavailable
+
+_PARAMETER = re.compile(r'([a-zA-Z]+)="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What a site gave us for one registry: a ready bearer token, or a name with its password."""
+
+    bearer: str | None = None
+    basic: str | None = None
+    """Base64 of `name:password`, as in an `Authorization: Basic` header."""
+
+
+def read_credential(auth_file: Path | None, host: str) -> Credential:
+    """Return what ``auth_file`` (Docker's `config.json`) holds for ``host``; nothing when file or entry is missing.
+
+    Reads `registrytoken`, `auth`, and `username` with `password`. Raises ``Unauthorized`` for a file that can't be read.
+    """
+    if auth_file is None or not auth_file.exists():
+        return Credential()
+    try:
+        entries = json.loads(auth_file.read_text())["auths"]
+        entry: dict[str, Any] = next((value for key, value in entries.items() if _host_of(key) == host), {})
+        if entry.get("registrytoken"):
+            return Credential(bearer=str(entry["registrytoken"]))
+        if entry.get("auth"):
+            base64.b64decode(entry["auth"], validate=True)
+            return Credential(basic=str(entry["auth"]))
+        if entry.get("username"):
+            pair = f"{entry['username']}:{entry.get('password', '')}"
+            return Credential(basic=base64.b64encode(pair.encode()).decode())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unauthorized(f"{auth_file}: not a Docker configuration file ({type(error).__name__})") from error
+    return Credential()
+
+
+def _host_of(key: str) -> str:
+    """Docker writes `host`, `https://host` or `https://host/v2/`."""
+    return urlsplit(key).netloc if "://" in key else key.split("/", 1)[0]
+
+
+def answer_challenge(
+    http: httpx.Client, challenge: str, credential: Credential, repository: str, actions: str
+) -> str | None:
+    """Return the `Authorization` header that a 401's ``challenge`` asks for, or nothing when we hold none.
+
+    Source: distribution's token authentication specification (`Bearer realm=…,service=…,scope=…`) and RFC 7617.
+    Raises ``Unauthorized`` when the token service refuses, ``Unavailable`` when it can't be reached.
+    """
+    scheme, _, rest = challenge.partition(" ")
+    if scheme.lower() == "basic":
+        return f"Basic {credential.basic}" if credential.basic else None
+    if scheme.lower() != "bearer":
+        return None
+    parameters = {name.lower(): value for name, value in _PARAMETER.findall(rest)}
+    realm = parameters.get("realm", "")
+    if not realm.startswith(("http://", "https://")) or credential.bearer:
+        return None
+    query = {"scope": f"repository:{repository}:{actions}"}
+    if "service" in parameters:
+        query["service"] = parameters["service"]
+    headers = {"Authorization": f"Basic {credential.basic}"} if credential.basic else {}
+    try:
+        answer = http.get(realm, params=query, headers=headers)
+    except httpx.TransportError as error:
+        raise Unavailable(f"token service of {repository}: {error}") from error
+    if answer.status_code >= 500:
+        raise Unavailable(f"token service of {repository} answers {answer.status_code}")
+    if answer.status_code != 200:
+        raise Unauthorized(f"token service of {repository} answers {answer.status_code}")
+    try:
+        document = answer.json()
+        return f"Bearer {document.get('token') or document['access_token']}"
+    except (ValueError, KeyError, AttributeError) as error:
+        raise Unauthorized(f"token service of {repository} answers without a token") from error

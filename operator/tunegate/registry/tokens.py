@@ -1,0 +1,129 @@
+"""Credentials for a registry that trusts the operator's signature: one token, a few repositories, a few hours.
+
+The registry (CNCF distribution) verifies a JSON Web Token itself, offline: signature against a certificate that it was
+given, issuer, audience, time and the list of repositories. So there is no token server: the operator signs what a stage
+may do and puts the token into a Docker configuration file as ``registrytoken``, which clients send as it is.
+Format: https://distribution.github.io/distribution/spec/auth/jwt/ (distribution v3.0.0 reads the ``x5c`` header).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+Action = Literal["pull", "push", "delete"]
+
+ISSUER = "tunegate-operator"
+"""What the registry's configuration names as ``auth.token.issuer``."""
+SERVICE = "tunegate-registry"
+"""What the registry's configuration names as ``auth.token.service``: the audience of every token."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""Tokens are valid from so long before they are made; the registry itself adds one minute at both ends."""
+OPERATOR_LIFETIME = timedelta(minutes=15)
+STATEMENT_SUFFIX = "/statement"
+"""The only repositories that the operator itself writes end so: results and adapters come from stages."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What may be done with one repository."""
+
+    repository: str
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class TokenSigner:
+    """The private key and the certificate that the registry trusts."""
+
+    key: RSAPrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def from_files(cls, key: Path, certificate: Path) -> TokenSigner:
+        """Read PEM files. Raises ``OSError`` or ``ValueError`` for files that are missing or hold no RSA key."""
+        private = load_pem_private_key(key.read_bytes(), password=None)
+        if not isinstance(private, RSAPrivateKey):
+            raise ValueError(f"{key}: the registry's signing key must be an RSA key, this is another kind")
+        return cls(private, x509.load_pem_x509_certificate(certificate.read_bytes()))
+
+    def sign(self, access: Sequence[Access], *, subject: str, lifetime: timedelta, now: datetime) -> str:
+        """Return a token for exactly ``access``, from ``now`` (UTC) for ``lifetime``; ``subject`` shows in the logs."""
+        claims = {
+            "iss": ISSUER,
+            "sub": subject,
+            "aud": SERVICE,
+            "nbf": int((now - CLOCK_SKEW).timestamp()),
+            "iat": int(now.timestamp()),
+            "exp": int((now + lifetime).timestamp()),
+            "jti": uuid.uuid4().hex,
+            "access": [{"type": "repository", "name": a.repository, "actions": list(a.actions)} for a in access],
+        }
+        chain = base64.b64encode(self.certificate.public_bytes(Encoding.DER)).decode()
+        return jwt.encode(claims, self.key, algorithm="RS256", headers={"x5c": [chain]})
+
+
+def docker_config(host: str, token: str) -> str:
+    """Return a Docker configuration file that makes clients send ``token`` to ``host``."""
+    return json.dumps({"auths": {host: {"registrytoken": token}}}, indent=2) + "\n"
+
+
+def mint(
+    signer: TokenSigner, host: str, access: Sequence[Access], *, subject: str, lifetime: timedelta, now: datetime
+) -> str:
+    """Return the Docker configuration file of a stage or a server: a token for exactly these repositories."""
+    return docker_config(host, signer.sign(access, subject=subject, lifetime=lifetime, now=now))
+
+
+def expiry(config: str, host: str) -> datetime | None:
+    """Return when the token inside a Docker configuration ends (UTC), or None if it holds no token for ``host``.
+
+    The signature is not checked: this is for deciding when to write a new one, never for trusting the old one.
+    """
+    token = json.loads(config).get("auths", {}).get(host, {}).get("registrytoken")
+    if not isinstance(token, str):
+        return None
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return datetime.fromtimestamp(int(claims["exp"]), UTC)
+    except (jwt.InvalidTokenError, KeyError, ValueError):
+        return None
+
+
+class OperatorCredential:
+    """The operator's own access: reads every repository, writes release statements only. Safe to share by threads.
+
+    Call it with a repository to get a token for it; tokens are kept until two thirds of their life are over.
+    """
+
+    def __init__(self, signer: TokenSigner, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._signer = signer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[datetime, str]] = {}
+
+    def __call__(self, repository: str) -> str:
+        now = self._clock()
+        with self._lock:
+            until, token = self._kept.get(repository, (now, ""))
+            if until > now:
+                return token
+            actions: tuple[Action, ...] = ("pull", "push") if repository.endswith(STATEMENT_SUFFIX) else ("pull",)
+            token = self._signer.sign(
+                [Access(repository, actions)], subject=ISSUER, lifetime=OPERATOR_LIFETIME, now=now
+            )
+            self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now}
+            self._kept[repository] = (now + OPERATOR_LIFETIME * 2 / 3, token)
+            return token

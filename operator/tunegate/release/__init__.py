@@ -1,0 +1,1 @@
+"""Releases: what exactly is approved, and whether enough people agreed. Pure."""

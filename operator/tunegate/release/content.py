@@ -1,0 +1,21 @@
+"""What a decision says, as one digest: the ledger holds it, so that an Approval that was swapped later shows."""
+
+from __future__ import annotations
+
+from tunegate.api.approval import Approval
+from tunegate.digests import document_digest
+
+
+def approval_digest(approval: Approval) -> str:
+    """Return the digest of a decision. Fields are named one by one: a field that a later version adds changes nothing."""
+    spec = approval.spec
+    person = spec.approver
+    return document_digest({
+        "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid],
+        "digest": spec.subject_digest,
+        "role": spec.role,
+        "decision": spec.decision,
+        "reason": spec.reason,
+        "approver": [person.username, person.uid or "", *person.groups],
+        "expiresAt": spec.expires_at,
+    })  # fmt: skip

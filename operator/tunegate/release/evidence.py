@@ -1,0 +1,140 @@
+"""Is the evidence of a release complete, and does it fit together? Pure: live objects in, a verdict with a reason out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tunegate.api.reasons import ReleaseReason
+from tunegate.digests import document_digest
+from tunegate.release.statement import Complete, Evidence, evaluation_digest
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Why no statement can be made. ``final``: waiting cannot change it, only another release can."""
+
+    reason: ReleaseReason
+    message: str
+    final: bool = False
+
+
+def job_shortfall(evidence: Evidence) -> Shortfall | None:
+    """Return what is wrong with the job alone: before this is None, there is no evaluation to read."""
+    ref, job = evidence.release.spec.job_ref, evidence.job
+    if job is None:
+        return Shortfall(
+            ReleaseReason.WAITING_FOR_JOB, f"FineTuneJob {ref.name} does not exist in this namespace: check jobRef.name"
+        )
+    if job.uid != ref.uid:
+        return Shortfall(
+            ReleaseReason.JOB_NOT_PASSED,
+            f"FineTuneJob {ref.name} has uid {job.uid}, jobRef.uid is {ref.uid}: it is another job of the same name. "
+            "Create a new release with the uid of the job that you mean",
+            final=True,
+        )
+    if job.status.phase not in ("Succeeded", "Failed"):
+        return Shortfall(
+            ReleaseReason.WAITING_FOR_JOB, f"FineTuneJob {ref.name} is {job.status.phase}: waiting for its verdict"
+        )
+    gate = job.status.gate
+    if job.status.phase == "Failed" or gate is None or gate.outcome != "Pass":
+        verdict = f"its gate is {gate.outcome}" if gate else "it has no evaluated adapter"
+        return Shortfall(
+            ReleaseReason.JOB_NOT_PASSED,
+            f"FineTuneJob {ref.name} ended {job.status.phase} and {verdict}: only a passed gate can be released. "
+            "Change data or method, run a new job, and release that one",
+            final=True,
+        )
+    if job.status.adapter is None or job.status.dataset is None or evaluation_digest(job) is None:
+        return Shortfall(ReleaseReason.WAITING_FOR_JOB, f"FineTuneJob {ref.name} has not recorded all its results yet")
+    return None
+
+
+def assess(evidence: Evidence) -> Complete | Shortfall:
+    """Return the complete evidence, or the first thing that is missing or does not fit.
+
+    Every digest that the evaluation names is compared with the object it speaks of: a verdict about another adapter,
+    base model, profile or suite is no evidence for this one.
+    """
+    job, server, base, suite = evidence.job, evidence.server, evidence.base, evidence.suite
+    wrong = job_shortfall(evidence)
+    if wrong is not None or job is None or job.status.adapter is None or job.status.dataset is None:
+        return wrong or _waiting("FineTuneJob has not recorded all its results yet")
+    if server is None:
+        return _waiting(f"ModelServer {job.spec.server_ref} does not exist")
+    if base is None:
+        return _waiting(f"BaseModel {server.spec.base_model_ref} does not exist")
+    if base.status.phase != "Ready" or base.status.manifest_digest is None:
+        return _waiting(f"BaseModel {base.name} is {base.status.phase}")
+    if suite is None:
+        return _waiting(f"EvaluationSuite {job.spec.suite_ref} does not exist")
+    if evidence.policy is None:
+        return _waiting("the namespace's ApprovalPolicy does not exist")
+    digest = evaluation_digest(job)
+    if evidence.evaluation is None or digest is None:
+        return Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, "the evaluation's result document is not readable yet")
+    complete = Complete(
+        cluster=evidence.cluster,
+        release=evidence.release,
+        job=job,
+        adapter=job.status.adapter,
+        data_digest=job.status.dataset.digest,
+        rows=job.status.dataset.rows,
+        server=server,
+        base=base,
+        base_digest=base.status.manifest_digest,
+        suite=suite,
+        policy=evidence.policy,
+        evaluation=evidence.evaluation,
+        result_digest=digest,
+    )
+    return _misfit(complete) or _refusal(complete) or complete
+
+
+def _waiting(message: str) -> Shortfall:
+    return Shortfall(ReleaseReason.WAITING_FOR_CATALOGUE, message)
+
+
+def _misfit(complete: Complete) -> Shortfall | None:
+    result = complete.evaluation
+    pairs = {
+        "adapter": (result.adapter_manifest_digest, complete.adapter.manifest_digest),
+        "base model": (result.base_model_digest, complete.base_digest),
+        "engine profile": (result.profile_digest, document_digest(complete.server.spec.profile.to_dict())),
+        "suite": (result.suite_digest, document_digest(complete.suite.spec.to_dict())),
+    }
+    wrong = [f"{what} ({named[:19]}… is not {live[:19]}…)" for what, (named, live) in pairs.items() if named != live]
+    if result.outcome != "Pass":
+        wrong.append(f"outcome ({result.outcome})")
+    if not wrong:
+        return None
+    return Shortfall(
+        ReleaseReason.EVIDENCE_DIFFERS,
+        f"the evaluation speaks of another {' and '.join(wrong)}: run a new job against the present objects",
+        final=True,
+    )
+
+
+def _refusal(complete: Complete) -> Shortfall | None:
+    policy, name = complete.policy.spec, complete.policy.name
+    if policy.required_suites and complete.suite.name not in policy.required_suites:
+        return Shortfall(
+            ReleaseReason.SUITE_NOT_ACCEPTED,
+            f"policy {name} accepts the suites {', '.join(policy.required_suites)}; the job used {complete.suite.name}",
+            final=True,
+        )
+    if Decimal(repr(complete.evaluation.margin)) < Decimal(policy.min_margin):
+        return Shortfall(
+            ReleaseReason.SUITE_NOT_ACCEPTED,
+            f"policy {name} asks for a margin of {policy.min_margin}; the gate used {complete.evaluation.margin}",
+            final=True,
+        )
+    classification = complete.job.spec.dataset.classification
+    if classification not in policy.allowed_data or classification not in complete.base.spec.cleared_for:
+        return Shortfall(
+            ReleaseReason.DATA_NOT_ALLOWED,
+            f"{classification} data is not allowed by policy {name} or not cleared for base model {complete.base.name}",
+            final=True,
+        )
+    return None

@@ -1,0 +1,260 @@
+"""The release statement: everything that approvers agree to, in one document; its digest is what an Approval names.
+
+It is built once, from objects that are complete, and stored by digest. Later it is compared with the live objects: a
+part that has changed is named, and the policy that counts is the one inside, never the live one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tunegate.api.approvalpolicy import ApprovalPolicySpec
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.evaluationsuite import EvaluationSuite, MetricName
+from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, StageName
+from tunegate.api.markers import DataClass, Digest, StrictModel
+from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
+from tunegate.api.modelserver import EngineProfile, ModelServer
+from tunegate.api.shared import Person
+from tunegate.api.stages import EvaluateResult
+from tunegate.digests import canonical, document_digest, sha256
+
+
+class ReleasePart(StrictModel):
+    """Which release; its spec holds requester, model name, intended use and risk."""
+
+    namespace: str
+    name: str
+    uid: str
+    spec: ModelReleaseSpec
+
+
+class JobPart(StrictModel):
+    """Which job made the adapter, and what its stages answered."""
+
+    name: str
+    uid: str
+    requested_by: Person
+    source: Literal["Train", "Import"]
+    results: dict[StageName, Digest]
+    """OCI digests of the result documents."""
+
+
+class BasePart(StrictModel):
+    """The base model under the adapter."""
+
+    name: str
+    manifest_digest: Digest
+    license: str
+    publisher: str
+
+
+class EnginePart(StrictModel):
+    """The server and everything that decides what its engine answers."""
+
+    server: str
+    server_uid: str
+    profile: EngineProfile
+    digest: Digest
+
+
+class DataPart(StrictModel):
+    """What the adapter learned from."""
+
+    digest: Digest
+    rows: int
+    classification: DataClass
+    license: str
+    source: str
+    steward: str
+
+
+class EvaluationPart(StrictModel):
+    """The verdict and where its proof lies."""
+
+    suite: str
+    suite_digest: Digest
+    suite_attempts: int
+    """How often the suite was used when the statement was made: many tries make a lucky pass likely."""
+    result_digest: Digest
+    outcome: GateOutcome
+    metric: MetricName
+    tuned: str
+    margin: str
+
+
+class PolicyPart(StrictModel):
+    """The rules that hold for this release, whatever happens to the live policy."""
+
+    name: str
+    uid: str
+    digest: Digest
+    spec: ApprovalPolicySpec
+
+
+class ReleaseStatement(StrictModel):
+    """What is approved."""
+
+    kind: Literal["ReleaseStatement"] = "ReleaseStatement"
+    version: Literal[1] = 1
+    cluster: str
+    """UID of the namespace `kube-system`: a statement holds in one cluster only."""
+    release: ReleasePart
+    job: JobPart
+    adapter: AdapterStatus
+    base_model: BasePart
+    engine: EnginePart
+    data: DataPart
+    evaluation: EvaluationPart
+    policy: PolicyPart
+
+    @property
+    def served_name(self) -> str:
+        """Immutable name of the adapter in the engine."""
+        return f"{self.release.name}-{self.adapter.digest.removeprefix('sha256:')[:8]}"
+
+    @property
+    def content(self) -> bytes:
+        """The RFC 8785 bytes that are stored."""
+        return canonical(self.to_dict())
+
+    @property
+    def digest(self) -> str:
+        """The release digest of a statement made now. For a stored one hash the stored bytes instead."""
+        return sha256(self.content)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The live policy of the namespace."""
+
+    name: str
+    uid: str
+    spec: ApprovalPolicySpec
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The live objects that a release speaks of; None where an object is missing or not read."""
+
+    cluster: str
+    release: ModelRelease
+    job: FineTuneJob | None
+    server: ModelServer | None
+    base: BaseModel | None
+    suite: EvaluationSuite | None
+    policy: Policy | None
+    evaluation: EvaluateResult | None = None
+    """The result document of the job's evaluation, read from the registry."""
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Evidence in which nothing is missing and everything fits together (see ``tunegate.release.evidence``)."""
+
+    cluster: str
+    release: ModelRelease
+    job: FineTuneJob
+    adapter: AdapterStatus
+    data_digest: str
+    rows: int
+    server: ModelServer
+    base: BaseModel
+    base_digest: str
+    suite: EvaluationSuite
+    policy: Policy
+    evaluation: EvaluateResult
+    result_digest: str
+
+
+def build(evidence: Complete) -> ReleaseStatement:
+    """Return the statement of a release whose evidence is complete."""
+    job, result, policy = evidence.job, evidence.evaluation, evidence.policy
+    dataset = job.spec.dataset
+    return ReleaseStatement(
+        cluster=evidence.cluster,
+        release=_release_part(evidence.release),
+        job=_job_part(job),
+        adapter=evidence.adapter,
+        base_model=_base_part(evidence.base, evidence.base_digest),
+        engine=_engine_part(evidence.server),
+        data=DataPart(
+            digest=evidence.data_digest, rows=evidence.rows, classification=dataset.classification,
+            license=dataset.license, source=dataset.source, steward=dataset.steward,
+        ),
+        evaluation=EvaluationPart(
+            suite=evidence.suite.name, suite_digest=result.suite_digest,
+            suite_attempts=evidence.suite.status.attempts, result_digest=evidence.result_digest,
+            outcome=result.outcome, metric=result.metric, tuned=f"{result.tuned[result.metric]:.4f}",
+            margin=f"{result.margin:.4f}",
+        ),
+        policy=PolicyPart(
+            name=policy.name, uid=policy.uid, digest=document_digest(policy.spec.to_dict()), spec=policy.spec
+        ),
+    )  # fmt: skip
+
+
+def differences(stored: ReleaseStatement, live: Evidence) -> tuple[str, ...]:
+    """Return the parts in which live objects are no longer what the statement says.
+
+    A job or server that was deleted meanwhile takes nothing back: what it was is in the statement, and its results lie
+    in the registry by digest. The policy is not compared: the frozen one counts.
+    """
+    changed = []
+    if live.cluster != stored.cluster:
+        changed.append("cluster id")
+    if _release_part(live.release) != stored.release:
+        changed.append("release spec")
+    job = live.job
+    if job is not None and job.uid == stored.job.uid and job.status.phase == "Succeeded":
+        if _job_part(job) != stored.job or _data_differs(job, stored.data):
+            changed.append("job")
+        if job.status.adapter != stored.adapter:
+            changed.append("adapter")
+    base = live.base
+    found = base.status.manifest_digest if base is not None else None
+    if base is not None and found is not None and _base_part(base, found) != stored.base_model:
+        changed.append("base model")
+    if live.server is not None and live.server.spec.profile != stored.engine.profile:
+        changed.append("engine profile")
+    return tuple(changed)
+
+
+def evaluation_digest(job: FineTuneJob) -> str | None:
+    """Return the OCI digest of the job's evaluation result, if it has one."""
+    return next((stage.result_digest for stage in job.status.stages if stage.name == "evaluate"), None)
+
+
+def _release_part(release: ModelRelease) -> ReleasePart:
+    return ReleasePart(namespace=release.namespace, name=release.name, uid=release.uid, spec=release.spec)
+
+
+def _job_part(job: FineTuneJob) -> JobPart:
+    return JobPart(
+        name=job.name,
+        uid=job.uid,
+        requested_by=job.spec.requested_by,
+        source=job.spec.source,
+        results={stage.name: stage.result_digest for stage in job.status.stages if stage.result_digest is not None},
+    )
+
+
+def _base_part(base: BaseModel, manifest_digest: str) -> BasePart:
+    return BasePart(
+        name=base.name, manifest_digest=manifest_digest, license=base.spec.license, publisher=base.spec.publisher
+    )
+
+
+def _engine_part(server: ModelServer) -> EnginePart:
+    profile = server.spec.profile
+    return EnginePart(
+        server=server.name, server_uid=server.uid, profile=profile, digest=document_digest(profile.to_dict())
+    )
+
+
+def _data_differs(job: FineTuneJob, data: DataPart) -> bool:
+    dataset, found = job.spec.dataset, job.status.dataset
+    live = (dataset.classification, dataset.license, dataset.source, dataset.steward)
+    stated = (data.classification, data.license, data.source, data.steward)
+    return live != stated or found is None or found.digest != data.digest

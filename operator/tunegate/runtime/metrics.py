@@ -1,0 +1,49 @@
+"""All metrics of the operator, in one place. No label has values that grow with the number of objects."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from tunegate import __version__
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+REGISTRY = CollectorRegistry()
+
+RECONCILES = Counter(
+    "tunegate_reconcile_total",
+    "Finished reconciles by controller and result: done, waiting, transient, terminal, defect.",
+    ["controller", "result"],
+    registry=REGISTRY,
+)
+RECONCILE_SECONDS = Histogram(
+    "tunegate_reconcile_duration_seconds",
+    "How long a reconcile took, from observation to the last write.",
+    ["controller"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+QUEUE_DEPTH = Gauge("tunegate_queue_depth", "Keys that wait, now or for their time.", ["controller"], registry=REGISTRY)
+QUEUE_RETRIES = Counter(
+    "tunegate_queue_retries_total", "Keys put back after a failure.", ["controller"], registry=REGISTRY
+)
+WRITES = Counter(
+    "tunegate_writes_total",
+    "Requests that change the cluster, by kind of write: audit, delete, create, apply, status, event.",
+    ["controller", "write"],
+    registry=REGISTRY,
+)
+LEADER = Gauge("tunegate_leader", "1 while this process holds the Lease.", registry=REGISTRY)
+RESOURCES = Gauge(
+    "tunegate_resources", "Objects by kind and phase, counted at each resync.", ["kind", "phase"], registry=REGISTRY
+)
+BUILD = Gauge("tunegate_build_info", "Always 1; the label says which version runs.", ["version"], registry=REGISTRY)
+
+BUILD.labels(__version__).set(1)
+ProcessCollector(registry=REGISTRY)

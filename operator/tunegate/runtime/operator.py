@@ -1,0 +1,193 @@
+"""The operator process: settings, health, Lease, watch streams, worker loops, and how all of it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tunegate.api.kinds import KINDS
+from tunegate.api.markers import API_VERSION
+from tunegate.controllers.registry import CONTROLLERS
+from tunegate.controllers.resync import resync
+from tunegate.controllers.routing import Routing, Target
+from tunegate.controllers.services import Services
+from tunegate.controllers.triggers import Source
+from tunegate.controllers.worker import Worker
+from tunegate.errors import Terminal, Transient
+from tunegate.kube.client import KubeClient
+from tunegate.kube.lease import Lease, LeaseLost
+from tunegate.runtime import health as health_server
+from tunegate.runtime import logs, metrics
+from tunegate.runtime.health import Health
+from tunegate.runtime.loop import Loop
+from tunegate.runtime.services import connected
+from tunegate.runtime.watching import Watching
+from tunegate.settings import Settings, from_environment
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_LEASE_LOST = 3
+"""Another process may act now; the kubelet starts this one again as a standby."""
+DRAIN_SECONDS = 20.0
+"""How long a stopping process waits for reconciles that have begun."""
+
+
+class Operator:
+    """What leads: one loop per controller, fed by watch streams and by the periodic listing."""
+
+    def __init__(self, services: Services, health: Health) -> None:
+        self._services = services
+        self._health = health
+        self._routing = Routing()
+        self._loops: dict[str, list[Loop]] = {}
+        for make in CONTROLLERS:
+            controller = make(services)
+            loop = Loop(Worker(controller, services.kube, services.ledger), health)
+            self._loops.setdefault(controller.kind, []).append(loop)
+
+    async def run(self) -> None:
+        """Lead until cancelled; then take nothing new, finish what has begun and stop the watch streams."""
+        watching = Watching(self._services.settings, self._reported)
+        work = asyncio.gather(*(loop.run(self._services.settings.workers) for loop in self._all()))
+        try:
+            await self._resync()
+            self._health.set_ready("leading")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(watching.run())
+                group.create_task(self._keep_resyncing())
+                group.create_task(_forever(work))
+        finally:
+            for loop in self._all():
+                loop.queue.close()
+            await watching.stop()
+            await asyncio.wait([work], timeout=DRAIN_SECONDS)
+
+    def _all(self) -> Iterable[Loop]:
+        return [loop for loops in self._loops.values() for loop in loops]
+
+    def _reported(self, source: Source, obj: Mapping[str, Any], deleted: bool) -> None:
+        if source == "resource":
+            self._enqueue(self._routing.of_resource(obj, deleted=deleted))
+        else:
+            self._enqueue(self._routing.of_child(obj))
+
+    def _enqueue(self, targets: Iterable[Target]) -> None:
+        for kind, key in targets:
+            for loop in self._loops.get(kind, ()):
+                loop.queue.add(key)
+
+    async def _keep_resyncing(self) -> None:
+        while True:
+            await asyncio.sleep(self._services.settings.resync_seconds)
+            await self._resync()
+
+    async def _resync(self) -> None:
+        """List everything once; tries again until it works, since the first listing is what readiness means."""
+        pause = 1.0
+        while True:
+            try:
+                settings = self._services.settings
+                targets, phases = await resync(self._services.kube, settings.namespaces, self._routing)
+                break
+            except (Transient, Terminal) as error:
+                logger.warning("listing failed, next try in %g s: %s", pause, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 60.0)
+        metrics.RESOURCES.clear()
+        for (kind, phase), count in phases.items():
+            metrics.RESOURCES.labels(kind, phase).set(count)
+        self._enqueue(targets)
+
+
+async def _forever(work: asyncio.Future[Any]) -> None:
+    await asyncio.shield(work)
+    raise RuntimeError("the worker loops ended although nobody asked them to")
+
+
+async def lead(settings: Settings, kube: KubeClient, health: Health) -> None:
+    """Wait for the Lease, then act until it is lost or this task is cancelled."""
+    lease = Lease(kube, settings.system_namespace, settings.lease_name, f"{socket.gethostname()}-{os.getpid()}")
+    await check_definitions(kube)
+    health.set_ready("standing by")
+    await lease.acquire()
+    metrics.LEADER.set(1)
+    lost = False
+    try:
+        async with connected(settings, kube) as services, asyncio.TaskGroup() as group:
+            group.create_task(lease.keep())
+            group.create_task(Operator(services, health).run())
+    except* LeaseLost:
+        lost = True
+        raise
+    finally:
+        metrics.LEADER.set(0)
+        if not lost:
+            await lease.release()
+
+
+async def check_definitions(kube: KubeClient) -> None:
+    """Raise ``Transient`` naming the kind that the API server does not know: without it no watch stream can start."""
+    for model in KINDS:
+        await kube.require_kind(API_VERSION, model.KIND.kind)
+
+
+async def run(settings: Settings) -> int:
+    """Run the process until a signal; return its exit status."""
+    health = Health()
+    server = health_server.serve(health, metrics.REGISTRY, settings.http_port)
+    beating = asyncio.create_task(health.keep_beating())
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    try:
+        async with await KubeClient.connect(settings.kubeconfig) as kube:
+            return await _until(stopped, asyncio.create_task(lead(settings, kube, health)))
+    finally:
+        beating.cancel()
+        server.shutdown()
+
+
+async def _until(stopped: asyncio.Event, leading: asyncio.Task[None]) -> int:
+    """Wait for the signal or the end of leading, whichever comes first, and tell why it ended."""
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait([waiting, leading], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not leading.done():
+        logger.info("stopping: a signal came")
+        leading.cancel()
+    try:
+        await leading
+    except asyncio.CancelledError:
+        return EXIT_OK
+    except BaseExceptionGroup as group:
+        if group.subgroup(LeaseLost) is not None:
+            logger.error("stopping: the lease was lost")
+            return EXIT_LEASE_LOST
+        logger.exception("stopping: a part of the operator failed")
+        return EXIT_FAILED
+    except (Transient, Terminal) as error:
+        logger.error("stopping: %s", error)
+        return EXIT_FAILED
+    return EXIT_FAILED
+
+
+def main() -> int:
+    """Run the operator with settings from the environment."""
+    try:
+        settings = from_environment()
+    except Terminal as error:
+        logs.configure("INFO")
+        logger.error(error.message)
+        return EXIT_FAILED
+    logs.configure(settings.log_level)
+    if settings.kubeconfig is not None:
+        # kopf reads the path from here.
+        os.environ["KUBECONFIG"] = settings.kubeconfig
+    return asyncio.run(run(settings))

@@ -1,0 +1,80 @@
+"""Approvals at the door: nobody can decide as somebody else, with a group not held, without the verb, or for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.admission.conftest import World
+
+pytestmark = pytest.mark.cluster
+
+
+def test_reviewer_approves_under_her_own_name_and_role(world: World) -> None:
+    world.create("reviewer-risk", world.approval()).passes()
+
+
+def test_approval_as_somebody_else_is_refused_and_the_line_to_paste_is_shown(world: World) -> None:
+    forged = world.approval("cora", "tunegate:model-risk")
+    world.create("reviewer-risk", forged).refused('approver: {username: "ravi"')
+
+
+def test_approval_by_the_engineer_in_a_reviewers_name_is_refused(world: World) -> None:
+    world.create("engineer", world.approval()).refused("erin", "cannot create resource")
+
+
+def test_approval_with_a_uid_that_is_not_the_callers_is_refused(world: World) -> None:
+    forged = world.approval(approver={"username": "ravi", "uid": "7", "groups": ["tunegate:model-risk"]})
+    world.create("reviewer-risk", forged).refused("spec.approver must be you")
+
+
+def test_approval_with_a_group_not_held_is_refused(world: World) -> None:
+    forged = world.approval("ravi", "tunegate:compliance")
+    world.create("reviewer-risk", forged).refused("a group that ravi is not in")
+
+
+def test_approval_without_the_verb_is_refused(world: World) -> None:
+    other = world.approval("cora", "tunegate:compliance", role="risk")
+    world.create("reviewer-compliance", other).refused('verb "approve" on approvalroles/risk')
+
+
+def test_revocation_without_the_verb_is_refused(world: World) -> None:
+    revoke = world.approval("cora", "tunegate:compliance", role="risk", decision="Revoke", reason="answers are wrong")
+    world.create("reviewer-compliance", revoke).refused('verb "revoke" on approvalroles/risk')
+
+
+def test_on_call_may_revoke_but_not_approve(world: World) -> None:
+    group = "tunegate:serving-operators"
+    revoke = world.approval("sven", group, role="serving-operator", decision="Revoke", reason="answers are wrong")
+    world.create("serving-operator", revoke).passes()
+    approve = world.approval("sven", group, role="serving-operator")
+    world.create("serving-operator", approve).refused('verb "approve" on approvalroles/serving-operator')
+
+
+def test_service_account_with_every_right_is_refused(world: World) -> None:
+    namespace = world.namespace
+    world.kubectl("admin", "create", "serviceaccount", "robot", "-n", namespace).passes()
+    role = f"{namespace}-tunegate-approver"
+    account = f"--serviceaccount={namespace}:robot"
+    for name in (role, f"{role}-risk"):
+        binding = ("create", "rolebinding", f"robot-{name}", f"--clusterrole={name}", account, "-n", namespace)
+        world.kubectl("admin", *binding).passes()
+    token = world.kubectl("admin", "create", "token", "robot", "-n", namespace).passes().out.strip()
+    approval = world.approval(f"system:serviceaccount:{namespace}:robot", "system:serviceaccounts")
+    answer = world.with_token(token, "create", "-f", "-", "--dry-run=server", stdin=approval)
+    answer.refused("only people decide on releases")
+
+
+def test_member_of_system_masters_is_refused(world: World) -> None:
+    world.create("admin", world.approval("tunegate-admin", "system:masters")).refused("only people decide on releases")
+
+
+def test_expiry_in_the_past_is_refused(world: World) -> None:
+    world.create("reviewer-risk", world.approval(expiresAt="2020-01-01T00:00:00Z")).refused("must lie in the future")
+
+
+def test_expiry_beyond_a_year_is_refused(world: World) -> None:
+    world.create("reviewer-risk", world.approval(expiresAt="2099-01-01T00:00:00Z")).refused("one year at most")
+
+
+def test_approval_with_an_unknown_field_is_refused(world: World) -> None:
+    world.create("reviewer-risk", world.approval(quorum=1)).refused('unknown field "spec.quorum"')

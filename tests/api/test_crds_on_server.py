@@ -1,0 +1,176 @@
+"""The real API server takes good objects, fills in their defaults and refuses bad ones with helpful words."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests import builders
+from tunegate.api.kinds import KINDS
+from tunegate.kube.client import KubeClient, ObjectRef, Refused
+
+pytestmark = pytest.mark.cluster
+Json = dict[str, Any]
+BUILDERS: dict[str, Callable[..., Json]] = {
+    "BaseModel": builders.make_basemodel,
+    "ComputePool": builders.make_computepool,
+    "ApprovalPolicy": builders.make_approvalpolicy,
+    "ModelServer": builders.make_modelserver,
+    "EvaluationSuite": builders.make_evaluationsuite,
+    "FineTuneJob": builders.make_finetunejob,
+    "ModelRelease": builders.make_modelrelease,
+    "Approval": builders.make_approval,
+    "AuditRecord": builders.make_auditrecord,
+}
+SCOPES = {model.KIND.kind: model.KIND.scope for model in KINDS}
+Store = Callable[[Json], Any]
+
+
+@pytest.fixture
+async def store(kube: KubeClient, namespace: str) -> AsyncIterator[Store]:
+    """Create objects in the test's namespace (cluster-scoped ones under a name of their own) and remove them."""
+    made: list[ObjectRef] = []
+
+    async def create(obj: Json) -> Json:
+        obj = copy.deepcopy(obj)
+        if SCOPES[obj["kind"]] == "Namespaced":
+            obj["metadata"]["namespace"] = namespace
+        elif len(obj["metadata"]["name"]) < 30:
+            obj["metadata"]["name"] = f"t-api-{secrets.token_hex(4)}"
+        stored = await kube.create(obj)
+        made.append(ObjectRef.of(stored))
+        return stored
+
+    yield create
+    for ref in made:
+        await kube.delete(ref)
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+async def test_a_minimal_object_is_stored_with_the_defaults_of_the_model(kind: str, store: Store) -> None:
+    stored = await store(BUILDERS[kind]())
+
+    model = next(model for model in KINDS if model.KIND.kind == kind)
+    read = model.model_validate(stored)
+    assert read.model_dump(mode="json", by_alias=True, exclude_none=True)["spec"] == stored["spec"]
+    assert "status" not in stored
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+async def test_an_unknown_field_is_refused(kind: str, store: Store) -> None:
+    with pytest.raises(Refused, match='unknown field "spec.surprise"'):
+        await store(BUILDERS[kind](surprise="x"))
+
+
+@pytest.mark.parametrize("kind", ["BaseModel", "ModelServer", "EvaluationSuite", "FineTuneJob", "ModelRelease"])
+async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: Store) -> None:
+    with pytest.raises(Refused, match="at most 40 characters"):
+        await store(BUILDERS[kind](name="n" * 41))
+
+
+@pytest.mark.parametrize(
+    ("obj", "message"),
+    [
+        (
+            builders.make_finetunejob(intent={"taskType": "Format", "problem": "Knowledge"}),
+            "Build retrieval over the documents",
+        ),
+        (builders.make_finetunejob(method=None), "source Train needs method and no adapter"),
+        (builders.make_finetunejob(source="Import"), "source Import needs adapter and no method"),
+        (builders.make_finetunejob(method={"type": "DPO"}), "supported values"),
+        (builders.make_finetunejob(method={"type": "LoRA", "learningRate": "fast"}), "spec.method.learningRate"),
+        (builders.make_finetunejob(dataset={"uri": "https://example.org/x"}), "spec.dataset.uri"),
+        (
+            builders.make_evaluationsuite(task={"type": "Classification"}),
+            "labels are required for type Classification",
+        ),
+        (builders.make_evaluationsuite(primaryMetric={"name": "SchemaValidity"}), "needs task.jsonSchema"),
+        (builders.make_evaluationsuite(baselines={"regex": "(?P<a>x)"}), "regexTemplate belong together"),
+        (builders.make_evaluationsuite(baselines={"classifier": True}), "needs task.type Classification"),
+        (builders.make_modelserver(routes=[{"name": "a", "track": "Pinned"}]), "releaseRef is required"),
+        (
+            builders.make_modelserver(profile={"image": "vllm:latest", "maxModelLen": 1024}),
+            "spec.profile.image",
+        ),
+        (
+            builders.make_approvalpolicy(roles=[{"name": "risk", "groups": ["system:masters"]}]),
+            "may not name groups that start with 'system:'",
+        ),
+        (builders.make_approval(decision="Reject", reason="no"), "at least 10 characters"),
+        (builders.make_approval(subjectDigest="sha256:abc"), "spec.subjectDigest"),
+        (builders.make_computepool(nodeSelector={"k" * 400: "v"}), "keys may have at most 317 characters"),
+        (builders.make_modelrelease(intendedUse="all"), "spec.intendedUse"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["kind"],
+)
+async def test_a_bad_object_is_refused_with_the_reason(obj: Json, message: str, store: Store) -> None:
+    with pytest.raises(Refused, match=message):
+        await store(obj)
+
+
+@pytest.mark.parametrize(
+    ("obj", "change", "message"),
+    [
+        (builders.make_basemodel(), {"license": "MIT"}, "A BaseModel cannot change"),
+        (builders.make_evaluationsuite(), {"seed": 3}, "An EvaluationSuite cannot change"),
+        (builders.make_modelrelease(), {"risk": "High"}, "A ModelRelease cannot change"),
+        (builders.make_approval(), {"decision": "Revoke"}, "An Approval cannot change"),
+        (builders.make_auditrecord(), {"actor": "nobody"}, "An AuditRecord cannot change"),
+        (builders.make_finetunejob(), {"serverRef": "other"}, "only suspend and ttlSecondsAfterFinished"),
+        (builders.make_finetunejob(), {"poolRef": "other"}, "only suspend and ttlSecondsAfterFinished"),
+        (builders.make_finetunejob(), {"budget": {"maxCost": "5"}}, "only suspend and ttlSecondsAfterFinished"),
+        (builders.make_modelserver(), {"baseModelRef": "other"}, "create a new ModelServer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+async def test_a_frozen_field_cannot_change(
+    obj: Json, change: Json, message: str, store: Store, kube: KubeClient
+) -> None:
+    stored = await store(obj)
+
+    with pytest.raises(Refused, match=message):
+        await kube.apply(_again(obj, stored, change))
+
+
+@pytest.mark.parametrize(
+    ("obj", "change"),
+    [
+        (builders.make_finetunejob(), {"suspend": True}),
+        (builders.make_finetunejob(), {"ttlSecondsAfterFinished": 60}),
+        (builders.make_modelserver(), {"replicas": 0}),
+        (builders.make_modelserver(), {"routes": [{"name": "extractor"}]}),
+        (builders.make_computepool(), {"maxNodes": 4}),
+        (builders.make_approvalpolicy(), {"minMargin": "0.1"}),
+    ],
+    ids=lambda value: str(value)[:30] if "spec" not in value else None,
+)
+async def test_what_may_change_does(obj: Json, change: Json, store: Store, kube: KubeClient) -> None:
+    stored = await store(obj)
+
+    changed = await kube.apply(_again(obj, stored, change))
+
+    assert changed["spec"].items() >= {k: v for k, v in change.items() if not isinstance(v, list)}.items()
+    assert changed["metadata"]["generation"] == 2
+
+
+async def test_status_is_written_through_its_own_path_only(store: Store, kube: KubeClient) -> None:
+    stored = await store(builders.make_finetunejob())
+    status = {"phase": "Validating", "message": "Checking the data."}
+    patch = {key: stored[key] for key in ("apiVersion", "kind")} | {
+        "metadata": {key: stored["metadata"][key] for key in ("name", "namespace")},
+        "status": status,
+    }
+
+    after = await kube.apply(patch, subresource="status")
+
+    assert status == after["status"], "the server fills nothing in"
+    assert after["metadata"]["generation"] == 1
+
+
+def _again(obj: Json, stored: Json, change: Json) -> Json:
+    metadata = {key: value for key, value in stored["metadata"].items() if key in ("name", "namespace")}
+    return {**obj, "metadata": metadata, "spec": {**obj["spec"], **change}}

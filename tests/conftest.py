@@ -1,0 +1,91 @@
+"""Fixtures for tests against a real API server.
+
+Tests marked `cluster` use the kubeconfigs of the local cluster, one per role. Each test gets namespaces of its own.
+Without a cluster they are skipped, unless ``TUNEGATE_REQUIRE_CLUSTER=1`` turns that into a failure (as in CI).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import Cluster
+from tunegate.kube.client import KubeClient, ObjectRef
+
+USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"
+NamespaceFactory = Callable[[str], Awaitable[str]]
+ClientFactory = Callable[[str], Awaitable[KubeClient]]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip cluster tests where there is no cluster, unless one is required."""
+    if (USERS / "admin.kubeconfig").is_file() or os.environ.get("TUNEGATE_REQUIRE_CLUSTER") == "1":
+        return
+    skip = pytest.mark.skip(reason=f"no cluster: {USERS}/admin.kubeconfig is missing (start one with `make cluster`)")
+    for item in items:
+        if item.get_closest_marker("cluster"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Callable[[str], str]:
+    """Return the path of a role's kubeconfig: admin, engineer, reviewer-risk, reviewer-compliance, …"""
+
+    def path(role: str) -> str:
+        file = USERS / f"{role}.kubeconfig"
+        assert file.is_file(), f"the local cluster has no user {role}: {sorted(p.stem for p in USERS.glob('*'))}"
+        return str(file)
+
+    return path
+
+
+@pytest.fixture
+async def client_of(kubeconfig: Callable[[str], str]) -> AsyncIterator[ClientFactory]:
+    """Return a maker of clients by role; they are closed at the end."""
+    clients: list[KubeClient] = []
+
+    async def make(role: str) -> KubeClient:
+        clients.append(await KubeClient.connect(kubeconfig(role)))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def kube(client_of: ClientFactory) -> KubeClient:
+    """Client with all rights."""
+    return await client_of("admin")
+
+
+@pytest.fixture
+async def namespaces(kube: KubeClient) -> AsyncIterator[NamespaceFactory]:
+    """Return a maker of namespaces named `t-<area>-<random>`; they are deleted at the end, without waiting."""
+    made: list[str] = []
+
+    async def make(area: str) -> str:
+        name = f"t-{area}-{secrets.token_hex(3)}"
+        await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        await kube.delete(ObjectRef("v1", "Namespace", name))
+
+
+@pytest.fixture
+async def namespace(namespaces: NamespaceFactory) -> str:
+    """One namespace for one test."""
+    return await namespaces("test")
+
+
+@pytest.fixture
+async def cluster(kube: KubeClient) -> Cluster:
+    """Waits for things to happen and tells what was there instead when they don't."""
+    return Cluster(kube)

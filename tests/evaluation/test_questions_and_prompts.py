@@ -1,0 +1,106 @@
+"""Frozen questions are checked before anybody is asked; examples come from the training split only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
+from tunegate.api.stages import DatasetInput, SuiteInput
+from tunegate_trainer.endings import BadInput
+from tunegate_trainer.evaluation import answers
+from tunegate_trainer.evaluation.engine import Reply
+from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking
+from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
+
+ROWS = [(f"question {n}", f"answer {n}", f"group {n // 3}") for n in range(60)]
+
+
+def suite_input(path: Path, digest: str, **changes: object) -> SuiteInput:
+    spec = suite_spec(data={"uri": "pvc://d/s.jsonl", "digest": digest, "groupField": "group"}, **changes)
+    return SuiteInput(name="s", path=str(path), digest="sha256:" + "1" * 64, spec=spec)
+
+
+def training(tmp_path: Path, fraction: str = "0.2") -> Training:
+    digest = write_rows(tmp_path / "train.jsonl", ROWS)
+    dataset = DatasetInput(path=str(tmp_path / "train.jsonl"), digest=digest, group_field="group")
+    return load_training(dataset, development_fraction=fraction, seed=17)
+
+
+def suite(tmp_path: Path) -> Suite:
+    digest = write_rows(tmp_path / "suite.jsonl", [("what?", "that", "a"), ("who?", "they", "b")])
+    return load_suite(suite_input(tmp_path / "suite.jsonl", digest))
+
+
+def test_suite_with_one_other_byte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "suite.jsonl"
+    digest = write_rows(path, ROWS)
+    assert len(load_suite(suite_input(path, digest)).rows) == 60
+    path.write_bytes(path.read_bytes().replace(b"answer 7", b"answer 8"))
+    with pytest.raises(BadInput, match="digest"):
+        load_suite(suite_input(path, digest))
+
+
+def test_expected_answer_outside_the_labels_or_not_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "suite.jsonl"
+    digest = write_rows(path, [("q", "yes", "a"), ("r", "perhaps", "b")])
+    with pytest.raises(BadInput, match=r"row 2 is none of task\.labels"):
+        load_suite(suite_input(path, digest, task={"type": "Classification", "labels": ["yes", "no"]}))
+    with pytest.raises(BadInput, match="row 1 is not JSON"):
+        load_suite(suite_input(path, digest, task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)}))
+
+
+def test_broken_row_is_named_by_its_number_and_not_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    write_rows(path, ROWS)
+    path.write_text(path.read_text() + '{"messages": "secret words"}\n')
+    with pytest.raises(BadInput, match="row 61") as caught:
+        load_training(DatasetInput(path=str(path)), development_fraction="0.1", seed=1)
+    assert "secret" not in str(caught.value)
+
+
+def test_development_rows_are_out_of_reach_of_the_alternatives(tmp_path: Path) -> None:
+    kept = training(tmp_path)
+    assert 0 < len(kept.rows) < 60
+    left_out = {group for _, _, group in ROWS} - {group.removeprefix("group ") for group in kept.groups}
+    assert left_out
+    assert all(row.fields["group"] not in left_out for row in kept.rows)
+
+
+def test_shots_are_the_same_every_time_and_of_different_groups(tmp_path: Path) -> None:
+    kept = training(tmp_path)
+    few_shot = suite_spec(fewShot={"shots": 5, "seed": 3}).few_shot
+    shots = choose_shots(kept, few_shot)
+    assert shots == choose_shots(Training(kept.rows[::-1], kept.groups[::-1], kept.digest), few_shot)
+    assert len({row.fields["group"] for row in shots}) == 5
+    assert shots != choose_shots(kept, suite_spec(fewShot={"shots": 5, "seed": 4}).few_shot)
+
+
+def test_few_shot_prompt_has_the_instruction_once_and_the_question_last(tmp_path: Path) -> None:
+    kept, question = training(tmp_path), suite(tmp_path).rows[0]
+    prompts = shrinking(question, choose_shots(kept, suite_spec(fewShot={"shots": 3}).few_shot), "Do it well.")
+    assert [len(prompt) for prompt in prompts] == [8, 6, 4, 2]
+    assert [turn["role"] for turn in prompts[0]] == ["system", *["user", "assistant"] * 3, "user"]
+    assert prompts[0][0]["content"] == "Do it well."
+    assert prompts[0][-1]["content"] == "what?"
+    assert shrinking(question, [], None)[0] == question.prompt
+
+
+def test_description_of_the_prompt_quotes_no_row() -> None:
+    text = describe(suite_spec(fewShot={"shots": 2, "systemPrompt": "Do it well."}).few_shot)
+    assert "Do it well." in text
+    assert "{question 2}" in text
+    assert "{question 3}" not in text
+
+
+def test_kept_answers_come_back_for_the_same_questions_only(tmp_path: Path) -> None:
+    questions = suite(tmp_path)
+    document = answers.write({"BasePlain": [Reply("that", "stop"), Reply("ünd\n{", "length")]}, questions)
+    assert answers.read(document, questions) == {"BasePlain": ["that", "ünd\n{"]}
+    assert b"what?" not in document
+    with pytest.raises(BadInput, match="do not belong"):
+        answers.read(document, Suite(questions.rows[::-1], questions.groups))
+    with pytest.raises(BadInput, match="judges by"):
+        answers.read(document.replace(b"tunegate/1", b"tunegate/0"), questions)

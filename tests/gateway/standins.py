@@ -1,0 +1,232 @@
+"""A scripted engine and a scripted API server on real sockets: for what a real one cannot be made to do on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
+from tunegate.api.stages import Probe, ProbeItem
+from tunegate.gateway.server import Gateway, running
+from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
+
+GOOD, DEAD, FLIPPED = "good-00000001", "dead-00000002", "flipped-00000003"
+KEY = "correct-horse-battery-staple"
+
+
+class ScriptedEngine:
+    """Answers as vLLM does; adapter `DEAD` scores as the base. Streams wait for ``go`` between two pieces."""
+
+    def __init__(self) -> None:
+        self.models = ["base", GOOD, DEAD]
+        self.seen: list[tuple[str, dict[str, Any], dict[str, str]]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.begun = asyncio.Event()
+        self.aborted = asyncio.Event()
+        self.alive = True
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_route("*", "/{path:.*}", self._any)
+        return app
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response(status=200 if self.alive else 503)
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in self.models]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        return web.json_response({"tokens": [1, 2, 3] if "messages" in body else [4, 5]})
+
+    async def _any(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json() if request.can_read_body else {}
+        if "prompt_logprobs" in body:
+            score = -0.2 if body["model"] == GOOD else -2.0
+            positions: list[Any] = [None, {}, {}, {"4": {"logprob": score}}, {"5": {"logprob": score}}]
+            return web.json_response({"choices": [{"prompt_logprobs": positions}]})
+        self.seen.append((request.path, body, dict(request.headers)))
+        self.begun.set()
+        if body.get("stream"):
+            return await self._stream(request, body)
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.aborted.set()
+            raise
+        if "explode" in body:
+            return web.json_response({"error": {"message": f"model {body['model']} broke", "code": 400}}, status=400)
+        usage = {"prompt_tokens": 5, "completion_tokens": 2}
+        return web.json_response({"id": "1", "model": body["model"], "choices": [], "usage": usage})
+
+    async def _stream(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        pieces: list[dict[str, Any]] = [{"choices": [{"delta": {"content": text}}]} for text in "ab"]
+        pieces.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
+        try:
+            for piece in pieces:
+                await response.write(f"data: {json.dumps({'model': body['model'], **piece})}\n\n".encode())
+                await self.go.wait()
+            await response.write(b"data: [DONE]\n\n")
+        except (asyncio.CancelledError, ConnectionError):
+            self.aborted.set()
+            raise
+        return response
+
+
+class ScriptedApiServer:
+    """One ConfigMap that can be watched, and one known token."""
+
+    def __init__(self, routes: RoutesDocument) -> None:
+        self._version = 1
+        self._routes: RoutesDocument | None = routes
+        self._changed = asyncio.Condition()
+        self.away = False
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/api/v1/namespaces/team/configmaps", self._config_maps)
+        app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", self._review)
+        return app
+
+    async def put(self, routes: RoutesDocument | None) -> None:
+        """Change or delete the ConfigMap."""
+        async with self._changed:
+            self._routes, self._version = routes, self._version + 1
+            self._changed.notify_all()
+
+    def _item(self) -> dict[str, Any]:
+        text = json.dumps(self._routes.to_dict()) if self._routes else ""
+        return {"metadata": {"name": "server-routes"}, "data": {"routes.json": text}}
+
+    async def _config_maps(self, request: web.Request) -> web.StreamResponse:
+        assert request.query["fieldSelector"] == "metadata.name=server-routes"
+        if self.away:
+            return web.Response(status=503)
+        if "watch" not in request.query:
+            items = [self._item()] if self._routes else []
+            return web.json_response({"metadata": {"resourceVersion": str(self._version)}, "items": items})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        seen = int(request.query["resourceVersion"])
+        while not self.away:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._version > seen or self.away)
+                seen = self._version
+            if self.away:
+                break
+            event = {"type": "MODIFIED" if self._routes else "DELETED", "object": self._item()}
+            await response.write(json.dumps(event).encode() + b"\n")
+        return response
+
+    async def _review(self, request: web.Request) -> web.Response:
+        spec = (await request.json())["spec"]
+        known = spec["token"] == "known.to.cluster"
+        status = {"authenticated": known, "audiences": spec["audiences"], "user": {"groups": ["analysts"]}}
+        return web.json_response({"status": status}, status=201)
+
+
+@dataclass
+class Scene:
+    """A running gateway between its stand-ins, and a client."""
+
+    gateway: Gateway
+    settings: GatewaySettings
+    engine: ScriptedEngine
+    cluster: ScriptedApiServer
+    http: aiohttp.ClientSession
+    url: str
+    status_url: str
+    headers: dict[str, str] = field(default_factory=lambda: {"Authorization": f"Bearer {KEY}"})
+
+    async def post(self, path: str, body: Any, **changes: Any) -> tuple[int, Any, Mapping[str, str]]:
+        """Ask and return status, decoded answer and headers."""
+        options: dict[str, Any] = {"json": body, "headers": self.headers, **changes}
+        async with self.http.post(self.url + path, **options) as answer:
+            return answer.status, await answer.json(), dict(answer.headers)
+
+    async def ask(self, model: str = "extract", **fields: Any) -> tuple[int, Any, Mapping[str, str]]:
+        """Ask a model something short."""
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], **fields}
+        return await self.post("/v1/chat/completions", body)
+
+
+def probe() -> Probe:
+    items = [
+        ProbeItem(messages=[{"role": "user", "content": str(n)}], answer="a", tuned_logprob=-0.2, base_logprob=-2.0)
+        for n in range(8)
+    ]
+    return Probe(items=items, tolerance=0.1)
+
+
+def report() -> PullReport:
+    good = AdapterOutcome(served_name=GOOD, release="good", state="Verified")
+    dead = AdapterOutcome(served_name=DEAD, release="dead", state="Verified")
+    flipped = AdapterOutcome(served_name=FLIPPED, release="flipped", state="LeftOut", reason="a byte differs")
+    return PullReport(adapters=[good, dead, flipped], probes={GOOD: probe(), DEAD: probe()})
+
+
+def routes(**changes: Any) -> RoutesDocument:
+    document = RoutesDocument(revision=1, routes={"extract": GOOD, "worthless": DEAD}, approved=[GOOD, DEAD, FLIPPED])
+    return document.model_copy(update=changes)
+
+
+def free_port() -> int:
+    with socket.socket() as probing:
+        probing.bind(("127.0.0.1", 0))
+        return int(probing.getsockname()[1])
+
+
+async def until(holds: Any, what: str, seconds: float = 15.0) -> None:
+    """Wait for something to become true."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not holds():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not {what} within {seconds:g} s") from None
+
+
+@asynccontextmanager
+async def scene(folder: Path, limits: Limits | None = None) -> AsyncIterator[Scene]:
+    """Run engine, API server and gateway until the block ends."""
+    keys, token = folder / "keys", folder / "token"
+    keys.mkdir()
+    (keys / "team").write_text(KEY)
+    token.write_text("own")
+    (folder / "report.json").write_text(report().model_dump_json(by_alias=True))
+    engine, cluster, api_port = ScriptedEngine(), ScriptedApiServer(routes()), free_port()
+    settings = GatewaySettings(
+        namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{api_port}", token, None),
+        host="127.0.0.1", port=free_port(), status_port=free_port(), engine_socket=folder / "vllm.sock",
+        report=folder / "report.json", api_keys=keys, limits=limits or Limits(drain_delay=0.1, drain_seconds=5),
+    )  # fmt: skip
+    engine_runner = web.AppRunner(engine.app(), handler_cancellation=True, shutdown_timeout=1)
+    api_runner = web.AppRunner(cluster.app(), handler_cancellation=True, shutdown_timeout=1)
+    await engine_runner.setup()
+    await web.UnixSite(engine_runner, str(settings.engine_socket)).start()
+    await api_runner.setup()
+    await web.TCPSite(api_runner, "127.0.0.1", api_port).start()
+    try:
+        async with running(settings) as gateway, aiohttp.ClientSession() as http:
+            urls = (f"http://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.status_port}")
+            await until(lambda: gateway.ready, "ready")
+            yield Scene(gateway, settings, engine, cluster, http, *urls)
+    finally:
+        await engine_runner.cleanup()
+        await api_runner.cleanup()

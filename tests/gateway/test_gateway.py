@@ -1,0 +1,260 @@
+"""The gateway as clients, operator and kubelet see it, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.gateway.standins import DEAD, FLIPPED, GOOD, KEY, Scene, routes, scene, until
+from tunegate.gateway.server import drain
+from tunegate.gateway.settings import Limits
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with scene(tmp_path) as running:
+        yield running
+
+
+async def metrics(stage: Scene) -> str:
+    async with stage.http.get(f"{stage.status_url}/metrics") as answer:
+        return await answer.text()
+
+
+async def test_a_request_reaches_the_adapter_behind_the_route(stage: Scene) -> None:
+    status, body, headers = await stage.ask("extract")
+    assert status == 200
+    assert body["model"] == "extract"
+    assert headers["X-Tunegate-Served-Name"] == GOOD
+    path, sent, sent_headers = stage.engine.seen[-1]
+    assert (path, sent["model"]) == ("/v1/chat/completions", GOOD)
+    assert KEY not in json.dumps(sent_headers)
+
+
+async def test_base_is_reachable_and_listed_beside_the_open_routes(stage: Scene) -> None:
+    assert (await stage.ask("base"))[0] == 200
+    async with stage.http.get(f"{stage.url}/v1/models", headers=stage.headers) as answer:
+        assert [model["id"] for model in (await answer.json())["data"]] == ["base", "extract"]
+
+
+@pytest.mark.parametrize("model", [GOOD, DEAD, "unknown"])
+async def test_served_names_and_unknown_names_do_not_exist(stage: Scene, model: str) -> None:
+    status, body, _ = await stage.ask(model)
+    assert (status, body["error"]["code"]) == (404, "model_not_found")
+    assert not stage.engine.seen
+
+
+async def test_an_adapter_that_answers_as_the_base_is_left_out_and_its_route_stays_closed(stage: Scene) -> None:
+    status, body, headers = await stage.ask("worthless")
+    assert (status, body["error"]["code"]) == (503, "route_closed")
+    assert "Retry-After" in headers
+    async with stage.http.get(f"{stage.status_url}/status") as answer:
+        told = await answer.json()
+    states = {entry["servedName"]: (entry["state"], entry["reason"]) for entry in told["adapters"]}
+    assert states[GOOD] == ("Ready", "")
+    assert states[DEAD][0] == "LeftOut"
+    assert "like the base model" in states[DEAD][1]
+    assert states[FLIPPED] == ("LeftOut", "a byte differs")
+    assert told["routes"] == {"extract": GOOD}
+    assert told["ready"] is True
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/load_lora_adapter"), ("POST", "/adapters"), ("DELETE", "/adapters/x"), ("POST", "/invocations"),
+        ("POST", "/tokenize"), ("GET", "/metrics"), ("GET", "/status"), ("POST", "/v1/responses"), ("GET", "/docs"),
+        ("POST", "/v1/chat/completions/"), ("POST", "/v1/chat/../../adapters"), ("PUT", "/v1/chat/completions"),
+        ("POST", "/update_weights"), ("POST", "/v1/messages"), ("POST", "/sleep"),
+    ],
+)  # fmt: skip
+async def test_no_other_endpoint_exists(stage: Scene, method: str, path: str) -> None:
+    async with stage.http.request(method, stage.url + path, json={}, headers=stage.headers) as answer:
+        assert answer.status in {404, 405}
+        assert (await answer.json())["error"]["code"] == "no_such_endpoint"
+    assert not stage.engine.seen
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"X-Api-Key": KEY}])
+async def test_strangers_get_nothing(stage: Scene, headers: dict[str, str]) -> None:
+    status, body, answered = await stage.post("/v1/chat/completions", {"model": "base"}, headers=headers)
+    assert (status, body["error"]["type"]) == (401, "authentication_error")
+    assert answered["WWW-Authenticate"].startswith("Bearer")
+    async with stage.http.get(f"{stage.url}/v1/models", headers=headers) as answer:
+        assert answer.status == 401
+    assert not stage.engine.seen
+
+
+async def test_a_cluster_token_of_an_allowed_group_is_admitted(stage: Scene) -> None:
+    stage.headers = {"Authorization": "Bearer known.to.cluster"}
+    assert (await stage.ask())[0] == 401
+    await stage.cluster.put(routes(kubernetes_groups=["analysts"]))
+    await until(lambda: stage.gateway.routes.groups == ("analysts",), "told the groups")
+    assert (await stage.ask())[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"no json", 400, "invalid_json"),
+        (b"[1]", 400, "invalid_json"),
+        (b'{"model": NaN}', 400, "invalid_json"),
+        (b"[" * 100_000, 400, "invalid_json"),
+        (b"\xff\xfe", 400, "invalid_json"),
+        (b'{"messages": []}', 400, "model_missing"),
+        (b'{"model": 7}', 400, "model_missing"),
+        (b'{"model": "base", "kv_transfer_params": {}}', 400, "field_not_allowed"),
+        (b'{"model": "base", "priority": -9}', 400, "field_not_allowed"),
+        (b'{"model": "' + b"x" * 9_000_000 + b'"}', 413, "body_too_large"),
+    ],
+)
+async def test_bad_bodies_are_refused_in_the_form_of_openai(
+    stage: Scene, body: bytes, status: int, code: str
+) -> None:
+    headers = {**stage.headers, "Content-Type": "application/json"}
+    found, answer, _ = await stage.post("/v1/completions", None, data=body, headers=headers, json=None)
+    assert (found, answer["error"]["code"]) == (status, code)
+    assert not stage.engine.seen
+
+
+async def test_other_content_types_are_refused(stage: Scene) -> None:
+    found, answer, _ = await stage.post("/v1/completions", None, data="model=base", json=None, headers=stage.headers)
+    assert (found, answer["error"]["code"]) == (415, "unsupported_media_type")
+
+
+async def test_the_last_of_two_model_fields_counts_everywhere(stage: Scene) -> None:
+    headers = {**stage.headers, "Content-Type": "application/json"}
+    body = b'{"model": "base", "messages": [], "model": "extract"}'
+    _, _, answered = await stage.post("/v1/chat/completions", None, data=body, json=None, headers=headers)
+    assert answered["X-Tunegate-Served-Name"] == GOOD == stage.engine.seen[-1][1]["model"]
+
+
+async def test_errors_of_the_engine_come_through_under_the_public_name(stage: Scene) -> None:
+    status, body, _ = await stage.ask(explode=True)
+    assert (status, body["error"]["message"]) == (400, "model extract broke")
+
+
+async def test_a_stream_passes_through_and_its_tokens_are_counted(stage: Scene) -> None:
+    body = {"model": "extract", "messages": [], "stream": True}
+    async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:
+        assert answer.content_type == "text/event-stream"
+        text = await answer.text()
+    assert text.count("data:") == 3
+    assert text.endswith("data: [DONE]\n\n")
+    assert GOOD not in text
+    assert f'tunegate_gateway_tokens_total{{kind="completion",model="{GOOD}"}} 2.0' in await metrics(stage)
+
+
+async def test_a_stream_arrives_piece_by_piece(stage: Scene) -> None:
+    stage.engine.go.clear()
+    body = {"model": "extract", "messages": [], "stream": True}
+    async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:
+        first = await asyncio.wait_for(answer.content.readline(), 5)
+        assert b'"a"' in first
+        stage.engine.go.set()
+        assert b"[DONE]" in await answer.content.read()
+
+
+async def test_metrics_name_releases_and_never_what_clients_made_up(stage: Scene) -> None:
+    await stage.ask("extract")
+    await stage.ask("made-up-by-a-client")
+    text = await metrics(stage)
+    labels = f'endpoint="/v1/chat/completions",model="{GOOD}",status="200"'
+    assert f"tunegate_gateway_requests_total{{{labels}}} 1.0" in text
+    assert 'tunegate_gateway_refused_total{reason="model_not_found"} 1.0' in text
+    assert f'tunegate_gateway_adapter_held{{model="{GOOD}"}} 1.0' in text
+    assert f'tunegate_gateway_adapter_held{{model="{DEAD}"}} 0.0' in text
+    assert "made-up" not in text
+
+
+async def test_a_revocation_closes_the_route_at_once_and_cuts_what_is_being_answered(stage: Scene) -> None:
+    stage.engine.go.clear()
+    body = {"model": "extract", "messages": [], "stream": True}
+    async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:
+        await answer.content.readline()
+        await stage.cluster.put(routes(revision=2, routes={}, approved=[DEAD]))
+        with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(answer.content.read(), 5)
+    await asyncio.wait_for(stage.engine.aborted.wait(), 5)
+    assert (await stage.ask("extract"))[0] == 404
+    await until(lambda: len(stage.gateway.in_flight) == 0, "done")
+
+
+async def test_a_deleted_config_map_closes_every_route(stage: Scene) -> None:
+    await stage.cluster.put(None)
+    await until(lambda: stage.gateway.routes.open == {}, "closed")
+    assert (await stage.ask("base"))[0] == 200
+
+
+async def test_the_last_known_routes_hold_while_the_api_server_is_away(stage: Scene) -> None:
+    stage.cluster.away = True
+    await stage.cluster.put(routes(revision=2, routes={}))
+    await asyncio.sleep(1.5)
+    assert (await stage.ask("extract"))[0] == 200
+    stage.cluster.away = False
+    await until(lambda: stage.gateway.routes.revision == 2, "told the new routes")
+    assert (await stage.ask("extract"))[0] == 404
+
+
+async def test_a_name_that_nobody_approved_in_the_engine_stops_everything(stage: Scene) -> None:
+    stage.engine.models.append("stranger")
+    await until(lambda: stage.gateway.status().engine == "Tampered", "noticed")
+    assert (await stage.ask("extract"))[0] == 503
+    assert (await stage.ask("base"))[0] == 503
+    async with stage.http.get(f"{stage.url}/readyz") as answer:
+        assert answer.status == 503
+        assert "stranger" in await answer.text()
+
+
+async def test_after_an_engine_failure_adapters_are_probed_again(stage: Scene) -> None:
+    stage.engine.alive = False
+    await until(lambda: not stage.gateway.ready, "noticed")
+    assert stage.gateway.routes.open == {}
+    stage.engine.alive = True
+    await until(lambda: stage.gateway.ready, "ready again")
+    assert (await stage.ask("extract"))[0] == 200
+
+
+async def test_a_client_that_leaves_frees_the_engine(stage: Scene) -> None:
+    stage.engine.go.clear()
+    asking = asyncio.create_task(stage.ask("extract"))
+    await asyncio.wait_for(stage.engine.begun.wait(), 5)
+    asking.cancel()
+    await asyncio.wait_for(stage.engine.aborted.wait(), 5)
+
+
+async def test_too_many_at_once_are_told_to_come_back(tmp_path: Path) -> None:
+    async with scene(tmp_path, Limits(in_flight=1)) as stage:
+        stage.engine.go.clear()
+        first = asyncio.create_task(stage.ask("extract"))
+        await asyncio.wait_for(stage.engine.begun.wait(), 5)
+        status, body, headers = await stage.ask("extract")
+        assert (status, body["error"]["code"], headers["Retry-After"]) == (429, "too_many_requests", "1")
+        stage.engine.go.set()
+        assert (await first)[0] == 200
+
+
+async def test_a_silent_engine_ends_in_a_gateway_timeout(tmp_path: Path) -> None:
+    async with scene(tmp_path, Limits(silence_seconds=0.3)) as stage:
+        stage.engine.go.clear()
+        status, body, _ = await stage.ask("extract")
+        assert (status, body["error"]["code"]) == (504, "engine_failed")
+
+
+async def test_draining_finishes_what_was_begun(stage: Scene) -> None:
+    stage.engine.go.clear()
+    asking = asyncio.create_task(stage.ask("extract"))
+    await asyncio.wait_for(stage.engine.begun.wait(), 5)
+    leaving = asyncio.create_task(drain(stage.gateway, stage.settings))
+    await asyncio.sleep(0.3)
+    async with stage.http.get(f"{stage.url}/readyz") as answer:
+        assert answer.status == 503
+    assert not leaving.done()
+    stage.engine.go.set()
+    assert (await asking)[0] == 200
+    await asyncio.wait_for(leaving, 5)

@@ -1,0 +1,241 @@
+"""Counting: what is approved does not depend on order, on who came first, or on luck in matching people to roles."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunegate.api.approvalpolicy import ApprovalRole
+from tunegate.release.counting import Account, Question, Verdict, Vote, count, match
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+NAMES = ["amy", "bob", "cem", "dan", "eve", "fay"]
+ROLES = ["risk", "compliance", "legal"]
+
+
+def role(name: str, slots: int = 1) -> ApprovalRole:
+    return ApprovalRole(name=name, min_approvals=slots, groups=[f"group-{name}"])
+
+
+def ask(*roles: ApprovalRole, requesters: tuple[str, ...] = ("erin",), max_age: timedelta = timedelta(days=7)) -> Question:
+    return Question("uid-1", DIGEST, frozenset(Account(name) for name in requesters), roles, max_age)
+
+
+def vote(who: str, hat: str = "risk", decision: str = "Approve", *, at: int = 0, number: int = 0, **changes: object) -> Vote:
+    name = f"{who}-{hat}-{decision.lower()}-{number}"
+    made = Vote(
+        name=name, uid=f"uid-{name}", subject_uid="uid-1", digest=DIGEST, role=hat,
+        decision=decision,  # type: ignore[arg-type]
+        account=Account(who), groups=frozenset(f"group-{one}" for one in ROLES),
+        created=NOW - timedelta(hours=1) + timedelta(seconds=at), expires=NOW + timedelta(hours=1),
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def reasons(verdict: Verdict) -> dict[str, str]:
+    return {entry.vote.account.username: entry.reason for entry in verdict.dropped}
+
+
+def test_two_people_of_two_roles_are_a_quorum() -> None:
+    verdict = count(ask(role("risk"), role("compliance")), [vote("ravi"), vote("cora", "compliance")], NOW)
+    assert verdict.outcome == "Quorum"
+    assert {(entry.vote.account.username, entry.role) for entry in verdict.counted} == {
+        ("ravi", "risk"), ("cora", "compliance"),
+    }  # fmt: skip
+    assert verdict.missing == ()
+
+
+def test_one_person_with_two_roles_fills_one_slot() -> None:
+    verdict = count(ask(role("risk"), role("compliance")), [vote("ravi"), vote("ravi", "compliance")], NOW)
+    assert verdict.outcome == "Waiting"
+    assert len(verdict.counted) == 1
+    assert reasons(verdict) == {"ravi": "SamePerson"}
+
+
+def test_second_approval_of_one_person_for_one_role_does_not_count() -> None:
+    verdict = count(ask(role("risk", 2)), [vote("ravi"), vote("ravi", number=1)], NOW)
+    assert verdict.missing == (("risk", 1),)
+    assert reasons(verdict) == {"ravi": "SamePerson"}
+
+
+def test_person_with_two_roles_does_not_block_the_only_other_reviewer() -> None:
+    votes = [vote("both", "risk", at=0), vote("both", "compliance", at=1), vote("ravi", "risk", at=2)]
+    verdict = count(ask(role("risk"), role("compliance")), votes, NOW)
+    assert verdict.outcome == "Quorum"
+
+
+def test_two_accounts_with_one_uid_are_one_person() -> None:
+    votes = [vote("amy", account=Account("amy", "7")), vote("amy-admin", "compliance", account=Account("amy-admin", "7"))]
+    verdict = count(ask(role("risk"), role("compliance")), votes, NOW)
+    assert len(verdict.counted) == 1
+
+
+def test_requester_does_not_count_not_even_by_a_second_account() -> None:
+    question = replace(ask(role("risk")), requesters=frozenset({Account("erin", "9")}))
+    for account in (Account("erin"), Account("erin", "9"), Account("erin-admin", "9")):
+        verdict = count(question, [vote("erin", account=account)], NOW)
+        assert verdict.outcome == "Waiting"
+        assert [entry.reason for entry in verdict.dropped] == ["IsRequester"]
+
+
+def test_every_reason_not_to_count() -> None:
+    votes = {
+        "WrongSubject": vote("amy", subject_uid="uid-of-an-earlier-release"),
+        "WrongDigest": vote("bob", digest=OTHER),
+        "UnknownRole": vote("cem", "marketing"),
+        "NotInRoleGroup": vote("dan", groups=frozenset({"group-compliance"})),
+        "Expired": vote("eve", expires=NOW),
+        "NotAuthorized": vote("fay", authorized=False),
+        "IsRequester": vote("erin"),
+    }
+    verdict = count(ask(role("risk", 5)), votes.values(), NOW)
+    assert verdict.counted == ()
+    assert {entry.vote.name: entry.reason for entry in verdict.dropped} == {one.name: why for why, one in votes.items()}
+
+
+def test_approval_outlives_the_policys_age_by_no_second() -> None:
+    old = vote("ravi", created=NOW - timedelta(days=1), expires=NOW + timedelta(days=300))
+    assert count(ask(role("risk"), max_age=timedelta(days=1, seconds=1)), [old], NOW).outcome == "Quorum"
+    assert reasons(count(ask(role("risk"), max_age=timedelta(days=1)), [old], NOW)) == {"ravi": "Expired"}
+
+
+def test_third_reviewer_is_not_needed() -> None:
+    verdict = count(ask(role("risk")), [vote("ravi", at=0), vote("rosa", at=1)], NOW)
+    assert [entry.vote.account.username for entry in verdict.counted] == ["ravi"]
+    assert reasons(verdict) == {"rosa": "NotNeeded"}
+
+
+def test_withdraw_wins_whether_it_came_before_or_after() -> None:
+    for at in (-60, 60):
+        verdict = count(ask(role("risk")), [vote("ravi"), vote("ravi", "compliance", "Withdraw", at=at)], NOW)
+        assert verdict.outcome == "Waiting"
+        assert reasons(verdict) == {"ravi": "Withdrawn"}
+
+
+def test_nobody_takes_back_another_persons_approval() -> None:
+    verdict = count(ask(role("risk")), [vote("ravi"), vote("cora", "risk", "Withdraw")], NOW)
+    assert verdict.outcome == "Quorum"
+
+
+def test_one_reject_beats_any_quorum_and_names_no_digest() -> None:
+    votes = [vote("ravi"), vote("cora", "compliance"), vote("lena", "compliance", "Reject", digest=OTHER, expires=NOW)]
+    verdict = count(ask(role("risk"), role("compliance")), votes, NOW)
+    assert verdict.outcome == "Rejected"
+    assert [one.account.username for one in verdict.stops] == ["lena"]
+
+
+def test_reject_by_somebody_without_a_role_of_the_policy_does_not_count() -> None:
+    outsider = vote("olga", "risk", "Reject", groups=frozenset({"somebody"}))
+    verdict = count(ask(role("risk")), [vote("ravi"), outsider], NOW)
+    assert verdict.outcome == "Quorum"
+    assert reasons(verdict) == {"olga": "NotInRoleGroup"}
+
+
+def test_revoke_beats_reject() -> None:
+    votes = [vote("ravi"), vote("cora", "compliance", "Reject"), vote("sven", "serving-operator", "Revoke")]
+    assert count(ask(role("risk"), role("compliance")), votes, NOW).outcome == "Revoked"
+
+
+def test_decision_on_an_earlier_release_of_the_name_stops_nothing() -> None:
+    votes = [vote("ravi"), vote("sven", "risk", "Revoke", subject_uid="earlier"), vote("cora", "risk", "Reject", subject_uid="e")]
+    assert count(ask(role("risk")), votes, NOW).outcome == "Quorum"
+
+
+def test_without_a_digest_or_roles_there_is_never_a_quorum() -> None:
+    assert count(replace(ask(role("risk")), digest=None), [vote("ravi")], NOW).outcome == "Waiting"
+    assert count(ask(), [vote("ravi")], NOW).outcome == "Waiting"
+
+
+@st.composite
+def elections(draw: st.DrawFn) -> tuple[Question, list[Vote]]:
+    roles = [role(name, draw(st.integers(1, 2))) for name in draw(st.lists(st.sampled_from(ROLES), min_size=1, unique=True))]
+    decisions = st.sampled_from(["Approve"] * 12 + ["Withdraw", "Reject", "Revoke"])
+    votes = [
+        vote(
+            draw(st.sampled_from([*NAMES, "erin"])), draw(st.sampled_from(ROLES)), draw(decisions),
+            at=draw(st.integers(0, 3)), number=number,
+            digest=draw(st.sampled_from([DIGEST] * 5 + [OTHER])),
+            expires=NOW + timedelta(seconds=draw(st.sampled_from([-1, 60, 60, 60]))),
+            authorized=draw(st.sampled_from([True] * 5 + [False])),
+        )
+        for number in range(draw(st.integers(0, 9)))
+    ]  # fmt: skip
+    return ask(*roles), votes
+
+
+@given(elections(), st.randoms(use_true_random=False))
+def test_order_changes_nothing(election: tuple[Question, list[Vote]], dice: random.Random) -> None:
+    question, votes = election
+    shuffled = votes[:]
+    dice.shuffle(shuffled)
+    assert count(question, shuffled, NOW) == count(question, votes, NOW)
+
+
+@given(elections(), st.sampled_from([*NAMES, "gus"]), st.sampled_from(ROLES))
+def test_one_more_approval_never_takes_anything_away(
+    election: tuple[Question, list[Vote]], who: str, hat: str
+) -> None:
+    question, votes = election
+    before = count(question, votes, NOW)
+    after = count(question, [*votes, vote(who, hat, number=99)], NOW)
+    assert len(after.counted) >= len(before.counted)
+    assert before.outcome != "Quorum" or after.outcome == "Quorum"
+
+
+@given(elections(), st.sampled_from(NAMES), st.sampled_from(["Withdraw", "Reject", "Revoke"]))
+def test_one_more_stop_never_helps(election: tuple[Question, list[Vote]], who: str, decision: str) -> None:
+    question, votes = election
+    before = count(question, votes, NOW)
+    after = count(question, [*votes, vote(who, "risk", decision, number=99)], NOW)
+    assert after.outcome != "Quorum" or before.outcome == "Quorum"
+
+
+@given(elections(), st.integers(0, 7200))
+def test_time_alone_never_makes_a_quorum(election: tuple[Question, list[Vote]], seconds: int) -> None:
+    question, votes = election
+    later = count(question, votes, NOW + timedelta(seconds=seconds))
+    assert later.outcome != "Quorum" or count(question, votes, NOW).outcome == "Quorum"
+
+
+@given(elections())
+def test_every_approval_of_the_release_is_counted_or_dropped_and_no_person_twice(
+    election: tuple[Question, list[Vote]],
+) -> None:
+    question, votes = election
+    verdict = count(question, votes, NOW)
+    told = [entry.vote.uid for entry in verdict.counted] + [entry.vote.uid for entry in verdict.dropped]
+    assert len(told) == len(set(told))
+    assert {one.uid for one in votes if one.decision == "Approve"} <= set(told)
+    people = [entry.vote.account for entry in verdict.counted]
+    assert len(people) == len(set(people))
+    assert Account("erin") not in people
+    assert verdict.required == len(verdict.counted) + sum(slots for _, slots in verdict.missing)
+
+
+@given(
+    st.lists(st.frozensets(st.sampled_from(ROLES), max_size=3), max_size=5),
+    st.dictionaries(st.sampled_from(ROLES), st.integers(1, 2), max_size=3),
+)
+def test_matching_fills_as_many_slots_as_trying_everything(roles_of: list[frozenset[str]], capacity: dict[str, int]) -> None:
+    found = match(roles_of, capacity)
+    assert all(hat in roles_of[one] for one, hat in found.items())
+    assert all(list(found.values()).count(hat) <= slots for hat, slots in capacity.items())
+    assert len(found) == _most(roles_of, capacity)
+
+
+def _most(roles_of: list[frozenset[str]], capacity: dict[str, int]) -> int:
+    """Try every way to give each person one role or none."""
+    choices = [[None, *sorted(hats)] for hats in roles_of]
+    best = 0
+    for way in itertools.product(*choices):
+        hats = [hat for hat in way if hat is not None]
+        if all(hats.count(hat) <= capacity.get(hat, 0) for hat in set(hats)):
+            best = max(best, len(hats))
+    return best

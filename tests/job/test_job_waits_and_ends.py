@@ -1,0 +1,376 @@
+"""What a job says while it waits, how lost attempts are counted, and what people read at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.job.documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
+from tests.job.world import SECRET, WORKSPACE, World
+from tunegate.api.stages import Finding, ProgressReport
+from tunegate.reconcile.finetunejob import plan
+from tunegate.reconcile.finetunejob_observed import Observed
+
+Json = dict[str, Any]
+
+
+def condition(status: Any, type_: str) -> Json:
+    found: Json = next(entry for entry in status["conditions"] if entry["type"] == type_)
+    return found
+
+
+def first_plan(**changes: Any) -> Any:
+    facts = {**world_objects(), **changes}
+    spec = facts.pop("spec", {})
+    return plan(Observed(job=job(**spec), fresh_credential="{}", **facts), World().now, SETTINGS)
+
+
+UNLABELLED = {"data": {"metadata": {"name": "data"}}, "models": {"metadata": {"name": "models"}}}
+HASHING = world_objects()["base_model"].model_copy(
+    update={"status": world_objects()["base_model"].status.model_copy(update={"phase": "Hashing"})}
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "says"),
+    [
+        ({"policy": None}, "WaitingForPolicy", "ApprovalPolicy"),
+        ({"server": None}, "WaitingForServer", "kubectl get modelservers"),
+        ({"suite": None}, "WaitingForSuite", "EvaluationSuite suite"),
+        ({"pool": None}, "WaitingForPool", "ComputePool pool"),
+        ({"base_model": None}, "WaitingForBaseModel", "not in the catalogue"),
+        ({"base_model": HASHING}, "WaitingForBaseModel", "Hashing"),
+        ({"base_manifest": None}, "WaitingForBaseModel", "registry"),
+        ({"claims": {}}, "WaitingForVolume", "does not exist"),
+        ({"claims": UNLABELLED}, "WaitingForVolume", "usable-by-jobs=true"),
+        ({"denied": ("computepools/pool",)}, "NotAllowed", "computepools/pool"),
+    ],
+)
+def test_a_job_that_cannot_start_says_what_it_waits_for(changes: Json, reason: str, says: str) -> None:
+    step = first_plan(**changes)
+    assert step.status["phase"] == "Pending"
+    assert condition(step.status, "Scheduled")["reason"] == reason
+    assert condition(step.status, "Succeeded")["status"] == "Unknown"
+    assert says in step.status["message"]
+    assert [entry.type for entry in step.audit] == ["JobRequested"]
+    assert not step.creates
+    assert step.requeue_after
+    assert [note.reason for note in step.events] == [reason]
+
+
+def test_nothing_new_is_said_twice() -> None:
+    world = World()
+    status = dict(first_plan(server=None).status)
+    seen = Observed(job=job(status), **{**world_objects(), "server": None})
+    again = plan(seen, world.now, SETTINGS)
+    assert again.status == status
+    assert not again.events
+    assert not again.audit
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "says"),
+    [
+        ({"dataset": {**job().spec.dataset.to_dict(), "classification": "PHI"}}, "NotAllowed", "classified PHI"),
+        ({"method": {"type": "LoRA", "numNodes": 9}}, "NotAllowed", "maxNodes"),
+        ({"dataset": {**job().spec.dataset.to_dict(), "uri": "pvc://data/../x"}}, "BadInput", "'..'"),
+    ],
+)
+def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says: str) -> None:
+    step = first_plan(spec=spec)
+    assert step.status["phase"] == "Failed"
+    assert condition(step.status, "Succeeded")["reason"] == reason
+    assert says in step.status["message"]
+    assert "new job" in step.status["message"]
+    assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
+
+
+def test_a_good_job_goes_through_all_stages_and_tells_its_story() -> None:
+    world = World()
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+    assert world.status["gate"]["outcome"] == "Pass"
+    assert world.status["gate"]["arms"][0]["difference"] == "+0.3400"
+    assert world.status["adapter"]["rank"] == 16
+    assert world.status["dataset"]["rows"] == 267
+    assert [stage["state"] for stage in world.status["stages"]] == ["Done"] * 5
+    assert "ModelRelease" in world.status["message"]
+    assert sorted(world.audit.values()) == ["AdapterSealed", "JobFinished", "JobRequested"]
+    assert ("Secret", SECRET) not in world.others
+    assert ("PersistentVolumeClaim", WORKSPACE) in world.others
+
+
+def run_to(world: World, stage: str) -> Json:
+    """Let all stages before ``stage`` succeed; return its running pod."""
+    for _ in range(40):
+        world.reconcile()
+        world.make_pods()
+        world.run_pods()
+        for pod in world.active_pods():
+            if pod["metadata"]["labels"]["tunegate.io/stage"] == stage:
+                world.reconcile()
+                return pod
+            world.answer(pod)
+        world.sync_jobs()
+    raise AssertionError(world.status)
+
+
+@pytest.mark.parametrize(
+    ("stage", "result", "phase", "reason", "says"),
+    [
+        (
+            "validate",
+            validated("Refused", findings=[Finding(check="Rows", action="Block", count=2, rows=[3, 9], message="no JSON")]),
+            "Failed", "ValidationRefused", "rows 3, 9",
+        ),
+        ("baseline", baselined("PromptingSuffices"), "Succeeded", "PromptingSuffices", "onPromptingSuffices"),
+        ("train", trained("Diverged"), "Failed", "TrainingDiverged", "learningRate"),
+        ("evaluate", evaluated("Fail"), "Failed", "GateFailed", "Regex (0.450): difference -0.100, 95 % interval -0.190"),
+        ("evaluate", evaluated("Inconclusive"), "Failed", "GateInconclusive", "too small to tell"),
+        ("evaluate", evaluated(suite_digest="sha256:" + "9" * 64), "Failed", "BadInput", "another suite"),
+    ],
+)  # fmt: skip
+def test_a_verdict_ends_the_job_with_a_reason_and_advice(
+    stage: str, result: Any, phase: str, reason: str, says: str
+) -> None:
+    world = World()
+    world.answer(run_to(world, stage), result)
+    world.sync_jobs()
+    world.reconcile()
+    assert world.status["phase"] == phase
+    assert condition(world.status, "Succeeded")["reason"] == reason
+    assert says in world.status["message"]
+
+
+def test_prompting_that_suffices_can_be_overruled() -> None:
+    world = World(spec={"onPromptingSuffices": "Continue"})
+    world.answer(run_to(world, "baseline"), baselined("PromptingSuffices"))
+    world.settle()
+    assert condition(world.status, "Succeeded")["reason"] == "GatePassed"
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "counted", "delay"),
+    [
+        ("evict", "Disrupted", "disruptions", 0),
+        (75, "Preempted", "disruptions", 0),
+        ("delete", "Disrupted", "disruptions", 0),
+        (4, "Unavailable", "disruptions", 10),
+        (1, "Unknown", "errors", 10),
+        ("mute", "NoResult", "errors", 10),
+        (5, "OutOfMemory", "errors", 10),
+    ],
+)
+def test_a_lost_attempt_is_counted_and_tried_again(how: Any, reason: str, counted: str, delay: int) -> None:
+    world = World()
+    pod = run_to(world, "train")
+    match how:
+        case "evict":
+            world.evict(pod)
+        case "delete":
+            world.terminate(pod)
+        case "mute":
+            world.end_pod(pod, 0)
+        case _:
+            world.end_pod(pod, how)
+    world.sync_jobs()
+    world.reap()
+    world.reconcile()
+    train = world.status["stages"][2]
+    assert (train["state"], train["reason"], train[counted]) == ("Waiting", reason, 1)
+    if delay:
+        world.pass_time(delay - 1)
+        world.reconcile()
+        assert world.status["stages"][2]["attempt"] == 1
+        world.pass_time(2)
+    world.reconcile()
+    assert world.status["stages"][2]["attempt"] == 2
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+
+
+def test_memory_that_runs_out_twice_ends_the_job_with_advice() -> None:
+    world = World()
+    for _ in range(2):
+        world.end_pod(run_to(world, "train"), 137, "OOMKilled")
+        world.sync_jobs()
+        world.reconcile()
+        world.pass_time(60)
+    assert condition(world.status, "Succeeded")["reason"] == "OutOfMemory"
+    assert "batchSize" in world.status["message"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "reason"),
+    [
+        ({"maxErrors": 1, "maxDisruptions": 9}, 1, "ErrorBudgetSpent"),
+        ({"maxErrors": 9, "maxDisruptions": 1}, 75, "DisruptionBudgetSpent"),
+    ],
+)
+def test_each_budget_is_spent_on_its_own(limits: Json, code: int, reason: str) -> None:
+    world = World(spec={"limits": limits})
+    for _ in range(2):
+        assert world.status.get("phase") != "Failed"
+        world.end_pod(run_to(world, "train"), code)
+        world.sync_jobs()
+        world.reconcile()
+        world.pass_time(60)
+    assert condition(world.status, "Succeeded")["reason"] == reason
+
+
+def test_one_broken_pod_explains_why_its_peers_were_stopped() -> None:
+    world = World(spec={"method": {"type": "LoRA", "numNodes": 2}})
+    first = run_to(world, "train")
+    second = next(pod for pod in world.active_pods() if pod is not first)
+    world.end_pod(second, 1)
+    world.end_pod(first, 75)
+    world.sync_jobs()
+    world.reconcile()
+    assert world.status["stages"][2]["reason"] == "Unknown"
+
+
+WAITING: list[tuple[Json, str, str]] = [
+    (
+        {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient nvidia.com/gpu."}]},
+        "WaitingForDevice", "Insufficient nvidia.com/gpu",
+    ),
+    (
+        {"conditions": [{"type": "PodScheduled", "status": "False", "message": "unbound immediate PersistentVolumeClaims"}]},
+        "WaitingForVolume", "PersistentVolumeClaims",
+    ),
+    (
+        {"containerStatuses": [{"name": "stage", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no"}}}]},
+        "WaitingForImage", "ImagePullBackOff",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "reason", "says"), WAITING)
+def test_a_pod_that_hangs_tells_for_what_it_waits(status: Json, reason: str, says: str) -> None:
+    world = World()
+    pod = run_to(world, "train")
+    pod["status"] = {"phase": "Pending", **status}
+    step = world.reconcile()
+    assert step is not None
+    assert world.status["phase"] == "Queued"
+    assert condition(world.status, "Scheduled")["status"] == "False"
+    assert condition(world.status, "Scheduled")["reason"] == reason
+    assert says in world.status["message"]
+    assert [note.reason for note in step.events] == [reason]
+    again = world.reconcile()
+    assert again is not None
+    assert not again.events
+
+
+def test_an_engine_that_never_comes_up_ends_the_attempt() -> None:
+    world = World()
+    pod = run_to(world, "baseline")
+    engine = {"name": "engine", "restartCount": 3, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+    waiting = {"name": "stage", "state": {"waiting": {"reason": "PodInitializing"}}}
+    pod["status"] = {"phase": "Pending", "initContainerStatuses": [engine], "containerStatuses": [waiting]}
+    world.reconcile()
+    baseline = world.status["stages"][1]
+    assert (baseline["state"], baseline["errors"]) == ("Waiting", 1)
+    assert "engine fell 3 times" in baseline["message"]
+    assert not world.jobs.get(baseline["jobName"])
+
+
+def test_progress_never_falls_within_an_attempt() -> None:
+    world = World()
+    run_to(world, "train")
+
+    def told(percent: int) -> Any:
+        report = ProgressReport(
+            stage="train", percent=percent, step=12, total_steps=60, loss=1.25, remaining_seconds=95
+        )
+        seen = world.observe()
+        step = plan(Observed(**{**seen.__dict__, "progress": report}), world.now, SETTINGS)
+        world.status = dict(step.status or {})
+        return world.status
+
+    assert told(20)["message"] == "Training: step 12 of 60, 20 %, loss 1.2500, about 95 s left."
+    assert told(18)["progress"]["percent"] == 20
+    assert told(25)["progress"] == {
+        "percent": 25,
+        "step": 12,
+        "totalSteps": 60,
+        "loss": "1.2500",
+        "remainingSeconds": 95,
+    }
+
+
+def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
+    world = World()
+    run_to(world, "train")
+    world.pass_time(1800)
+    world.spec["suspend"] = True
+    world.reconcile()
+    assert world.status["phase"] == "Suspended"
+    assert not [found for found in world.jobs.values() if not world.over(found)]
+    assert ("PersistentVolumeClaim", WORKSPACE) in world.others
+    assert world.status["deviceHours"] == "0.5000"
+    world.spec["suspend"] = False
+    world.reconcile()
+    assert world.status["stages"][2]["attempt"] == 1, "the old pod has not ended yet"
+    world.reap()
+    world.reconcile()
+    train = world.status["stages"][2]
+    assert (train["attempt"], train["disruptions"], train["errors"]) == (2, 0, 0)
+
+
+def test_the_workspace_is_freed_when_the_time_to_live_is_over() -> None:
+    world = World(spec={"ttlSecondsAfterFinished": 3600})
+    world.settle()
+    step = world.reconcile()
+    assert step is not None
+    assert step.requeue_after is not None
+    assert step.requeue_after <= 3600
+    world.pass_time(3601)
+    world.reconcile()
+    assert ("PersistentVolumeClaim", WORKSPACE) not in world.others
+    assert not world.jobs
+    assert world.status["phase"] == "Succeeded"
+
+
+def test_a_result_that_cannot_be_read_now_is_waited_for() -> None:
+    world = World()
+    world.answer(run_to(world, "train"))
+    world.sync_jobs()
+    world.registry_down = True
+    for _ in range(5):
+        world.reconcile()
+        world.pass_time(60)
+    assert world.status["stages"][2]["state"] == "Running"
+    assert world.status["stages"][2]["errors"] == 0
+    world.registry_down = False
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+
+
+def test_inputs_that_were_made_again_end_the_job() -> None:
+    world = World()
+    world.answer(run_to(world, "baseline"))
+    world.sync_jobs()
+    world.reconcile()
+    world.status["suiteDigest"] = "sha256:" + "9" * 64
+    world.reconcile()
+    assert condition(world.status, "Succeeded")["reason"] == "BadInput"
+    assert "EvaluationSuite suite was" in world.status["message"]
+
+
+def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
+    found = job()
+    found.metadata["deletionTimestamp"] = "2026-11-01T00:00:00Z"
+    step = plan(Observed(job=found, **world_objects()), World().now, SETTINGS)
+    assert step.status is None
+    assert not step.creates
+    assert not step.deletes
+
+
+def test_a_credential_that_will_end_is_renewed_while_the_stage_runs() -> None:
+    world = World()
+    run_to(world, "train")
+    seen = world.observe()
+    step = plan(Observed(**{**seen.__dict__, "fresh_credential": "{}"}), world.now, SETTINGS)
+    assert [obj["kind"] for obj in step.applies] == ["Secret"]

@@ -1,0 +1,211 @@
+"""The objects of an attempt: least rights, the right volumes, one engine start for all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.job.documents import SETTINGS, job, sealed, trained, world_objects
+from tests.job.world import WORKSPACE
+from tunegate.api.modelserver import EngineProfile
+from tunegate.api.shared import Resources
+from tunegate.api.stages import STAGE_CONFIG, EvaluateConfig, SealConfig, TrainConfig, ValidateConfig
+from tunegate.digests import sha256
+from tunegate.errors import Transient
+from tunegate.manifests.engine import engine_args, engine_env
+from tunegate.manifests.pods import threads
+from tunegate.manifests.sources import ClaimPath, claim_path
+from tunegate.reconcile.finetunejob_configs import attempt_objects
+from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
+from tunegate.reconcile.finetunejob_observed import Observed
+
+Json = dict[str, Any]
+STAGES = ("validate", "baseline", "train", "seal", "evaluate")
+IMAGE = "registry.example/engine@sha256:" + "2" * 64
+
+
+def objects(stage: Any, *, pool: Json | None = None, **spec: Any) -> dict[str, Json]:
+    results = {sha256(b"train"): trained(), sha256(b"seal"): sealed(), sha256(b"baseline"): None}
+    stages = [
+        {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(name.encode())}
+        for name in ("validate", "baseline", "train", "seal")
+    ]
+    facts = dict(world_objects(**(pool or {})))
+    seen = Observed(job=job({"observedGeneration": 1, "stages": stages}, **spec), results=results, **facts)  # type: ignore[arg-type]
+    inputs = resolve(seen)
+    assert isinstance(inputs, Inputs), inputs
+    return {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, stage, 2)}
+
+
+def pod(stage: str, **more: Any) -> Json:
+    found: Json = objects(stage, **more)["Job"]["spec"]["template"]["spec"]
+    return found
+
+
+def containers(spec: Json) -> list[Json]:
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_pod_has_no_rights_and_no_token(stage: str) -> None:
+    spec = pod(stage)
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["serviceAccountName"] == "tunegate-stage"
+    assert spec["securityContext"]["runAsUser"] == 65532
+    for container in containers(spec):
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert not security["allowPrivilegeEscalation"]
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert {entry["name"]: entry["value"] for entry in container["env"]}["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_attempt_is_one_pod_failure_away_from_its_end(stage: str) -> None:
+    spec = objects(stage)["Job"]["spec"]
+    assert spec["backoffLimit"] == 0
+    assert spec["podReplacementPolicy"] == "Failed"
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert "ttlSecondsAfterFinished" not in spec
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_configuration_is_one_that_the_stage_understands(stage: str) -> None:
+    data = objects(stage)["ConfigMap"]["data"]
+    assert STAGE_CONFIG.validate_json(data["stage.json"]).stage == stage
+    assert ("fetch.json" in data) == (stage == "evaluate")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_the_workspace_is_writable_and_only_training_writes_to_it(stage: str) -> None:
+    spec = pod(stage)
+    claims = {v["name"]: v["persistentVolumeClaim"] for v in spec["volumes"] if "persistentVolumeClaim" in v}
+    for container in containers(spec):
+        for mount in container["volumeMounts"]:
+            if mount["name"] in claims:
+                writable = not mount["readOnly"]
+                assert writable == (mount["mountPath"] == "/workspace" and stage == "train")
+                assert claims[mount["name"]]["readOnly"] != writable
+
+
+def test_the_training_pod_sees_neither_questions_nor_the_suite() -> None:
+    mounts = {mount["mountPath"] for mount in pod("train")["containers"][0]["volumeMounts"]}
+    assert {"/mnt/base", "/mnt/dataset", "/workspace"} <= mounts
+    assert "/mnt/suite" not in mounts
+
+
+def test_training_meets_at_index_0_through_a_headless_service() -> None:
+    made = objects("train", method={"type": "LoRA", "numNodes": 2, "numProcPerNode": 2}, pool=GPU)
+    name = made["Job"]["metadata"]["name"]
+    assert made["Job"]["spec"]["completionMode"] == "Indexed"
+    assert made["Job"]["spec"]["completions"] == made["Job"]["spec"]["parallelism"] == 2
+    assert made["Service"]["spec"]["clusterIP"] == "None"
+    assert made["Service"]["spec"]["publishNotReadyAddresses"] is True
+    assert made["Service"]["spec"]["selector"] == {"batch.kubernetes.io/job-name": name}
+    spec = made["Job"]["spec"]["template"]["spec"]
+    env = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"]}
+    assert spec["subdomain"] == name
+    assert env["MASTER_ADDR"] == f"{name}-0.{name}"
+    assert env["TUNEGATE_NUM_NODES"] == "2"
+    assert made["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert len(f"{name}-63") <= 63
+
+
+GPU: Json = {
+    "deviceResource": "nvidia.com/gpu", "devicesPerNode": 2, "maxNodes": 2, "nodeSelector": {"pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "devices"), [("validate", 0), ("seal", 0), ("train", 2)])
+def test_only_training_takes_devices_and_stays_on_the_pool(stage: str, devices: int) -> None:
+    spec = pod(stage, pool=GPU, method={"type": "LoRA", "numProcPerNode": 2})
+    limits = spec["containers"][0]["resources"]["limits"]
+    assert limits.get("nvidia.com/gpu", "0") == str(devices)
+    assert ("nodeSelector" in spec) == (devices > 0)
+    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+
+
+def test_the_engine_is_a_sidecar_on_loopback_that_loads_the_fetched_adapter() -> None:
+    spec = pod("evaluate")
+    fetch, engine = spec["initContainers"]
+    assert (fetch["name"], engine["name"]) == ("fetch", "engine")
+    assert "restartPolicy" not in fetch
+    assert engine["restartPolicy"] == "Always"
+    assert "--host=127.0.0.1" in engine["args"]
+    assert "tuned=/adapter" in engine["args"]
+    assert engine["startupProbe"]["exec"]["command"][0] == "python3"
+    adapter = {c["name"]: m["readOnly"] for c in containers(spec) for m in c["volumeMounts"] if m["name"] == "adapter"}
+    assert adapter == {"fetch": False, "engine": True, "stage": True}
+    assert [c["name"] for c in pod("baseline")["initContainers"]] == ["engine"]
+
+
+def test_the_engine_never_loads_adapters_at_run_time() -> None:
+    profile = EngineProfile(image=IMAGE, device="CPU", max_model_len=512, enforce_eager=True, kv_cache_memory="1500Mi")
+    env = {entry["name"]: entry["value"] for entry in engine_env(profile)}
+    assert env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
+    assert env["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert env["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    args = engine_args(profile, "/mnt/base/m", "base", uds="/run/engine/vllm.sock")
+    assert "--uds=/run/engine/vllm.sock" in args
+    assert not any(arg.startswith(("--port", "--host", "--api-key")) for arg in args)
+    assert "--enable-lora" in args
+    assert "--enforce-eager" in args
+
+
+def test_an_import_is_sealed_from_its_own_claim_without_a_workspace() -> None:
+    made = objects("seal", source="Import", method=None, adapter={"uri": "pvc://data/legal/adapter"})
+    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
+    assert isinstance(config, SealConfig)
+    assert config.source_path == "/mnt/import/legal/adapter"
+    assert "PersistentVolumeClaim" not in made
+
+
+def test_a_stage_is_configured_from_what_earlier_stages_found() -> None:
+    train = STAGE_CONFIG.validate_json(objects("train")["ConfigMap"]["data"]["stage.json"])
+    judge = STAGE_CONFIG.validate_json(objects("evaluate")["ConfigMap"]["data"]["stage.json"])
+    seal = STAGE_CONFIG.validate_json(objects("seal")["ConfigMap"]["data"]["stage.json"])
+    check = STAGE_CONFIG.validate_json(objects("validate")["ConfigMap"]["data"]["stage.json"])
+    assert isinstance(train, TrainConfig)
+    assert train.dataset.path == "/mnt/dataset/train.jsonl"
+    assert isinstance(seal, SealConfig)
+    assert seal.source_path == trained().adapter_path
+    assert isinstance(judge, EvaluateConfig)
+    assert judge.adapter.digest == sealed().digest
+    assert judge.baseline_result == sha256(b"baseline")
+    assert judge.min_margin == "0.05"
+    assert isinstance(check, ValidateConfig)
+    assert check.base_model.path == "/mnt/base/smollm2"
+    assert check.registry.repository == "team/copyright-0f0e0d0c"
+    assert WORKSPACE == "copyright-0f0e0d0c-workspace"
+
+
+def test_a_stage_waits_for_an_earlier_result_that_cannot_be_read() -> None:
+    seen = Observed(job=job({"stages": [{"name": "seal", "resultDigest": sha256(b"x")}]}), **world_objects())
+    inputs = resolve(seen)
+    assert isinstance(inputs, Inputs)
+    with pytest.raises(Transient):
+        attempt_objects(seen, inputs, SETTINGS, "evaluate", 1)
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/x", "pvc://claim", "pvc://claim/", "pvc://claim/../other", "pvc:///x"])
+def test_an_address_that_names_no_place_on_a_claim_is_refused(uri: str) -> None:
+    with pytest.raises(ValueError, match="pvc://|path"):
+        claim_path(uri)
+
+
+def test_an_address_is_read_as_claim_and_path() -> None:
+    assert claim_path("pvc://data/a//b/./c.jsonl") == ClaimPath("data", "a/b/c.jsonl")
+
+
+@pytest.mark.parametrize(("cpu", "count"), [("500m", 2), ("2", 2), ("3500m", 4), ("16", 16)])
+def test_threads_follow_the_cpu_request(cpu: str, count: int) -> None:
+    assert threads(Resources(cpu=cpu)) == count
+
+
+def test_the_objects_of_an_attempt_carry_no_secret() -> None:
+    text = json.dumps([objects(stage) for stage in STAGES])
+    assert "registrytoken" not in text
+    assert "password" not in text

@@ -1,0 +1,97 @@
+"""The planners of kinds that only describe."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.builders import make_approvalpolicy, make_computepool, make_evaluationsuite, make_finetunejob
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.computepool import ComputePool
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.digests import document_digest
+from tunegate.reconcile.catalogue import plan_policy, plan_pool, plan_suite
+from tunegate.reconcile.plan import Plan
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+Json = dict[str, Any]
+
+
+def node(*, ready: bool = True, cordoned: bool = False, devices: int = 0) -> Json:
+    return {
+        "metadata": {"name": "n"},
+        "spec": {"unschedulable": cordoned},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True" if ready else "Unknown"}],
+            "allocatable": {"cpu": "2"} | ({"nvidia.com/gpu": str(devices)} if devices else {}),
+        },
+    }
+
+
+def status_of(plan: Plan) -> Json:
+    assert plan.status is not None
+    return dict(plan.status)
+
+
+def test_a_pool_counts_ready_nodes_and_their_devices() -> None:
+    pool = ComputePool.model_validate(make_computepool(deviceResource="nvidia.com/gpu", devicesPerNode=4))
+    nodes = [
+        node(devices=8),
+        node(devices=2),
+        node(ready=False, devices=8),
+        node(cordoned=True, devices=8),
+    ]
+    status = status_of(plan_pool(pool, nodes, NOW))
+
+    assert ("Ready", 2, 6) == (status["phase"], status["nodes"], status["devices"])
+    assert "2 more are not ready or cordoned" in status["message"]
+
+
+def test_a_pool_whose_nodes_lack_the_device_is_empty_and_says_which_device() -> None:
+    pool = ComputePool.model_validate(make_computepool(deviceResource="nvidia.com/gpu"))
+    status = status_of(plan_pool(pool, [node()], NOW))
+
+    assert ("Empty", 1, 0) == (status["phase"], status["nodes"], status["devices"])
+    assert "none offers nvidia.com/gpu" in status["message"]
+
+
+def test_a_pool_without_nodes_is_empty() -> None:
+    pool = ComputePool.model_validate(make_computepool(nodeSelector={"gpu": "a100"}))
+
+    assert ("Empty", "NoNodes") == (
+        status_of(plan_pool(pool, [], NOW))["phase"],
+        status_of(plan_pool(pool, [], NOW))["conditions"][0]["reason"],
+    )
+
+
+def test_a_policy_carries_the_digest_of_its_full_content() -> None:
+    policy = ApprovalPolicy.model_validate(make_approvalpolicy())
+    other = ApprovalPolicy.model_validate(make_approvalpolicy(minMargin="0.06"))
+
+    digests = [status_of(plan_policy(each, NOW))["digest"] for each in (policy, other)]
+
+    assert digests == [document_digest(policy.spec.to_dict()), document_digest(other.spec.to_dict())]
+    assert digests[0] != digests[1]
+
+
+def judged(name: str, suite: str) -> FineTuneJob:
+    raw = make_finetunejob(name, suiteRef=suite)
+    gate = {
+        "outcome": "Fail",
+        "metric": "ExactMatch",
+        "tuned": "0.1",
+        "questions": 10,
+        "adapterDigest": "sha256:" + "0" * 64,
+    }
+    return FineTuneJob.model_validate(raw | {"status": {"gate": gate}})
+
+
+def test_a_suite_counts_the_jobs_that_it_judged_and_never_forgets_one() -> None:
+    raw = make_evaluationsuite()
+    jobs = [judged("a", "suite"), judged("b", "suite"), judged("c", "other")]
+    jobs.append(FineTuneJob.model_validate(make_finetunejob("d")))
+    first = status_of(plan_suite(EvaluationSuite.model_validate(raw), jobs, NOW))
+    second = status_of(plan_suite(EvaluationSuite.model_validate(raw | {"status": first}), jobs[:1], NOW))
+
+    assert (2, 2) == (first["attempts"], second["attempts"])

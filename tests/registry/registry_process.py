@@ -1,0 +1,86 @@
+"""A real registry (CNCF distribution) on loopback for one test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+MODULE = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
+PASSWORD_LINE = "stage:$2b$04$AxVb3NRgQ2b3NdSrPQdtjOslG6XFhoWiGoL7uEs1WZ11TBDgUVOwe"
+"""bcrypt of the password `wonderful`."""
+
+
+@dataclass(frozen=True)
+class RunningRegistry:
+    """Where it listens and where its bytes lie."""
+
+    host: str
+    storage: Path
+
+    def blob(self, digest: str) -> Path:
+        """The file in which the registry keeps a blob."""
+        hexadecimal = digest.removeprefix("sha256:")
+        return self.storage / "docker/registry/v2/blobs/sha256" / hexadecimal[:2] / hexadecimal / "data"
+
+
+def registry_binary() -> Path:
+    """Find the program: named by TUNEGATE_REGISTRY_BINARY, cached by the local cluster, or built now (two minutes)."""
+    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate"))) / "bin"
+    named = os.environ.get("TUNEGATE_REGISTRY_BINARY")
+    for path in [Path(named)] if named else [cache / "registry-3.0.0", cache / "registry"]:
+        if path.exists():
+            return path
+    if named or not shutil.which("go"):
+        raise FileNotFoundError("no registry program: set TUNEGATE_REGISTRY_BINARY or install Go 1.25")
+    subprocess.run(["go", "install", MODULE], env={**os.environ, "GOBIN": str(cache)}, check=True)
+    return cache / "registry"
+
+
+@contextmanager
+def running_registry(folder: Path, *, with_password: bool = False) -> Iterator[RunningRegistry]:
+    """Start a registry whose files lie in ``folder``; stop it at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    configuration = folder / "config.yml"
+    lines = [
+        "version: 0.1",
+        "log: {level: error}",
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'storage'}}}}}",
+        f"http: {{addr: '127.0.0.1:{port}'}}",
+    ]
+    if with_password:
+        (folder / "passwords").write_text(PASSWORD_LINE + "\n")
+        lines.append(f"auth: {{htpasswd: {{realm: test, path: {folder / 'passwords'}}}}}")
+    configuration.write_text("\n".join(lines) + "\n")
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([registry_binary(), "serve", configuration], stdout=log, stderr=log, env=environment)
+    try:
+        _wait_until_up(port, process, folder / "log")
+        yield RunningRegistry(f"127.0.0.1:{port}", folder / "storage")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_until_up(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(200):
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/v2/", trust_env=False).status_code in {200, 401}:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+        if process.poll() is not None:
+            break
+    raise RuntimeError(f"the registry did not come up: {log.read_text()[-500:]}")

@@ -1,0 +1,186 @@
+"""The tokens that the operator signs, judged by a real distribution registry on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.registry.registry_process import registry_binary
+from tunegate.registry.tokens import (
+    ISSUER,
+    SERVICE,
+    Access,
+    OperatorCredential,
+    TokenSigner,
+    docker_config,
+    expiry,
+    mint,
+)
+
+OWN = "licenses-team/extract-0a1b2c3d/results"
+OTHER = "licenses-team/extract-99999999/results"
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Registry:
+    host: str
+    signer: TokenSigner
+
+    def start_upload(self, repository: str, token: str | None) -> int:
+        """Ask to push a blob and return the HTTP status: 202 allowed, 401 refused."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx.post(f"http://{self.host}/v2/{repository}/blobs/uploads/", headers=headers).status_code
+
+    def read_tags(self, repository: str, token: str) -> int:
+        """Ask to read and return the HTTP status: 404 allowed but empty, 401 refused."""
+        url = f"http://{self.host}/v2/{repository}/tags/list"
+        return httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def make_signer(folder: Path, name: str) -> TokenSigner:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - HOUR)
+        .not_valid_after(datetime.now(UTC) + HOUR)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / f"{name}.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    )
+    (folder / f"{name}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    return TokenSigner.from_files(folder / f"{name}.key", folder / f"{name}.crt")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    folder = tmp_path_factory.mktemp("registry")
+    signer = make_signer(folder, "trusted")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    auth = {"realm": "http://tokens.invalid/", "service": SERVICE, "issuer": ISSUER}
+    document = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": host},
+        "auth": {"token": {**auth, "rootcertbundle": str(folder / "trusted.crt"), "signingalgorithms": ["RS256"]}},
+    }
+    (folder / "config.yml").write_text(json.dumps(document))
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    with (folder / "registry.log").open("wb") as log:
+        process = subprocess.Popen(
+            [registry_binary(), "serve", folder / "config.yml"], stdout=log, stderr=log, env=environment
+        )
+        try:
+            wait_for(host, process, folder / "registry.log")
+            yield Registry(host, signer)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def wait_for(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(100):
+        assert process.poll() is None, log.read_text()
+        try:
+            assert httpx.get(f"http://{host}/v2/").status_code == 401
+            return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the registry did not answer: {log.read_text()}")
+
+
+def token_of(registry: Registry, access: list[Access], now: datetime | None = None) -> str:
+    now = now or datetime.now(UTC)
+    config = json.loads(mint(registry.signer, registry.host, access, subject="test", lifetime=HOUR, now=now))
+    token: str = config["auths"][registry.host]["registrytoken"]
+    return token
+
+
+def test_a_job_may_push_to_its_own_repository(registry: Registry) -> None:
+    assert registry.start_upload(OWN, token_of(registry, [Access(OWN, ("pull", "push"))])) == 202
+
+
+def test_a_job_may_not_push_to_another_job_s_repository(registry: Registry) -> None:
+    assert registry.start_upload(OTHER, token_of(registry, [Access(OWN, ("pull", "push"))])) == 401
+
+
+def test_a_reader_may_read_and_not_push(registry: Registry) -> None:
+    token = token_of(registry, [Access(OWN, ("pull",))])
+    assert registry.read_tags(OWN, token) == 404
+    assert registry.read_tags(OTHER, token) == 401
+    assert registry.start_upload(OWN, token) == 401
+
+
+def test_an_expired_token_is_refused(registry: Registry) -> None:
+    long_ago = datetime.now(UTC) - HOUR - timedelta(minutes=2)
+    assert registry.start_upload(OWN, token_of(registry, [Access(OWN, ("pull", "push"))], long_ago)) == 401
+
+
+def test_nobody_is_let_in_without_a_token(registry: Registry) -> None:
+    assert registry.start_upload(OWN, None) == 401
+
+
+def test_a_token_of_another_signer_is_refused(registry: Registry, tmp_path: Path) -> None:
+    stranger = make_signer(tmp_path, "stranger")
+    token = stranger.sign([Access(OWN, ("push", "pull"))], subject="x", lifetime=HOUR, now=datetime.now(UTC))
+    assert registry.start_upload(OWN, token) == 401
+
+
+def test_the_operator_reads_all_and_writes_statements_only(registry: Registry) -> None:
+    credential = OperatorCredential(registry.signer)
+    statement = "licenses-team/release-0a1b2c3d/statement"
+    assert registry.start_upload(statement, credential(statement)) == 202
+    assert registry.read_tags(OWN, credential(OWN)) == 404
+    assert registry.start_upload(OWN, credential(OWN)) == 401
+
+
+def test_the_operator_renews_its_token_before_it_ends(tmp_path: Path) -> None:
+    moments = [datetime(2026, 1, 1, tzinfo=UTC)]
+    credential = OperatorCredential(make_signer(tmp_path, "s"), clock=lambda: moments[-1])
+    first = credential(OWN)
+    moments.append(moments[-1] + timedelta(minutes=9))
+    assert credential(OWN) == first
+    moments.append(moments[-1] + timedelta(minutes=2))
+    assert credential(OWN) != first
+
+
+def test_expiry_is_read_from_the_configuration(tmp_path: Path) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    signer = make_signer(tmp_path, "s")
+    config = mint(signer, "registry:5000", [Access(OWN, ("pull",))], subject="x", lifetime=HOUR, now=now)
+    assert expiry(config, "registry:5000") == now + HOUR
+    assert expiry(config, "elsewhere:5000") is None
+    assert expiry(docker_config("registry:5000", "no token"), "registry:5000") is None
+
+
+def test_a_key_of_another_kind_is_refused_with_its_name(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    path = tmp_path / "key.pem"
+    key = ed25519.Ed25519PrivateKey.generate()
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(ValueError, match="must be an RSA key"):
+        TokenSigner.from_files(path, path)

@@ -1,0 +1,143 @@
+"""The work queue: nothing is lost, nobody works on a key twice at a time, retries grow."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from tunegate.runtime.queue import LONGEST_DELAY, QueueClosed, WorkQueue, backoff
+
+KEYS = st.sampled_from(["a", "b", "c"])
+
+
+class Clock:
+    """Time that moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class QueueAgainstModel(RuleBasedStateMachine):
+    """Random adds, takes, returns and waits, against the simplest description of what must come out."""
+
+    taken = Bundle("taken")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clock = Clock()
+        self.queue: WorkQueue[str] = WorkQueue(clock=self.clock, jitter=lambda: 0.5)
+        self.active: set[str] = set()
+        self.wanted: dict[str, float] = {}
+
+    def teardown(self) -> None:
+        self.loop.close()
+
+    @rule(key=KEYS, delay=st.sampled_from([0.0, 1.0, 5.0]))
+    def add(self, key: str, delay: float) -> None:
+        self.queue.add(key, delay)
+        self.wanted[key] = min(self.wanted.get(key, float("inf")), self.clock.now + delay)
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 10.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def take(self) -> None:
+        due = {key for key, at in self.wanted.items() if at <= self.clock.now and key not in self.active}
+        key = self._get()
+        assert (key is None) == (not due)
+        if key is not None:
+            assert key in due
+            del self.wanted[key]
+            self.active.add(key)
+
+    @rule(key=KEYS)
+    def give_back(self, key: str) -> None:
+        if key in self.active:
+            self.queue.done(key)
+            self.active.discard(key)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        assert len(self.queue) == len(self.wanted)
+        assert self.queue.active == len(self.active)
+
+    def _get(self) -> str | None:
+        async def once() -> str | None:
+            getter = asyncio.ensure_future(self.queue.get())
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if getter.done():
+                return getter.result()
+            getter.cancel()
+            return None
+
+        return self.loop.run_until_complete(once())
+
+
+QueueAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestQueue = QueueAgainstModel.TestCase
+
+
+@given(st.integers(1, 200), st.floats(0, 1, exclude_max=True))
+def test_delays_grow_to_a_limit_and_stay_positive(failures: int, jitter: float) -> None:
+    delay = backoff(failures, jitter)
+
+    assert 0 < delay <= LONGEST_DELAY * 1.25
+    assert delay <= backoff(failures + 2, jitter)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def test_a_retry_waits_longer_each_time_until_forgotten(clock: Clock) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=clock, jitter=lambda: 0.5)
+
+    delays = [queue.retry("a") for _ in range(3)]
+    queue.forget("a")
+
+    assert [0.5, 1.0, 2.0, 0.5] == [*delays, queue.retry("a")]
+
+
+async def test_an_event_overtakes_a_delay(clock: Clock) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    queue.add("a", 60)
+    queue.add("a")
+
+    async with asyncio.timeout(1):
+        assert "a" == await queue.get()
+    assert 0 == len(queue)
+
+
+async def test_who_waits_is_woken_by_an_add_and_by_the_time() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    first = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add("now")
+    queue.add("later", 0.05)
+
+    async with asyncio.timeout(2):
+        assert ["now", "later"] == [await first, await queue.get()]
+
+
+async def test_a_closed_queue_tells_everybody_who_waits() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    waiting = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.close()
+
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert all(isinstance(result, QueueClosed) for result in results)
+    queue.add("a")
+    assert 0 == len(queue)

@@ -1,0 +1,41 @@
+"""Settings come from the environment, and a wrong one is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunegate.errors import Terminal
+from tunegate.settings import from_environment
+
+LEAST = {"TUNEGATE_TRAINER_IMAGE": "t", "TUNEGATE_OPERATOR_IMAGE": "o", "TUNEGATE_REGISTRY_HOST": "r:5000"}
+
+
+def test_the_least_environment_is_enough_and_empty_variables_are_absent() -> None:
+    settings = from_environment(LEAST | {"TUNEGATE_MLFLOW_URI": "", "TUNEGATE_GOVERNED": "", "OTHER": "x"})
+
+    assert (None, (), 300.0) == (settings.mlflow_uri, settings.namespaces, settings.resync_seconds)
+
+
+def test_governed_namespaces_name_their_policies() -> None:
+    governed = '[{"name": "team", "policy": "strict"}, {"name": "lab", "policy": "loose"}]'
+    settings = from_environment(LEAST | {"TUNEGATE_GOVERNED": governed, "TUNEGATE_REGISTRY_PLAIN_HTTP": "true"})
+
+    assert ("team", "lab") == settings.namespaces
+    assert ("strict", None) == (settings.policy_of("team"), settings.policy_of("elsewhere"))
+    assert settings.registry_plain_http
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TUNEGATE_GOVERNED", "team"),
+        ("TUNEGATE_GOVERNED", '[{"name": "team"}]'),
+        ("TUNEGATE_RESYNC_SECONDS", "0"),
+        ("TUNEGATE_WORKERS", "many"),
+        ("TUNEGATE_TRAINER_IMAGE", ""),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(Terminal, match=name) as error:
+        from_environment(LEAST | {name: value})
+    assert "BadSettings" == error.value.reason

@@ -1,0 +1,158 @@
+"""A real MLflow server with users, as the chart starts it, on loopback: with TLS, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+ROOT = Path(__file__).resolve().parents[2]
+USERS_SCRIPT = ROOT / "charts/tunegate/files/mlflow_users.py"
+PASSWORDS = {"operator": "operator-password-1", "viewer": "viewer-password-12", "stage-team": "stage-password-123"}
+START_SECONDS = 180
+
+
+def mlflow_environment() -> Path:
+    """Return a virtual environment with the server at the lock file's versions; it is made once and kept in the cache."""
+    if named := os.environ.get("TUNEGATE_MLFLOW_VENV"):
+        return Path(named)
+    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate")))
+    place = cache / "venv-mlflow"
+    command = ["uv", "sync", "--quiet", "--frozen", "--no-install-project", "--no-dev", "--extra", "mlflow-server"]
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(place)}
+    environment.pop("VIRTUAL_ENV", None)
+    subprocess.run([*command, "--compile-bytecode"], cwd=ROOT, env=environment, check=True)
+    return place
+
+
+@dataclass
+class MlflowServer:
+    """One server and its data; it can be stopped and started again."""
+
+    venv: Path
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "tls.crt"
+
+    @classmethod
+    def prepare(cls, folder: Path) -> MlflowServer:
+        """Make certificate, settings and users; nothing runs yet."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            server = cls(mlflow_environment(), folder, free.getsockname()[1])
+        _certificate(folder)
+        for name, password in PASSWORDS.items():
+            (folder / "passwords").mkdir(exist_ok=True)
+            (folder / "passwords" / name).write_text(password)
+        (folder / "username").write_text("tunegate-operator\n")
+        (folder / "password").write_text(PASSWORDS["operator"] + "\n")
+        (folder / "basic_auth.ini").write_text(
+            "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
+            f"database_uri = sqlite:///{folder}/users.db\nadmin_username = tunegate-operator\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\nauth_cache_ttl_seconds = 60\n"
+        )
+        server.make_users(["team"])
+        return server
+
+    def make_users(self, namespaces: list[str]) -> str:
+        """Run the chart's script that makes users and grants; return what it printed."""
+        environment = {**self._environment(), "TUNEGATE_NAMESPACES": json.dumps(namespaces)}
+        done = subprocess.run(
+            [self.venv / "bin/python", USERS_SCRIPT], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        options = f"--ssl-keyfile {self.folder}/tls.key --ssl-certfile {self.folder}/tls.crt"
+        command = [str(self.venv / "bin/mlflow"), "server", "--app-name=basic-auth", "--host=127.0.0.1"]
+        arguments = [f"--port={self.port}", "--workers=1", "--serve-artifacts", f"--uvicorn-opts={options}"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *arguments], env=self._environment(), stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+            try:
+                if httpx.get(f"{self.uri}/health", verify=self._trust(), trust_env=False).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.3)
+        raise AssertionError(f"MLflow did not start: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """End the server with its workers at once, as a crash would; they are in one process group that we made."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def ask(self, user: str, path: str, body: object | None = None) -> httpx.Response:
+        """Send one request of the REST interface as a user (`operator`, `viewer` or `stage-team`)."""
+        url = f"{self.uri}/api/2.0/mlflow/{path}"
+        method, content = ("GET", None) if body is None else ("POST", body)
+        with httpx.Client(auth=(f"tunegate-{user}", PASSWORDS[user]), verify=self._trust(), trust_env=False) as client:
+            return client.request(method, url, json=content, timeout=60)
+
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca_file)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": f"{self.venv}/bin:/usr/bin:/bin",
+            "HOME": str(self.folder),
+            "MLFLOW_AUTH_CONFIG_PATH": f"{self.folder}/basic_auth.ini",
+            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.folder}/tracking.db",
+            "MLFLOW_ARTIFACTS_DESTINATION": f"{self.folder}/artifacts",
+            "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORDS["operator"],
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "for this test",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ALLOWED_HOSTS": "localhost:*",
+            "PYTHONWARNINGS": "ignore",
+            "TUNEGATE_PASSWORDS": f"{self.folder}/passwords",
+        }
+
+
+def _certificate(folder: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "tls.key").write_bytes(private)
+    (folder / "tls.crt").write_bytes(certificate.public_bytes(Encoding.PEM))

@@ -1,0 +1,61 @@
+"""What MLflow is told, and what its answer makes of the status: pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tests.tracking import story
+from tunegate.reconcile.lineage import LONGEST_PAUSE, Outcome, job_record, pause, plan_job
+
+NOW = datetime(2026, 11, 1, 13, tzinfo=UTC)
+
+
+def test_the_run_names_data_base_profile_and_images() -> None:
+    record = job_record(story.finished_job(), story.results(), {"train": "image@sha256:1"})
+    assert record.params["dataset.digest"] == story.digest("3")
+    assert record.params["base.digest"] == story.digest("e")
+    assert record.params["profile.digest"] == story.digest("f")
+    assert record.params["method.type"] == "LoRA"
+    assert record.params["image.train"] == "image@sha256:1"
+    assert record.tags["tunegate.adapter"] == f"team/job-11111111/adapter@{story.digest('c')}"
+
+
+def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:
+    points = {p.name: p.value for p in job_record(story.finished_job(), story.results(), {}).metrics if p.step == 0}
+    assert points["result.Regex.ExactMatch"] == 0.45
+    assert points["result.Tuned.ExactMatch"] == 0.795
+    assert points["result.gate.Regex.lower"] == 0.25
+
+
+def test_the_same_facts_make_the_same_record_and_progress_makes_no_other() -> None:
+    one = job_record(story.finished_job(), story.results(), {})
+    other = job_record(story.finished_job(progress={"percent": 42}), story.results(), {})
+    assert one == other
+    assert one.fingerprint == other.fingerprint
+    assert one.fingerprint != job_record(story.finished_job(phase="Failed"), story.results(), {}).fingerprint
+
+
+def test_a_running_job_has_a_running_run() -> None:
+    record = job_record(story.finished_job(phase="Training", completionTime=None), {}, {})
+    assert (record.state, record.end_ms) == ("RUNNING", None)
+
+
+def test_status_holds_only_what_this_writer_owns() -> None:
+    plan = plan_job(story.finished_job(), Outcome("run1", "run run1"), NOW)
+    assert plan.status is not None
+    assert set(plan.status) == {"mlflowRunId", "conditions"}
+    assert [entry["type"] for entry in plan.status["conditions"]] == ["LineageRecorded"]
+
+
+def test_an_outage_keeps_the_run_id_and_asks_for_another_try() -> None:
+    job = story.finished_job(mlflowRunId="run1")
+    plan = plan_job(job, Outcome(None, "down", retry_after=20.0), NOW)
+    assert plan.status is not None
+    assert plan.status["mlflowRunId"] == "run1"
+    assert plan.status["conditions"][0]["reason"] == "TrackingUnavailable"
+    assert plan.requeue_after == 20.0
+
+
+def test_pauses_grow_and_end() -> None:
+    assert [pause(n) for n in (1, 2, 3)] == [5.0, 10.0, 20.0]
+    assert pause(50) == LONGEST_PAUSE

@@ -1,0 +1,148 @@
+"""Records in a real MLflow with users and TLS: what is written, by whom, how often, and after an outage."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tracking import story
+from tests.tracking.mlflow_process import MlflowServer
+from tunegate.reconcile.lineage import job_record
+from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
+from tunegate.tracking.records import JobRecord, ReleaseRecord
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def record_of(uid: str = story.UID, **status: Any) -> JobRecord:
+    return dataclasses.replace(
+        job_record(story.finished_job(**status), story.results(), {"train": "i@sha256:1"}), uid=uid
+    )
+
+
+def run_of(server: MlflowServer, run_id: str, user: str = "operator") -> dict[str, Any]:
+    answer = server.ask(user, f"runs/get?run_id={run_id}")
+    assert answer.status_code == 200, answer.text
+    run: dict[str, Any] = answer.json()["run"]
+    return run
+
+
+def values(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {entry["key"]: entry["value"] for entry in entries}
+
+
+async def test_a_job_becomes_one_run_however_often_it_is_recorded(server: MlflowServer, tracking: Tracking) -> None:
+    record = record_of("once")
+    run_id = await tracking.record_job(record)
+    assert await tracking.record_job(record) == run_id
+    again = dataclasses.replace(record, tags={**record.tags, "tunegate.phase": "Succeeded again"})
+    assert await tracking.record_job(again) == run_id
+    run = run_of(server, run_id)
+    assert run["info"]["status"] == "FINISHED"
+    assert values(run["data"]["params"])["dataset.digest"] == story.digest("3")
+    assert values(run["data"]["metrics"])["result.Tuned.ExactMatch"] == 0.795
+    assert values(run["data"]["tags"])["tunegate.phase"] == "Succeeded again"
+    history = server.ask("operator", f"metrics/get-history?run_id={run_id}&metric_key=result.train.loss").json()
+    assert [(point["step"], point["value"]) for point in history["metrics"]] == [(1, 2.0), (30, 1.0), (60, 0.4)]
+
+
+async def test_data_sets_and_result_documents_are_shown_with_the_run(server: MlflowServer, tracking: Tracking) -> None:
+    run_id = await tracking.record_job(record_of("reports"))
+    run = run_of(server, run_id)
+    inputs = run["inputs"]["dataset_inputs"]
+    assert {"key": "tunegate.digest", "value": story.digest("3")} in [tag for entry in inputs for tag in entry["tags"]]
+    files = server.ask("operator", f"artifacts/list?run_id={run_id}&path=reports").json()["files"]
+    assert {Path(file["path"]).name for file in files} == {f"{name}.json" for name in story.results()}
+    place = next((server.folder / "artifacts").rglob(f"{run_id}/artifacts/reports/evaluate.json"))
+    assert json.loads(place.read_text())["tuned"]["ExactMatch"] == 0.795
+
+
+async def test_the_operator_joins_the_run_that_a_stage_began(server: MlflowServer, tracking: Tracking) -> None:
+    found = server.ask("stage-team", "experiments/get-by-name?experiment_name=tunegate/team").json()
+    body = {
+        "experiment_id": found["experiment"]["experiment_id"],
+        "tags": [{"key": "tunegate.jobUid", "value": "begun"}],
+        "start_time": 1,
+    }
+    begun = server.ask("stage-team", "runs/create", body).json()["run"]["info"]["run_id"]
+    metric = {"run_id": begun, "key": "loss", "value": 1.5, "timestamp": 1, "step": 1}
+    assert server.ask("stage-team", "runs/log-metric", metric).status_code == 200
+    assert await tracking.record_job(record_of("begun")) == begun
+
+
+async def test_a_tag_that_somebody_changed_is_set_right(server: MlflowServer, tracking: Tracking) -> None:
+    record = record_of("drift")
+    run_id = await tracking.record_job(record)
+    tag = {"run_id": run_id, "key": "tunegate.gate", "value": "Pass with honors"}
+    assert server.ask("stage-team", "runs/set-tag", tag).status_code == 200
+    await tracking.record_job(record)
+    assert values(run_of(server, run_id)["data"]["tags"])["tunegate.gate"] == "Pass"
+
+
+async def test_a_release_becomes_one_version_that_points_at_the_sealed_bytes(
+    server: MlflowServer, tracking: Tracking
+) -> None:
+    run_id = await tracking.record_job(record_of("released"))
+    record = ReleaseRecord(
+        namespace="team", name="release", uid=story.RELEASE_UID, model="team.extractor",
+        source=f"oci://registry:5000/team/job-11111111/adapter@{story.digest('c')}", run_id=run_id,
+        description="what it is for", tags={"gov.phase": "PendingApproval", "gov.releaseDigest": story.digest("4")},
+    )  # fmt: skip
+    number = await tracking.record_release(record)
+    serving = dataclasses.replace(record, tags={**record.tags, "gov.phase": "Serving"})
+    assert await tracking.record_release(serving) == number
+    other = dataclasses.replace(record, uid="another release")
+    assert await tracking.record_release(other) != number
+    version = server.ask("viewer", f"model-versions/get?name=team.extractor&version={number}").json()["model_version"]
+    assert version["source"] == record.source
+    assert version["run_id"] == run_id
+    assert values(version["tags"])["gov.phase"] == "Serving"
+
+
+async def test_a_stage_can_touch_neither_registered_models_nor_other_experiments(
+    server: MlflowServer, tracking: Tracking
+) -> None:
+    assert server.ask("stage-team", "registered-models/create", {"name": "team.stolen"}).status_code == 403
+    await tracking.record_release(
+        ReleaseRecord("team", "r", "u", "team.governed", "oci://r/x@sha256:1", None, "", {"gov.phase": "Denied"})
+    )
+    version = {"name": "team.governed", "version": "1", "key": "gov.phase", "value": "Serving"}
+    assert server.ask("stage-team", "model-versions/set-tag", version).status_code == 403
+    elsewhere = server.ask("operator", "experiments/create", {"name": "tunegate/other-team"}).json()["experiment_id"]
+    assert server.ask("stage-team", "runs/create", {"experiment_id": elsewhere}).status_code == 403
+    assert server.ask("stage-team", f"experiments/get?experiment_id={elsewhere}").status_code == 403
+
+
+async def test_a_viewer_reads_and_writes_nothing(server: MlflowServer, tracking: Tracking) -> None:
+    run_id = await tracking.record_job(record_of("viewed"))
+    assert run_of(server, run_id, "viewer")["info"]["run_id"] == run_id
+    tag = {"run_id": run_id, "key": "x", "value": "y"}
+    assert server.ask("viewer", "runs/set-tag", tag).status_code == 403
+
+
+async def test_while_mlflow_is_down_nothing_is_lost(server: MlflowServer, tracking: Tracking) -> None:
+    running = record_of("outage", phase="Training", completionTime=None)
+    run_id = await tracking.record_job(running)
+    server.stop()
+    try:
+        with pytest.raises(TrackingUnavailable, match="MLflow at https://localhost") as first:
+            await tracking.record_job(record_of("outage"))
+        with pytest.raises(TrackingUnavailable) as second:
+            await tracking.record_job(record_of("outage"))
+        # The message goes into a condition: it must not differ from try to try.
+        assert str(first.value) == str(second.value)
+    finally:
+        server.start()
+    assert await tracking.record_job(record_of("outage")) == run_id
+    assert run_of(server, run_id)["info"]["status"] == "FINISHED"
+
+
+def test_making_the_users_again_changes_nothing_and_a_namespace_that_left_loses_its_user(server: MlflowServer) -> None:
+    assert "made user" not in server.make_users(["team"])
+    (server.folder / "passwords" / "stage-late").write_text("late-password-1234")
+    assert "made user tunegate-stage-late" in server.make_users(["team", "late"])
+    assert "removed tunegate-stage-late" in server.make_users(["team"])

@@ -1,0 +1,57 @@
+"""Fixtures of the stage tests: a real registry, the small real base model, and the same model cut to two layers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.registry.registry_process import RunningRegistry, running_registry
+from tests.trainer.stage_process import Pod
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def pod(registry: RunningRegistry, tmp_path: Path) -> Pod:
+    """A fresh pod with an empty workspace."""
+    return Pod(tmp_path / "pod", registry.host)
+
+
+@pytest.fixture(scope="session")
+def base_model() -> Path:
+    """SmolLM2-135M-Instruct as examples/licenses/prepare_base_model.py writes it."""
+    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate")))
+    folder = Path(os.environ.get("TUNEGATE_TEST_MODEL", str(cache / "models" / "smollm2")))
+    if not (folder / "config.json").exists():
+        pytest.fail(f"no base model at {folder}: make it with examples/licenses/prepare_base_model.py")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real model's first two layers: real tokenizer, template and embeddings, steps that take a blink."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("small-model")
+    for path in base_model.iterdir():
+        if path.name != "model.safetensors":
+            shutil.copy(path, folder / path.name)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
+    weights = load_file(base_model / "model.safetensors")
+    kept = {
+        name: tensor
+        for name, tensor in weights.items()
+        if ".layers." not in name or name.split(".layers.")[1].split(".")[0] in {"0", "1"}
+    }
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

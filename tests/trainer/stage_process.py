@@ -1,0 +1,148 @@
+"""Runs stages as pods run them: own process, a configuration file, a real registry, a termination file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunegate import digests
+from tunegate.api.stages import (
+    RESULT_MEDIA_TYPE,
+    STAGE_RESULT,
+    BaseModelInput,
+    JobIdentity,
+    Manifest,
+    RegistryTarget,
+    StageConfigBase,
+    StageResult,
+    Termination,
+)
+from tunegate.registry.client import RegistryClient
+from tunegate_trainer.inputs import model_files
+
+ROOT = Path(__file__).resolve().parents[2]
+REPOSITORY = "team-a/tone-0a1b2c3d"
+
+
+@dataclass(frozen=True)
+class StageEnding:
+    """What the operator would see of the pod."""
+
+    exit_code: int
+    termination: Termination
+    result: StageResult | None
+    log: str
+
+
+@dataclass
+class StageProcess:
+    """A stage that runs; ``end`` waits for it."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    host: str
+
+    def end(self, seconds: float = 300) -> StageEnding:
+        """Wait and gather. The process is killed when it takes longer."""
+        try:
+            code = self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        log = (self.folder / "log").read_text()
+        word = Termination.model_validate_json((self.folder / "termination").read_bytes())
+        return StageEnding(code, word, self._result(word.result_digest), log)
+
+    def _result(self, digest: str | None) -> StageResult | None:
+        if digest is None:
+            return None
+        with RegistryClient(self.host, plain_http=True) as client:
+            content = client.pull_document(f"{REPOSITORY}/results", digest, media_type=RESULT_MEDIA_TYPE)
+        return STAGE_RESULT.validate_json(content)
+
+
+@dataclass
+class Pod:
+    """A place to run stages in."""
+
+    folder: Path
+    host: str
+    workspace: Path = field(init=False)
+    started: int = 0
+
+    def __post_init__(self) -> None:
+        self.workspace = self.folder / "workspace"
+        self.workspace.mkdir(parents=True, exist_ok=True)
+
+    def start(self, config: StageConfigBase, **environment: str) -> StageProcess:
+        """Start `python -m tunegate_trainer` with ``config``."""
+        self.started += 1
+        folder = self.folder / f"attempt-{self.started}"
+        folder.mkdir()
+        (folder / "stage.json").write_text(json.dumps(config.to_dict()))
+        command = [
+            sys.executable, "-m", "tunegate_trainer", "--config", folder / "stage.json",
+            "--termination", folder / "termination", "--registry-auth", folder / "none.json",
+            "--tracking-auth", folder / "none", "--ca", folder / "none.crt",
+            "--workspace", self.workspace, "--progress-port", environment.pop("PROGRESS_PORT", "0"),
+        ]  # fmt: skip
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command, env=_environment(environment), stdout=log, stderr=subprocess.STDOUT, cwd=folder
+            )
+        return StageProcess(process, folder, self.host)
+
+    def run(self, config: StageConfigBase, **environment: str) -> StageEnding:
+        """Start and wait."""
+        return self.start(config, **environment).end()
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    path = os.pathsep.join(str(ROOT / name) for name in ("operator", "trainer-image"))
+    return {"OMP_NUM_THREADS": "2", **os.environ, **offline, "PYTHONPATH": path, **extra}
+
+
+def stage_base(host: str, attempt: int = 1) -> dict[str, Any]:
+    """The fields that every stage configuration has."""
+    return {
+        "job": JobIdentity(
+            namespace="team-a", name="tone", uid="0a1b2c3d-0000-4000-8000-000000000000", attempt=attempt
+        ),
+        "registry": RegistryTarget(host=host, plain_http=True, repository=REPOSITORY),
+    }
+
+
+def base_model_input(folder: Path) -> BaseModelInput:
+    """A model as the catalogue knows it."""
+    manifest = Manifest(files=[digests.file_entry(folder, path) for path in model_files(folder)[0]])
+    return BaseModelInput(
+        name="smollm2", path=str(folder), context_length=8192, manifest=manifest,
+        manifest_digest=digests.manifest_digest(manifest),
+    )  # fmt: skip
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write chat JSONL."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def make_rows(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Short conversations with one rule: answer with the number's digits in brackets."""
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"Item {number}: code?"},
+                {"role": "assistant", "content": f"[{'-'.join(str(number))}]"},
+            ],
+            "document": f"doc-{number // 2}",
+        }
+        for number in range(start, start + count)
+    ]

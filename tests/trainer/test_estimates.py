@@ -1,0 +1,139 @@
+"""Estimates against published and counted figures, and the limits that they are held to."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.evaluationsuite import EvaluationSuiteSpec
+from tunegate.api.finetunejob import Budget, Method
+from tunegate.api.modelserver import EngineProfile
+from tunegate_trainer.data.rows import Row
+from tunegate_trainer.modules import Architecture, Linear
+from tunegate_trainer.validation import estimates, limits
+
+PROFILE = EngineProfile(image="registry/engine@sha256:" + "0" * 64, max_model_len=2048, max_lora_rank=16)
+POOL = ComputePoolSpec(
+    device_resource="nvidia.com/gpu", devices_per_node=2, device_memory="24G", max_nodes=2, throughput="16000",
+    price_per_device_hour="2.5", cleared_for=["Public"],
+)  # fmt: skip
+SUITE = EvaluationSuiteSpec.model_validate(
+    {
+        "data": {"uri": "pvc://data/suite.jsonl", "digest": "sha256:" + "0" * 64},
+        "task": {"type": "Extraction"},
+        "primaryMetric": {"name": "ExactMatch"},
+    }
+)
+
+
+def llama(layers: int, hidden: int, intermediate: int, kv: int, vocabulary: int) -> Architecture:
+    """Shapes of a Llama model with untied embeddings."""
+    shapes = {
+        "self_attn.q_proj": Linear(hidden, hidden), "self_attn.k_proj": Linear(hidden, kv),
+        "self_attn.v_proj": Linear(hidden, kv), "self_attn.o_proj": Linear(hidden, hidden),
+        "mlp.gate_proj": Linear(hidden, intermediate), "mlp.up_proj": Linear(hidden, intermediate),
+        "mlp.down_proj": Linear(intermediate, hidden),
+    }  # fmt: skip
+    linears = {f"model.layers.{layer}.{name}": shape for layer in range(layers) for name, shape in shapes.items()}
+    weights = sum(linear.inputs * linear.outputs for linear in linears.values())
+    norms = (2 * layers + 1) * hidden
+    return Architecture(linears, weights + 2 * vocabulary * hidden + norms, layers, hidden, vocabulary)
+
+
+LLAMA_8B = llama(32, 4096, 14336, 1024, 128_256)
+LLAMA_2_13B = llama(40, 5120, 13824, 5120, 32_000)
+
+
+def method(**settings: object) -> Method:
+    return Method.model_validate({"type": "QLoRA", "batchSize": 1, **settings})
+
+
+def test_trainable_weights_are_those_of_public_models() -> None:
+    assert LLAMA_8B.parameters == 8_030_261_248
+    assert LLAMA_8B.trainable(LLAMA_8B.targets("AllLinear"), 16) == 41_943_040
+    assert LLAMA_8B.targets("Attention") == ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind", "length", "low", "high"),
+    [
+        (LLAMA_2_13B, "QLoRA", 1304, 8e9, 22.6e9),
+        (LLAMA_8B, "QLoRA", 2048, 6e9, 16e9),
+        (LLAMA_8B, "LoRA", 2048, 16.1e9, 20.5e9),
+    ],
+)
+def test_peak_memory_lies_within_published_measurements(
+    architecture: Architecture, kind: str, length: int, low: float, high: float
+) -> None:
+    """Upper ends: litgpt 13B NF4 22.55 GB without checkpointing; torchtune 8B QLoRA 7.4 GiB and LoRA 16.2 GiB at 2048."""
+    chosen = method(type=kind, maxLength=length)
+    trainable = architecture.trainable(architecture.targets("AllLinear"), 16)
+
+    peak = sum(estimates.memory_parts(architecture, chosen, trainable, length, cuda=True).values())
+
+    assert low < peak < high
+
+
+def test_device_hours_follow_tokens_and_model_size() -> None:
+    """16,000 tokens a second for a billion weights are 2,000 for eight: 1.5 million tokens take 12.5 minutes."""
+    counts = estimates.TokenCounts(rows=500, tokens=500_000, longest=1000, development_tokens=0)
+
+    hours = estimates.device_hours(LLAMA_8B, method(epochs=3), counts, POOL)
+
+    assert hours == pytest.approx(1_500_000 / (16_000 / 8.030261248) / 3600, rel=1e-6)
+
+
+def test_a_step_limit_shortens_the_estimate() -> None:
+    counts = estimates.TokenCounts(rows=100, tokens=10_000, longest=200, development_tokens=0)
+    whole = estimates.device_hours(LLAMA_8B, method(epochs=1, batchSize=10), counts, POOL)
+
+    assert estimates.device_hours(LLAMA_8B, method(epochs=1, batchSize=10, maxSteps=5), counts, POOL) == whole / 2
+
+
+@pytest.mark.parametrize(("questions", "gain"), [(100, 0.140), (112, 0.132), (500, 0.063), (0, 1.0)])
+def test_the_smallest_visible_gain_shrinks_with_the_root_of_the_questions(questions: int, gain: float) -> None:
+    assert estimates.smallest_visible_gain(questions) == pytest.approx(gain, abs=0.001)
+
+
+def test_a_job_that_does_not_fit_the_pool_says_what_to_do() -> None:
+    findings = limits.check_pool(method(numNodes=3, numProcPerNode=4), POOL, 30_000_000_000)
+
+    assert [finding.check for finding in findings] == ["memory", "nodes", "devices"]
+    assert "maxLength" in findings[0].message
+
+
+def test_an_estimate_above_the_budget_is_refused() -> None:
+    assert limits.check_budget(Budget(max_device_hours="1", max_cost="5"), 0.9, 4.9, "USD") == []
+    assert len(limits.check_budget(Budget(max_device_hours="1", max_cost="5"), 1.1, 5.1, "USD")) == 2
+
+
+def test_the_profile_bounds_rank_and_length() -> None:
+    findings = limits.check_profile(method(rank=32, maxLength=4096), PROFILE, 2048)
+
+    assert len(findings) == 3
+    assert all(finding.action == "Block" for finding in findings)
+
+
+def rows(count: int, answers: int = 1) -> list[Row]:
+    turns = [
+        ({"role": "user", "content": "q"}, {"role": "assistant", "content": f"c{n % answers}"}) for n in range(count)
+    ]
+    return [Row(number, turn, {}) for number, turn in enumerate(turns, start=1)]
+
+
+@pytest.mark.parametrize(("task", "least"), [("Style", 100), ("Format", 200), ("DomainVocabulary", 500)])
+def test_too_few_examples_are_refused_by_task(task: str, least: int) -> None:
+    def checks(count: int) -> list[str]:
+        found = limits.check_examples(task, rows(count), SUITE)  # type: ignore[arg-type]
+        return [finding.action for finding in found]
+
+    assert checks(least - 1) == ["Block"]
+    assert checks(least) == ["Warn"]
+    assert checks(5 * least) == []
+
+
+def test_every_class_needs_examples() -> None:
+    assert [f.action for f in limits.check_examples("Classification", rows(1000, answers=10), SUITE)] == []
+    assert "minimumPerClass" in [
+        f.check for f in limits.check_examples("Classification", rows(1000, answers=30), SUITE)
+    ]

@@ -1,0 +1,52 @@
+"""How a stage can end without a verdict: one exception per exit code. Raise them; the entry point does the rest."""
+
+from __future__ import annotations
+
+from tunegate.api.reasons import StageReason
+from tunegate.api.stages import ExitCode
+
+
+class StageEnd(Exception):
+    """An end without a verdict. The message goes to the pod's termination message: it never quotes a row of the data."""
+
+    exit_code: int
+    reason: StageReason
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadInput(StageEnd):
+    """The configuration or a mounted input is not what was promised; trying again is futile."""
+
+    exit_code = ExitCode.BAD_INPUT
+    reason = StageReason.BAD_INPUT
+
+
+class Unavailable(StageEnd):
+    """Something outside (registry, engine) is missing for now; trying again is right."""
+
+    exit_code = ExitCode.UNAVAILABLE
+    reason = StageReason.UNAVAILABLE
+
+
+class OutOfMemory(StageEnd):
+    """Host or device memory ran out."""
+
+    exit_code = ExitCode.OUT_OF_MEMORY
+    reason = StageReason.OUT_OF_MEMORY
+
+
+class Preempted(StageEnd):
+    """SIGTERM came; whatever could be kept was kept."""
+
+    exit_code = ExitCode.PREEMPTED
+    reason = StageReason.PREEMPTED
+
+
+class Unknown(StageEnd):
+    """An error that nobody foresaw. The message names its type only: its text may quote data."""
+
+    exit_code = 1
+    reason = StageReason.UNKNOWN

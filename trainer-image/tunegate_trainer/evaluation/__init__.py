@@ -1,0 +1,1 @@
+"""Judging a tuned model against every cheap alternative, on the engine that will serve it."""

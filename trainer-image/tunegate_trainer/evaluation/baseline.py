@@ -1,0 +1,109 @@
+"""Stage `baseline`: what the base model and the cheap alternatives reach, before a training device is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Literal
+
+from tunegate import digests
+from tunegate.api.evaluationsuite import EvaluationSuiteSpec
+from tunegate.api.stages import (
+    ANSWERS_MEDIA_TYPE,
+    BASE_SERVED_NAME,
+    ENGINE_PORT,
+    ArmResult,
+    BaselineConfig,
+    BaselineResult,
+    EngineConfigBase,
+)
+from tunegate_trainer.context import StageContext
+from tunegate_trainer.evaluation import answers, prompts
+from tunegate_trainer.evaluation.arms import ArmAnswers, ask_everybody
+from tunegate_trainer.evaluation.engine import Engine
+from tunegate_trainer.evaluation.normalization import NORMALIZATION
+from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
+from tunegate_trainer.evaluation.scoring import metrics_of, scores, tracked
+from tunegate_trainer.inputs import check_base_model
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = "tunegate-evaluation/1"
+"""Version of prompts, decoding and metrics; part of the cache key."""
+
+
+def run(
+    config: BaselineConfig, context: StageContext, *, engine_url: str = f"http://127.0.0.1:{ENGINE_PORT}"
+) -> BaselineResult:
+    """Let every arm answer the suite, keep the answers and return the scores. Raises ``StageEnd`` without a verdict."""
+    check_base_model(config.base_model)
+    suite, training = load_inputs(config)
+    metrics = metrics_of(config.suite.spec)
+    arms = asyncio.run(_ask(config, context, suite, training, engine_url))
+    results = []
+    for arm in arms:
+        results.append(
+            ArmResult(name=arm.name, scores=scores(metrics, arm.texts, suite.expected), seconds=round(arm.seconds, 1))
+        )
+        context.tracker.metrics(tracked(f"baseline.{arm.name}", metrics, arm.texts, suite.expected))
+        log.info("arm answered", extra={"arm": arm.name, "seconds": round(arm.seconds, 1), "questions": len(arm.texts)})
+    best, outcome = verdict(config.suite.spec, results)
+    document = answers.write({arm.name: arm.replies for arm in arms}, suite)
+    repository = f"{config.registry.repository}/answers"
+    context.progress.show(100, f"best alternative: {best.name}")
+    return BaselineResult(
+        outcome=outcome,
+        best_arm=best.name,
+        arms=results,
+        questions=len(suite.rows),
+        cache_key=cache_key(config, training),
+        answers_digest=context.registry.push_document(repository, document, ANSWERS_MEDIA_TYPE),
+        prompt=prompts.describe(config.suite.spec.few_shot),
+    )
+
+
+def load_inputs(config: EngineConfigBase) -> tuple[Suite, Training]:
+    """Return the questions and the training split. Raises ``BadInput``."""
+    training = load_training(config.dataset, development_fraction=config.development_fraction, seed=config.seed)
+    return load_suite(config.suite), training
+
+
+def verdict(
+    spec: EvaluationSuiteSpec, arms: list[ArmResult]
+) -> tuple[ArmResult, Literal["Passed", "PromptingSuffices"]]:
+    """Return the best alternative on the primary metric and whether it makes tuning needless.
+
+    Alternatives without a language model count like prompts: what solves the task for nothing needs no tuning.
+    """
+    metric = spec.primary_metric.name
+    best = max(arms, key=lambda arm: arm.scores[metric])
+    return best, "PromptingSuffices" if best.scores[metric] >= float(spec.quality_bar) else "Passed"
+
+
+def cache_key(config: EngineConfigBase, training: Training) -> str:
+    """Return the digest of everything that the answers of the arms depend on."""
+    return digests.document_digest(
+        {
+            "protocol": PROTOCOL,
+            "normalization": NORMALIZATION,
+            "profile": config.profile.to_dict(),
+            "baseModel": config.base_model.manifest_digest,
+            "suite": config.suite.digest,
+            "training": training.digest,
+            "groupField": config.dataset.group_field or "",
+            "developmentFraction": config.development_fraction,
+            "seed": config.seed,
+        }
+    )
+
+
+async def _ask(
+    config: BaselineConfig, context: StageContext, suite: Suite, training: Training, engine_url: str
+) -> list[ArmAnswers]:
+    def show(done: int, total: int, arm: str) -> None:
+        context.progress.show(100 * done / total, f"asking {arm}", step=done, total_steps=total)
+
+    context.progress.show(0, "waiting for the engine")
+    async with Engine(engine_url) as engine:
+        await engine.wait_until_ready([BASE_SERVED_NAME])
+        return await ask_everybody(engine, config.suite.spec, suite, training, seed=config.seed, show=show)

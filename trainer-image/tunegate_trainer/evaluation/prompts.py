@@ -1,0 +1,49 @@
+"""What the base model is asked: the question as it is, or with worked examples from the training data before it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from tunegate.api.evaluationsuite import FewShot
+from tunegate_trainer.data.rows import Row
+from tunegate_trainer.evaluation.questions import Training
+
+Messages = Sequence[Mapping[str, str]]
+
+
+def choose_shots(training: Training, few_shot: FewShot) -> list[Row]:
+    """Return ``few_shot.shots`` rows, of as many groups as there are, in an order that only seed and content decide."""
+
+    def rank(row: Row) -> str:
+        text = "\0".join([str(few_shot.seed), *(turn["content"] for turn in row.messages)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    first: list[Row] = []
+    further: list[Row] = []
+    seen: set[str] = set()
+    for row, group in sorted(zip(training.rows, training.groups, strict=True), key=lambda pair: rank(pair[0])):
+        (further if group in seen else first).append(row)
+        seen.add(group)
+    return [*first, *further][: few_shot.shots]
+
+
+def with_shots(question: Row, shots: Sequence[Row], system_prompt: str | None) -> Messages:
+    """Return the question after worked examples, under the author's instruction where there is one."""
+    own = [turn for turn in question.prompt if turn["role"] == "system"]
+    turns = [{"role": "system", "content": system_prompt}] if system_prompt else own
+    for shot in shots:
+        turns = turns + [dict(turn) for turn in shot.messages if turn["role"] != "system"]
+    return [*turns, *(turn for turn in question.prompt if turn["role"] != "system")]
+
+
+def shrinking(question: Row, shots: Sequence[Row], system_prompt: str | None) -> list[Messages]:
+    """Return the few-shot prompt and, should it be too long, the same with fewer and fewer examples."""
+    return [with_shots(question, shots[:count], system_prompt) for count in range(len(shots), -1, -1)]
+
+
+def describe(few_shot: FewShot) -> str:
+    """Return the few-shot prompt as a template: what was asked, without any row of the data."""
+    system = few_shot.system_prompt or "{system turn of the row}"
+    shots = "".join(f"\nuser: {{question {n}}}\nassistant: {{answer {n}}}" for n in range(1, few_shot.shots + 1))
+    return f"system: {system}{shots}\nuser: {{question of the suite}}"

@@ -1,0 +1,130 @@
+"""Hash stage: read a base model once, in parallel, into the manifest by which everything later names it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from tunegate import digests
+from tunegate.api.stages import FileEntry, Finding, HashConfig, HashResult, Manifest
+from tunegate_trainer.context import StageContext
+from tunegate_trainer.endings import BadInput
+from tunegate_trainer.findings import block
+from tunegate_trainer.inputs import model_files
+
+log = logging.getLogger(__name__)
+
+MAX_HEADER = 100 * 1024 * 1024
+
+
+def run(config: HashConfig, context: StageContext) -> HashResult:
+    """Return the manifest and the number of weights, or a refusal that names what doesn't belong there."""
+    started = time.monotonic()
+    folder = Path(config.path)
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder")
+    files, foreign = model_files(folder)
+    findings = _check_content(folder, files, foreign)
+    manifest = _hash_all(folder, files, context)
+    digest = digests.manifest_digest(manifest)
+    if config.expected_manifest_digest not in (None, digest):
+        findings.append(block("digest", f"manifest is {digest}, expected {config.expected_manifest_digest}"))
+    return HashResult(
+        outcome="Refused" if findings else "Passed",
+        findings=findings,
+        manifest=manifest,
+        manifest_digest=digest,
+        bytes=sum(entry.size for entry in manifest.files),
+        parameters=sum(count_parameters(path) for path in files if path.suffix == ".safetensors"),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _hash_all(folder: Path, files: list[Path], context: StageContext) -> Manifest:
+    """Hash in threads (hashlib releases the interpreter lock): about 300 MB/s for each core."""
+    total = sum(path.stat().st_size for path in files) or 1
+    done = 0
+    entries: list[FileEntry] = []
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        futures = [pool.submit(digests.file_entry, folder, path) for path in files]
+        for future in as_completed(futures):
+            entry = future.result()
+            entries.append(entry)
+            done += entry.size
+            context.progress.show(100 * done / total, f"hashed {len(entries)} of {len(files)} files")
+    return Manifest(files=sorted(entries, key=lambda entry: entry.path))
+
+
+def _check_content(folder: Path, files: list[Path], foreign: list[str]) -> list[Finding]:
+    findings = []
+    names = {path.name for path in files}
+    if foreign:
+        allowed = "safetensors weights, JSON, tokenizer files and chat templates"
+        listed = ", ".join(foreign[:5])
+        findings.append(block("files", f"{listed}: a base model's folder may hold {allowed} only", count=len(foreign)))
+    if not any(name.endswith(".safetensors") for name in names):
+        findings.append(block("weights", "no .safetensors weights: convert them first"))
+    if "config.json" not in names:
+        findings.append(block("configuration", "no config.json"))
+    elif _read_json(folder / "config.json").get("auto_map"):
+        findings.append(block("code", "config.json asks for code of its own (auto_map): it never runs here"))
+    if not names & {"tokenizer.json", "tokenizer.model"}:
+        findings.append(block("tokenizer", "no tokenizer.json or tokenizer.model"))
+    if not _has_chat_template(folder, names):
+        message = "no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): not a chat model"
+        findings.append(block("chatTemplate", message))
+    return findings
+
+
+def _has_chat_template(folder: Path, names: set[str]) -> bool:
+    if "chat_template.jinja" in names or "chat_template.json" in names:
+        return True
+    return "tokenizer_config.json" in names and bool(_read_json(folder / "tokenizer_config.json").get("chat_template"))
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadInput(f"{path.name}: not JSON") from error
+    if not isinstance(document, dict):
+        raise BadInput(f"{path.name}: not a JSON object")
+    return document
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the tensor descriptions of a safetensors file without reading its weights. Raises ``BadInput``.
+
+    Source: the safetensors format (8 bytes little-endian length, then JSON of name to dtype, shape, data_offsets).
+    """
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= MAX_HEADER:
+            raise BadInput(f"{path.name}: not a safetensors file")
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError as error:
+            raise BadInput(f"{path.name}: not a safetensors file") from error
+    if not isinstance(header, dict):
+        raise BadInput(f"{path.name}: not a safetensors file")
+    header.pop("__metadata__", None)
+    return header
+
+
+def count_parameters(path: Path) -> int:
+    """Return the number of weights in a safetensors file. Tied weights count once, as they are stored."""
+    return sum(tensor_size(tensor) for tensor in read_header(path).values())
+
+
+def tensor_size(tensor: Mapping[str, Any]) -> int:
+    """Return the number of elements of one tensor of a header."""
+    return prod(int(extent) for extent in tensor.get("shape", []))

@@ -1,0 +1,90 @@
+"""Seal stage: the adapter becomes an artifact of the registry. From here on nobody can change what is judged and served."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from tunegate import digests
+from tunegate.api.stages import Finding, SealConfig, SealResult
+from tunegate.registry.adapters import push_adapter
+from tunegate_trainer.adapter_checks import CONFIG, WEIGHTS, check_adapter, read_adapter_config
+from tunegate_trainer.context import StageContext
+from tunegate_trainer.endings import BadInput
+from tunegate_trainer.findings import block
+
+log = logging.getLogger(__name__)
+
+KEPT_SETTINGS = (
+    "r", "lora_alpha", "lora_dropout", "fan_in_fan_out", "use_rslora", "rank_pattern", "alpha_pattern",
+)  # fmt: skip
+"""Settings that change what the adapter does. All others are paths, names and versions of where it was made."""
+
+
+def run(config: SealConfig, context: StageContext) -> SealResult:
+    """Check, clean, narrow to bfloat16 and push. Refused adapters are not pushed. Raises ``BadInput`` or registry errors."""
+    source = Path(config.source_path)
+    if not source.is_dir():
+        raise BadInput(f"adapter: {source} is not a folder")
+    facts = check_adapter(source, None, config.max_lora_rank)
+    if facts.findings:
+        return SealResult(outcome="Refused", findings=facts.findings, rank=facts.rank)
+    sealed = context.places.run / "sealed"
+    sealed.mkdir()
+    findings = write_weights(source / WEIGHTS, sealed / WEIGHTS)
+    if findings:
+        return SealResult(outcome="Refused", findings=findings, rank=facts.rank)
+    cleaned = clean_config(read_adapter_config(source), config.base_model_name)
+    (sealed / CONFIG).write_bytes(digests.canonical(cleaned))
+    context.progress.show(50, "pushing")
+    repository = f"{config.registry.repository}/adapter"
+    stored = push_adapter(context.registry, repository, sealed)
+    digest = digests.manifest_digest(stored.manifest)
+    size = sum(entry.size for entry in stored.manifest.files)
+    context.tracker.tags({"tunegate.adapterDigest": digest, "tunegate.adapterArtifact": stored.digest})
+    log.info("adapter sealed", extra={"digest": digest, "artifact": stored.digest, "bytes": size})
+    return SealResult(
+        outcome="Passed",
+        repository=repository,
+        digest=stored.digest,
+        manifest=stored.manifest,
+        manifest_digest=digest,
+        bytes=size,
+        rank=facts.rank,
+        target_modules=facts.target_modules,
+    )
+
+
+def clean_config(found: dict[str, Any], base_model_name: str) -> dict[str, Any]:
+    """Return a configuration with what acts and nothing else, in one order: equal adapters get equal digests."""
+    targets = found.get("target_modules")
+    kept = {key: found[key] for key in KEPT_SETTINGS if found.get(key) is not None}
+    return {
+        **json.loads(json.dumps(kept)),
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "bias": "none",
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "base_model_name_or_path": base_model_name,
+        "target_modules": targets if isinstance(targets, str) else sorted(targets or []),
+    }
+
+
+def write_weights(source: Path, target: Path) -> list[Finding]:
+    """Write the tensors of ``source`` to ``target`` as bfloat16; return why not, when they are no usable numbers."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(source)
+    broken = sum(not bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    if broken:
+        return [block("numbers", f"adapter: {broken} tensors hold values that are no numbers", count=broken)]
+    if not any(bool(tensor.any()) for name, tensor in tensors.items() if ".lora_B." in name):
+        return [block("effect", "adapter: every second matrix is zero: it would change nothing")]
+    narrowed = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in sorted(tensors.items())}
+    save_file(narrowed, target, metadata={"format": "pt"})
+    target.chmod(0o644)
+    return []

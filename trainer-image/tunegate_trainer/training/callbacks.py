@@ -1,0 +1,125 @@
+"""What happens between steps: agree on stopping, show progress, notice divergence, seal checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from tunegate.api.stages import ProgressReport
+from tunegate_trainer.progress import write_report
+from tunegate_trainer.tracking import Tracker
+from tunegate_trainer.training.checkpoints import PREFIX, seal_checkpoint
+from tunegate_trainer.training.exchange import stop_requested
+
+PROGRESS_SECONDS = 1.0
+
+
+class StopTogether(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Stop after the step in which any rank was asked to; all ranks leave at the same step, with a checkpoint."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self.stopped = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        wish = torch.tensor([1 if stop_requested(self._run) else 0], device=args.device)
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(wish, op=torch.distributed.ReduceOp.MAX)
+        if wish.item() and state.global_step < state.max_steps:
+            self.stopped = True
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+
+class StopOnDivergence(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """End a training whose loss is no number any more: no later step repairs it."""
+
+    def __init__(self) -> None:
+        self.diverged = False
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> Any:
+        losses = [logs[key] for key in ("loss", "eval_loss") if logs and key in logs]
+        if any(not math.isfinite(loss) for loss in losses):
+            self.diverged = True
+            control.should_training_stop = True
+        return control
+
+
+class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Leave progress for the pod's server, and losses for MLflow."""
+
+    def __init__(self, file: Path, tracker: Tracker) -> None:
+        self._file = file
+        self._tracker = tracker
+        self._started = time.monotonic()
+        self._first = 0
+        self._shown = 0.0
+        self._loss: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._started, self._first = time.monotonic(), state.global_step
+        self._show(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if time.monotonic() - self._shown >= PROGRESS_SECONDS:
+            self._show(state)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        names = {"loss": "train/loss", "eval_loss": "train/development_loss", "learning_rate": "train/learning_rate"}
+        numbers = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
+        self._loss = numbers.get("train/loss", self._loss)
+        self._tracker.metrics(numbers, step=state.global_step)
+        self._show(state)
+
+    def _show(self, state: Any) -> None:
+        done, total = state.global_step, max(1, state.max_steps)
+        spent = time.monotonic() - self._started
+        left = spent / (done - self._first) * (total - done) if done > self._first else None
+        finite = self._loss is not None and math.isfinite(self._loss)
+        report = ProgressReport(
+            stage="train",
+            percent=min(100, 100 * done // total),
+            step=done,
+            total_steps=state.max_steps,
+            loss=self._loss if finite else None,
+            remaining_seconds=None if left is None else int(left),
+        )
+        write_report(self._file, report)
+        self._shown = time.monotonic()
+
+
+class SealCheckpoints(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Once every rank has written its part of a checkpoint, rank 0 writes the manifest that makes it complete."""
+
+    def __init__(self, tokens: Callable[[], int]) -> None:
+        """``tokens`` gives the training tokens so far."""
+        self._tokens = tokens
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"{PREFIX}{state.global_step}"
+            seal_checkpoint(folder, step=state.global_step, tokens=self._tokens(), world_size=args.world_size)
+
+
+class KeepTime(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Record the time of this attempt every few seconds, so that a kill loses little of it."""
+
+    def __init__(self, record: Callable[[float], None]) -> None:
+        self._record = record
+        self._started = time.monotonic()
+        self._kept = 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        now = time.monotonic()
+        if now - self._kept >= 5 or state.global_step >= state.max_steps:
+            self._kept = now
+            self._record(now - self._started)

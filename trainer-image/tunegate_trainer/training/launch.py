@@ -1,0 +1,143 @@
+"""The wrapper: starts the training processes through `accelerate launch`, watches them, turns their end into a result.
+
+One shape for one pod or many: the pods of an Indexed Job meet at index 0 (`MASTER_ADDR`, `MASTER_PORT`); there are no
+elastic sizes, all start again from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from tunegate.api.stages import TrainConfig, TrainResult
+from tunegate_trainer.context import Places, StageContext
+from tunegate_trainer.endings import BadInput, OutOfMemory, Preempted, Unknown
+from tunegate_trainer.inputs import check_base_model, check_dataset
+from tunegate_trainer.training import exchange
+from tunegate_trainer.training.exchange import ADAPTER, Outcome, read_outcome
+from tunegate_trainer.training.ledger import AttemptLedger
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT = "29500"
+OVERFITTING_RATIO = 1.10
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
+
+
+def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
+    """Train and return the result; pods of an index above 0 return none, since index 0 speaks for all.
+
+    Raises ``Preempted`` after SIGTERM once a checkpoint is written, ``BadInput``, ``OutOfMemory`` or ``Unknown``.
+    """
+    check_base_model(config.base_model)
+    check_dataset(config.dataset)
+    places = context.places
+    if not os.access(places.workspace, os.W_OK):
+        raise BadInput(f"workspace {places.workspace} is missing or not writable")
+    (places.run / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
+    context.tracker.params(_hyperparameters(config))
+    started = time.monotonic()
+    code = _watch(_command(config, places), places.run)
+    outcome = read_outcome(places.run)
+    _raise_unless_verdict(outcome, code)
+    if outcome is None or _node_rank() > 0:
+        return None
+    ledger = AttemptLedger(places.workspace, config.job.attempt)
+    ledger.record(time.monotonic() - started)
+    return _result(config, outcome, ledger.total, places.workspace / ADAPTER)
+
+
+def _node_rank() -> int:
+    return int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
+
+
+def _command(config: TrainConfig, places: Places) -> list[str]:
+    nodes, processes = config.method.num_nodes, config.method.num_nodes * config.method.num_proc_per_node
+    # On CPUs too, `--multi_gpu` is how accelerate starts several processes; the backend follows the device.
+    kind = ["--multi_gpu"] if processes > 1 else [] if config.pool.device_resource else ["--cpu"]
+    rendezvous = [
+        "--machine_rank", str(_node_rank()),
+        "--main_process_ip", os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "--main_process_port", os.environ.get("MASTER_PORT", DEFAULT_PORT),
+    ]  # fmt: skip
+    return [
+        sys.executable, "-m", "accelerate.commands.launch", *kind,
+        "--num_processes", str(processes), "--num_machines", str(nodes), *(rendezvous if processes > 1 else []),
+        "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--module", "tunegate_trainer.training.worker",
+        "--run", str(places.run), "--workspace", str(places.workspace),
+        "--tracking-auth", str(places.tracking_auth), "--ca", str(places.ca),
+    ]  # fmt: skip
+
+
+def _watch(command: list[str], run: Path) -> int:
+    """Run the command to its end; SIGTERM becomes a request to checkpoint and stop, for which we wait."""
+
+    def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
+        log.info("SIGTERM: training will stop after this step")
+        exchange.request_stop(run)
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"} if "--multi_gpu" in command and not _has_cuda() else None
+    # Its own session: a signal to our process group must not reach the workers before they have checkpointed.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _raise_unless_verdict(outcome: Outcome | None, code: int) -> None:
+    if outcome is None:
+        if code in {-signal.SIGKILL, 128 + signal.SIGKILL}:
+            raise OutOfMemory("a training process was killed, as happens when memory runs out")
+        raise Unknown(f"training processes ended with code {code} and without a word (see the pod's log)")
+    if outcome.state == "BadInput":
+        raise BadInput(outcome.message)
+    if outcome.state == "OutOfMemory":
+        raise OutOfMemory("memory ran out: lower method.batchSize or method.maxLength, or use a larger pool")
+    if outcome.state == "Stopped":
+        raise Preempted(f"stopped at step {outcome.steps} with a checkpoint")
+    if code != 0:
+        raise Unknown(f"training processes ended with code {code} (see the pod's log)")
+
+
+def _result(config: TrainConfig, outcome: Outcome, seconds: float, adapter: Path) -> TrainResult:
+    losses = [value for _, value in outcome.loss_history]
+    development = [value for _, value in outcome.development_history]
+    return TrainResult(
+        outcome="Diverged" if outcome.state == "Diverged" else "Passed",
+        steps=outcome.steps,
+        epochs=round(outcome.epochs, 4),
+        tokens=outcome.tokens,
+        training_loss=losses[-1] if losses else 0.0,
+        development_loss=min(development, default=None),
+        best_step=outcome.best_step,
+        overfitting=bool(development) and development[-1] > OVERFITTING_RATIO * min(development),
+        loss_history=list(outcome.loss_history),
+        development_history=list(outcome.development_history),
+        seconds=round(seconds, 3),
+        resumed_from_step=outcome.resumed_from_step,
+        world_size=outcome.world_size,
+        adapter_path=str(adapter),
+        hyperparameters=_hyperparameters(config),
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+    )
+
+
+def _hyperparameters(config: TrainConfig) -> dict[str, str]:
+    return {key: str(value) for key, value in config.method.to_dict().items()}

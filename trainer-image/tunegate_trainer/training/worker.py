@@ -1,0 +1,221 @@
+"""One training process: started by `accelerate launch` in every pod, as often as the pod has devices.
+
+python -m tunegate_trainer.training.worker --run DIR --workspace DIR --tracking-auth DIR --ca FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunegate.api.stages import TrainConfig
+from tunegate_trainer.data.conversations import ChatTokenizer, Encoded
+from tunegate_trainer.data.rows import read_rows
+from tunegate_trainer.data.splitting import split
+from tunegate_trainer.endings import BadInput
+from tunegate_trainer.logs import start_logging
+from tunegate_trainer.modules import read_architecture
+from tunegate_trainer.tracking import Tracker
+from tunegate_trainer.training import exchange
+from tunegate_trainer.training.callbacks import KeepTime, SealCheckpoints, ShowProgress, StopOnDivergence, StopTogether
+from tunegate_trainer.training.checkpoints import Checkpoint, newest_complete
+from tunegate_trainer.training.exchange import ADAPTER, Outcome, write_outcome
+from tunegate_trainer.training.ledger import AttemptLedger
+from tunegate_trainer.training.model import adapter_config, load_base, widen_trainable
+from tunegate_trainer.validation.estimates import training_steps
+
+log = logging.getLogger("tunegate_trainer.training")
+
+CHECKPOINTS = "checkpoints"
+PROGRESS_FILE = "progress.json"
+HISTORY_POINTS = 500
+KEPT_CHECKPOINTS = 2
+
+
+def main() -> int:
+    """Train, and leave an outcome for the wrapper. Unknown errors end the process with a traceback in the log."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("run", "workspace", "tracking-auth", "ca"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    options = parser.parse_args()
+    start_logging("train")
+    config = TrainConfig.model_validate_json((options.run / exchange.CONFIG).read_bytes())
+    try:
+        outcome = train(config, options)
+    except BadInput as error:
+        outcome = Outcome("BadInput", str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        outcome = Outcome("OutOfMemory", type(error).__name__)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        write_outcome(options.run, outcome)
+    return 1 if outcome.state in {"BadInput", "OutOfMemory"} else 0
+
+
+def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
+    """Train from the newest complete checkpoint, or from the start, and save the best adapter when all steps are done."""
+    from trl import SFTTrainer
+
+    cuda = torch.cuda.is_available() and config.pool.device_resource is not None
+    folder = Path(config.base_model.path)
+    tokenizer = ChatTokenizer(folder)
+    training, development = encode_rows(config, tokenizer)
+    workspace: Path = options.workspace
+    arguments = make_arguments(config, workspace, rows=len(training), develop=bool(development), cuda=cuda)
+    resume = choose_checkpoint(workspace / CHECKPOINTS, arguments)
+    trainer: Any = SFTTrainer(
+        model=load_base(folder, config.method, cuda=cuda),
+        args=arguments,
+        train_dataset=_dataset(training),
+        eval_dataset=_dataset(development) if development else None,
+        processing_class=tokenizer.tokenizer,
+        peft_config=adapter_config(config.method, read_architecture(folder)),
+    )
+    widen_trainable(trainer.model)
+    stop, divergence = StopTogether(options.run), StopOnDivergence()
+    earlier = resume.tokens if resume else 0
+
+    def tokens() -> int:
+        return earlier + int(trainer._total_train_tokens)
+
+    trainer.add_callback(stop)
+    trainer.add_callback(divergence)
+    trainer.add_callback(SealCheckpoints(tokens))
+    tracker = _report(config, options, trainer)
+    trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
+    state = "Diverged" if divergence.diverged else "Stopped" if stop.stopped else "Finished"
+    if state == "Finished" and trainer.state.global_step < trainer.state.max_steps:
+        raise RuntimeError(f"training ended at step {trainer.state.global_step} of {trainer.state.max_steps}")
+    if state == "Finished":
+        _save_adapter(trainer, workspace)
+    if tracker is not None:
+        tracker.close()
+    return _outcome(trainer, state, tokens(), resume)
+
+
+def encode_rows(config: TrainConfig, tokenizer: ChatTokenizer) -> tuple[list[Encoded], list[Encoded]]:
+    """Return training and development rows as tokens; rows above `maxLength` are left out, as validation reported."""
+    rows, broken = read_rows(Path(config.dataset.path))
+    if broken:
+        raise BadInput(f"data set: line {broken[0].number}: {broken[0].problem}")
+    encoded = [(row, tokenizer.encode(row.messages)) for row in rows]
+    kept = [(row, tokens) for row, tokens in encoded if len(tokens.input_ids) <= config.method.max_length]
+    groups = [row.group(config.dataset.group_field) for row, _ in kept]
+    parts = split(groups, float(config.method.development_fraction), config.method.seed)
+    if not parts.training:
+        raise BadInput("data set: no row is left to train on")
+    return [kept[index][1] for index in parts.training], [kept[index][1] for index in parts.development]
+
+
+def _dataset(rows: list[Encoded]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict({"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]})
+
+
+def make_arguments(config: TrainConfig, workspace: Path, *, rows: int, develop: bool, cuda: bool) -> Any:
+    """Return the trainer's settings; what TRL would choose badly for adapters (learning rate, cutting) is set here."""
+    from trl import SFTConfig
+
+    method = config.method
+    steps = training_steps(method, rows)
+    interval = min(method.checkpoint_steps, steps)
+    return SFTConfig(
+        output_dir=str(workspace / CHECKPOINTS),
+        per_device_train_batch_size=method.batch_size,
+        per_device_eval_batch_size=method.batch_size,
+        gradient_accumulation_steps=method.gradient_accumulation,
+        num_train_epochs=method.epochs,
+        max_steps=method.max_steps or -1,
+        learning_rate=float(method.learning_rate),
+        lr_scheduler_type="linear",
+        warmup_steps=float(method.warmup_ratio),
+        optim="adamw_torch_fused" if cuda else "adamw_torch",
+        bf16=cuda,
+        use_cpu=not cuda,
+        gradient_checkpointing=cuda,
+        max_length=None,
+        packing=False,
+        seed=method.seed,
+        logging_steps=1 if steps <= 200 else 10,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if develop else "no",
+        eval_steps=interval,
+        save_strategy="steps",
+        save_steps=interval,
+        save_total_limit=KEPT_CHECKPOINTS,
+        load_best_model_at_end=develop,
+        metric_for_best_model="eval_loss" if develop else None,
+        greater_is_better=False if develop else None,
+        ddp_backend=None if cuda or "WORLD_SIZE" not in os.environ else "gloo",
+        ddp_find_unused_parameters=False,
+        dataloader_pin_memory=cuda,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def choose_checkpoint(root: Path, arguments: Any) -> Checkpoint | None:
+    """Return the checkpoint to go on from: chosen by rank 0, so that all ranks take the same one."""
+    chosen: list[Checkpoint | None] = [newest_complete(root) if arguments.process_index == 0 else None]
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(chosen, src=0)
+    found = chosen[0]
+    if found is not None:
+        log.info("going on from a checkpoint", extra={"step": found.step})
+        if found.world_size != arguments.world_size:
+            log.warning("another number of processes wrote the checkpoint: not reproducible bit by bit")
+    return found
+
+
+def _report(config: TrainConfig, options: argparse.Namespace, trainer: Any) -> Tracker | None:
+    """Add progress in each pod's first process, tracking and time keeping in rank 0."""
+    first = trainer.args.process_index == 0
+    target = config.tracking if first else None
+    tracker = Tracker(target, config.job, options.tracking_auth, options.ca)
+    if trainer.args.local_process_index == 0:
+        trainer.add_callback(ShowProgress(options.run / PROGRESS_FILE, tracker))
+    if first:
+        trainer.add_callback(KeepTime(AttemptLedger(options.workspace, config.job.attempt).record))
+        return tracker
+    return None
+
+
+def _save_adapter(trainer: Any, workspace: Path) -> None:
+    """Put the adapter, and nothing else that libraries add, into the workspace: whole or not at all."""
+    if trainer.args.process_index == 0:
+        draft, target = workspace / f".{ADAPTER}", workspace / ADAPTER
+        for folder in (draft, target):
+            shutil.rmtree(folder, ignore_errors=True)
+        trainer.model.save_pretrained(draft)
+        (draft / "README.md").unlink(missing_ok=True)
+        draft.rename(target)
+
+
+def _outcome(trainer: Any, state: Any, tokens: int, resume: Checkpoint | None) -> Outcome:
+    history = trainer.state.log_history
+    losses = [(int(entry["step"]), float(entry["loss"])) for entry in history if "loss" in entry]
+    development = [(int(entry["step"]), float(entry["eval_loss"])) for entry in history if "eval_loss" in entry]
+    stride = max(1, -(-len(losses) // HISTORY_POINTS))
+    best = min(development, key=lambda point: point[1])[0] if development else trainer.state.global_step
+    return Outcome(
+        state=state,
+        steps=trainer.state.global_step,
+        epochs=float(trainer.state.epoch or 0.0),
+        tokens=tokens,
+        best_step=best,
+        loss_history=tuple(losses[::stride]),
+        development_history=tuple(development),
+        resumed_from_step=resume.step if resume else 0,
+        world_size=trainer.args.world_size,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

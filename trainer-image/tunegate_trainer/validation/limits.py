@@ -1,0 +1,89 @@
+"""What a job may not exceed: the pool, the budget, the engine profile and the least number of examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tunegate.api.computepool import ComputePoolSpec, memory_bytes
+from tunegate.api.evaluationsuite import EvaluationSuiteSpec
+from tunegate.api.finetunejob import Budget, Method, TaskType
+from tunegate.api.modelserver import EngineProfile
+from tunegate.api.stages import Finding
+from tunegate_trainer.data.rows import Row
+from tunegate_trainer.findings import block, warn
+
+LEAST = 100
+"""Fewer examples than this are refused whatever the task."""
+MINIMUM: dict[TaskType, int] = {
+    "Style": 100, "Format": 200, "DomainVocabulary": 500, "Classification": 100, "ComplexInstructions": 1000,
+}  # fmt: skip
+PER_CLASS = 50
+RECOMMENDED_FACTOR = 5
+"""Examples beyond the minimum that usually pay: fewer are a warning."""
+
+
+def check_examples(task: TaskType, rows: Sequence[Row], suite: EvaluationSuiteSpec) -> list[Finding]:
+    """Compare the usable ``rows`` with the least number that can work for the task, by class for classification."""
+    least = max(LEAST, MINIMUM[task])
+    findings = []
+    if len(rows) < least:
+        message = f"{len(rows)} usable examples, task type {task} needs at least {least}: add examples"
+        findings.append(block("minimumExamples", message, count=len(rows)))
+    elif len(rows) < RECOMMENDED_FACTOR * least:
+        message = (
+            f"{len(rows)} usable examples are enough to try; {RECOMMENDED_FACTOR * least} are recommended for {task}"
+        )
+        findings.append(warn("recommendedExamples", message, count=len(rows)))
+    if task == "Classification":
+        counts = Counter(row.answer.strip() for row in rows)
+        labels = suite.task.labels or list(counts)
+        poor = [label for label in labels if counts[label] < PER_CLASS]
+        if poor:
+            message = f"{len(poor)} of {len(labels)} classes have fewer than {PER_CLASS} examples: add examples of them"
+            findings.append(block("minimumPerClass", message, count=len(poor)))
+    return findings
+
+
+def check_profile(method: Method, profile: EngineProfile, context_length: int) -> list[Finding]:
+    """Refuse an adapter that the server could not load, and rows longer than it will ever see."""
+    findings = []
+    if method.rank > profile.max_lora_rank:
+        message = f"method.rank {method.rank} is above the server profile's maxLoraRank {profile.max_lora_rank}"
+        findings.append(block("profile", message))
+    for name, limit in (("server profile's maxModelLen", profile.max_model_len), ("model's context", context_length)):
+        if method.max_length > limit:
+            findings.append(block("profile", f"method.maxLength {method.max_length} is above the {name} {limit}"))
+    return findings
+
+
+def check_pool(method: Method, pool: ComputePoolSpec, peak: int) -> list[Finding]:
+    """Refuse what does not fit the pool; ``peak`` is in bytes for one process."""
+    findings = []
+    available = memory_bytes(pool.device_memory)
+    if peak > available:
+        message = (
+            f"needs about {peak / 1e9:.1f} GB for each process, a device of the pool has {available / 1e9:.1f} GB: "
+            "lower method.batchSize or method.maxLength, use QLoRA, or choose another pool"
+        )
+        findings.append(block("memory", message))
+    if method.num_nodes > pool.max_nodes:
+        findings.append(block("nodes", f"method.numNodes {method.num_nodes} is above the pool's {pool.max_nodes}"))
+    if pool.device_resource and method.num_proc_per_node > pool.devices_per_node:
+        message = (
+            f"method.numProcPerNode {method.num_proc_per_node} is above the pool's {pool.devices_per_node} devices"
+        )
+        findings.append(block("devices", message))
+    return findings
+
+
+def check_budget(budget: Budget, hours: float, cost: float, currency: str) -> list[Finding]:
+    """Refuse an estimate above the budget."""
+    findings = []
+    if budget.max_device_hours is not None and hours > float(budget.max_device_hours):
+        message = f"estimated {hours:.3f} device hours, the budget allows {budget.max_device_hours}"
+        findings.append(block("budget", message))
+    if budget.max_cost is not None and cost > float(budget.max_cost):
+        message = f"estimated cost {cost:.2f} {currency}, the budget allows {budget.max_cost}"
+        findings.append(block("budget", message))
+    return findings

@@ -1,0 +1,148 @@
+"""The validate stage itself: gather findings and estimates, say Passed or Refused."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunegate.api.finetunejob import Method
+from tunegate.api.stages import Finding, ValidateConfig, ValidateResult
+from tunegate_trainer.adapter_checks import check_adapter
+from tunegate_trainer.context import StageContext
+from tunegate_trainer.data.conversations import ChatTokenizer
+from tunegate_trainer.data.rows import Row
+from tunegate_trainer.data.splitting import Split, split
+from tunegate_trainer.findings import warn
+from tunegate_trainer.hashing import count_parameters
+from tunegate_trainer.inputs import check_base_model, check_dataset, check_suite
+from tunegate_trainer.modules import Architecture, read_architecture
+from tunegate_trainer.validation import estimates, limits
+from tunegate_trainer.validation.data_checks import DataFacts, check_questions, examine, read_questions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the training will take."""
+
+    trainable: int
+    memory: dict[str, int]
+    hours: float
+    money: float
+    findings: list[Finding]
+
+
+def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
+    """Check and reckon. Refused when any finding blocks; raises ``BadInput`` for inputs that are not what was promised."""
+    context.progress.show(5, "comparing inputs with their digests")
+    folder = check_base_model(config.base_model)
+    path, dataset_digest = check_dataset(config.dataset)
+    questions = read_questions(check_suite(config.suite))
+    tokenizer = ChatTokenizer(folder)
+    context.progress.show(20, "reading and tokenizing rows")
+    max_length = config.method.max_length if config.method else config.profile.max_model_len
+    facts = examine(path, questions, tokenizer, max_length)
+    context.progress.show(80, "reckoning memory, time and cost")
+    rows = facts.usable()
+    parts = _split(config, rows)
+    architecture = read_architecture(folder)
+    if config.method:
+        cost = _training_cost(config, config.method, architecture, facts, rows, parts)
+    else:
+        cost = _import_cost(config, architecture)
+    suite = config.suite.spec
+    findings = [
+        *facts.findings,
+        *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
+        *limits.check_examples(config.intent.task_type, facts.distinct(), suite),
+        *cost.findings,
+    ]
+    groups = {question.group(suite.data.group_field) for question in questions}
+    gain = estimates.smallest_visible_gain(len(groups))
+    findings += _check_gain(gain, float(suite.primary_metric.margin), len(questions))
+    result = ValidateResult(
+        outcome="Refused" if any(finding.action == "Block" for finding in findings) else "Passed",
+        findings=findings,
+        dataset_digest=dataset_digest,
+        rows=len(facts.rows) + facts.broken,
+        tokens=sum(facts.lengths.values()),
+        longest_row_tokens=max(facts.lengths.values(), default=0),
+        rows_too_long=len(facts.too_long),
+        duplicates=len(facts.duplicates),
+        overlap_rows=facts.overlap,
+        training_rows=len(parts.training),
+        development_rows=len(parts.development),
+        suite_questions=len(questions),
+        trainable_parameters=cost.trainable,
+        total_parameters=sum(count_parameters(weights) for weights in folder.glob("*.safetensors")),
+        adapter_bytes=2 * cost.trainable,
+        peak_memory_bytes=sum(cost.memory.values()),
+        memory_parts=cost.memory,
+        device_hours=round(cost.hours, 6),
+        cost=round(cost.money, 4),
+        smallest_visible_gain=round(gain, 4),
+        chat_template_digest=tokenizer.template_digest,
+    )
+    _show(result, context)
+    return result
+
+
+def _split(config: ValidateConfig, rows: list[Row]) -> Split:
+    groups = [row.group(config.dataset.group_field) for row in rows]
+    if config.method is None:
+        return Split(tuple(range(len(rows))), ())
+    return split(groups, float(config.method.development_fraction), config.method.seed)
+
+
+def _training_cost(
+    config: ValidateConfig, method: Method, architecture: Architecture, facts: DataFacts, rows: list[Row], parts: Split
+) -> Cost:
+    lengths = [facts.lengths[row.number] for row in rows]
+    counts = estimates.TokenCounts(
+        rows=len(parts.training),
+        tokens=sum(lengths[index] for index in parts.training),
+        longest=max(lengths, default=0),
+        development_tokens=sum(lengths[index] for index in parts.development),
+    )
+    trainable = architecture.trainable(architecture.targets(method.target_modules), method.rank)
+    cuda = config.pool.device_resource is not None
+    memory = estimates.memory_parts(architecture, method, trainable, counts.longest, cuda=cuda)
+    hours = estimates.device_hours(architecture, method, counts, config.pool)
+    money = hours * float(config.pool.price_per_device_hour)
+    findings = [
+        *limits.check_profile(method, config.profile, config.base_model.context_length),
+        *limits.check_pool(method, config.pool, sum(memory.values())),
+        *limits.check_budget(config.budget, hours, money, config.pool.currency),
+    ]
+    return Cost(trainable, memory, hours, money, findings)
+
+
+def _import_cost(config: ValidateConfig, architecture: Architecture) -> Cost:
+    """An imported adapter costs no training; it must be one that the profile can serve."""
+    facts = check_adapter(Path(config.import_path or ""), architecture, config.profile.max_lora_rank)
+    return Cost(facts.parameters, {}, 0.0, 0.0, facts.findings)
+
+
+def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:
+    """Point out a suite that can't tell the margin from noise: a small true gain would end Inconclusive."""
+    if gain <= margin:
+        return []
+    message = f"{questions} questions show gains from {gain:.3f} on with 80 % power; the margin is {margin:g}"
+    return [warn("suiteSize", message, count=questions)]
+
+
+def _show(result: ValidateResult, context: StageContext) -> None:
+    numbers = {
+        "validate/rows": result.rows,
+        "validate/tokens": result.tokens,
+        "validate/trainable_parameters": result.trainable_parameters,
+        "validate/peak_memory_bytes": result.peak_memory_bytes,
+        "validate/device_hours": result.device_hours,
+        "validate/cost": result.cost,
+    }
+    context.tracker.metrics(numbers)
+    for finding in result.findings:
+        log.info("finding", extra={"finding": finding.to_dict()})
+    context.progress.show(100, result.outcome)
