@@ -17,6 +17,7 @@ from tests.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"
+OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
 NamespaceFactory = Callable[[str], Awaitable[str]]
 ClientFactory = Callable[[str], Awaitable[KubeClient]]
 
@@ -61,6 +62,16 @@ async def client_of(kubeconfig: Callable[[str], str]) -> AsyncIterator[ClientFac
 async def kube(client_of: ClientFactory) -> KubeClient:
     """Client with all rights."""
     return await client_of("admin")
+
+
+@pytest.fixture
+async def operator_kube(tmp_path: Path) -> AsyncIterator[KubeClient]:
+    """Client with all rights under the operator's name: where the chart is installed, only that name writes status."""
+    from tunegate_local import users
+
+    file = users.ensure_kubeconfig(tmp_path / "kubeconfig", "test-operator", OPERATOR, ["system:masters"])
+    async with await KubeClient.connect(str(file)) as client:
+        yield client
 
 
 @pytest.fixture

@@ -160,7 +160,8 @@ def _located(body: str, holder: str, written_years: str, years: str) -> Iterator
 
 def _window(body: str, start: int, end: int) -> str | None:
     """Cut the text around a notice so that no other notice is in it; None when no copyright mark stands before it."""
-    marks = [mark.start() for mark in MARKER.finditer(body, max(0, start - 40), start)]
+    earlier = [found.end() for found in YEARS.finditer(body, max(0, start - 40), start)]
+    marks = [mark.start() for mark in MARKER.finditer(body, max([0, start - 40, *earlier]), start)]
     if not marks or "\ufffd" in body[start : end + 1] or not body[end : end + 1].isascii():
         return None
     first = marks[0]

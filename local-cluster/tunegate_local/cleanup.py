@@ -44,11 +44,18 @@ PLUGIN_RESULTS = Path("/var/lib/cni/results")
 # Directories that components make outside our own and leave behind; removed only when empty.
 FOREIGN_DIRECTORIES = (
     SHIM_SOCKETS,
+    Path("/run/containerd/runc/k8s.io"),
+    Path("/run/containerd/runc"),
     Path("/run/containerd"),
     CONTAINER_LOG_LINKS,
     PLUGIN_RESULTS,
     Path("/var/lib/cni/networks"),
     Path("/var/lib/cni"),
+    Path("/var/lib/kubelet/device-plugins"),
+    Path("/var/lib/kubelet"),
+    Path("/run/containers/networks"),
+    Path("/run/containers"),
+    Path("/var/lib/containers"),
 )
 
 
@@ -129,8 +136,10 @@ def _end_shims() -> None:
 
 def _remove_traces() -> None:
     shutil.rmtree(network.ADDRESSES, ignore_errors=True)
-    for file in PLUGIN_RESULTS.glob("tunegate-local-*"):
-        file.unlink(missing_ok=True)
+    for file in PLUGIN_RESULTS.glob("*"):
+        # A result names the pod's network namespace, and ours lie below our state directory.
+        if f"{settings.STATE}/" in file.read_text():
+            file.unlink(missing_ok=True)
     if CONTAINER_LOG_LINKS.is_dir():
         for link in CONTAINER_LOG_LINKS.iterdir():
             if link.is_symlink() and str(link.readlink()).startswith(f"{settings.STATE}/"):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.admission.conftest import OPERATOR, Answer, Json, World, first_record, labelled, owned
 from tests.builders import make_approvalpolicy, make_basemodel, make_computepool, make_evaluationsuite, make_modelserver
+from tests.governance.governed import OPERATOR, Answer, Json, World, first_record, labelled, owned
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.admission.conftest import World
+from tests.governance.governed import World
 
 pytestmark = pytest.mark.cluster
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.admission.conftest import OPERATOR, World, pod
+from tests.governance.governed import OPERATOR, World, pod
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"
@@ -20,12 +20,13 @@ TEMPLATE: dict[str, Any] = {
 
 def workload(world: World, kind: str) -> dict[str, Any]:
     group = "batch/v1" if kind in ("Job", "CronJob") else "v1" if kind == "ReplicationController" else "apps/v1"
-    finite = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
-    spec: dict[str, Any] = {
+    finite: dict[str, Any] = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
+    special: dict[str, dict[str, Any]] = {
         "Job": {"template": finite, "backoffLimit": 0},
         "CronJob": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": finite}}},
         "ReplicationController": {"selector": {"app": "foreign"}, "template": TEMPLATE},
-    }.get(kind, {"selector": {"matchLabels": {"app": "foreign"}}, "template": TEMPLATE})
+    }
+    spec = special.get(kind, {"selector": {"matchLabels": {"app": "foreign"}}, "template": TEMPLATE})
     if kind == "StatefulSet":
         spec["serviceName"] = "foreign"
     return {

@@ -1,74 +1,22 @@
-"""The worker on the real API server: it acts in the order of the plan, and a crash after any write changes nothing."""
+"""The worker on the real API server: it acts in the order of the plan, and turns every end into an outcome."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from collections.abc import AsyncIterator
 from typing import Any, ClassVar, cast
 
 import pytest
 
-from tests.builders import make_basemodel, make_finetunejob
+from tests.builders import make_finetunejob
+from tests.controllers.watched import Memory, Watched
 from tunegate.api.markers import API_VERSION
-from tunegate.controllers.basemodel import BaseModelController
-from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.reconcile.plan import EventNote, Plan
-from tunegate.registry.client import RegistryClient
-from tunegate.settings import Settings
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
-REAL = ("create", "apply", "delete", "create_event")
-
-
-class Crash(BaseException):
-    """The process dies here."""
-
-
-class Watched:
-    """A client that notes every write in order and dies right after write number ``last`` (from 1)."""
-
-    def __init__(self, kube: KubeClient, last: int = 0) -> None:
-        self._kube = kube
-        self._last = last
-        self.writes: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._kube, name)
-        if name not in REAL:
-            return real
-
-        async def noted(*args: Any, **kwargs: Any) -> Any:
-            answer = await real(*args, **kwargs)
-            first = args[0]
-            kind = first.kind if isinstance(first, ObjectRef) else first["kind"]
-            self.writes.append(f"{name} {kwargs.get('subresource') or kind}")
-            if len(self.writes) == self._last:
-                raise Crash
-            return answer
-
-        return noted
-
-
-class Memory:
-    """A ledger for entries that no test reads back from the cluster; it can be out of order."""
-
-    def __init__(self, working: bool = True) -> None:
-        self.entries: list[AuditEntry] = []
-        self._working = working
-
-    async def append(self, entry: AuditEntry) -> None:
-        if not self._working:
-            raise Transient("the ledger cannot be written")
-        self.entries.append(entry)
-
-    async def of_subject(self, uid: str) -> tuple[()]:
-        return ()
 
 
 class Scripted:
@@ -174,48 +122,3 @@ async def test_what_needs_a_person_is_said_once_on_the_object(kube: KubeClient, 
     events = await kube.list("v1", "Event", namespace, fields="involvedObject.name=job")
     assert ["terminal"] * 3 == [outcome.result for outcome in outcomes]
     assert ["the quota forbids it"] == [event["message"] for event in events]
-
-
-@pytest.fixture
-async def base_model(kube: KubeClient, namespace: str) -> AsyncIterator[Json]:
-    """A BaseModel whose claim exists in the test's namespace, which plays the system namespace."""
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "models", "namespace": namespace},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
-    }
-    await kube.create(claim)
-    model = await kube.create(make_basemodel(f"t-worker-{secrets.token_hex(4)}"))
-    yield model
-    await kube.delete(ObjectRef.of(model))
-
-
-@pytest.mark.parametrize("crash_after", range(1, 6))
-async def test_a_crash_after_any_write_ends_in_the_same_world(
-    crash_after: int, kube: KubeClient, namespace: str, base_model: Json
-) -> None:
-    """Rule of the machine: kill it after any write and it converges."""
-    key = ObjectKey("", base_model["metadata"]["name"])
-    settings = Settings(system_namespace=namespace, trainer_image="x", operator_image="x", registry_host="127.0.0.1:1")
-    with RegistryClient("127.0.0.1:1", plain_http=True) as registry:
-
-        def made(client: Watched) -> Worker:
-            services = Services(cast(KubeClient, client), settings, registry, Memory(), None)
-            return worker(BaseModelController(services), client)
-
-        with pytest.raises(Crash):
-            await made(Watched(kube, last=crash_after)).run(key)
-        for _ in range(3):
-            await made(Watched(kube)).run(key)
-        await asyncio.sleep(0.2)
-        settled = Watched(kube)
-        await made(settled).run(key)
-
-    jobs = await kube.list("batch/v1", "Job", namespace)
-    live = await kube.get(ObjectRef.of(base_model))
-    assert live is not None
-    assert 1 == len(jobs)
-    assert ("Hashing", 1) == (live["status"]["phase"], live["status"]["attempts"])
-    assert "Hashing" == live["status"]["conditions"][0]["reason"]
-    assert not [write for write in settled.writes if not write.startswith("apply status")]

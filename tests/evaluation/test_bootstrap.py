@@ -14,7 +14,9 @@ from tunegate_trainer.evaluation.metrics import ExactMatch, MacroF1
 METRIC = ExactMatch(lambda answer, expected: answer == expected)
 LABELS = ["a", "b", "c"]
 pairs = st.lists(
-    st.tuples(st.sampled_from("pqrst"), st.sampled_from(LABELS), st.sampled_from(LABELS), st.sampled_from([*LABELS, "?"])),
+    st.tuples(
+        st.sampled_from("pqrst"), st.sampled_from(LABELS), st.sampled_from(LABELS), st.sampled_from([*LABELS, "?"])
+    ),
     min_size=1,
     max_size=30,
 )
@@ -36,7 +38,9 @@ def test_resampled_sums_are_the_scores_of_the_resampled_answers(data: list[tuple
     fast = resampler.scores(left, metric.score) - resampler.scores(right, metric.score)
     names = sorted(set(groups))
     for draw, difference in zip(resampler.draws, fast, strict=True):
-        again = [row for name, count in zip(names, draw, strict=True) for row in data if row[0] == name for _ in range(count)]
+        again = [
+            row for name, count in zip(names, draw, strict=True) for row in data if row[0] == name for _ in range(count)
+        ]
         wanted = [row[1] for row in again]
         slow = metric.of([row[2] for row in again], wanted) - metric.of([row[3] for row in again], wanted)
         assert difference == pytest.approx(slow)
@@ -57,12 +61,12 @@ def test_interval_agrees_with_scipy_when_every_question_is_its_own_group() -> No
 def test_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
     left, right = rows([1, 1, 0, 1, 0, 1]), rows([0, 1, 0, 0, 0, 1])
     groups = list("aabbcd")
-    first, again, other = (
-        Resampler(groups, resamples=500, seed=seed).scores(left, METRIC.score) for seed in (1, 1, 2)
-    )
+    first, again, other = (Resampler(groups, resamples=500, seed=seed).scores(left, METRIC.score) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
-    assert Resampler(groups, resamples=500, seed=1).difference(left, right, METRIC.score).estimate == pytest.approx(1 / 3)
+    assert Resampler(groups, resamples=500, seed=1).difference(left, right, METRIC.score).estimate == pytest.approx(
+        1 / 3
+    )
 
 
 def test_copies_of_one_document_do_not_narrow_the_interval() -> None:
@@ -82,7 +86,9 @@ def test_interval_holds_the_truth_about_as_often_as_promised() -> None:
     held = 0
     for trial in range(200):
         hits = list((generator.random(120) < 0.6).astype(float))
-        interval = Resampler([str(n) for n in range(120)], resamples=1000, seed=trial).interval(rows(hits), METRIC.score)
+        interval = Resampler([str(n) for n in range(120)], resamples=1000, seed=trial).interval(
+            rows(hits), METRIC.score
+        )
         held += interval.lower <= 0.6 <= interval.upper
     assert 0.90 <= held / 200 <= 0.99
 

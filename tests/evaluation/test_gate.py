@@ -31,7 +31,12 @@ def answered(right: int, total: int) -> list[str]:
 
 
 def judged(
-    tuned: Sequence[str], arms: dict[ArmName, list[str]], *, floor: str = "0.05", groups: Sequence[str] = (), **suite: object
+    tuned: Sequence[str],
+    arms: dict[ArmName, list[str]],
+    *,
+    floor: str = "0.05",
+    groups: Sequence[str] = (),
+    **suite: object,
 ) -> Verdict:
     total = len(tuned)
     names = groups or [str(n) for n in range(total)]

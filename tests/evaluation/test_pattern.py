@@ -26,7 +26,17 @@ def test_group_that_did_not_take_part_is_empty() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [r"(?=a)b", r"(?<!a)b", r"(?P<x>a)(?P=x)", r"(a)\1", r"(?>a)b", r"a++", r"(?P<x>a)?(?(x)b|c)", r"((?:x(?!y)))+", "("],
+    [
+        r"(?=a)b",
+        r"(?<!a)b",
+        r"(?P<x>a)(?P=x)",
+        r"(a)\1",
+        r"(?>a)b",
+        r"a++",
+        r"(?P<x>a)?(?(x)b|c)",
+        r"((?:x(?!y)))+",
+        "(",
+    ],
 )
 def test_what_re2_does_not_know_is_refused(bad: str) -> None:
     with pytest.raises(BadInput, match=r"baselines\.regex"):

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
 from tunegate.api.stages import Probe, ProbeItem
-from tunegate.gateway.server import Gateway, running
+from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 
 GOOD, DEAD, FLIPPED = "good-00000001", "dead-00000002", "flipped-00000003"
@@ -126,7 +126,8 @@ class ScriptedApiServer:
         seen = int(request.query["resourceVersion"])
         while not self.away:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._version > seen or self.away)
+                while self._version <= seen and not self.away:
+                    await self._changed.wait()
                 seen = self._version
             if self.away:
                 break
@@ -196,7 +197,7 @@ async def until(holds: Any, what: str, seconds: float = 15.0) -> None:
     """Wait for something to become true."""
     try:
         async with asyncio.timeout(seconds):
-            while not holds():
+            while not holds():  # noqa: ASYNC110 - what is waited for announces nothing
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not {what} within {seconds:g} s") from None

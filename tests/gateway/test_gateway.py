@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.standins import DEAD, FLIPPED, GOOD, KEY, Scene, routes, scene, until
-from tunegate.gateway.server import drain
+from tunegate.gateway.app import drain
 from tunegate.gateway.settings import Limits
 
 
@@ -110,12 +110,12 @@ async def test_a_cluster_token_of_an_allowed_group_is_admitted(stage: Scene) -> 
         (b'{"model": 7}', 400, "model_missing"),
         (b'{"model": "base", "kv_transfer_params": {}}', 400, "field_not_allowed"),
         (b'{"model": "base", "priority": -9}', 400, "field_not_allowed"),
+        (b'{"model": "base", "prompt_logprobs": 0}', 400, "field_not_allowed"),
+        (b'{"model": "base", "echo": true}', 400, "field_not_allowed"),
         (b'{"model": "' + b"x" * 9_000_000 + b'"}', 413, "body_too_large"),
     ],
 )
-async def test_bad_bodies_are_refused_in_the_form_of_openai(
-    stage: Scene, body: bytes, status: int, code: str
-) -> None:
+async def test_bad_bodies_are_refused_in_the_form_of_openai(stage: Scene, body: bytes, status: int, code: str) -> None:
     headers = {**stage.headers, "Content-Type": "application/json"}
     found, answer, _ = await stage.post("/v1/completions", None, data=body, headers=headers, json=None)
     assert (found, answer["error"]["code"]) == (status, code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunegate.api.serving import RoutesDocument
@@ -81,6 +81,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_what_answers_is_always_approved_and_held(steps: list[RoutesDocument | frozenset[str]]) -> None:
     table, approved, held = RouteTable(), set[str](), frozenset[str]()

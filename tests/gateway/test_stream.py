@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunegate.gateway.stream import EventRewriter, renamed
@@ -28,6 +28,7 @@ def events(stream: bytes) -> list[object]:
     return [line.decode() if line == b"[DONE]" else json.loads(line) for line in lines]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=20), max_size=5), st.lists(st.integers(1, 40), max_size=60), st.booleans())
 def test_content_survives_any_cut(texts: list[str], cuts: list[int], wants_usage: bool) -> None:
     stream = b"".join(event(text) for text in texts) + COUNT + DONE

@@ -24,11 +24,15 @@ def role(name: str, slots: int = 1) -> ApprovalRole:
     return ApprovalRole(name=name, min_approvals=slots, groups=[f"group-{name}"])
 
 
-def ask(*roles: ApprovalRole, requesters: tuple[str, ...] = ("erin",), max_age: timedelta = timedelta(days=7)) -> Question:
+def ask(
+    *roles: ApprovalRole, requesters: tuple[str, ...] = ("erin",), max_age: timedelta = timedelta(days=7)
+) -> Question:
     return Question("uid-1", DIGEST, frozenset(Account(name) for name in requesters), roles, max_age)
 
 
-def vote(who: str, hat: str = "risk", decision: str = "Approve", *, at: int = 0, number: int = 0, **changes: object) -> Vote:
+def vote(
+    who: str, hat: str = "risk", decision: str = "Approve", *, at: int = 0, number: int = 0, **changes: object
+) -> Vote:
     name = f"{who}-{hat}-{decision.lower()}-{number}"
     made = Vote(
         name=name, uid=f"uid-{name}", subject_uid="uid-1", digest=DIGEST, role=hat,
@@ -72,7 +76,10 @@ def test_person_with_two_roles_does_not_block_the_only_other_reviewer() -> None:
 
 
 def test_two_accounts_with_one_uid_are_one_person() -> None:
-    votes = [vote("amy", account=Account("amy", "7")), vote("amy-admin", "compliance", account=Account("amy-admin", "7"))]
+    votes = [
+        vote("amy", account=Account("amy", "7")),
+        vote("amy-admin", "compliance", account=Account("amy-admin", "7")),
+    ]
     verdict = count(ask(role("risk"), role("compliance")), votes, NOW)
     assert len(verdict.counted) == 1
 
@@ -144,7 +151,11 @@ def test_revoke_beats_reject() -> None:
 
 
 def test_decision_on_an_earlier_release_of_the_name_stops_nothing() -> None:
-    votes = [vote("ravi"), vote("sven", "risk", "Revoke", subject_uid="earlier"), vote("cora", "risk", "Reject", subject_uid="e")]
+    votes = [
+        vote("ravi"),
+        vote("sven", "risk", "Revoke", subject_uid="earlier"),
+        vote("cora", "risk", "Reject", subject_uid="e"),
+    ]
     assert count(ask(role("risk")), votes, NOW).outcome == "Quorum"
 
 
@@ -155,7 +166,9 @@ def test_without_a_digest_or_roles_there_is_never_a_quorum() -> None:
 
 @st.composite
 def elections(draw: st.DrawFn) -> tuple[Question, list[Vote]]:
-    roles = [role(name, draw(st.integers(1, 2))) for name in draw(st.lists(st.sampled_from(ROLES), min_size=1, unique=True))]
+    roles = [
+        role(name, draw(st.integers(1, 2))) for name in draw(st.lists(st.sampled_from(ROLES), min_size=1, unique=True))
+    ]
     decisions = st.sampled_from(["Approve"] * 12 + ["Withdraw", "Reject", "Revoke"])
     votes = [
         vote(
@@ -179,9 +192,7 @@ def test_order_changes_nothing(election: tuple[Question, list[Vote]], dice: rand
 
 
 @given(elections(), st.sampled_from([*NAMES, "gus"]), st.sampled_from(ROLES))
-def test_one_more_approval_never_takes_anything_away(
-    election: tuple[Question, list[Vote]], who: str, hat: str
-) -> None:
+def test_one_more_approval_never_takes_anything_away(election: tuple[Question, list[Vote]], who: str, hat: str) -> None:
     question, votes = election
     before = count(question, votes, NOW)
     after = count(question, [*votes, vote(who, hat, number=99)], NOW)
@@ -223,7 +234,9 @@ def test_every_approval_of_the_release_is_counted_or_dropped_and_no_person_twice
     st.lists(st.frozensets(st.sampled_from(ROLES), max_size=3), max_size=5),
     st.dictionaries(st.sampled_from(ROLES), st.integers(1, 2), max_size=3),
 )
-def test_matching_fills_as_many_slots_as_trying_everything(roles_of: list[frozenset[str]], capacity: dict[str, int]) -> None:
+def test_matching_fills_as_many_slots_as_trying_everything(
+    roles_of: list[frozenset[str]], capacity: dict[str, int]
+) -> None:
     found = match(roles_of, capacity)
     assert all(hat in roles_of[one] for one, hat in found.items())
     assert all(list(found.values()).count(hat) <= slots for hat, slots in capacity.items())

@@ -63,7 +63,10 @@ def test_untouched_chain_verifies_in_any_order() -> None:
     assert chain.verify(reversed(records(7))) == []
 
 
-@given(st.integers(0, 6), st.sampled_from(["actor", "time", "type", "payload", "subject", "eventId", "previousHash", "sequence"]))
+@given(
+    st.integers(0, 6),
+    st.sampled_from(["actor", "time", "type", "payload", "subject", "eventId", "previousHash", "sequence"]),
+)
 def test_change_of_any_field_shows(index: int, field: str) -> None:
     made = records(7)
     spec = made[index]["spec"]
@@ -79,7 +82,9 @@ def test_change_of_any_field_shows(index: int, field: str) -> None:
 @given(st.integers(0, 5), st.data())
 def test_change_with_a_new_hash_shows_at_the_next_record(index: int, data: st.DataObject) -> None:
     made = records(7)
-    forged = AuditRecordSpec.model_validate({**made[index]["spec"], "actor": data.draw(st.sampled_from(["eve", "dan"]))})
+    forged = AuditRecordSpec.model_validate(
+        {**made[index]["spec"], "actor": data.draw(st.sampled_from(["eve", "dan"]))}
+    )
     made[index]["spec"] = forged.model_copy(update={"hash": chain.record_hash(forged)}).to_dict()
     assert [problem.where for problem in chain.verify(made)] == [chain.record_name(index + 2)]
 

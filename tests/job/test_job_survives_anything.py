@@ -40,11 +40,30 @@ class JobMachine(RuleBasedStateMachine):
     def operator_reconciles(self, kill_after: int | None) -> None:
         self.world.reconcile(kill_after)
 
-    @rule()
-    def kubernetes_moves(self) -> None:
+    @rule(kill_after=st.one_of(st.none(), st.none(), st.integers(0, 7)))
+    def a_while_goes_by(self, kill_after: int | None) -> None:
+        """The usual course of things: the operator acts, Kubernetes follows."""
+        self.world.reconcile(kill_after)
         self.world.make_pods()
         self.world.run_pods()
         self.world.sync_jobs()
+        self.world.pass_time(5)
+
+    @rule(stages=st.integers(1, 3), finish=st.booleans())
+    def stages_succeed(self, stages: int, finish: bool) -> None:
+        """Bring the job on; at the end a pod is at work, or has just given its answer."""
+        for _ in range(stages):
+            for _ in range(6):
+                self.a_while_goes_by(None)
+                self.world.reap()
+                if self.world.active_pods():
+                    break
+            for pod in self.world.active_pods():
+                self.world.answer(pod)
+            self.world.sync_jobs()
+        if not finish:
+            for _ in range(3):
+                self.a_while_goes_by(None)
 
     @rule()
     def kubernetes_makes_pods(self) -> None:
@@ -59,8 +78,10 @@ class JobMachine(RuleBasedStateMachine):
         self.world.pass_time(seconds)
 
     @precondition(lambda self: self.world.active_pods())
-    @rule(data=st.data(), how=st.sampled_from(["good", "good", "good", "mute", 1, 3, 4, 5, 75, 137, "oom", "evict"]))
-    def a_pod_ends(self, data: st.DataObject, how: Any) -> None:
+    @rule(
+        data=st.data(), how=st.sampled_from(["good", "mute", 1, 3, 4, 5, 75, 137, "oom", "evict"]), synced=st.booleans()
+    )
+    def a_pod_ends(self, data: st.DataObject, how: Any, synced: bool) -> None:
         pod = data.draw(st.sampled_from(self.world.active_pods()))
         if how == "good":
             self.world.answer(pod)
@@ -72,6 +93,8 @@ class JobMachine(RuleBasedStateMachine):
             self.world.evict(pod)
         else:
             self.world.end_pod(pod, how)
+        if synced:
+            self.world.sync_jobs()
 
     @precondition(lambda self: self.world.active_pods())
     @rule(
@@ -83,6 +106,21 @@ class JobMachine(RuleBasedStateMachine):
         for pod in self.world.active_pods():
             if pod["metadata"]["labels"]["tunegate.io/stage"] == verdict.stage:
                 self.world.answer(pod, verdict)
+        self.world.sync_jobs()
+
+    @rule(code=st.sampled_from([1, 75, 5]), times=st.integers(1, 3))
+    def attempts_keep_failing(self, code: int, times: int) -> None:
+        for _ in range(times):
+            for _ in range(4):
+                self.a_while_goes_by(None)
+                self.world.reap()
+                if self.world.active_pods():
+                    break
+            for pod in self.world.active_pods():
+                self.world.end_pod(pod, code)
+            self.world.sync_jobs()
+            self.a_while_goes_by(None)
+            self.world.pass_time(30)
 
     @precondition(lambda self: self.world.active_pods())
     @rule(data=st.data())
@@ -98,12 +136,12 @@ class JobMachine(RuleBasedStateMachine):
     def somebody_deletes_the_credential(self) -> None:
         self.world.delete("Secret", SECRET)
 
-    @rule(suspend=st.booleans())
+    @rule(suspend=st.sampled_from([False, False, True]))
     def the_engineer_suspends(self, suspend: bool) -> None:
         self.world.spec["suspend"] = suspend
         self.world.generation += 1
 
-    @rule(down=st.booleans())
+    @rule(down=st.sampled_from([False, False, True]))
     def the_registry_fails(self, down: bool) -> None:
         self.world.registry_down = down
 
@@ -116,6 +154,10 @@ class JobMachine(RuleBasedStateMachine):
             if pod["status"]["phase"] == "Running"
         }
         assert len(running) <= 1, running
+
+    @invariant()
+    def the_operator_stops_a_running_attempt_only_when_told_to(self) -> None:
+        assert not self.world.stopped_unasked
 
     @invariant()
     def an_attempt_has_one_job(self) -> None:
@@ -173,6 +215,6 @@ class JobMachine(RuleBasedStateMachine):
 
 TestJobSurvivesAnything = JobMachine.TestCase
 TestJobSurvivesAnything.settings = settings(
-    max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 assert set(GOOD) == {"validate", "baseline", "train", "seal", "evaluate"}

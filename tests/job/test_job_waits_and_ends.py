@@ -300,6 +300,28 @@ def test_progress_never_falls_within_an_attempt() -> None:
     }
 
 
+def test_progress_is_gone_when_the_stage_is_done() -> None:
+    world = World()
+    pod = run_to(world, "train")
+    world.status["progress"] = {"percent": 99}
+    world.answer(pod)
+    world.sync_jobs()
+    world.reconcile()
+    assert world.status["stages"][2]["state"] == "Done"
+    assert "progress" not in world.status
+
+
+def test_a_pod_that_failed_after_naming_a_result_gave_no_verdict() -> None:
+    world = World()
+    pod = run_to(world, "validate")
+    world.answer(pod)
+    pod["status"]["phase"] = "Failed"
+    pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 1
+    world.sync_jobs()
+    world.reconcile()
+    assert world.status["stages"][0]["reason"] == "Unknown"
+
+
 def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
     world = World()
     run_to(world, "train")
@@ -374,3 +396,71 @@ def test_a_credential_that_will_end_is_renewed_while_the_stage_runs() -> None:
     seen = world.observe()
     step = plan(Observed(**{**seen.__dict__, "fresh_credential": "{}"}), world.now, SETTINGS)
     assert [obj["kind"] for obj in step.applies] == ["Secret"]
+
+
+def test_a_job_of_an_attempt_that_is_over_is_deleted() -> None:
+    """A request to create it was long on its way, from an operator that has lost its lease since."""
+    world = World()
+    world.end_pod(run_to(world, "train"), 75)
+    world.sync_jobs()
+    late = dict(world.jobs[world.status["stages"][2]["jobName"]])
+    world.reconcile()
+    world.reconcile()
+    current = world.status["stages"][2]["jobName"]
+    assert world.status["stages"][2]["attempt"] == 2
+    world.jobs[late["metadata"]["name"]] = {**late, "status": {}}
+    world.reconcile()
+    assert [name for name, found in world.jobs.items() if not world.over(found)] == [current]
+
+
+def test_an_attempt_that_the_status_does_not_know_of_is_taken_over() -> None:
+    world = World()
+    world.reconcile(writes=4)
+    assert list(world.jobs)
+    assert not world.status
+    (name,) = world.jobs
+    step = world.reconcile()
+    assert step is not None
+    assert not step.creates
+    assert not step.deletes
+    assert world.status["stages"][0]["attempt"] == 1
+    assert world.status["stages"][0]["jobName"] == name
+
+
+def test_a_failed_job_stays_failed() -> None:
+    world = World()
+    world.answer(run_to(world, "validate"), validated("Refused"))
+    world.sync_jobs()
+    world.reconcile()
+    end = dict(world.status)
+    for _ in range(3):
+        world.pass_time(1000)
+        step = world.reconcile()
+        assert step is not None
+        assert not step.creates
+    assert world.status == end
+
+
+def test_an_attempt_whose_pod_still_ends_is_not_judged_yet() -> None:
+    """The Job is gone, the pod writes its checkpoint: there is time for that before the next attempt."""
+    world = World()
+    pod = run_to(world, "train")
+    world.delete("Job", world.status["stages"][2]["jobName"])
+    world.reconcile()
+    assert world.status["stages"][2]["state"] == "Running"
+    world.end_pod(pod, 75)
+    world.reconcile()
+    train = world.status["stages"][2]
+    assert (train["state"], train["reason"]) == ("Waiting", "Preempted")
+
+
+def test_a_suspension_whose_status_was_lost_costs_no_budget() -> None:
+    world = World()
+    pod = run_to(world, "train")
+    world.spec["suspend"] = True
+    world.reconcile(writes=1)
+    assert world.status["stages"][2]["state"] == "Running", "killed after the deletion"
+    world.end_pod(pod, 75)
+    world.reconcile()
+    train = world.status["stages"][2]
+    assert (world.status["phase"], train["state"], train["disruptions"]) == ("Suspended", "Waiting", 0)

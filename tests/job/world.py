@@ -44,6 +44,8 @@ class World:
     history: list[str] = field(default_factory=list)
     registry_down: bool = False
     writes: int = 0
+    stopped_unasked: list[str] = field(default_factory=list)
+    """Running attempts that the operator deleted although nobody had suspended the job."""
     serial: itertools.count[int] = field(default_factory=itertools.count)
 
     # What the operator does
@@ -79,11 +81,17 @@ class World:
     def _acts(self, step: Plan) -> list[Any]:
         return [
             *((lambda e=e: self._record(e)) for e in step.audit),
-            *((lambda r=r: self.delete(r.kind, r.name)) for r in step.deletes),
+            *((lambda r=r: self._operator_deletes(r.kind, r.name)) for r in step.deletes),
             *((lambda o=o: self._create(o)) for o in step.creates),
             *((lambda o=o: self._put(o)) for o in step.applies),
             lambda: self._write_status(dict(step.status or {})),
         ]
+
+    def _operator_deletes(self, kind: str, name: str) -> bool:
+        running = kind == "Job" and name in self.jobs and not self.over(self.jobs[name])
+        if running and not self.spec.get("suspend"):
+            self.stopped_unasked.append(name)
+        return self.delete(kind, name)
 
     def _record(self, entry: Any) -> bool:
         new = entry.event_id not in self.audit

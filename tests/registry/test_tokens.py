@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.registry.registry_process import registry_binary
+from tunegate.registry import issue
 from tunegate.registry.tokens import (
     ISSUER,
     SERVICE,
@@ -184,3 +185,21 @@ def test_a_key_of_another_kind_is_refused_with_its_name(tmp_path: Path) -> None:
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(ValueError, match="must be an RSA key"):
         TokenSigner.from_files(path, path)
+
+
+def test_a_person_gets_a_token_that_reads_what_it_names(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = registry.signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "tls.key").write_bytes(key)
+    (tmp_path / "tls.crt").write_bytes(registry.signer.certificate.public_bytes(Encoding.PEM))
+    for name, value in {
+        "TRAINER_IMAGE": "t", "OPERATOR_IMAGE": "o", "REGISTRY_HOST": registry.host,
+        "REGISTRY_TOKEN_KEY": str(tmp_path / "tls.key"), "REGISTRY_TOKEN_CERT": str(tmp_path / "tls.crt"),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"TUNEGATE_{name}", value)
+    assert issue.main(["--pull", OWN, "--person", "ada"]) == 0
+    token = json.loads(capsys.readouterr().out)["auths"][registry.host]["registrytoken"]
+    assert registry.read_tags(OWN, token) == 404
+    assert registry.read_tags(OTHER, token) == 401
+    assert registry.start_upload(OWN, token) == 401

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.builders import make_approvalpolicy, make_evaluationsuite
+from tests.builders import make_evaluationsuite
 from tests.conftest import NamespaceFactory
 from tests.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
@@ -128,24 +127,6 @@ async def test_it_reconciles_what_was_there_and_what_comes_and_stops_cleanly(
     assert "Traceback" not in operator.log.read_text()
     for line in operator.log.read_text().splitlines():
         assert {"ts", "level", "msg"} <= set(json.loads(line)), line
-
-
-async def test_a_change_of_a_policy_shows_within_seconds(site: Site, kube: KubeClient, cluster: Cluster) -> None:
-    policy = await kube.create(make_approvalpolicy(f"t-op-{secrets.token_hex(4)}"))
-    try:
-        operator = await site.start()
-        await operator.ready("leading")
-        first = await cluster.until(ObjectRef.of(policy), _has_digest, what="given its digest", seconds=30)
-        changed = make_approvalpolicy(policy["metadata"]["name"], minMargin="0.2")
-        await kube.apply(changed)
-        await cluster.until(
-            ObjectRef.of(policy),
-            lambda obj: obj["status"]["digest"] != first["status"]["digest"],
-            what="given a new digest",
-            seconds=20,
-        )
-    finally:
-        await kube.delete(ObjectRef.of(policy))
 
 
 async def test_a_standby_takes_over_from_one_that_stops_and_a_robbed_one_exits(

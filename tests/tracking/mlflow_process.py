@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).resolve().parents[2]
-USERS_SCRIPT = ROOT / "charts/tunegate/files/mlflow_users.py"
+CHART_FILES = ROOT / "charts/tunegate/files"
 PASSWORDS = {"operator": "operator-password-1", "viewer": "viewer-password-12", "stage-team": "stage-password-123"}
 START_SECONDS = 180
 
@@ -68,11 +68,8 @@ class MlflowServer:
             (folder / "passwords" / name).write_text(password)
         (folder / "username").write_text("tunegate-operator\n")
         (folder / "password").write_text(PASSWORDS["operator"] + "\n")
-        (folder / "basic_auth.ini").write_text(
-            "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
-            f"database_uri = sqlite:///{folder}/users.db\nadmin_username = tunegate-operator\n"
-            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\nauth_cache_ttl_seconds = 60\n"
-        )
+        settings = (CHART_FILES / "basic_auth.ini").read_text()
+        (folder / "basic_auth.ini").write_text(settings.replace("/var/lib/mlflow", str(folder)))
         server.make_users(["team"])
         return server
 
@@ -80,7 +77,11 @@ class MlflowServer:
         """Run the chart's script that makes users and grants; return what it printed."""
         environment = {**self._environment(), "TUNEGATE_NAMESPACES": json.dumps(namespaces)}
         done = subprocess.run(
-            [self.venv / "bin/python", USERS_SCRIPT], env=environment, capture_output=True, text=True, check=False
+            [self.venv / "bin/python", CHART_FILES / "mlflow_users.py"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -86,7 +86,7 @@ class Pod:
         folder = self.folder / f"attempt-{self.started}"
         folder.mkdir()
         (folder / "stage.json").write_text(json.dumps(config.to_dict()))
-        command = [
+        command: list[str | Path] = [
             sys.executable, "-m", "tunegate_trainer", "--config", folder / "stage.json",
             "--termination", folder / "termination", "--registry-auth", folder / "none.json",
             "--tracking-auth", folder / "none", "--ca", folder / "none.crt",
@@ -106,7 +106,8 @@ class Pod:
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     path = os.pathsep.join(str(ROOT / name) for name in ("operator", "trainer-image"))
-    return {"OMP_NUM_THREADS": "2", **os.environ, **offline, "PYTHONPATH": path, **extra}
+    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**os.environ, **threads, **offline, "PYTHONPATH": path, **extra}
 
 
 def stage_base(host: str, attempt: int = 1) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunegate_trainer.training.checkpoints import SEAL, newest_complete, seal_checkpoint
+from tunegate_trainer.training.launch import oom_kills
 from tunegate_trainer.training.ledger import AttemptLedger
 
 
@@ -68,3 +69,13 @@ def test_time_adds_up_over_attempts(tmp_path: Path) -> None:
     second.record(3)
 
     assert AttemptLedger(tmp_path, 2).total == 15.5
+
+
+def test_kills_for_memory_are_read_from_either_control_group(tmp_path: Path) -> None:
+    first, second = tmp_path / "memory.events", tmp_path / "memory.oom_control"
+    second.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+
+    assert oom_kills((first, second)) == 3
+    first.write_text("low 0\nhigh 0\nmax 5\noom 2\noom_kill 1\noom_group_kill 0\n")
+    assert oom_kills((first, second)) == 1
+    assert oom_kills((tmp_path / "none",)) == 0

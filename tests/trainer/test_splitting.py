@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from tunegate_trainer.data.splitting import split
 
 groups = st.lists(st.integers(0, 30).map(str), max_size=200)
-fractions = st.floats(0, 0.9)
 
 
-@given(groups, fractions, st.integers(0, 100))
+@given(groups, st.floats(0, 0.9), st.integers(0, 100))
 def test_every_row_is_on_one_side_and_no_group_on_two(names: list[str], fraction: float, seed: int) -> None:
     parts = split(names, fraction, seed)
 
@@ -48,7 +47,7 @@ def test_another_seed_is_another_split() -> None:
     assert split(names, 0.2, 1) != split(names, 0.2, 2)
 
 
-def test_the_share_is_about_what_was_asked() -> None:
-    names = [f"doc-{number}" for number in range(2000)]
+def test_the_share_is_what_was_asked() -> None:
+    names = [f"doc-{number}" for number in range(200)]
 
-    assert 0.17 < len(split(names, 0.2, 17).development) / 2000 < 0.23
+    assert len(split(names, 0.2, 17).development) == 40

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -60,7 +62,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_step(port: int, step: int, process: object) -> ProgressReport:
+def wait_for_step(port: int, step: int) -> ProgressReport:
     """Ask the pod for its progress, as the operator does, until it has done ``step`` steps."""
     for _ in range(1200):
         try:
@@ -96,3 +98,81 @@ def test_a_finished_training_reports_losses_and_leaves_an_adapter_only(uninterru
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
+
+
+def test_training_stopped_by_sigterm_goes_on_to_the_same_weights(
+    uninterrupted: tuple[Pod, TrainResult], small_model: Path, pod: Pod
+) -> None:
+    """SIGTERM in the middle: exit 75 with a checkpoint; the next attempt ends with bit-identical weights and losses."""
+    reference, expected = uninterrupted
+    port = free_port()
+    first = pod.start(make_config(pod, small_model, rows=40), PROGRESS_PORT=str(port))
+    wait_for_step(port, 6)
+    first.process.send_signal(signal.SIGTERM)
+    ending = first.end()
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.PREEMPTED, "Preempted"), ending.log[-3000:]
+    # What a kill in the middle of a checkpoint leaves behind must not stop the next attempt.
+    (pod.workspace / "checkpoints" / "checkpoint-23").mkdir()
+
+    result = train_result(pod.run(make_config(pod, small_model, rows=40, attempt=2)))
+
+    assert 6 <= result.resumed_from_step < 24
+    assert_same_weights(weights_of(reference), weights_of(pod))
+    assert result.loss_history == expected.loss_history
+    assert result.development_history == expected.development_history
+    assert result.tokens == expected.tokens
+    assert any((pod.workspace / "checkpoints").glob("broken-checkpoint-23-*"))
+
+
+def test_a_finished_training_that_runs_again_reports_the_same(
+    uninterrupted: tuple[Pod, TrainResult], small_model: Path
+) -> None:
+    """The pod died between the last step and pushing its result: the next attempt has nothing left to train."""
+    pod, expected = uninterrupted
+    before = weights_of(pod)
+
+    result = train_result(pod.run(make_config(pod, small_model, rows=40, attempt=2)))
+
+    assert result.resumed_from_step == result.steps == 24
+    assert (result.loss_history, result.best_step, result.tokens) == (
+        expected.loss_history,
+        expected.best_step,
+        expected.tokens,
+    )
+    assert_same_weights(before, weights_of(pod))
+
+
+def test_two_pods_over_gloo_reach_the_loss_of_one(small_model: Path, registry: object, tmp_path: Path) -> None:
+    """Same rows, same global batch: the last loss differs by less than 5 % (the two draw other batches of the rows)."""
+    host = registry.host  # type: ignore[attr-defined]
+    alone = Pod(tmp_path / "alone", host)
+    settings: dict[str, Any] = {"dropout": "0", "epochs": 8, "development_fraction": "0", "checkpoint_steps": 1000}
+    one = train_result(alone.run(make_config(alone, small_model, 16, batch_size=8, **settings)))
+    first, second = Pod(tmp_path / "first", host), Pod(tmp_path / "second", host)
+    second.workspace = first.workspace
+    config = make_config(first, small_model, 16, batch_size=4, num_nodes=2, **settings)
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    pods = [pod.start(config, JOB_COMPLETION_INDEX=str(index), **meeting) for index, pod in enumerate((first, second))]
+    main, peer = (process.end(380) for process in pods)
+    two = train_result(main)
+
+    assert (peer.exit_code, peer.termination.reason, peer.result) == (ExitCode.VERDICT, "Completed", None)
+    assert (one.world_size, two.world_size) == (1, 2)
+    assert one.steps == two.steps == 16
+    assert one.tokens == two.tokens
+    assert two.training_loss == pytest.approx(one.training_loss, rel=0.05)
+    assert two.training_loss < 0.8 * two.loss_history[0][1]
+
+
+def test_a_learning_rate_out_of_hand_is_a_verdict_and_no_retry(small_model: Path, pod: Pod) -> None:
+    settings: dict[str, Any] = {
+        "learning_rate": "9999999999999999999",
+        "epochs": 2,
+        "development_fraction": "0",
+        "alpha": 512,
+    }
+
+    result = train_result(pod.run(make_config(pod, small_model, 16, **settings)))
+
+    assert result.outcome == "Diverged"

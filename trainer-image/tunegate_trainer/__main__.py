@@ -31,8 +31,8 @@ from tunegate_trainer.tracking import Tracker
 log = logging.getLogger("tunegate_trainer")
 
 PROGRESS_FILE = "progress.json"
-MAX_MESSAGE = 2000
-"""Characters of a termination message; the kubelet keeps 4096 bytes of the whole document."""
+MAX_MESSAGE = 1800
+"""Bytes of a termination message; the kubelet keeps 4096 of the whole document, and JSON may double a character."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -155,7 +155,7 @@ def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
 
 
 def _publish(config: StageConfig, registry: RegistryClient, result: StrictModel) -> str:
-    content = result.model_dump_json(by_alias=True, exclude_none=True).encode()
+    content = result.model_dump_json(by_alias=True).encode()
     return registry.push_document(f"{config.registry.repository}/results", content, stages.RESULT_MEDIA_TYPE)
 
 
@@ -182,12 +182,10 @@ def _end(places: Places, end: StageEnd) -> int:
 
 
 def _write_termination(path: Path, word: Termination) -> None:
-    short = word.model_copy(update={"message": word.message[:MAX_MESSAGE]})
-    content = short.model_dump_json(by_alias=True, exclude_none=True)
-    if len(content.encode()) > 4096:
-        content = short.model_copy(update={"message": ""}).model_dump_json(by_alias=True, exclude_none=True)
+    message = word.message.encode()[:MAX_MESSAGE].decode(errors="ignore")
+    short = word.model_copy(update={"message": message})
     try:
-        path.write_text(content)
+        path.write_text(short.model_dump_json(by_alias=True, exclude_none=True))
     except OSError as error:
         log.error("the last word could not be written", extra={"path": str(path), "cause": error.strerror})
 

@@ -83,6 +83,10 @@ class Cluster:
         query = {"fieldValidation": "Strict", "fieldManager": "tunegate"} | ({"dryRun": "All"} if dry_run else {})
         return self._send("POST", _path(model, namespace), query, obj) or {}
 
+    def namespace_exists(self, name: str) -> bool:
+        """Tell whether there is a namespace of that name. Raises ``Forbidden``."""
+        return self._send("GET", f"/api/v1/namespaces/{name}") is not None
+
     def whoami(self) -> Json:
         """Return username, uid and groups, as the API server proved them."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.markers import API_VERSION
-from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, StageResult, Termination
+from tunegate.api.stages import StageResult, Termination
+from tunegate.controllers.finetunejob_results import ResultReader
 from tunegate.controllers.services import Services
-from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.manifests.sources import claim_path
 from tunegate.manifests.stage_job import STAGE_CONTAINER
@@ -46,7 +46,7 @@ class BaseModelController:
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
         self._settings = services.settings
-        self._registry = services.registry
+        self._results_reader = ResultReader(services.registry)
         self._signer = services.signer
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
@@ -90,18 +90,9 @@ class BaseModelController:
     async def _results(self, model: BaseModel, attempts: tuple[Attempt, ...]) -> Mapping[str, StageResult | LostResult]:
         """Read every result that a pod names. One that can't be read for now is left out."""
         repository = f"{base_model_repository(model.name)}/results"
-        results: dict[str, StageResult | LostResult] = {}
-        for digest in {found for attempt in attempts for pod in attempt.pods if (found := _result_digest(pod))}:
-            try:
-                document = await asyncio.to_thread(
-                    self._registry.pull_document, repository, digest, media_type=RESULT_MEDIA_TYPE
-                )
-                results[digest] = STAGE_RESULT.validate_json(document)
-            except Transient:
-                continue
-            except (Terminal, ValidationError) as error:
-                results[digest] = LostResult(str(error)[:500])
-        return results
+        digests = {found for attempt in attempts for pod in attempt.pods if (found := _result_digest(pod))}
+        read = {digest: await self._results_reader.read(repository, digest) for digest in sorted(digests)}
+        return {digest: result for digest, result in read.items() if result is not None}
 
     def _docker_config(self, model: BaseModel, now: datetime) -> str:
         """Return the credential for an attempt: limited to the model's results where the operator signs itself."""

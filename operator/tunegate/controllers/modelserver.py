@@ -42,6 +42,8 @@ CACHED = 512
 GATEWAY_SECONDS = 3.0
 CREDENTIAL_LIFETIME = timedelta(days=14)
 """A pod may be started again days after the operator last looked; the credential only reads what is approved anyway."""
+NO_CREDENTIAL = '{"auths": {}}'
+"""Docker configuration for a registry that asks for none."""
 UNSERVABLE = (failures.DigestMismatch, failures.Missing, failures.Refused)
 
 
@@ -194,7 +196,7 @@ class ModelServerController:
         held = credential_of(secret) if secret else ""
         if self._signer is None:
             file = self._settings.registry_auth_file
-            site = file.read_text() if file is not None and file.exists() else "{}"
+            site = file.read_text() if file is not None and file.exists() else NO_CREDENTIAL
             return FreshCredential(site, opens) if site != held else None
         host, now = self._settings.registry_host, datetime.now(UTC)
         annotations = (secret or {}).get("metadata", {}).get("annotations") or {}

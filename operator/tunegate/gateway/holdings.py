@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tunegate.api.serving import EngineState, GatewayAdapter, PullReport
 from tunegate.api.stages import BASE_SERVED_NAME, Probe
@@ -19,14 +19,27 @@ log = logging.getLogger("tunegate.gateway")
 POLL_SECONDS = 2.0
 TRIES = 3
 """Probes that could not be asked to the end; a probe that was and failed is not repeated."""
-PROBES_AT_ONCE = 4
+PATIENCE = 3
+"""Looks in a row at which the engine has to fail before it counts as gone: under load an answer may take its time."""
+QUIET_SECONDS = 30.0
 
 
 class Holdings:
-    """State of the engine and of each adapter. ``changed`` is told the names that may answer, whenever they change."""
+    """State of the engine and of each adapter.
 
-    def __init__(self, engine: Engine, report: PullReport, changed: Callable[[frozenset[str]], None]) -> None:
+    ``changed`` is told the names that may answer, whenever they change; ``quiet`` waits until no client is being answered
+    and tells whether it came to that within its seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        report: PullReport,
+        changed: Callable[[frozenset[str]], None],
+        quiet: Callable[[float], Awaitable[bool]],
+    ) -> None:
         self._engine = engine
+        self._quiet = quiet
         self._probes = report.probes
         self._changed = changed
         self._left_out = tuple(
@@ -37,6 +50,7 @@ class Holdings:
         self._releases = {entry.served_name: entry.release for entry in report.adapters if entry.state == "Verified"}
         self._verdicts: dict[str, GatewayAdapter] = {}
         self._probed = False
+        self._failures = 0
         self.engine_state: EngineState = "Starting"
         self.message = "the engine is starting"
 
@@ -63,10 +77,9 @@ class Holdings:
 
     async def look(self) -> None:
         """Look at the engine once and do what that calls for."""
-        if not await self._engine.healthy():
-            self._lose("the engine is starting" if self.engine_state == "Starting" else "the engine does not answer")
-            return
         try:
+            if not await self._engine.healthy():
+                raise EngineFailure("it does not answer")
             strangers = await self._engine.models() - {BASE_SERVED_NAME, *self._releases}
             if strangers:
                 self._lose(f"the engine answers to names that nobody approved: {', '.join(sorted(strangers))[:300]}")
@@ -75,8 +88,12 @@ class Holdings:
             if not self._probed:
                 await self._probe_all()
         except EngineFailure as error:
-            self._lose(f"the engine fails: {error}")
+            self._failures += 1
+            if not self._probed or self._failures >= PATIENCE:
+                starting = self.engine_state == "Starting"
+                self._lose("the engine is starting" if starting else f"the engine fails: {error}")
             return
+        self._failures = 0
         self.engine_state, self.message = "Ready", ""
 
     def _lose(self, message: str) -> None:
@@ -91,6 +108,8 @@ class Holdings:
 
     async def _probe_all(self) -> None:
         names = sorted(self._releases)
+        if names and not await self._quiet(QUIET_SECONDS):
+            raise EngineFailure("clients are still being answered: adapters are probed when they are done")
         self.message = f"{len(names)} adapters are being probed"
         for name in names:
             self._verdicts[name] = await self._judge(name)
@@ -119,15 +138,15 @@ class Holdings:
         )
 
     async def _score(self, name: str, probe: Probe) -> list[Scored]:
-        """Score every recorded answer under the adapter and under the base, a few at a time."""
-        gate = asyncio.Semaphore(PROBES_AT_ONCE)
+        """Score every recorded answer under the adapter and under the base, one after the other.
 
-        async def one(model: str, index: int) -> float:
-            item = probe.items[index]
-            async with gate:
-                return await drive(score_answer(model, item.messages, item.answer), self._engine.ask)
-
-        indexes = range(len(probe.items))
-        tuned = await asyncio.gather(*(one(name, index) for index in indexes))
-        base = await asyncio.gather(*(one(BASE_SERVED_NAME, index) for index in indexes))
-        return [Scored(t, b) for t, b in zip(tuned, base, strict=True)]
+        Never two at once, and never beside a client's request: vLLM 0.32 with LoRA ends when a batch holds another
+        request beside one with ``prompt_logprobs`` (`add_lora_logits`: "subscript b has size 3 … seen size 40").
+        """
+        return [
+            Scored(
+                tuned=await drive(score_answer(name, item.messages, item.answer), self._engine.ask),
+                base=await drive(score_answer(BASE_SERVED_NAME, item.messages, item.answer), self._engine.ask),
+            )
+            for item in probe.items
+        ]

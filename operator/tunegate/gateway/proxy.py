@@ -25,10 +25,12 @@ from tunegate.gateway.stream import EventRewriter, Usage, renamed
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 FORBIDDEN_FIELDS = frozenset({
-    "chat_template", "ec_transfer_params", "kv_transfer_params", "media_io_kwargs", "mm_payload",
-    "mm_processor_kwargs", "priority", "prompt_embeds", "request_id", "return_mm_kwargs", "session_id", "vllm_xargs",
+    "chat_template", "echo", "ec_transfer_params", "kv_transfer_params", "media_io_kwargs", "mm_payload",
+    "mm_processor_kwargs", "priority", "prompt_embeds", "prompt_logprobs", "request_id", "return_mm_kwargs",
+    "session_id", "vllm_xargs",
 })  # fmt: skip
-"""vLLM's own fields with which one client reaches into the engine, or past other clients."""
+"""Fields with which one client reaches into the engine, or past other clients. ``prompt_logprobs``, also asked for by
+``echo``, ends vLLM 0.32 for everybody when an adapter is active in the same batch."""
 SERVED_NAME_HEADER = "X-Tunegate-Served-Name"
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -106,7 +108,7 @@ class Proxy:
         public = body.get("model")
         if not isinstance(public, str) or not public:
             raise ApiError(400, "model_missing", "field model: name a model of GET /v1/models")
-        if forbidden := sorted(FORBIDDEN_FIELDS & body.keys()):
+        if forbidden := sorted(name for name in FORBIDDEN_FIELDS & body.keys() if _asks(body[name])):
             raise ApiError(400, "field_not_allowed", f"not allowed here: {', '.join(forbidden)}")
         if not self._holdings.ready:
             raise ApiError(503, "engine_not_ready", self._holdings.message or "the engine is not ready", retry_after=10)
@@ -197,6 +199,11 @@ class Proxy:
 
 def _headers(question: Question) -> dict[str, str]:
     return {SERVED_NAME_HEADER: question.served, REQUEST_ID_HEADER: question.request_id}
+
+
+def _asks(value: object) -> bool:
+    """Tell whether a field asks for something: clients write null and false for what they do not want; 0 is a value."""
+    return value is not None and value is not False
 
 
 def _no_constant(name: str) -> Any:

@@ -130,8 +130,8 @@ class KubeClient:
             if not token:
                 return found
 
-    async def create(self, obj: Mapping[str, Any]) -> Json:
-        """Create the object. Raises ``AlreadyExists``."""
+    async def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Json:
+        """Create the object, or with ``dry_run`` only have it checked and completed. Raises ``AlreadyExists``."""
         ref = ObjectRef.of({**obj, "metadata": {"name": "", **obj["metadata"]}})
         path = await self._path(ObjectRef(ref.api_version, ref.kind, "", ref.namespace))
         return await self._request(
@@ -140,6 +140,7 @@ class KubeClient:
             f"create {ref}",
             body=dict(obj),
             field_manager=FIELD_MANAGER,
+            dry_run="All" if dry_run else None,
             query_params=[("fieldValidation", "Strict")],
         )
 

@@ -65,6 +65,10 @@ def engine_env(profile: EngineProfile, *, threads: int = 2) -> list[dict[str, An
         "VLLM_SERVER_DEV_MODE": "0",
         "OMP_NUM_THREADS": str(threads),
     }
+    if profile.enforce_eager:
+        # A request for log-probabilities runs a function under torch.compile even in eager mode; without a C++ compiler
+        # in the image that ends the engine (InvalidCxxCompiler).
+        values["TORCHDYNAMO_DISABLE"] = "1"
     if profile.device == "CPU":
         # vLLM reads whole GiB; the thread binding "all" crashes 0.32 where the CPU set is not the machine's.
         values["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, math.ceil(memory_bytes(profile.kv_cache_memory) / 2**30)))

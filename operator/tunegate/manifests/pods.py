@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.computepool import ComputePoolSpec, memory_bytes
 from tunegate.api.shared import Resources
 
 SCRATCH = "/tmp"  # noqa: S108 - the pod's own empty folder, and HOME of every container
@@ -56,9 +56,20 @@ def threads(resources: Resources) -> int:
     The request is a floor and not a cap, so small pools may use a second core when it is idle; without any number
     libraries would start one thread per core of the node.
     """
-    cpu = resources.cpu
-    cores = float(cpu.removesuffix("m")) / 1000 if cpu.endswith("m") else float(cpu)
-    return max(2, math.ceil(cores))
+    return max(2, math.ceil(cpu_cores(resources.cpu)))
+
+
+def cpu_cores(quantity: str) -> float:
+    """Return a Kubernetes quantity of CPU in cores."""
+    return float(quantity.removesuffix("m")) / 1000 if quantity.endswith("m") else float(quantity)
+
+
+def at_most(resources: Resources, limit: Resources) -> Resources:
+    """Return ``resources``, each no larger than in ``limit``."""
+    return Resources(
+        cpu=min(resources.cpu, limit.cpu, key=cpu_cores),
+        memory=min(resources.memory, limit.memory, key=memory_bytes),
+    )
 
 
 def scratch_volumes(*names: str) -> list[dict[str, Any]]:

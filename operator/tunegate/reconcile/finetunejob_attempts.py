@@ -101,7 +101,7 @@ def judge(attempt: Attempt, results: Mapping[str, StageResult | LostResult]) -> 
     if verdict is not None:
         return verdict
     ends = [end for pod in attempt.pods if (end := _pod_end(pod)) is not None]
-    if job is None or not ends:
+    if not ends:
         gone = "its Job was deleted" if job is None else "its pod was deleted"
         return Ended(StageReason.DISRUPTED, f"{gone} before it could answer")
     return min(ends, key=lambda end: _BY_WEIGHT.index(end.reason))

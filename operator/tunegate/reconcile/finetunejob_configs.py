@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.shared import Resources
 from tunegate.api.stages import (
     BASE_MODEL_MOUNT,
     DATASET_MOUNT,
@@ -29,6 +30,7 @@ from tunegate.api.stages import (
     ValidateConfig,
 )
 from tunegate.errors import Transient
+from tunegate.manifests.pods import at_most
 from tunegate.manifests.sources import ClaimMount
 from tunegate.manifests.stage_job import Engine, StageJob, stage_objects
 from tunegate.manifests.workspace import workspace_claim
@@ -48,6 +50,10 @@ from tunegate.reconcile.naming import (
     registry_secret_name,
     workspace_claim_name,
 )
+from tunegate.tracking.records import experiment_name
+
+JUDGE = Resources(cpu="500m", memory="4Gi")
+"""Largest request of the container that asks the engine and counts: the engine beside it does the heavy work."""
 
 
 def owner_of(job: FineTuneJob) -> dict[str, Any]:
@@ -104,7 +110,7 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         registry_secret=registry_secret_name(job.name, job.uid),
         tracking_secret=settings.tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
-        resources=pool.spec.stage_resources,
+        resources=at_most(pool.spec.stage_resources, JUDGE) if judged else pool.spec.stage_resources,
         pool=pool.spec,
         mounts=_mounts(job, inputs, stage),
         pull_secrets=settings.pull_secrets,
@@ -161,7 +167,9 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
 def _config_base(job: FineTuneJob, settings: StageSettings, number: int) -> dict[str, Any]:
     tracking = None
     if settings.tracking_uri:
-        tracking = TrackingTarget(uri=settings.tracking_uri, experiment=job.namespace, run_id=job.status.mlflow_run_id)
+        tracking = TrackingTarget(
+            uri=settings.tracking_uri, experiment=experiment_name(job.namespace), run_id=job.status.mlflow_run_id
+        )
     return {
         "job": JobIdentity(namespace=job.namespace, name=job.name, uid=job.uid, attempt=number),
         "registry": RegistryTarget(

@@ -46,7 +46,7 @@ def votes(approvals: Iterable[Approval], authorized: frozenset[str]) -> list[Vot
             account=account(approval.spec.approver),
             groups=frozenset(approval.spec.approver.groups),
             created=moment(str(approval.metadata["creationTimestamp"])),
-            expires=moment(approval.spec.expires_at),
+            expires=_expiry(approval.spec.expires_at),
             authorized=approval.uid in authorized,
         )
         for approval in approvals
@@ -60,4 +60,12 @@ def account(person: Person) -> Account:
 
 def moment(text: str) -> datetime:
     """Return an RFC 3339 time of the API as an aware datetime in UTC. Raises ``ValueError``."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+def _expiry(text: str) -> datetime:
+    """A time that cannot be read, or lies beyond the calendar, counts as past: it must not stop the count of others."""
+    try:
+        return moment(text)
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)

@@ -19,6 +19,8 @@ MOST = 64
 """Adapters that a server holds at most: the newest ones."""
 FAILING = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerError",
                      "CreateContainerConfigError"})  # fmt: skip
+TRIES = 2
+"""Restarts of a container after which a pod counts as failing."""
 TEXT = 1024
 
 
@@ -32,7 +34,10 @@ class Health:
 
 
 def adapters(seen: Observed) -> list[ServedAdapter]:
-    """Return every adapter that the server shall hold, with its state over all ready pods."""
+    """Return every adapter that the server shall hold, with its state over all ready pods.
+
+    While none is ready, a pod that comes up may say already that it leaves an adapter out.
+    """
     held = held_candidates(seen)
     return [_adapter(seen, candidate) for candidate in sorted(held, key=lambda one: one.served_name)]
 
@@ -49,7 +54,8 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     name = candidate.served_name
     told = next((one for one in seen.server.status.adapters if one.served_name == name), None)
     reports = {pod: _report(status.adapters, name) for pod, status in seen.ready_gateways.items()}
-    rejected = next(((pod, one) for pod, one in reports.items() if one is not None and one.state == "LeftOut"), None)
+    heard = reports or {pod: _report(status.adapters, name) for pod, status in seen.gateways.items()}
+    rejected = next(((pod, one) for pod, one in heard.items() if one is not None and one.state == "LeftOut"), None)
     state, reason = "Loading", ""
     if candidate.obstacle:
         state, reason = "LeftOut", candidate.obstacle
@@ -117,16 +123,38 @@ def ready_replicas(seen: Observed) -> int:
 def failure(pod: Json) -> str:
     """Return what is wrong with a pod and what to do, or nothing while it may still come up."""
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    if any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or []):
+        return ""
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        state = (container.get("state") or {}).get("waiting") or {}
-        if state.get("reason") in FAILING:
-            last = (container.get("lastState") or {}).get("terminated") or {}
-            said = str(last.get("message") or state.get("message") or "").strip().splitlines()
-            why = f": {said[-1][:300]}" if said else ""
+        if word := _trouble(container):
+            said = _last_words(container)
+            why = f": {said[:300]}" if said else ""
             return (
-                f"pod {name}, container {container['name']}: {state['reason']}{why}. "
+                f"pod {name}, container {container['name']}: {word}{why}. "
                 f"See kubectl logs {name} -c {container['name']}"
             )
+    return ""
+
+
+def _trouble(container: Json) -> str:
+    """Return a word for a container that fails again and again, also while its next try is running."""
+    state = container.get("state") or {}
+    reason = str((state.get("waiting") or {}).get("reason", ""))
+    if reason in FAILING:
+        return reason
+    last = (container.get("lastState") or {}).get("terminated") or {}
+    done = (state.get("terminated") or {}).get("exitCode") == 0
+    if not done and int(container.get("restartCount") or 0) >= TRIES and last.get("exitCode"):
+        return "CrashLoopBackOff"
+    return ""
+
+
+def _last_words(container: Json) -> str:
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    for ended in (state.get("terminated"), last.get("terminated"), state.get("waiting")):
+        lines = str((ended or {}).get("message") or "").strip().splitlines()
+        if lines:
+            return lines[-1]
     return ""
 
 

@@ -41,4 +41,5 @@ def configure(level: str) -> None:
     root.setLevel(level)
     # kopf tells at INFO that each handler succeeded; our handlers only put keys into queues.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    for chatty in ("asyncio", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

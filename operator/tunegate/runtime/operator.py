@@ -35,7 +35,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_LEASE_LOST = 3
 """Another process may act now; the kubelet starts this one again as a standby."""
-DRAIN_SECONDS = 20.0
+DRAIN_SECONDS = 15.0
 """How long a stopping process waits for reconciles that have begun."""
 
 

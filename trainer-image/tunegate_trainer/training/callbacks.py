@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from tunegate_trainer.progress import write_report
 from tunegate_trainer.tracking import Tracker
 from tunegate_trainer.training.checkpoints import PREFIX, seal_checkpoint
 from tunegate_trainer.training.exchange import stop_requested
+
+log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 1.0
 
@@ -76,6 +79,8 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         numbers = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
         self._loss = numbers.get("train/loss", self._loss)
         self._tracker.metrics(numbers, step=state.global_step)
+        if numbers and state.is_world_process_zero:
+            log.info("step", extra={"step": state.global_step, "of": state.max_steps, **numbers})
         self._show(state)
 
     def _show(self, state: Any) -> None:

@@ -27,6 +27,7 @@ from tunegate_trainer.training.ledger import AttemptLedger
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = "29500"
+CGROUP_FILES = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 OVERFITTING_RATIO = 1.10
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers")
 
@@ -43,9 +44,11 @@ def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
         raise BadInput(f"workspace {places.workspace} is missing or not writable")
     (places.run / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
     context.tracker.params(_hyperparameters(config))
-    started = time.monotonic()
+    started, kills = time.monotonic(), oom_kills()
     code = _watch(_command(config, places), places.run)
     outcome = read_outcome(places.run)
+    if outcome is None and oom_kills() > kills:
+        raise OutOfMemory("the pod's memory ran out: lower method.batchSize or method.maxLength, or use a larger pool")
     _raise_unless_verdict(outcome, code)
     if outcome is None or _node_rank() > 0:
         return None
@@ -85,7 +88,10 @@ def _watch(command: list[str], run: Path) -> int:
         exchange.request_stop(run)
 
     signal.signal(signal.SIGTERM, on_sigterm)
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"} if "--multi_gpu" in command and not _has_cuda() else None
+    # Libraries ask for the user's name; a pod's user has none.
+    environment = {"USER": "tunegate", **os.environ}
+    if "--multi_gpu" in command and not _has_cuda():
+        environment["ACCELERATE_USE_CPU"] = "true"
     # Its own session: a signal to our process group must not reach the workers before they have checkpointed.
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -93,6 +99,18 @@ def _watch(command: list[str], run: Path) -> int:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def oom_kills(files: tuple[Path, ...] = CGROUP_FILES) -> int:
+    """Return how often the kernel killed a process of this container for memory.
+
+    The launcher hides how a worker died, so the control group is asked (version 2, else version 1).
+    """
+    for path in files:
+        if path.is_file():
+            words = dict(line.split() for line in path.read_text().splitlines() if len(line.split()) == 2)
+            return int(words.get("oom_kill", 0))
+    return 0
 
 
 def _has_cuda() -> bool:
@@ -103,8 +121,6 @@ def _has_cuda() -> bool:
 
 def _raise_unless_verdict(outcome: Outcome | None, code: int) -> None:
     if outcome is None:
-        if code in {-signal.SIGKILL, 128 + signal.SIGKILL}:
-            raise OutOfMemory("a training process was killed, as happens when memory runs out")
         raise Unknown(f"training processes ended with code {code} and without a word (see the pod's log)")
     if outcome.state == "BadInput":
         raise BadInput(outcome.message)

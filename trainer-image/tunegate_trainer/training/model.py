@@ -1,4 +1,4 @@
-"""The base model as training holds it, and the adapter on top: 4 bits for QLoRA, 16 on CUDA or 32 on CPU for LoRA."""
+"""The base model as training holds it, and the adapter on top: 4 bits for QLoRA, 16 or 32 for LoRA."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from tunegate_trainer.modules import Architecture
 def load_base(folder: Path, method: Method, *, cuda: bool) -> Any:
     """Return the frozen base model on this process's device.
 
-    QLoRA: NF4 with double quantization, bfloat16 arithmetic (arXiv 2305.14314). Only safetensors are read and no code
+    QLoRA: NF4 with double quantization (arXiv 2305.14314). Arithmetic is in bfloat16 where the device has it, else in
+    float32: without such instructions a CPU takes several times longer in 16 bit. Only safetensors are read and no code
     that comes with a model ever runs.
     """
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+    dtype = torch.bfloat16 if cuda or _cpu_has_bfloat16() else torch.float32
     quantization = None
     if method.type == "QLoRA":
         quantization = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=dtype,
         )
-    dtype = torch.bfloat16 if cuda or quantization is not None else torch.float32
     device: Any = int(os.environ.get("LOCAL_RANK", "0")) if cuda else "cpu"
     factory: Any = AutoModelForCausalLM
     model = factory.from_pretrained(
@@ -44,6 +45,11 @@ def load_base(folder: Path, method: Method, *, cuda: bool) -> Any:
     )
     model.config.use_cache = False
     return model
+
+
+def _cpu_has_bfloat16() -> bool:
+    flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
 
 def adapter_config(method: Method, architecture: Architecture) -> Any:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -60,6 +62,7 @@ def main() -> int:
 
 def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     """Train from the newest complete checkpoint, or from the start, and save the best adapter when all steps are done."""
+    from transformers import PrinterCallback
     from trl import SFTTrainer
 
     cuda = torch.cuda.is_available() and config.pool.device_resource is not None
@@ -84,11 +87,14 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     def tokens() -> int:
         return earlier + int(trainer._total_train_tokens)
 
+    trainer.remove_callback(PrinterCallback)
     trainer.add_callback(stop)
     trainer.add_callback(divergence)
     trainer.add_callback(SealCheckpoints(tokens))
     tracker = _report(config, options, trainer)
     trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    log.info("training ends", extra={"peak_resident_bytes": peak, "peak_device_bytes": _device_peak(cuda)})
     state = "Diverged" if divergence.diverged else "Stopped" if stop.stopped else "Finished"
     if state == "Finished" and trainer.state.global_step < trainer.state.max_steps:
         raise RuntimeError(f"training ended at step {trainer.state.global_step} of {trainer.state.max_steps}")
@@ -97,6 +103,10 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     if tracker is not None:
         tracker.close()
     return _outcome(trainer, state, tokens(), resume)
+
+
+def _device_peak(cuda: bool) -> int:
+    return int(torch.cuda.max_memory_allocated()) if cuda else 0
 
 
 def encode_rows(config: TrainConfig, tokenizer: ChatTokenizer) -> tuple[list[Encoded], list[Encoded]]:
@@ -198,10 +208,15 @@ def _save_adapter(trainer: Any, workspace: Path) -> None:
         draft.rename(target)
 
 
+def _points(trainer: Any, name: str) -> list[tuple[int, float]]:
+    """Return (step, value) of what was logged; what is no number belongs into no JSON document."""
+    entries = [(entry["step"], float(entry[name])) for entry in trainer.state.log_history if name in entry]
+    return [(int(step), value) for step, value in entries if math.isfinite(value)]
+
+
 def _outcome(trainer: Any, state: Any, tokens: int, resume: Checkpoint | None) -> Outcome:
-    history = trainer.state.log_history
-    losses = [(int(entry["step"]), float(entry["loss"])) for entry in history if "loss" in entry]
-    development = [(int(entry["step"]), float(entry["eval_loss"])) for entry in history if "eval_loss" in entry]
+    losses = _points(trainer, "loss")
+    development = _points(trainer, "eval_loss")
     stride = max(1, -(-len(losses) // HISTORY_POINTS))
     best = min(development, key=lambda point: point[1])[0] if development else trainer.state.global_step
     return Outcome(

@@ -38,7 +38,7 @@ class Gateway:
         self.metrics = Metrics()
         self.routes = RouteTable()
         self.in_flight = InFlight(settings.limits.in_flight, self.metrics)
-        self.holdings = Holdings(engine, report, self._hold)
+        self.holdings = Holdings(engine, report, self._hold, self.in_flight.finished)
         self.proxy = Proxy(
             engine,
             Access(ApiKeys(settings.api_keys), cluster),

@@ -1,0 +1,24 @@
+{{/* Configuration of CNCF distribution 3. */}}
+{{- define "tunegate.registryConfig" -}}
+version: 0.1
+log: {level: info, formatter: json}
+storage:
+  filesystem: {rootdirectory: /var/lib/registry}
+  # What was approved must stay readable: nothing is deleted over HTTP.
+  delete: {enabled: false}
+  maintenance:
+    uploadpurging: {enabled: true, age: 168h, interval: 24h, dryrun: false}
+http:
+  addr: :5000
+  tls: {certificate: /etc/tunegate/tls/tls.crt, key: /etc/tunegate/tls/tls.key, minimumtls: tls1.2}
+health:
+  storagedriver: {enabled: true, interval: 30s, threshold: 3}
+auth:
+  token:
+    # No server stands there: clients bring a token that the operator signed.
+    realm: https://tunegate-registry.{{ .Release.Namespace }}.svc:5000/tokens-come-from-the-operator
+    service: tunegate-registry
+    issuer: tunegate-operator
+    rootcertbundle: /etc/tunegate/token/tls.crt
+    signingalgorithms: [RS256]
+{{- end }}

@@ -1,0 +1,174 @@
+"""What the chart makes of its values: rights, security of pods, identities, stores."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.chart import helm
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+EXTERNAL: dict[str, Any] = {
+    "registry": {"enabled": False, "external": {"host": "harbor.example:443", "authSecret": "harbor"}},
+    "mlflow": {
+        "enabled": False,
+        "external": {"uri": "https://mlflow.example", "authSecret": "mlflow", "stageAuthSecret": "mlflow-stage"},
+    },
+}
+MATRIX: dict[str, dict[str, Any]] = {
+    "minimal": {},
+    "nothing governed": {"governedNamespaces": []},
+    "own namespaces": {"createNamespaces": True},
+    "external stores": EXTERNAL,
+    "no lineage": {"mlflow": {"enabled": False}},
+    "plain registry": {"registry": {"enabled": False, "external": {"host": "localhost:5050", "plainHTTP": True}}},
+    "site authority": {"caBundle": CERTIFICATE},
+    "pull secrets": {"imagePullSecrets": ["pull-a", "pull-b"]},
+    "no network policies": {"networkPolicies": {"enabled": False}},
+    "given API server": {"networkPolicies": {"apiServerCIDRs": ["10.0.0.1/32"]}},
+    "one replica": {"operator": {"replicas": 1, "priorityClassName": "high", "nodeSelector": {"a": "b"}}},
+}
+
+
+@pytest.fixture(scope="module", params=list(MATRIX))
+def objects(request: pytest.FixtureRequest) -> list[helm.Json]:
+    return helm.render(helm.values(**MATRIX[request.param]))
+
+
+def test_no_object_is_made_twice(objects: list[helm.Json]) -> None:
+    names = [(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects]
+    assert len(names) == len(set(names))
+
+
+def test_every_pod_is_unprivileged(objects: list[helm.Json]) -> None:
+    specs = helm.pod_specs(objects)
+    assert specs
+    for name, spec in specs:
+        security = spec["securityContext"]
+        assert (security["runAsNonRoot"], security["runAsUser"], security["fsGroup"]) == (True, 65532, 65532), name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["enableServiceLinks"] is False
+        assert spec["automountServiceAccountToken"] is (name == "tunegate-operator")
+        for container in spec["containers"] + spec.get("initContainers", []):
+            own = container["securityContext"]
+            assert (own["readOnlyRootFilesystem"], own["allowPrivilegeEscalation"]) == (True, False), name
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            assert "@sha256:" in container["image"]
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_every_volume_that_is_mounted_exists(objects: list[helm.Json]) -> None:
+    for name, spec in helm.pod_specs(objects):
+        there = {volume["name"] for volume in spec["volumes"]}
+        for container in spec["containers"] + spec.get("initContainers", []):
+            assert {mount["name"] for mount in container["volumeMounts"]} <= there, name
+
+
+def test_no_program_has_a_wildcard_right_and_pods_are_reached_only_where_governed(objects: list[helm.Json]) -> None:
+    programs = ("tunegate-operator", "tunegate-operator-events", "tunegate-gateway")
+    for role in [o for o in objects if o["kind"] in {"Role", "ClusterRole"} and o["metadata"]["name"] in programs]:
+        for rule in role["rules"]:
+            assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]], role["metadata"]["name"]
+    operator = helm.one(objects, "ClusterRole", "tunegate-operator")
+    everywhere = {resource for rule in operator["rules"] for resource in rule["resources"]}
+    assert not everywhere & {"pods", "secrets", "jobs", "deployments", "configmaps", "roles", "rolebindings"}
+
+
+def test_the_ledger_can_be_appended_to_and_nothing_else() -> None:
+    objects = helm.render(helm.values())
+    rules = helm.one(objects, "ClusterRole", "tunegate-operator")["rules"]
+    verbs = {verb for rule in rules if "auditrecords" in rule["resources"] for verb in rule["verbs"]}
+    assert verbs == {"get", "list", "watch", "create"}
+
+
+def test_each_governed_namespace_gets_its_identities_and_authority() -> None:
+    objects = helm.render(helm.values())
+    for namespace in ("team-a", "team-b"):
+        for account in ("tunegate-stage", "tunegate-serving"):
+            assert helm.one(objects, "ServiceAccount", account, namespace)["automountServiceAccountToken"] is False
+        assert "BEGIN CERTIFICATE" in helm.one(objects, "ConfigMap", "tunegate-ca", namespace)["data"]["ca.crt"]
+        assert helm.one(objects, "RoleBinding", "tunegate-operator", namespace)
+        assert helm.one(objects, "NetworkPolicy", "tunegate-default-deny", namespace)["spec"]["podSelector"] == {}
+    bound = [o for o in objects if o["kind"] == "RoleBinding" and o["metadata"].get("namespace", "").startswith("team")]
+    stages = [s for o in bound for s in o.get("subjects", []) if s["name"] == "tunegate-stage"]
+    assert not stages, "stage pods have no rights"
+
+
+def test_each_namespace_has_its_own_mlflow_user_and_the_server_knows_it() -> None:
+    objects = helm.render(helm.values())
+    users = helm.one(objects, "Secret", "tunegate-mlflow-users")["data"]
+    seen = set()
+    for namespace in ("team-a", "team-b"):
+        secret = helm.one(objects, "Secret", "tunegate-stage-tracking", namespace)["data"]
+        assert base64.b64decode(secret["username"]).decode() == f"tunegate-stage-{namespace}"
+        assert secret["password"] == users[f"stage-{namespace}"]
+        seen.add(secret["password"])
+    assert len(seen) == 2
+    assert helm.one(objects, "Secret", "tunegate-operator-tracking")["data"]["password"] == users["operator"]
+
+
+def test_the_registry_gets_the_certificate_of_the_signing_key_and_never_the_key() -> None:
+    spec = dict(helm.pod_specs(helm.render(helm.values())))["tunegate-registry"]
+    token = next(volume for volume in spec["volumes"] if volume["name"] == "token")["secret"]
+    assert token["items"] == [{"key": "tls.crt", "path": "tls.crt"}]
+
+
+def test_own_stores_are_what_the_operator_is_told() -> None:
+    told = helm.environment(helm.render(helm.values()))
+    assert told["TUNEGATE_REGISTRY_HOST"] == "tunegate-registry.tunegate-system.svc:5000"
+    assert told["TUNEGATE_MLFLOW_URI"] == "https://tunegate-mlflow.tunegate-system.svc:5000"
+    assert told["TUNEGATE_STAGE_TRACKING_SECRET"] == "tunegate-stage-tracking"
+    assert json.loads(told["TUNEGATE_GOVERNED"]) == helm.MINIMAL["governedNamespaces"]
+
+
+def test_the_operator_understands_every_setting_that_it_is_given(objects: list[helm.Json]) -> None:
+    from tunegate import settings
+
+    told = helm.environment(objects)
+    known = {settings.PREFIX + field.upper() for field in settings.Settings.model_fields}
+    assert {name for name in told if name.startswith(settings.PREFIX)} <= known
+    assert settings.from_environment(told).system_namespace == helm.SYSTEM
+
+
+def test_external_stores_bring_no_store_along() -> None:
+    objects = helm.render(helm.values(**EXTERNAL))
+    told = helm.environment(objects)
+    assert told["TUNEGATE_REGISTRY_HOST"] == "harbor.example:443"
+    assert told["TUNEGATE_REGISTRY_AUTH_FILE"].endswith(".dockerconfigjson")
+    assert "TUNEGATE_REGISTRY_TOKEN_KEY" not in told
+    assert told["TUNEGATE_MLFLOW_URI"] == "https://mlflow.example"
+    assert told["TUNEGATE_STAGE_TRACKING_SECRET"] == "mlflow-stage"
+    assert [name for name, _ in helm.pod_specs(objects)] == ["tunegate-operator"]
+    assert not [o for o in objects if o["kind"] in {"PersistentVolumeClaim", "Secret"}]
+
+
+def test_without_any_authority_no_empty_one_is_trusted() -> None:
+    objects = helm.render(helm.values(**EXTERNAL))
+    assert "data" not in helm.one(objects, "ConfigMap", "tunegate-ca", helm.SYSTEM)
+    assert "TUNEGATE_CA_FILE" not in helm.environment(objects)
+
+
+def test_a_site_authority_reaches_every_place() -> None:
+    objects = helm.render(helm.values(caBundle=CERTIFICATE))
+    for namespace in (helm.SYSTEM, "team-a", "team-b"):
+        assert CERTIFICATE.strip() in helm.one(objects, "ConfigMap", "tunegate-ca", namespace)["data"]["ca.crt"]
+
+
+def test_what_holds_data_or_keys_survives_an_uninstall() -> None:
+    objects = helm.render(helm.values(createNamespaces=True))
+    kept = {
+        (o["kind"], o["metadata"]["name"])
+        for o in objects
+        if o["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+    }
+    assert {(o["kind"], o["metadata"]["name"]) for o in objects if o["kind"] == "PersistentVolumeClaim"} <= kept
+    assert {("Namespace", "team-a"), ("Secret", "tunegate-ca"), ("Secret", "tunegate-registry-token")} <= kept
+
+
+def test_no_store_may_reach_anything() -> None:
+    objects = helm.render(helm.values())
+    for store in ("tunegate-registry", "tunegate-mlflow"):
+        assert helm.one(objects, "NetworkPolicy", store)["spec"]["egress"] == []

@@ -1,0 +1,309 @@
+"""The command line against the real server: four people take one release from a job to Approved, and one takes it down.
+
+Each uses their own kubeconfig; the release controller runs in this process, as the operator's service account, with a
+real registry. What the job and the catalogue say is written as the operator would write it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from tests.builders import make_basemodel, make_evaluationsuite, make_finetunejob, make_modelserver
+from tests.governance import evidence
+from tests.governance.governed import OPERATOR, World
+from tests.registry.registry_process import RunningRegistry, running_registry
+from tunegate.api.stages import RESULT_MEDIA_TYPE
+from tunegate.cli.main import main
+from tunegate.controllers.modelrelease import ModelReleaseController
+from tunegate.controllers.services import Services
+from tunegate.controllers.worker import Worker
+from tunegate.digests import canonical
+from tunegate.kube.client import KubeClient, ObjectKey
+from tunegate.ledger.writer import LedgerWriter
+from tunegate.reconcile.naming import job_repository
+from tunegate.registry.client import RegistryClient
+from tunegate.settings import GovernedNamespace, Settings
+
+pytestmark = pytest.mark.cluster
+Json = dict[str, Any]
+
+
+class Desk:
+    """One person after the other at a terminal."""
+
+    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        self.world = world
+        self.capsys = capsys
+
+    def run(self, role: str, *arguments: str, code: int = 0) -> str:
+        """Run `tunegate` as a role; return what it printed, on either stream."""
+        self.capsys.readouterr()
+        found = main(["--kubeconfig", self.world.kubeconfig(role), "-n", self.world.namespace, *arguments])
+        printed = self.capsys.readouterr()
+        assert found == code, printed.out + printed.err
+        return printed.out + printed.err
+
+
+@pytest.fixture
+def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(world, capsys)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def catalogue(world: World) -> Iterator[dict[str, Json]]:
+    """Base model, server, suite and policy of this namespace, with the status that their stages would have given."""
+    name = world.namespace
+    made = {
+        "BaseModel": make_basemodel(name),
+        "ModelServer": make_modelserver("server", name, baseModelRef=name),
+        "EvaluationSuite": make_evaluationsuite("suite", name),
+        "ApprovalPolicy": {
+            "apiVersion": "tunegate.io/v1alpha1",
+            "kind": "ApprovalPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "roles": [
+                    {"name": "risk", "groups": ["tunegate:model-risk"]},
+                    {"name": "compliance", "groups": ["tunegate:compliance"]},
+                ],
+                "allowedData": ["Public"],
+                "maxApprovalAgeSeconds": 3600,
+            },
+        },
+    }
+    try:
+        for obj in made.values():
+            world.create("admin", obj, dry_run=False).passes()
+        ready = {"phase": "Ready", "manifestDigest": evidence.digest("b")}
+        deadline = time.monotonic() + 20
+        stable = 0
+        while stable < 3:  # an operator of the cluster may just have looked at the new BaseModel, too
+            found = say(world, "basemodel", name, ready)
+            stable = stable + 1 if found else 0
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        read = {kind: json.loads(get(world, kind, obj["metadata"]["name"])) for kind, obj in made.items()}
+        yield read
+    finally:
+        for kind in ("basemodel", "approvalpolicy"):
+            world.kubectl("admin", "delete", kind, name, "--wait=false", "--ignore-not-found")
+
+
+def get(world: World, kind: str, name: str) -> str:
+    return world.kubectl("admin", "get", kind.lower(), name, "-n", world.namespace, "-o", "json").passes().out
+
+
+def say(world: World, kind: str, name: str, status: Json) -> bool:
+    """Write a status as the operator; tell whether it was there already."""
+    live = json.loads(get(world, kind, name)).get("status", {})
+    if all(live.get(key) == value for key, value in status.items()):
+        return True
+    change = json.dumps({"status": status})
+    args = ("patch", kind, name, "-n", world.namespace, "--type=merge", "--subresource=status", "-p", change)
+    world.kubectl("admin", *args, as_=OPERATOR, groups=("system:masters",)).passes()
+    return False
+
+
+@pytest.fixture(scope="module")
+def job(
+    world: World, catalogue: dict[str, Json], registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A job that erin submitted with the command line, and that then passed its gate."""
+    document = make_finetunejob("job", world.namespace)
+    del document["spec"]["requestedBy"]
+    del document["metadata"]["namespace"]
+    path = tmp_path_factory.mktemp("yaml") / "job.yaml"
+    path.write_text(yaml.safe_dump(document))
+    arguments = ["--kubeconfig", world.kubeconfig("engineer"), "submit", "-n", world.namespace, "-f", str(path)]
+    assert main(arguments) == 0
+    live = json.loads(get(world, "FineTuneJob", "job"))
+    assert live["spec"]["requestedBy"]["username"] == "erin"
+    repository = f"{job_repository(world.namespace, 'job', live['metadata']['uid'])}/results"
+    with RegistryClient(registry.host, plain_http=True) as client:
+        result = client.push_document(repository, canonical(evidence.evaluation(catalogue)), RESULT_MEDIA_TYPE)
+    say(world, "finetunejob", "job", evidence.job_status(catalogue, result))
+    return str(live["metadata"]["uid"])
+
+
+@pytest.fixture
+async def settle(
+    world: World, registry: RunningRegistry, kubeconfig: Callable[[str], str]
+) -> AsyncIterator[Callable[[str], Any]]:
+    """Return a function that reconciles a release until nothing more is to be done and returns its status."""
+    configuration = Configuration()
+    await config.load_kube_config(kubeconfig("admin"), client_configuration=configuration, persist_config=False)
+    api = ApiClient(configuration)
+    api.set_default_header("Impersonate-User", OPERATOR)
+    api.set_default_header("Impersonate-Group", "system:masters")
+    settings = Settings(
+        governed=(GovernedNamespace(name=world.namespace, policy=world.namespace),),
+        trainer_image="none", operator_image="none", registry_host=registry.host, registry_plain_http=True,
+    )  # fmt: skip
+    async with KubeClient(api) as kube:
+        with RegistryClient(registry.host, plain_http=True) as client:
+            ledger = LedgerWriter(kube)
+            services = Services(kube=kube, settings=settings, registry=client, ledger=ledger, tracking=None)
+            worker = Worker(ModelReleaseController(services), kube, ledger)
+
+            async def run(name: str) -> Json:
+                for _ in range(10):
+                    outcome = await worker.run(ObjectKey(world.namespace, name))
+                    assert outcome.result == "done", outcome
+                    if outcome.after is None or outcome.after > 1:
+                        return dict(json.loads(get(world, "ModelRelease", name)).get("status", {}))
+                    await asyncio.sleep(outcome.after)
+                raise AssertionError("does not settle")
+
+            yield run
+
+
+async def test_release_is_asked_for_reviewed_approved_and_revoked(
+    world: World, desk: Desk, job: str, settle: Any, registry: RunningRegistry
+) -> None:
+    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-1")
+    use = ("--intended-use", "Extract holder and years; not for legal advice.")
+    assert "created" in desk.run("engineer", *asked, *use)
+    status = await settle("extractor-1")
+    assert (status["phase"], status["approvals"]) == ("PendingApproval", "0/2")
+    digest = status["releaseDigest"]
+
+    shown = desk.run(
+        "reviewer-risk", "approve", "extractor-1", "--reason", "report was read", "--yes", "--digest", digest
+    )
+    assert digest in shown
+    assert "erin" in shown
+    assert (await settle("extractor-1"))["approvals"] == "1/2"
+
+    wrong = desk.run(
+        "reviewer-compliance", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1
+    )
+    assert 'does not hold the RBAC verb "approve" on approvalroles/risk' in wrong
+    other = ("--digest", evidence.digest("0"))
+    assert "nothing was recorded" in desk.run(
+        "reviewer-compliance", "approve", "extractor-1", "--reason", "x", "--yes", *other, code=1
+    )
+    mine = desk.run("engineer", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1)
+    assert "cannot create resource" in mine
+    desk.run("reviewer-compliance", "approve", "extractor-1", "--reason", "data was read", "--expires", "30m", "--yes")
+    status = await settle("extractor-1")
+    assert status["phase"] == "Approved"
+    assert {one["username"]: one["role"] for one in status["counted"]} == {"ravi": "risk", "cora": "compliance"}
+
+    lineage = json.loads(
+        desk.run(
+            "auditor", "lineage", "extractor-1", "-o", "json", "--registry", registry.host, "--registry-plain-http",
+            "--registry-auth", "/nonexistent",
+        )
+    )  # fmt: skip
+    assert lineage["statement"]["verified"]
+    assert lineage["statement"]["content"]["release"]["spec"]["intendedUse"].startswith("Extract holder")
+    assert lineage["data"]["digest"] == evidence.digest("d")
+    assert lineage["baseModel"]["manifestDigest"] == evidence.digest("b")
+    assert [one["by"] for one in lineage["approvals"]] == ["ravi", "cora"]
+    assert [one["type"] for one in lineage["ledger"]] == [
+        "ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved",
+    ]  # fmt: skip
+    assert digest in desk.run("auditor", "lineage", "extractor-1")
+    assert "ledger intact" in desk.run("auditor", "audit", "verify")
+
+    desk.run("serving-operator", "revoke", "extractor-1", "--reason", "wrong answers in production", "--yes")
+    status = await settle("extractor-1")
+    assert status["phase"] == "Revoked"
+    assert "Revoked" in desk.run("reviewer-risk", "status", "extractor-1")
+
+
+async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
+    world: World, desk: Desk, job: str, settle: Any
+) -> None:
+    """petra holds every right of RBAC: admission lets her, counting does not."""
+    document = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
+    document["metadata"]["name"] = "hers"
+    document["spec"]["requestedBy"] = {"username": "petra"}
+    world.create("platform-admin", document, dry_run=False).passes()
+    await settle("hers")
+    desk.run("platform-admin", "approve", "hers", "--role", "risk", "--reason", "mine", "--yes")
+    desk.run("reviewer-risk", "approve", "hers", "--reason", "fine", "--yes")
+    desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes")
+    status = await settle("hers")
+    assert status["phase"] == "PendingApproval"
+    found = {one["username"]: one["reason"] for one in status["dropped"]}
+    assert found == {"petra": "NotInRoleGroup", "ravi": "Withdrawn"}
+
+
+async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Any) -> None:
+    asked = ("release", "job", "--model", "extractor", "--risk", "High", "--name", "extractor-2")
+    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    await settle("extractor-2")
+    desk.run("reviewer-compliance", "reject", "extractor-2", "--reason", "the licence of the data is unclear", "--yes")
+    assert (await settle("extractor-2"))["phase"] == "Denied"
+    desk.run("reviewer-risk", "approve", "extractor-2", "--role", "risk", "--reason", "fine", "--yes")
+    assert (await settle("extractor-2"))["phase"] == "Denied"
+
+
+async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(world: World, desk: Desk, settle: Any) -> None:
+    document = make_finetunejob("empty", world.namespace, requestedBy={"username": "erin"})
+    world.create("engineer", document, dry_run=False).passes()
+    desk.run(
+        "engineer", "release", "empty", "--model", "m", "--risk", "Low", "--intended-use", "Nothing yet, only a test."
+    )
+    status = await settle("empty")
+    assert status["phase"] == "PendingEvidence"
+    assert "approve" not in status["message"]
+
+
+def test_list_shows_what_a_person_may_read(desk: Desk, job: str) -> None:
+    assert "Succeeded" in desk.run("engineer", "list")
+    assert "may not list" in desk.run("outsider", "list", code=1)
+
+
+def test_submit_checks_every_document_before_it_creates_one(desk: Desk, world: World, tmp_path: Path) -> None:
+    good = make_finetunejob("first", world.namespace)
+    bad = make_finetunejob("second", world.namespace, learningRate="1")
+    for one in (good, bad):
+        del one["spec"]["requestedBy"]
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump_all([good, bad]))
+    assert 'unknown field "spec.learningRate"' in desk.run("engineer", "submit", "-f", str(path), code=1)
+    assert world.kubectl("engineer", "get", "finetunejob", "first", "-n", world.namespace).code != 0
+
+
+def test_submit_in_another_name_shows_the_line_to_paste(desk: Desk, world: World, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(make_finetunejob("forged", world.namespace, requestedBy={"username": "ravi"})))
+    refusal = desk.run("engineer", "submit", "-f", str(path), code=1)
+    assert refusal.startswith("tunegate: spec.requestedBy must be you")
+    assert 'requestedBy: {username: "erin"}' in refusal
+
+
+async def test_decision_without_yes_needs_somebody_at_the_terminal(
+    desk: Desk, world: World, job: str, settle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-3")
+    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    await settle("extractor-3")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert "give --yes" in desk.run("reviewer-risk", "approve", "extractor-3", "--reason", "x", code=1)
+    approvals = world.kubectl("reviewer-risk", "get", "approvals", "-n", world.namespace, "-o", "name").passes().out
+    assert "extractor-3" not in approvals
+
+
+def test_decision_on_a_release_that_does_not_exist_says_so(desk: Desk) -> None:
+    refusal = desk.run("reviewer-risk", "approve", "no-such-release", "--reason", "x", code=1)
+    assert "ModelRelease no-such-release does not exist" in refusal

@@ -1,0 +1,206 @@
+"""The gateway in front of a real vLLM with the real small model: what opens a route, and what passes through it.
+
+One engine for all tests of the module: it takes about a minute to start. Run in the trainer environment, where torch and
+vLLM are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+from aiohttp import web
+
+from tests.gateway.small_adapter import write_adapter
+from tests.gateway.standins import KEY, ScriptedApiServer, free_port, until
+from tunegate.api.modelserver import EngineProfile
+from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
+from tunegate.api.stages import BASE_SERVED_NAME, Probe
+from tunegate.gateway.app import Gateway, running
+from tunegate.gateway.engine import Engine
+from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
+from tunegate.manifests.engine import engine_args, engine_env
+from tunegate.probes import EngineRequest, Scored, choose, drive, score_answer, tolerance_of
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
+
+GOOD, WRONG_NAMES, OTHER_BYTES = "good-00000001", "dead-00000002", "swap-00000003"
+QUESTIONS = ["Who wrote Hamlet?", "What is 2+2?", "Capital of Italy?", "Name a fruit.", "Largest planet?"]  # fmt: skip
+HELLO = [{"role": "user", "content": "Say hello."}]
+
+
+@dataclass(frozen=True)
+class RunningEngine:
+    """A vLLM on a Unix socket and its process."""
+
+    socket: Path
+    process: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate")))
+    base = Path(os.environ.get("TUNEGATE_TEST_MODEL", str(cache / "models" / "smollm2")))
+    folder = tmp_path_factory.mktemp("engine")
+    write_adapter(folder / GOOD, base)
+    write_adapter(folder / WRONG_NAMES, base, prefix="base_model.model.transformer.h")
+    write_adapter(folder / OTHER_BYTES, base, seed=8)
+    modules = [json.dumps({"name": name, "path": str(folder / name)}) for name in (GOOD, WRONG_NAMES, OTHER_BYTES)]
+    (folder / "engine.yaml").write_text(json.dumps({"max-cpu-loras": 3, "lora-modules": modules}))
+    profile = EngineProfile(
+        image=f"engine@sha256:{'0' * 64}", device="CPU", dtype="float32", max_model_len=512, max_lora_rank=8,
+        max_loras=2, enforce_eager=True, kv_cache_memory="1Gi",
+    )  # fmt: skip
+    arguments = engine_args(profile, str(base), BASE_SERVED_NAME, uds=str(folder / "vllm.sock"))
+    environment = {one["name"]: one["value"] for one in engine_env(profile)}
+    environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--config", folder / "engine.yaml", *arguments],
+            stdout=log, stderr=log, env=environment,
+        )  # fmt: skip
+    try:
+        _wait_for(folder / "vllm.sock", process, folder / "log")
+        yield RunningEngine(folder / "vllm.sock", process)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 600
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket))) as client:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                if client.get("http://engine/health", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(1)
+    raise AssertionError(f"the engine did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def probe(engine: RunningEngine) -> Probe:
+    """What evaluation records of the good adapter."""
+    return asyncio.run(_record(engine.socket))
+
+
+async def _record(socket: Path) -> Probe:
+    async with Engine(socket, Limits()) as connection:
+
+        async def score(messages: list[dict[str, str]], answer: str) -> Scored:
+            tuned = await drive(score_answer(GOOD, messages, answer), connection.ask)
+            base = await drive(score_answer("base", messages, answer), connection.ask)
+            return Scored(tuned, base)
+
+        candidates, again = [], []
+        for question in QUESTIONS:
+            messages = [{"role": "user", "content": question}]
+            body = {"model": GOOD, "messages": messages, "max_tokens": 8, "temperature": 0}
+            answer = await connection.ask(EngineRequest("/v1/chat/completions", body))
+            text = answer["choices"][0]["message"]["content"]
+            candidates.append((messages, text, await score(messages, text)))
+            again.append(await score(messages, text))
+        return choose(candidates, tolerance_of([one[2] for one in candidates], again))
+
+
+@dataclass
+class Front:
+    """A gateway in front of the real engine."""
+
+    gateway: Gateway
+    http: aiohttp.ClientSession
+    url: str
+
+    async def chat(self, model: str, **fields: Any) -> tuple[int, Any]:
+        body = {"model": model, "messages": HELLO, "max_tokens": 8, "temperature": 0, **fields}
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with self.http.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
+            return answer.status, await answer.json()
+
+
+@asynccontextmanager
+async def front(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIterator[Front]:
+    names = (GOOD, WRONG_NAMES, OTHER_BYTES)
+    outcomes = [AdapterOutcome(served_name=name, release=name[:4], state="Verified") for name in names]
+    report = PullReport(adapters=outcomes, probes=dict.fromkeys(names, probe))
+    (folder / "report.json").write_text(report.model_dump_json(by_alias=True))
+    (folder / "token").write_text("own")
+    (folder / "keys").mkdir()
+    (folder / "keys/team").write_text(KEY)
+    routes = RoutesDocument(revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, approved=list(names))
+    port = free_port()
+    runner = web.AppRunner(ScriptedApiServer(routes).app(), handler_cancellation=True, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    settings = GatewaySettings(
+        namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{port}", folder / "token", None),
+        host="127.0.0.1", port=free_port(), status_port=free_port(), engine_socket=engine.socket,
+        report=folder / "report.json", api_keys=folder / "keys",
+    )  # fmt: skip
+    async with running(settings) as gateway, aiohttp.ClientSession() as http:
+        await until(lambda: gateway.ready, "ready", seconds=600)
+        yield Front(gateway, http, f"http://127.0.0.1:{settings.port}")
+    await runner.cleanup()
+
+
+async def test_only_the_evaluated_adapter_passes_its_probe_and_answers(
+    engine: RunningEngine, probe: Probe, tmp_path: Path
+) -> None:
+    assert len(probe.items) >= 4, "the adapter changes hardly anything: the test would prove nothing"
+    async with front(tmp_path, engine, probe) as stage:
+        states = {one.served_name: (one.state, one.reason) for one in stage.gateway.holdings.adapters}
+        assert states[GOOD] == ("Ready", "")
+        assert states[WRONG_NAMES][0] == "LeftOut"
+        assert "like the base model" in states[WRONG_NAMES][1]
+        assert states[OTHER_BYTES][0] == "LeftOut"
+
+        status, tuned = await stage.chat("extract")
+        assert (status, tuned["model"]) == (200, "extract")
+        status, base = await stage.chat("base")
+        assert (status, base["model"]) == (200, "base")
+        texts = [one["choices"][0]["message"]["content"] for one in (tuned, base)]
+        assert texts[0] != texts[1]
+        assert (await stage.chat("other"))[0] == 503
+        assert (await stage.chat(GOOD))[0] == 404
+        await _streams(stage)
+        await _completes(stage)
+
+
+async def _streams(stage: Front) -> None:
+    body = {"model": "extract", "messages": HELLO, "max_tokens": 4, "temperature": 0, "stream": True}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=headers) as answer:
+        assert answer.status == 200
+        assert answer.headers["X-Tunegate-Served-Name"] == GOOD
+        text = await answer.text()
+    events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert events[-1] == "[DONE]"
+    assert {json.loads(event)["model"] for event in events[:-1]} == {"extract"}
+    assert all(json.loads(event)["choices"] for event in events[:-1])
+    completion = stage.gateway.metrics.tokens.labels(GOOD, "completion")
+    assert completion._value.get() >= 4 + 1
+
+
+async def _completes(stage: Front) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    body = {"model": "extract", "prompt": "Hello", "max_tokens": 2}
+    async with stage.http.post(f"{stage.url}/v1/completions", json=body, headers=headers) as answer:
+        found = await answer.json()
+        assert (answer.status, found["object"], found["model"]) == (200, "text_completion", "extract")
+    body = {"model": "extract", "input": "Hello"}
+    async with stage.http.post(f"{stage.url}/v1/embeddings", json=body, headers=headers) as answer:
+        assert answer.status >= 400, "a generating model has no embeddings"
+        assert GOOD not in await answer.text()

@@ -1,0 +1,225 @@
+"""The controller with a real API server, Job controller, kubelet and registry: a job from its first wait to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import (
+    make_approvalpolicy,
+    make_basemodel,
+    make_computepool,
+    make_evaluationsuite,
+    make_finetunejob,
+    make_modelserver,
+)
+from tests.conftest import NamespaceFactory
+from tests.job.documents import MANIFEST
+from tests.job.test_attempts_on_cluster import base_image
+from tests.registry.registry_process import running_registry
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.markers import API_VERSION
+from tunegate.api.stages import RESULT_MEDIA_TYPE, HashResult
+from tunegate.controllers.finetunejob import FineTuneJobController
+from tunegate.controllers.services import Services
+from tunegate.controllers.worker import Worker
+from tunegate.digests import manifest_digest
+from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
+from tunegate.ledger.entry import AuditEntry
+from tunegate.reconcile.naming import base_model_repository
+from tunegate.registry.client import RegistryClient
+from tunegate.settings import GovernedNamespace, Settings
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+Json = dict[str, Any]
+
+
+class MemoryLedger:
+    """Keeps entries; the chain has its own tests, and records of the cluster's ledger can't be taken back."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, AuditEntry] = {}
+
+    async def append(self, entry: AuditEntry) -> AuditEntry:
+        return self.entries.setdefault(entry.event_id, entry)
+
+    async def of_subject(self, uid: str) -> list[AuditRecordSpec]:
+        raise NotImplementedError("the controller of jobs never reads the ledger")
+
+
+class Setting:
+    """A namespace, its policy, and a worker for jobs."""
+
+    def __init__(
+        self, kube: KubeClient, operator: KubeClient, namespace: str, registry: RegistryClient, host: str
+    ) -> None:
+        self.kube, self.operator, self.namespace, self.registry = kube, operator, namespace, registry
+        self.name = f"t-{namespace[-6:]}"
+        self.ledger = MemoryLedger()
+        settings = Settings(
+            trainer_image=base_image(),
+            operator_image="unused",
+            registry_host=host,
+            governed=(GovernedNamespace(name=namespace, policy=self.name),),
+        )
+        services = Services(operator, settings, registry, self.ledger, tracking=None)
+        self.worker = Worker(FineTuneJobController(services), operator, self.ledger)
+
+    def ref(self, kind: str, name: str, api_version: str = API_VERSION) -> ObjectRef:
+        return ObjectRef(api_version, kind, name, self.namespace)
+
+    async def step(self) -> Json:
+        """Reconcile once and return the job's status."""
+        outcome = await self.worker.run(ObjectKey(self.namespace, "copyright"))
+        assert outcome.result == "done", outcome
+        obj = await self.kube.get(self.ref("FineTuneJob", "copyright"))
+        assert obj is not None
+        return dict(obj["status"])
+
+    async def until(self, holds: Callable[[Json], bool]) -> Json:
+        for _ in range(240):
+            status = await self.step()
+            if holds(status):
+                return status
+            await asyncio.sleep(0.5)
+        raise AssertionError(status)
+
+    async def admit_base_model(self) -> None:
+        """Enter the base model as hashed. A live operator finds no claim for it and says so: hence just before use."""
+        result = HashResult(
+            outcome="Passed",
+            manifest=MANIFEST,
+            manifest_digest=manifest_digest(MANIFEST),
+            bytes=2,
+            parameters=1,
+            seconds=0,
+        )
+        content = result.model_dump_json(by_alias=True, exclude_none=True).encode()
+        repository = f"{base_model_repository(self.name)}/results"
+        digest = await asyncio.to_thread(self.registry.push_document, repository, content, RESULT_MEDIA_TYPE)
+        status = {"phase": "Ready", "manifestDigest": result.manifest_digest, "resultDigest": digest}
+        obj = {"apiVersion": API_VERSION, "kind": "BaseModel", "metadata": {"name": self.name}, "status": status}
+        await self.operator.apply(obj, subresource="status")
+
+
+@pytest.fixture
+def registry_host(tmp_path: Path) -> Iterator[str]:
+    with running_registry(tmp_path) as registry:
+        yield registry.host
+
+
+@pytest.fixture
+async def setting(
+    kube: KubeClient, operator_kube: KubeClient, namespaces: NamespaceFactory, registry_host: str
+) -> AsyncIterator[Setting]:
+    namespace = await namespaces("job")
+    with RegistryClient(registry_host, plain_http=True) as registry:
+        found = Setting(kube, operator_kube, namespace, registry, registry_host)
+        yield found
+    for kind in ("ApprovalPolicy", "ComputePool", "BaseModel"):
+        await kube.delete(ObjectRef(API_VERSION, kind, found.name))
+
+
+async def me(kube: KubeClient) -> Json:
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+    info = (await kube.create(review))["status"]["userInfo"]
+    return {"username": info["username"], "groups": [g for g in info["groups"] if not g.startswith("system:auth")]}
+
+
+def message(status: Json, type_: str) -> tuple[str, str]:
+    found = next(entry for entry in status["conditions"] if entry["type"] == type_)
+    return found["reason"], found["status"]
+
+
+async def test_a_job_waits_starts_fails_and_leaves_nothing(setting: Setting) -> None:
+    kube, namespace, name = setting.kube, setting.namespace, setting.name
+    job = make_finetunejob("copyright", namespace, requestedBy=await me(kube), limits={"maxErrors": 0})
+    await kube.create(job)
+    assert message(await setting.step(), "Scheduled") == ("WaitingForPolicy", "False")
+    await kube.create(make_approvalpolicy(name))
+    assert message(await setting.step(), "Scheduled") == ("WaitingForServer", "False")
+    await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
+    await kube.create(make_evaluationsuite("suite", namespace))
+    assert message(await setting.step(), "Scheduled") == ("WaitingForPool", "False")
+    await kube.create(make_computepool(name, stageResources={"cpu": "50m", "memory": "96Mi"}))
+    assert message(await setting.step(), "Scheduled") == ("WaitingForBaseModel", "False")
+    await kube.create(make_basemodel(name))
+    claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "tunegate-stage", "namespace": namespace},
+    }
+    await kube.create(account)
+    for found in ("data", "models"):
+        metadata = {"name": found, "namespace": namespace}
+        await kube.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
+    for _ in range(20):
+        await setting.admit_base_model()
+        status = await setting.step()
+        if message(status, "Scheduled")[0] != "WaitingForBaseModel":
+            break
+    assert message(status, "Scheduled") == ("WaitingForVolume", "False")
+    assert "kubectl label pvc" in status["message"]
+    opened = {"name": "data", "namespace": namespace, "labels": {"tunegate.io/usable-by-jobs": "true"}}
+    await kube.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": opened}, manager="owner")
+    for _ in range(20):
+        await setting.admit_base_model()
+        status = await setting.step()
+        if status["phase"] != "Pending":
+            break
+    assert status["phase"] == "Validating"
+    batch_job = setting.ref("Job", status["stages"][0]["jobName"], "batch/v1")
+    assert await kube.get(batch_job) is not None
+
+    # The image holds no stage, so the pod really fails; one error is more than maxErrors allows.
+    status = await setting.until(lambda found: found["phase"] == "Failed")
+    assert message(status, "Succeeded") == ("ErrorBudgetSpent", "False")
+    assert "kubectl logs job/" in status["message"]
+    await setting.step()
+    before = await kube.get(setting.ref("FineTuneJob", "copyright"))
+    await setting.step()
+    after = await kube.get(setting.ref("FineTuneJob", "copyright"))
+    assert before is not None
+    assert after is not None
+    assert before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"], (
+        "a finished job is written no more"
+    )
+    assert sorted(entry.type for entry in setting.ledger.entries.values()) == ["JobFinished", "JobRequested"]
+    reasons = {event["reason"] for event in await kube.list("v1", "Event", namespace) if "FineTuneJob" in str(event)}
+    assert {"WaitingForServer", "StageStarted", "ErrorBudgetSpent"} <= reasons
+
+    await kube.delete(setting.ref("FineTuneJob", "copyright"))
+    for _ in range(120):
+        if await kube.get(batch_job) is None:
+            break
+        await asyncio.sleep(0.5)
+    assert await kube.get(batch_job) is None
+
+
+async def test_a_requester_without_the_verb_use_is_told_what_to_ask_for(setting: Setting) -> None:
+    kube, namespace, name = setting.kube, setting.namespace, setting.name
+    nobody = {"username": f"nobody-{secrets.token_hex(3)}"}
+    await kube.create(make_approvalpolicy(name))
+    await kube.create(make_computepool(name))
+    await kube.create(make_basemodel(name))
+    await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
+    await kube.create(make_evaluationsuite("suite", namespace))
+    claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}
+    for found in ("data", "models"):
+        metadata = {"name": found, "namespace": namespace, "labels": {"tunegate.io/usable-by-jobs": "true"}}
+        await kube.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
+    await kube.create(make_finetunejob("copyright", namespace, requestedBy=nobody))
+    for _ in range(20):
+        await setting.admit_base_model()
+        status = await setting.step()
+        if message(status, "Scheduled")[0] != "WaitingForBaseModel":
+            break
+    assert message(status, "Scheduled") == ("NotAllowed", "False")
+    assert f"computepools/{name}" in status["message"]
+    assert not await kube.list("batch/v1", "Job", namespace)

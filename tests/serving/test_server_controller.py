@@ -1,0 +1,140 @@
+"""The controller against a real API server and a real registry: what it creates is accepted, and follows approvals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import DIGEST
+from tests.conftest import NamespaceFactory
+from tests.registry.registry_process import running_registry
+from tests.serving.approved import Site
+from tests.serving.sealed import Bench, safetensors
+from tests.waiting import Cluster
+from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.registry.client import RegistryClient
+
+pytestmark = pytest.mark.cluster
+Json = dict[str, Any]
+
+
+@pytest.fixture
+async def site(operator_kube: KubeClient, namespaces: NamespaceFactory, tmp_path: Path) -> AsyncIterator[Site]:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/model.safetensors").write_bytes(safetensors([1.0] * 8))
+    with running_registry(tmp_path / "registry") as registry, RegistryClient(registry.host, plain_http=True) as client:
+        bench = Bench(tmp_path, registry, client)
+        made = await Site.prepare(operator_kube, bench, await namespaces("serving"), replicas=0)
+        yield made
+        await made.clean()
+
+
+async def documents(site: Site) -> list[str]:
+    """Return the served names that a pod made now would pull."""
+    deployment = await site.get("Deployment", "server-engine", "apps/v1")
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    name = next(one["configMap"]["name"] for one in volumes if one["name"] == "documents")
+    config_map = await site.get("ConfigMap", name, "v1")
+    return [one["servedName"] for one in json.loads(config_map["data"]["adapters.json"])]
+
+
+async def live_routes(site: Site) -> Json:
+    config_map = await site.get("ConfigMap", "server-routes", "v1")
+    return dict(json.loads(config_map["data"]["routes.json"]))
+
+
+async def test_an_approved_release_is_handed_to_the_pods_and_a_revoked_one_is_taken_back(site: Site) -> None:
+    assert (await site.reconcile()).result == "done"
+    assert await documents(site) == []
+    served = await site.approve("one")
+    assert (await site.reconcile()).result == "done"
+    assert await documents(site) == [served]
+    assert (await live_routes(site))["approved"] == [served]
+    server = await site.get("ModelServer", "server")
+    assert server["status"]["adapters"][0]["state"] == "Loading"
+    assert server["status"]["message"].startswith("scaled to zero")
+    await site.revoke("one")
+    outcome = await site.reconcile()
+    assert outcome.writes["apply"] == 1
+    assert (await live_routes(site))["approved"] == []
+    await site.reconcile()
+    assert await documents(site) == []
+    started = [one.subject.name for one in site.ledger.entries.values() if one.type == "RolloutStarted"]
+    assert started == ["server", "one", "server"]
+
+
+async def test_a_statement_that_is_not_the_approved_one_is_left_out_beside_a_good_one(site: Site) -> None:
+    await site.approve("forged")
+    good = await site.approve("good")
+    await site.forge("forged", DIGEST)
+    await site.reconcile()
+    assert await documents(site) == [good]
+    adapters = (await site.get("ModelServer", "server"))["status"]["adapters"]
+    states = {one["release"]: one["state"] for one in adapters}
+    assert states == {"forged": "LeftOut", "good": "Loading"}
+    reason = next(one["reason"] for one in adapters if one["release"] == "forged")
+    assert "not the approved one" in reason
+
+
+async def test_a_settled_server_is_not_written_again(site: Site) -> None:
+    await site.approve("one")
+    for _ in range(3):
+        await site.reconcile()
+    before = {
+        kind: (await site.get(kind, name, version))["metadata"]["resourceVersion"]
+        for kind, name, version in (
+            ("Deployment", "server-engine", "apps/v1"),
+            ("ConfigMap", "server-routes", "v1"),
+            ("Service", "server", "v1"),
+            ("PodDisruptionBudget", "server", "policy/v1"),
+            ("Role", "server-gateway", "rbac.authorization.k8s.io/v1"),
+        )
+    }
+    outcome = await site.reconcile()
+    assert "status" not in outcome.writes
+    for kind, name, version in (
+        ("Deployment", "server-engine", "apps/v1"),
+        ("ConfigMap", "server-routes", "v1"),
+        ("Service", "server", "v1"),
+        ("PodDisruptionBudget", "server", "policy/v1"),
+        ("Role", "server-gateway", "rbac.authorization.k8s.io/v1"),
+    ):
+        assert (await site.get(kind, name, version))["metadata"]["resourceVersion"] == before[kind], kind
+
+
+async def test_client_keys_are_used_only_from_a_secret_that_is_opened_to_servers(site: Site) -> None:
+    secret: Json = {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": site.namespace},
+        "stringData": {"team": "correct-horse-battery-staple"},
+    }  # fmt: skip
+    await site.kube.create(secret)
+    patch = {"name": "server", "namespace": site.namespace}
+    server = await site.get("ModelServer", "server")
+    spec = {**server["spec"], "clients": {"apiKeysSecretName": "keys"}}
+    await site.kube.apply({"apiVersion": server["apiVersion"], "kind": "ModelServer", "metadata": patch, "spec": spec})
+    await site.reconcile()
+    assert "is not used" in (await site.get("ModelServer", "server"))["status"]["message"]
+    assert '"secretName": "keys"' not in json.dumps(
+        (await site.get("Deployment", "server-engine", "apps/v1"))["spec"]["template"]
+    )
+    secret["metadata"]["labels"] = {"tunegate.io/usable-by-servers": "true"}
+    await site.kube.apply(secret)
+    await site.reconcile()
+    volumes = (await site.get("Deployment", "server-engine", "apps/v1"))["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "api-keys", "secret": {"secretName": "keys", "optional": True, "defaultMode": 420}} in volumes
+
+
+async def test_everything_goes_with_the_server(site: Site, cluster: Cluster) -> None:
+    await site.reconcile()
+    await site.kube.delete(ObjectRef("tunegate.io/v1alpha1", "ModelServer", "server", site.namespace))
+    for kind, name, version in (
+        ("Deployment", "server-engine", "apps/v1"),
+        ("ConfigMap", "server-routes", "v1"),
+        ("Service", "server", "v1"),
+        ("RoleBinding", "server-gateway", "rbac.authorization.k8s.io/v1"),
+    ):
+        await cluster.gone(ObjectRef(version, kind, name, site.namespace))

@@ -1,0 +1,116 @@
+"""The pods of a server: verified before loaded, reached through the gateway only, with no more rights than needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.serving.world import SERVER_UID, World, release
+from tunegate.api import serving
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.spec |= {"clients": {"apiKeysSecretName": "keys"}, "strategy": "Surge"}
+    made.put(release("one"))
+    made.step()
+    return made
+
+
+def pod(world: World) -> dict[str, Any]:
+    assert world.deployment is not None
+    found: dict[str, Any] = world.deployment["spec"]["template"]["spec"]
+    return found
+
+
+def containers(world: World) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in [*pod(world)["initContainers"], *pod(world)["containers"]]}
+
+
+def test_adapters_are_verified_before_the_engine_starts_and_the_engine_outlives_the_gateway(world: World) -> None:
+    assert [one["name"] for one in pod(world)["initContainers"]] == ["pull", "engine"]
+    assert containers(world)["engine"]["restartPolicy"] == "Always"
+    assert [one["name"] for one in pod(world)["containers"]] == ["gateway"]
+
+
+def test_the_engine_listens_on_a_socket_and_opens_no_port(world: World) -> None:
+    engine = containers(world)["engine"]
+    assert f"--uds={serving.ENGINE_SOCKET}" in engine["args"]
+    assert not any(argument.startswith(("--host", "--port")) for argument in engine["args"])
+    assert "ports" not in engine
+    assert engine["args"][3:5] == ["--config", serving.ENGINE_CONFIG_PATH]
+    environment = {one["name"]: one["value"] for one in engine["env"]}
+    assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
+    assert environment["HF_HUB_OFFLINE"] == "1"
+
+
+def test_every_container_is_locked_down(world: World) -> None:
+    assert pod(world)["automountServiceAccountToken"] is False
+    assert pod(world)["securityContext"]["runAsNonRoot"] is True
+    for one in containers(world).values():
+        security = one["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_each_container_sees_only_what_it_needs(world: World) -> None:
+    mounts = {
+        name: {mount["name"]: mount.get("readOnly", False) for mount in one["volumeMounts"]}
+        for name, one in containers(world).items()
+    }
+    assert mounts["pull"]["adapters"] is False
+    assert mounts["engine"]["adapters"] is mounts["gateway"]["adapters"] is True
+    assert "registry" in mounts["pull"]
+    for name in ("engine", "gateway"):
+        assert "registry" not in mounts[name]
+    for secret in ("token", "api-keys"):
+        assert [name for name, seen in mounts.items() if secret in seen] == ["gateway"]
+    assert "base" not in mounts["gateway"]
+
+
+def test_surge_keeps_every_pod_and_recreate_needs_no_room(world: World) -> None:
+    assert world.deployment is not None
+    assert world.deployment["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    world.spec["strategy"] = "Recreate"
+    world.step()
+    assert world.deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_a_gateway_may_read_its_own_routes_and_nothing_else(world: World) -> None:
+    plan = world.step()
+    role = next(obj for obj in plan.applies if obj["kind"] == "Role")
+    assert role["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["server-routes"],
+            "verbs": ["get", "list", "watch"],
+        }
+    ]
+
+
+def test_everything_vanishes_with_the_server(world: World) -> None:
+    plan = world.step()
+    for obj in [*plan.applies, *plan.creates]:
+        (owner,) = obj["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("ModelServer", SERVER_UID, True)
+
+
+def test_the_documents_of_a_rollout_never_change(world: World) -> None:
+    (name,) = world.config_maps
+    assert world.config_maps[name]["immutable"] is True
+    world.put(release("two", minute=3))
+    world.step()
+    assert len(world.config_maps) == 2
+    assert len(name) <= 63
+
+
+def test_no_gate_question_lies_in_a_config_map(world: World) -> None:
+    (config_map,) = world.config_maps.values()
+    assert "messages" not in config_map["data"]["adapters.json"]

@@ -1,0 +1,301 @@
+"""What a server rolls out, which routes it opens and closes, and what it says about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.serving.world import World, base_model, release, served
+from tunegate.api.conditions import Condition
+from tunegate.manifests.serving import deployment_name
+
+
+def conditions(world: World) -> dict[str, tuple[str, str]]:
+    return {one["type"]: (one["status"], one["reason"]) for one in world.status["conditions"]}
+
+
+def route(world: World, name: str = "extract") -> dict[str, Any]:
+    return next(one for one in world.status["routes"] if one["name"] == name)
+
+
+def states(world: World) -> dict[str, str]:
+    return {one["release"]: one["state"] for one in world.status["adapters"]}
+
+
+def test_a_server_waits_for_its_base_model() -> None:
+    world = World(base=base_model("Hashing"))
+    plan = world.step()
+    assert world.deployment is None
+    assert conditions(world)["Ready"] == ("False", "WaitingForBaseModel")
+    assert world.status["phase"] == "Pending"
+    assert plan.requeue_after
+
+
+def test_without_releases_the_base_model_is_served() -> None:
+    world = World()
+    world.settle()
+    assert world.deployment is not None
+    assert world.deployment["metadata"]["name"] == deployment_name("server")
+    assert world.status["phase"] == "Ready"
+    assert route(world)["state"] == "Closed"
+    assert "no approved release" in route(world)["reason"]
+    assert world.status["endpoint"] == "http://server.team.svc"
+    assert "nobody may ask" in world.status["message"]
+
+
+def test_an_approved_release_is_rolled_out_and_its_route_opens_after_the_probe() -> None:
+    world = World()
+    world.settle()
+    world.put(release("one"))
+    world.step()
+    assert states(world) == {"one": "Loading"}
+    assert route(world)["state"] == "Closed"
+    world.roll_out()
+    world.step()
+    assert states(world) == {"one": "Ready"}
+    assert (route(world)["state"], route(world)["servedName"]) == ("Open", served("one"))
+    assert conditions(world) == {"Ready": ("True", "Serving"), "AdaptersVerified": ("True", "Serving")}
+    assert world.table.resolve("extract") == served("one")
+
+
+def test_the_ledger_hears_of_rollout_and_route_before_they_happen() -> None:
+    world = World()
+    world.settle()
+    world.put(release("one"))
+    world.ledger_away = True
+    before = world.deployment
+    world.step()
+    assert world.deployment == before
+    assert world.routes is not None
+    assert world.routes.approved == []
+    world.ledger_away = False
+    world.settle()
+    assert world.events("RolloutStarted") == ["server", "one"]
+    assert world.events("RouteOpened") == ["one extract"]
+
+
+def test_a_settled_server_changes_and_records_nothing() -> None:
+    world = World()
+    world.put(release("one"), release("two", minute=1))
+    world.settle()
+    recorded, status, deployment = dict(world.ledger), world.status, world.deployment
+    plan = world.step()
+    assert (world.ledger, world.status, world.deployment) == (recorded, status, deployment)
+    assert not plan.events
+    assert not plan.deletes
+
+
+def test_latest_moves_to_the_newer_release_once_it_is_ready() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.put(release("two", minute=5))
+    world.step()
+    assert route(world)["servedName"] == served("one")
+    world.settle()
+    assert route(world)["servedName"] == served("two")
+    assert world.events("RouteClosed") == ["one extract"]
+    assert states(world) == {"one": "Ready", "two": "Ready"}
+
+
+def test_a_newer_release_that_is_left_out_does_not_take_the_route() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.bad_adapters[served("two")] = "the adapter answers like the base model on 8 of 8 probes"
+    world.put(release("two", minute=5))
+    world.settle()
+    assert states(world) == {"one": "Ready", "two": "LeftOut"}
+    assert (route(world)["state"], route(world)["servedName"]) == ("Open", served("one"))
+    assert world.status["phase"] == "Degraded"
+    assert "like the base model" in world.status["message"]
+    assert conditions(world)["AdaptersVerified"] == ("False", "AdapterLeftOut")
+    assert world.events("AdapterLeftOut") == ["two"]
+
+
+def test_pinned_is_an_instant_rollback_and_back_again() -> None:
+    world = World()
+    world.put(release("one"), release("two", minute=5))
+    world.settle()
+    assert route(world)["servedName"] == served("two")
+    rollouts = len(world.events("RolloutStarted"))
+    for name in ("one", "two", "one"):
+        world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": name}}]
+        world.step()
+        assert world.table.resolve("extract") == served(name)
+    assert len(world.events("RolloutStarted")) == rollouts
+    assert world.events("RouteOpened") == ["two extract", "one extract", "two extract", "one extract"]
+
+
+def test_pinned_to_what_is_not_approved_or_has_another_name_stays_closed() -> None:
+    world = World()
+    world.put(release("one", phase="PendingApproval"), release("other", model="translate"))
+    for name in ("one", "other", "absent"):
+        world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": name}}]
+        world.settle()
+        assert route(world)["state"] == "Closed"
+        assert name in route(world)["reason"]
+
+
+def test_a_route_cannot_take_the_base_models_name() -> None:
+    world = World(spec={"routes": [{"name": "base"}]})
+    world.put(release("one", model="base"))
+    world.settle()
+    assert "belongs to the base model" in route(world, "base")["reason"]
+    assert world.routes is not None
+    assert world.routes.routes == {}
+
+
+def test_revoking_closes_the_route_in_a_step_that_waits_for_nothing() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.registry_away, world.ledger_away = True, True
+    world.phase("one", "Revoked")
+    plan = world.step()
+    assert [obj["kind"] for obj in plan.applies] == ["ConfigMap"]
+    assert not plan.audit
+    assert plan.status is None
+    assert world.table.resolve("extract") is None
+    world.registry_away, world.ledger_away = False, False
+    world.settle()
+    assert world.events("RouteClosed") == ["one extract"]
+    assert route(world)["state"] == "Closed"
+    assert served("one") not in world.held()
+
+
+def test_after_a_revocation_the_next_newest_release_answers() -> None:
+    world = World()
+    world.put(release("one"), release("two", minute=5))
+    world.settle()
+    world.phase("two", "Revoked")
+    world.step()
+    assert world.table.resolve("extract") is None
+    world.step()
+    assert world.table.resolve("extract") == served("one")
+    assert world.events("RouteClosed") == ["two extract"]
+
+
+def test_a_release_whose_documents_do_not_fit_is_left_out_and_stops_nobody() -> None:
+    world = World(obstacles={"bad": "the stored statement is not the approved one"})
+    world.put(release("bad", minute=9), release("good"))
+    world.settle()
+    assert states(world) == {"bad": "LeftOut", "good": "Ready"}
+    assert route(world)["servedName"] == served("good")
+    assert served("bad") not in world.held()
+
+
+def test_an_unreadable_registry_stops_rollouts_but_not_what_runs() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    deployment = world.deployment
+    world.registry_away = True
+    world.put(release("two", minute=5))
+    world.step()
+    assert world.deployment == deployment
+    assert world.table.resolve("extract") == served("one")
+    assert "registry cannot be read" in world.status["message"]
+    assert states(world)["one"] == "Ready"
+
+
+def test_a_doubtful_release_is_not_rolled_out_but_keeps_running() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    tampered = Condition(
+        type="Tampered", status="True", reason="DigestMismatch", last_transition_time="2026-01-01T00:00:00Z"
+    )
+    for name in ("one", "two"):
+        one = release(name)
+        world.put(one.model_copy(update={"status": one.status.model_copy(update={"conditions": [tampered]})}))
+    world.settle()
+    assert set(world.held()) == {served("one")}
+    assert route(world)["servedName"] == served("one")
+
+
+def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> None:
+    world = World()
+    world.step()
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    last = {"terminated": {"message": "base model base: model.safetensors is missing\n"}}
+    status = {"phase": "Pending", "initContainerStatuses": [{"name": "pull", "state": waiting, "lastState": last}]}
+    world.pod = next(iter(world.config_maps))
+    observed = world.observed()
+    pod = {**observed.pods[0], "status": status}
+    from dataclasses import replace
+
+    from tests.serving.world import SETTINGS, START
+    from tunegate.reconcile import modelserver
+
+    plan = modelserver.plan(replace(observed, pods=(pod,), gateways={}), SETTINGS, START)
+    assert plan.status is not None
+    assert plan.status["phase"] == "Failed"
+    assert "model.safetensors is missing" in plan.status["message"]
+    assert "kubectl logs pod-0 -c pull" in plan.status["message"]
+
+
+def test_zero_replicas_is_no_failure() -> None:
+    world = World()
+    world.spec["replicas"] = 0
+    world.step()
+    assert conditions(world)["Ready"] == ("False", "ScaledToZero")
+
+
+def test_documents_of_old_rollouts_are_removed_when_no_pod_uses_them() -> None:
+    world = World()
+    for minute in range(4):
+        world.put(release(f"r{minute}", minute=minute))
+        world.settle()
+    assert len(world.config_maps) == 1
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["approve", "revoke", "roll", "registry", "ledger", "break", "pin", "latest", "reconcile"]),
+        st.sampled_from(["one", "two", "three"]),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(STEPS)
+def test_whatever_happens_only_approved_releases_answer_and_the_ledger_knows_each_opening(
+    steps: list[tuple[str, str]],
+) -> None:
+    world = World()
+    for minute, (what, name) in enumerate(steps):
+        if what == "approve" and name not in world.releases:
+            world.put(release(name, minute=minute))
+        elif what == "revoke" and name in world.releases:
+            world.phase(name, "Revoked")
+            world.step()
+            assert served(name) not in world.table.open.values()
+        elif what == "roll" and world.deployment is not None:
+            world.roll_out()
+        elif what == "registry":
+            world.registry_away = not world.registry_away
+        elif what == "ledger":
+            world.ledger_away = not world.ledger_away
+        elif what == "break":
+            world.bad_adapters[served(name)] = "probe failed"
+        elif what == "pin":
+            world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": name}}]
+        elif what == "latest":
+            world.spec["routes"] = [{"name": "extract"}]
+        world.step()
+        allowed = {one.status.served_name for one in world.releases.values() if one.status.phase == "Approved"}
+        assert set(world.table.open.values()) <= allowed
+        opened = {one.payload["servedName"] for one in world.ledger.values() if one.type == "RouteOpened"}
+        assert set((world.routes.routes if world.routes else {}).values()) <= opened
+    world.registry_away = world.ledger_away = False
+    world.settle()
+    for one in world.releases.values():
+        if one.status.phase == "Revoked":
+            assert one.status.served_name not in world.held()
+    before = (dict(world.ledger), world.status, world.deployment)
+    world.step()
+    assert before == (world.ledger, world.status, world.deployment)

@@ -1,0 +1,89 @@
+"""The lineage controllers against a real API server, a real registry and a real MLflow that goes away and comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import make_finetunejob
+from tests.conftest import NamespaceFactory
+from tests.registry.registry_process import running_registry
+from tests.tracking import story
+from tests.tracking.mlflow_process import MlflowServer
+from tunegate.api.markers import API_VERSION
+from tunegate.api.stages import RESULT_MEDIA_TYPE
+from tunegate.controllers.lineage import JobLineageController
+from tunegate.controllers.services import Services
+from tunegate.controllers.worker import Worker
+from tunegate.digests import canonical
+from tunegate.kube.client import FIELD_MANAGER, KubeClient, ObjectKey, ObjectRef
+from tunegate.ledger.writer import LedgerWriter
+from tunegate.reconcile.naming import job_repository
+from tunegate.registry.client import RegistryClient
+from tunegate.settings import GovernedNamespace, Settings
+from tunegate.tracking.mlflow import Login, Tracking
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+async def finished(kube: KubeClient, registry: RegistryClient, namespace: str) -> dict[str, Any]:
+    """Make a job whose results lie in the registry and whose status says so, as its own controller would."""
+    job = await kube.create(make_finetunejob(namespace=namespace))
+    repository = f"{job_repository(namespace, 'job', job['metadata']['uid'])}/results"
+    digests = {
+        name: registry.push_document(repository, canonical(result.to_dict()), RESULT_MEDIA_TYPE)
+        for name, result in story.results().items()
+    }
+    status = {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": {"name": "job", "namespace": namespace}}
+    return await kube.apply({**status, "status": story.job_status(digests)}, subresource="status")
+
+
+async def test_a_job_is_recorded_once_mlflow_answers_and_its_own_status_stays(
+    kube: KubeClient, namespaces: NamespaceFactory, server: MlflowServer, tmp_path: Path
+) -> None:
+    namespace = await namespaces("lineage")
+    with running_registry(tmp_path) as running, RegistryClient(running.host, plain_http=True) as registry:
+        job = await finished(kube, registry, namespace)
+        settings = Settings(
+            trainer_image="t", operator_image="o", registry_host=running.host,
+            governed=(GovernedNamespace(name=namespace, policy="p"),),
+        )  # fmt: skip
+        login = Login(server.folder / "username", server.folder / "password")
+        tracking = Tracking(server.uri, login=login, ca_file=server.ca_file)
+        services = Services(kube, settings, registry, LedgerWriter(kube), tracking)
+        key, ref = ObjectKey(namespace, "job"), ObjectRef(API_VERSION, "FineTuneJob", "job", namespace)
+
+        server.stop()
+        outcome = await Worker(JobLineageController(services), kube, services.ledger).run(key)
+        assert (outcome.result, outcome.after) == ("done", 5.0)
+        assert condition(await kube.get(ref)) == ("False", "TrackingUnavailable")
+
+        server.start()
+        worker = Worker(JobLineageController(dataclasses.replace(services)), kube, services.ledger)
+        assert (await worker.run(key)).after is None
+        seen = await kube.get(ref)
+        assert condition(seen) == ("True", "Recorded")
+        assert seen is not None
+        run = server.ask("operator", f"runs/get?run_id={seen['status']['mlflowRunId']}").json()["run"]
+        assert {"key": "tunegate.jobUid", "value": job["metadata"]["uid"]} in run["data"]["tags"]
+        assert run["info"]["status"] == "FINISHED"
+        assert seen["status"]["phase"] == "Succeeded"
+        assert seen["status"]["gate"]["outcome"] == "Pass"
+
+        version = seen["metadata"]["resourceVersion"]
+        await worker.run(key)
+        again = await kube.get(ref)
+        assert again is not None
+        assert again["metadata"]["resourceVersion"] == version
+        managers = {entry["manager"] for entry in again["metadata"]["managedFields"] if entry.get("subresource")}
+        assert managers == {FIELD_MANAGER, JobLineageController.manager}
+        tracking.close()
+
+
+def condition(job: dict[str, Any] | None) -> tuple[str, str]:
+    assert job is not None
+    found = next(entry for entry in job["status"]["conditions"] if entry["type"] == "LineageRecorded")
+    return found["status"], found["reason"]

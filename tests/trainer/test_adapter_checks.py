@@ -1,0 +1,96 @@
+"""Adapters that the engine would refuse, or that would act on nothing, are found before anything is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.model_folder import ARCHITECTURE, make_adapter
+from tunegate_trainer.adapter_checks import check_adapter
+from tunegate_trainer.endings import BadInput
+
+MODULE = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+def checks(folder: Path, max_rank: int = 16) -> set[str]:
+    return {finding.check for finding in check_adapter(folder, ARCHITECTURE, max_rank).findings}
+
+
+def test_a_plain_adapter_passes_with_its_facts(tmp_path: Path) -> None:
+    facts = check_adapter(make_adapter(tmp_path / "a"), ARCHITECTURE, 16)
+
+    assert facts.findings == []
+    assert (facts.rank, facts.target_modules, facts.parameters) == (4, ["q_proj"], 64)
+
+
+@pytest.mark.parametrize(
+    ("config", "check"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"bias": "all"}, "bias"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"r": 32}, "rank"),
+        ({"rank_pattern": {"q_proj": 64}}, "rank"),
+        ({"r": 0}, "rank"),
+        ({"peft_type": "IA3"}, "kind"),
+        ({"init_lora_weights": "pissa"}, "initialization"),
+        ({"init_lora_weights": "loftq"}, "initialization"),
+        ({"layer_replication": [[0, 1]]}, "layer_replication"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+    ],
+)
+def test_what_the_engine_refuses_is_refused(tmp_path: Path, config: dict[str, Any], check: str) -> None:
+    assert checks(make_adapter(tmp_path / "a", **config)) == {check}
+
+
+def test_rank_stabilized_lora_is_served(tmp_path: Path) -> None:
+    assert checks(make_adapter(tmp_path / "a", use_rslora=True, alpha_pattern={"q_proj": 4})) == set()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "check"),
+    [
+        ({f"{MODULE}.lora_A.weight": (4, 9), f"{MODULE}.lora_B.weight": (8, 4)}, "baseModel"),
+        ({f"{MODULE}.lora_A.weight": (4, 8), f"{MODULE}.lora_B.weight": (9, 4)}, "baseModel"),
+        ({"other.lora_A.weight": (4, 8), "other.lora_B.weight": (8, 4)}, "baseModel"),
+        ({f"{MODULE}.lora_A.weight": (4, 8)}, "tensors"),
+        ({}, "tensors"),
+    ],
+)
+def test_tensors_of_another_model_are_refused(tmp_path: Path, tensors: dict[str, tuple[int, ...]], check: str) -> None:
+    assert check in checks(make_adapter(tmp_path / "a", tensors))
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "training_args.bin", "model.py", "weights.pt", "x.safetensors"])
+def test_other_weights_and_code_beside_it_are_refused(tmp_path: Path, name: str) -> None:
+    folder = make_adapter(tmp_path / "a")
+    (folder / name).write_bytes(b"x")
+
+    assert checks(folder) == {"files"}
+
+
+def test_documents_beside_it_do_no_harm(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "a")
+    (folder / "README.md").write_text("card")
+    (folder / "tokenizer_config.json").write_text("{}")
+
+    assert checks(folder) == set()
+
+
+def test_a_link_is_no_adapter(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "a")
+    (folder / "adapter_model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    (folder / "adapter_model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
+
+    assert "files" in checks(folder)
+
+
+def test_weights_that_are_no_safetensors_are_bad_input(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "a")
+    (folder / "adapter_model.safetensors").write_bytes(b"\x80\x04pickle")
+
+    with pytest.raises(BadInput, match="safetensors"):
+        checks(folder)

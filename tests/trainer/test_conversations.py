@@ -1,0 +1,97 @@
+"""The loss lies on what the assistant says and on the token that ends its turn, and on nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunegate_trainer.data.conversations import IGNORED, ChatTokenizer, ConversationProblem
+
+pytestmark = pytest.mark.model
+
+CONVERSATION = [
+    {"role": "system", "content": "Answer in JSON."},
+    {"role": "user", "content": "Who holds it?\n\nCopyright 1999 Ada"},
+    {"role": "assistant", "content": '{"holder": "Ada"}'},
+    {"role": "user", "content": "And the year?"},
+    {"role": "assistant", "content": '{"year": 1999}'},
+]
+GROUPED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if not loop.last and m.role == 'assistant' %}(earlier){% else %}{{ m.content }}{% endif %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ENDLESS = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+@pytest.fixture
+def tokenizer(base_model: Path) -> ChatTokenizer:
+    return ChatTokenizer(base_model)
+
+
+def learned(tokenizer: ChatTokenizer, messages: list[dict[str, str]]) -> str:
+    encoded = tokenizer.encode(messages)
+    return str(tokenizer.tokenizer.decode([label for label in encoded.labels if label != IGNORED]))
+
+
+def test_the_loss_is_on_answers_and_their_end_only(tokenizer: ChatTokenizer) -> None:
+    assert learned(tokenizer, CONVERSATION) == '{"holder": "Ada"}<|im_end|>{"year": 1999}<|im_end|>'
+
+
+def test_labels_repeat_the_tokens_that_are_learned(tokenizer: ChatTokenizer) -> None:
+    encoded = tokenizer.encode(CONVERSATION)
+
+    assert len(encoded.input_ids) == len(encoded.labels)
+    assert all(label in (IGNORED, token) for token, label in zip(encoded.input_ids, encoded.labels, strict=True))
+
+
+def test_tokens_are_those_of_the_whole_text(tokenizer: ChatTokenizer) -> None:
+    whole = tokenizer.render(CONVERSATION, open_turn=False)
+
+    assert tokenizer.encode(CONVERSATION).input_ids == tokenizer.tokenizer(whole, add_special_tokens=False)["input_ids"]
+
+
+def test_the_prompt_in_training_is_the_prompt_at_serving(tokenizer: ChatTokenizer) -> None:
+    """Up to the first learned token, training sees what the engine will see of the question."""
+    question = CONVERSATION[:2]
+    encoded = tokenizer.encode(CONVERSATION[:3])
+    served = tokenizer.tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)[
+        "input_ids"
+    ]
+    first = next(index for index, label in enumerate(encoded.labels) if label != IGNORED)
+
+    assert encoded.input_ids[:first] == served
+    assert tokenizer.count_question(question) == len(served)
+
+
+def test_the_learned_end_is_where_the_engine_stops(tokenizer: ChatTokenizer) -> None:
+    encoded = tokenizer.encode(CONVERSATION)
+    last = [label for label in encoded.labels if label != IGNORED][-1]
+
+    assert last in tokenizer.stop_ids
+
+
+def test_control_tokens_in_a_row_are_refused(tokenizer: ChatTokenizer) -> None:
+    turns = [{"role": "user", "content": "x<|im_end|>\n<|im_start|>system"}, {"role": "assistant", "content": "y"}]
+
+    with pytest.raises(ConversationProblem, match="control token"):
+        tokenizer.encode(turns)
+
+
+def test_a_template_that_rewrites_earlier_turns_needs_one_turn_a_row(tokenizer: ChatTokenizer) -> None:
+    tokenizer.tokenizer.chat_template = GROUPED
+
+    with pytest.raises(ConversationProblem, match="one assistant turn a row"):
+        tokenizer.encode(CONVERSATION)
+    assert learned(tokenizer, CONVERSATION[:3]) == '{"holder": "Ada"}<|im_end|>'
+
+
+def test_a_template_without_an_end_of_turn_is_refused(tokenizer: ChatTokenizer) -> None:
+    tokenizer.tokenizer.chat_template = ENDLESS
+
+    with pytest.raises(ConversationProblem, match="stops"):
+        tokenizer.encode(CONVERSATION)

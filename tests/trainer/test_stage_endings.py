@@ -1,0 +1,139 @@
+"""How a stage process ends when it can't reach a verdict, and what it says of itself while it runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.trainer.model_folder import make_adapter, make_model
+from tests.trainer.stage_process import REPOSITORY, Pod, stage_base
+from tunegate import digests
+from tunegate.api.stages import (
+    AdapterInput,
+    ExitCode,
+    FetchConfig,
+    HashConfig,
+    JobIdentity,
+    ProgressReport,
+    RegistryTarget,
+    Termination,
+    TrackingTarget,
+)
+from tunegate.registry.adapters import push_adapter, read_manifest
+from tunegate.registry.client import RegistryClient
+from tunegate_trainer import __main__ as entry
+from tunegate_trainer.logs import JsonLines
+from tunegate_trainer.progress import ProgressBoard, serve, write_report
+from tunegate_trainer.tracking import Tracker
+
+
+def test_a_configuration_with_an_unknown_field_is_bad_input(pod: Pod, tmp_path: Path) -> None:
+    config = tmp_path / "stage.json"
+    config.write_text(json.dumps({"stage": "hash", "surprise": 1}))
+
+    code = entry.main(["--config", str(config), "--termination", str(tmp_path / "word"), "--progress-port", "0"])
+
+    word = Termination.model_validate_json((tmp_path / "word").read_bytes())
+    assert (code, word.reason, word.result_digest) == (ExitCode.BAD_INPUT, "BadInput", None)
+    assert "surprise" in word.message
+
+
+def test_a_missing_input_is_bad_input(pod: Pod, tmp_path: Path) -> None:
+    ending = pod.run(HashConfig(**stage_base(pod.host), path=str(tmp_path / "nothing")))
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.BAD_INPUT, "BadInput")
+
+
+def test_a_silent_registry_is_unavailable(pod: Pod, tmp_path: Path) -> None:
+    base = stage_base(pod.host) | {"registry": RegistryTarget(host="127.0.0.1:9", plain_http=True, repository="a/b")}
+
+    ending = pod.run(HashConfig(**base, path=str(make_model(tmp_path / "model"))))
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.UNAVAILABLE, "Unavailable")
+
+
+def test_a_silent_mlflow_changes_nothing(pod: Pod, tmp_path: Path) -> None:
+    base = stage_base(pod.host) | {"tracking": TrackingTarget(uri="http://127.0.0.1:9", experiment="team-a")}
+
+    ending = pod.run(HashConfig(**base, path=str(make_model(tmp_path / "model"))))
+
+    assert ending.exit_code == ExitCode.VERDICT, ending.log
+
+
+def test_without_a_tracking_server_nothing_is_queued(tmp_path: Path) -> None:
+    job = JobIdentity(namespace="a", name="b", uid="c", attempt=1)
+    tracker = Tracker(None, job, tmp_path, tmp_path / "ca.crt")
+
+    tracker.metrics({"loss": 1.0})
+    tracker.close()
+
+
+def test_fetch_puts_the_sealed_adapter_where_the_engine_looks(pod: Pod, tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "made")
+    with RegistryClient(pod.host, plain_http=True) as client:
+        sealed = push_adapter(client, f"{REPOSITORY}/adapter", folder)
+    adapter = AdapterInput(
+        repository=f"{REPOSITORY}/adapter",
+        digest=sealed.digest,
+        manifest=sealed.manifest,
+        manifest_digest=digests.manifest_digest(sealed.manifest),
+        path=str(tmp_path / "shared"),
+    )
+
+    ending = pod.run(FetchConfig(**stage_base(pod.host), adapter=adapter))
+
+    assert ending.exit_code == ExitCode.VERDICT, ending.log
+    assert read_manifest(tmp_path / "shared") == sealed.manifest
+    wrong = adapter.model_copy(update={"manifest_digest": "sha256:" + "0" * 64, "path": str(tmp_path / "other")})
+    ending = pod.run(FetchConfig(**stage_base(pod.host), adapter=wrong))
+    assert ending.exit_code == ExitCode.BAD_INPUT
+    assert not (tmp_path / "other").exists()
+
+
+def test_progress_prefers_what_the_training_processes_wrote(tmp_path: Path) -> None:
+    board = ProgressBoard("train", tmp_path / "progress.json")
+    board.show(250, "starting")
+    server = serve(board, 0)
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        first = ProgressReport.model_validate_json(httpx.get(f"{address}/progress", trust_env=False).content)
+        assert (first.percent, first.message) == (100, "starting")
+        write_report(tmp_path / "progress.json", ProgressReport(stage="train", percent=10, step=3, loss=0.5))
+        second = ProgressReport.model_validate_json(httpx.get(f"{address}/progress", trust_env=False).content)
+        assert (second.step, second.loss) == (3, 0.5)
+        assert httpx.get(f"{address}/etc/passwd", trust_env=False).status_code == 404
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_logs_name_an_error_without_its_text() -> None:
+    try:
+        raise ValueError("row 7 says: secret")
+    except ValueError:
+        record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "failed", (), sys.exc_info())
+
+    line = json.loads(JsonLines("train").format(record))
+
+    assert (line["message"], line["exception"], line["stage"]) == ("failed", "ValueError", "train")
+    assert "secret" not in json.dumps(line)
+
+
+def test_a_long_last_word_fits_the_kubelet(tmp_path: Path) -> None:
+    word = Termination(reason="Refused", message="ü" * 5000, result_digest="sha256:" + "0" * 64)
+
+    entry._write_termination(tmp_path / "word", word)
+
+    assert len((tmp_path / "word").read_bytes()) <= 4096
+    assert Termination.model_validate_json((tmp_path / "word").read_bytes()).result_digest == word.result_digest
+
+
+@pytest.mark.parametrize("error", [MemoryError(), type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")])
+def test_memory_errors_are_told_apart(error: Exception) -> None:
+    assert entry._classify(error).exit_code == ExitCode.OUT_OF_MEMORY
+    assert entry._classify(ValueError("secret")).message == "ValueError (see the pod's log)"
