@@ -22,9 +22,13 @@ demo: setup ## The whole way, from licence texts to a served, approved adapter
 test: setup ## All checks and tests, the end-to-end run included
 	@./tests/run.sh
 
+.PHONY: e2e
+e2e: setup ## The demo while the operator is killed in every stage and the trainer is evicted and killed
+	@$(RUN) -m pytest -q -s -m e2e
+
 .PHONY: unit
 unit: setup ## Tests that need neither a cluster nor a model
-	@$(RUN) -m pytest -q -m "not cluster and not model"
+	@$(RUN) -m pytest -q -m "not cluster and not model and not e2e"
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, layers, generated files

@@ -27,5 +27,4 @@ part "Local cluster" $cluster start
 part "Container images" $cluster images
 part "Tests without cluster and model" $run -m pytest -q -m "not cluster and not model and not e2e"
 part "Tests on the model, in the trainer image" tests/in_trainer_image.sh
-part "The whole way, under faults" $run -m pytest -q -s -m e2e
 part "Tests on the cluster" $run -m pytest -q -m "cluster and not e2e"

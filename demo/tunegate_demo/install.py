@@ -25,7 +25,9 @@ def helm(cluster: Cluster, *arguments: str) -> None:
 def install(cluster: Cluster) -> None:
     """Install or upgrade both charts and wait until everything is ready."""
     charts = CHECKOUT / "charts"
-    helm(cluster, "upgrade", "--install", "tunegate-crds", str(charts / "tunegate-crds"), "-n", SYSTEM, "--wait")
+    # CRDs that somebody applied from crds/ are taken over: they are the same files.
+    crds = ("upgrade", "--install", "tunegate-crds", str(charts / "tunegate-crds"), "-n", SYSTEM)
+    helm(cluster, *crds, "--wait", "--take-ownership", "--force-conflicts")
     images = {name: cluster.images[name] for name in ("operator", "trainer", "mlflow", "registry")}
     helm(
         cluster,

@@ -58,8 +58,12 @@ class Journey:
     def catalogue(self) -> None:
         """Apply what platform team, policy owner and evaluation owner own, and wait for the hashed base model."""
         admin = self.cluster.admin
-        for name in ("computepool", "approvalpolicy", "basemodel", "modelserver", "evaluationsuite"):
+        for name in ("computepool", "approvalpolicy", "basemodel", "evaluationsuite"):
             admin.apply(self.manifest(name))
+        if admin.get("modelserver", SERVER, TEAM) is None:
+            admin.apply(self.manifest("modelserver"))
+        else:
+            self.say(f"ModelServer {SERVER} is there already and keeps its engine profile")
         found = admin.watch(
             "basemodel",
             BASE,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from string import Template
+import re
 
 from tunegate_demo.inputs import EXAMPLE, Inputs
+
+PLACEHOLDER = re.compile(r"\$\{([A-Z_]+)\}")
+"""Only this form: a regular expression in a manifest may hold a plain dollar sign."""
 
 
 def render(name: str, *, run: str, inputs: Inputs, images: dict[str, str], job_uid: str = "") -> str:
@@ -14,14 +17,9 @@ def render(name: str, *, run: str, inputs: Inputs, images: dict[str, str], job_u
         "RUN": run,
         "SUITE_DIGEST": suite,
         "SUITE_SHORT": suite.removeprefix("sha256:")[:8],
-        "TRAIN_DIGEST": inputs.train_digest,
+        "DATASET_DIGEST": inputs.train_digest,
         "ENGINE_IMAGE": images["trainer"],
         "JOB_UID": job_uid,
     }
-    return _Braced((EXAMPLE / f"{name}.yaml").read_text()).substitute(values)
-
-
-class _Braced(Template):
-    """Only `${NAME}` is a placeholder: a regular expression may hold a plain dollar sign."""
-
-    pattern = r"\$(?:(?P<escaped>\$\$)|(?P<named>\b\B)|\{(?P<braced>[A-Z_]+)\}|(?P<invalid>\b\B))"
+    text = (EXAMPLE / f"{name}.yaml").read_text()
+    return PLACEHOLDER.sub(lambda found: values[found.group(1)], text)

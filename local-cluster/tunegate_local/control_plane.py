@@ -60,6 +60,7 @@ def _start_etcd() -> None:
             # A demo's and a test's cluster: what a power cut may take is not worth a disk flush per write.
             "--unsafe-no-fsync",
         ],
+        urgent=True,
     )
 
 
@@ -113,6 +114,7 @@ def _start_api_server() -> None:
             f"--audit-log-maxsize={AUDIT_LOG_MEGABYTES}",
             f"--audit-log-maxbackup={AUDIT_LOG_FILES}",
         ],
+        urgent=True,
     )
     processes.wait_ready("kube-apiserver", lambda: succeeds(kubectl("get", "--raw", "/readyz")), READY_SECONDS)
 
@@ -148,6 +150,7 @@ def _start_controller_manager() -> None:
             "--leader-elect=false",
             "--profiling=false",
         ],
+        urgent=True,
     )
 
 
@@ -170,6 +173,7 @@ def _start_scheduler() -> None:
             "--leader-elect=false",
             "--profiling=false",
         ],
+        urgent=True,
     )
 
 

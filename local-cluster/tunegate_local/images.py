@@ -129,7 +129,9 @@ def _require_inputs(name: str, recipe: Recipe) -> None:
 
 
 def _disk_for(name: str) -> int:
-    return preflight.DISK_FOR_IMAGES if name == "trainer" else preflight.DISK_FOR_CLUSTER
+    """A first trainer image brings gigabytes of libraries; after that its layers are there and only code changes."""
+    first = name == "trainer" and name not in images_index.read()
+    return preflight.DISK_FOR_IMAGES if first else preflight.DISK_FOR_CLUSTER
 
 
 def _keys() -> dict[str, str]:

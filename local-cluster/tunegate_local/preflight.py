@@ -20,7 +20,7 @@ GIB = 1024**3
 LISTEN = "0A"
 DISK_FOR_CLUSTER = 3 * GIB
 DISK_FOR_BINARIES = 6 * GIB
-DISK_FOR_IMAGES = 40 * GIB
+DISK_FOR_IMAGES = 25 * GIB
 
 PORTS: dict[int, tuple[str, str]] = {
     settings.API_PORT: (settings.GATEWAY, "API server"),

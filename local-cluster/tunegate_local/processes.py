@@ -59,9 +59,17 @@ def _fingerprint(arguments: Sequence[str]) -> list[str]:
 
 
 def ensure(
-    name: str, arguments: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, settings_text: str = ""
+    name: str,
+    arguments: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    settings_text: str = "",
+    urgent: bool = False,
 ) -> bool:
-    """Start a process unless it already runs with the same words and settings. True when it was started now."""
+    """Start a process unless it already runs with the same words and settings. True when it was started now.
+
+    ``urgent`` puts it before others on a busy machine. Not for what starts containers: they would inherit it.
+    """
     words = [str(word) for word in arguments]
     wanted = [*_fingerprint(words), settings_text]
     if running_pid(name) is not None:
@@ -72,7 +80,7 @@ def ensure(
     settings.RUN.mkdir(parents=True, exist_ok=True)
     with log_file(name).open("a") as log:
         process = subprocess.Popen(
-            words,
+            ["nice", "-n", "-10", *words] if urgent else words,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -35,6 +35,7 @@ KINDS: dict[str, type[Resource]] = {
 }
 VALUES = {
     "ENGINE_IMAGE": "registry.example/engine@sha256:" + "a" * 64,
+    "SUITE_SHORT": "bbbbbbbb",
     "SUITE_DIGEST": "sha256:" + "b" * 64,
     "DATASET_DIGEST": "sha256:" + "c" * 64,
     "RUN": "r1",

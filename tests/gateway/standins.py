@@ -68,6 +68,8 @@ class ScriptedEngine:
         except asyncio.CancelledError:
             self.aborted.set()
             raise
+        if "die" in body:
+            return web.json_response({"error": {"message": "EngineDeadError at /secret/path", "code": 500}}, status=500)
         if "explode" in body:
             return web.json_response({"error": {"message": f"model {body['model']} broke", "code": 400}}, status=400)
         usage = {"prompt_tokens": 5, "completion_tokens": 2}

@@ -139,6 +139,12 @@ async def test_errors_of_the_engine_come_through_under_the_public_name(stage: Sc
     assert (status, body["error"]["message"]) == (400, "model extract broke")
 
 
+async def test_a_dying_engine_tells_clients_nothing_about_itself(stage: Scene) -> None:
+    status, body, _ = await stage.ask(die=True)
+    assert (status, body["error"]["code"]) == (502, "engine_failed")
+    assert "secret" not in json.dumps(body)
+
+
 async def test_a_stream_passes_through_and_its_tokens_are_counted(stage: Scene) -> None:
     body = {"model": "extract", "messages": [], "stream": True}
     async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:

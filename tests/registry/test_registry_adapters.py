@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.registry.registry_process import RunningRegistry, running_registry
 
+from tests.registry.registry_process import RunningRegistry, running_registry
 from tunegate.api.stages import FileEntry, Manifest
 from tunegate.registry.adapters import SealedAdapter, pull_adapter, push_adapter, read_manifest, verify
 from tunegate.registry.client import RegistryClient

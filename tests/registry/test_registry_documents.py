@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.registry.registry_process import RunningRegistry, running_registry
 
+from tests.registry.registry_process import RunningRegistry, running_registry
 from tunegate import digests
 from tunegate.api.stages import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.errors import Terminal, Transient

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serving.world import World, base_model, release, served
+from tests.serving.world import SETTINGS, START, World, base_model, release, served
 from tunegate.api.conditions import Condition
 from tunegate.manifests.serving import deployment_name
+from tunegate.reconcile import modelserver
 
 
 def conditions(world: World) -> dict[str, tuple[str, str]]:
@@ -225,11 +227,6 @@ def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> N
     world.pod = next(iter(world.config_maps))
     observed = world.observed()
     pod = {**observed.pods[0], "status": status}
-    from dataclasses import replace
-
-    from tests.serving.world import SETTINGS, START
-    from tunegate.reconcile import modelserver
-
     plan = modelserver.plan(replace(observed, pods=(pod,), gateways={}), SETTINGS, START)
     assert plan.status is not None
     assert plan.status["phase"] == "Failed"

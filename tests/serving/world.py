@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -184,9 +184,6 @@ class World:
             for one in self.ledger.values()
             if one.type == type_
         ]
-
-    def copy(self) -> World:
-        return replace(self)
 
 
 def annotation(deployment: dict[str, Any] | None) -> str:

@@ -137,3 +137,20 @@ def test_every_class_needs_examples() -> None:
     assert "minimumPerClass" in [
         f.check for f in limits.check_examples("Classification", rows(1000, answers=30), SUITE)
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch", "length", "measured"),
+    [("LoRA", 1, 150, 2.19e9), ("QLoRA", 8, 48, 3.11e9), ("QLoRA", 8, 150, 6.86e9), ("LoRA", 8, 150, 7.19e9)],
+)
+def test_peak_memory_on_a_cpu_is_within_a_quarter_of_what_was_measured(
+    kind: str, batch: int, length: int, measured: float
+) -> None:
+    """Peak resident set of trainings of SmolLM2-135M (embeddings tied) on two cores."""
+    small = llama(30, 576, 1536, 192, 49_152)
+    tied = Architecture(small.linears, small.parameters - 576 * 49_152, 30, 576, 49_152)
+    chosen = method(type=kind, batchSize=batch, maxLength=256)
+
+    peak = sum(estimates.memory_parts(tied, chosen, 4_884_480, length, cuda=False).values())
+
+    assert peak == pytest.approx(measured, rel=0.25)

@@ -99,14 +99,19 @@ def _set_environment(auth_dir: Path, ca_file: Path) -> None:
 
 
 def _open_run(target: TrackingTarget, job: JobIdentity) -> tuple[Any, str]:
-    """Return a client and the job's run: named, found by tag, or new."""
+    """Return a client and the job's run: named, found by tag, or new.
+
+    The experiment is the operator's: a stage never makes one, since it would own it.
+    """
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=target.uri)
     if target.run_id:
         return client, target.run_id
     experiment = client.get_experiment_by_name(target.experiment)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(target.experiment)
+    if experiment is None:
+        raise LookupError(f"no experiment {target.experiment}")
+    experiment_id = experiment.experiment_id
     found = client.search_runs([experiment_id], filter_string=f"tags.`{UID_TAG}` = '{job.uid}'", max_results=1)
     if found:
         return client, str(found[0].info.run_id)

@@ -142,6 +142,8 @@ class Proxy:
         try:
             answer = await self._engine.forward(question.endpoint, question.body, question.request_id)
             async with answer:
+                if answer.status >= 500:
+                    raise aiohttp.ClientResponseError(answer.request_info, (), status=answer.status)
                 self._metrics.first_byte.labels(*labels).observe(time.monotonic() - begun)
                 if answer.status == 200 and question.streams:
                     response = await self._stream(request, question, answer)

@@ -46,6 +46,8 @@ def engine_args(
         args.append(f"--quantization={profile.quantization}")
     if profile.enforce_eager:
         args.append("--enforce-eager")
+    if profile.device == "CPU":
+        args.append("--distributed-executor-backend=uni")
     args += GUARDS
     args += [f"--uds={uds}"] if uds else [f"--host={host}", f"--port={port}"]
     if lora_modules:
@@ -74,6 +76,9 @@ def engine_env(profile: EngineProfile, *, threads: int = 2) -> list[dict[str, An
         values["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, math.ceil(memory_bytes(profile.kv_cache_memory) / 2**30)))
         values["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         values["OMP_WAIT_POLICY"] = "PASSIVE"
+        # Worker and engine core in one process: between two they talk by spinning on shared memory, which takes one of
+        # two cores away from the arithmetic. vLLM keeps `uni` on a CPU only with this switch.
+        values["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return [{"name": name, "value": value} for name, value in values.items()]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tunegate.api.evaluationsuite import MetricName
 from tunegate.api.finetunejob import (
     AdapterStatus,
     ArmScore,
@@ -14,6 +15,7 @@ from tunegate.api.finetunejob import (
     FineTuneJob,
     Gate,
     GuardrailScore,
+    MetricScore,
 )
 from tunegate.api.reasons import JobReason
 from tunegate.api.stages import (
@@ -179,6 +181,7 @@ def _gate(result: EvaluateResult) -> Gate:
             lower=f"{arm.lower:+.4f}",
             upper=f"{arm.upper:+.4f}",
             outcome=arm.outcome,
+            metrics=_metrics(arm.scores),
         )
         for arm in result.arms
     ]
@@ -192,9 +195,14 @@ def _gate(result: EvaluateResult) -> Gate:
         tuned=f"{result.tuned[result.metric]:.4f}",
         questions=result.questions,
         adapter_digest=result.adapter_manifest_digest,
+        metrics=_metrics(result.tuned),
         arms=arms,
         guardrails=guardrails,
     )
+
+
+def _metrics(scores: Mapping[MetricName, float]) -> list[MetricScore]:
+    return [MetricScore(name=name, score=f"{score:.4f}") for name, score in sorted(scores.items())]
 
 
 def _final(result: EvaluateResult) -> Final:

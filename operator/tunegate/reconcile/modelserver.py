@@ -67,7 +67,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     made = _serving(seen, settings)
     waiting = made if isinstance(made, Health) else None
     how = waiting if waiting and seen.deployment is None else state.health(seen, served)
-    told = state.routes(choices, seen)
+    told = state.routes(choices, served, seen)
     audit = [*routes.entries(seen, document), *_left_out(seen, served)]
     applies: list[Any] = [_routes_object(seen, document)]
     creates: tuple[Any, ...] = ()

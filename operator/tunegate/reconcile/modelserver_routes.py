@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tunegate.api.modelserver import Route, RouteStatus, ServedAdapter
 from tunegate.api.serving import RoutesDocument
@@ -12,6 +13,7 @@ from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.reconcile.modelserver_observed import Candidate, Observed
 
 OPERATOR = "tunegate-operator"
+TEXT = 1024
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,13 @@ class RouteChoice:
     served_name: str | None
     reason: str = ""
 
-    def status(self, answering: bool) -> RouteStatus:
-        """Return the route's status; ``answering``: some ready pod holds the adapter."""
+    def status(self, answering: bool, why_not: str) -> RouteStatus:
+        """Return the route's status; ``answering``: some ready pod holds the adapter, else ``why_not`` says why none."""
         if self.served_name is None:
-            return RouteStatus(name=self.name, state="Closed", reason=self.reason)
-        if not answering:
-            return RouteStatus(
-                name=self.name,
-                state="Closed",
-                served_name=self.served_name,
-                reason="no ready pod holds the adapter now",
-            )
-        return RouteStatus(name=self.name, state="Open", served_name=self.served_name, reason=self.reason)
+            return RouteStatus(name=self.name, state="Closed", reason=self.reason[:TEXT])
+        state: Literal["Open", "Closed"] = "Open" if answering else "Closed"
+        reason = self.reason if answering else why_not
+        return RouteStatus(name=self.name, state=state, served_name=self.served_name, reason=reason[:TEXT])
 
 
 def revoked(seen: Observed) -> RoutesDocument | None:

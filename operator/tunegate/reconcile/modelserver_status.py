@@ -13,6 +13,7 @@ from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
 from tunegate.digests import document_digest
 from tunegate.reconcile.modelserver_observed import Candidate, Observed
+from tunegate.reconcile.modelserver_routes import RouteChoice
 
 Json = Mapping[str, Any]
 MOST = 64
@@ -78,7 +79,7 @@ def _report(reported: Sequence[GatewayAdapter], served_name: str) -> GatewayAdap
     return next((adapter for adapter in reported if adapter.served_name == served_name), None)
 
 
-def routes(choices: Sequence[Any], seen: Observed) -> list[RouteStatus]:
+def routes(choices: Sequence[RouteChoice], served: Sequence[ServedAdapter], seen: Observed) -> list[RouteStatus]:
     """Return the state of every route: open where some ready pod holds the adapter."""
     held = {
         adapter.served_name
@@ -86,7 +87,13 @@ def routes(choices: Sequence[Any], seen: Observed) -> list[RouteStatus]:
         for adapter in status.adapters
         if adapter.state == "Ready"
     }
-    return [choice.status(choice.served_name in held) for choice in choices]
+    out = {one.served_name: f"{one.served_name} is left out: {one.reason}" for one in served if one.state == "LeftOut"}
+    return [
+        choice.status(
+            choice.served_name in held, out.get(choice.served_name or "", "no ready pod holds the adapter now")
+        )
+        for choice in choices
+    ]
 
 
 def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
@@ -95,6 +102,7 @@ def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
     ready = ready_replicas(seen)
     out = [adapter for adapter in served if adapter.state == "LeftOut"]
     left_out = "; ".join(f"{adapter.served_name} is left out: {adapter.reason}" for adapter in out)
+    left_out += ". After a repair delete the pod: its successor fetches and checks again" if out else ""
     if replicas == 0:
         return Health("Pending", ServerReason.SCALED_TO_ZERO, "scaled to zero: set spec.replicas to serve")
     failing = next((text for pod in seen.live_pods if (text := failure(pod))), "")

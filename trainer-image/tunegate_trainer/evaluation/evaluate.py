@@ -74,7 +74,9 @@ def run(
         margin=verdict.margin,
         minimum=verdict.minimum,
         tuned=scores(metrics, tuned, suite.expected),
-        arms=verdict.arms,
+        arms=[
+            arm.model_copy(update={"scores": scores(metrics, arms[arm.name], suite.expected)}) for arm in verdict.arms
+        ],
         guardrails=verdict.guardrails,
         questions=len(suite.rows),
         groups=verdict.groups,

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from tunegate.api.stages import BASE_SERVED_NAME, TUNED_SERVED_NAME, Probe
 from tunegate.probes import MAX_ITEMS, choose, tolerance_of
 from tunegate_trainer.endings import Unavailable
-from tunegate_trainer.evaluation.engine import CONCURRENCY, Engine, Reply
+from tunegate_trainer.evaluation.engine import Engine, Reply
 from tunegate_trainer.evaluation.questions import Suite
 
 CANDIDATES = MAX_ITEMS + 8
-OTHER_CONCURRENCY = 2
-"""The second scoring runs with other batches, because that is what moves bfloat16 results."""
 
 
 async def record_probe(engine_url: str, suite: Suite, tuned: Sequence[Reply], base: Sequence[str]) -> Probe:
@@ -26,9 +24,8 @@ async def record_probe(engine_url: str, suite: Suite, tuned: Sequence[Reply], ba
         if reply.finish == "stop" and reply.text.strip() and reply.text.strip() != other.strip()
     ][:CANDIDATES]
     try:
-        async with Engine(engine_url, concurrency=CONCURRENCY) as engine:
+        async with Engine(engine_url) as engine:
             first = await engine.score_all(TUNED_SERVED_NAME, BASE_SERVED_NAME, chosen)
-        async with Engine(engine_url, concurrency=OTHER_CONCURRENCY) as engine:
             second = await engine.score_all(TUNED_SERVED_NAME, BASE_SERVED_NAME, chosen)
     except ValueError as error:
         raise Unavailable(f"the engine's scores cannot be read: {error}") from error

@@ -1,0 +1,93 @@
+"""Faults from outside while the demo runs: the operator is killed in every stage, the trainer is evicted and killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+TEAM, SYSTEM = "licenses-team", "tunegate-system"
+
+
+@dataclass
+class FaultInjector(threading.Thread):
+    """Watches the newest job and strikes once per phase; what it did is in ``done``."""
+
+    kubectl: Path
+    kubeconfig: Path
+    done: list[str] = field(default_factory=list)
+    _stop_asked: threading.Event = field(default_factory=threading.Event)
+    _known: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def call(self, *arguments: str, document: str | None = None) -> str:
+        """Run kubectl as the platform's administrator; an empty answer when it fails."""
+        command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
+        return subprocess.run(command, input=document, capture_output=True, text=True, check=False).stdout
+
+    def read(self, *arguments: str) -> dict[str, Any]:
+        """Return kubectl's JSON answer, or nothing."""
+        text = self.call(*arguments, "-o", "json")
+        return json.loads(text) if text.strip() else {}
+
+    def remember_old_jobs(self) -> None:
+        """Leave jobs of earlier runs alone."""
+        found = self.read("-n", TEAM, "get", "finetunejobs")
+        self._known = {job["metadata"]["name"] for job in found.get("items", [])}
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop_asked.set()
+        self.join(timeout=60)
+
+    def run(self) -> None:
+        """Strike as the job goes on."""
+        while not self._stop_asked.wait(2.0):
+            jobs = self.read("-n", TEAM, "get", "finetunejobs").get("items", [])
+            for job in jobs:
+                if job["metadata"]["name"] not in self._known:
+                    self._strike(job)
+
+    def _strike(self, job: dict[str, Any]) -> None:
+        status = job.get("status", {})
+        phase, step = status.get("phase", ""), (status.get("progress") or {}).get("step", 0)
+        if phase in {"Validating", "Baselining", "Training", "Sealing", "Evaluating"}:
+            self._once(f"operator killed while {phase}", self._kill_operator)
+        if phase == "Training" and step >= 9:
+            self._once("trainer evicted", lambda: self._evict(job))
+        trained: dict[str, Any] = next((stage for stage in status.get("stages", []) if stage["name"] == "train"), {})
+        if phase == "Training" and step >= 17 and trained.get("attempt", 1) >= 2:
+            self._once("trainer killed", lambda: self._kill_trainer(job))
+
+    def _once(self, name: str, act: Any) -> None:
+        if name not in self.done:
+            self.done.append(name)
+            act()
+
+    def _kill_operator(self) -> None:
+        lease = self.read("-n", SYSTEM, "get", "lease", "tunegate-operator")
+        holder = str(lease.get("spec", {}).get("holderIdentity", "")).split("_")[0]
+        self.call("-n", SYSTEM, "delete", "pod", holder, "--grace-period=0", "--force", "--wait=false")
+
+    def _trainer_pods(self, job: dict[str, Any]) -> list[str]:
+        selector = f"tunegate.io/job={job['metadata']['name']},tunegate.io/stage=train"
+        pods = self.read("-n", TEAM, "get", "pods", "-l", selector).get("items", [])
+        return [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"]
+
+    def _evict(self, job: dict[str, Any]) -> None:
+        for name in self._trainer_pods(job):
+            eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": TEAM}}
+            path = f"/api/v1/namespaces/{TEAM}/pods/{name}/eviction"
+            self.call("create", "--raw", path, "-f", "-", document=json.dumps(eviction))
+
+    def _kill_trainer(self, job: dict[str, Any]) -> None:
+        for name in self._trainer_pods(job):
+            self.call("-n", TEAM, "delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
