@@ -12,12 +12,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"
 OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
+# How long one example takes says nothing on a shared machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
 NamespaceFactory = Callable[[str], Awaitable[str]]
 ClientFactory = Callable[[str], Awaitable[KubeClient]]
 

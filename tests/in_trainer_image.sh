@@ -24,7 +24,7 @@ container=$("${storage[@]}" from --pull-never localhost/tunegate/trainer:latest)
 trap '"${storage[@]}" rm "$container" >/dev/null' EXIT
 inside() {
     "${storage[@]}" run --user 0:0 --network host --volume "$PWD:/src:ro" --volume "$cache:/cache" \
-        --env TUNEGATE_CACHE=/cache --env TUNEGATE_TEST_MODEL=/cache/models/smollm2 --env HOME=/tmp \
+        --env TUNEGATE_CACHE=/cache --env TUNEGATE_TEST_MODEL=/cache/models/smollm2 --env HOME=/tmp --env TQDM_DISABLE=1 \
         --env PYTHONDONTWRITEBYTECODE=1 --env "OMP_NUM_THREADS=$(nproc)" --env PYTHONPATH=/cache/test-tools \
         --workingdir /src "$container" -- "$@"
 }

@@ -111,7 +111,7 @@ def loader(namespace: str, claims: dict[str, str], image: str) -> dict[str, obje
                     "name": "loader",
                     "image": image,
                     "command": ["sleep", "900"],
-                    "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108
+                    "env": [{"name": "HOME", "value": "/tmp"}, {"name": "TQDM_DISABLE", "value": "1"}],  # noqa: S108
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "capabilities": {"drop": ["ALL"]},

@@ -49,6 +49,10 @@ BETWEEN_WORDS = r"[\s*#/;%|]{0,12}"
 BEFORE, AFTER, REACH = 60, 90, 24
 """Characters of context before and after the notice, and how far holder and years may be apart."""
 HOLDER_LIMIT = 60
+NOT_A_NAME = re.compile(
+    r",(?! (?:Inc|LLC|L\.L\.C|Ltd|Limited|Corp|Corporation|Co|GmbH|S\.A|Jr)\b)|\w{4,}[.;] |Inc\. |@", re.I
+)
+"""Labels that hold more than one name: an address, a list, the start of the next sentence, an e-mail address."""
 ROWS_PER_GROUP = 5
 QUESTION_SHARE = 0.2
 QUESTION_LIMIT = 64
@@ -141,7 +145,7 @@ def notices_in(text: str) -> Iterator[Notice]:
             continue
         years = year_span(found[0])
         holder = max(named, key=len).rstrip(".,; ")
-        if years and 3 <= len(holder) <= HOLDER_LIMIT and not re.search(r"\w{4,}[.;] |@", holder):
+        if years and 3 <= len(holder) <= HOLDER_LIMIT and not NOT_A_NAME.search(holder):
             yield from _located(parts[2], holder, found[0], years)
 
 

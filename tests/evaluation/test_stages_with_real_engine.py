@@ -10,15 +10,15 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
@@ -56,7 +56,10 @@ PROFILE = EngineProfile(
     image=f"engine@sha256:{'0' * 64}", device="CPU", dtype="float32", max_model_len=512, max_lora_rank=8,
     max_loras=1, enforce_eager=True, kv_cache_memory="1Gi",
 )  # fmt: skip
-ROWS = [(f"Copyright {1990 + n} Maker {n}", json.dumps({"holder": f"Maker {n}", "years": str(1990 + n)}), f"m{n}") for n in range(24)]
+ROWS = [
+    (f"Copyright {1990 + n} Maker {n}", json.dumps({"holder": f"Maker {n}", "years": str(1990 + n)}), f"m{n}")
+    for n in range(24)
+]
 
 
 @dataclass(frozen=True)
@@ -115,28 +118,103 @@ def inputs(folder: Path) -> dict[str, Any]:
     }
 
 
-class running_engine:  # noqa: N801 - used like the function running_registry
-    """vLLM on loopback with the adapter loaded as `tuned`; ends with the block."""
+@contextmanager
+def running_engine(folder: Path, base: Path, adapter: Path) -> Iterator[str]:
+    """Start vLLM on loopback with the adapter as `tuned`; give its address at once: the stages wait for it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    arguments = engine_args(PROFILE, str(base), "base", lora_modules=[("tuned", str(adapter))], port=port)
+    environment = {one["name"]: one["value"] for one in engine_env(PROFILE)}
+    environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
+    with (folder / "engine.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments],
+            stdout=log, stderr=log, env=environment,
+        )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
 
-    def __init__(self, folder: Path, base: Path, adapter: Path) -> None:
-        with httpx.Client() as _, __import__("socket").socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.log = folder / "engine.log"
-        arguments = engine_args(
-            PROFILE, str(base), "base", lora_modules=[("tuned", str(adapter))], host="127.0.0.1", port=self.port
-        )
-        environment = {one["name"]: one["value"] for one in engine_env(PROFILE)}
-        environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments],
-                stdout=log, stderr=log, env=environment,
-            )  # fmt: skip
 
-    def __enter__(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+@pytest.fixture(scope="module")
+def measured(site: Site) -> tuple[BaselineResult, str]:
+    """The baseline's result and its digest in the registry."""
+    result = baseline.run(BaselineConfig(**site.fields), site.context, engine_url=site.url)
+    content = result.model_dump_json(by_alias=True, exclude_none=True).encode()
+    return result, site.context.registry.push_document(f"{REPOSITORY}/results", content, RESULT_MEDIA_TYPE)
 
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=60)
+
+def evaluate_config(site: Site, baseline_digest: str, **changes: Any) -> EvaluateConfig:
+    manifest = read_manifest(site.adapter)
+    adapter = AdapterInput(
+        repository=f"{REPOSITORY}/adapter",
+        digest="sha256:" + "0" * 64,
+        manifest=manifest,
+        manifest_digest=digests.manifest_digest(manifest),
+        path=str(site.adapter),
+    )
+    fields = {**site.fields, "adapter": adapter, "baseline_result": baseline_digest, "min_margin": "0.05", **changes}
+    return EvaluateConfig(**fields)
+
+
+def test_every_alternative_answers_every_question(site: Site, measured: tuple[BaselineResult, str]) -> None:
+    result, _ = measured
+    scores = {arm.name: arm.scores for arm in result.arms}
+    assert set(scores) == {
+        "NearestNeighbor", "Regex", "BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided",
+    }  # fmt: skip
+    assert scores["Regex"]["ExactMatch"] == 1
+    assert scores["NearestNeighbor"]["ExactMatch"] == 0
+    assert (result.outcome, result.best_arm) == ("PromptingSuffices", "Regex")
+    assert scores["BaseFewShotGuided"]["SchemaValidity"] >= scores["BasePlain"]["SchemaValidity"]
+    document = site.context.registry.pull_document(
+        f"{REPOSITORY}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE
+    )
+    kept = answers.read(document, load_suite(site.fields["suite"]))
+    assert {len(texts) for texts in kept.values()} == {12}
+    assert all(text.lstrip().startswith("{") for text in kept["BasePlainGuided"])
+    assert not all(text.lstrip().startswith("{") for text in kept["BasePlain"])
+
+
+def test_adapter_that_earns_nothing_fails_and_the_probe_recognizes_it(
+    site: Site, measured: tuple[BaselineResult, str]
+) -> None:
+    config = evaluate_config(site, measured[1])
+    result = evaluate.run(config, site.context, engine_url=site.url)
+    assert result.outcome == "Fail"
+    assert result.adapter_manifest_digest == config.adapter.manifest_digest
+    assert {arm.name for arm in result.arms} == {arm.name for arm in measured[0].arms}
+    assert any("did not earn" in reason for reason in result.reasons)
+    assert len(result.probe.items) >= 1
+
+    async def score(tuned: str) -> list[Scored]:
+        async with Engine(site.url) as engine:
+            return await engine.score_all(tuned, "base", [(item.messages, item.answer) for item in result.probe.items])
+
+    assert matches(result.probe, asyncio.run(score("tuned"))).matched
+    refused = matches(result.probe, asyncio.run(score("base")))
+    assert not refused.matched
+    assert "like the base model" in refused.reason
+
+
+def test_baseline_of_other_inputs_is_refused(site: Site, measured: tuple[BaselineResult, str]) -> None:
+    with pytest.raises(BadInput, match="another profile"):
+        evaluate.run(evaluate_config(site, measured[1], seed=18), site.context, engine_url=site.url)
+
+
+def test_adapter_with_a_flipped_byte_is_not_asked(
+    site: Site, measured: tuple[BaselineResult, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "adapter"
+    shutil.copytree(site.adapter, copy)
+    weights = copy / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    config = evaluate_config(site, measured[1])
+    config = config.model_copy(update={"adapter": config.adapter.model_copy(update={"path": str(copy)})})
+    with pytest.raises(DigestMismatch, match=r"adapter_model\.safetensors"):
+        evaluate.run(config, site.context, engine_url=site.url)

@@ -48,12 +48,13 @@ class StageProcess:
     folder: Path
     host: str
 
-    def end(self, seconds: float = 300) -> StageEnding:
-        """Wait and gather. The process is killed when it takes longer."""
+    def end(self, seconds: float = 600) -> StageEnding:
+        """Wait and gather. A process that takes longer is asked to stop, with all that it started."""
         try:
             code = self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.terminate()
+            self.process.wait(timeout=120)
             raise
         log = (self.folder / "log").read_text()
         word = Termination.model_validate_json((self.folder / "termination").read_bytes())

@@ -25,7 +25,7 @@ from tunegate.api.stages import (
 from tunegate_trainer.adapter_checks import check_adapter
 from tunegate_trainer.modules import read_architecture
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

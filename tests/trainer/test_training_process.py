@@ -16,7 +16,7 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import Method
 from tunegate.api.stages import DatasetInput, ExitCode, ProgressReport, TrainConfig, TrainResult
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 POOL = ComputePoolSpec(device_memory="8Gi", throughput="20", cleared_for=["Public"])
 
@@ -64,7 +64,7 @@ def free_port() -> int:
 
 def wait_for_step(port: int, step: int) -> ProgressReport:
     """Ask the pod for its progress, as the operator does, until it has done ``step`` steps."""
-    for _ in range(1200):
+    for _ in range(3000):
         try:
             answer = httpx.get(f"http://127.0.0.1:{port}/progress", trust_env=False)
             report = ProgressReport.model_validate_json(answer.content)
@@ -154,7 +154,7 @@ def test_two_pods_over_gloo_reach_the_loss_of_one(small_model: Path, registry: o
     config = make_config(first, small_model, 16, batch_size=4, num_nodes=2, **settings)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     pods = [pod.start(config, JOB_COMPLETION_INDEX=str(index), **meeting) for index, pod in enumerate((first, second))]
-    main, peer = (process.end(380) for process in pods)
+    main, peer = (process.end() for process in pods)
     two = train_result(main)
 
     assert (peer.exit_code, peer.termination.reason, peer.result) == (ExitCode.VERDICT, "Completed", None)
