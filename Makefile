@@ -19,12 +19,17 @@ demo: setup ## The whole way, from licence texts to a served, approved adapter
 	@$(RUN) -m tunegate_demo
 
 .PHONY: test
-test: setup ## All checks and tests, the end-to-end run included
+test: setup ## Checks, unit tests and tests on the real cluster
 	@./tests/run.sh
 
 .PHONY: e2e
 e2e: setup ## The demo while the operator is killed in every stage and the trainer is evicted and killed
 	@$(RUN) -m pytest -q -s -m e2e
+
+.PHONY: model-test
+model-test: setup ## Tests on torch, vLLM and the small model, inside the trainer image
+	@$(CLUSTER_TOOL) images --only trainer
+	@./tests/in_trainer_image.sh
 
 .PHONY: unit
 unit: setup ## Tests that need neither a cluster nor a model

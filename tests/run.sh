@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The README's test command: every check and test, on real parts. Prints what runs and how long it took; the first
+# The README's test command: checks, unit tests and tests on the real cluster. Prints what runs and how long it took; the first
 # failure stops it with the reason. A cluster that was already running is left running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,5 +26,4 @@ part "Lint, types, layers, generated files" tests/lint.sh
 part "Local cluster" $cluster start
 part "Container images" $cluster images
 part "Tests without cluster and model" $run -m pytest -q -m "not cluster and not model and not e2e"
-part "Tests on the model, in the trainer image" tests/in_trainer_image.sh
 part "Tests on the cluster" $run -m pytest -q -m "cluster and not e2e"

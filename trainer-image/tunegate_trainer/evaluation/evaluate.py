@@ -55,9 +55,11 @@ def run(
     arms = _baseline_answers(config, context, suite, training)
     replies, probe = asyncio.run(_ask(config, context, suite, arms["BasePlain"], engine_url))
     tuned = [reply.text for reply in replies]
-    verdict = gate.judge(
-        config.suite.spec, gate.Answers(suite.expected, suite.groups, tuned, arms), floor=config.min_margin
-    )
+    try:
+        given = gate.Answers(suite.expected, suite.groups, tuned, arms)
+        verdict = gate.judge(config.suite.spec, given, floor=config.min_margin)
+    except ValueError as error:
+        raise BadInput(f"suite: {error}") from error
     outcome, reasons = verdict.outcome, list(verdict.reasons)
     if len(probe.items) < MIN_ITEMS:
         outcome = gate.worst([outcome, "Inconclusive"])
