@@ -31,6 +31,10 @@ model-test: setup ## Tests on torch, vLLM and the small model, inside the traine
 	@$(CLUSTER_TOOL) images --only trainer
 	@./tests/in_trainer_image.sh
 
+.PHONY: cluster-test
+cluster-test: setup ## All tests on the running local cluster
+	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e"
+
 .PHONY: unit
 unit: setup ## Tests that need neither a cluster nor a model
 	@$(RUN) -m pytest -q -m "not cluster and not model and not e2e"

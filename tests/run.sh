@@ -26,4 +26,5 @@ part "Lint, types, layers, generated files" tests/lint.sh
 part "Local cluster" $cluster start
 part "Container images" $cluster images
 part "Tests without cluster and model" $run -m pytest -q -m "not cluster and not model and not e2e"
-part "Tests on the cluster" $run -m pytest -q -m "cluster and not e2e"
+part "Tests on the cluster" $run -m pytest -q -m "cluster and not e2e" \
+    tests/admission tests/api tests/cli tests/governance tests/kube tests/local_cluster
