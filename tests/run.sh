@@ -26,5 +26,10 @@ part "Lint, types, layers, generated files" tests/lint.sh
 part "Local cluster" $cluster start
 part "Container images" $cluster images
 part "Tests without cluster and model" $run -m pytest -q -m "not cluster and not model and not e2e"
+install_crds() {
+    "$($cluster program kubectl)" --kubeconfig "$($cluster kubeconfig admin)" apply --server-side --force-conflicts -f crds &&
+        "$($cluster program kubectl)" --kubeconfig "$($cluster kubeconfig admin)" wait --for=condition=Established --timeout=60s -f crds
+}
+part "CRDs" install_crds
 part "Tests on the cluster" $run -m pytest -q -m "cluster and not e2e" \
     tests/admission tests/api tests/cli tests/governance tests/kube tests/local_cluster
