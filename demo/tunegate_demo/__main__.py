@@ -12,12 +12,13 @@ from tunegate_demo.cluster import CHECKOUT, Cluster, connect
 from tunegate_demo.failure import DemoFailure
 from tunegate_demo.install import install
 from tunegate_demo.journey import SERVER, Journey
+from tunegate_demo.scale import FULL, QUICK, Scale
 from tunegate_demo.screen import Screen
 
 STEPS = 13
 
 
-def run(screen: Screen) -> None:
+def run(screen: Screen, scale: Scale) -> None:
     """Take the whole way and write the report."""
     cluster = connect(screen)
     with screen.step("Input: license notices and base model", "2 min, 5 s when they are there"):
@@ -26,10 +27,11 @@ def run(screen: Screen) -> None:
             inputs.load(cluster, fetched)
     with screen.step("Install the charts", "90 s"):
         install(cluster)
-    journey = Journey(screen, cluster, fetched, run=time.strftime("%m%d-%H%M%S", time.gmtime()))
+    before = cluster.tries_beyond()
+    journey = Journey(screen, cluster, fetched, scale, run=time.strftime("%m%d-%H%M%S", time.gmtime()))
     with screen.step("Catalogue: pool, policy, base model, server, suite", "1 min"):
         journey.catalogue()
-    with screen.step("FineTuneJob: check, baselines, QLoRA, seal, evaluate", "14 min"):
+    with screen.step("FineTuneJob: check, baselines, QLoRA, seal, evaluate", scale.job_expected):
         journey.submit()
         journey.follow_job()
     journey.show_scores()
@@ -49,6 +51,7 @@ def run(screen: Screen) -> None:
         flip_and_restore(journey, cluster)
     with screen.step("Lineage: what data, what base, who approved, what runs", "5 s"):
         journey.lineage()
+        journey.egress(before)
     journey.report.write(CHECKOUT / "demo-report.json", screen.seconds)
     farewell(screen, journey, cluster)
 
@@ -86,10 +89,14 @@ def farewell(screen: Screen, journey: Journey, cluster: Cluster) -> None:
 
 def main() -> int:
     """Run and turn failures into one clear message."""
-    argparse.ArgumentParser(prog="make demo", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer questions and steps, only prompting to beat (make demo QUICK=1)"
+    )
+    options = parser.parse_args()
     screen = Screen(STEPS)
     try:
-        run(screen)
+        run(screen, QUICK if options.quick else FULL)
     except DemoFailure as failure:
         if failure.details:
             screen.console.print(failure.details, markup=False)

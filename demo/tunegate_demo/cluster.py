@@ -32,6 +32,16 @@ class Cluster:
     images: dict[str, str]
     local: bool
 
+    def tries_beyond(self) -> tuple[int, list[str]]:
+        """Return how many packets of pods were refused at the node so far, and which names beyond the cluster were asked for.
+
+        Nothing where the cluster is not the local one: only its node counts them.
+        """
+        if not self.local:
+            return 0, []
+        seen = json.loads(local_tool("egress", "--json", capture=True))
+        return seen["refusedPackets"], seen["names"]
+
     def user(self, role: str) -> Kubectl:
         """Return kubectl with the credentials of one of ``PEOPLE``."""
         return self.users[role]
@@ -47,15 +57,17 @@ def state_folder() -> Path:
     return Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local"))
 
 
-def local_tool(*arguments: str) -> None:
-    """Run the local cluster's command line and let it print. Raises DemoFailure when it fails."""
+def local_tool(*arguments: str, capture: bool = False) -> str:
+    """Run the local cluster's command line and let it print, or return what it prints. Raises DemoFailure when it fails."""
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "local-cluster")}
-    done = subprocess.run([sys.executable, "-m", "tunegate_local", *arguments], env=environment, check=False)
+    command = [sys.executable, "-m", "tunegate_local", *arguments]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE if capture else None, text=True, check=False)
     if done.returncode:
         raise DemoFailure(
             f"the local cluster's `{' '.join(arguments)}` failed",
             "read the lines above; `make cluster-status` shows what runs, `make clean` starts afresh",
         )
+    return done.stdout or ""
 
 
 def start_local(screen: Screen) -> Cluster:

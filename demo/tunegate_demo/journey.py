@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 
+from tunegate.api.stages import BASE_SERVED_NAME
 from tunegate_demo.application import Application
 from tunegate_demo.cluster import Cluster
 from tunegate_demo.command_line import tunegate
@@ -14,6 +15,7 @@ from tunegate_demo.inputs import TEAM, Inputs
 from tunegate_demo.kubectl import Object
 from tunegate_demo.manifests import render
 from tunegate_demo.report import Report
+from tunegate_demo.scale import Scale
 from tunegate_demo.screen import Screen
 
 SERVER = "licenses"
@@ -28,13 +30,6 @@ ARM_KEYS = {
     "Regex": "regex",
     "Classifier": "classifier",
 }
-EXPECTED = {
-    "Validating": "40 s",
-    "Baselining": "4 min",
-    "Training": "5 min",
-    "Sealing": "20 s",
-    "Evaluating": "4 min",
-}
 
 
 @dataclass
@@ -44,6 +39,7 @@ class Journey:
     screen: Screen
     cluster: Cluster
     inputs: Inputs
+    scale: Scale
     run: str
     report: Report = field(default_factory=Report)
 
@@ -80,7 +76,9 @@ class Journey:
 
     def manifest(self, name: str, job_uid: str = "") -> str:
         """Return a manifest of the example with this run's names, digests and images filled in."""
-        return render(name, run=self.run, inputs=self.inputs, images=self.cluster.images, job_uid=job_uid)
+        return render(
+            name, run=self.run, scale=self.scale, inputs=self.inputs, images=self.cluster.images, job_uid=job_uid
+        )
 
     def submit(self) -> None:
         """Submit the job as the engineer."""
@@ -245,10 +243,10 @@ class Journey:
 
     def ask(self, application: Application) -> None:
         """Ask base and tuned model the same question through the gateway, as an application with its own token."""
-        row = json.loads(self.inputs.suite.read_text().splitlines()[0])
+        row = json.loads(self.inputs.suites[self.scale.suite_file].read_text().splitlines()[0])
         messages = row["messages"][:-1]
         self.say(f"question: {messages[-1]['content']!r}")
-        for key, model in (("base", BASE), ("tuned", MODEL_NAME)):
+        for key, model in (("base", BASE_SERVED_NAME), ("tuned", MODEL_NAME)):
             answer = application.ask(model, messages)
             self.report.answers[key] = answer["choices"][0]["message"]["content"]
             self.say(f"{key} ({answer['model']}): {self.report.answers[key]!r}")
@@ -261,6 +259,14 @@ class Journey:
         job = auditor.require("finetunejob", self.job, TEAM)
         self.report.mlflowRun = job["status"].get("mlflowRunId", self.report.mlflowRun)
 
+    def egress(self, before: tuple[int, list[str]]) -> None:
+        """Say whether any pod tried to reach beyond the cluster since ``before`` (local cluster only)."""
+        if not self.cluster.local:
+            return
+        packets, names = self.cluster.tries_beyond()
+        self.report.egress = {"refusedPackets": packets - before[0], "names": names[len(before[1]) :]}
+        self.say(f"tries to reach beyond the cluster: {self.report.egress}")
+
     def say(self, text: str) -> None:
         """Print one fact."""
         self.screen.say(text)
@@ -269,9 +275,9 @@ class Journey:
     def _phase(found: Object) -> str:
         return str(found.get("status", {}).get("phase", ""))
 
-    @staticmethod
-    def _expected(phase: str) -> str:
-        return f" (about {EXPECTED[phase]})" if phase in EXPECTED else ""
+    def _expected(self, phase: str) -> str:
+        expected = self.scale.expected.get(phase)
+        return f" (about {expected})" if expected else ""
 
 
 def _scores(metrics: list[Object]) -> dict[str, float]:

@@ -17,6 +17,7 @@ class Report:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
     forgedApproval: dict[str, Any] = field(default_factory=dict)  # noqa: N815 - the file's own key
+    egress: dict[str, Any] = field(default_factory=dict)
     tamper: dict[str, Any] = field(default_factory=dict)
     approvers: list[str] = field(default_factory=list)
     servedName: str = ""  # noqa: N815

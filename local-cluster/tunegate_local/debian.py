@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tunegate_local import settings
-from tunegate_local.command import run_logged, succeeds
+from tunegate_local.command import run_logged
 from tunegate_local.progress import step
 
 CNI_PLUGINS = Path("/usr/lib/cni")
@@ -44,8 +44,3 @@ def ensure(packages: dict[str, str]) -> None:
         run_logged(["apt-get", "update", "-q"], log, environment=quiet, next_step=advice)
         install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing]
         run_logged(install, log, environment=quiet, next_step=advice)
-
-
-def ensure_pip(python: str) -> None:
-    if not succeeds([python, "-m", "pip", "--version"]):
-        ensure({"python3-pip": "/usr/lib/python3/dist-packages/pip"})

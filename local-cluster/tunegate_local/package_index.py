@@ -1,4 +1,4 @@
-"""How this machine reaches its package index, handed to image builds as secrets, so that nothing of it stays in an image.
+"""How this machine reaches its package index: its pip, and the secrets of image builds, so that nothing stays in an image.
 
 A site with a mirror sets the usual variables or files of pip and uv on the machine; the build inside the image must see them too.
 """
@@ -10,6 +10,9 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from tunegate_local import debian
+from tunegate_local.command import succeeds
 
 VARIABLES = (
     "HTTP_PROXY",
@@ -29,8 +32,19 @@ VARIABLES = (
 )
 CERTIFICATES = ("SSL_CERT_FILE", "UV_CERT", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+SYSTEM_PYTHON = "/usr/bin/python3"
 UV_SETTINGS = (Path.home() / ".config" / "uv" / "uv.toml", Path("/etc/uv/uv.toml"))
 PRIVATE = 0o600
+
+
+def pip() -> list[str]:
+    """Return the command of a pip that works: environments made by uv have none, so their parent's is used."""
+    for python in (sys.executable, str(Path(sys.base_prefix) / "bin" / "python3"), SYSTEM_PYTHON):
+        command = [python, "-m", "pip"]
+        if Path(python).exists() and succeeds([*command, "--version"]):
+            return command
+    debian.ensure({"python3-pip": "/usr/lib/python3/dist-packages/pip"})
+    return [SYSTEM_PYTHON, "-m", "pip"]
 
 
 def write_secrets(directory: Path) -> list[str]:
@@ -55,8 +69,7 @@ def _network() -> bytes:
 
 
 def _pip_index() -> str:
-    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = subprocess.run([*pip(), "config", "get", "global.index-url"], capture_output=True, text=True, check=False)
     return os.environ.get("PIP_INDEX_URL") or (said.stdout.strip() if said.returncode == 0 else "")
 
 

@@ -62,6 +62,12 @@ def prepare() -> None:
     )
 
 
+def refused_packets() -> int:
+    """Return how many packets of pods were refused since the last start: each is a try to reach beyond the cluster."""
+    rules = run(["iptables", "-w", "-t", "filter", "-n", "-v", "-x", "-L", FORWARD_CHAIN]).splitlines()
+    return sum(int(fields[0]) for fields in map(str.split, rules) if fields[2:3] == ["REJECT"])
+
+
 def _fill(table: str, chain: str, parent: str, rules: list[list[str]]) -> None:
     if not succeeds(["iptables", "-w", "-t", table, "-n", "-L", chain]):
         _iptables(table, "-N", chain)

@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tunegate.errors import Terminal
 
@@ -49,6 +49,11 @@ class Settings(BaseModel):
     stage_tracking_secret: str = "tunegate-stage-tracking"
     image_pull_secrets: tuple[str, ...] = ()
     lease_name: str = "tunegate-operator"
+    lease_duration_seconds: Annotated[int, Field(ge=3)] = 15
+    """How long a standby waits after the holder's last sign of life."""
+    lease_renew_deadline_seconds: Annotated[int, Field(ge=2)] = 10
+    """How long the holder tries to renew before it stops acting; less than the duration."""
+    lease_retry_seconds: Annotated[int, Field(ge=1)] = 2
     log_level: str = "INFO"
     resync_seconds: Annotated[float, Field(gt=0)] = 300.0
     workers: Annotated[int, Field(ge=1, le=64)] = 4
@@ -61,6 +66,12 @@ class Settings(BaseModel):
     @classmethod
     def _parse_json(cls, value: Any) -> Any:
         return json.loads(value or "[]") if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _stop_before_others_start(self) -> Self:
+        if not self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_duration_seconds:
+            raise ValueError("LEASE_RETRY_SECONDS < LEASE_RENEW_DEADLINE_SECONDS < LEASE_DURATION_SECONDS must hold")
+        return self
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -80,10 +91,12 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{PREFIX}{'_'.join(str(part) for part in entry['loc']).upper()}: {entry['msg']}"
-            for entry in error.errors()
-        )
+        problems = "; ".join(_problem(entry["loc"], entry["msg"]) for entry in error.errors())
         raise Terminal("BadSettings", f"settings are wrong: {problems}") from error
     except ValueError as error:
         raise Terminal("BadSettings", f"settings are wrong: {error}") from error
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    variable = "_".join(str(part) for part in location).upper()
+    return f"{PREFIX}{variable}: {message}" if variable else message

@@ -33,11 +33,15 @@ def test_engineer_asks_for_a_release_in_her_own_name(world: World) -> None:
 
 
 def test_job_in_another_name_is_refused_and_the_line_to_paste_is_shown(world: World) -> None:
-    world.create("engineer", world.job("ravi")).refused('requestedBy: {username: "erin"}')
+    world.create("engineer", world.job("ravi")).refused(
+        'requestedBy: {username: "erin", groups: ["tunegate:engineers"]}'
+    )
 
 
 def test_release_in_another_name_is_refused(world: World) -> None:
-    world.create("engineer", world.release("other", "ravi")).refused('requestedBy: {username: "erin"}')
+    world.create("engineer", world.release("other", "ravi")).refused(
+        'requestedBy: {username: "erin", groups: ["tunegate:engineers"]}'
+    )
 
 
 def test_job_with_a_uid_that_is_not_the_callers_is_refused(world: World) -> None:

@@ -105,6 +105,18 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             builders.make_approvalpolicy(roles=[{"name": "risk", "groups": ["system:masters"]}]),
             "may not name groups that start with 'system:'",
         ),
+        (
+            builders.make_approvalpolicy(dataChecks=[{"name": "Template", "action": "Warn"}]),
+            "BrokenRows, Template and ControlTokens always block",
+        ),
+        (
+            builders.make_approvalpolicy(dataChecks=[{"name": "Names", "action": "Warn"}]),
+            r"spec\.dataChecks\[0\]\.name",
+        ),
+        (
+            builders.make_approvalpolicy(dataChecks=[{"name": "Refusals", "action": "Warn", "maxShare": "5 %"}]),
+            r"spec\.dataChecks\[0\]\.maxShare",
+        ),
         (builders.make_approval(decision="Reject", reason="no"), "at least 10 characters"),
         (builders.make_approval(subjectDigest="sha256:abc"), "spec.subjectDigest"),
         (builders.make_computepool(nodeSelector={"k" * 400: "v"}), "keys may have at most 317 characters"),

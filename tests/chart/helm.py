@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.programs import program
 
 CHART = Path(__file__).resolve().parents[2] / "charts/tunegate"
 DIGEST = "sha256:" + "0" * 64
@@ -22,21 +22,13 @@ MINIMAL: Json = {
 }
 
 
-def program() -> str:
-    """Return helm: the local cluster's, or the machine's."""
-    cached = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate"))) / "bin/helm"
-    found = str(cached) if cached.exists() else shutil.which("helm")
-    assert found, "no helm: run `PYTHONPATH=local-cluster python3 -m tunegate_local start`, or install helm 4"
-    return found
-
-
 def values(**changes: Any) -> Json:
     """The smallest good values with whole top-level parts replaced."""
     return {**MINIMAL, **changes}
 
 
 def run(arguments: list[str], content: Json) -> subprocess.CompletedProcess[str]:
-    command = [program(), *arguments, "--values", "-"]
+    command = [program("helm"), *arguments, "--values", "-"]
     return subprocess.run(command, input=json.dumps(content), capture_output=True, text=True, check=False)
 
 

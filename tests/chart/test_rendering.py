@@ -172,3 +172,11 @@ def test_no_store_may_reach_anything() -> None:
     objects = helm.render(helm.values())
     for store in ("tunegate-registry", "tunegate-mlflow"):
         assert helm.one(objects, "NetworkPolicy", store)["spec"]["egress"] == []
+
+
+def test_only_who_is_named_reads_metrics() -> None:
+    monitoring = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    objects = helm.render(helm.values(networkPolicies={"metricsFrom": [monitoring]}))
+    for name, namespace, port in (("tunegate-servers", "team-a", 8081), ("tunegate-operator", "tunegate-system", 8080)):
+        ingress = helm.one(objects, "NetworkPolicy", name, namespace)["spec"]["ingress"]
+        assert {"from": [monitoring], "ports": [{"port": port, "protocol": "TCP"}]} in ingress

@@ -235,7 +235,7 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     """petra holds every right of RBAC: admission lets her, counting does not."""
     document = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
     document["metadata"]["name"] = "hers"
-    document["spec"]["requestedBy"] = {"username": "petra"}
+    document["spec"]["requestedBy"] = {"username": "petra", "groups": ["tunegate:platform-admins"]}
     world.create("platform-admin", document, dry_run=False).passes()
     await settle("hers")
     desk.run("platform-admin", "approve", "hers", "--role", "risk", "--reason", "mine", "--yes")
@@ -289,7 +289,7 @@ def test_submit_in_another_name_shows_the_line_to_paste(desk: Desk, world: World
     path.write_text(yaml.safe_dump(make_finetunejob("forged", world.namespace, requestedBy={"username": "ravi"})))
     refusal = desk.run("engineer", "submit", "-f", str(path), code=1)
     assert refusal.startswith("tunegate: spec.requestedBy must be you")
-    assert 'requestedBy: {username: "erin"}' in refusal
+    assert 'requestedBy: {username: "erin", groups: ["tunegate:engineers"]}' in refusal
 
 
 async def test_decision_without_yes_needs_somebody_at_the_terminal(

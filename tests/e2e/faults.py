@@ -1,32 +1,37 @@
-"""Faults from outside while the demo runs: the operator is killed in every stage, the trainer is evicted and killed."""
+"""Faults from outside while the demo runs: the operator is killed in every stage and upgraded, the trainer evicted and killed."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 TEAM, SYSTEM = "licenses-team", "tunegate-system"
+STAGES = ("Validating", "Baselining", "Training", "Sealing", "Evaluating")
+UPGRADE, EVICTION, KILL = 3, 8, 14
+"""Steps of training: before a checkpoint, one or two after the first, and as many after the second (every six steps)."""
 
 
-@dataclass
+@dataclass(eq=False)
 class FaultInjector(threading.Thread):
     """Watches the newest job and strikes once per phase; what it did is in ``done``."""
 
     kubectl: Path
     kubeconfig: Path
+    upgrade: Callable[[], None]
+    """Upgrades the operator to another image."""
     done: list[str] = field(default_factory=list)
+    job: dict[str, Any] = field(default_factory=dict)
+    """The job as it was seen last."""
     _stop_asked: threading.Event = field(default_factory=threading.Event)
     _known: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def call(self, *arguments: str, document: str | None = None) -> str:
         """Run kubectl as the platform's administrator; an empty answer when it fails."""
@@ -40,8 +45,7 @@ class FaultInjector(threading.Thread):
 
     def remember_old_jobs(self) -> None:
         """Leave jobs of earlier runs alone."""
-        found = self.read("-n", TEAM, "get", "finetunejobs")
-        self._known = {job["metadata"]["name"] for job in found.get("items", [])}
+        self._known = {job["metadata"]["name"] for job in self._jobs()}
 
     def stop(self) -> None:
         """End the thread."""
@@ -51,30 +55,39 @@ class FaultInjector(threading.Thread):
     def run(self) -> None:
         """Strike as the job goes on."""
         while not self._stop_asked.wait(2.0):
-            jobs = self.read("-n", TEAM, "get", "finetunejobs").get("items", [])
-            for job in jobs:
+            for job in self._jobs():
                 if job["metadata"]["name"] not in self._known:
+                    self.job = job
                     self._strike(job)
+
+    def _jobs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.read("-n", TEAM, "get", "finetunejobs").get("items", [])
+        return found
 
     def _strike(self, job: dict[str, Any]) -> None:
         status = job.get("status", {})
         phase, step = status.get("phase", ""), (status.get("progress") or {}).get("step", 0)
-        if phase in {"Validating", "Baselining", "Training", "Sealing", "Evaluating"}:
+        if phase in STAGES:
             self._once(f"operator killed while {phase}", self._kill_operator)
-        if phase == "Training" and step >= 9:
+        if phase != "Training":
+            return
+        trained: dict[str, Any] = next(stage for stage in status["stages"] if stage["name"] == "train")
+        if step >= UPGRADE:
+            self._once("operator upgraded", self.upgrade)
+        if step >= EVICTION:
             self._once("trainer evicted", lambda: self._evict(job))
-        trained: dict[str, Any] = next((stage for stage in status.get("stages", []) if stage["name"] == "train"), {})
-        if phase == "Training" and step >= 17 and trained.get("attempt", 1) >= 2:
+        if step >= KILL and trained.get("attempt", 1) >= 2:
             self._once("trainer killed", lambda: self._kill_trainer(job))
 
-    def _once(self, name: str, act: Any) -> None:
+    def _once(self, name: str, act: Callable[[], None]) -> None:
         if name not in self.done:
             self.done.append(name)
             act()
 
     def _kill_operator(self) -> None:
         lease = self.read("-n", SYSTEM, "get", "lease", "tunegate-operator")
-        holder = str(lease.get("spec", {}).get("holderIdentity", "")).split("_")[0]
+        # The holder is named after its pod and its process.
+        holder = str(lease.get("spec", {}).get("holderIdentity", "")).rpartition("-")[0]
         self.call("-n", SYSTEM, "delete", "pod", holder, "--grace-period=0", "--force", "--wait=false")
 
     def _trainer_pods(self, job: dict[str, Any]) -> list[str]:

@@ -7,41 +7,58 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.faults import FaultInjector
+from tests.e2e.faults import STAGES, SYSTEM, FaultInjector
+from tests.e2e.images import twin
+from tests.programs import CACHE, program
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache" / "tunegate")))
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"
+ADMIN = USERS / "platform-admin.kubeconfig"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 
-def test_the_whole_way_survives_kills_and_ends_with_the_approved_adapter_answering() -> None:
+def upgrade_operator() -> None:
+    """Upgrade the chart to an operator image of another digest, as a platform team would."""
+    image = twin(json.loads((CACHE / "images.json").read_text())["operator"])
+    command = [program("helm"), "--kubeconfig", str(ADMIN), "upgrade", "tunegate", "charts/tunegate"]
+    command += ["-n", SYSTEM, "--reuse-values", "--set", f"images.operator={image}"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(f"helm upgrade failed: {done.stderr}")
+
+
+def stage_of(job: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(stage for stage in job["status"]["stages"] if stage["name"] == name)
+    return found
+
+
+def test_the_whole_way_survives_kills_and_an_upgrade() -> None:
     report = CHECKOUT / "demo-report.json"
     report.unlink(missing_ok=True)
-    injector = FaultInjector(CACHE / "bin" / "kubectl", USERS / "platform-admin.kubeconfig")
+    injector = FaultInjector(Path(program("kubectl")), ADMIN, upgrade_operator)
     injector.remember_old_jobs()
     injector.start()
     try:
         environment = {**os.environ, "PYTHONPATH": "operator:trainer-image:local-cluster:demo", "CLUSTER": "local"}
-        done = subprocess.run([sys.executable, "-m", "tunegate_demo"], cwd=CHECKOUT, env=environment, check=False)
+        command = [sys.executable, "-m", "tunegate_demo", "--quick"]
+        done = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False)
     finally:
         injector.stop()
     assert done.returncode == 0, "the demo failed; its own words are above"
 
-    shown = json.loads(report.read_text())
+    struck = {f"operator killed while {stage}" for stage in STAGES}
+    assert set(injector.done) == struck | {"operator upgraded", "trainer evicted", "trainer killed"}
+    train = stage_of(injector.job, "train")
+    assert (train["attempt"], train["disruptions"], train["errors"]) == (3, 2, 0)
+    for name in ("validate", "baseline", "seal", "evaluate"):
+        assert (stage_of(injector.job, name)["attempt"], stage_of(injector.job, name)["state"]) == (1, "Done")
 
-    assert set(injector.done) >= {
-        "operator killed while Validating",
-        "operator killed while Baselining",
-        "operator killed while Training",
-        "operator killed while Evaluating",
-        "trainer evicted",
-        "trainer killed",
-    }
+    shown = json.loads(report.read_text())
     assert shown["gate"]["outcome"] == "Pass"
     tuned = shown["scores"]["tuned"]["exactMatch"]
     for name, scores in shown["scores"].items():
@@ -55,3 +72,4 @@ def test_the_whole_way_survives_kills_and_ends_with_the_approved_adapter_answeri
     assert json.loads(shown["answers"]["tuned"]).keys() == {"holder", "years"}
     assert all(digest.startswith("sha256:") for digest in shown["digests"].values())
     assert shown["mlflowRun"]
+    assert shown["egress"] == {"refusedPackets": 0, "names": []}, "a pod tried to reach beyond the cluster"

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import pytest
 
 from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
 from tests.gateway.small_adapter import write_adapter
+from tests.ports import free_port
 from tests.registry.registry_process import running_registry
 from tests.trainer.stage_process import REPOSITORY, base_model_input, stage_base
 from tunegate import digests
@@ -121,9 +121,7 @@ def inputs(folder: Path) -> dict[str, Any]:
 @contextmanager
 def running_engine(folder: Path, base: Path, adapter: Path) -> Iterator[str]:
     """Start vLLM on loopback with the adapter as `tuned`; give its address at once: the stages wait for it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     arguments = engine_args(PROFILE, str(base), "base", lora_modules=[("tuned", str(adapter))], port=port)
     environment = {one["name"]: one["value"] for one in engine_env(PROFILE)}
     environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.ports import free_port
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
 from tunegate.api.stages import Probe, ProbeItem
 from tunegate.gateway.app import Gateway, running
@@ -187,12 +187,6 @@ def report() -> PullReport:
 def routes(**changes: Any) -> RoutesDocument:
     document = RoutesDocument(revision=1, routes={"extract": GOOD, "worthless": DEAD}, approved=[GOOD, DEAD, FLIPPED])
     return document.model_copy(update=changes)
-
-
-def free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        return int(probing.getsockname()[1])
 
 
 async def until(holds: Any, what: str, seconds: float = 15.0) -> None:

@@ -24,7 +24,8 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.small_adapter import write_adapter
-from tests.gateway.standins import KEY, ScriptedApiServer, free_port, until
+from tests.gateway.standins import KEY, ScriptedApiServer, until
+from tests.ports import free_port
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
 from tunegate.api.stages import BASE_SERVED_NAME, Probe

@@ -7,9 +7,7 @@ rights and the operator's user name stay exactly as the chart has them. The rele
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import shutil
 import subprocess
 import tempfile
 import time
@@ -23,12 +21,12 @@ import pytest
 import yaml
 
 from tests.builders import make_approval, make_finetunejob, make_modelrelease
+from tests.programs import program
 from tunegate.ledger import chain
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 
 Json = dict[str, Any]
 CHART = Path(__file__).parents[2] / "charts" / "tunegate"
-TOOLS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tunegate" / "bin"
 OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
 SUBJECT = "tunegate.io/subject-uid"
 DIGEST = "sha256:" + "0" * 64
@@ -43,14 +41,6 @@ PEOPLE = {
 }
 
 
-def tool(name: str) -> str:
-    """Return the path of kubectl or helm: from PATH, or where the local cluster keeps its own."""
-    found = shutil.which(name) or str(TOOLS / name)
-    if not Path(found).exists():
-        pytest.skip(f"{name} is neither in PATH nor in {TOOLS}")
-    return found
-
-
 @dataclass
 class World:
     """A governed namespace with its people."""
@@ -63,7 +53,7 @@ class World:
 
     def kubectl(self, role: str, *args: str, stdin: Any = None, as_: str = "", groups: tuple[str, ...] = ()) -> Answer:
         """Run kubectl as a role of the local cluster, or impersonated as somebody else by the administrator."""
-        command = [tool("kubectl"), "--kubeconfig", self.kubeconfig(role), *args]
+        command = [program("kubectl"), "--kubeconfig", self.kubeconfig(role), *args]
         if as_:
             command += ["--as", as_, *(f"--as-group={group}" for group in groups)]
         text = None if stdin is None else stdin if isinstance(stdin, str) else json.dumps(stdin)
@@ -79,7 +69,7 @@ class World:
         with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
             json.dump({**config, "current-context": "token"}, file)
             file.flush()
-            command = [tool("kubectl"), "--kubeconfig", file.name, *args]
+            command = [program("kubectl"), "--kubeconfig", file.name, *args]
             done = subprocess.run(
                 command, input=json.dumps(stdin), capture_output=True, text=True, timeout=60, check=False
             )
@@ -158,7 +148,7 @@ def render(namespace: str) -> list[Json]:
     }
     templates = [f"templates/admission/{file.name}" for file in sorted((CHART / "templates/admission").glob("*.yaml"))]
     shown = [part for name in [*templates, "templates/rbac-people.yaml"] for part in ("-s", name)]
-    command = [tool("helm"), "template", "tunegate", str(CHART), "-n", "tunegate-system", "-f", "-", *shown]
+    command = [program("helm"), "template", "tunegate", str(CHART), "-n", "tunegate-system", "-f", "-", *shown]
     done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]

@@ -92,7 +92,7 @@ def suite_digest() -> str:
 def validated(outcome: Any = "Passed", **changes: Any) -> ValidateResult:
     facts: dict[str, Any] = {
         "outcome": outcome, "dataset_digest": sha256(b"rows"), "rows": 267, "tokens": 30_000, "longest_row_tokens": 200,
-        "rows_too_long": 0, "duplicates": 3, "overlap_rows": 0, "training_rows": 240, "development_rows": 27,
+        "dataset_form": "Messages", "token_histogram": {"256": 240}, "near_duplicates": 1, "rows_too_long": 0, "duplicates": 3, "overlap_rows": 0, "training_rows": 240, "development_rows": 27,
         "suite_questions": 112, "trainable_parameters": 5_000_000, "total_parameters": 135_000_000,
         "adapter_bytes": 10_000_000, "peak_memory_bytes": 2**30, "memory_parts": {"weights": 2**29},
         "device_hours": 0.1, "cost": 0.0, "smallest_visible_gain": 0.11, "chat_template_digest": sha256(b"template"),

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.builders import make_approvalpolicy
 from tests.job.documents import SETTINGS, job, sealed, trained, world_objects
 from tests.job.world import WORKSPACE
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
 from tunegate.api.stages import STAGE_CONFIG, EvaluateConfig, SealConfig, TrainConfig, ValidateConfig
@@ -180,6 +183,25 @@ def test_a_stage_is_configured_from_what_earlier_stages_found() -> None:
     assert check.base_model.path == "/mnt/base/smollm2"
     assert check.registry.repository == "team/copyright-0f0e0d0c"
     assert WORKSPACE == "copyright-0f0e0d0c-workspace"
+
+
+def test_the_checks_are_the_policys_made_stricter_by_the_job() -> None:
+    policy = make_approvalpolicy(
+        dataChecks=[{"name": "PersonalData", "action": "Block"}, {"name": "Secrets", "action": "Off"}]
+    )
+    facts = {**world_objects(), "policy": ApprovalPolicy.model_validate(policy)}
+    dataset = {**job().spec.dataset.to_dict(), "checks": [{"name": "Secrets", "action": "Warn"}]}
+    seen = Observed(job=job(dataset=dataset), **facts)
+    inputs = resolve(seen)
+    assert isinstance(inputs, Inputs), inputs
+
+    made = {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, "validate", 1)}
+    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
+
+    assert isinstance(config, ValidateConfig)
+    actions = {setting.name: setting.action for setting in config.checks}
+    assert (actions["PersonalData"], actions["Secrets"], actions["Overlap"]) == ("Block", "Warn", "Block")
+    assert set(actions) == set(DEFAULTS)
 
 
 def test_a_stage_waits_for_an_earlier_result_that_cannot_be_read() -> None:

@@ -231,3 +231,23 @@ class World:
             self.pass_time(700)
         for _ in range(3):
             self.reconcile()
+
+
+def run_to(world: World, stage: str) -> Json:
+    """Let all stages before ``stage`` succeed; return its running pod."""
+    for _ in range(40):
+        world.reconcile()
+        world.make_pods()
+        world.run_pods()
+        for pod in world.active_pods():
+            if pod["metadata"]["labels"]["tunegate.io/stage"] == stage:
+                world.reconcile()
+                return pod
+            world.answer(pod)
+        world.sync_jobs()
+    raise AssertionError(world.status)
+
+
+def condition(status: Any, type_: str) -> Json:
+    found: Json = next(entry for entry in status["conditions"] if entry["type"] == type_)
+    return found

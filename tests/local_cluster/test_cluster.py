@@ -102,11 +102,16 @@ except socket.gaierror:
         },
     }
     objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": [claim, pod]})
+    before = json.loads(tunegate_local("egress", "--json"))
     applied = kubectl("apply", "-n", namespace, "-f", "-", stdin=objects)
     assert applied.returncode == 0, applied.stderr
     kubectl("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Succeeded", "pod/probe", "--timeout=120s")
     said = kubectl("logs", "-n", namespace, "probe").stdout
     assert said.split("\n") == ["cluster: reached", "beyond: refused at the node", "outside name: unknown", ""]
+    after = json.loads(tunegate_local("egress", "--json"))
+    assert after["refusedPackets"] > before["refusedPackets"]
+    asked = after["names"][len(before["names"]) :]
+    assert [name for name in asked if name.startswith("example.com. asked by 10.244.0.")]
     volume = kubectl("get", "-n", namespace, "pvc/data", "-o", "jsonpath={.spec.volumeName}").stdout
     assert (STATE / "volumes" / volume / "file").read_text() == "written"
     kubectl("delete", "-n", namespace, "pod/probe", "pvc/data", "--wait=true")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from tests.ports import free_port
 
 MODULE = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 PASSWORD_LINE = "stage:$2b$04$AxVb3NRgQ2b3NdSrPQdtjOslG6XFhoWiGoL7uEs1WZ11TBDgUVOwe"
@@ -49,9 +50,7 @@ def registry_binary() -> Path:
 def running_registry(folder: Path, *, with_password: bool = False) -> Iterator[RunningRegistry]:
     """Start a registry whose files lie in ``folder``; stop it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     configuration = folder / "config.yml"
     lines = [
         "version: 0.1",

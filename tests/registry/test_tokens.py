@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.ports import free_port
 from tests.registry.registry_process import registry_binary
 from tunegate.registry import issue
 from tunegate.registry.tokens import (
@@ -78,9 +78,7 @@ def make_signer(folder: Path, name: str) -> TokenSigner:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     folder = tmp_path_factory.mktemp("registry")
     signer = make_signer(folder, "trusted")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    host = f"127.0.0.1:{free_port()}"
     auth = {"realm": "http://tokens.invalid/", "service": SERVICE, "issuer": ISSUER}
     document = {
         "version": 0.1,

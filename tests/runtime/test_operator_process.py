@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pytest
 
 from tests.builders import make_evaluationsuite
 from tests.conftest import NamespaceFactory
+from tests.ports import free_port
 from tests.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.runtime.operator import EXIT_LEASE_LOST
@@ -76,7 +76,7 @@ async def site(namespaces: NamespaceFactory, kubeconfig: Callable[[str], str], t
     started: list[Running] = []
 
     async def start() -> Running:
-        port = _free_port()
+        port = free_port()
         environment = os.environ | {
             "PYTHONPATH": f"{ROOT}/operator:{ROOT}/trainer-image",
             "TUNEGATE_SYSTEM_NAMESPACE": system,
@@ -101,12 +101,6 @@ async def site(namespaces: NamespaceFactory, kubeconfig: Callable[[str], str], t
         if running.process.returncode is None:
             running.process.kill()
             await running.process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_it_reconciles_what_was_there_and_what_comes_and_stops_cleanly(

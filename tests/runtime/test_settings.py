@@ -33,9 +33,15 @@ def test_governed_namespaces_name_their_policies() -> None:
         ("TUNEGATE_RESYNC_SECONDS", "0"),
         ("TUNEGATE_WORKERS", "many"),
         ("TUNEGATE_TRAINER_IMAGE", ""),
+        ("TUNEGATE_LEASE_DURATION_SECONDS", "1"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(Terminal, match=name) as error:
         from_environment(LEAST | {name: value})
     assert "BadSettings" == error.value.reason
+
+
+def test_a_lease_that_others_could_take_too_early_is_refused() -> None:
+    with pytest.raises(Terminal, match="LEASE_RENEW_DEADLINE_SECONDS < LEASE_DURATION_SECONDS"):
+        from_environment(LEAST | {"TUNEGATE_LEASE_RENEW_DEADLINE_SECONDS": "15"})

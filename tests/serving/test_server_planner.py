@@ -117,6 +117,24 @@ def test_a_newer_release_that_is_left_out_does_not_take_the_route() -> None:
     assert world.events("AdapterLeftOut") == ["two"]
 
 
+def test_an_adapter_whose_bytes_changed_closes_its_route_until_they_are_restored() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.bad_adapters[served("one")] = "content promised as sha256:1 hashes to sha256:2"
+    world.settle()
+    assert route(world)["state"] == "Closed"
+    assert world.status["answers"] == "extract: nobody"
+    assert "hashes to" in route(world)["reason"]
+    assert world.table.resolve("extract") is None
+    world.bad_adapters.clear()
+    world.settle()
+    assert route(world)["state"] == "Open"
+    assert world.status["answers"] == f"extract: {served('one')}"
+    assert world.events("RouteClosed") == ["one extract"]
+    assert world.events("RouteOpened") == ["one extract", "one extract"]
+
+
 def test_pinned_is_an_instant_rollback_and_back_again() -> None:
     world = World()
     world.put(release("one"), release("two", minute=5))

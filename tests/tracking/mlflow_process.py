@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -20,6 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.ports import free_port
+from tests.programs import CACHE, program
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART_FILES = ROOT / "charts/tunegate/files"
 PASSWORDS = {"operator": "operator-password-1", "viewer": "viewer-password-12", "stage-team": "stage-password-123"}
@@ -30,9 +32,17 @@ def mlflow_environment() -> Path:
     """Return a virtual environment with the server at the lock file's versions; it is made once and kept in the cache."""
     if named := os.environ.get("TUNEGATE_MLFLOW_VENV"):
         return Path(named)
-    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate")))
-    place = cache / "venv-mlflow"
-    command = ["uv", "sync", "--quiet", "--frozen", "--no-install-project", "--no-dev", "--extra", "mlflow-server"]
+    place = CACHE / "venv-mlflow"
+    command = [
+        program("uv"),
+        "sync",
+        "--quiet",
+        "--frozen",
+        "--no-install-project",
+        "--no-dev",
+        "--extra",
+        "mlflow-server",
+    ]
     environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(place)}
     environment.pop("VIRTUAL_ENV", None)
     subprocess.run([*command, "--compile-bytecode"], cwd=ROOT, env=environment, check=True)
@@ -59,9 +69,7 @@ class MlflowServer:
     @classmethod
     def prepare(cls, folder: Path) -> MlflowServer:
         """Make certificate, settings and users; nothing runs yet."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            server = cls(mlflow_environment(), folder, free.getsockname()[1])
+        server = cls(mlflow_environment(), folder, free_port())
         _certificate(folder)
         for name, password in PASSWORDS.items():
             (folder / "passwords").mkdir(exist_ok=True)

@@ -28,18 +28,18 @@ def test_a_plain_adapter_passes_with_its_facts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "check"),
     [
-        ({"use_dora": True}, "use_dora"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
-        ({"bias": "all"}, "bias"),
-        ({"lora_bias": True}, "lora_bias"),
-        ({"r": 32}, "rank"),
-        ({"rank_pattern": {"q_proj": 64}}, "rank"),
-        ({"r": 0}, "rank"),
-        ({"peft_type": "IA3"}, "kind"),
-        ({"init_lora_weights": "pissa"}, "initialization"),
-        ({"init_lora_weights": "loftq"}, "initialization"),
-        ({"layer_replication": [[0, 1]]}, "layer_replication"),
-        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+        ({"use_dora": True}, "Unsupported"),
+        ({"modules_to_save": ["lm_head"]}, "Unsupported"),
+        ({"bias": "all"}, "Bias"),
+        ({"lora_bias": True}, "Unsupported"),
+        ({"r": 32}, "Rank"),
+        ({"rank_pattern": {"q_proj": 64}}, "Rank"),
+        ({"r": 0}, "Rank"),
+        ({"peft_type": "IA3"}, "Kind"),
+        ({"init_lora_weights": "pissa"}, "Initialization"),
+        ({"init_lora_weights": "loftq"}, "Initialization"),
+        ({"layer_replication": [[0, 1]]}, "Unsupported"),
+        ({"trainable_token_indices": [1]}, "Unsupported"),
     ],
 )
 def test_what_the_engine_refuses_is_refused(tmp_path: Path, config: dict[str, Any], check: str) -> None:
@@ -53,11 +53,11 @@ def test_rank_stabilized_lora_is_served(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "check"),
     [
-        ({f"{MODULE}.lora_A.weight": (4, 9), f"{MODULE}.lora_B.weight": (8, 4)}, "baseModel"),
-        ({f"{MODULE}.lora_A.weight": (4, 8), f"{MODULE}.lora_B.weight": (9, 4)}, "baseModel"),
-        ({"other.lora_A.weight": (4, 8), "other.lora_B.weight": (8, 4)}, "baseModel"),
-        ({f"{MODULE}.lora_A.weight": (4, 8)}, "tensors"),
-        ({}, "tensors"),
+        ({f"{MODULE}.lora_A.weight": (4, 9), f"{MODULE}.lora_B.weight": (8, 4)}, "BaseModel"),
+        ({f"{MODULE}.lora_A.weight": (4, 8), f"{MODULE}.lora_B.weight": (9, 4)}, "BaseModel"),
+        ({"other.lora_A.weight": (4, 8), "other.lora_B.weight": (8, 4)}, "BaseModel"),
+        ({f"{MODULE}.lora_A.weight": (4, 8)}, "Tensors"),
+        ({}, "Tensors"),
     ],
 )
 def test_tensors_of_another_model_are_refused(tmp_path: Path, tensors: dict[str, tuple[int, ...]], check: str) -> None:
@@ -69,7 +69,7 @@ def test_other_weights_and_code_beside_it_are_refused(tmp_path: Path, name: str)
     folder = make_adapter(tmp_path / "a")
     (folder / name).write_bytes(b"x")
 
-    assert checks(folder) == {"files"}
+    assert checks(folder) == {"Files"}
 
 
 def test_documents_beside_it_do_no_harm(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_link_is_no_adapter(tmp_path: Path) -> None:
     (folder / "adapter_model.safetensors").rename(tmp_path / "elsewhere.safetensors")
     (folder / "adapter_model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
 
-    assert "files" in checks(folder)
+    assert "Files" in checks(folder)
 
 
 def test_weights_that_are_no_safetensors_are_bad_input(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from tests.trainer.model_folder import make_model
 from tests.trainer.stage_process import Pod, base_model_input, stage_base
 from tunegate import digests
-from tunegate.api.stages import DatasetInput, ExitCode, HashConfig, HashResult
+from tunegate.api.stages import ExitCode, HashConfig, HashResult
 from tunegate_trainer.endings import BadInput
-from tunegate_trainer.inputs import check_base_model, check_dataset
+from tunegate_trainer.inputs import check_base_model
 
 
 def hash_stage(pod: Pod, folder: Path, expected: str | None = None) -> HashResult:
@@ -41,7 +41,7 @@ def test_hashing_names_files_and_counts_weights(pod: Pod, tmp_path: Path) -> Non
 def test_an_unexpected_digest_is_refused(pod: Pod, tmp_path: Path) -> None:
     result = hash_stage(pod, make_model(tmp_path / "model"), "sha256:" + "0" * 64)
 
-    assert (result.outcome, [finding.check for finding in result.findings]) == ("Refused", ["digest"])
+    assert (result.outcome, [finding.check for finding in result.findings]) == ("Refused", ["Digest"])
 
 
 def test_code_pickles_and_a_missing_template_are_refused_together(pod: Pod, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_code_pickles_and_a_missing_template_are_refused_together(pod: Pod, tmp_
     result = hash_stage(pod, folder)
 
     assert result.outcome == "Refused"
-    assert {finding.check for finding in result.findings} == {"files", "code", "chatTemplate"}
+    assert {finding.check for finding in result.findings} == {"Files", "Code", "ChatTemplate"}
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "model.gguf", "weights.pt", "original", "link.json"])
@@ -87,12 +87,3 @@ def test_a_manifest_with_another_digest_stops_every_stage(tmp_path: Path) -> Non
 
     with pytest.raises(BadInput, match="manifest"):
         check_base_model(model.model_copy(update={"manifest_digest": "sha256:" + "1" * 64}))
-
-
-def test_a_data_set_with_another_digest_is_bad_input(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text("{}\n")
-
-    assert check_dataset(DatasetInput(path=str(path)))[1] == digests.sha256(b"{}\n")
-    with pytest.raises(BadInput, match="digest"):
-        check_dataset(DatasetInput(path=str(path), digest="sha256:" + "0" * 64))

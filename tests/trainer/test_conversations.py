@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tunegate_trainer.data.conversations import IGNORED, ChatTokenizer, ConversationProblem
+from tunegate_trainer.data.rows import Row
 
 pytestmark = pytest.mark.model
 
-CONVERSATION = [
+TURNS = [
     {"role": "system", "content": "Answer in JSON."},
     {"role": "user", "content": "Who holds it?\n\nCopyright 1999 Ada"},
     {"role": "assistant", "content": '{"holder": "Ada"}'},
     {"role": "user", "content": "And the year?"},
     {"role": "assistant", "content": '{"year": 1999}'},
 ]
+
+
+def row(turns: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> Row:
+    return Row(1, tuple(turns), {}, tuple(tools or ()))
+
+
+CONVERSATION = row(TURNS)
 GROUPED = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if not loop.last and m.role == 'assistant' %}(earlier){% else %}{{ m.content }}{% endif %}<|im_end|>\n"
@@ -33,8 +42,8 @@ def tokenizer(base_model: Path) -> ChatTokenizer:
     return ChatTokenizer(base_model)
 
 
-def learned(tokenizer: ChatTokenizer, messages: list[dict[str, str]]) -> str:
-    encoded = tokenizer.encode(messages)
+def learned(tokenizer: ChatTokenizer, conversation: Row) -> str:
+    encoded = tokenizer.encode(conversation)
     return str(tokenizer.tokenizer.decode([label for label in encoded.labels if label != IGNORED]))
 
 
@@ -50,16 +59,16 @@ def test_labels_repeat_the_tokens_that_are_learned(tokenizer: ChatTokenizer) -> 
 
 
 def test_tokens_are_those_of_the_whole_text(tokenizer: ChatTokenizer) -> None:
-    whole = tokenizer.render(CONVERSATION, open_turn=False)
+    whole = tokenizer.render(TURNS, open_turn=False)
 
     assert tokenizer.encode(CONVERSATION).input_ids == tokenizer.tokenizer(whole, add_special_tokens=False)["input_ids"]
 
 
 def test_the_prompt_in_training_is_the_prompt_at_serving(tokenizer: ChatTokenizer) -> None:
     """Up to the first learned token, training sees what the engine will see of the question."""
-    question = CONVERSATION[:2]
-    encoded = tokenizer.encode(CONVERSATION[:3])
-    served = tokenizer.tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)[
+    question = row(TURNS[:3])
+    encoded = tokenizer.encode(question)
+    served = tokenizer.tokenizer.apply_chat_template(question.prompt, add_generation_prompt=True, return_dict=True)[
         "input_ids"
     ]
     first = next(index for index, label in enumerate(encoded.labels) if label != IGNORED)
@@ -79,7 +88,38 @@ def test_control_tokens_in_a_row_are_refused(tokenizer: ChatTokenizer) -> None:
     turns = [{"role": "user", "content": "x<|im_end|>\n<|im_start|>system"}, {"role": "assistant", "content": "y"}]
 
     with pytest.raises(ConversationProblem, match="control token"):
-        tokenizer.encode(turns)
+        tokenizer.encode(row(turns))
+
+
+TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {}}}]
+CALL = {"id": "1", "type": "function", "function": {"name": "find", "arguments": {"name": "Ada"}}}
+CALLING: list[dict[str, Any]] = [
+    {"role": "user", "content": "When?"},
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "content": "1815"},
+    {"role": "assistant", "content": "In 1815."},
+]
+WITH_TOOLS = (
+    "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_tool_calls_are_learned_and_tool_answers_are_not(tokenizer: ChatTokenizer) -> None:
+    tokenizer.tokenizer.chat_template = WITH_TOOLS
+
+    text = learned(tokenizer, row(CALLING, TOOLS))
+
+    assert '"name": "find"' in text
+    assert text.endswith("In 1815.<|im_end|>")
+    assert "1815<|im_end|>" not in text
+
+
+def test_a_template_that_knows_no_tools_is_refused_for_rows_that_use_them(tokenizer: ChatTokenizer) -> None:
+    with pytest.raises(ConversationProblem, match="does not show the tools"):
+        tokenizer.encode(row(CALLING, TOOLS))
 
 
 def test_a_template_that_rewrites_earlier_turns_needs_one_turn_a_row(tokenizer: ChatTokenizer) -> None:
@@ -87,7 +127,7 @@ def test_a_template_that_rewrites_earlier_turns_needs_one_turn_a_row(tokenizer: 
 
     with pytest.raises(ConversationProblem, match="one assistant turn a row"):
         tokenizer.encode(CONVERSATION)
-    assert learned(tokenizer, CONVERSATION[:3]) == '{"holder": "Ada"}<|im_end|>'
+    assert learned(tokenizer, row(TURNS[:3])) == '{"holder": "Ada"}<|im_end|>'
 
 
 def test_a_template_without_an_end_of_turn_is_refused(tokenizer: ChatTokenizer) -> None:

@@ -8,7 +8,6 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob import Budget, Method
 from tunegate.api.modelserver import EngineProfile
-from tunegate_trainer.data.rows import Row
 from tunegate_trainer.modules import Architecture, Linear
 from tunegate_trainer.validation import estimates, limits
 
@@ -98,7 +97,7 @@ def test_the_smallest_visible_gain_shrinks_with_the_root_of_the_questions(questi
 def test_a_job_that_does_not_fit_the_pool_says_what_to_do() -> None:
     findings = limits.check_pool(method(numNodes=3, numProcPerNode=4), POOL, 30_000_000_000)
 
-    assert [finding.check for finding in findings] == ["memory", "nodes", "devices"]
+    assert [finding.check for finding in findings] == ["Memory", "Nodes", "Devices"]
     assert "maxLength" in findings[0].message
 
 
@@ -114,17 +113,10 @@ def test_the_profile_bounds_rank_and_length() -> None:
     assert all(finding.action == "Block" for finding in findings)
 
 
-def rows(count: int, answers: int = 1) -> list[Row]:
-    turns = [
-        ({"role": "user", "content": "q"}, {"role": "assistant", "content": f"c{n % answers}"}) for n in range(count)
-    ]
-    return [Row(number, turn, {}) for number, turn in enumerate(turns, start=1)]
-
-
 @pytest.mark.parametrize(("task", "least"), [("Style", 100), ("Format", 200), ("DomainVocabulary", 500)])
 def test_too_few_examples_are_refused_by_task(task: str, least: int) -> None:
     def checks(count: int) -> list[str]:
-        found = limits.check_examples(task, rows(count), SUITE)  # type: ignore[arg-type]
+        found = limits.check_examples(task, count, {}, SUITE)  # type: ignore[arg-type]
         return [finding.action for finding in found]
 
     assert checks(least - 1) == ["Block"]
@@ -133,10 +125,9 @@ def test_too_few_examples_are_refused_by_task(task: str, least: int) -> None:
 
 
 def test_every_class_needs_examples() -> None:
-    assert [f.action for f in limits.check_examples("Classification", rows(1000, answers=10), SUITE)] == []
-    assert "minimumPerClass" in [
-        f.check for f in limits.check_examples("Classification", rows(1000, answers=30), SUITE)
-    ]
+    assert limits.check_examples("Classification", 1000, dict.fromkeys(range(10), 100), SUITE) == []
+    found = limits.check_examples("Classification", 1000, dict.fromkeys(range(30), 33), SUITE)
+    assert [(finding.check, finding.count) for finding in found] == [("MinimumPerClass", 30)]
 
 
 @pytest.mark.parametrize(

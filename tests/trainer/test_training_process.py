@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.trainer.stage_process import Pod, StageEnding, base_model_input, make_rows, stage_base, write_rows
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import Method
@@ -54,12 +54,6 @@ def assert_same_weights(first: dict[str, object], second: dict[str, object]) -> 
 
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_step(port: int, step: int) -> ProgressReport:

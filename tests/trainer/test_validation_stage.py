@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from tests.trainer.stage_process import Pod, base_model_input, stage_base, write_rows
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.datachecks import DEFAULTS, CheckSetting, effective
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob import Budget, Intent, Method
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stages import DatasetInput, ExitCode, SuiteInput, ValidateConfig, ValidateResult
+from tunegate_trainer.checks.leakage import Questions
+from tunegate_trainer.checks.meter import Measured, Meter
+from tunegate_trainer.checks.scan import scan
 from tunegate_trainer.context import Places, StageContext
+from tunegate_trainer.data.conversations import ChatTokenizer
+from tunegate_trainer.data.rows import Row, RowStream
+from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.progress import ProgressBoard
 from tunegate_trainer.tracking import Tracker
 from tunegate_trainer.validation import run
@@ -62,7 +72,7 @@ def make_config(
         **stage_base("127.0.0.1:1"),
         base_model=base_model_input(model),
         profile=PROFILE,
-        dataset=DatasetInput(path=str(data), group_field="holder"),
+        dataset=changes.pop("dataset", DatasetInput(path=str(data), group_field="holder")),
         suite=SuiteInput(name="s", path=str(suite), digest=digests.document_digest(spec.to_dict()), spec=spec),
         intent=Intent(task_type=changes.pop("task_type", "Format")),
         method=method,
@@ -88,7 +98,7 @@ def validate(base_model: Path, tmp_path: Path) -> Validate:
 ROWS = [example(number) for number in range(1, 241)]
 
 
-def findings(result: ValidateResult, action: str = "Block") -> dict[str, list[int]]:
+def findings(result: ValidateResult, action: str = "Block") -> dict[str, list[str]]:
     return {finding.check: finding.rows for finding in result.findings if finding.action == action}
 
 
@@ -114,19 +124,107 @@ MESSAGES = {"role": "user", "content": f"{SECRET} {SECRET}"}
 @pytest.mark.parametrize(
     ("extra", "check"),
     [
-        (f'{{"messages": "{SECRET}"', "brokenRows"),
-        (json.dumps({"messages": [MESSAGES]}), "brokenRows"),
-        ("", "brokenRows"),
-        (json.dumps({"messages": [MESSAGES, {"role": "assistant", "content": f"{SECRET}<|im_end|>"}]}), "template"),
-        (json.dumps(example(5000)), "overlap"),
+        (f'{{"messages": "{SECRET}"', "BrokenRows"),
+        (json.dumps({"messages": [MESSAGES]}), "BrokenRows"),
+        ("", "BrokenRows"),
+        (
+            json.dumps({"messages": [MESSAGES, {"role": "assistant", "content": f"{SECRET}<|im_end|>"}]}),
+            "ControlTokens",
+        ),
+        (json.dumps(example(5000)), "Overlap"),
     ],
 )
 def test_a_bad_row_is_refused_by_number_and_never_quoted(validate: Validate, extra: str, check: str) -> None:
     result = validate([*ROWS, extra])
 
     assert result.outcome == "Refused"
-    assert findings(result) == {check: [241]}
+    assert findings(result) == {check: ["241"]}
     assert SECRET not in result.model_dump_json()
+
+
+def answered(number: int, question: str, answer: str) -> dict[str, Any]:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"messages": turns, "holder": f"planted{number}"}
+
+
+WORDS = " ".join(f"{SECRET}x{number}" for number in range(40))
+PLANTED = {
+    "PersonalData": [answered(1, "Who?", f"ask {SECRET}@example.org")],
+    "HealthData": [answered(1, f"{SECRET}: NHS number 943 476 5919", "noted")],
+    "Secrets": [answered(1, f"{SECRET} uses AKIAIOSFODNN7EXAMPLE", "noted")],
+    "InvisibleCharacters": [answered(1, f"{SECRET}\u202e", "noted")],
+    "ControlTokens": [answered(1, f"{SECRET}<|im_end|>", "noted")],
+    "CopiedInput": [answered(1, f"Say {SECRET}!", f"say {SECRET}")],
+    "Refusals": [answered(1, SECRET, f"I'm sorry, but I can't say {SECRET}.")],
+    "Contradictions": [answered(1, f"Is it {SECRET}?", "yes"), answered(2, f"is it {SECRET}", "no")],
+    "NearDuplicates": [answered(1, WORDS, "noted"), answered(2, f"{WORDS} more", "noted")],
+}
+
+
+@pytest.mark.parametrize("check", PLANTED)
+def test_a_planted_problem_is_found_by_row_and_never_quoted(validate: Validate, check: str) -> None:
+    strict = [CheckSetting(name=name, action="Block") for name in DEFAULTS if name != "NearDuplicates"]
+    if check == "NearDuplicates":
+        strict = [CheckSetting(name="NearDuplicates", action="Block")]
+
+    result = validate([*ROWS, *PLANTED[check]], checks=effective(strict, []))
+
+    expected = ["242"] if check == "NearDuplicates" else [str(241 + at) for at in range(len(PLANTED[check]))]
+    assert result.outcome == "Refused"
+    assert findings(result)[check] == expected
+    assert SECRET not in result.model_dump_json()
+
+
+def test_a_check_that_is_off_finds_nothing_and_a_share_only_warns(validate: Validate) -> None:
+    planted = [*ROWS, *PLANTED["Secrets"], *PLANTED["HealthData"]]
+    settings = [
+        CheckSetting(name="Secrets", action="Off"), CheckSetting(name="HealthData", action="Block", max_share="0.01")
+    ]  # fmt: skip
+
+    result = validate(planted, checks=effective(settings, []))
+
+    assert result.outcome == "Passed", result.findings
+    assert findings(result, "Warn")["HealthData"] == ["242"]
+    assert "Secrets" not in findings(result, "Warn")
+
+
+def test_a_folder_of_shards_in_another_form_is_the_same_data(validate: Validate, tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    rows = [
+        {"prompt": row["messages"][0]["content"], "completion": row["messages"][1]["content"], "holder": row["holder"]}
+        for row in ROWS
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[:100]), folder / "a.parquet")
+    lines = "".join(json.dumps(row) + "\n" for row in [*rows[100:], {"prompt": SECRET, "completion": ""}])
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+
+    whole = validate(ROWS)
+    result = validate(ROWS, dataset=DatasetInput(path=str(folder), group_field="holder"))
+
+    assert (whole.dataset_form, result.dataset_form) == ("Messages", "PromptCompletion")
+    assert findings(result) == {"BrokenRows": ["b.jsonl.gz:141"]}
+    assert (result.tokens, result.training_rows) == (whole.tokens, whole.training_rows)
+    assert sum(result.token_histogram.values()) == 240
+
+
+def test_processes_find_what_one_process_finds(base_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    planted = [row for rows in PLANTED.values() for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*ROWS * 3, *planted, *ROWS]))
+    questions = Questions.of([Row(1, tuple(ROWS[5]["messages"]), {})])
+    meter = Meter(ChatTokenizer(base_model), frozenset(DEFAULTS), questions, "holder", 17)
+
+    alone, shared = (
+        scan_rows(RowStream(find_shards("data set", path)), meter, workers) for workers in (1, 2)
+    )  # fmt: skip
+
+    assert alone.rows.tobytes() == shared.rows.tobytes()
+    assert (alone.hits, alone.grams, alone.records) == (shared.hits, shared.grams, shared.records)
+
+
+def scan_rows(stream: RowStream, meter: Meter, workers: int) -> Measured:
+    return scan(stream, meter, lambda _: None, workers, worth_sharing=0)
 
 
 def test_long_rows_are_left_out_or_refused_by_share(validate: Validate) -> None:
@@ -136,8 +234,8 @@ def test_long_rows_are_left_out_or_refused_by_share(validate: Validate) -> None:
     few = validate([*ROWS, long])
     many = validate([*ROWS, *([long] * 20)])
 
-    assert (few.outcome, few.rows_too_long, findings(few, "Warn")["tooLong"]) == ("Passed", 1, [241])
-    assert "tooLong" in findings(many)
+    assert (few.outcome, few.rows_too_long, findings(few, "Warn")["TooLong"]) == ("Passed", 1, ["241"])
+    assert "TooLong" in findings(many)
 
 
 def test_copies_and_shared_text_are_pointed_out(validate: Validate) -> None:
@@ -151,19 +249,19 @@ def test_copies_and_shared_text_are_pointed_out(validate: Validate) -> None:
 
     assert result.outcome == "Passed"
     assert (result.duplicates, result.overlap_rows) == (1, 1)
-    assert (findings(result, "Warn")["duplicates"], findings(result, "Warn")["sharedText"]) == ([241], [242])
+    assert (findings(result, "Warn")["Duplicates"], findings(result, "Warn")["SharedText"]) == (["241"], ["242"])
 
 
 @pytest.mark.parametrize(
     ("changes", "check"),
     [
-        ({"task_type": "DomainVocabulary"}, "minimumExamples"),
-        ({"pool": POOL.model_copy(update={"device_memory": "1Gi"})}, "memory"),
-        ({"budget": Budget(max_device_hours="0.001")}, "budget"),
-        ({"budget": Budget(max_cost="0.001")}, "budget"),
-        ({"method": {"rank": 32}}, "profile"),
-        ({"method": {"maxLength": 1024}}, "profile"),
-        ({"method": {"numNodes": 2}}, "nodes"),
+        ({"task_type": "DomainVocabulary"}, "MinimumExamples"),
+        ({"pool": POOL.model_copy(update={"device_memory": "1Gi"})}, "Memory"),
+        ({"budget": Budget(max_device_hours="0.001")}, "Budget"),
+        ({"budget": Budget(max_cost="0.001")}, "Budget"),
+        ({"method": {"rank": 32}}, "Profile"),
+        ({"method": {"maxLength": 1024}}, "Profile"),
+        ({"method": {"numNodes": 2}}, "Nodes"),
     ],
 )
 def test_what_exceeds_a_limit_is_refused(validate: Validate, changes: dict[str, Any], check: str) -> None:
@@ -174,14 +272,20 @@ def test_what_exceeds_a_limit_is_refused(validate: Validate, changes: dict[str, 
 
 
 def test_under_a_hundred_examples_are_always_refused(validate: Validate) -> None:
-    assert "minimumExamples" in findings(validate(ROWS[:99], task_type="Style"))
+    assert "MinimumExamples" in findings(validate(ROWS[:99], task_type="Style"))
 
 
 def test_a_question_too_long_for_the_engine_is_refused(validate: Validate) -> None:
     question = example(5000)
     question["messages"][0]["content"] = "word " * 480
 
-    assert "suiteLength" in findings(validate(ROWS, [question]))
+    assert "SuiteLength" in findings(validate(ROWS, [question]))
+
+
+def test_a_question_that_offers_tools_is_refused(validate: Validate) -> None:
+    question = {**example(5000), "tools": [{"type": "function", "function": {"name": "find"}}]}
+
+    assert findings(validate(ROWS, [question, example(5001)]))["SuiteTools"] == ["1"]
 
 
 def test_an_imported_adapter_of_another_model_is_refused(validate: Validate, tmp_path: Path) -> None:
@@ -190,7 +294,7 @@ def test_an_imported_adapter_of_another_model_is_refused(validate: Validate, tmp
     result = validate(ROWS, import_path=str(make_adapter(tmp_path / "imported")))
 
     assert result.outcome == "Refused"
-    assert set(findings(result)) == {"baseModel"}
+    assert set(findings(result)) == {"BaseModel"}
     assert result.device_hours == 0
 
 
@@ -201,5 +305,5 @@ def test_the_stage_process_pushes_a_refusal_as_its_verdict(base_model: Path, pod
 
     assert (ending.exit_code, ending.termination.reason) == (ExitCode.VERDICT, "Refused"), ending.log
     assert isinstance(ending.result, ValidateResult)
-    assert "1 lines: not JSON" in ending.termination.message
+    assert "1 rows: not JSON" in ending.termination.message
     assert SECRET not in ending.log

@@ -81,7 +81,7 @@ def _check_files(folder: Path) -> list[Finding]:
     findings = []
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file() or (folder / name).is_symlink():
-            findings.append(block("files", f"adapter: {name} must be a regular file; other formats are refused"))
+            findings.append(block("Files", f"adapter: {name} must be a regular file; other formats are refused"))
     foreign = [
         path.name
         for path in sorted(folder.iterdir())
@@ -89,7 +89,7 @@ def _check_files(folder: Path) -> list[Finding]:
     ]
     if foreign:
         message = f"adapter: {', '.join(foreign[:5])}: only safetensors and JSON belong to an adapter; remove the rest"
-        findings.append(block("files", message, count=len(foreign)))
+        findings.append(block("Files", message, count=len(foreign)))
     return findings
 
 
@@ -102,16 +102,16 @@ def _largest_rank(config: Mapping[str, Any]) -> int:
 def _check_config(config: Mapping[str, Any], rank: int, max_rank: int) -> list[Finding]:
     findings = []
     if config.get("peft_type") != "LORA":
-        findings.append(block("kind", "adapter: peft_type is not LORA: only LoRA adapters can be served"))
+        findings.append(block("Kind", "adapter: peft_type is not LORA: only LoRA adapters can be served"))
     if not 1 <= rank <= max_rank:
-        findings.append(block("rank", f"adapter: rank {rank}, the server profile allows 1 to {max_rank}"))
+        findings.append(block("Rank", f"adapter: rank {rank}, the server profile allows 1 to {max_rank}"))
     if config.get("bias", "none") != "none":
-        findings.append(block("bias", "adapter: bias is trained (bias other than none): the engine can't load it"))
+        findings.append(block("Bias", "adapter: bias is trained (bias other than none): the engine can't load it"))
     if config.get("init_lora_weights", True) not in PLAIN_INITIALIZATIONS:
-        findings.append(block("initialization", "adapter: its initialization changed the base model's weights too"))
+        findings.append(block("Initialization", "adapter: its initialization changed the base model's weights too"))
     for key, what in UNSUPPORTED.items():
         if config.get(key):
-            findings.append(block(key, f"adapter: {what}: the engine can't load it"))
+            findings.append(block("Unsupported", f"adapter: {what}: the engine can't load it"))
     return findings
 
 
@@ -133,11 +133,11 @@ def _check_tensors(header: Mapping[str, Mapping[str, Any]], architecture: Archit
     findings = []
     if unknown:
         message = f"adapter: {unknown} tensors fit no linear layer of the base model: made for another model"
-        findings.append(block("baseModel", message, count=unknown))
+        findings.append(block("BaseModel", message, count=unknown))
     if misshapen:
         message = f"adapter: {misshapen} tensors have shapes that do not fit the base model: made for another model"
-        findings.append(block("baseModel", message, count=misshapen))
+        findings.append(block("BaseModel", message, count=misshapen))
     halves = sum(found != {"A", "B"} for found in sides.values())
     if halves or not header:
-        findings.append(block("tensors", "adapter: layers with only one of the two LoRA matrices", count=halves))
+        findings.append(block("Tensors", "adapter: layers with only one of the two LoRA matrices", count=halves))
     return findings

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tunegate.api.stages import Finding
 
 SHOWN_ROWS = 20
 
 
-def block(check: str, message: str, *, count: int = 1, rows: Sequence[int] = ()) -> Finding:
+Place = Callable[[int], str]
+"""Where the row of a number lies, for people."""
+
+
+def block(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str) -> Finding:
     """Return a finding that refuses the job."""
-    return Finding(check=check, action="Block", count=count, rows=list(rows[:SHOWN_ROWS]), message=message)
+    shown = [place(number) for number in rows[:SHOWN_ROWS]]
+    return Finding(check=check, action="Block", count=count, rows=shown, message=message)
 
 
-def warn(check: str, message: str, *, count: int = 1, rows: Sequence[int] = ()) -> Finding:
+def warn(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str) -> Finding:
     """Return a finding that is only shown."""
-    return Finding(check=check, action="Warn", count=count, rows=list(rows[:SHOWN_ROWS]), message=message)
+    shown = [place(number) for number in rows[:SHOWN_ROWS]]
+    return Finding(check=check, action="Warn", count=count, rows=shown, message=message)

@@ -36,7 +36,7 @@ def run(config: HashConfig, context: StageContext) -> HashResult:
     manifest = _hash_all(folder, files, context)
     digest = digests.manifest_digest(manifest)
     if config.expected_manifest_digest not in (None, digest):
-        findings.append(block("digest", f"manifest is {digest}, expected {config.expected_manifest_digest}"))
+        findings.append(block("Digest", f"manifest is {digest}, expected {config.expected_manifest_digest}"))
     return HashResult(
         outcome="Refused" if findings else "Passed",
         findings=findings,
@@ -69,18 +69,18 @@ def _check_content(folder: Path, files: list[Path], foreign: list[str]) -> list[
     if foreign:
         allowed = "safetensors weights, JSON, tokenizer files and chat templates"
         listed = ", ".join(foreign[:5])
-        findings.append(block("files", f"{listed}: a base model's folder may hold {allowed} only", count=len(foreign)))
+        findings.append(block("Files", f"{listed}: a base model's folder may hold {allowed} only", count=len(foreign)))
     if not any(name.endswith(".safetensors") for name in names):
-        findings.append(block("weights", "no .safetensors weights: convert them first"))
+        findings.append(block("Weights", "no .safetensors weights: convert them first"))
     if "config.json" not in names:
-        findings.append(block("configuration", "no config.json"))
+        findings.append(block("Configuration", "no config.json"))
     elif _read_json(folder / "config.json").get("auto_map"):
-        findings.append(block("code", "config.json asks for code of its own (auto_map): it never runs here"))
+        findings.append(block("Code", "config.json asks for code of its own (auto_map): it never runs here"))
     if not names & {"tokenizer.json", "tokenizer.model"}:
-        findings.append(block("tokenizer", "no tokenizer.json or tokenizer.model"))
+        findings.append(block("Tokenizer", "no tokenizer.json or tokenizer.model"))
     if not _has_chat_template(folder, names):
         message = "no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): not a chat model"
-        findings.append(block("chatTemplate", message))
+        findings.append(block("ChatTemplate", message))
     return findings
 
 

@@ -1,4 +1,4 @@
-"""Mounted inputs: is what lies there what the configuration promises?"""
+"""The mounted base model: is what lies there what the catalogue admitted?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from tunegate import digests
-from tunegate.api.stages import BaseModelInput, DatasetInput, FileEntry, SuiteInput
+from tunegate.api.stages import BaseModelInput, FileEntry
 from tunegate_trainer.endings import BadInput
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"})
@@ -15,6 +15,11 @@ DOCUMENT_NAMES = frozenset({"lost+found", "LICENSE", "NOTICE", "USE_POLICY"})
 DOCUMENT_SUFFIXES = frozenset({".md", ".pdf", ".png", ".jpg", ".svg"})
 SMALL = 64 * 1024 * 1024
 """Files up to this size (bytes) are hashed again at every start; larger ones are compared by size."""
+
+
+def is_document(path: Path) -> bool:
+    """Whether a file is for people to read, by its name: neither model nor data."""
+    return path.name in DOCUMENT_NAMES or path.suffix.lower() in DOCUMENT_SUFFIXES
 
 
 def model_files(folder: Path) -> tuple[list[Path], list[str]]:
@@ -26,7 +31,7 @@ def model_files(folder: Path) -> tuple[list[Path], list[str]]:
     files: list[Path] = []
     foreign: list[str] = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in DOCUMENT_NAMES or path.suffix.lower() in DOCUMENT_SUFFIXES:
+        if path.name.startswith(".") or is_document(path):
             continue
         regular = stat.S_ISREG(path.lstat().st_mode)
         if regular and path.suffix in MODEL_SUFFIXES and not path.name.startswith("adapter_"):
@@ -64,22 +69,3 @@ def _compare(name: str, folder: Path, path: Path, promised: FileEntry) -> None:
         raise BadInput(f"base model {name}: {path.name} has another size than the manifest promises")
     if promised.size <= SMALL and digests.file_entry(folder, path) != promised:
         raise BadInput(f"base model {name}: {path.name} has other bytes than the manifest promises")
-
-
-def check_dataset(dataset: DatasetInput) -> tuple[Path, str]:
-    """Return the file of the training rows and its digest. Raises ``BadInput`` when missing or not the promised one."""
-    return _check_file("data set", Path(dataset.path), dataset.digest)
-
-
-def check_suite(suite: SuiteInput) -> Path:
-    """Return the file of the suite's questions. Raises ``BadInput`` when missing or not the frozen one."""
-    return _check_file(f"suite {suite.name}", Path(suite.path), suite.spec.data.digest)[0]
-
-
-def _check_file(what: str, path: Path, promised: str | None) -> tuple[Path, str]:
-    if not path.is_file():
-        raise BadInput(f"{what}: {path} is not a file")
-    found = digests.file_digest(path)
-    if promised is not None and found != promised:
-        raise BadInput(f"{what}: the file has digest {found}, promised was {promised}")
-    return path, found

@@ -81,9 +81,9 @@ def write_weights(source: Path, target: Path) -> list[Finding]:
     tensors = load_file(source)
     broken = sum(not bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
     if broken:
-        return [block("numbers", f"adapter: {broken} tensors hold values that are no numbers", count=broken)]
+        return [block("Numbers", f"adapter: {broken} tensors hold values that are no numbers", count=broken)]
     if not any(bool(tensor.any()) for name, tensor in tensors.items() if ".lora_B." in name):
-        return [block("effect", "adapter: every second matrix is zero: it would change nothing")]
+        return [block("Effect", "adapter: every second matrix is zero: it would change nothing")]
     narrowed = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in sorted(tensors.items())}
     save_file(narrowed, target, metadata={"format": "pt"})
     target.chmod(0o644)

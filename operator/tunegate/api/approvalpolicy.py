@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from tunegate.api.datachecks import ALWAYS_BLOCKING, CheckSettings
 from tunegate.api.markers import (
     LIST_SET,
     ApiModel,
@@ -41,7 +42,12 @@ class ApprovalPolicySpec(ApiModel):
         cel(
             "self.roles.all(r, r.groups.all(g, !g.startsWith('system:')))",
             "roles[].groups may not name groups that start with 'system:'",
-        )
+        ),
+        cel(
+            f"self.dataChecks.all(c, !(c.name in {list(ALWAYS_BLOCKING)!r}))",
+            f"dataChecks: {', '.join(ALWAYS_BLOCKING[:-1])} and {ALWAYS_BLOCKING[-1]} always block, since training "
+            "refuses such rows: leave them out",
+        ),
     )
 
     roles: Annotated[list[ApprovalRole], Field(min_length=1, max_length=8, json_schema_extra=list_map("name"))]
@@ -51,14 +57,18 @@ class ApprovalPolicySpec(ApiModel):
     """Smallest margin a suite may ask for; a smaller one in the suite is raised to this."""
     allowed_data: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]
     """Classes of data that jobs of the namespace may use."""
+    data_checks: CheckSettings = []
+    """What checks of training data do in the namespace, where it is not the default; jobs can only make them stricter."""
     required_suites: Annotated[list[ResourceName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
     """A release needs a passed gate of one of these suites; empty: any suite of the namespace."""
 
 
 class ApprovalPolicyStatus(StatusBase):
-    """The digest that releases freeze."""
+    """The digest that releases freeze, and what people read."""
 
     digest: Digest | None = None
+    quorum: Annotated[str, Field(max_length=1024)] = ""
+    """How many approvals of which roles: "2 x compliance, 1 x model-risk"."""
 
 
 class ApprovalPolicy(Resource):
@@ -71,7 +81,7 @@ class ApprovalPolicy(Resource):
         ("apol",),
         "Cluster",
         (
-            Column("Roles", ".spec.roles[*].name"),
+            Column("Quorum", ".status.quorum"),
             Column("Margin", ".spec.minMargin"),
             Column("Digest", ".status.digest", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),

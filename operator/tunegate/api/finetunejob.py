@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tunegate.api.datachecks import CheckSettings
 from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.markers import (
     ApiModel,
@@ -38,11 +39,14 @@ GateOutcome = Literal["Pass", "Fail", "Inconclusive"]
 
 
 class Dataset(ApiModel):
-    """Training data: chat JSONL (`messages`), on a labelled claim of the job's namespace."""
+    """Training data on a labelled claim of the job's namespace: a file or a folder of .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
+
+    Rows are written as `messages`, `prompt` and `completion`, Alpaca, ShareGPT or preference pairs; the form is detected.
+    """
 
     uri: VolumeUri
     digest: Digest | None = None
-    """SHA-256 of the file; absent: the digest found at validation is recorded."""
+    """SHA-256 of the file, or of a folder's manifest; absent: the one found at validation is recorded."""
     classification: DataClass
     license: ShortText
     """SPDX expression or the name of the contract."""
@@ -52,6 +56,8 @@ class Dataset(ApiModel):
     """Who answers for them."""
     group_field: ShortText | None = None
     """Field of a row that names its group: the development split never cuts through a group."""
+    checks: CheckSettings = []
+    """Checks that this job wants stricter than its namespace's policy does."""
 
 
 class Intent(ApiModel):
@@ -223,6 +229,7 @@ class DatasetStatus(ApiModel):
     rows: int
     tokens: int
     duplicates: int
+    near_duplicates: int = 0
     overlap_rows: int
     development_rows: int
 

@@ -127,6 +127,8 @@ class ModelServerStatus(StatusBase):
     ready_replicas: int = 0
     adapters: Annotated[list[ServedAdapter], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
     routes: Annotated[list[RouteStatus], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+    answers: Annotated[str, Field(max_length=1024)] = ""
+    """Every route and who answers it, on one line for people: "holders: holders-1f2e3d4c, summaries: nobody"."""
 
 
 class ModelServer(Resource):
@@ -142,7 +144,7 @@ class ModelServer(Resource):
             Column("Phase", ".status.phase"),
             Column("Base", ".spec.baseModelRef"),
             Column("Ready", ".status.readyReplicas", "integer"),
-            Column("Routes", ".status.routes[*].servedName"),
+            Column("Answers", ".status.answers"),
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
 from tunegate.api.finetunejob import Budget, GateOutcome, Intent, Method
 from tunegate.api.markers import Digest, StrictModel
@@ -167,6 +168,8 @@ class ValidateConfig(StageConfigBase):
     intent: Intent
     method: Method | None = None
     import_path: str | None = None
+    checks: list[CheckSetting] = list(DEFAULTS.values())
+    """What each check of the data does: the policy's word, made stricter by the job's."""
     pool: ComputePoolSpec
     budget: Budget = Budget()
 
@@ -246,13 +249,13 @@ class ProgressReport(StrictModel):
 
 
 class Finding(StrictModel):
-    """One thing that a check found. Never the text itself: counts and row numbers (from 1) only."""
+    """One thing that a check found. Never the text itself: counts and places of rows only."""
 
     check: str
     action: Literal["Block", "Warn"]
     count: int
-    rows: list[int] = []
-    """The first 20 row numbers."""
+    rows: list[str] = []
+    """The first 20 places: the row's number from 1, in a folder of files with the file's name and a colon before it."""
     message: str
 
 
@@ -263,11 +266,16 @@ class ValidateResult(StrictModel):
     outcome: Literal["Passed", "Refused"]
     findings: list[Finding] = []
     dataset_digest: Digest
+    dataset_form: str
+    """How the rows are written: Messages, PromptCompletion, Alpaca, ShareGPT or Preference."""
     rows: int
     tokens: int
     longest_row_tokens: int
+    token_histogram: dict[str, int]
+    """Rows by length: the power of two up to which their tokens reach, to their number."""
     rows_too_long: int
     duplicates: int
+    near_duplicates: int
     overlap_rows: int
     training_rows: int
     development_rows: int

@@ -16,6 +16,8 @@ from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
 
 KINDS: dict[str, type[Resource]] = {"FineTuneJob": FineTuneJob, "ModelRelease": ModelRelease}
+MOST_GROUPS = 64
+"""What `spec.requestedBy.groups` takes."""
 
 
 def submit(cluster: Cluster, options: Namespace) -> int:
@@ -51,9 +53,10 @@ def release(cluster: Cluster, options: Namespace) -> int:
 
 
 def requester(cluster: Cluster) -> Json:
-    """Return the caller as `spec.requestedBy`."""
+    """Return the caller as `spec.requestedBy`; the right to use servers and pools is usually a group's."""
     me = cluster.whoami()
-    return {"username": me["username"]} | ({"uid": me["uid"]} if me.get("uid") else {})
+    groups = [group for group in me.get("groups") or [] if not group.startswith("system:")][:MOST_GROUPS]
+    return {"username": me["username"], "groups": groups} | ({"uid": me["uid"]} if me.get("uid") else {})
 
 
 def _read(filename: str) -> list[Json]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
@@ -98,6 +99,13 @@ class ModelReleaseController:
             base=base,
             suite=suite,
             policy=Policy(policy.name, policy.uid, policy.spec) if policy else None,
+            server_allowed=server is not None and await self._may_use(release, server),
+        )
+
+    async def _may_use(self, release: ModelRelease, server: ModelServer) -> bool:
+        person, namespace = release.spec.requested_by, release.namespace
+        return await self._kube.allowed(
+            person, verb="use", resource="modelservers", name=server.name, namespace=namespace
         )
 
     async def _server_of(self, evidence: Evidence, frozen: Frozen) -> Evidence:
@@ -105,10 +113,7 @@ class ModelReleaseController:
         statement = frozen.statement
         server = await self._read(ModelServer, statement.engine.server, evidence.release.namespace)
         base = await self._read(BaseModel, statement.base_model.name)
-        return Evidence(
-            cluster=evidence.cluster, release=evidence.release, job=evidence.job, server=server, base=base,
-            suite=evidence.suite, policy=evidence.policy,
-        )  # fmt: skip
+        return replace(evidence, server=server, base=base)
 
     async def _make(self, evidence: Evidence) -> tuple[Frozen | None, Shortfall | None]:
         """Build the statement and store it; before the ledger names it, it may be built anew at will."""
@@ -130,12 +135,7 @@ class ModelReleaseController:
         if not isinstance(result, EvaluateResult):
             message = f"the evaluation's result is one of stage {result.stage}"
             return None, Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message, final=True)
-        found = assess(
-            Evidence(
-                evidence.cluster, evidence.release, job, evidence.server, evidence.base, evidence.suite,
-                evidence.policy, result,
-            )
-        )  # fmt: skip
+        found = assess(replace(evidence, evaluation=result))
         if isinstance(found, Shortfall):
             return None, found
         return await self._store(build(found))

@@ -96,7 +96,7 @@ def _after(seen: Observed, last: Attempt, settings: Settings, now: datetime) -> 
     """Go on from the newest attempt: wait for it, take its verdict, or try once more."""
     end = judge(last, seen.results)
     if isinstance(end, OnItsWay):
-        message = f"Hashing the files at {seen.model.spec.source} (attempt {last.number}): {place(last, 1).message}."
+        message = f"Hashing the files at {seen.model.spec.source} (attempt {last.number}): {place(last, 1).message.rstrip('.')}."
         report = _Report("Hashing", "Unknown", CatalogueReason.HASHING, message)
         return report.plan(seen, now, requeue_after=LOOK_AGAIN, attempts=last.number)
     if not isinstance(end, Ended):

@@ -58,6 +58,7 @@ def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
         message=message,
         conditions=_ready(policy, policy.status.conditions, "True", reason, message, now),
         digest=digest,
+        quorum=", ".join(f"{role.min_approvals} x {role.name}" for role in policy.spec.roles)[:1024],
     )
     changed = policy.status.digest not in (None, digest)
     events = (EventNote("Normal", reason, f"The content changed: digest {digest}"),) if changed else ()

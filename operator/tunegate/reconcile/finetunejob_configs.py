@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunegate.api.datachecks import effective
 from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.shared import Resources
 from tunegate.api.stages import (
@@ -135,6 +136,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 intent=spec.intent,
                 method=spec.method,
                 import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
+                checks=effective(inputs.policy.spec.data_checks, spec.dataset.checks),
                 pool=inputs.pool.spec,
                 budget=spec.budget,
             )

@@ -143,6 +143,7 @@ def close(draft: Draft, final: Final) -> None:
     draft.set(completion_time=rfc3339(draft.now), progress=None)
     draft.tell(final.phase, final.message)
     draft.condition("Succeeded", "True" if passed else "False", final.reason, final.message)
+    draft.condition("Scheduled", "False", JobReason.FINISHED, "the job is over: no pod of it runs any more")
     draft.note("Normal" if passed else "Warning", final.reason, final.message)
     _record_finished(draft, final)
 

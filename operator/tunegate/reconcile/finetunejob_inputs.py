@@ -240,7 +240,8 @@ def _rights(seen: Observed) -> Iterator[Blocked]:
         yield Blocked(
             JobReason.NOT_ALLOWED,
             f"{seen.job.spec.requested_by.username} may not use {resource}. Ask the platform team for the RBAC verb "
-            "`use` on it; the job goes on by itself when it is granted.",
+            "`use` on it; the job goes on by itself when it is granted. A right that comes from a group counts only if "
+            "spec.requestedBy.groups of the job names the group; `tunegate submit` does.",
         )
 
 

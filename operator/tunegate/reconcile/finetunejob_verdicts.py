@@ -75,6 +75,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
             rows=result.rows,
             tokens=result.tokens,
             duplicates=result.duplicates,
+            near_duplicates=result.near_duplicates,
             overlap_rows=result.overlap_rows,
             development_rows=result.development_rows,
         ),
@@ -101,7 +102,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
 def _findings(findings: Sequence[Finding]) -> str:
     parts = []
     for finding in findings[:SHOWN_FINDINGS]:
-        rows = ", ".join(str(row) for row in finding.rows[:10])
+        rows = ", ".join(finding.rows[:10])
         more = ", …" if len(finding.rows) > 10 or finding.count > len(finding.rows) > 0 else ""
         parts.append(f"{finding.check}: {finding.message}{f' (rows {rows}{more})' if rows else ''}.".replace("..", "."))
     rest = len(findings) - SHOWN_FINDINGS

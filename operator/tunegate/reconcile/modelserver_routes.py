@@ -78,7 +78,7 @@ def _choose(
         newer = fitting[: fitting.index(ready[0])]
         note = f"{newer[0].served_name} is newer and {_state(states, newer[0])}" if newer else ""
         return RouteChoice(route.name, ready[0].served_name, note)
-    if current in {candidate.served_name for candidate in fitting}:
+    if current in {candidate.served_name for candidate in fitting if _state(states, candidate) == "Loading"}:
         return RouteChoice(route.name, current, "kept: no pod reports it ready at this moment")
     newest = states.get(fitting[0].served_name)
     why = f"{fitting[0].served_name} is {newest.state if newest else 'not rolled out yet'}"

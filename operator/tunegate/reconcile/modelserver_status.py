@@ -214,4 +214,5 @@ def status_of(
         ready_replicas=ready_replicas(seen),
         adapters=list(served),
         routes=list(told),
+        answers=", ".join(f"{one.name}: {one.served_name if one.state == 'Open' else 'nobody'}" for one in told)[:TEXT],
     ).to_dict()

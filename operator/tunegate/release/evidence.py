@@ -63,6 +63,13 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
         return wrong or _waiting("FineTuneJob has not recorded all its results yet")
     if server is None:
         return _waiting(f"ModelServer {job.spec.server_ref} does not exist")
+    if not evidence.server_allowed:
+        return Shortfall(
+            ReleaseReason.NOT_ALLOWED,
+            f"{evidence.release.spec.requested_by.username} may not use ModelServer {server.name}: ask its operators for "
+            f'the RBAC verb "use" on modelservers/{server.name}. A right that comes from a group counts only if '
+            "spec.requestedBy.groups of the release names the group; `tunegate submit` does",
+        )
     if base is None:
         return _waiting(f"BaseModel {server.spec.base_model_ref} does not exist")
     if base.status.phase != "Ready" or base.status.manifest_digest is None:

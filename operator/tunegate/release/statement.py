@@ -145,6 +145,8 @@ class Evidence:
     base: BaseModel | None
     suite: EvaluationSuite | None
     policy: Policy | None
+    server_allowed: bool = False
+    """Whether the requester holds the RBAC verb `use` on the server."""
     evaluation: EvaluateResult | None = None
     """The result document of the job's evaluation, read from the registry."""
 

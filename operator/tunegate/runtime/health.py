@@ -7,6 +7,7 @@ MLflow: restarting the operator does not repair those. `/readyz` says whether it
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+logger = logging.getLogger(__name__)
 
 LOOP_LAG_LIMIT = 30.0
 """Seconds without a turn of the event loop after which the process counts as hung."""
@@ -95,7 +98,13 @@ def serve(health: Health, registry: CollectorRegistry, port: int) -> ThreadingHT
         def log_message(self, format: str, *args: object) -> None:
             """Probes come every few seconds: they are not logged."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A prober that gave up while we answered is not our trouble: debug level, no traceback on standard error."""
+            logger.debug("health request of %s was not answered", client_address, exc_info=True)
+
+    server = Server(("", port), Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

@@ -113,7 +113,15 @@ async def _forever(work: asyncio.Future[Any]) -> None:
 
 async def lead(settings: Settings, kube: KubeClient, health: Health) -> None:
     """Wait for the Lease, then act until it is lost or this task is cancelled."""
-    lease = Lease(kube, settings.system_namespace, settings.lease_name, f"{socket.gethostname()}-{os.getpid()}")
+    lease = Lease(
+        kube,
+        settings.system_namespace,
+        settings.lease_name,
+        identity=f"{socket.gethostname()}-{os.getpid()}",
+        duration=settings.lease_duration_seconds,
+        renew_deadline=settings.lease_renew_deadline_seconds,
+        pause=settings.lease_retry_seconds,
+    )
     await check_definitions(kube)
     health.set_ready("standing by")
     await lease.acquire()

@@ -8,12 +8,15 @@ families and gives up on the rest, SmolLM2 among them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunegate import digests
+from tunegate.api.datachecks import DataCheck
+from tunegate_trainer.data.forms import Turn
+from tunegate_trainer.data.rows import Row
 from tunegate_trainer.endings import BadInput
 
 IGNORED = -100
@@ -22,6 +25,14 @@ IGNORED = -100
 
 class ConversationProblem(Exception):
     """A conversation that can't be trained on. The text is a kind of problem, never the conversation's own."""
+
+    check: DataCheck = "Template"
+
+
+class ControlTokens(ConversationProblem):
+    """A text that would end its own turn or begin another: an injection."""
+
+    check: DataCheck = "ControlTokens"
 
 
 @dataclass(frozen=True)
@@ -56,30 +67,35 @@ class ChatTokenizer:
         """SHA-256 of the chat template's text."""
         return digests.sha256(self.tokenizer.chat_template.encode())
 
-    def render(self, messages: Sequence[Mapping[str, str]], *, open_turn: bool) -> str:
+    def render(self, messages: Sequence[Turn], tools: Sequence[Turn] = (), *, open_turn: bool) -> str:
         """Return the template's text; ``open_turn`` adds the beginning of an assistant turn."""
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    [dict(turn) for turn in messages], tokenize=False, add_generation_prompt=open_turn
+                    [dict(turn) for turn in messages],
+                    tools=[dict(tool) for tool in tools] or None,
+                    tokenize=False,
+                    add_generation_prompt=open_turn,
                 )
             )
         except Exception as error:  # templates raise jinja2 errors of many kinds, for a row they don't like
             raise ConversationProblem(f"the chat template refuses it ({type(error).__name__})") from error
 
-    def count_question(self, messages: Sequence[Mapping[str, str]]) -> int:
-        """Return the tokens of a prompt as the engine will see it."""
-        return len(self._tokens(self.render(messages, open_turn=True)))
+    def count_question(self, question: Row) -> int:
+        """Return the tokens of a row's prompt as the engine will see it."""
+        return len(self._tokens(self.render(question.prompt, question.tools, open_turn=True)))
 
-    def encode(self, messages: Sequence[Mapping[str, str]]) -> Encoded:
+    def encode(self, row: Row) -> Encoded:
         """Return tokens and labels of a conversation. Raises ``ConversationProblem``."""
-        if any(mark in turn["content"] for turn in messages for mark in self._special):
-            raise ConversationProblem("contains a control token of the chat template")
-        whole = self.render(messages, open_turn=False)
+        if any(mark in text for text in row.texts for mark in self._special):
+            raise ControlTokens("contains a control token of the chat template")
+        whole = self.render(row.messages, row.tools, open_turn=False)
+        if not all(name in whole for name in _function_names(row)):
+            raise ConversationProblem("the chat template does not show the tools or their calls")
         input_ids: list[int] = []
         labels: list[int] = []
         position = 0
-        for start, end in self._assistant_spans(messages, whole):
+        for start, end in self._assistant_spans(row, whole):
             before = self._tokens(whole[position:start])
             turn = self._tokens(whole[start:end])
             kept = self._end_of_turn(turn)
@@ -89,14 +105,15 @@ class ChatTokenizer:
         rest = self._tokens(whole[position:])
         return Encoded(input_ids + rest, labels + [IGNORED] * len(rest))
 
-    def _assistant_spans(self, messages: Sequence[Mapping[str, str]], whole: str) -> list[tuple[int, int]]:
+    def _assistant_spans(self, row: Row, whole: str) -> list[tuple[int, int]]:
         """Return where each assistant turn begins and ends in the rendered text, its end-of-turn token included."""
         spans = []
-        for index, turn in enumerate(messages):
+        for index, turn in enumerate(row.messages):
             if turn["role"] != "assistant":
                 continue
-            before = self.render(messages[:index], open_turn=True)
-            through = self.render(messages[: index + 1], open_turn=False)
+            before = self.render(row.messages[:index], row.tools, open_turn=True)
+            last = index + 1 == len(row.messages)
+            through = whole if last else self.render(row.messages[: index + 1], row.tools, open_turn=False)
             if not (through.startswith(before) and whole.startswith(through)):
                 raise ConversationProblem("the chat template changes earlier turns: give one assistant turn a row")
             spans.append((len(before), len(through)))
@@ -111,3 +128,14 @@ class ChatTokenizer:
         if last < 0:
             raise ConversationProblem("the template ends the turn with no token at which the engine stops")
         return last + 1
+
+
+def _calls(messages: Sequence[Turn]) -> Iterator[Turn]:
+    for turn in messages:
+        yield from turn.get("tool_calls") or ()
+
+
+def _function_names(row: Row) -> set[str]:
+    """Return the names that a template must show when it knows tools at all."""
+    functions = [each.get("function", each) for each in (*row.tools, *_calls(row.messages))]
+    return {str(function["name"]) for function in functions if "name" in function}

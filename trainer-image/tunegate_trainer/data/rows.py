@@ -1,37 +1,47 @@
-"""Chat JSONL: one JSON object a line with `messages`. Reading goes on after a broken line and says what was wrong where."""
+"""Training rows: records of a data set, in whatever form they are written, as conversations that a model can be tuned on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROLES = frozenset({"system", "user", "assistant"})
-MAX_LINE = 4 * 1024 * 1024
-"""Bytes of one line; a longer one is not a training row but a mistake."""
+from tunegate_trainer.data.forms import NEEDED, Form, Misfit, convert, detect
+from tunegate_trainer.data.shards import Record, Shards
+from tunegate_trainer.endings import BadInput
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One conversation. ``number`` is the line in the file, from 1."""
+    """One conversation. ``number`` counts from 1 through the data set, broken rows included."""
 
     number: int
-    messages: tuple[Mapping[str, str], ...]
+    messages: tuple[Mapping[str, Any], ...]
+    """Each with `role` and `content`, which is text; an assistant's may have `tool_calls`."""
     fields: Mapping[str, Any]
-    """Everything else in the object."""
+    """Everything else in the record."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """JSON schemas of the functions that the model may call."""
 
     @property
-    def prompt(self) -> list[dict[str, str]]:
+    def texts(self) -> list[str]:
+        """All text of the row that the model sees: each turn, then each tool as JSON."""
+        return [*map(turn_text, self.messages), *(json.dumps(tool, ensure_ascii=False) for tool in self.tools)]
+
+    @property
+    def prompt(self) -> list[dict[str, Any]]:
         """All turns before the last assistant turn."""
         return [dict(message) for message in self.messages[:-1]]
 
     @property
     def answer(self) -> str:
         """The last turn, which is the assistant's."""
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
     def group(self, field: str | None) -> str:
         """Return the row's group. Without the field, rows with the same turns are a group: copies stay on one side."""
@@ -41,77 +51,140 @@ class Row:
         return "content " + hashlib.sha256(json.dumps(self.messages, sort_keys=True).encode()).hexdigest()
 
 
+def turn_text(turn: Mapping[str, Any]) -> str:
+    """Return everything that a turn says: its content and, as JSON, the calls that it makes."""
+    calls = turn.get("tool_calls")
+    return f"{turn['content']}\n{json.dumps(calls, ensure_ascii=False)}" if calls else str(turn["content"])
+
+
 @dataclass(frozen=True)
 class BrokenRow:
-    """A line that is not a row, and the kind of problem: never its text."""
+    """A record that is not a row, and the kind of problem: never its text."""
 
     number: int
     problem: str
 
 
-def read_rows(path: Path) -> tuple[list[Row], list[BrokenRow]]:
-    """Return the good rows of a file and its broken lines, in order. Blank lines are broken too: they hide truncation."""
+class RowStream:
+    """The rows of a data set, one after the other, and after the first readable one the form in which they are written."""
+
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
+        self.form: Form | None = None
+
+    def __iter__(self) -> Iterator[Row | BrokenRow]:
+        """Yield rows in order; reading goes on after a broken one. Raises ``BadInput`` for a damaged file."""
+        for record in self.shards.records():
+            if self.form is None and record.value is not None:
+                self.form = detect(record.value)
+            yield make_row(record, self.form)
+
+
+def read_rows(shards: Shards) -> tuple[list[Row], list[BrokenRow]]:
+    """Return the good rows of a data set and its broken ones, in order. Raises ``BadInput`` for a damaged file."""
     rows: list[Row] = []
     broken: list[BrokenRow] = []
-    for number, line in enumerate(_lines(path), start=1):
-        parsed = parse_row(number, line)
-        if isinstance(parsed, Row):
-            rows.append(parsed)
+    for row in RowStream(shards):
+        if isinstance(row, Row):
+            rows.append(row)
         else:
-            broken.append(parsed)
+            broken.append(row)
     return rows, broken
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Yield lines without their end; of one that is too long only the beginning, so that it never fills the memory."""
-    with path.open("rb") as stream:
-        while line := stream.readline(MAX_LINE + 2):
-            rest = line
-            while rest and not rest.endswith(b"\n"):
-                rest = stream.readline(MAX_LINE)
-            yield line.rstrip(b"\r\n")
-
-
-def parse_row(number: int, line: bytes) -> Row | BrokenRow:
-    """Return the row of a line, or why it is none."""
-    if len(line) > MAX_LINE:
-        return BrokenRow(number, "line too long")
-    if not line.strip():
-        return BrokenRow(number, "empty line")
+def make_row(record: Record, form: Form | None) -> Row | BrokenRow:
+    """Return the row that a record holds, or why it holds none."""
+    if record.value is None:
+        return BrokenRow(record.number, record.problem or "unreadable")
+    if form is None:
+        return BrokenRow(
+            record.number, "none of the known forms: " + ", ".join("+".join(each) for each in NEEDED.values())
+        )
     try:
-        document = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        return BrokenRow(number, "not UTF-8")
-    except (ValueError, RecursionError):
-        return BrokenRow(number, "not JSON")
-    if not isinstance(document, dict):
-        return BrokenRow(number, "not a JSON object")
-    messages = document.pop("messages", None)
-    problem = _check_messages(messages)
+        converted = convert(form, record.value)
+    except Misfit as misfit:
+        return BrokenRow(record.number, str(misfit))
+    problem = _problem(converted.messages, converted.tools)
     if problem:
-        return BrokenRow(number, problem)
-    turns = tuple({"role": turn["role"], "content": turn["content"]} for turn in messages)
-    return Row(number, turns, document)
+        return BrokenRow(record.number, problem)
+    turns = tuple({**turn, "content": turn.get("content") or ""} for turn in converted.messages)
+    row = Row(record.number, turns, converted.fields, tuple(converted.tools or ()))
+    if any(_LONE_SURROGATE.search(text) for text in row.texts):
+        return BrokenRow(record.number, "half of a surrogate pair, which is no character")
+    return row
 
 
-def _check_messages(messages: Any) -> str | None:
-    """Return what is wrong with the turns: [system] then user and assistant in turn, ending with the assistant."""
-    if not isinstance(messages, list) or not messages:
-        return "no messages"
+_FIELDS = {
+    "system": {"role", "content"},
+    "user": {"role", "content"},
+    "assistant": {"role", "content", "tool_calls"},
+    "tool": {"role", "content", "tool_call_id", "name"},
+}
+_NEXT = {
+    "": {"system", "user"},
+    "system": {"user"},
+    "user": {"assistant"},
+    "assistant": {"user"},
+    "assistant that calls": {"tool"},
+    "tool": {"tool", "assistant"},
+}
+"""Which role may follow: a conversation begins after the empty one, and an assistant's calls are answered by tools."""
+
+
+def _problem(messages: Sequence[Any], tools: Any) -> str | None:
+    """Return what is wrong with the turns, the first thing found."""
+    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+        return "tools is no list of objects"
+    if any(not isinstance(tool.get("function", {}), dict) for tool in tools or ()):
+        return "a tool whose function is no object"
+    before = ""
     for turn in messages:
-        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
-            return "a message without text content"
-        if turn.get("role") not in ROLES:
-            return "unknown role"
-        if not turn["content"].strip():
-            return "empty message"
-        if set(turn) - {"role", "content"}:
-            return "a message with other fields than role and content"
-    roles = [turn["role"] for turn in messages]
-    if roles[0] == "system":
-        roles = roles[1:]
-    if roles[-1:] != ["assistant"]:
-        return "the last message is not the assistant's"
-    if any(role != ("user", "assistant")[index % 2] for index, role in enumerate(roles)):
-        return "roles do not alternate"
+        problem = _turn_problem(turn)
+        if problem:
+            return problem
+        if turn["role"] not in _NEXT[before]:
+            return "roles do not alternate"
+        before = "assistant that calls" if turn.get("tool_calls") else turn["role"]
+    return None if before.startswith("assistant") else "the last message is not the assistant's"
+
+
+def _turn_problem(turn: Any) -> str | None:
+    if not isinstance(turn, dict):
+        return "a message without text content"
+    role, content, calls = str(turn.get("role")), turn.get("content"), turn.get("tool_calls")
+    if role not in _FIELDS:
+        return "unknown role"
+    if turn.keys() - _FIELDS[role]:
+        return "a message with other fields than " + ", ".join(sorted(_FIELDS[role]))
+    if calls is not None and not _are_calls(calls):
+        return "tool_calls is no list of functions with name and arguments"
+    if calls and content is None:
+        return None
+    if not isinstance(content, str):
+        return "a message without text content"
+    if not content.strip() and not calls:
+        return "empty message"
+    if "\0" in content:
+        return "a NUL character"
     return None
+
+
+def _are_calls(calls: Any) -> bool:
+    return isinstance(calls, list) and all(
+        isinstance(call, dict)
+        and isinstance(call.get("function"), dict)
+        and isinstance(call["function"].get("name"), str)
+        and isinstance(call["function"].get("arguments"), str | dict)
+        for call in calls
+    )
+
+
+def read_sound_rows(shards: Shards) -> list[Row]:
+    """Return the rows of data that were checked before. Raises ``BadInput`` for a broken row and when there is none."""
+    rows, broken = read_rows(shards)
+    if broken:
+        first = broken[0]
+        raise BadInput(f"{shards.what}: row {shards.place(first.number)}: {first.problem} ({len(broken)} broken rows)")
+    if not rows:
+        raise BadInput(f"{shards.what}: no rows")
+    return rows

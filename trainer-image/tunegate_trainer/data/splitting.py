@@ -7,28 +7,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
+
+import numpy
 
 
-@dataclass(frozen=True)
-class Split:
-    """Positions of rows, in the order of the file."""
-
-    training: tuple[int, ...]
-    development: tuple[int, ...]
+def group_key(group: str, seed: int) -> int:
+    """Return 64 bits that name a group and put it at a place among the others that depends on the seed alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{group}".encode(errors="surrogatepass")).digest()[:8], "big")
 
 
-def split(groups: Sequence[str], fraction: float, seed: int) -> Split:
-    """Split rows by their ``groups`` so that ``fraction`` (0 to 1) of the groups, rounded, go to development.
+def in_development(keys: Sequence[int] | Any, fraction: float) -> Any:
+    """Return a boolean array: which rows go to development, by the ``group_key`` of each.
 
-    With a positive fraction and at least two groups, both sides are non-empty.
+    ``fraction`` (0 to 1) of the groups, rounded, go there. With a positive fraction and at least two groups, both sides
+    are non-empty.
     """
-    names = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
-    count = round(fraction * len(names))
-    if fraction > 0 and len(names) > 1:
-        count = min(max(count, 1), len(names) - 1)
-    development = frozenset(names[:count])
-    return Split(
-        training=tuple(index for index, name in enumerate(groups) if name not in development),
-        development=tuple(index for index, name in enumerate(groups) if name in development),
-    )
+    array = numpy.asarray(keys, numpy.uint64)
+    groups = numpy.unique(array)
+    count = round(fraction * len(groups))
+    if fraction > 0 and len(groups) > 1:
+        count = min(max(count, 1), len(groups) - 1)
+    return array < groups[count] if count < len(groups) else numpy.ones(len(array), bool)

@@ -14,15 +14,18 @@ CANDIDATES = MAX_ITEMS + 8
 
 
 async def record_probe(engine_url: str, suite: Suite, tuned: Sequence[Reply], base: Sequence[str]) -> Probe:
-    """Score finished answers that differ from the base model's, twice, and keep the clearest of them.
+    """Score answers that differ from the base model's, twice, and keep the clearest of them.
 
-    ``base`` are the base model's plain answers in the order of the questions.
+    ``base`` are the base model's plain answers in the order of the questions. Finished answers go before those that were
+    cut at ``task.maxTokens``: the last word of a cut one may be tokenized in another way than it was spoken.
     """
-    chosen = [
-        (row.prompt, reply.text)
+    differing = [
+        (reply.finish != "stop", row.prompt, reply.text)
         for row, reply, other in zip(suite.rows, tuned, base, strict=True)
-        if reply.finish == "stop" and reply.text.strip() and reply.text.strip() != other.strip()
-    ][:CANDIDATES]
+        if reply.text.strip() and reply.text.strip() != other.strip()
+    ]
+    differing.sort(key=lambda candidate: candidate[0])
+    chosen = [(prompt, text) for _, prompt, text in differing[:CANDIDATES]]
     try:
         async with Engine(engine_url) as engine:
             first = await engine.score_all(TUNED_SERVED_NAME, BASE_SERVED_NAME, chosen)

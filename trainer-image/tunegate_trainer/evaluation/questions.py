@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunegate.api.stages import DatasetInput, SuiteInput
-from tunegate_trainer.data.rows import Row, read_rows
-from tunegate_trainer.data.splitting import split
+from tunegate_trainer.data.rows import Row, read_sound_rows
+from tunegate_trainer.data.shards import open_dataset, open_suite
+from tunegate_trainer.data.splitting import group_key, in_development
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.normalization import NotJson, normalize_label, parse_json
-from tunegate_trainer.inputs import check_dataset, check_suite
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Training:
 
 def load_suite(suite: SuiteInput) -> Suite:
     """Read the suite's file. Raises ``BadInput`` unless it is the frozen one and every expected answer can be judged."""
-    rows = _rows(check_suite(suite), f"suite {suite.name}")
+    rows = read_sound_rows(open_suite(suite))
     task = suite.spec.task
     labels = {normalize_label(label) for label in task.labels}
     for row in rows:
@@ -52,23 +51,15 @@ def load_suite(suite: SuiteInput) -> Suite:
 
 
 def load_training(dataset: DatasetInput, *, development_fraction: str, seed: int) -> Training:
-    """Read the training file and keep the training split. Raises ``BadInput`` when it is not the promised file."""
-    path, found = check_dataset(dataset)
-    rows = _rows(path, "data set")
+    """Read the training data and keep the training split. Raises ``BadInput`` when it is not the promised data."""
+    shards, found = open_dataset(dataset)
+    rows = read_sound_rows(shards)
     groups = [row.group(dataset.group_field) for row in rows]
-    kept = split(groups, float(development_fraction), seed).training
+    development = in_development([group_key(group, seed) for group in groups], float(development_fraction))
+    kept = [at for at, aside in enumerate(development) if not aside]
     return Training([rows[at] for at in kept], [groups[at] for at in kept], found)
 
 
 def last_user_turn(row: Row) -> str:
     """Return the text that alternatives without a language model look at."""
-    return next(turn["content"] for turn in reversed(row.messages) if turn["role"] == "user")
-
-
-def _rows(path: Path, what: str) -> list[Row]:
-    rows, broken = read_rows(path)
-    if broken:
-        raise BadInput(f"{what}: row {broken[0].number}: {broken[0].problem} ({len(broken)} broken rows)")
-    if not rows:
-        raise BadInput(f"{what}: no rows")
-    return rows
+    return str(next(turn["content"] for turn in reversed(row.messages) if turn["role"] == "user"))

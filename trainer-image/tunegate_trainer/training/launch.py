@@ -18,8 +18,9 @@ from types import FrameType
 
 from tunegate.api.stages import TrainConfig, TrainResult
 from tunegate_trainer.context import Places, StageContext
+from tunegate_trainer.data.shards import open_dataset
 from tunegate_trainer.endings import BadInput, OutOfMemory, Preempted, Unknown
-from tunegate_trainer.inputs import check_base_model, check_dataset
+from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.training import exchange
 from tunegate_trainer.training.exchange import ADAPTER, Outcome, read_outcome
 from tunegate_trainer.training.ledger import AttemptLedger
@@ -38,7 +39,7 @@ def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
     Raises ``Preempted`` after SIGTERM once a checkpoint is written, ``BadInput``, ``OutOfMemory`` or ``Unknown``.
     """
     check_base_model(config.base_model)
-    check_dataset(config.dataset)
+    open_dataset(config.dataset)
     places = context.places
     if not os.access(places.workspace, os.W_OK):
         raise BadInput(f"workspace {places.workspace} is missing or not writable")

@@ -19,8 +19,9 @@ import torch
 
 from tunegate.api.stages import TrainConfig
 from tunegate_trainer.data.conversations import ChatTokenizer, Encoded
-from tunegate_trainer.data.rows import read_rows
-from tunegate_trainer.data.splitting import split
+from tunegate_trainer.data.rows import read_sound_rows
+from tunegate_trainer.data.shards import find_shards
+from tunegate_trainer.data.splitting import group_key, in_development
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
@@ -111,16 +112,17 @@ def _device_peak(cuda: bool) -> int:
 
 def encode_rows(config: TrainConfig, tokenizer: ChatTokenizer) -> tuple[list[Encoded], list[Encoded]]:
     """Return training and development rows as tokens; rows above `maxLength` are left out, as validation reported."""
-    rows, broken = read_rows(Path(config.dataset.path))
-    if broken:
-        raise BadInput(f"data set: line {broken[0].number}: {broken[0].problem}")
-    encoded = [(row, tokenizer.encode(row.messages)) for row in rows]
+    rows = read_sound_rows(find_shards("data set", Path(config.dataset.path)))
+    encoded = [(row, tokenizer.encode(row)) for row in rows]
     kept = [(row, tokens) for row, tokens in encoded if len(tokens.input_ids) <= config.method.max_length]
-    groups = [row.group(config.dataset.group_field) for row, _ in kept]
-    parts = split(groups, float(config.method.development_fraction), config.method.seed)
-    if not parts.training:
+    keys = [group_key(row.group(config.dataset.group_field), config.method.seed) for row, _ in kept]
+    development = in_development(keys, float(config.method.development_fraction))
+    if development.all():
         raise BadInput("data set: no row is left to train on")
-    return [kept[index][1] for index in parts.training], [kept[index][1] for index in parts.development]
+    sides: tuple[list[Encoded], list[Encoded]] = ([], [])
+    for (_, tokens), aside in zip(kept, development, strict=True):
+        sides[bool(aside)].append(tokens)
+    return sides
 
 
 def _dataset(rows: list[Encoded]) -> Any:

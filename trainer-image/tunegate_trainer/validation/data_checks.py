@@ -1,125 +1,139 @@
-"""Findings about the rows: broken, untrainable, too long, doubled, shared with the suite. Numbers of rows, never text."""
+"""What the checks found in the rows, as findings: numbers of rows, never text."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy
+
+from tunegate.api.datachecks import CheckSetting, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stages import Finding
-from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
-from tunegate_trainer.data.overlap import find_duplicates, find_overlap
-from tunegate_trainer.data.rows import BrokenRow, Row, read_rows
-from tunegate_trainer.endings import BadInput
+from tunegate_trainer.checks import near_duplicates
+from tunegate_trainer.checks.leakage import asked, boilerplate
+from tunegate_trainer.checks.meter import Measured
+from tunegate_trainer.checks.words import text_hash
+from tunegate_trainer.data.conversations import ChatTokenizer
+from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.findings import block, warn
 
-TOO_LONG_SHARE = 0.05
-"""Rows above `method.maxLength` are left out of training; above this share the setting is wrong, and the job refused."""
+MESSAGES: dict[DataCheck, str] = {
+    "BrokenRows": "{count} rows: {kind}",
+    "Template": "{count} rows: {kind}",
+    "ControlTokens": "{count} rows: the text {kind}, which would end the turn or begin another",
+    "InvisibleCharacters": "{count} rows hold characters that people do not see (bidirectional controls, zero-width spaces, tags)",
+    "TooLong": "{count} rows are longer than {kind} tokens (method.maxLength) and are left out of training",
+    "Duplicates": "{count} rows repeat an earlier row: they weigh double in training",
+    "NearDuplicates": "{count} rows nearly repeat an earlier row (estimated similarity {kind} or more)",
+    "Contradictions": "{count} rows answer an input that other rows answer differently",
+    "CopiedInput": "{count} answers only repeat the question",
+    "Refusals": "{count} answers begin by refusing: the model would learn to refuse",
+    "UnusedRejected": "{count} preference rows: only their chosen answers are trained on",
+    "Overlap": "{count} rows ask a question of the suite: the gate would measure memory; remove them",
+    "SharedText": "{count} rows share 13 words in a row with a question of the suite, beyond boilerplate",
+    "PersonalData": "{count} rows hold personal data: {kind}",
+    "HealthData": "{count} rows hold health identifiers: {kind}",
+    "Secrets": "{count} rows hold a secret: {kind}; remove it, and revoke it, since it was copied",
+}  # fmt: skip
+
+Kinds = dict[str, Sequence[int]]
+"""Kind of problem to row numbers."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class DataFacts:
-    """What was counted."""
+    """What is known of the rows; the arrays have one entry for every row that the chat template can render."""
 
-    rows: list[Row]
-    broken: int
-    lengths: dict[int, int] = field(default_factory=dict)
-    """Tokens by row number."""
-    too_long: frozenset[int] = frozenset()
-    duplicates: frozenset[int] = frozenset()
-    overlap: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    records: int
+    rows: Any
+    usable: Any
+    """Boolean: training sees the row."""
+    distinct: Any
+    """Boolean: it does, and no earlier row is the same."""
+    found: dict[DataCheck, Kinds]
 
-    def usable(self) -> list[Row]:
-        """Rows that training will see and that say something new."""
-        return [row for row in self.rows if row.number in self.lengths and row.number not in self.too_long]
+    def count(self, check: DataCheck) -> int:
+        """Return how many rows a check found something in."""
+        return len({number for numbers in self.found.get(check, {}).values() for number in numbers})
 
-    def distinct(self) -> list[Row]:
-        """Usable rows without repetitions."""
-        return [row for row in self.usable() if row.number not in self.duplicates]
+    def label_counts(self) -> dict[int, int]:
+        """Return how often each answer occurs among the distinct rows, by its hash."""
+        labels, counts = numpy.unique(self.rows["label"][self.distinct], return_counts=True)
+        return dict(zip(labels.tolist(), counts.tolist(), strict=True))
 
-
-def examine(path: Path, questions: Sequence[Row], tokenizer: ChatTokenizer, max_length: int) -> DataFacts:
-    """Read and count the training rows of ``path``; ``max_length`` is in tokens."""
-    rows, broken = read_rows(path)
-    facts = DataFacts(rows=rows, broken=len(broken))
-    facts.findings += _broken(broken)
-    facts.findings += _tokenize(facts, tokenizer)
-    facts.too_long = frozenset(number for number, length in facts.lengths.items() if length > max_length)
-    facts.findings += _too_long(facts, max_length)
-    repeated = find_duplicates(rows)
-    facts.duplicates = frozenset(repeated)
-    if repeated:
-        message = f"{len(repeated)} rows repeat an earlier row: they weigh double in training"
-        facts.findings.append(warn("duplicates", message, count=len(repeated), rows=repeated))
-    overlap = find_overlap(rows, questions)
-    facts.overlap = len(overlap.exact) + len(overlap.shared)
-    if overlap.exact:
-        message = f"{len(overlap.exact)} rows ask a question of the suite: the gate would measure memory; remove them"
-        facts.findings.append(block("overlap", message, count=len(overlap.exact), rows=overlap.exact))
-    if overlap.shared:
-        message = f"{len(overlap.shared)} rows share 13 words in a row with a question of the suite, beyond boilerplate"
-        facts.findings.append(warn("sharedText", message, count=len(overlap.shared), rows=overlap.shared))
-    return facts
+    def histogram(self) -> dict[str, int]:
+        """Return rows by length: the power of two up to which their tokens reach, to their number."""
+        bounds = 1 << numpy.ceil(numpy.log2(numpy.maximum(self.rows["tokens"], 1))).astype(int)
+        return {str(bound): int(count) for bound, count in zip(*numpy.unique(bounds, return_counts=True), strict=True)}
 
 
-def _broken(broken: Sequence[BrokenRow]) -> list[Finding]:
-    kinds: dict[str, list[int]] = defaultdict(list)
-    for line in broken:
-        kinds[line.problem].append(line.number)
-    return [
-        block("brokenRows", f"{len(numbers)} lines: {kind}", count=len(numbers), rows=numbers)
-        for kind, numbers in kinds.items()
-    ]
+def weigh(measured: Measured, form: str | None, max_length: int, enabled: frozenset[DataCheck]) -> DataFacts:
+    """Reckon from the measured columns what concerns more than one row; ``max_length`` is in tokens."""
+    rows = measured.rows
+    too_long = rows["tokens"] > max_length
+    repeated = _repeated(rows["whole"])
+    found: dict[DataCheck, Kinds] = {}
+    for (check, kind), numbers in measured.hits.items():
+        found.setdefault(check, {})[kind] = numbers
+    found["TooLong"] = {str(max_length): rows["number"][too_long].tolist()}
+    found["Duplicates"] = {"": rows["number"][repeated].tolist()}
+    if "NearDuplicates" in enabled:
+        near = near_duplicates.repeats(rows["signature"]) & ~repeated
+        found["NearDuplicates"] = {f"{near_duplicates.SIMILARITY:g}": rows["number"][near].tolist()}
+    found["Contradictions"] = {"": rows["number"][_contradicted(rows["question"], rows["answer"])].tolist()}
+    common = boilerplate(measured.grams, measured.records)
+    found["SharedText"] = {"": sorted({number for number, gram in measured.grams if gram not in common})}
+    if form == "Preference":
+        found["UnusedRejected"] = {"": rows["number"].tolist()}
+    return DataFacts(measured.records, rows, ~too_long, ~too_long & ~repeated, found)
 
 
-def _tokenize(facts: DataFacts, tokenizer: ChatTokenizer) -> list[Finding]:
-    kinds: dict[str, list[int]] = defaultdict(list)
-    for row in facts.rows:
-        try:
-            facts.lengths[row.number] = len(tokenizer.encode(row.messages).input_ids)
-        except ConversationProblem as problem:
-            kinds[str(problem)].append(row.number)
-    return [
-        block("template", f"{len(numbers)} rows: {kind}", count=len(numbers), rows=numbers)
-        for kind, numbers in kinds.items()
-    ]
+def _repeated(hashes: Any) -> Any:
+    """Return which entries equal an earlier one."""
+    repeated = numpy.ones(len(hashes), bool)
+    repeated[numpy.unique(hashes, return_index=True)[1]] = False
+    return repeated
 
 
-def _too_long(facts: DataFacts, max_length: int) -> list[Finding]:
-    count = len(facts.too_long)
-    if not count:
-        return []
-    make = block if count > TOO_LONG_SHARE * len(facts.rows) else warn
-    message = f"{count} rows are longer than {max_length} tokens (method.maxLength) and are left out of training"
-    return [make("tooLong", message, count=count, rows=sorted(facts.too_long))]
+def _contradicted(questions: Any, answers: Any) -> Any:
+    """Return which rows share their question with a row of another answer."""
+    pairs = numpy.unique(numpy.stack([questions, answers], axis=1), axis=0)
+    distinct, count = numpy.unique(pairs[:, 0], return_counts=True)
+    return numpy.isin(questions, distinct[count > 1])
 
 
-def read_questions(path: Path) -> list[Row]:
-    """Return the suite's questions. Raises ``BadInput``: a frozen suite with broken lines was never right."""
-    rows, broken = read_rows(path)
-    if broken or not rows:
-        where = f"line {broken[0].number}: {broken[0].problem}" if broken else "no rows"
-        raise BadInput(f"suite: {len(broken)} broken lines, {where}")
-    return rows
+def findings(facts: DataFacts, settings: Sequence[CheckSetting], stream: RowStream) -> Iterator[Finding]:
+    """Yield what the settings make of the facts."""
+    for setting in settings:
+        share = facts.count(setting.name) / max(facts.records, 1)
+        make = block if setting.action == "Block" and share > float(setting.max_share) else warn
+        for kind, numbers in facts.found.get(setting.name, {}).items():
+            if numbers and setting.action != "Off":
+                message = MESSAGES[setting.name].format(count=len(numbers), kind=kind)
+                yield make(setting.name, message, count=len(numbers), rows=numbers, place=stream.shards.place)
 
 
 def check_questions(
     questions: Sequence[Row], suite: EvaluationSuiteSpec, tokenizer: ChatTokenizer, max_model_len: int
 ) -> list[Finding]:
-    """Refuse a suite whose questions do not fit the engine, and point out a suite that repeats itself."""
-    findings = []
+    """Refuse a suite whose questions do not fit the engine or the evaluation, and point out a suite that repeats itself."""
+    found = []
     room = max_model_len - suite.task.max_tokens
-    long = [question.number for question in questions if tokenizer.count_question(question.prompt) > room]
+    long = [question.number for question in questions if tokenizer.count_question(question) > room]
     if long:
         message = (
             f"{len(long)} questions of the suite with task.maxTokens exceed the server profile's {max_model_len} tokens"
         )
-        findings.append(block("suiteLength", message, count=len(long), rows=long))
-    repeated = find_duplicates(questions)
+        found.append(block("SuiteLength", message, count=len(long), rows=long))
+    calling = [question.number for question in questions if question.tools]
+    if calling:
+        message = f"{len(calling)} questions of the suite offer tools, which the evaluation does not pass to the engine"
+        found.append(block("SuiteTools", message, count=len(calling), rows=calling))
+    keys = numpy.asarray([text_hash(asked(question)) for question in questions], numpy.uint64)
+    repeated = [question.number for question, again in zip(questions, _repeated(keys), strict=True) if again]
     if repeated:
         message = f"{len(repeated)} questions of the suite repeat an earlier one"
-        findings.append(warn("suiteDuplicates", message, count=len(repeated), rows=repeated))
-    return findings
+        found.append(warn("SuiteDuplicates", message, count=len(repeated), rows=repeated))
+    return found

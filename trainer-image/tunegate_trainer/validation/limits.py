@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from tunegate.api.computepool import ComputePoolSpec, memory_bytes
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob import Budget, Method, TaskType
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stages import Finding
-from tunegate_trainer.data.rows import Row
+from tunegate_trainer.checks.words import text_hash
 from tunegate_trainer.findings import block, warn
 
 LEAST = 100
@@ -23,25 +22,27 @@ RECOMMENDED_FACTOR = 5
 """Examples beyond the minimum that usually pay: fewer are a warning."""
 
 
-def check_examples(task: TaskType, rows: Sequence[Row], suite: EvaluationSuiteSpec) -> list[Finding]:
-    """Compare the usable ``rows`` with the least number that can work for the task, by class for classification."""
+def check_examples(
+    task: TaskType, rows: int, label_counts: Mapping[int, int], suite: EvaluationSuiteSpec
+) -> list[Finding]:
+    """Compare the number of distinct usable rows with the least that can work for the task, by class for classification.
+
+    ``label_counts``: hash of an answer to its number.
+    """
     least = max(LEAST, MINIMUM[task])
     findings = []
-    if len(rows) < least:
-        message = f"{len(rows)} usable examples, task type {task} needs at least {least}: add examples"
-        findings.append(block("minimumExamples", message, count=len(rows)))
-    elif len(rows) < RECOMMENDED_FACTOR * least:
-        message = (
-            f"{len(rows)} usable examples are enough to try; {RECOMMENDED_FACTOR * least} are recommended for {task}"
-        )
-        findings.append(warn("recommendedExamples", message, count=len(rows)))
+    if rows < least:
+        message = f"{rows} usable examples, task type {task} needs at least {least}: add examples"
+        findings.append(block("MinimumExamples", message, count=rows))
+    elif rows < RECOMMENDED_FACTOR * least:
+        message = f"{rows} usable examples are enough to try; {RECOMMENDED_FACTOR * least} are recommended for {task}"
+        findings.append(warn("RecommendedExamples", message, count=rows))
     if task == "Classification":
-        counts = Counter(row.answer.strip() for row in rows)
-        labels = suite.task.labels or list(counts)
-        poor = [label for label in labels if counts[label] < PER_CLASS]
+        labels = [text_hash(label.strip()) for label in suite.task.labels] or list(label_counts)
+        poor = [label for label in labels if label_counts.get(label, 0) < PER_CLASS]
         if poor:
             message = f"{len(poor)} of {len(labels)} classes have fewer than {PER_CLASS} examples: add examples of them"
-            findings.append(block("minimumPerClass", message, count=len(poor)))
+            findings.append(block("MinimumPerClass", message, count=len(poor)))
     return findings
 
 
@@ -50,10 +51,10 @@ def check_profile(method: Method, profile: EngineProfile, context_length: int) -
     findings = []
     if method.rank > profile.max_lora_rank:
         message = f"method.rank {method.rank} is above the server profile's maxLoraRank {profile.max_lora_rank}"
-        findings.append(block("profile", message))
+        findings.append(block("Profile", message))
     for name, limit in (("server profile's maxModelLen", profile.max_model_len), ("model's context", context_length)):
         if method.max_length > limit:
-            findings.append(block("profile", f"method.maxLength {method.max_length} is above the {name} {limit}"))
+            findings.append(block("Profile", f"method.maxLength {method.max_length} is above the {name} {limit}"))
     return findings
 
 
@@ -66,14 +67,14 @@ def check_pool(method: Method, pool: ComputePoolSpec, peak: int) -> list[Finding
             f"needs about {peak / 1e9:.1f} GB for each process, a device of the pool has {available / 1e9:.1f} GB: "
             "lower method.batchSize or method.maxLength, use QLoRA, or choose another pool"
         )
-        findings.append(block("memory", message))
+        findings.append(block("Memory", message))
     if method.num_nodes > pool.max_nodes:
-        findings.append(block("nodes", f"method.numNodes {method.num_nodes} is above the pool's {pool.max_nodes}"))
+        findings.append(block("Nodes", f"method.numNodes {method.num_nodes} is above the pool's {pool.max_nodes}"))
     if pool.device_resource and method.num_proc_per_node > pool.devices_per_node:
         message = (
             f"method.numProcPerNode {method.num_proc_per_node} is above the pool's {pool.devices_per_node} devices"
         )
-        findings.append(block("devices", message))
+        findings.append(block("Devices", message))
     return findings
 
 
@@ -82,8 +83,8 @@ def check_budget(budget: Budget, hours: float, cost: float, currency: str) -> li
     findings = []
     if budget.max_device_hours is not None and hours > float(budget.max_device_hours):
         message = f"estimated {hours:.3f} device hours, the budget allows {budget.max_device_hours}"
-        findings.append(block("budget", message))
+        findings.append(block("Budget", message))
     if budget.max_cost is not None and cost > float(budget.max_cost):
         message = f"estimated cost {cost:.2f} {currency}, the budget allows {budget.max_cost}"
-        findings.append(block("budget", message))
+        findings.append(block("Budget", message))
     return findings

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tunegate.api.finetunejob import Method
 from tunegate.api.stages import Finding, ValidateConfig, ValidateResult
 from tunegate_trainer.adapter_checks import check_adapter
+from tunegate_trainer.checks.leakage import Questions
+from tunegate_trainer.checks.meter import Meter
+from tunegate_trainer.checks.scan import scan
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.data.conversations import ChatTokenizer
-from tunegate_trainer.data.rows import Row
-from tunegate_trainer.data.splitting import Split, split
+from tunegate_trainer.data.rows import Row, RowStream, read_sound_rows
+from tunegate_trainer.data.shards import open_dataset, open_suite
+from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.findings import warn
 from tunegate_trainer.hashing import count_parameters
-from tunegate_trainer.inputs import check_base_model, check_dataset, check_suite
+from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
-from tunegate_trainer.validation import estimates, limits
-from tunegate_trainer.validation.data_checks import DataFacts, check_questions, examine, read_questions
+from tunegate_trainer.validation import data_checks, estimates, limits
+from tunegate_trainer.validation.data_checks import DataFacts, check_questions, weigh
 
 log = logging.getLogger(__name__)
 
@@ -38,25 +44,23 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     """Check and reckon. Refused when any finding blocks; raises ``BadInput`` for inputs that are not what was promised."""
     context.progress.show(5, "comparing inputs with their digests")
     folder = check_base_model(config.base_model)
-    path, dataset_digest = check_dataset(config.dataset)
-    questions = read_questions(check_suite(config.suite))
+    shards, dataset_digest = open_dataset(config.dataset)
+    questions = read_sound_rows(open_suite(config.suite))
     tokenizer = ChatTokenizer(folder)
-    context.progress.show(20, "reading and tokenizing rows")
-    max_length = config.method.max_length if config.method else config.profile.max_model_len
-    facts = examine(path, questions, tokenizer, max_length)
+    stream = RowStream(shards)
+    facts = _read(config, context, stream, questions, tokenizer)
     context.progress.show(80, "reckoning memory, time and cost")
-    rows = facts.usable()
-    parts = _split(config, rows)
+    development = _development(config, facts)
     architecture = read_architecture(folder)
     if config.method:
-        cost = _training_cost(config, config.method, architecture, facts, rows, parts)
+        cost = _training_cost(config, config.method, architecture, facts, development)
     else:
         cost = _import_cost(config, architecture)
     suite = config.suite.spec
     findings = [
-        *facts.findings,
+        *data_checks.findings(facts, config.checks, stream),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
-        *limits.check_examples(config.intent.task_type, facts.distinct(), suite),
+        *limits.check_examples(config.intent.task_type, int(facts.distinct.sum()), facts.label_counts(), suite),
         *cost.findings,
     ]
     groups = {question.group(suite.data.group_field) for question in questions}
@@ -66,14 +70,17 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         outcome="Refused" if any(finding.action == "Block" for finding in findings) else "Passed",
         findings=findings,
         dataset_digest=dataset_digest,
-        rows=len(facts.rows) + facts.broken,
-        tokens=sum(facts.lengths.values()),
-        longest_row_tokens=max(facts.lengths.values(), default=0),
-        rows_too_long=len(facts.too_long),
-        duplicates=len(facts.duplicates),
-        overlap_rows=facts.overlap,
-        training_rows=len(parts.training),
-        development_rows=len(parts.development),
+        dataset_form=stream.form or "unknown",
+        rows=facts.records,
+        tokens=int(facts.rows["tokens"].sum()),
+        longest_row_tokens=int(facts.rows["tokens"].max(initial=0)),
+        token_histogram=facts.histogram(),
+        rows_too_long=facts.count("TooLong"),
+        duplicates=facts.count("Duplicates"),
+        near_duplicates=facts.count("NearDuplicates"),
+        overlap_rows=facts.count("Overlap") + facts.count("SharedText"),
+        training_rows=int((~development).sum()),
+        development_rows=int(development.sum()),
         suite_questions=len(questions),
         trainable_parameters=cost.trainable,
         total_parameters=sum(count_parameters(weights) for weights in folder.glob("*.safetensors")),
@@ -89,22 +96,33 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     return result
 
 
-def _split(config: ValidateConfig, rows: list[Row]) -> Split:
-    groups = [row.group(config.dataset.group_field) for row in rows]
-    if config.method is None:
-        return Split(tuple(range(len(rows))), ())
-    return split(groups, float(config.method.development_fraction), config.method.seed)
+def _read(
+    config: ValidateConfig, context: StageContext, stream: RowStream, questions: Sequence[Row], tokenizer: ChatTokenizer
+) -> DataFacts:
+    """Read all rows once and reckon what the checks need."""
+    enabled = frozenset(setting.name for setting in config.checks if setting.action != "Off")
+    seed = config.method.seed if config.method else 0
+    meter = Meter(tokenizer, enabled, Questions.of(questions), config.dataset.group_field, seed)
+    measured = scan(stream, meter, lambda rows: context.progress.show(10, f"{rows} rows read"))
+    max_length = config.method.max_length if config.method else config.profile.max_model_len
+    return weigh(measured, stream.form, max_length, enabled)
+
+
+def _development(config: ValidateConfig, facts: DataFacts) -> Any:
+    """Return which of the usable rows training keeps aside to choose its best checkpoint."""
+    fraction = float(config.method.development_fraction) if config.method else 0.0
+    return in_development(facts.rows["group"][facts.usable], fraction)
 
 
 def _training_cost(
-    config: ValidateConfig, method: Method, architecture: Architecture, facts: DataFacts, rows: list[Row], parts: Split
+    config: ValidateConfig, method: Method, architecture: Architecture, facts: DataFacts, development: Any
 ) -> Cost:
-    lengths = [facts.lengths[row.number] for row in rows]
+    lengths = facts.rows["tokens"][facts.usable]
     counts = estimates.TokenCounts(
-        rows=len(parts.training),
-        tokens=sum(lengths[index] for index in parts.training),
-        longest=max(lengths, default=0),
-        development_tokens=sum(lengths[index] for index in parts.development),
+        rows=int((~development).sum()),
+        tokens=int(lengths[~development].sum()),
+        longest=int(lengths.max(initial=0)),
+        development_tokens=int(lengths[development].sum()),
     )
     trainable = architecture.trainable(architecture.targets(method.target_modules), method.rank)
     cuda = config.pool.device_resource is not None
@@ -130,7 +148,7 @@ def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:
     if gain <= margin:
         return []
     message = f"{questions} questions show gains from {gain:.3f} on with 80 % power; the margin is {margin:g}"
-    return [warn("suiteSize", message, count=questions)]
+    return [warn("SuiteSize", message, count=questions)]
 
 
 def _show(result: ValidateResult, context: StageContext) -> None:

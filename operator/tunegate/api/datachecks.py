@@ -1,0 +1,72 @@
+"""Checks of training data: their names, what each does unless told otherwise, and how policy and job are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from tunegate.api.markers import ApiModel, Fraction, list_map
+
+DataCheck = Literal[
+    "BrokenRows", "Template", "ControlTokens", "InvisibleCharacters", "TooLong", "Duplicates", "NearDuplicates",
+    "Contradictions", "CopiedInput", "Refusals", "UnusedRejected", "Overlap", "SharedText", "PersonalData", "HealthData",
+    "Secrets",
+]  # fmt: skip
+CheckAction = Literal["Off", "Warn", "Block"]
+ALWAYS_BLOCKING: tuple[DataCheck, ...] = ("BrokenRows", "Template", "ControlTokens")
+"""Training refuses such rows: no policy can allow them."""
+
+
+class CheckSetting(ApiModel):
+    """What a check does when it finds something."""
+
+    name: DataCheck
+    action: CheckAction
+    max_share: Fraction = "0"
+    """Up to this share of the rows a finding only warns, whatever the action."""
+
+
+CheckSettings = Annotated[list[CheckSetting], Field(max_length=32, json_schema_extra=list_map("name"))]
+
+DEFAULTS: dict[DataCheck, CheckSetting] = {
+    setting.name: setting
+    for setting in (
+        CheckSetting(name="BrokenRows", action="Block"),
+        CheckSetting(name="Template", action="Block"),
+        CheckSetting(name="ControlTokens", action="Block"),
+        CheckSetting(name="InvisibleCharacters", action="Warn"),
+        CheckSetting(name="TooLong", action="Block", max_share="0.05"),
+        CheckSetting(name="Duplicates", action="Warn"),
+        CheckSetting(name="NearDuplicates", action="Warn"),
+        CheckSetting(name="Contradictions", action="Block", max_share="0.05"),
+        CheckSetting(name="CopiedInput", action="Block", max_share="0.20"),
+        CheckSetting(name="Refusals", action="Warn"),
+        CheckSetting(name="UnusedRejected", action="Warn"),
+        CheckSetting(name="Overlap", action="Block"),
+        CheckSetting(name="SharedText", action="Warn"),
+        CheckSetting(name="PersonalData", action="Warn"),
+        CheckSetting(name="HealthData", action="Block"),
+        CheckSetting(name="Secrets", action="Block"),
+    )
+}
+"""Every check, in the order in which findings are shown."""
+
+_SEVERITY: tuple[CheckAction, ...] = get_args(CheckAction)
+
+
+def effective(policy: Iterable[CheckSetting], job: Iterable[CheckSetting]) -> list[CheckSetting]:
+    """Return the setting of every check: the policy's, or the default; the job can only make it stricter."""
+    settings = dict(DEFAULTS)
+    settings.update({setting.name: setting for setting in policy if setting.name not in ALWAYS_BLOCKING})
+    for wish in job:
+        settings[wish.name] = _stricter(settings[wish.name], wish)
+    return list(settings.values())
+
+
+def _stricter(first: CheckSetting, second: CheckSetting) -> CheckSetting:
+    action = max(first.action, second.action, key=_SEVERITY.index)
+    # Of two that block, the smaller share counts; a share of one that does not block says nothing about blocking.
+    shares = [setting.max_share for setting in (first, second) if setting.action == action]
+    return CheckSetting(name=first.name, action=action, max_share=min(shares, key=float))

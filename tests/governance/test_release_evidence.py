@@ -1,0 +1,130 @@
+"""What has to be there and fit together before a release can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.governance import evidence
+from tests.governance.walk import Walk
+from tunegate.api.reasons import ReleaseReason
+from tunegate.reconcile.modelrelease import plan
+from tunegate.release.evidence import Shortfall
+
+
+@pytest.fixture
+def walk() -> Walk:
+    return Walk()
+
+
+def failing(walk: Walk) -> tuple[str, str]:
+    phase = walk.settle()
+    assert walk.records == []
+    return phase, walk.condition("EvidenceComplete").reason
+
+
+def test_job_without_a_passed_gate_is_not_released(walk: Walk) -> None:
+    walk.job["status"]["phase"] = "Failed"
+    walk.job["status"]["gate"]["outcome"] = "Inconclusive"
+    assert failing(walk) == ("Failed", "JobNotPassed")
+
+
+def test_job_made_again_under_the_name_is_another_job(walk: Walk) -> None:
+    walk.job["metadata"]["uid"] = "another"
+    assert failing(walk) == ("Failed", "JobNotPassed")
+
+
+def test_unfinished_job_is_waited_for(walk: Walk) -> None:
+    walk.job["status"]["phase"] = "Training"
+    assert failing(walk) == ("PendingEvidence", "WaitingForJob")
+
+
+def test_evaluation_of_another_adapter_is_no_evidence(walk: Walk) -> None:
+    walk.result["adapterManifestDigest"] = evidence.digest("1")
+    assert failing(walk) == ("Failed", "EvidenceDiffers")
+
+
+def test_evaluation_in_another_profile_is_no_evidence(walk: Walk) -> None:
+    walk.world["ModelServer"]["spec"]["profile"]["maxLoraRank"] = 64
+    assert failing(walk) == ("Failed", "EvidenceDiffers")
+
+
+def test_suite_that_the_policy_does_not_name_is_not_accepted(walk: Walk) -> None:
+    walk.world["ApprovalPolicy"]["spec"]["requiredSuites"] = ["another"]
+    assert failing(walk) == ("Failed", "SuiteNotAccepted")
+
+
+def test_margin_below_the_policys_is_not_accepted(walk: Walk) -> None:
+    walk.world["ApprovalPolicy"]["spec"]["minMargin"] = "0.1"
+    assert failing(walk) == ("Failed", "SuiteNotAccepted")
+
+
+def test_data_that_the_policy_does_not_allow_is_not_released(walk: Walk) -> None:
+    walk.world["ApprovalPolicy"]["spec"]["allowedData"] = ["Internal"]
+    assert failing(walk) == ("Failed", "DataNotAllowed")
+
+
+def test_unready_base_model_is_waited_for(walk: Walk) -> None:
+    walk.world["BaseModel"]["status"]["phase"] = "Hashing"
+    assert failing(walk) == ("PendingEvidence", "WaitingForCatalogue")
+
+
+def test_requester_without_the_right_to_use_the_server_is_told_what_to_ask_for(walk: Walk) -> None:
+    walk.server_allowed = False
+    assert failing(walk) == ("PendingEvidence", "NotAllowed")
+    assert '"use" on modelservers/' in walk.condition("EvidenceComplete").message
+    walk.server_allowed = True
+    assert walk.settle() == "PendingApproval"
+
+
+@pytest.mark.parametrize("reason", [ReleaseReason.WAITING_FOR_REGISTRY, ReleaseReason.DIGEST_MISMATCH])
+def test_unreadable_statement_keeps_what_runs(walk: Walk, reason: ReleaseReason) -> None:
+    walk.approve()
+    walk.serve()
+    walk.settle()
+    seen = replace(walk.observe(), frozen=None, shortfall=Shortfall(reason, "the registry says no"), changed=())
+    made = plan(seen, walk.now)
+    assert made.status is not None
+    assert made.status["phase"] == "Serving"
+    assert made.audit == ()
+
+
+def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
+    def digest_of(change: Any) -> str:
+        other = Walk()
+        other.job["metadata"]["uid"] = walk.job["metadata"]["uid"]
+        other.release = evidence.with_metadata(evidence.release_of(other.job), uid=walk.release["metadata"]["uid"])
+        change(other)
+        other.observe()
+        assert other.stored is not None
+        return other.stored.digest
+
+    def bump(attribute: str, *path: str, value: Any) -> Any:
+        def change(other: Walk) -> None:
+            target = getattr(other, attribute)
+            for key in path[:-1]:
+                target = target[key]
+            target[path[-1]] = value
+
+        return change
+
+    changes = [
+        lambda other: None,
+        bump("release", "metadata", "uid", value="other"),
+        bump("release", "spec", "intendedUse", value="Something else entirely, and not this."),
+        bump("release", "spec", "risk", value="High"),
+        bump("release", "spec", "modelName", value="other"),
+        bump("job", "spec", "dataset", "source", value="elsewhere"),
+        bump("job", "status", "dataset", "digest", value=evidence.digest("1")),
+        bump("job", "status", "adapter", "digest", value=evidence.digest("1")),
+        bump("job", "spec", "requestedBy", value={"username": "somebody"}),
+        bump("world", "BaseModel", "spec", "license", value="other"),
+        bump("world", "ApprovalPolicy", "spec", "maxApprovalAgeSeconds", value=61),
+        bump("world", "EvaluationSuite", "status", "attempts", value=40),
+        bump("result", "tuned", value={"ExactMatch": 0.9}),
+    ]
+    digests = [digest_of(change) for change in changes]
+    assert len(set(digests)) == len(changes)
+    assert digest_of(lambda other: None) == digests[0]

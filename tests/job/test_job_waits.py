@@ -1,0 +1,195 @@
+"""What a job says while it waits, is suspended or goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.job.documents import SETTINGS, job, world_objects
+from tests.job.world import WORKSPACE, World, condition, run_to
+from tunegate.api.stages import ProgressReport
+from tunegate.reconcile.finetunejob import plan
+from tunegate.reconcile.finetunejob_observed import Observed
+
+Json = dict[str, Any]
+
+
+def first_plan(**changes: Any) -> Any:
+    facts = {**world_objects(), **changes}
+    spec = facts.pop("spec", {})
+    return plan(Observed(job=job(**spec), fresh_credential="{}", **facts), World().now, SETTINGS)
+
+
+UNLABELLED = {"data": {"metadata": {"name": "data"}}, "models": {"metadata": {"name": "models"}}}
+HASHING = world_objects()["base_model"].model_copy(
+    update={"status": world_objects()["base_model"].status.model_copy(update={"phase": "Hashing"})}
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "says"),
+    [
+        ({"policy": None}, "WaitingForPolicy", "ApprovalPolicy"),
+        ({"server": None}, "WaitingForServer", "kubectl get modelservers"),
+        ({"suite": None}, "WaitingForSuite", "EvaluationSuite suite"),
+        ({"pool": None}, "WaitingForPool", "ComputePool pool"),
+        ({"base_model": None}, "WaitingForBaseModel", "not in the catalogue"),
+        ({"base_model": HASHING}, "WaitingForBaseModel", "Hashing"),
+        ({"base_manifest": None}, "WaitingForBaseModel", "registry"),
+        ({"claims": {}}, "WaitingForVolume", "does not exist"),
+        ({"claims": UNLABELLED}, "WaitingForVolume", "usable-by-jobs=true"),
+        ({"denied": ("computepools/pool",)}, "NotAllowed", "computepools/pool"),
+    ],
+)
+def test_a_job_that_cannot_start_says_what_it_waits_for(changes: Json, reason: str, says: str) -> None:
+    step = first_plan(**changes)
+    assert step.status["phase"] == "Pending"
+    assert condition(step.status, "Scheduled")["reason"] == reason
+    assert condition(step.status, "Succeeded")["status"] == "Unknown"
+    assert says in step.status["message"]
+    assert [entry.type for entry in step.audit] == ["JobRequested"]
+    assert not step.creates
+    assert step.requeue_after
+    assert [note.reason for note in step.events] == [reason]
+
+
+def test_nothing_new_is_said_twice() -> None:
+    world = World()
+    status = dict(first_plan(server=None).status)
+    seen = Observed(job=job(status), **{**world_objects(), "server": None})
+    again = plan(seen, world.now, SETTINGS)
+    assert again.status == status
+    assert not again.events
+    assert not again.audit
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "says"),
+    [
+        ({"dataset": {**job().spec.dataset.to_dict(), "classification": "PHI"}}, "NotAllowed", "classified PHI"),
+        ({"method": {"type": "LoRA", "numNodes": 9}}, "NotAllowed", "maxNodes"),
+        ({"dataset": {**job().spec.dataset.to_dict(), "uri": "pvc://data/../x"}}, "BadInput", "'..'"),
+    ],
+)
+def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says: str) -> None:
+    step = first_plan(spec=spec)
+    assert step.status["phase"] == "Failed"
+    assert condition(step.status, "Succeeded")["reason"] == reason
+    assert says in step.status["message"]
+    assert "new job" in step.status["message"]
+    assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
+
+
+WAITING: list[tuple[Json, str, str]] = [
+    (
+        {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient nvidia.com/gpu."}]},
+        "WaitingForDevice", "Insufficient nvidia.com/gpu",
+    ),
+    (
+        {"conditions": [{"type": "PodScheduled", "status": "False", "message": "unbound immediate PersistentVolumeClaims"}]},
+        "WaitingForVolume", "PersistentVolumeClaims",
+    ),
+    (
+        {"containerStatuses": [{"name": "stage", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no"}}}]},
+        "WaitingForImage", "ImagePullBackOff",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "reason", "says"), WAITING)
+def test_a_pod_that_hangs_tells_for_what_it_waits(status: Json, reason: str, says: str) -> None:
+    world = World()
+    pod = run_to(world, "train")
+    pod["status"] = {"phase": "Pending", **status}
+    step = world.reconcile()
+    assert step is not None
+    assert world.status["phase"] == "Queued"
+    assert condition(world.status, "Scheduled")["status"] == "False"
+    assert condition(world.status, "Scheduled")["reason"] == reason
+    assert says in world.status["message"]
+    assert [note.reason for note in step.events] == [reason]
+    again = world.reconcile()
+    assert again is not None
+    assert not again.events
+
+
+def test_progress_never_falls_within_an_attempt() -> None:
+    world = World()
+    run_to(world, "train")
+
+    def told(percent: int) -> Any:
+        report = ProgressReport(
+            stage="train", percent=percent, step=12, total_steps=60, loss=1.25, remaining_seconds=95
+        )
+        seen = world.observe()
+        step = plan(Observed(**{**seen.__dict__, "progress": report}), world.now, SETTINGS)
+        world.status = dict(step.status or {})
+        return world.status
+
+    assert told(20)["message"] == "Training: step 12 of 60, 20 %, loss 1.2500, about 95 s left."
+    assert told(18)["progress"]["percent"] == 20
+    assert told(25)["progress"] == {
+        "percent": 25,
+        "step": 12,
+        "totalSteps": 60,
+        "loss": "1.2500",
+        "remainingSeconds": 95,
+    }
+
+
+def test_progress_is_gone_when_the_stage_is_done() -> None:
+    world = World()
+    pod = run_to(world, "train")
+    world.status["progress"] = {"percent": 99}
+    world.answer(pod)
+    world.sync_jobs()
+    world.reconcile()
+    assert world.status["stages"][2]["state"] == "Done"
+    assert "progress" not in world.status
+
+
+def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
+    world = World()
+    run_to(world, "train")
+    world.pass_time(1800)
+    world.spec["suspend"] = True
+    world.reconcile()
+    assert world.status["phase"] == "Suspended"
+    assert not [found for found in world.jobs.values() if not world.over(found)]
+    assert ("PersistentVolumeClaim", WORKSPACE) in world.others
+    assert world.status["deviceHours"] == "0.5000"
+    world.spec["suspend"] = False
+    world.reconcile()
+    assert world.status["stages"][2]["attempt"] == 1, "the old pod has not ended yet"
+    world.reap()
+    world.reconcile()
+    train = world.status["stages"][2]
+    assert (train["attempt"], train["disruptions"], train["errors"]) == (2, 0, 0)
+
+
+def test_a_result_that_cannot_be_read_now_is_waited_for() -> None:
+    world = World()
+    world.answer(run_to(world, "train"))
+    world.sync_jobs()
+    world.registry_down = True
+    for _ in range(5):
+        world.reconcile()
+        world.pass_time(60)
+    assert world.status["stages"][2]["state"] == "Running"
+    assert world.status["stages"][2]["errors"] == 0
+    world.registry_down = False
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+
+
+def test_a_suspension_whose_status_was_lost_costs_no_budget() -> None:
+    world = World()
+    pod = run_to(world, "train")
+    world.spec["suspend"] = True
+    world.reconcile(writes=1)
+    assert world.status["stages"][2]["state"] == "Running", "killed after the deletion"
+    world.end_pod(pod, 75)
+    world.reconcile()
+    train = world.status["stages"][2]
+    assert (world.status["phase"], train["state"], train["disruptions"]) == ("Suspended", "Waiting", 0)

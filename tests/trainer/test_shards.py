@@ -1,0 +1,190 @@
+"""Files of a data set: one or many, plain, compressed or Parquet, whole or cut off."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunegate import digests
+from tunegate.api.stages import DatasetInput
+from tunegate_trainer.data.shards import MAX_LINE, Record, find_shards, open_dataset, parse_line
+from tunegate_trainer.endings import BadInput
+
+OBJECTS: list[dict[str, Any]] = [{"n": number, "text": "é" * number} for number in range(1, 6)]
+LINES = "".join(json.dumps(value) + "\n" for value in OBJECTS).encode()
+
+
+def write_zstd(path: Path, data: bytes) -> None:
+    with pyarrow.output_stream(str(path), compression="zstd") as stream:
+        stream.write(data)
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+def values(path: Path) -> list[Any]:
+    return [record.value for record in find_shards("data set", path).records()]
+
+
+def test_every_format_gives_the_same_records(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(LINES))
+    write_zstd(tmp_path / "c.jsonl.zst", LINES)
+    write_parquet(tmp_path / "d.parquet", OBJECTS)
+
+    for path in tmp_path.iterdir():
+        assert values(path) == OBJECTS, path.name
+    assert values(tmp_path) == OBJECTS * 4
+
+
+def test_a_column_that_a_parquet_row_lacks_is_absent(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [{"n": 1, "turn": {"role": "user", "name": "x"}}, {"turn": {"role": "user"}}])
+
+    assert values(tmp_path / "a.parquet") == [
+        {"n": 1, "turn": {"role": "user", "name": "x"}},
+        {"turn": {"role": "user"}},
+    ]
+
+
+def test_a_record_is_placed_in_its_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name, count in (("a.jsonl", 2), ("b.jsonl", 0), ("sub/c.jsonl", 3)):
+        (tmp_path / name).write_text("{}\n" * count)
+    folder = find_shards("data set", tmp_path)
+    single = find_shards("data set", tmp_path / "a.jsonl")
+
+    numbers = [record.number for record in folder.records()]
+    list(single.records())
+
+    assert numbers == [1, 2, 3, 4, 5]
+    assert [folder.place(number) for number in numbers] == [
+        "a.jsonl:1", "a.jsonl:2", "sub/c.jsonl:1", "sub/c.jsonl:2", "sub/c.jsonl:3",
+    ]  # fmt: skip
+    assert single.place(2) == "2"
+
+
+def test_what_is_no_data_is_left_out_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    for name in ("README.md", "_SUCCESS", ".hidden.jsonl", "LICENSE"):
+        (tmp_path / name).write_text("x")
+
+    assert values(tmp_path) == OBJECTS
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("rows.csv", "none of .jsonl"), ("rows.json", "one object a line"), ("train.py", "none of .jsonl")],
+)
+def test_other_files_are_refused_by_name(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    (tmp_path / name).write_text("[]")
+
+    with pytest.raises(BadInput, match=reason) as refused:
+        find_shards("data set", tmp_path)
+    assert name in str(refused.value)
+
+
+def test_missing_and_empty_places_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is not a file"):
+        find_shards("data set", tmp_path / "absent.jsonl")
+    with pytest.raises(BadInput, match="no files"):
+        find_shards("data set", tmp_path)
+
+
+def cut(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+
+
+def test_a_file_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
+    many = LINES * 2000
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(many))
+    write_zstd(tmp_path / "c.jsonl.zst", many)
+    write_parquet(tmp_path / "d.parquet", OBJECTS * 2000)
+
+    for path in tmp_path.iterdir():
+        cut(path)
+        with pytest.raises(BadInput, match="damaged or cut off") as refused:
+            values(path)
+        assert path.name in str(refused.value)
+
+
+def test_what_is_not_compressed_at_all_is_refused(tmp_path: Path) -> None:
+    for name in ("b.jsonl.gz", "c.jsonl.zst", "d.parquet"):
+        (tmp_path / name).write_bytes(LINES)
+        with pytest.raises(BadInput, match="damaged or cut off"):
+            values(tmp_path / name)
+
+
+def test_a_giant_line_is_one_broken_record(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"x" * (3 * MAX_LINE) + b"\n" + b"{}\n")
+
+    assert list(find_shards("data set", path).records()) == [Record(1, None, "line too long"), Record(2, {})]
+
+
+def test_a_line_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    filler = "a" * (MAX_LINE - len('{"a": ""}'))
+    path.write_text(json.dumps({"a": filler}) + "\n{}\n")
+
+    assert values(path) == [{"a": filler}, {}]
+
+
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf{}\n{}\n")
+
+    first, second = find_shards("data set", path).records()
+
+    assert (first.value, second.value) == (None, {})
+    assert "byte order mark" in str(first.problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"", "empty line"),
+        (b"{", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[1]", "not a JSON object"),
+    ],
+)
+def test_a_broken_line_is_named_by_kind(line: bytes, problem: str) -> None:
+    assert parse_line(line) == (None, problem)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_the_reader_fail(line: bytes) -> None:
+    value, problem = parse_line(line)
+
+    assert (value is None) != (problem is None)
+
+
+def test_the_digest_names_one_file_or_all_names_and_contents(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(LINES)
+
+    assert find_shards("data set", path).digest() == digests.sha256(LINES)
+    whole = find_shards("data set", tmp_path).digest()
+    path.rename(tmp_path / "b.jsonl")
+    assert find_shards("data set", tmp_path).digest() != whole
+
+
+def test_a_data_set_with_another_digest_is_bad_input(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+
+    assert open_dataset(DatasetInput(path=str(path)))[1] == digests.sha256(b"{}\n")
+    with pytest.raises(BadInput, match="digest"):
+        open_dataset(DatasetInput(path=str(path), digest="sha256:" + "0" * 64))

@@ -1,0 +1,47 @@
+"""Invisible characters, answers that copy and answers that refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.trainer.rows import row
+from tunegate_trainer.checks.text import copies_input, has_invisible, refuses
+
+
+@pytest.mark.parametrize("character", ["\u200b", "\u202e", "\u2066", "\ufeff", "\U000e0041"])
+def test_invisible_characters_are_found_in_any_turn(character: str) -> None:
+    assert has_invisible(row(1, f"a{character}b"))
+    assert has_invisible(row(1, "a", f"b{character}"))
+
+
+@pytest.mark.parametrize("text", ["plain", "naïve café", "👩‍🚀 an astronaut", "می‌خواهم", "שלום"])
+def test_scripts_and_emoji_are_not_invisible(text: str) -> None:
+    assert not has_invisible(row(1, text))
+
+
+def test_a_copied_question_is_no_answer() -> None:
+    assert copies_input(row(1, "Say: hello, world!", "say hello world"))
+    assert not copies_input(row(1, "Say hello", "hello"))
+    assert not copies_input(row(1, "?", "!"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I\u2019m sorry, I cannot share this",
+        "Sorry, I can't do that",
+        "As an AI language model, I have no opinion.",
+        "I cannot assist with this request.",
+        "Unfortunately, I am unable to open files",
+    ],
+)
+def test_refusals_are_found(answer: str) -> None:
+    assert refuses(row(1, "?", answer))
+
+
+@pytest.mark.parametrize(
+    "answer", ["I am sorry for your loss.", "You can't divide by zero.", "The clerk said: I cannot help."]
+)
+def test_other_answers_are_not_refusals(answer: str) -> None:
+    assert not refuses(row(1, "?", answer))

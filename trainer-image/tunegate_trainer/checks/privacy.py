@@ -1,0 +1,138 @@
+"""Personal data, health identifiers and secrets in the text of a row. Says which kinds, never where nor what.
+
+Recognizers are presidio's and detect-secrets', used one by one: their engines load a language model and guess by the
+words around, which costs a hundred times as much. What has a checksum must satisfy it; numbers without a shape of their
+own must also have a word beside them that says what they are. It does not see names, postal addresses or dates of birth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tunegate.api.datachecks import DataCheck
+
+NEAR = 60
+"""Characters before and after a number in which a word must say what it is."""
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """One kind of thing: a quick look that rules most texts out, and the recognizer that decides."""
+
+    check: DataCheck
+    kind: str
+    quick: re.Pattern[str]
+    recognizer: Any
+    entity: str
+    words: re.Pattern[str] | None
+    """One of these must stand near; None: the shape and checksum suffice."""
+
+    def finds(self, text: str) -> bool:
+        """Whether the text holds such a thing."""
+        if not self.quick.search(text):
+            return False
+        results = self.recognizer.analyze(text, [self.entity], None)
+        if self.words is None:
+            return bool(results)
+        return any(
+            self.words.search(text, max(0, result.start - NEAR), result.start)
+            or self.words.search(text, result.end, result.end + NEAR)
+            for result in results
+        )
+
+
+@cache
+def recognizers() -> tuple[Recognizer, ...]:
+    """Return all recognizers of personal and health data; loading the library takes about two seconds, once."""
+    import tldextract
+    from presidio_analyzer import predefined_recognizers as presidio
+
+    class Email(presidio.EmailRecognizer):
+        """Knows the top-level domains of the installed snapshot; the original asks the internet for a newer list."""
+
+        domains = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+        def validate_result(self, pattern_text: str) -> bool:
+            return bool(self.domains(pattern_text).top_domain_under_public_suffix)
+
+    digits = r"(?:\d[ ().\-/]{0,3}){6}\d"
+    shapes: list[tuple[DataCheck, str, str, Any, bool]] = [
+        ("PersonalData", "e-mail address", "@", Email(), False),
+        ("PersonalData", "phone number", digits, presidio.PhoneRecognizer(), False),
+        ("PersonalData", "card number", digits, presidio.CreditCardRecognizer(), False),
+        ("PersonalData", "IBAN", r"\b[A-Z]{2}\d\d", presidio.IbanRecognizer(), False),
+        (
+            "PersonalData",
+            "IP address",
+            r"\d\.\d{1,3}\.\d{1,3}\.\d|(?:[0-9a-fA-F]{1,4}:){2}",
+            presidio.IpRecognizer(),
+            False,
+        ),
+        ("PersonalData", "US social security number", digits, presidio.UsSsnRecognizer(), True),
+        ("PersonalData", "UK national insurance number", r"\b[A-Za-z]{2} ?\d\d", presidio.UkNinoRecognizer(), True),
+        ("PersonalData", "German tax number", digits, presidio.DeTaxIdRecognizer(), True),
+        ("PersonalData", "Spanish identity number", r"\d{7}", presidio.EsNifRecognizer(), True),
+        ("PersonalData", "Italian tax code", r"[A-Za-z]{6}\d\d[A-Za-z]\d\d", presidio.ItFiscalCodeRecognizer(), False),
+        ("PersonalData", "Polish identity number", r"\d{11}", presidio.PlPeselRecognizer(), True),
+        ("PersonalData", "Indian identity number", digits, presidio.InAadhaarRecognizer(), True),
+        ("HealthData", "UK patient number", digits, presidio.NhsRecognizer(), True),
+        ("HealthData", "US Medicare number", r"\b[1-9][A-Za-z]", presidio.UsMbiRecognizer(), True),
+        ("HealthData", "US medical license", r"\b[A-Za-z]{2}\d{7}\b", presidio.MedicalLicenseRecognizer(), True),
+    ]
+    return tuple(
+        Recognizer(
+            check, kind, re.compile(quick), recognizer, recognizer.supported_entities[0],
+            _any_of(recognizer.context) if needs_word else None,
+        )
+        for check, kind, quick, recognizer, needs_word in shapes
+    )  # fmt: skip
+
+
+def _any_of(context: list[str]) -> re.Pattern[str]:
+    return re.compile(r"(?i)\b(?:" + "|".join(re.escape(word.strip()) for word in context) + r")\b")
+
+
+NAMED_SECRETS = (
+    "aws", "azure_storage_key", "basic_auth", "cloudant", "discord", "github_token", "gitlab_token", "ibm_cloud_iam",
+    "ibm_cos_hmac", "jwt", "mailchimp", "npm", "openai", "private_key", "pypi_token", "sendgrid", "slack", "softlayer",
+    "square_oauth", "stripe", "telegram_token", "twilio",
+)  # fmt: skip
+"""Modules of detect-secrets. Left out: what flags prose (entropy, keywords, Artifactory, whose pattern fits APACHELICENSE)."""
+SECRET_AT_ALL = re.compile(r"[A-Za-z0-9_+/=-]{20}|PRIVATE KEY|PuTTY-User-Key|://[^\s@/]*:")
+"""What every pattern needs: a run of twenty characters that are no prose, or one of the marks of the others."""
+MORE_SECRETS = {
+    "Hugging Face token": r"\bhf_[A-Za-z0-9]{34,}",
+    "GitHub fine-grained token": r"\bgithub_pat_[A-Za-z0-9_]{60,}",
+    "Google API key": r"\bAIza[0-9A-Za-z_-]{35}",
+    "OpenAI or Anthropic key": r"\bsk-(?:ant|proj|svcacct)-[A-Za-z0-9_-]{32,}",
+}
+
+
+@cache
+def secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return kind and pattern of every secret that is looked for."""
+    from importlib import import_module
+
+    found: list[tuple[str, re.Pattern[str]]] = []
+    for name in NAMED_SECRETS:
+        module = import_module(f"detect_secrets.plugins.{name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                found += [(str(value.secret_type), pattern) for pattern in value().denylist]  # type: ignore[attr-defined]
+    return (*found, *((kind, re.compile(pattern)) for kind, pattern in MORE_SECRETS.items()))
+
+
+def find(text: str) -> Iterator[tuple[DataCheck, str]]:
+    """Yield check and kind of everything that the text holds, each kind once."""
+    for recognizer in recognizers():
+        if recognizer.finds(text):
+            yield recognizer.check, recognizer.kind
+    seen: set[str] = set()
+    for kind, pattern in secret_patterns() if SECRET_AT_ALL.search(text) else ():
+        if kind not in seen and pattern.search(text):
+            seen.add(kind)
+            yield "Secrets", kind

@@ -1,0 +1,36 @@
+"""Small checks of a row's own text: invisible characters, answers that only copy, answers that only refuse."""
+
+from __future__ import annotations
+
+import re
+
+from tunegate_trainer.checks.words import words
+from tunegate_trainer.data.rows import Row
+
+# Bidirectional controls, zero-width space, word joiners and invisible operators, byte order marks, tag characters.
+# Not: zero-width joiners, which emoji and some scripts need.
+INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+
+REFUSAL = re.compile(
+    r"(?i)\A\W*(?:(?:i['\u2019]?m|i am) (?:(?:very |really )?sorry|afraid)\b.{0,40}\b(?:can(?:no|['\u2019])t|unable|not able)"
+    r"|(?:sorry|unfortunately),? (?:but )?i (?:can(?:no|['\u2019])t|am unable|am not able)"
+    r"|i (?:can(?:no|['\u2019])t|am unable to|am not able to) (?:assist|help|answer|provide|comply|fulfill)"
+    r"|as an? (?:ai|artificial intelligence|large language|language)\b)"
+)
+"""What assistants say instead of an answer, at its beginning. English only."""
+
+
+def has_invisible(row: Row) -> bool:
+    """Whether a text holds characters that people don't see and models do."""
+    return any(INVISIBLE.search(text) for text in row.texts)
+
+
+def copies_input(row: Row) -> bool:
+    """Whether the answer is the question again, apart from case, spaces and punctuation."""
+    last = next((turn["content"] for turn in reversed(row.messages[:-1]) if turn["role"] == "user"), "")
+    return words(row.answer) == words(last) != []
+
+
+def refuses(row: Row) -> bool:
+    """Whether the answer begins with a refusal."""
+    return REFUSAL.search(row.answer) is not None

@@ -1,0 +1,218 @@
+"""The files of a data set, read as one stream of records: a file or a folder of shards, plain, compressed or Parquet.
+
+Nothing is held: memory does not grow with the size of the data. A record that cannot be read is one broken row; a file
+that cannot be read to its end is refused, since what is missing cannot be counted.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tunegate import digests
+from tunegate.api.stages import DatasetInput, Manifest, SuiteInput
+from tunegate_trainer.endings import BadInput
+from tunegate_trainer.inputs import is_document
+
+MAX_LINE = 4 * 1024 * 1024
+"""Bytes of one line; a longer one is not a training row but a mistake."""
+COMPRESSIONS: dict[str, str | None] = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
+"""Name's end to the compression as pyarrow calls it."""
+PARQUET = ".parquet"
+PARQUET_ROWS = 1000
+"""Rows of a Parquet file that are decoded at a time."""
+ACCEPTED = (*COMPRESSIONS, PARQUET)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One JSON object or Parquet row. ``number`` counts from 1 through all shards; ``problem`` says why there is no value."""
+
+    number: int
+    value: Mapping[str, Any] | None
+    problem: str | None = None
+
+
+Parsed = tuple[Mapping[str, Any] | None, str | None]
+"""A value, or what is wrong."""
+
+
+@dataclass
+class Shards:
+    """The files in the order in which they are read, and how many records each had."""
+
+    what: str
+    """What a message calls it: `data set`, `suite <name>`."""
+    root: Path
+    files: tuple[Path, ...]
+    counts: list[int] = field(default_factory=list)
+    """Records of the files read so far."""
+
+    def place(self, number: int) -> str:
+        """Return where a record lies, for people: its number, in a folder with the file's name before it."""
+        if self.root in self.files:
+            return str(number)
+        ends = list(accumulate(self.counts))
+        index = bisect_left(ends, number)
+        start = ends[index - 1] if index else 0
+        return f"{self.files[index].relative_to(self.root).as_posix()}:{number - start}"
+
+    def size(self) -> int:
+        """Return the bytes of all files, as they lie on disk."""
+        return sum(file.stat().st_size for file in self.files)
+
+    def digest(self) -> str:
+        """Return SHA-256 of the file, or of a folder the digest of its manifest (names, sizes and SHA-256 of all shards)."""
+        if self.root in self.files:
+            return digests.file_digest(self.root)
+        return digests.manifest_digest(Manifest(files=[digests.file_entry(self.root, file) for file in self.files]))
+
+    def records(self) -> Iterator[Record]:
+        """Yield every record of every file. Raises ``BadInput`` for a file that cannot be read to its end."""
+        self.counts.clear()
+        number = 0
+        for file in self.files:
+            first = number
+            self.counts.append(0)
+            for value, problem in self._read(file):
+                number += 1
+                self.counts[-1] = number - first
+                yield Record(number, value, problem)
+
+    def _read(self, file: Path) -> Iterator[Parsed]:
+        import pyarrow
+
+        try:
+            yield from _parquet(file) if file.name.endswith(PARQUET) else _json_lines(file)
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, EOFError) as error:
+            raise BadInput(f"{self.what}: {file.name} is damaged or cut off ({type(error).__name__})") from error
+        except OSError as error:
+            # pyarrow raises it without an errno for a compressed stream that is damaged or ends too early
+            if error.errno is None:
+                raise BadInput(f"{self.what}: {file.name} is damaged or cut off") from error
+            raise
+
+
+def open_dataset(dataset: DatasetInput) -> tuple[Shards, str]:
+    """Return the training data and its digest. Raises ``BadInput`` when missing or not what was promised."""
+    shards = find_shards("data set", Path(dataset.path))
+    return shards, _compare(shards, dataset.digest)
+
+
+def open_suite(suite: SuiteInput) -> Shards:
+    """Return the suite's questions. Raises ``BadInput`` when missing or not the frozen ones."""
+    shards = find_shards(f"suite {suite.name}", Path(suite.path))
+    _compare(shards, suite.spec.data.digest)
+    return shards
+
+
+def _compare(shards: Shards, promised: str | None) -> str:
+    found = shards.digest()
+    if promised is not None and found != promised:
+        raise BadInput(f"{shards.what}: the data has digest {found}, promised was {promised}")
+    return found
+
+
+def find_shards(what: str, path: Path) -> Shards:
+    """Return the files of the data set at ``path``: itself, or what lies in the folder. Raises ``BadInput``.
+
+    Hidden files, documents, and names beginning with an underscore (what batch jobs leave behind) are not data.
+    """
+    if not path.is_dir():
+        return Shards(what, path, (_accepted(what, path, path.name),))
+    found = [
+        file for file in sorted(path.rglob("*"))
+        if not any(part[0] in "._" for part in file.relative_to(path).parts)
+        and not file.is_dir() and not is_document(file)
+    ]  # fmt: skip
+    if not found:
+        raise BadInput(f"{what}: no files in the folder {path}")
+    return Shards(what, path, tuple(_accepted(what, file, file.relative_to(path).as_posix()) for file in found))
+
+
+def _accepted(what: str, file: Path, name: str) -> Path:
+    if not file.is_file():
+        raise BadInput(
+            f"{what}: {file} is not a file" if not file.exists() else f"{what}: {name} is not a regular file"
+        )
+    if not file.name.endswith(ACCEPTED):
+        hint = "; write one object a line instead of one array" if file.suffix == ".json" else ""
+        raise BadInput(f"{what}: {name} is none of {', '.join(ACCEPTED)}{hint}")
+    return file
+
+
+def _parquet(file: Path) -> Iterator[Parsed]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(file) as table:
+        for batch in table.iter_batches(batch_size=PARQUET_ROWS):
+            for value in batch.to_pylist():
+                # A column that a row lacks is null in Parquet and absent in JSON: the same thing here.
+                yield _without_nulls(value), None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value]
+    return value
+
+
+def _json_lines(file: Path) -> Iterator[Parsed]:
+    with _opened(file) as stream:
+        for first, line in _lines(stream):
+            yield parse_line(line, first=first)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    compression = next(how for end, how in COMPRESSIONS.items() if file.name.endswith(end))
+    if compression is None:
+        with file.open("rb") as stream:
+            yield stream
+        return
+    import io
+
+    import pyarrow
+
+    with pyarrow.input_stream(str(file), compression=compression) as raw:
+        yield io.BufferedReader(raw, buffer_size=1 << 20)
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[bool, bytes]]:
+    """Yield whether it is the first, and the line without its end; of one that is too long only the beginning."""
+    first = True
+    while line := stream.readline(MAX_LINE + 2):
+        rest = line
+        while rest and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE)
+        yield first, line.rstrip(b"\r\n")
+        first = False
+
+
+def parse_line(line: bytes, *, first: bool = False) -> Parsed:
+    """Return the object of a line, or what is wrong with it; ``first``: of its file, where a byte order mark may stand."""
+    if len(line) > MAX_LINE:
+        return None, "line too long"
+    if first and line.startswith(BYTE_ORDER_MARK):
+        return None, "begins with a byte order mark: save the file as UTF-8 without one"
+    if not line.strip():
+        # Blank lines are broken too: they hide truncation.
+        return None, "empty line"
+    try:
+        document = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        return None, "not UTF-8"
+    except (ValueError, RecursionError):
+        return None, "not JSON"
+    if not isinstance(document, dict):
+        return None, "not a JSON object"
+    return document, None
