@@ -109,7 +109,7 @@ def use_current(screen: Screen) -> Cluster:
         role: Kubectl(admin.binary, admin.kubeconfig, (f"--as={name}", f"--as-group={group}"))
         for role, (name, group) in PEOPLE.items()
     }
-    images = json.loads((cache_folder() / "images.json").read_text())
+    images = json.loads((cache_folder() / "images-pushed.json").read_text())
     return Cluster(binaries / "helm", admin, users, images, local=False)
 
 

@@ -149,6 +149,7 @@ def _build_images(options: argparse.Namespace) -> None:
         names = options.only or list(images.NAMES)
         images.build(names)
         if options.registry:
+            binaries.ensure_clients()
             images.push_elsewhere(names, options.registry)
 
 

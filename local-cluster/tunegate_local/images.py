@@ -27,6 +27,8 @@ OWN = settings.SOURCE / "images"
 CONTEXTS = settings.CACHE / "contexts"
 STORAGE = settings.CACHE / "buildah"
 KEYS = settings.CACHE / "image-keys.json"
+PUSHED = settings.CACHE / "images-pushed.json"
+"""References of what was last pushed to a registry of the user's; beside images.json, which stays the local cluster's."""
 LOCK = (settings.REPOSITORY / "pyproject.toml", settings.REPOSITORY / "uv.lock")
 CODE = settings.REPOSITORY / "operator" / "tunegate"
 TRAINER_CODE = settings.REPOSITORY / "trainer-image" / "tunegate_trainer"
@@ -188,14 +190,13 @@ def _push(name: str, repository: str, *, insecure: bool) -> str:
 
 
 def push_elsewhere(names: Sequence[str], registry: str) -> None:
-    """Push to a registry of the user's, and write the references to an index of its own beside images.json."""
+    """Push to a registry of the user's, and write the references to ``PUSHED``."""
     index = {}
     for name in names:
         with step(f"pushing {name} to {registry}"):
             index[name] = _push(name, f"{registry}/{name}", insecure=_on_this_machine(registry))
-    path = settings.CACHE / f"images.{registry.replace('/', '_').replace(':', '_')}.json"
-    path.write_text(json.dumps(index, indent=2) + "\n")
-    say(f"  references: {path}")
+    PUSHED.write_text(json.dumps(index, indent=2) + "\n")
+    say(f"  references: {PUSHED}")
 
 
 def _on_this_machine(registry: str) -> bool:

@@ -44,19 +44,19 @@ def require_linux_root() -> None:
         raise Failure(
             "local cluster",
             f"needs Linux, this is {platform.system()}",
-            "run it in a Linux machine, or use a cluster you have: CLUSTER=current",
+            "run it in a Linux machine: images are built on one too",
         )
     if platform.machine() != "x86_64":
         raise Failure(
             "local cluster",
             f"its images are built for x86_64, this is {platform.machine()}",
-            "use an x86_64 machine, or a cluster you have: CLUSTER=current",
+            "use an x86_64 machine",
         )
     if os.geteuid() != 0:
         raise Failure(
             "local cluster",
-            "needs root: it makes a network bridge, mounts and containers",
-            "run it with sudo, or use a cluster you have: CLUSTER=current",
+            "needs root: it makes a network bridge, mounts, containers and images",
+            "run it with sudo",
         )
 
 
@@ -65,7 +65,7 @@ def require_debian() -> None:
         raise Failure(
             "local cluster",
             "needs a Debian or Ubuntu machine: it installs containerd, runc and others with apt-get",
-            "run it on Debian 12, or use a cluster you have: CLUSTER=current",
+            "run it on Debian 12",
         )
 
 

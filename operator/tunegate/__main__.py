@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -23,5 +24,12 @@ def main(arguments: list[str]) -> int:
     return command() or 0
 
 
+def _stop(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    # The first process of a container gets no SIGTERM that it has no handler for. Commands with something to finish set
+    # their own.
+    signal.signal(signal.SIGTERM, _stop)
     raise SystemExit(main(sys.argv[1:]))

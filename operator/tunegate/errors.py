@@ -6,6 +6,8 @@ needs a person: it is reported and retried only by the slow resync, or when the 
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 
 class Waiting(Exception):
     """Something else has to happen first.
@@ -36,3 +38,9 @@ class Terminal(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+def wrong_fields(error: ValidationError) -> str:
+    """Return the places that a document fails at. Not the error's own text: it quotes the document, which may hold data."""
+    places = (".".join(map(str, entry["loc"])) for entry in error.errors(include_input=False, include_url=False))
+    return "these fields are wrong: " + ", ".join(place or "the whole document" for place in places)

@@ -10,7 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.builders import make_approvalpolicy, make_basemodel, make_computepool, make_evaluationsuite, make_modelserver
+from tests.builders import (
+    make_approvalpolicy,
+    make_basemodel,
+    make_computepool,
+    make_evaluationsuite,
+    make_finetunejob,
+    make_modelserver,
+)
 from tests.governance.governed import OPERATOR, Answer, Json, World, first_record, labelled, owned
 
 pytestmark = pytest.mark.cluster
@@ -102,8 +109,14 @@ def test_status_brought_along_on_creation_is_dropped(world: World) -> None:
     assert json.loads(answer.passes().out).get("status", {}).get("phase") != "Approved"
 
 
+def make_own_job() -> Json:
+    """Return a job in the name of the user who creates it below."""
+    return make_finetunejob(requestedBy={"username": "tunegate-admin"})
+
+
 @pytest.mark.parametrize(
-    "make", [make_basemodel, make_computepool, make_approvalpolicy, make_evaluationsuite, make_modelserver]
+    "make",
+    [make_own_job, make_basemodel, make_computepool, make_approvalpolicy, make_evaluationsuite, make_modelserver],
 )
 def test_status_of_every_other_kind_is_written_by_the_operator_only(world: World, make: Callable[[], Json]) -> None:
     made = labelled(world, make())

@@ -23,7 +23,7 @@ from tests.builders import make_basemodel, make_evaluationsuite, make_finetunejo
 from tests.governance import evidence
 from tests.governance.governed import OPERATOR, World
 from tests.registry.registry_process import RunningRegistry, running_registry
-from tunegate.api.stages import RESULT_MEDIA_TYPE
+from tunegate.api.stages import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.cli.main import main
 from tunegate.controllers.modelrelease import ModelReleaseController
 from tunegate.controllers.services import Services
@@ -37,6 +37,10 @@ from tunegate.settings import GovernedNamespace, Settings
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
+ANSWERS = b"""\
+{"normalization": "1", "questions": 1, "arms": ["Tuned"]}
+{"arm": "Tuned", "question": 7, "group": "7", "answer": "{\\"holder\\": \\"Ann\\"}", "finish": "stop", "shortened": false}
+"""
 
 
 class Desk:
@@ -135,9 +139,11 @@ def job(
     assert main(arguments) == 0
     live = json.loads(get(world, "FineTuneJob", "job"))
     assert live["spec"]["requestedBy"]["username"] == "erin"
-    repository = f"{job_repository(world.namespace, 'job', live['metadata']['uid'])}/results"
+    repository = job_repository(world.namespace, "job", live["metadata"]["uid"])
     with RegistryClient(registry.host, plain_http=True) as client:
-        result = client.push_document(repository, canonical(evidence.evaluation(catalogue)), RESULT_MEDIA_TYPE)
+        said = client.push_document(f"{repository}/answers", ANSWERS, ANSWERS_MEDIA_TYPE)
+        evaluation = evidence.evaluation(catalogue, answersDigest=said)
+        result = client.push_document(f"{repository}/results", canonical(evaluation), RESULT_MEDIA_TYPE)
     say(world, "finetunejob", "job", evidence.job_status(catalogue, result))
     return str(live["metadata"]["uid"])
 
@@ -245,6 +251,53 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     assert status["phase"] == "PendingApproval"
     found = {one["username"]: one["reason"] for one in status["dropped"]}
     assert found == {"petra": "NotInRoleGroup", "ravi": "Withdrawn"}
+
+
+async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_reason(
+    world: World, desk: Desk, job: str, settle: Any
+) -> None:
+    """All five are admitted: the people are who they say they are, and hold the right to approve."""
+    asked = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
+    asked["metadata"]["name"] = "contested"
+    asked["spec"]["requestedBy"] = {"username": "ravi", "groups": ["tunegate:model-risk"]}
+    risk = ("tunegate:model-risk", "tunegate:engineers", "system:authenticated")
+    world.create("admin", asked, dry_run=False, as_="ravi", groups=risk).passes()
+    status = await settle("contested")
+    release = json.loads(get(world, "ModelRelease", "contested"))
+    subject = {"kind": "ModelRelease", "name": "contested", "uid": release["metadata"]["uid"]}
+
+    def approve(who: str, group: str, role: str, **changes: Any) -> None:
+        wanted = {"subjectRef": subject, "subjectDigest": status["releaseDigest"], "role": role, **changes}
+        document = world.approval(who, group, **wanted)
+        world.create("admin", document, dry_run=False, as_=who, groups=(group, "system:authenticated")).passes()
+
+    approve("ravi", "tunegate:model-risk", "risk")
+    approve("cora", "tunegate:compliance", "compliance")
+    approve("cora", "tunegate:compliance", "compliance")
+    approve("rita", "tunegate:model-risk", "risk", subjectDigest=evidence.digest("0"))
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
+    approve("rolf", "tunegate:model-risk", "risk", expiresAt=soon)
+    await asyncio.sleep(6)
+    status = await settle("contested")
+
+    assert (status["phase"], status["approvals"]) == ("PendingApproval", "1/2")
+    assert [one["username"] for one in status["counted"]] == ["cora"]
+    assert sorted((one["username"], one["reason"]) for one in status["dropped"]) == [
+        ("cora", "SamePerson"), ("ravi", "IsRequester"), ("rita", "WrongDigest"), ("rolf", "Expired"),
+    ]  # fmt: skip
+
+
+async def test_a_reviewer_reads_the_answers_of_the_gate(
+    world: World, desk: Desk, job: str, registry: RunningRegistry
+) -> None:
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+    assert desk.run("reviewer-risk", "answers", "job", *where, "-o", "json") == ANSWERS.decode()
+    shown = desk.run("reviewer-risk", "answers", "job", *where)
+    assert '{"holder": "Ann"}' in shown
+    nothing = desk.run("reviewer-risk", "answers", "job", *where, "--stage", "baseline", code=1)
+    assert "has no result of stage baseline" in nothing
+    away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")
+    assert "the registry" in desk.run("reviewer-risk", "answers", "job", *away, code=1)
 
 
 async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Any) -> None:

@@ -161,7 +161,16 @@ def test_bad_input_is_not_tried_again() -> None:
     assert ("Failed", "BadInput") == (made.status["phase"], made.status["conditions"][0]["reason"])
 
 
-@given(st.integers(1, MAX_ATTEMPTS + 2), st.sampled_from([1, 4, 5, 75, 137]))
+@given(st.integers(1, 5000), st.sampled_from([4, 75]))
+def test_an_outage_or_a_preemption_never_uses_up_the_attempts(number: int, exit_code: int) -> None:
+    made = plan(observed(attempt(number, exit_code=exit_code, age=301)), SETTINGS, NOW)
+
+    assert made.status is not None
+    assert (made.status["phase"], made.status["attempts"]) == ("Hashing", number + 1)
+    assert made.creates
+
+
+@given(st.integers(1, MAX_ATTEMPTS + 2), st.sampled_from([1, 5, 137]))
 def test_attempts_end(number: int, exit_code: int) -> None:
     made = plan(observed(attempt(number, exit_code=exit_code, age=1e6)), SETTINGS, NOW)
 

@@ -249,7 +249,7 @@ def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> N
     assert plan.status is not None
     assert plan.status["phase"] == "Failed"
     assert "model.safetensors is missing" in plan.status["message"]
-    assert "kubectl logs pod-0 -c pull" in plan.status["message"]
+    assert "kubectl -n team logs pod-0 -c pull" in plan.status["message"]
 
 
 def test_zero_replicas_is_no_failure() -> None:

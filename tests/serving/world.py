@@ -116,7 +116,8 @@ class World:
         if self.pod is None:
             return ()
         volumes = [{"name": "documents", "configMap": {"name": self.pod}}]
-        return ({"metadata": {"name": "pod-0"}, "spec": {"volumes": volumes}, "status": {"phase": "Running"}},)
+        metadata = {"name": "pod-0", "namespace": "team"}
+        return ({"metadata": metadata, "spec": {"volumes": volumes}, "status": {"phase": "Running"}},)
 
     def held(self) -> dict[str, str]:
         """Served name to reason of what the pod was given; no reason: its probe passed."""

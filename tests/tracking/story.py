@@ -11,6 +11,7 @@ from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, Stag
 
 UID = "11111111-2222-3333-4444-555555555555"
 RELEASE_UID = "99999999-2222-3333-4444-555555555555"
+GATE_QUESTION = "Copyright 1999 by a holder of the gate"
 
 
 def digest(letter: str) -> str:
@@ -80,7 +81,15 @@ def results() -> dict[str, StageResult]:
                 "profileDigest": digest("f"),
                 "suiteDigest": digest("1"),
                 "answersDigest": digest("2"),
-                "probe": {"items": [], "tolerance": 0.05},
+                "probe": {
+                    "items": [
+                        {
+                            "messages": [{"role": "user", "content": GATE_QUESTION}], "answer": "{}",
+                            "tunedLogprob": -0.1, "baseLogprob": -2.5,
+                        }
+                    ],
+                    "tolerance": 0.05,
+                },
                 "reasons": ["beats every alternative"],
             }
         ),

@@ -61,6 +61,14 @@ async def test_data_sets_and_result_documents_are_shown_with_the_run(server: Mlf
     assert json.loads(place.read_text())["tuned"]["ExactMatch"] == 0.795
 
 
+async def test_no_question_of_the_gate_is_shown(server: MlflowServer, tracking: Tracking) -> None:
+    run_id = await tracking.record_job(record_of("gate"))
+    place = next((server.folder / "artifacts").rglob(f"{run_id}/artifacts/reports/evaluate.json"))
+    assert story.GATE_QUESTION in story.results()["evaluate"].model_dump_json()
+    assert story.GATE_QUESTION not in place.read_text()
+    assert "probe" not in json.loads(place.read_text())
+
+
 async def test_the_operator_joins_the_run_that_a_stage_began(server: MlflowServer, tracking: Tracking) -> None:
     found = server.ask("stage-team", "experiments/get-by-name?experiment_name=tunegate/team").json()
     body = {

@@ -52,7 +52,7 @@ class ApprovalPolicySpec(ApiModel):
 
     roles: Annotated[list[ApprovalRole], Field(min_length=1, max_length=8, json_schema_extra=list_map("name"))]
     max_approval_age_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800
-    """Longest life of an approval; admission refuses a later `expiresAt`."""
+    """Longest life of an approval; it stops counting after this time, whatever its `expiresAt` says."""
     min_margin: Fraction = "0.05"
     """Smallest margin a suite may ask for; a smaller one in the suite is raised to this."""
     allowed_data: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]

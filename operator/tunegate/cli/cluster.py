@@ -6,10 +6,8 @@ of several groups needs a header more than once.
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -150,8 +148,3 @@ def _trust(settings: Any) -> ssl.SSLContext | bool:
     if settings.cert_file:
         context.load_cert_chain(settings.cert_file, settings.key_file)
     return context
-
-
-def default_auth_file() -> Path:
-    """Return where docker, podman and helm keep registry credentials of this person."""
-    return Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"

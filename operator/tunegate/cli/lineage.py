@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,11 +15,10 @@ from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import STATEMENT_MEDIA_TYPE
-from tunegate.cli.cluster import Cluster, Json, default_auth_file, readable
+from tunegate.cli import registry
+from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import sha256
-from tunegate.registry.client import RegistryClient
-from tunegate.registry.failures import RegistryError
 
 
 def lineage(cluster: Cluster, options: Namespace) -> int:
@@ -154,18 +152,8 @@ def _statement(release: ModelRelease, records: list[Json], options: Namespace) -
         raise CommandFailure(f"{release.name} has no statement yet")
     named = next((one["payload"]["repository"] for one in records if one["type"] == "ReleaseRequested"), None)
     repository = named or f"{release.namespace}/{release.name}-{uid}/statement"
-    auth = Path(options.registry_auth) if options.registry_auth else default_auth_file()
-    authority = Path(options.registry_ca) if options.registry_ca else None
-    try:
-        with RegistryClient(
-            options.registry,
-            plain_http=options.registry_plain_http,
-            auth_file=auth if auth.exists() else None,
-            ca_file=authority,
-        ) as registry:
-            content = registry.pull_document(repository, oci, media_type=STATEMENT_MEDIA_TYPE)
-    except RegistryError as error:
-        raise CommandFailure(f"the statement cannot be read: {error}") from error
+    with registry.opened(options) as client:
+        content = client.pull_document(repository, oci, media_type=STATEMENT_MEDIA_TYPE)
     if sha256(content) != release.status.release_digest:
         raise CommandFailure(f"the stored statement hashes to {sha256(content)}: it is not what was approved")
     return {"verified": True, "content": json.loads(content)}

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tunegate.cli import audit, decide, lineage, show, submit
+from tunegate.cli import answers, audit, decide, lineage, registry, show, submit
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in DECISIONS.items():
         _decision(add(name, decide.decide, text), name)
     _lineage(add("lineage", lineage.lineage, "what data, what base, which evaluation, who approved, what runs"))
+    _answers(add("answers", answers.answers, "what the models answered at the gate"))
     one = add("audit", audit.verify, "check the ledger")
     one.add_argument("action", choices=["verify"])
     one.add_argument("--file", help="exported records (`kubectl get auditrecords -o json`): no cluster is needed")
@@ -101,10 +102,16 @@ def _decision(one: argparse.ArgumentParser, name: str) -> None:
 def _lineage(one: argparse.ArgumentParser) -> None:
     one.add_argument("name", help="name of the release")
     one.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    one.add_argument("--registry", metavar="HOST", help="read and verify the release statement there")
-    one.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
-    one.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")
-    one.add_argument("--registry-plain-http", action="store_true")
+    registry.add_options(one, "read and verify the release statement there")
+
+
+def _answers(one: argparse.ArgumentParser) -> None:
+    one.add_argument("name", help="name of the job, or of its release")
+    one.add_argument(
+        "--stage", choices=list(answers.STAGES), default="evaluate", help="baseline: the alternatives' answers"
+    )
+    one.add_argument("-o", "--output", choices=["text", "json"], default="text", help="json: one line for each answer")
+    registry.add_options(one, "where the answers lie", required=True)
 
 
 def _lifetime(text: str) -> str:

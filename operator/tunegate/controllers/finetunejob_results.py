@@ -9,7 +9,7 @@ from collections import OrderedDict
 from pydantic import ValidationError
 
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, StageResult
-from tunegate.errors import Transient
+from tunegate.errors import Transient, wrong_fields
 from tunegate.reconcile.finetunejob_observed import LostResult
 from tunegate.registry import failures
 from tunegate.registry.client import RegistryClient
@@ -47,9 +47,7 @@ class ResultReader:
         except failures.RegistryError as error:
             return _lost(repository, digest, str(error))
         except ValidationError as error:
-            # Not the error's own text: it quotes the document.
-            fields = [".".join(str(part) for part in entry["loc"]) for entry in error.errors(include_input=False)]
-            return _lost(repository, digest, f"these fields are wrong: {', '.join(fields)}")
+            return _lost(repository, digest, wrong_fields(error))
         self._kept[key] = result
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)

@@ -19,7 +19,7 @@ from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, StageResult
 from tunegate.controllers.services import Services
-from tunegate.errors import Terminal
+from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile.lineage import Outcome, job_record, pause, plan_job, plan_release, release_record
 from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, job_repository, statement_repository
@@ -125,8 +125,8 @@ class JobLineageController:
             try:
                 found[stage.name] = STAGE_RESULT.validate_json(content)
             except ValidationError as error:
-                text = f"result of {stage.name} ({stage.result_digest}) is not a stage result: {error}"
-                raise Terminal("BadResult", text) from error
+                text = f"result of {stage.name} ({stage.result_digest}) is not a stage result: {wrong_fields(error)}"
+                raise Terminal("BadResult", text) from None
         return found
 
     async def _images(self, job: FineTuneJob) -> dict[str, str]:
@@ -182,7 +182,8 @@ class ReleaseLineageController:
         try:
             return ReleaseStatement.model_validate_json(content)
         except ValidationError as error:
-            raise Terminal("BadStatement", f"statement {digest} is not a release statement: {error}") from error
+            text = f"statement {digest} is not a release statement: {wrong_fields(error)}"
+            raise Terminal("BadStatement", text) from None
 
     async def _run_id(self, release: ModelRelease, uid: str) -> str | None:
         """Return the run of the job that made the adapter, if job and run are still known."""

@@ -23,7 +23,7 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, EvaluateResult
 from tunegate.controllers.services import Services
 from tunegate.digests import sha256
-from tunegate.errors import Terminal, Transient
+from tunegate.errors import Terminal, Transient, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile import modelrelease, modelrelease_votes, naming
 from tunegate.reconcile.modelrelease_entries import Frozen, last
@@ -36,6 +36,7 @@ from tunegate.release.statement import Evidence, Policy, ReleaseStatement, build
 T = TypeVar("T", bound=Resource)
 CACHED = 256
 """Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
+NEW_JOB = "Run a new job and release its output"
 
 
 class ModelReleaseController:
@@ -129,11 +130,10 @@ class ModelReleaseController:
         except failures.RegistryError as error:
             return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the evaluation's result: {error}")
         except ValidationError as error:
-            return None, Shortfall(
-                ReleaseReason.EVIDENCE_DIFFERS, f"the evaluation's result: {error}"[:1000], final=True
-            )
+            message = f"the evaluation's result cannot be read, {wrong_fields(error)}. {NEW_JOB}"
+            return None, Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message[:1000], final=True)
         if not isinstance(result, EvaluateResult):
-            message = f"the evaluation's result is one of stage {result.stage}"
+            message = f"the evaluation's result is one of stage {result.stage}. {NEW_JOB}"
             return None, Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message, final=True)
         found = assess(replace(evidence, evaluation=result))
         if isinstance(found, Shortfall):
@@ -163,12 +163,15 @@ class ModelReleaseController:
             return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the release statement: {error}")
         digest = sha256(content)
         if digest != payload["releaseDigest"]:
-            message = f"the stored statement hashes to {digest}, the ledger holds {payload['releaseDigest']}"
+            message = (
+                f"the stored statement hashes to {digest}, the ledger holds {payload['releaseDigest']}: somebody replaced "
+                "it. Restore the registry from its backup, and find out who may write to it"
+            )
             return None, Shortfall(ReleaseReason.DIGEST_MISMATCH, message)
         try:
             return Frozen(ReleaseStatement.model_validate_json(content), digest, repository, oci), None
         except ValidationError as error:
-            raise Terminal("StatementUnreadable", f"release statement {digest}: {error}") from error
+            raise Terminal("StatementUnreadable", f"release statement {digest}: {wrong_fields(error)}") from None
 
     async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
         key = (repository, digest)

@@ -17,6 +17,7 @@ from tunegate.api.auditrecord import AuditRecord, AuditRecordSpec
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import API_VERSION
 from tunegate.digests import canonical, sha256
+from tunegate.errors import wrong_fields
 from tunegate.ledger.entry import AuditEntry
 
 GENESIS = "sha256:" + "0" * 64
@@ -148,8 +149,7 @@ def parse(objects: Iterable[Mapping[str, Any]]) -> tuple[list[AuditRecordSpec], 
         try:
             spec = AuditRecordSpec.model_validate(obj.get("spec"))
         except ValidationError as error:
-            fields = ", ".join(".".join(str(part) for part in entry["loc"]) for entry in error.errors())
-            problems.append(Problem(name, f"not an audit record: {fields or 'spec'}"))
+            problems.append(Problem(name, f"not an audit record: {wrong_fields(error)}"))
             continue
         if spec.to_dict() != obj["spec"]:
             problems.append(Problem(name, "has fields that the hash does not cover"))

@@ -9,11 +9,36 @@ from tunegate.api.computepool import memory_bytes
 from tunegate.api.modelserver import EngineProfile
 from tunegate.manifests.pods import SCRATCH
 
-COMMAND = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+VLLM = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
 """Not the console script `vllm`: the CPU build of 0.32 registers no distribution of that name and it fails there."""
+
+STOPPABLE = """\
+"$@" & engine=$!
+trap 'kill -TERM "$engine"' TERM INT
+wait "$engine"; code=$?
+while kill -0 "$engine" 2>/dev/null; do wait "$engine"; code=$?; done
+exit "$code"
+"""
+"""Runs vLLM as a child of the container's first process.
+
+The kernel drops a SIGTERM for a first process that has no handler yet. vLLM imports for most of a minute before it has one,
+so a pod deleted in that time would keep its device until the grace period is over.
+"""
+
+ENGINE_DEVICES = 1
+"""A profile has no tensor parallelism: more devices would be held and stand idle."""
 
 GUARDS = ["--disable-fastapi-docs", "--disable-uvicorn-access-log", "--no-enable-log-requests"]
 """No interactive documentation, and neither paths nor prompts in the log. Request bodies are data."""
+
+
+def engine_command(uds: str | None = None) -> list[str]:
+    """Return the container's command; vLLM's arguments (``engine_args``) follow it.
+
+    vLLM does not take over the socket of a process that was killed, so a restart needs ``uds`` gone.
+    """
+    clear = 'rm -f "$0"\n' if uds else ""
+    return ["/bin/sh", "-c", clear + STOPPABLE, uds or "engine", *VLLM]
 
 
 def engine_args(

@@ -20,7 +20,7 @@ from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
 from tunegate.digests import document_digest
-from tunegate.manifests.engine import COMMAND, engine_args, engine_env
+from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env
 from tunegate.manifests.pods import (
     container_resources,
     container_security,
@@ -232,12 +232,11 @@ def _engine(made: Serving) -> dict[str, Any]:
         "name": ENGINE_CONTAINER,
         "image": profile.image,
         "restartPolicy": "Always",
-        # vLLM does not take over the socket of a process that was killed, so a restart needs it gone.
-        "command": ["/bin/sh", "-c", 'rm -f "$0" && exec "$@"', serving.ENGINE_SOCKET],
-        "args": [*COMMAND, "--config", serving.ENGINE_CONFIG_PATH, *arguments],
+        "command": engine_command(serving.ENGINE_SOCKET),
+        "args": ["--config", serving.ENGINE_CONFIG_PATH, *arguments],
         "env": engine_env(profile, threads=threads(made.spec.resources)),
         "securityContext": container_security(),
-        "resources": container_resources(made.spec.resources, on_device, made.pool.devices_per_node),
+        "resources": container_resources(made.spec.resources, on_device, ENGINE_DEVICES),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             *scratch_mounts("engine-tmp"),

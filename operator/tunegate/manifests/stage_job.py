@@ -28,7 +28,7 @@ from tunegate.api.stages import (
     TRACKING_AUTH_DIR,
     TUNED_SERVED_NAME,
 )
-from tunegate.manifests.engine import COMMAND, engine_args, engine_env, startup_probe
+from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env, startup_probe
 from tunegate.manifests.pods import (
     SCRATCH,
     container_resources,
@@ -174,7 +174,7 @@ def _engine_container(stage: StageJob, engine: Engine) -> dict[str, Any]:
         "name": ENGINE_CONTAINER,
         "image": engine.profile.image,
         "restartPolicy": "Always",
-        "command": COMMAND,
+        "command": engine_command(),
         "args": engine_args(
             engine.profile,
             engine.model_path,
@@ -185,7 +185,7 @@ def _engine_container(stage: StageJob, engine: Engine) -> dict[str, Any]:
         "env": engine_env(engine.profile, threads=threads(engine.resources)),
         "startupProbe": startup_probe(ENGINE_PORT),
         "securityContext": container_security(),
-        "resources": container_resources(engine.resources, device, 1),
+        "resources": container_resources(engine.resources, device, ENGINE_DEVICES),
         "volumeMounts": [*scratch_mounts("engine-tmp"), *base, *_adapter_mount(stage, read_only=True)],
     }
 

@@ -41,8 +41,12 @@ from tunegate.settings import Settings
 STAGE = "hash"
 MAX_ATTEMPTS = 5
 """Attempts without a verdict after which a person has to look."""
+MOVED_AWAY = (StageReason.DISRUPTED, StageReason.PREEMPTED)
+HEALING = (*MOVED_AWAY, StageReason.UNAVAILABLE)
+"""Ends that pass by themselves: an outage of the registry, however long, is no fault of the model."""
 FIRST_PAUSE = 10.0
-"""Seconds before the second attempt; doubled before each further one."""
+LONGEST_PAUSE = 300.0
+"""Seconds before the second attempt, doubled before each further one, up to the longest."""
 LOOK_AGAIN = 3.0
 """Seconds between looks at a running attempt: the system namespace is not watched."""
 RESOURCES = Resources(cpu="500m", memory="1Gi")
@@ -133,12 +137,10 @@ def _try_again(seen: Observed, end: Ended, last: Attempt, settings: Settings, no
     told = f"{end.reason}: {end.message}" if end.message else str(end.reason)
     if end.reason is StageReason.BAD_INPUT:
         return _failed(seen, CatalogueReason.BAD_INPUT, told, now, attempts=last.number)
-    if last.number >= MAX_ATTEMPTS:
+    if last.number >= MAX_ATTEMPTS and end.reason not in HEALING:
         message = f"{last.number} attempts ended without a verdict, the last with {told}"
         return _failed(seen, CatalogueReason.ERROR_BUDGET_SPENT, message, now, attempts=last.number)
-    pause = (
-        0.0 if end.reason in (StageReason.DISRUPTED, StageReason.PREEMPTED) else FIRST_PAUSE * 2 ** (last.number - 1)
-    )
+    pause = 0.0 if end.reason in MOVED_AWAY else min(FIRST_PAUSE * 2.0 ** min(last.number - 1, 10), LONGEST_PAUSE)
     left = (_ended_at(last, now) + timedelta(seconds=pause) - now).total_seconds()
     if left > 0:
         message = f"Attempt {last.number} ended with {told}. The next begins {pause:g} s after that end."
@@ -148,7 +150,10 @@ def _try_again(seen: Observed, end: Ended, last: Attempt, settings: Settings, no
 
 
 def _failed(seen: Observed, reason: CatalogueReason, why: str, now: datetime, **fields: Any) -> Plan:
-    advice = "Put the files right and create a new BaseModel: this one stays as it is."
+    spent = reason is CatalogueReason.ERROR_BUDGET_SPENT
+    advice = (
+        f"{'Remove the cause' if spent else 'Put the files right'} and create a new BaseModel: this one stays as it is."
+    )
     report = _Report("Failed", "False", reason, f"{why}. {advice}")
     return report.plan(seen, now, failure=why[:1024], **fields)
 

@@ -68,8 +68,13 @@ def job_record(job: FineTuneJob, results: Mapping[str, StageResult], images: Map
         tags=_job_tags(job),
         metrics=tuple(point for name, result in sorted(results.items()) for point in _points(job, name, result)),
         inputs=_inputs(job),
-        reports={f"{name}.json": json.dumps(result.to_dict(), indent=2) for name, result in sorted(results.items())},
+        reports={f"{name}.json": json.dumps(_report(result), indent=2) for name, result in sorted(results.items())},
     )
+
+
+def _report(result: StageResult) -> dict[str, Any]:
+    """Return what everybody who sees the run may read: the probe quotes questions of the gate."""
+    return {name: value for name, value in result.to_dict().items() if name != "probe"}
 
 
 def release_record(release: ModelRelease, statement: ReleaseStatement, host: str, run_id: str | None) -> ReleaseRecord:

@@ -18,7 +18,8 @@ from tunegate.reconcile.modelserver_routes import RouteChoice
 Json = Mapping[str, Any]
 MOST = 64
 """Adapters that a server holds at most: the newest ones."""
-FAILING = frozenset({"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerError",
+CRASHING = "CrashLoopBackOff"
+FAILING = frozenset({CRASHING, "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerError",
                      "CreateContainerConfigError"})  # fmt: skip
 TRIES = 2
 """Restarts of a container after which a pod counts as failing."""
@@ -130,17 +131,15 @@ def ready_replicas(seen: Observed) -> int:
 
 def failure(pod: Json) -> str:
     """Return what is wrong with a pod and what to do, or nothing while it may still come up."""
-    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    status, name, namespace = pod.get("status") or {}, pod["metadata"]["name"], pod["metadata"]["namespace"]
     if any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or []):
         return ""
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         if word := _trouble(container):
             said = _last_words(container)
             why = f": {said[:300]}" if said else ""
-            return (
-                f"pod {name}, container {container['name']}: {word}{why}. "
-                f"See kubectl logs {name} -c {container['name']}"
-            )
+            look = f"logs {name} -c {container['name']}" if word == CRASHING else f"describe pod {name}"
+            return f"pod {name}, container {container['name']}: {word}{why}. See kubectl -n {namespace} {look}"
     return ""
 
 
@@ -153,7 +152,7 @@ def _trouble(container: Json) -> str:
     last = (container.get("lastState") or {}).get("terminated") or {}
     done = (state.get("terminated") or {}).get("exitCode") == 0
     if not done and int(container.get("restartCount") or 0) >= TRIES and last.get("exitCode"):
-        return "CrashLoopBackOff"
+        return CRASHING
     return ""
 
 

@@ -128,20 +128,23 @@ def _refusal(complete: Complete) -> Shortfall | None:
     if policy.required_suites and complete.suite.name not in policy.required_suites:
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,
-            f"policy {name} accepts the suites {', '.join(policy.required_suites)}; the job used {complete.suite.name}",
+            f"policy {name} accepts the suites {', '.join(policy.required_suites)}; the job used "
+            f"{complete.suite.name}. Run a new job with an accepted suite, or ask the policy's owner to accept this one",
             final=True,
         )
     if Decimal(repr(complete.evaluation.margin)) < Decimal(policy.min_margin):
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,
-            f"policy {name} asks for a margin of {policy.min_margin}; the gate used {complete.evaluation.margin}",
+            f"policy {name} asks for a margin of {policy.min_margin}; the gate used "
+            f"{complete.evaluation.margin}. Run a new job: its gate takes the policy's margin of now",
             final=True,
         )
     classification = complete.job.spec.dataset.classification
     if classification not in policy.allowed_data or classification not in complete.base.spec.cleared_for:
         return Shortfall(
             ReleaseReason.DATA_NOT_ALLOWED,
-            f"{classification} data is not allowed by policy {name} or not cleared for base model {complete.base.name}",
+            f"{classification} data is not allowed by policy {name} or not cleared for base model "
+            f"{complete.base.name}. Train on data of another class, or ask the owners of policy and base model",
             final=True,
         )
     return None
