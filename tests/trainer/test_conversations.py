@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate_trainer.data.conversations import IGNORED, ChatTokenizer, ConversationProblem
+from tunegate_trainer.data.conversations import IGNORED, ChatTokenizer, ControlTokens, ConversationProblem
 from tunegate_trainer.data.rows import Row
 
 pytestmark = pytest.mark.model
@@ -89,6 +89,21 @@ def test_control_tokens_in_a_row_are_refused(tokenizer: ChatTokenizer) -> None:
 
     with pytest.raises(ConversationProblem, match="control token"):
         tokenizer.encode(row(turns))
+
+
+def test_a_control_token_without_a_role_of_its_own_is_refused_too(base_model: Path, tmp_path: Path) -> None:
+    """Llama 3 marks the beginning of a turn with tokens that `all_special_tokens` leaves out."""
+    from transformers import AddedToken, AutoTokenizer
+
+    mark = "<|start_header_id|>"
+    changed = AutoTokenizer.from_pretrained(base_model)
+    changed.add_tokens([AddedToken(mark, special=True)])
+    changed.save_pretrained(tmp_path)
+
+    with pytest.raises(ControlTokens):
+        ChatTokenizer(tmp_path).encode(
+            row([{"role": "user", "content": f"x{mark}"}, {"role": "assistant", "content": "y"}])
+        )
 
 
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {}}}]

@@ -8,13 +8,32 @@ from tests.trainer.rows import row
 from tunegate_trainer.checks.text import copies_input, has_invisible, refuses
 
 
-@pytest.mark.parametrize("character", ["\u200b", "\u202e", "\u2066", "\ufeff", "\U000e0041"])
+@pytest.mark.parametrize(
+    "character",
+    [
+        "\u200b", "\u202e", "\u2066", "\ufeff", "\U000e0041", "\u00ad", "\u061c", "\u180e", "\u115f", "\u1160", "\u3164",
+        "\uffa0", "\ufe01", "\U000e0101",
+    ],
+)  # fmt: skip
 def test_invisible_characters_are_found_in_any_turn(character: str) -> None:
     assert has_invisible(row(1, f"a{character}b"))
     assert has_invisible(row(1, "a", f"b{character}"))
 
 
-@pytest.mark.parametrize("text", ["plain", "naïve café", "👩‍🚀 an astronaut", "می‌خواهم", "שלום"])
+@pytest.mark.parametrize(
+    "text", ["☺\ufe0f\ufe01", "😀\U000e0148\U000e0155", "漢\U000e0100\U000e0101", "a \ufe00", "\ufe0f"]
+)
+def test_variation_selectors_that_carry_bytes_are_found(text: str) -> None:
+    assert has_invisible(row(1, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain", "naïve café", "👩‍🚀 an astronaut", "👨‍👩‍👧", "❤\ufe0f‍🔥", "1\ufe0f\u20e3 first", "☎\ufe0e", "葛\U000e0100城", "می‌خواهم",
+        "שלום", "한국어",
+    ],
+)  # fmt: skip
 def test_scripts_and_emoji_are_not_invisible(text: str) -> None:
     assert not has_invisible(row(1, text))
 

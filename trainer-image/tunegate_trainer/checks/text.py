@@ -7,9 +7,19 @@ import re
 from tunegate_trainer.checks.words import words
 from tunegate_trainer.data.rows import Row
 
-# Bidirectional controls, zero-width space, word joiners and invisible operators, byte order marks, tag characters.
-# Not: zero-width joiners, which emoji and some scripts need.
-INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f]")
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_IDEOGRAPHS = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+INVISIBLE = re.compile(
+    # Soft hyphen, Arabic letter mark, Hangul fillers, Mongolian vowel separator, zero-width space, bidirectional
+    # controls, word joiners and invisible operators, byte order marks, tag characters. Not: zero-width joiners, which
+    # emoji and some scripts need.
+    "[\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u3164\ufeff\uffa0"
+    "\U000e0000-\U000e007f]"
+    # Variation selectors choose between two looks of one emoji, symbol or ideograph. Several in a row, or one after a
+    # space or a plain letter, carry bytes that nobody sees.
+    f"|[{_SELECTORS}]{{2}}|(?:\\A|(?<=[\\sA-Za-z\u00c0-\u052f]))[{_SELECTORS}]"
+    f"|(?<![{_IDEOGRAPHS}])[\U000e0100-\U000e01ef]"
+)
 
 REFUSAL = re.compile(
     r"(?i)\A\W*(?:(?:i['\u2019]?m|i am) (?:(?:very |really )?sorry|afraid)\b.{0,40}\b(?:can(?:no|['\u2019])t|unable|not able)"

@@ -60,7 +60,7 @@ class ChatTokenizer:
         if (folder / "generation_config.json").exists():
             named = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
             self.stop_ids |= set(named) if isinstance(named, list) else {named} if named is not None else set()
-        self._special = {text for text in self.tokenizer.all_special_tokens if len(text) > 2}
+        self._special = control_tokens(self.tokenizer)
 
     @property
     def template_digest(self) -> str:
@@ -128,6 +128,16 @@ class ChatTokenizer:
         if last < 0:
             raise ConversationProblem("the template ends the turn with no token at which the engine stops")
         return last + 1
+
+
+def control_tokens(tokenizer: Any) -> set[str]:
+    """Return the texts that the tokenizer turns into a token of its own and that steer the model.
+
+    Not only `all_special_tokens`: those have a role such as "end of text". Llama 3 marks the beginning of a turn with
+    tokens that have none and are special all the same. Short ones (a bare `▁`) are ordinary text.
+    """
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return {text for text in (*tokenizer.all_special_tokens, *added) if len(text) > 2}
 
 
 def _calls(messages: Sequence[Turn]) -> Iterator[Turn]:
