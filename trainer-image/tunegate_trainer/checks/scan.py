@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 from tunegate_trainer.checks.meter import Measured, Meter, joined
 from tunegate_trainer.data.rows import BrokenRow, Row, RowStream
@@ -16,6 +17,10 @@ CHUNK = 512
 """Rows that are measured at a time."""
 WORTH_SHARING = 16 * 1024 * 1024
 """Bytes of data from which other processes pay: each takes some seconds to load the tokenizer and the recognizers."""
+WORKER_MEMORY = 1 << 30
+"""Bytes of one process, this one included: libraries, tokenizer, recognizers and the rows at work."""
+MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where a container finds its own limit: cgroup version 2, version 1."""
 AHEAD = 3
 """Chunks for each process that may wait: the reader is quicker than they are, and memory is bounded."""
 
@@ -28,12 +33,34 @@ def scan(
 ) -> Measured:
     """Measure all rows; ``show`` is told the number of rows from time to time.
 
-    ``workers``: processes, by default one for each processor of this container. Raises ``BadInput`` for a damaged file.
+    ``workers``: processes beside this one, by default ``worker_count()``. Raises ``BadInput`` for a damaged file.
     """
-    workers = workers if workers is not None else len(os.sched_getaffinity(0))
+    workers = workers if workers is not None else worker_count()
     if workers < 2 or stream.shards.size() < worth_sharing:
         return joined(_shown(map(meter.measure, _chunks(stream)), show))
     return joined(_shown(_shared(stream, meter, workers), show))
+
+
+def worker_count(limits: Sequence[Path] = MEMORY_LIMITS) -> int:
+    """Return how many processes this container has room for: its processors, as far as its memory reaches.
+
+    A container sees all processors of its node, whatever it asked for; stage pods are told their share as
+    OMP_NUM_THREADS.
+    """
+    processors = len(os.sched_getaffinity(0))
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    if share.isdecimal():
+        processors = min(processors, int(share))
+    room = [int(limit) // WORKER_MEMORY - 1 for limit in map(_content, limits) if limit.isdecimal()]
+    return max(1, min([processors, *room]))
+
+
+def _content(path: Path) -> str:
+    """Return the text of a small file, nothing when it can't be read. No limit reads `max`, which is no number either."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _chunks(stream: RowStream) -> Iterator[Chunk]:
@@ -65,11 +92,15 @@ def _measure(chunk: Chunk) -> Measured:
 def _shared(stream: RowStream, meter: Meter, workers: int) -> Iterator[Measured]:
     # Not forked: the stage serves its progress from a thread, and threads do not survive a fork in a sound state.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(meter,)) as pool:
-        waiting: deque[Future[Measured]] = deque()
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(meter,))
+    waiting: deque[Future[Measured]] = deque()
+    try:
         for chunk in _chunks(stream):
             waiting.append(pool.submit(_measure, chunk))
             if len(waiting) >= AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        # After SIGTERM or a damaged file nobody wants the rest: the stage's last word must not wait for it.
+        pool.shutdown(wait=False, cancel_futures=True)
