@@ -6,12 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tunegate_trainer.data.forms import NEEDED, detect
-from tunegate_trainer.data.rows import BrokenRow, Row, RowStream, make_row, read_rows, read_sound_rows, turn_text
+from tunegate_trainer.data.rows import (
+    MAX_DEPTH,
+    BrokenRow,
+    Row,
+    RowStream,
+    make_row,
+    read_rows,
+    read_sound_rows,
+    turn_text,
+)
 from tunegate_trainer.data.shards import Record, find_shards
 from tunegate_trainer.endings import BadInput
 
@@ -19,6 +30,8 @@ USER, ASSISTANT = {"role": "user", "content": "Who?"}, {"role": "assistant", "co
 SYSTEM = {"role": "system", "content": "Be brief."}
 MESSAGES = {"messages": [USER, ASSISTANT]}
 CALL = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"name": "Ada"}'}}
+
+CALLING = {"role": "assistant", "tool_calls": [CALL]}
 
 
 def row_of(value: dict[str, Any]) -> Row | BrokenRow:
@@ -56,6 +69,10 @@ def turns(*roles: str) -> dict[str, Any]:
         ),
         ({"prompt": "Who?", "chosen": "Ada", "rejected": "Bob"}, "Preference", [USER, ASSISTANT]),
         ({"chosen": [USER, ASSISTANT], "rejected": [USER, {**ASSISTANT, "content": "Bob"}]}, "Preference", [USER, ASSISTANT]),
+        ({"prompt": "Who?", "chosen": [USER, ASSISTANT], "rejected": [USER]}, "Preference", [USER, ASSISTANT]),
+        ({"prompt": [USER], "chosen": [ASSISTANT, USER, ASSISTANT], "rejected": [ASSISTANT]}, "Preference", [USER, ASSISTANT, USER, ASSISTANT]),
+        ({"messages": None, "prompt": "Who?", "completion": "Ada"}, "PromptCompletion", [USER, ASSISTANT]),
+        ({"messages": [{**USER, "tool_calls": None}, {**ASSISTANT, "name": None}], "tools": None}, "Messages", [USER, ASSISTANT]),
     ],
 )  # fmt: skip
 def test_every_form_becomes_messages(value: dict[str, Any], form: str, messages: list[Any]) -> None:
@@ -75,7 +92,7 @@ def test_a_row_keeps_its_turns_and_other_fields() -> None:
 
 
 def test_tools_and_their_calls_are_kept() -> None:
-    conversation = [USER, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "1815"}, ASSISTANT]
+    conversation = [USER, CALLING, {"role": "tool", "content": "1815"}, ASSISTANT]
     tools = [{"type": "function", "function": {"name": "find", "parameters": {}}}]
 
     row = row_of({"messages": conversation, "tools": tools})
@@ -84,6 +101,35 @@ def test_tools_and_their_calls_are_kept() -> None:
     assert row.messages[1] == {"role": "assistant", "content": "", "tool_calls": [CALL]}
     assert row.tools == tuple(tools)
     assert [text for text in row.texts if "find" in text] == [turn_text(row.messages[1]), json.dumps(tools[0])]
+
+
+def test_what_a_tool_calls_itself_is_text_of_its_turn() -> None:
+    turn = {"role": "tool", "content": "1815", "name": "find", "tool_call_id": "call-1"}
+
+    assert turn_text(turn) == "1815\nfind\ncall-1"
+
+
+def test_null_in_the_schema_of_a_tool_is_meant() -> None:
+    tool = {"type": "function", "function": {"name": "find", "parameters": {"default": None}}}
+
+    row = row_of({**MESSAGES, "tools": [tool]})
+
+    assert isinstance(row, Row)
+    assert row.tools == (tool,)
+
+
+def nested(depth: int) -> Any:
+    value: Any = "x"
+    for _ in range(depth):
+        value = {"inner": value}
+    return value
+
+
+def test_depth_has_a_limit() -> None:
+    assert isinstance(row_of({**MESSAGES, "source": nested(MAX_DEPTH - 1)}), Row)
+    for depth in (MAX_DEPTH, 3000):
+        assert problem_of({**MESSAGES, "source": nested(depth)}) == "nested deeper than 100"
+        assert problem_of({**MESSAGES, "tools": [nested(depth)]}) == "nested deeper than 100"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +155,11 @@ def test_tools_and_their_calls_are_kept() -> None:
         ({**MESSAGES, "tools": "find"}, "tools is no list of objects"),
         ({**MESSAGES, "tools": [{"function": "name"}]}, "a tool whose function is no object"),
         ({**MESSAGES, "tools": [{"name": "\udc00"}]}, "half of a surrogate pair, which is no character"),
+        ({"messages": [USER, CALLING, {"role": "tool", "content": "x", "name": "\ud800"}, ASSISTANT]}, "half of a surrogate pair, which is no character"),
+        ({"messages": [USER, CALLING, {"role": "tool", "content": "x", "tool_call_id": 5}, ASSISTANT]}, "a tool's turn whose name or tool_call_id is not text"),
+        ({**MESSAGES, "source": "\ud800"}, "half of a surrogate pair, which is no character"),
+        ({**MESSAGES, "tools": [{"name": "find", "default": b"x"}]}, "tools or their calls hold a value that JSON cannot hold"),
+        ({"messages": [USER, {**ASSISTANT, "content": b"Ada"}]}, "a message without text content"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role"),
         ({"conversations": [{"from": ["gpt"], "value": "x"}]}, "a turn of conversations whose `from` is none of system, human, user, gpt, chatgpt, assistant, model"),
         ({"prompt": 5, "completion": "x"}, "prompt is neither text nor a list of messages"),
@@ -159,11 +210,18 @@ def test_sound_rows_or_the_first_problem(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"row b.jsonl:2: not JSON \(2 broken rows\)"):
         read_sound_rows(find_shards("data set", tmp_path))
     with pytest.raises(BadInput, match="no rows"):
-        read_sound_rows(find_shards("data set", write(tmp_path / "b.jsonl")))
+        read_sound_rows(find_shards("data set", write_parquet(tmp_path / "c.parquet")))
 
 
+def write_parquet(path: Path) -> Path:
+    pyarrow.parquet.write_table(pyarrow.table({"prompt": pyarrow.array([], pyarrow.string())}), path)
+    return path
+
+
+ANY_TEXT = st.text(st.characters(), max_size=5)
+"""Halves of surrogate pairs included, which JSON can write down."""
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | ANY_TEXT | st.integers(0, 250).map(nested),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(
         ["role", "content", "from", "value", "tool_calls", "function", "name", "arguments"]), inner, max_size=4),
     max_leaves=12,
@@ -173,8 +231,16 @@ JSON = st.recursive(
 @given(
     st.dictionaries(st.sampled_from([*{name for names in NEEDED.values() for name in names}, "tools", "input"]), JSON)
 )
-def test_no_value_makes_the_reader_fail(value: dict[str, Any]) -> None:
-    assert isinstance(row_of(value), Row | BrokenRow)
+@example({"messages": [USER, CALLING, {"role": "tool", "content": "x", "name": "\udfff"}, ASSISTANT]})
+@example({**MESSAGES, "tools": [nested(250)]})
+def test_no_value_makes_the_reader_fail_and_what_it_reads_can_be_written(value: dict[str, Any]) -> None:
+    row = row_of(value)
+
+    if isinstance(row, Row):
+        assert "\n".join(row.texts).encode()
+        assert row.group(None)
+    else:
+        assert row.problem
 
 
 def test_copies_of_a_row_share_a_group() -> None:

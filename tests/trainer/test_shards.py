@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +58,17 @@ def test_a_column_that_a_parquet_row_lacks_is_absent(tmp_path: Path) -> None:
 
 def test_a_record_is_placed_in_its_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    for name, count in (("a.jsonl", 2), ("b.jsonl", 0), ("sub/c.jsonl", 3)):
-        (tmp_path / name).write_text("{}\n" * count)
+    for name, count in (("a.jsonl.gz", 2), ("b.jsonl.gz", 0), ("sub/c.jsonl.gz", 3)):
+        (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * count))
     folder = find_shards("data set", tmp_path)
-    single = find_shards("data set", tmp_path / "a.jsonl")
+    single = find_shards("data set", tmp_path / "a.jsonl.gz")
 
     numbers = [record.number for record in folder.records()]
     list(single.records())
 
     assert numbers == [1, 2, 3, 4, 5]
     assert [folder.place(number) for number in numbers] == [
-        "a.jsonl:1", "a.jsonl:2", "sub/c.jsonl:1", "sub/c.jsonl:2", "sub/c.jsonl:3",
+        "a.jsonl.gz:1", "a.jsonl.gz:2", "sub/c.jsonl.gz:1", "sub/c.jsonl.gz:2", "sub/c.jsonl.gz:3",
     ]  # fmt: skip
     assert single.place(2) == "2"
 
@@ -118,6 +119,14 @@ def test_a_file_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
         assert path.name in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"])
+def test_a_file_of_no_bytes_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+
+    with pytest.raises(BadInput, match=rf"{name} is damaged or cut off"):
+        values(tmp_path)
+
+
 def test_what_is_not_compressed_at_all_is_refused(tmp_path: Path) -> None:
     for name in ("b.jsonl.gz", "c.jsonl.zst", "d.parquet"):
         (tmp_path / name).write_bytes(LINES)
@@ -138,6 +147,44 @@ def test_a_line_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
     path.write_text(json.dumps({"a": filler}) + "\n{}\n")
 
     assert values(path) == [{"a": filler}, {}]
+
+
+def test_a_giant_row_of_parquet_is_one_broken_record(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    write_parquet(path, [{"a": "x" * (MAX_LINE + 1)}, {"a": "y"}])
+
+    assert list(find_shards("data set", path).records()) == [Record(1, None, "row too long"), Record(2, {"a": "y"})]
+
+
+def test_parquet_is_read_in_pieces(tmp_path: Path) -> None:
+    """One row group of 60 MB: neither the file's columns nor its rows lie in memory as a whole."""
+    path = tmp_path / "rows.parquet"
+    rows = pyarrow.Table.from_pylist([{"a": os.urandom(250_000).hex()} for _ in range(120)])
+    pyarrow.parquet.write_table(rows, path, use_dictionary=False, write_batch_size=8)
+    del rows
+    before = pyarrow.total_allocated_bytes()
+
+    most = max(pyarrow.total_allocated_bytes() for _ in find_shards("data set", path).records())
+
+    assert path.stat().st_size > 55e6
+    assert most - before < 30e6
+
+
+def parquet_of(path: Path, values: pyarrow.Array) -> list[Record]:
+    pyarrow.parquet.write_table(pyarrow.table({"a": values}), path)
+    return list(find_shards("data set", path).records())
+
+
+def test_values_of_parquet_that_cannot_be_read_are_broken_records(tmp_path: Path) -> None:
+    bytes_as_text = pyarrow.array([b"fine", b"\xff\xfe"]).view(pyarrow.string())
+    beyond_time = pyarrow.array([0, 2**62]).view(pyarrow.timestamp("us"))
+
+    for column in (bytes_as_text, beyond_time):
+        first, second = parquet_of(tmp_path / "rows.parquet", column)
+
+        assert first.value is not None
+        assert (second.number, second.value) == (2, None)
+        assert "cannot be read" in str(second.problem)
 
 
 def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:

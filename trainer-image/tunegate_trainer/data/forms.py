@@ -28,8 +28,8 @@ class Converted:
 
 
 def detect(value: Mapping[str, Any]) -> Form | None:
-    """Return the form of a row, by its fields; None when it is none of ours."""
-    names = value.keys()
+    """Return the form of a row, by its fields that are not null; None when it is none of ours."""
+    names = without_nulls(value).keys()
     if "messages" in names:
         return "Messages"
     if "conversations" in names:
@@ -43,12 +43,20 @@ def detect(value: Mapping[str, Any]) -> Form | None:
     return None
 
 
+def without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a row or turn that are not null: null and absent are the same, as in Parquet.
+
+    Not at every depth: in a tool's schema, null may be what is meant.
+    """
+    return {name: inner for name, inner in value.items() if inner is not None}
+
+
 def convert(form: Form, value: Mapping[str, Any]) -> Converted:
     """Return the row as messages. Raises ``Misfit``."""
     found = detect(value)
     if found != form:
         raise Misfit(f"no {' and '.join(NEEDED[form])}" if found is None else f"{found} among rows of form {form}")
-    fields = dict(value)
+    fields = without_nulls(value)
     messages = _READERS[form](fields)
     return Converted(messages, fields.pop("tools", None), fields)
 
@@ -65,16 +73,25 @@ def _prompt_completion(fields: dict[str, Any]) -> Sequence[Any]:
 
 
 def _preference(fields: dict[str, Any]) -> Sequence[Any]:
-    """Only the chosen answer is kept: supervised tuning has no use for the other. Without prompt, `chosen` holds it."""
+    """Only the chosen answer is kept: supervised tuning has no use for the other.
+
+    Without prompt, `chosen` holds it. In UltraFeedback there is a prompt and `chosen` holds it all the same.
+    """
     chosen, rejected = fields.pop("chosen"), fields.pop("rejected")
     if chosen == rejected:
         raise Misfit("chosen and rejected are equal")
     prompt = fields.pop("prompt", None)
-    if prompt is not None:
+    if prompt is not None and not _begins_with_question(chosen):
         return _joined(prompt, chosen, "chosen")
     if not isinstance(chosen, list):
         raise Misfit("chosen is no list of messages and there is no prompt")
     return chosen
+
+
+def _begins_with_question(answer: Any) -> bool:
+    """Whether a list of messages begins before the assistant speaks. A later user turn says nothing: answers may go on."""
+    first = answer[0] if isinstance(answer, list) and answer else None
+    return isinstance(first, dict) and first.get("role") in ("system", "user")
 
 
 def _joined(prompt: Any, answer: Any, name: str) -> Sequence[Any]:

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate_trainer.data.forms import NEEDED, Form, Misfit, convert, detect
+from tunegate_trainer.data.forms import NEEDED, Form, Misfit, convert, detect, without_nulls
 from tunegate_trainer.data.shards import Record, Shards
 from tunegate_trainer.endings import BadInput
 
+MAX_DEPTH = 100
+"""Objects and lists within each other; conversations need five or so, and Python stops at some hundreds."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -52,9 +54,10 @@ class Row:
 
 
 def turn_text(turn: Mapping[str, Any]) -> str:
-    """Return everything that a turn says: its content and, as JSON, the calls that it makes."""
+    """Return everything that a turn says: content, a tool's name and the id that it answers, and calls as JSON."""
     calls = turn.get("tool_calls")
-    return f"{turn['content']}\n{json.dumps(calls, ensure_ascii=False)}" if calls else str(turn["content"])
+    named = [turn[name] for name in _TOOL_NAMES if turn.get(name)]
+    return "\n".join([turn["content"], *named, *([json.dumps(calls, ensure_ascii=False)] if calls else [])])
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def make_row(record: Record, form: Form | None) -> Row | BrokenRow:
     """Return the row that a record holds, or why it holds none."""
     if record.value is None:
         return BrokenRow(record.number, record.problem or "unreadable")
+    if _too_deep(record.value):
+        return BrokenRow(record.number, f"nested deeper than {MAX_DEPTH}")
     if form is None:
         return BrokenRow(
             record.number, "none of the known forms: " + ", ".join("+".join(each) for each in NEEDED.values())
@@ -104,14 +109,32 @@ def make_row(record: Record, form: Form | None) -> Row | BrokenRow:
         converted = convert(form, record.value)
     except Misfit as misfit:
         return BrokenRow(record.number, str(misfit))
-    problem = _problem(converted.messages, converted.tools)
+    messages = [without_nulls(turn) if isinstance(turn, dict) else turn for turn in converted.messages]
+    problem = _problem(messages, converted.tools)
     if problem:
         return BrokenRow(record.number, problem)
-    turns = tuple({**turn, "content": turn.get("content") or ""} for turn in converted.messages)
+    turns = tuple({**turn, "content": turn.get("content", "")} for turn in messages)
     row = Row(record.number, turns, converted.fields, tuple(converted.tools or ()))
-    if any(_LONE_SURROGATE.search(text) for text in row.texts):
-        return BrokenRow(record.number, "half of a surrogate pair, which is no character")
-    return row
+    problem = _text_problem(row)
+    return BrokenRow(record.number, problem) if problem else row
+
+
+def _too_deep(value: Any, left: int = MAX_DEPTH) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    return inner is not None and (left == 0 or any(_too_deep(each, left - 1) for each in inner))
+
+
+def _text_problem(row: Row) -> str | None:
+    """Return what keeps a row's text from being written down. Parquet has values that JSON has not; JSON has characters
+    that are none, which may stand in other fields than the conversation too."""
+    try:
+        texts = row.texts
+    except TypeError:
+        return "tools or their calls hold a value that JSON cannot hold"
+    other = (each for field in row.fields.items() for each in field if isinstance(each, str))
+    if any(_LONE_SURROGATE.search(text) for text in (*texts, *other)):
+        return "half of a surrogate pair, which is no character"
+    return None
 
 
 _FIELDS = {
@@ -120,6 +143,7 @@ _FIELDS = {
     "assistant": {"role", "content", "tool_calls"},
     "tool": {"role", "content", "tool_call_id", "name"},
 }
+_TOOL_NAMES = ("name", "tool_call_id")
 _NEXT = {
     "": {"system", "user"},
     "system": {"user"},
@@ -156,6 +180,8 @@ def _turn_problem(turn: Any) -> str | None:
         return "unknown role"
     if turn.keys() - _FIELDS[role]:
         return "a message with other fields than " + ", ".join(sorted(_FIELDS[role]))
+    if any(not isinstance(turn[name], str) for name in _TOOL_NAMES if name in turn):
+        return "a tool's turn whose name or tool_call_id is not text"
     if calls is not None and not _are_calls(calls):
         return "tool_calls is no list of functions with name and arguments"
     if calls and content is None:

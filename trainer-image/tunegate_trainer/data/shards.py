@@ -21,12 +21,15 @@ from tunegate_trainer.endings import BadInput
 from tunegate_trainer.inputs import is_document
 
 MAX_LINE = 4 * 1024 * 1024
-"""Bytes of one line; a longer one is not a training row but a mistake."""
+"""Bytes of one row, be it a line or a row of Parquet; a longer one is not a training row but a mistake."""
 COMPRESSIONS: dict[str, str | None] = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 """Name's end to the compression as pyarrow calls it."""
 PARQUET = ".parquet"
-PARQUET_ROWS = 1000
-"""Rows of a Parquet file that are decoded at a time."""
+PARQUET_ROWS = 64
+PARQUET_BATCH = 16 * 1024 * 1024
+"""Rows of a Parquet file that are decoded at a time, at most, and bytes, as far as a row group's average tells."""
+PARQUET_BUFFER = 1024 * 1024
+"""Bytes of a column that are read at a time."""
 ACCEPTED = (*COMPRESSIONS, PARQUET)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -89,9 +92,14 @@ class Shards:
     def _read(self, file: Path) -> Iterator[Parsed]:
         import pyarrow
 
+        if file.stat().st_size == 0:
+            # Not a shard without rows: what a copy leaves behind that never began.
+            raise BadInput(f"{self.what}: {file.name} is damaged or cut off (0 bytes)")
         try:
             yield from _parquet(file) if file.name.endswith(PARQUET) else _json_lines(file)
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, EOFError) as error:
+        except MemoryError:
+            raise
+        except (pyarrow.ArrowException, EOFError, UnicodeError) as error:
             raise BadInput(f"{self.what}: {file.name} is damaged or cut off ({type(error).__name__})") from error
         except OSError as error:
             # pyarrow raises it without an errno for a compressed stream that is damaged or ends too early
@@ -151,14 +159,29 @@ def _accepted(what: str, file: Path, name: str) -> Path:
 def _parquet(file: Path) -> Iterator[Parsed]:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(file) as table:
-        for batch in table.iter_batches(batch_size=PARQUET_ROWS):
-            for value in batch.to_pylist():
-                # A column that a row lacks is null in Parquet and absent in JSON: the same thing here.
-                yield _without_nulls(value), None
+    # Read in pieces and not ahead: by default all of a row group, often the whole file, lies in memory.
+    with pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=PARQUET_BUFFER) as table:
+        for group in range(table.num_row_groups):
+            facts = table.metadata.row_group(group)
+            fitting = PARQUET_BATCH // max(1, facts.total_byte_size // max(1, facts.num_rows))
+            for batch in table.iter_batches(max(1, min(fitting, PARQUET_ROWS)), row_groups=[group]):
+                for at in range(batch.num_rows):
+                    yield _parquet_row(batch.slice(at, 1))
+
+
+def _parquet_row(batch: Any) -> Parsed:
+    """Return the one row of a batch, or what is wrong with it. What JSON cannot hold is left to who needs it as JSON."""
+    if batch.nbytes > MAX_LINE:
+        return None, "row too long"
+    try:
+        (value,) = batch.to_pylist()
+        return _without_nulls(value), None
+    except (ValueError, OverflowError, TypeError, NotImplementedError, RecursionError):
+        return None, "a value that cannot be read: text that is not UTF-8, or a time out of range"
 
 
 def _without_nulls(value: Any) -> Any:
+    """Drop nulls at every depth: Parquet fills each object with the fields of all others. In JSON a null was written."""
     if isinstance(value, dict):
         return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, list):
