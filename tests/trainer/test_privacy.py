@@ -5,11 +5,17 @@ All numbers are the published examples of their issuers or made to satisfy the c
 
 from __future__ import annotations
 
+import base64
+import logging
+import re
 import socket
+import time
 
 import pytest
 
-from tunegate_trainer.checks.privacy import find
+from tunegate_trainer.checks import emails, privacy
+from tunegate_trainer.checks.emails import email_spans
+from tunegate_trainer.checks.privacy import Recognizer, find, presidio_spans, recognizers
 
 FOUND = {
     "e-mail address": ["Write to ada.lovelace@example.org today", "<bob+list@mail.example.co.uk>"],
@@ -56,10 +62,78 @@ def test_a_number_without_a_word_that_names_it_is_only_a_number() -> None:
         assert "HealthData" not in {check for check, _ in find(text)}
 
 
+def test_a_web_token_and_a_registry_token_are_found_where_they_are_used() -> None:
+    for text, kind in (
+        ("Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "JSON Web Token"),
+        ("?token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "JSON Web Token"),
+        ("//registry.npmjs.org/:_authToken=npm_" + "a1B2" * 9, "NPM tokens"),
+    ):
+        assert ("Secrets", kind) in set(find(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 16_000 + "@",
+        base64.b64encode(bytes(range(256)) * 96).decode(),
+        "@a.b" * 8_000,
+        "a@" + "b-" * 16_000,
+        "//" * 16_000 + "_" * 20,
+        "eyJ" * 10_000,
+    ],
+    ids=["dots", "base64", "ats", "hyphens", "slashes", "tokens"],
+)
+def test_long_texts_take_no_longer_than_their_length(text: str) -> None:
+    list(find("warm up"))
+    start = time.perf_counter()
+
+    found = list(find(f"{text} ada@example.org"))
+
+    assert ("PersonalData", "e-mail address") in found
+    assert time.perf_counter() - start < 2
+
+
+def test_an_address_at_the_end_of_a_long_run_is_found() -> None:
+    assert list(email_spans("x" * 32_000 + "@example.org")) == [(32_000 - 64, 32_000 + 12)]
+
+
+@pytest.mark.parametrize(
+    "text", ["a.@example.org", "@example.org", "a@example", "a@corp.local", "a@-example.org", "a @b.org"]
+)
+def test_what_has_an_at_sign_and_is_no_address(text: str) -> None:
+    assert not list(email_spans(text))
+
+
+def test_a_search_that_gives_up_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The pattern takes exponential time; presidio itself would say that there is nothing."""
+    recognizers()
+    from presidio_analyzer import Pattern, PatternRecognizer, pattern_recognizer
+
+    monkeypatch.setattr(pattern_recognizer, "REGEX_TIMEOUT_SECONDS", 0.2)
+    endless = PatternRecognizer("ENDLESS", patterns=[Pattern("endless", "(?:a|a)+$", 0.5)])
+    search = Recognizer("HealthData", "endless number", re.compile("a"), presidio_spans(endless), None)
+    monkeypatch.setattr(privacy, "recognizers", lambda: (search,))
+
+    assert list(find("a" * 40 + "b")) == [("HealthData", "endless number perhaps, the search took too long")]
+    assert list(find("a" * 40)) == [("HealthData", "endless number")]
+    assert caplog.text == ""
+
+
+def test_presidio_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It quotes a text whose checksum it cannot reckon."""
+    recognizers()
+
+    logging.getLogger("presidio-analyzer").error("Failed to validate text %s", "DE89")
+
+    assert caplog.text == ""
+
+
 def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a recognizer asked the network")
 
+    for kept in (recognizers, emails._suffixes, emails._is_registered):
+        kept.cache_clear()
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
 

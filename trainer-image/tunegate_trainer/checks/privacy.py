@@ -7,16 +7,27 @@ own must also have a word beside them that says what they are. It does not see n
 
 from __future__ import annotations
 
+import logging
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from tunegate.api.datachecks import DataCheck
+from tunegate_trainer.checks.emails import email_spans
 
 NEAR = 60
 """Characters before and after a number in which a word must say what it is."""
+SECONDS = 10
+"""A presidio pattern that takes longer for one text gives up."""
+Spans = Callable[[str], Iterable[tuple[int, int]]]
+"""From a text to begin and end of what was recognized in it."""
+
+
+class GaveUp(Exception):
+    """A search that took too long: nothing is known of the text."""
 
 
 @dataclass(frozen=True)
@@ -26,42 +37,58 @@ class Recognizer:
     check: DataCheck
     kind: str
     quick: re.Pattern[str]
-    recognizer: Any
-    entity: str
+    spans: Spans
     words: re.Pattern[str] | None
     """One of these must stand near; None: the shape and checksum suffice."""
 
     def finds(self, text: str) -> bool:
-        """Whether the text holds such a thing."""
+        """Whether the text holds such a thing. Raises ``GaveUp``."""
         if not self.quick.search(text):
             return False
-        results = self.recognizer.analyze(text, [self.entity], None)
         if self.words is None:
-            return bool(results)
+            return any(True for _ in self.spans(text))
         return any(
-            self.words.search(text, max(0, result.start - NEAR), result.start)
-            or self.words.search(text, result.end, result.end + NEAR)
-            for result in results
+            self.words.search(text, max(0, start - NEAR), start) or self.words.search(text, end, end + NEAR)
+            for start, end in self.spans(text)
         )
+
+
+class _Overheard(logging.Filter):
+    """Drops what presidio logs, which may quote what it matched, and remembers that a search gave up: it says so there only."""
+
+    gave_up = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop every record."""
+        self.gave_up |= record.exc_info is not None and isinstance(record.exc_info[1], TimeoutError)
+        return False
+
+
+_overheard = _Overheard()
+
+
+def presidio_spans(recognizer: Any) -> Spans:
+    """Return the search of a presidio recognizer, which raises ``GaveUp`` where presidio passes over a pattern after a while."""
+    logging.getLogger("presidio-analyzer").addFilter(_overheard)
+
+    def spans(text: str) -> list[tuple[int, int]]:
+        _overheard.gave_up = False
+        found = [(result.start, result.end) for result in recognizer.analyze(text, recognizer.supported_entities, None)]
+        if _overheard.gave_up:
+            raise GaveUp
+        return found
+
+    return spans
 
 
 @cache
 def recognizers() -> tuple[Recognizer, ...]:
     """Return all recognizers of personal and health data; loading the library takes about two seconds, once."""
-    import tldextract
+    os.environ.setdefault("REGEX_TIMEOUT_SECONDS", str(SECONDS))  # read when presidio is imported
     from presidio_analyzer import predefined_recognizers as presidio
-
-    class Email(presidio.EmailRecognizer):
-        """Knows the top-level domains of the installed snapshot; the original asks the internet for a newer list."""
-
-        domains = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-
-        def validate_result(self, pattern_text: str) -> bool:
-            return bool(self.domains(pattern_text).top_domain_under_public_suffix)
 
     digits = r"(?:\d[ ().\-/]{0,3}){6}\d"
     shapes: list[tuple[DataCheck, str, str, Any, bool]] = [
-        ("PersonalData", "e-mail address", "@", Email(), False),
         ("PersonalData", "phone number", digits, presidio.PhoneRecognizer(), False),
         ("PersonalData", "card number", digits, presidio.CreditCardRecognizer(), False),
         ("PersonalData", "IBAN", r"\b[A-Z]{2}\d\d", presidio.IbanRecognizer(), False),
@@ -83,12 +110,15 @@ def recognizers() -> tuple[Recognizer, ...]:
         ("HealthData", "US Medicare number", r"\b[1-9][A-Za-z]", presidio.UsMbiRecognizer(), True),
         ("HealthData", "US medical license", r"\b[A-Za-z]{2}\d{7}\b", presidio.MedicalLicenseRecognizer(), True),
     ]
-    return tuple(
-        Recognizer(
-            check, kind, re.compile(quick), recognizer, recognizer.supported_entities[0],
-            _any_of(recognizer.context) if needs_word else None,
-        )
-        for check, kind, quick, recognizer, needs_word in shapes
+    return (
+        Recognizer("PersonalData", "e-mail address", re.compile("@"), email_spans, None),
+        *(
+            Recognizer(
+                check, kind, re.compile(quick), presidio_spans(recognizer),
+                _any_of(recognizer.context) if needs_word else None,
+            )
+            for check, kind, quick, recognizer, needs_word in shapes
+        ),
     )  # fmt: skip
 
 
@@ -98,13 +128,16 @@ def _any_of(context: list[str]) -> re.Pattern[str]:
 
 NAMED_SECRETS = (
     "aws", "azure_storage_key", "basic_auth", "cloudant", "discord", "github_token", "gitlab_token", "ibm_cloud_iam",
-    "ibm_cos_hmac", "jwt", "mailchimp", "npm", "openai", "private_key", "pypi_token", "sendgrid", "slack", "softlayer",
+    "ibm_cos_hmac", "mailchimp", "openai", "private_key", "pypi_token", "sendgrid", "slack", "softlayer",
     "square_oauth", "stripe", "telegram_token", "twilio",
 )  # fmt: skip
-"""Modules of detect-secrets. Left out: what flags prose (entropy, keywords, Artifactory, whose pattern fits APACHELICENSE)."""
+"""Modules of detect-secrets. Left out: what flags prose (entropy, keywords, Artifactory, whose pattern fits APACHELICENSE),
+and two whose patterns take a time that grows with the square of the text: they are among ``MORE_SECRETS``."""
 SECRET_AT_ALL = re.compile(r"[A-Za-z0-9_+/=-]{20}|PRIVATE KEY|PuTTY-User-Key|://[^\s@/]*:")
 """What every pattern needs: a run of twenty characters that are no prose, or one of the marks of the others."""
 MORE_SECRETS = {
+    "JSON Web Token": r"(?<![\w-])eyJ[\w-]++={0,2}\.[\w-]",
+    "NPM tokens": r"/:_authToken=\s*+(?:npm_\w|[A-Fa-f0-9-]{36})",
     "Hugging Face token": r"\bhf_[A-Za-z0-9]{34,}",
     "GitHub fine-grained token": r"\bgithub_pat_[A-Za-z0-9_]{60,}",
     "Google API key": r"\bAIza[0-9A-Za-z_-]{35}",
@@ -129,8 +162,11 @@ def secret_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
 def find(text: str) -> Iterator[tuple[DataCheck, str]]:
     """Yield check and kind of everything that the text holds, each kind once."""
     for recognizer in recognizers():
-        if recognizer.finds(text):
-            yield recognizer.check, recognizer.kind
+        try:
+            if recognizer.finds(text):
+                yield recognizer.check, recognizer.kind
+        except GaveUp:
+            yield recognizer.check, f"{recognizer.kind} perhaps, the search took too long"
     seen: set[str] = set()
     for kind, pattern in secret_patterns() if SECRET_AT_ALL.search(text) else ():
         if kind not in seen and pattern.search(text):
