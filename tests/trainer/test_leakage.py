@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import numpy
+import pytest
 
-from tests.trainer.rows import row
-from tunegate_trainer.checks.leakage import Questions, asked, boilerplate
-from tunegate_trainer.checks.words import gram_hashes, text_hash
+from tests.trainer.rows import SpaceTokenizer, row
+from tunegate.api.datachecks import DataCheck
+from tunegate_trainer.checks.leakage import SAMPLE, Questions, ways_to_ask
+from tunegate_trainer.checks.meter import Measured, Meter, joined
+from tunegate_trainer.checks.words import gram_hashes
 from tunegate_trainer.data.rows import Row
+from tunegate_trainer.validation import data_checks
+
+CHECKS: frozenset[DataCheck] = frozenset({"Overlap", "SharedText"})
 
 BOILERPLATE = "permission is hereby granted free of charge to any person obtaining a copy of this software"
 
@@ -18,14 +24,17 @@ def sentence(seed: int, words: int = 20) -> str:
 
 def exact(rows: list[Row], questions: list[Row]) -> list[int]:
     known = Questions.of(questions).exact
-    return [each.number for each in rows if text_hash(asked(each)) in known]
+    return [each.number for each in rows if ways_to_ask(each) & known]
 
 
 def shared(rows: list[Row], questions: list[Row]) -> list[int]:
-    known = Questions.of(questions)
-    pairs = [(each.number, gram) for each in rows for gram in known.shared(asked(each))]
-    common = boilerplate(pairs, len(rows))
-    return sorted({number for number, gram in pairs if gram not in common})
+    return list(data_checks.weigh(measured(rows, questions), "Messages", 1000, CHECKS).found["SharedText"][""])
+
+
+def measured(rows: list[Row], questions: list[Row], piece: int = 7) -> Measured:
+    """Measure in pieces, as processes do."""
+    meter = Meter(SpaceTokenizer(), CHECKS, Questions.of(questions), None, 17)
+    return joined(meter.measure(rows[start : start + piece]) for start in range(0, len(rows), piece))
 
 
 def test_a_question_of_the_suite_is_found_with_any_answer() -> None:
@@ -53,10 +62,52 @@ def test_boilerplate_gives_nothing_away() -> None:
     assert shared(rows, questions) == []
 
 
-def test_boilerplate_of_the_training_file_alone_gives_nothing_away_either() -> None:
+def test_a_passage_is_no_boilerplate_because_training_repeats_it() -> None:
     rows = [row(number, f"{BOILERPLATE} {sentence(number)}") for number in range(1, 101)]
 
-    assert shared(rows, [row(1, BOILERPLATE)]) == []
+    assert shared(rows, [row(1, BOILERPLATE)]) == list(range(1, 101))
+    assert shared(rows, [row(number, BOILERPLATE) for number in range(1, 51)]) == list(range(1, 101))
+
+
+def test_a_passage_of_many_questions_is_no_boilerplate_when_few_rows_have_it() -> None:
+    rows = [row(number, sentence(number)) for number in range(3, 101)]
+    questions = [row(number, f"{BOILERPLATE} {sentence(number + 1000)}") for number in range(1, 51)]
+
+    assert shared([row(1, BOILERPLATE), row(2, sentence(1020)), *rows], questions) == [1, 2]
+
+
+@pytest.mark.parametrize("role", ["system", "tool", "assistant"])
+def test_a_passage_is_found_in_every_turn(role: str) -> None:
+    asked_for = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    turns = [{"role": role, "content": sentence(1)}, *asked_for] if role != "assistant" else [
+        asked_for[0], {"role": "assistant", "content": sentence(1)}]  # fmt: skip
+
+    assert shared([Row(1, tuple(turns), {}), row(2, sentence(2))], [row(1, sentence(1))]) == [1]
+
+
+def test_a_question_in_the_middle_of_a_conversation_is_found() -> None:
+    turns = [row(1, "Hi", "Hello"), row(1, "Capital of France?", "Paris"), row(1, "Thanks", "Bye")]
+    conversation = Row(1, tuple(turn for each in turns for turn in each.messages), {})
+
+    assert exact([conversation], [row(1, "capital of  France")]) == [1]
+
+
+def test_a_passage_without_spaces_between_words_is_found() -> None:
+    passage = "数据检查在训练之前阅读每一行文字并说明发现了什么"
+
+    assert shared(
+        [row(1, f"请看 {passage}。谢谢"), row(2, "这是另外一个完全不同的问题没有共同的内容")], [row(1, passage)]
+    ) == [1]
+
+
+def test_what_is_kept_of_boilerplate_does_not_grow_with_the_text() -> None:
+    long = " ".join(f"common{number}" for number in range(2000))
+    rows = [row(number, f"{long} {sentence(number)}") for number in range(1, 21)]
+
+    kept = measured(rows, [row(number, f"{long} {sentence(number + 1000)}") for number in range(1, 21)]).common
+
+    assert len(kept.samples) <= 20 * 2 * SAMPLE
+    assert kept.telling_rows(20) == []
 
 
 def test_grams_depend_on_the_order_of_words_and_on_nothing_around_them() -> None:

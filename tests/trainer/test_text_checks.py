@@ -39,7 +39,8 @@ def test_scripts_and_emoji_are_not_invisible(text: str) -> None:
 
 
 def test_a_copied_question_is_no_answer() -> None:
-    assert copies_input(row(1, "Say: hello, world!", "say hello world"))
+    assert copies_input(row(1, "Say: hello, world!", "say:  hello, World"))
+    assert not copies_input(row(1, "3+4", "3-4"))
     assert not copies_input(row(1, "Say hello", "hello"))
     assert not copies_input(row(1, "?", "!"))
 

@@ -1,11 +1,13 @@
 """One pass over the rows: what every check needs to know of each, as columns of numbers.
 
 Rows are measured apart from each other, so that processes can share the work; what needs all rows at once (repetitions,
-contradictions) is reckoned from the columns afterwards. About 350 bytes a row are kept, whatever its length.
+contradictions) is reckoned from the columns afterwards. About 350 bytes a row are kept, whatever its length, and up to 256
+more of one that shares boilerplate with the suite.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +17,13 @@ import numpy
 
 from tunegate.api.datachecks import DataCheck
 from tunegate_trainer.checks import privacy, text
-from tunegate_trainer.checks.leakage import Questions, asked
+from tunegate_trainer.checks.leakage import CommonGrams, Questions, grams_of, positions, ways_to_ask
 from tunegate_trainer.checks.near_duplicates import PERMUTATIONS, signature
-from tunegate_trainer.checks.words import normal, text_hash
+from tunegate_trainer.checks.words import normal, text_hash, words
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import BrokenRow, Row, turn_text
 from tunegate_trainer.data.splitting import group_key
+from tunegate_trainer.evaluation.normalization import normalize_label
 
 COLUMNS = numpy.dtype(
     [
@@ -34,7 +37,8 @@ COLUMNS = numpy.dtype(
         ("signature", "u2", (PERMUTATIONS,)),
     ]
 )
-"""`whole`, `question`, `answer`: hashes of normalized words; `label`: of the answer as it is; `group`: for the split."""
+"""`whole`, `question` (tools included), `answer`: hashes of normalized text; `label`: as the evaluation compares labels;
+`group`: for the split."""
 
 
 @dataclass
@@ -45,8 +49,8 @@ class Measured:
     """One entry of ``COLUMNS`` for every row that can be trained on."""
     hits: dict[tuple[DataCheck, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     """Check and kind of problem to row numbers."""
-    grams: list[tuple[int, int]] = field(default_factory=list)
-    """Row number and telling gram of the suite that it shares."""
+    common: CommonGrams = field(default_factory=lambda: CommonGrams(numpy.empty(0, numpy.uint32)))
+    """What the rows share with many questions of the suite."""
     records: int = 0
     """All rows, broken ones included."""
 
@@ -59,7 +63,7 @@ def joined(parts: Iterable[Measured]) -> Measured:
         arrays.append(part.rows)
         for key, numbers in part.hits.items():
             whole.hits[key] += numbers
-        whole.grams += part.grams
+        whole.common.extend(part.common)
         whole.records += part.records
     whole.rows = numpy.concatenate(arrays)
     return whole
@@ -77,7 +81,7 @@ class Meter:
 
     def measure(self, rows: Sequence[Row | BrokenRow]) -> Measured:
         """Return what the checks need to know of these rows."""
-        measured = Measured(rows=numpy.zeros(len(rows), COLUMNS), records=len(rows))
+        measured = Measured(numpy.zeros(len(rows), COLUMNS), common=self.questions.counter(), records=len(rows))
         sound = 0
         for row in rows:
             if isinstance(row, BrokenRow):
@@ -106,24 +110,35 @@ class Meter:
                 measured.hits[check, kind].append(row.number)
 
     def _entry(self, row: Row, tokens: int, measured: Measured) -> tuple[Any, ...]:
-        question = asked(row)
-        if "Overlap" in self.checks and text_hash(question) in self.questions.exact:
+        found = [words(turn_text(turn)) for turn in row.messages]
+        if "Overlap" in self.checks and ways_to_ask(row) & self.questions.exact:
             measured.hits["Overlap", ""].append(row.number)
         elif "SharedText" in self.checks:
-            measured.grams += [(row.number, gram) for gram in self.questions.shared(question)]
-        turns = [(turn["role"], normal(turn_text(turn))) for turn in row.messages]
+            self._compare(row.number, found, measured)
+        tools = json.dumps(row.tools, sort_keys=True) if row.tools else ""
+        turns = [("tools", tools), *((turn["role"], normal(turn_text(turn))) for turn in row.messages)]
         # Without the system turn, which many rows share.
-        said = " ".join(said for role, said in turns if role != "system")
+        said = [
+            word for turn, each in zip(row.messages, found, strict=True) if turn["role"] != "system" for word in each
+        ]
         return (
             row.number,
             tokens,
             text_hash(_joined(turns)),
             text_hash(_joined(turns[:-1])),
             text_hash(turns[-1][1]),
-            text_hash(row.answer.strip()),
+            text_hash(normalize_label(row.answer)),
             group_key(row.group(self.group_field), self.seed),
-            signature(said.split()) if "NearDuplicates" in self.checks else 0,
+            signature(said) if "NearDuplicates" in self.checks else 0,
         )
+
+    def _compare(self, number: int, found: Sequence[Sequence[str]], measured: Measured) -> None:
+        """Look for the suite's grams in the words of a row's turns, the answer's too: an answer may quote a question."""
+        grams = grams_of(found)
+        telling = len(positions(self.questions.telling, grams)) > 0
+        if telling:
+            measured.hits["SharedText", ""].append(number)
+        measured.common.add(number, positions(self.questions.common, grams), keep=not telling)
 
 
 def _joined(turns: Sequence[tuple[str, str]]) -> str:

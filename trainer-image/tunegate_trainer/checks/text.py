@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tunegate_trainer.checks.words import words
+from tunegate_trainer.checks.words import normal
 from tunegate_trainer.data.rows import Row
 
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
@@ -36,9 +36,9 @@ def has_invisible(row: Row) -> bool:
 
 
 def copies_input(row: Row) -> bool:
-    """Whether the answer is the question again, apart from case, spaces and punctuation."""
+    """Whether the answer is the question again, apart from case, spaces and what ends the sentence."""
     last = next((turn["content"] for turn in reversed(row.messages[:-1]) if turn["role"] == "user"), "")
-    return words(row.answer) == words(last) != []
+    return normal(row.answer) == normal(last) != ""
 
 
 def refuses(row: Row) -> bool:

@@ -12,7 +12,7 @@ from tunegate.api.datachecks import CheckSetting, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stages import Finding
 from tunegate_trainer.checks import near_duplicates
-from tunegate_trainer.checks.leakage import asked, boilerplate
+from tunegate_trainer.checks.leakage import asked
 from tunegate_trainer.checks.meter import Measured
 from tunegate_trainer.checks.words import text_hash
 from tunegate_trainer.data.conversations import ChatTokenizer
@@ -83,8 +83,8 @@ def weigh(measured: Measured, form: str | None, max_length: int, enabled: frozen
         near = near_duplicates.repeats(rows["signature"]) & ~repeated
         found["NearDuplicates"] = {f"{near_duplicates.SIMILARITY:g}": rows["number"][near].tolist()}
     found["Contradictions"] = {"": rows["number"][_contradicted(rows["question"], rows["answer"])].tolist()}
-    common = boilerplate(measured.grams, measured.records)
-    found["SharedText"] = {"": sorted({number for number, gram in measured.grams if gram not in common})}
+    shared = [*measured.hits.get(("SharedText", ""), ()), *measured.common.telling_rows(measured.records)]
+    found["SharedText"] = {"": sorted(shared)}
     if form == "Preference":
         found["UnusedRejected"] = {"": rows["number"].tolist()}
     return DataFacts(measured.records, rows, ~too_long, ~too_long & ~repeated, found)

@@ -10,6 +10,7 @@ from tunegate.api.finetunejob import Budget, Method, TaskType
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stages import Finding
 from tunegate_trainer.checks.words import text_hash
+from tunegate_trainer.evaluation.normalization import normalize_label
 from tunegate_trainer.findings import block, warn
 
 LEAST = 100
@@ -27,7 +28,7 @@ def check_examples(
 ) -> list[Finding]:
     """Compare the number of distinct usable rows with the least that can work for the task, by class for classification.
 
-    ``label_counts``: hash of an answer to its number.
+    ``label_counts``: hash of an answer, normalized as the evaluation compares labels, to its number.
     """
     least = max(LEAST, MINIMUM[task])
     findings = []
@@ -38,7 +39,7 @@ def check_examples(
         message = f"{rows} usable examples are enough to try; {RECOMMENDED_FACTOR * least} are recommended for {task}"
         findings.append(warn("RecommendedExamples", message, count=rows))
     if task == "Classification":
-        labels = [text_hash(label.strip()) for label in suite.task.labels] or list(label_counts)
+        labels = [text_hash(normalize_label(label)) for label in suite.task.labels] or list(label_counts)
         poor = [label for label in labels if label_counts.get(label, 0) < PER_CLASS]
         if poor:
             message = f"{len(poor)} of {len(labels)} classes have fewer than {PER_CLASS} examples: add examples of them"
