@@ -11,6 +11,7 @@ from tests.job.world import SECRET, WORKSPACE, World, condition, run_to
 from tunegate.api.stages import Finding
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob_verdicts import read
 
 Json = dict[str, Any]
 
@@ -28,6 +29,13 @@ def test_a_good_job_goes_through_all_stages_and_tells_its_story() -> None:
     assert sorted(world.audit.values()) == ["AdapterSealed", "JobFinished", "JobRequested"]
     assert ("Secret", SECRET) not in world.others
     assert ("PersistentVolumeClaim", WORKSPACE) in world.others
+
+
+def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:
+    update = read(job(), validated(near_duplicates=None, overlap_rows=None), "EUR").update["dataset"].to_dict()
+
+    assert update["duplicates"] == 3
+    assert not {"nearDuplicates", "overlapRows"} & update.keys()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from tests.job.documents import validated
 from tests.tracking import story
 from tunegate.reconcile.lineage import LONGEST_PAUSE, Outcome, job_record, pause, plan_job
 
@@ -25,6 +26,15 @@ def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:
     assert points["result.Regex.ExactMatch"] == 0.45
     assert points["result.Tuned.ExactMatch"] == 0.795
     assert points["result.gate.Regex.lower"] == 0.25
+
+
+def test_a_check_that_was_off_has_no_number_in_the_run() -> None:
+    results = {**story.results(), "validate": validated(overlap_rows=None)}
+
+    names = {point.name for point in job_record(story.finished_job(), results, {}).metrics}
+
+    assert "result.validate.duplicates" in names
+    assert "result.validate.overlap_rows" not in names
 
 
 def test_the_same_facts_make_the_same_record_and_progress_makes_no_other() -> None:

@@ -58,6 +58,7 @@ def make_config(
     folder: Path, model: Path, rows: list[Any], questions: list[Any] | None = None, **changes: Any
 ) -> ValidateConfig:
     data = folder / "rows.jsonl"
+    group_field = changes.pop("group_field", "holder")
     data.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
     suite = write_rows(folder / "suite.jsonl", questions or [example(number) for number in range(5000, 5060)])
     spec = EvaluationSuiteSpec.model_validate(
@@ -72,7 +73,7 @@ def make_config(
         **stage_base("127.0.0.1:1"),
         base_model=base_model_input(model),
         profile=PROFILE,
-        dataset=changes.pop("dataset", DatasetInput(path=str(data), group_field="holder")),
+        dataset=changes.pop("dataset", DatasetInput(path=str(data), group_field=group_field)),
         suite=SuiteInput(name="s", path=str(suite), digest=digests.document_digest(spec.to_dict()), spec=spec),
         intent=Intent(task_type=changes.pop("task_type", "Format")),
         method=method,
@@ -182,7 +183,8 @@ def test_a_planted_problem_is_found_by_row_and_never_quoted(validate: Validate, 
 def test_a_check_that_is_off_finds_nothing_and_a_share_only_warns(validate: Validate) -> None:
     planted = [*ROWS, *PLANTED["Secrets"], *PLANTED["HealthData"]]
     settings = [
-        CheckSetting(name="Secrets", action="Off"), CheckSetting(name="HealthData", action="Block", max_share="0.01")
+        CheckSetting(name="Secrets", action="Off"), CheckSetting(name="HealthData", action="Block", max_share="0.01"),
+        CheckSetting(name="NearDuplicates", action="Off"),
     ]  # fmt: skip
 
     result = validate(planted, checks=effective(settings, []))
@@ -190,6 +192,8 @@ def test_a_check_that_is_off_finds_nothing_and_a_share_only_warns(validate: Vali
     assert result.outcome == "Passed", result.findings
     assert findings(result, "Warn")["HealthData"] == ["242"]
     assert "Secrets" not in findings(result, "Warn")
+    assert (result.near_duplicates, result.overlap_rows) == (None, 0)
+    assert result.checks == effective(settings, [])
 
 
 def test_a_folder_of_shards_in_another_form_is_the_same_data(validate: Validate, tmp_path: Path) -> None:
@@ -292,6 +296,16 @@ def test_a_question_that_offers_tools_is_refused(validate: Validate) -> None:
     question = {**example(5000), "tools": [{"type": "function", "function": {"name": "find"}}]}
 
     assert findings(validate(ROWS, [question, example(5001)]))["SuiteTools"] == ["1"]
+
+
+def test_a_split_that_leaves_nothing_and_a_group_field_that_no_row_has_are_refused(validate: Validate) -> None:
+    rows = [{**row, "all": "one group"} for row in ROWS]
+
+    nothing = validate(rows, method={"developmentFraction": "0.9"}, group_field="all")
+    nowhere = validate(rows, group_field="owner")
+
+    assert findings(nothing)["TrainingRows"] == []
+    assert len(findings(nowhere)["GroupField"]) == 20
 
 
 def test_an_imported_adapter_of_another_model_is_refused(validate: Validate, tmp_path: Path) -> None:

@@ -229,8 +229,10 @@ class DatasetStatus(ApiModel):
     rows: int
     tokens: int
     duplicates: int
-    near_duplicates: int = 0
-    overlap_rows: int
+    near_duplicates: int | None = None
+    """Absent: not looked for."""
+    overlap_rows: int | None = None
+    """Absent: not looked for."""
     development_rows: int
 
 

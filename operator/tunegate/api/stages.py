@@ -264,6 +264,8 @@ class ValidateResult(StrictModel):
 
     stage: Literal["validate"] = "validate"
     outcome: Literal["Passed", "Refused"]
+    checks: list[CheckSetting]
+    """What each check of the data did: without it, no finding could also mean not looked for."""
     findings: list[Finding] = []
     dataset_digest: Digest
     dataset_form: str
@@ -275,8 +277,10 @@ class ValidateResult(StrictModel):
     """Rows by length: the power of two up to which their tokens reach, to their number."""
     rows_too_long: int
     duplicates: int
-    near_duplicates: int
-    overlap_rows: int
+    near_duplicates: int | None = None
+    """None: the check NearDuplicates was off."""
+    overlap_rows: int | None = None
+    """By those of the checks Overlap and SharedText that were on; None: both were off."""
     training_rows: int
     development_rows: int
     suite_questions: int

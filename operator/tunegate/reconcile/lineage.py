@@ -203,7 +203,9 @@ def _numbers(result: StageResult) -> Iterator[tuple[str, float]]:
     match result:
         case ValidateResult():
             for name in VALIDATE_NUMBERS:
-                yield f"validate.{name}", float(getattr(result, name))
+                value = getattr(result, name)
+                if value is not None:  # a check that was off has no number
+                    yield f"validate.{name}", float(value)
         case BaselineResult():
             for arm in result.arms:
                 for metric, value in arm.scores.items():

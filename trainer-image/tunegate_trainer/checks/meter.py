@@ -34,11 +34,12 @@ COLUMNS = numpy.dtype(
         ("answer", "u8"),
         ("label", "u8"),
         ("group", "u8"),
+        ("grouped", "?"),
         ("signature", "u2", (PERMUTATIONS,)),
     ]
 )
 """`whole`, `question` (tools included), `answer`: hashes of normalized text; `label`: as the evaluation compares labels;
-`group`: for the split."""
+`group`: for the split; `grouped`: whether the row has the field that names its group."""
 
 
 @dataclass
@@ -129,6 +130,7 @@ class Meter:
             text_hash(turns[-1][1]),
             text_hash(normalize_label(row.answer)),
             group_key(row.group(self.group_field), self.seed),
+            self.group_field is None or row.fields.get(self.group_field) is not None,
             signature(said) if "NearDuplicates" in self.checks else 0,
         )
 

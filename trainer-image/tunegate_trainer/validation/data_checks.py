@@ -15,9 +15,9 @@ from tunegate_trainer.checks import near_duplicates
 from tunegate_trainer.checks.leakage import asked
 from tunegate_trainer.checks.meter import Measured
 from tunegate_trainer.checks.words import text_hash
-from tunegate_trainer.data.conversations import ChatTokenizer
+from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import Row, RowStream
-from tunegate_trainer.findings import block, warn
+from tunegate_trainer.findings import Place, block, warn
 
 MESSAGES: dict[DataCheck, str] = {
     "BrokenRows": "{count} rows: {kind}",
@@ -53,10 +53,16 @@ class DataFacts:
     distinct: Any
     """Boolean: it does, and no earlier row is the same."""
     found: dict[DataCheck, Kinds]
+    enabled: frozenset[DataCheck]
 
     def count(self, check: DataCheck) -> int:
         """Return how many rows a check found something in."""
         return len({number for numbers in self.found.get(check, {}).values() for number in numbers})
+
+    def count_if_on(self, *checks: DataCheck) -> int | None:
+        """Return how many rows those checks that are on found something in; None when all are off."""
+        on = [check for check in checks if check in self.enabled]
+        return sum(map(self.count, on)) if on else None
 
     def label_counts(self) -> dict[int, int]:
         """Return how often each answer occurs among the distinct rows, by its hash."""
@@ -87,7 +93,7 @@ def weigh(measured: Measured, form: str | None, max_length: int, enabled: frozen
     found["SharedText"] = {"": sorted(shared)}
     if form == "Preference":
         found["UnusedRejected"] = {"": rows["number"].tolist()}
-    return DataFacts(measured.records, rows, ~too_long, ~too_long & ~repeated, found)
+    return DataFacts(measured.records, rows, ~too_long, ~too_long & ~repeated, found, enabled)
 
 
 def _repeated(hashes: Any) -> Any:
@@ -115,13 +121,36 @@ def findings(facts: DataFacts, settings: Sequence[CheckSetting], stream: RowStre
                 yield make(setting.name, message, count=len(numbers), rows=numbers, place=stream.shards.place)
 
 
+def check_groups(facts: DataFacts, group_field: str | None, place: Place) -> list[Finding]:
+    """Refuse a field that no row has, and point out rows that lack it: they are not kept together as was wished."""
+    lacking = facts.rows["number"][~facts.rows["grouped"]].tolist()
+    if not lacking:
+        return []
+    if len(lacking) == len(facts.rows):
+        message = f"no row has the field {group_field}, which dataset.groupField names"
+        return [block("GroupField", message, count=len(lacking), rows=lacking, place=place)]
+    message = (
+        f"{len(lacking)} rows lack the field {group_field}, which dataset.groupField names: only copies stay together"
+    )
+    return [warn("GroupField", message, count=len(lacking), rows=lacking, place=place)]
+
+
 def check_questions(
     questions: Sequence[Row], suite: EvaluationSuiteSpec, tokenizer: ChatTokenizer, max_model_len: int
 ) -> list[Finding]:
     """Refuse a suite whose questions do not fit the engine or the evaluation, and point out a suite that repeats itself."""
     found = []
     room = max_model_len - suite.task.max_tokens
-    long = [question.number for question in questions if tokenizer.count_question(question) > room]
+    long, refused = [], []
+    for question in questions:
+        try:
+            if tokenizer.count_question(question) > room:
+                long.append(question.number)
+        except ConversationProblem:
+            refused.append(question.number)
+    if refused:
+        message = f"{len(refused)} questions of the suite are refused by the base model's chat template"
+        found.append(block("SuiteTemplate", message, count=len(refused), rows=refused))
     if long:
         message = (
             f"{len(long)} questions of the suite with task.maxTokens exceed the server profile's {max_model_len} tokens"

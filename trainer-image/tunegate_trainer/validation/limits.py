@@ -47,6 +47,16 @@ def check_examples(
     return findings
 
 
+def check_split(training: int, development: int) -> list[Finding]:
+    """Refuse a development split that leaves training nothing."""
+    if training:
+        return []
+    message = (
+        f"no rows are left for training, {development} are kept aside: lower method.developmentFraction or add groups"
+    )
+    return [block("TrainingRows", message, count=development)]
+
+
 def check_profile(method: Method, profile: EngineProfile, context_length: int) -> list[Finding]:
     """Refuse an adapter that the server could not load, and rows longer than it will ever see."""
     findings = []

@@ -24,7 +24,7 @@ from tunegate_trainer.hashing import count_parameters
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
-from tunegate_trainer.validation.data_checks import DataFacts, check_questions, weigh
+from tunegate_trainer.validation.data_checks import DataFacts, check_groups, check_questions, weigh
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     suite = config.suite.spec
     findings = [
         *data_checks.findings(facts, config.checks, stream),
+        *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
         *limits.check_examples(config.intent.task_type, int(facts.distinct.sum()), facts.label_counts(), suite),
         *cost.findings,
@@ -68,6 +69,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     findings += _check_gain(gain, float(suite.primary_metric.margin), len(questions))
     result = ValidateResult(
         outcome="Refused" if any(finding.action == "Block" for finding in findings) else "Passed",
+        checks=config.checks,
         findings=findings,
         dataset_digest=dataset_digest,
         dataset_form=stream.form or "unknown",
@@ -77,8 +79,8 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         token_histogram=facts.histogram(),
         rows_too_long=facts.count("TooLong"),
         duplicates=facts.count("Duplicates"),
-        near_duplicates=facts.count("NearDuplicates"),
-        overlap_rows=facts.count("Overlap") + facts.count("SharedText"),
+        near_duplicates=facts.count_if_on("NearDuplicates"),
+        overlap_rows=facts.count_if_on("Overlap", "SharedText"),
         training_rows=int((~development).sum()),
         development_rows=int(development.sum()),
         suite_questions=len(questions),
@@ -130,6 +132,7 @@ def _training_cost(
     hours = estimates.device_hours(architecture, method, counts, config.pool)
     money = hours * float(config.pool.price_per_device_hour)
     findings = [
+        *limits.check_split(counts.rows, int(development.sum())),
         *limits.check_profile(method, config.profile, config.base_model.context_length),
         *limits.check_pool(method, config.pool, sum(memory.values())),
         *limits.check_budget(config.budget, hours, money, config.pool.currency),
