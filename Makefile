@@ -2,6 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export TUNEGATE_CACHE ?= $(HOME)/.cache/tunegate
+# Nothing outside this folder, so that `make clean` finds everything.
+export UV_CACHE_DIR ?= $(TUNEGATE_CACHE)/uv-cache
+export KUBECACHEDIR ?= $(TUNEGATE_CACHE)/kubectl-cache
+export TEST_STATE := /var/lib/tunegate-local-test
 export PYTHONPATH := operator:trainer-image:local-cluster:demo
 RUN := .venv/bin/python
 CLUSTER_TOOL := python3 -m tunegate_local
@@ -66,7 +70,9 @@ images: setup ## Build the container images into the local registry
 
 .PHONY: clean
 clean: ## Remove the local cluster, its data, the caches and the Python environment; then prove it
+	@TUNEGATE_STATE=$(TEST_STATE) $(CLUSTER_TOOL) wipe
 	@$(CLUSTER_TOOL) wipe --cache
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	@$(CLUSTER_TOOL) check-clean
+	@TUNEGATE_STATE=$(TEST_STATE) $(CLUSTER_TOOL) check-clean --wiped
+	@$(CLUSTER_TOOL) check-clean --wiped --cache

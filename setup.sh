@@ -5,10 +5,13 @@ cd "$(dirname "$0")"
 cache=${TUNEGATE_CACHE:-$HOME/.cache/tunegate}
 uv_version=0.13.9
 
+# Marked as ours when we make it, so that `make clean` may remove it.
+[ -d "$cache" ] || { mkdir -p "$cache" && echo "This directory belongs to Tunegate; \`wipe\` removes it." >"$cache/.tunegate-local"; }
+
 fail() { printf 'setup: %s\n' "$1" >&2; exit 1; }
 
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    fail "Python 3.11 or newer is needed as python3 (on Debian or Ubuntu: apt-get install python3)"
+python3 -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" 2>/dev/null ||
+    fail "Python 3.11, 3.12 or 3.13 is needed as python3 (on Debian or Ubuntu: apt-get install python3)"
 
 if command -v uv >/dev/null; then
     uv=uv

@@ -42,5 +42,5 @@ if [ "${1:-}" = --run ]; then
     inside env PYTHONPATH=/src/operator:/src/trainer-image:/cache/test-tools python "$@"
     exit
 fi
-if [ $# -eq 0 ]; then set -- -n "$(nproc)" --dist loadfile -m model tests; fi
+if [ $# -eq 0 ]; then set -- -n "$(nproc)" --dist loadfile --durations=10 -m model tests; fi
 inside python -m pytest -q -p no:cacheprovider "$@"

@@ -27,7 +27,7 @@ remove_cluster() { $cluster wipe && $cluster check-clean --wiped; }
 own=no
 if ! $cluster status >/dev/null 2>&1; then
     own=yes
-    export TUNEGATE_STATE=/var/lib/tunegate-local-test
+    export TUNEGATE_STATE=${TEST_STATE:?is set by make}
     $cluster wipe
 fi
 stop_cluster() { [ "$own" = no ] || $cluster stop || true; }

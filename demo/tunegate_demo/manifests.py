@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from tunegate_demo.inputs import EXAMPLE, Inputs, file_digest
@@ -17,10 +18,16 @@ def render(name: str, *, run: str, scale: Scale, inputs: Inputs, images: dict[st
     values = {
         "RUN": run,
         "SUITE_DIGEST": suite,
-        "SUITE_SHORT": suite.removeprefix("sha256:")[:8],
+        "SUITE_SHORT": _suite_version(suite, scale),
         "DATASET_DIGEST": file_digest(inputs.train),
         "ENGINE_IMAGE": images["trainer"],
         "JOB_UID": job_uid,
     }
     text = (EXAMPLE / f"{name}.yaml").read_text()
     return scale.apply(name, PLACEHOLDER.sub(lambda found: values[found.group(1)], text))
+
+
+def _suite_version(questions: str, scale: Scale) -> str:
+    """Return what tells one suite from another: a suite never changes, so other questions or rules need another name."""
+    rules = scale.apply("evaluationsuite", (EXAMPLE / "evaluationsuite.yaml").read_text())
+    return hashlib.sha256((questions + rules).encode()).hexdigest()[:8]

@@ -6,7 +6,7 @@ import json
 import subprocess
 
 from tunegate_local import files, settings
-from tunegate_local.command import run
+from tunegate_local.command import run, succeeds
 
 CONFIGURATION = settings.STATE / "cni" / "net.d"
 ADDRESSES = settings.STATE / "cni" / "addresses"
@@ -58,7 +58,10 @@ def _write_configuration() -> None:
 def restore() -> None:
     if bridge_exists():
         for member in bridge_members():
-            run(["ip", "link", "delete", member])
+            delete = ["ip", "link", "delete", member]
+            # The end of its container may take it away at the same moment: then there is nothing to say.
+            if not succeeds(delete) and member in bridge_members():
+                run(delete)
         run(["ip", "link", "delete", settings.BRIDGE])
 
 

@@ -259,7 +259,7 @@ async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_
     """All five are admitted: the people are who they say they are, and hold the right to approve."""
     asked = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
     asked["metadata"]["name"] = "contested"
-    asked["spec"]["requestedBy"] = {"username": "ravi", "groups": ["tunegate:model-risk"]}
+    asked["spec"]["requestedBy"] = {"username": "ravi", "groups": ["tunegate:model-risk", "tunegate:engineers"]}
     risk = ("tunegate:model-risk", "tunegate:engineers", "system:authenticated")
     world.create("admin", asked, dry_run=False, as_="ravi", groups=risk).passes()
     status = await settle("contested")

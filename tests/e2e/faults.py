@@ -12,7 +12,7 @@ from typing import Any
 
 TEAM, SYSTEM = "licenses-team", "tunegate-system"
 STAGES = ("Validating", "Baselining", "Training", "Sealing", "Evaluating")
-UPGRADE, EVICTION, KILL = 3, 8, 14
+UPGRADE, EVICTION, KILL, LAST_CHECKPOINT = 3, 8, 14, 12
 """Steps of training: before a checkpoint, one or two after the first, and as many after the second (every six steps)."""
 
 

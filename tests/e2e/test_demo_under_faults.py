@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.faults import STAGES, SYSTEM, FaultInjector
+from tests.e2e.faults import LAST_CHECKPOINT, STAGES, SYSTEM, FaultInjector
 from tests.e2e.images import twin
 from tests.programs import CACHE, program
 
@@ -55,6 +56,9 @@ def test_the_whole_way_survives_kills_and_an_upgrade() -> None:
     assert set(injector.done) == struck | {"operator upgraded", "trainer evicted", "trainer killed"}
     train = stage_of(injector.job, "train")
     assert (train["attempt"], train["disruptions"], train["errors"]) == (3, 2, 0)
+    resumed = re.search(r"resumed from step (\d+)", train["message"])
+    assert resumed, train["message"]
+    assert int(resumed[1]) >= LAST_CHECKPOINT
     for name in ("validate", "baseline", "seal", "evaluate"):
         assert (stage_of(injector.job, name)["attempt"], stage_of(injector.job, name)["state"]) == (1, "Done")
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import NamespaceFactory
 from tests.job.documents import SETTINGS, job, sealed, trained, validated, world_objects
+from tests.programs import CACHE
 from tunegate.api.finetunejob import StageName
 from tunegate.api.reasons import StageReason
 from tunegate.digests import sha256
@@ -32,9 +31,9 @@ STAGES: tuple[StageName, ...] = ("validate", "baseline", "train", "seal", "evalu
 SECONDS = 180.0
 
 
-def base_image() -> str:
-    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache" / "tunegate")))
-    return str(json.loads((cache / "images.json").read_text())["base"])
+def local_image(name: str = "base") -> str:
+    """Return the reference of an image that the local cluster built."""
+    return str(json.loads((CACHE / "images.json").read_text())[name])
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Place:
             obj["metadata"].pop("ownerReferences")
             if obj["kind"] == "Job" and script is not None:
                 container = obj["spec"]["template"]["spec"]["containers"][0]
-                container |= {"image": base_image(), "command": ["python3", "-c", script], "args": []}
+                container |= {"image": local_image(), "command": ["python3", "-c", script], "args": []}
             await self.kube.create(obj)
         return await self.look(stage)
 
@@ -103,14 +102,23 @@ class Place:
 
 @pytest.fixture
 async def place_of_work(kube: KubeClient, namespaces: NamespaceFactory) -> Place:
-    namespace = await namespaces("job")
+    return await furnish(kube, await namespaces("job"))
+
+
+async def furnish(kube: KubeClient, namespace: str) -> Place:
+    """Make what stage pods need in a namespace."""
     labels = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": RESTRICTED}}
     await kube.apply(labels, manager="test")
     claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}
     secret = registry_secret_name("copyright", str(job().uid))
     for obj in (
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tunegate-stage"}},
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "stringData": {"config.json": "{}"}},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret},
+            "stringData": {"config.json": '{"auths": {}}'},
+        },
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": claim},
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": claim},
     ):

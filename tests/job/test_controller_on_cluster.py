@@ -19,19 +19,19 @@ from tests.builders import (
     make_modelserver,
 )
 from tests.conftest import NamespaceFactory
-from tests.job.documents import MANIFEST
-from tests.job.test_attempts_on_cluster import base_image
+from tests.job.documents import MANIFEST, baselined, validated
+from tests.job.test_attempts_on_cluster import local_image
 from tests.registry.registry_process import running_registry
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.markers import API_VERSION
-from tunegate.api.stages import RESULT_MEDIA_TYPE, HashResult
+from tunegate.api.stages import RESULT_MEDIA_TYPE, HashResult, StageResult
 from tunegate.controllers.finetunejob import FineTuneJobController
 from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.digests import manifest_digest
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry
-from tunegate.reconcile.naming import base_model_repository
+from tunegate.reconcile.naming import JOB_LABEL, base_model_repository, job_repository
 from tunegate.registry.client import RegistryClient
 from tunegate.settings import GovernedNamespace, Settings
 
@@ -62,7 +62,7 @@ class Setting:
         self.name = f"t-{namespace[-6:]}"
         self.ledger = MemoryLedger()
         settings = Settings(
-            trainer_image=base_image(),
+            trainer_image=local_image(),
             operator_image="unused",
             registry_host=host,
             governed=(GovernedNamespace(name=namespace, policy=self.name),),
@@ -82,7 +82,9 @@ class Setting:
         return dict(obj["status"])
 
     async def until(self, holds: Callable[[Json], bool]) -> Json:
+        """Reconcile until the status is so, with the base model admitted before each step: a live operator takes it back."""
         for _ in range(240):
+            await self.admit_base_model()
             status = await self.step()
             if holds(status):
                 return status
@@ -90,7 +92,7 @@ class Setting:
         raise AssertionError(status)
 
     async def admit_base_model(self) -> None:
-        """Enter the base model as hashed. A live operator finds no claim for it and says so: hence just before use."""
+        """Enter the base model as hashed."""
         result = HashResult(
             outcome="Passed",
             manifest=MANIFEST,
@@ -105,6 +107,43 @@ class Setting:
         status = {"phase": "Ready", "manifestDigest": result.manifest_digest, "resultDigest": digest}
         obj = {"apiVersion": API_VERSION, "kind": "BaseModel", "metadata": {"name": self.name}, "status": status}
         await self.operator.apply(obj, subresource="status")
+
+    async def prepare(self, requester: Json) -> None:
+        """Make all that a job refers to, and the job."""
+        kube, namespace, name = self.kube, self.namespace, self.name
+        await kube.create(make_approvalpolicy(name))
+        await kube.create(make_computepool(name, stageResources={"cpu": "50m", "memory": "96Mi"}))
+        await kube.create(make_basemodel(name))
+        await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
+        await kube.create(make_evaluationsuite("suite", namespace))
+        metadata: Json = {"name": "tunegate-stage", "namespace": namespace}
+        await kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+        claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}
+        for found in ("data", "models"):
+            metadata = {"name": found, "namespace": namespace, "labels": {"tunegate.io/usable-by-jobs": "true"}}
+            obj = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim}
+            await kube.create(obj)
+        await kube.create(make_finetunejob("copyright", namespace, requestedBy=requester))
+
+    async def pass_stages(self, status: Json, *results: StageResult) -> None:
+        """Say in the job's status that stages are done with these results."""
+        job = await self.kube.get(self.ref("FineTuneJob", "copyright"))
+        assert job is not None
+        repository = f"{job_repository(self.namespace, 'copyright', job['metadata']['uid'])}/results"
+        for result in results:
+            content = result.model_dump_json(by_alias=True).encode()
+            digest = await asyncio.to_thread(self.registry.push_document, repository, content, RESULT_MEDIA_TYPE)
+            stage = next(stage for stage in status["stages"] if stage["name"] == result.stage)
+            stage |= {"state": "Done", "attempt": 1, "resultDigest": digest}
+        metadata = {"name": "copyright", "namespace": self.namespace}
+        obj = {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": metadata, "status": status}
+        await self.operator.apply(obj, subresource="status")
+
+    async def own(self, api_version: str, kind: str) -> list[str]:
+        """Return the names of the objects of a kind that belong to the job."""
+        job = {JOB_LABEL: "copyright"}
+        found = await self.kube.list(api_version, kind, self.namespace, labels=job)
+        return [f"{kind} {one['metadata']['name']}" for one in found]
 
 
 @pytest.fixture
@@ -136,6 +175,10 @@ def message(status: Json, type_: str) -> tuple[str, str]:
     return found["reason"], found["status"]
 
 
+def past_the_base_model(status: Json) -> bool:
+    return message(status, "Scheduled")[0] != "WaitingForBaseModel"
+
+
 async def test_a_job_waits_starts_fails_and_leaves_nothing(setting: Setting) -> None:
     kube, namespace, name = setting.kube, setting.namespace, setting.name
     job = make_finetunejob("copyright", namespace, requestedBy=await me(kube), limits={"maxErrors": 0})
@@ -159,21 +202,12 @@ async def test_a_job_waits_starts_fails_and_leaves_nothing(setting: Setting) -> 
     for found in ("data", "models"):
         metadata = {"name": found, "namespace": namespace}
         await kube.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
-    for _ in range(20):
-        await setting.admit_base_model()
-        status = await setting.step()
-        if message(status, "Scheduled")[0] != "WaitingForBaseModel":
-            break
+    status = await setting.until(past_the_base_model)
     assert message(status, "Scheduled") == ("WaitingForVolume", "False")
     assert "kubectl label pvc" in status["message"]
     opened = {"name": "data", "namespace": namespace, "labels": {"tunegate.io/usable-by-jobs": "true"}}
     await kube.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": opened}, manager="owner")
-    for _ in range(20):
-        await setting.admit_base_model()
-        status = await setting.step()
-        if status["phase"] != "Pending":
-            break
-    assert status["phase"] == "Validating"
+    status = await setting.until(lambda found: found["phase"] == "Validating")
     batch_job = setting.ref("Job", status["stages"][0]["jobName"], "batch/v1")
     assert await kube.get(batch_job) is not None
 
@@ -203,23 +237,29 @@ async def test_a_job_waits_starts_fails_and_leaves_nothing(setting: Setting) -> 
 
 
 async def test_a_requester_without_the_verb_use_is_told_what_to_ask_for(setting: Setting) -> None:
-    kube, namespace, name = setting.kube, setting.namespace, setting.name
-    nobody = {"username": f"nobody-{secrets.token_hex(3)}"}
-    await kube.create(make_approvalpolicy(name))
-    await kube.create(make_computepool(name))
-    await kube.create(make_basemodel(name))
-    await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
-    await kube.create(make_evaluationsuite("suite", namespace))
-    claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}
-    for found in ("data", "models"):
-        metadata = {"name": found, "namespace": namespace, "labels": {"tunegate.io/usable-by-jobs": "true"}}
-        await kube.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
-    await kube.create(make_finetunejob("copyright", namespace, requestedBy=nobody))
-    for _ in range(20):
-        await setting.admit_base_model()
-        status = await setting.step()
-        if message(status, "Scheduled")[0] != "WaitingForBaseModel":
-            break
+    await setting.prepare({"username": f"nobody-{secrets.token_hex(3)}"})
+    status = await setting.until(past_the_base_model)
     assert message(status, "Scheduled") == ("NotAllowed", "False")
-    assert f"computepools/{name}" in status["message"]
-    assert not await kube.list("batch/v1", "Job", namespace)
+    assert f"computepools/{setting.name}" in status["message"]
+    assert not await setting.kube.list("batch/v1", "Job", setting.namespace)
+
+
+async def test_deleting_a_job_stops_its_pods_and_frees_its_workspace(setting: Setting) -> None:
+    await setting.prepare(await me(setting.kube))
+    status = await setting.until(lambda found: found["phase"] == "Validating")
+    await setting.pass_stages(status, validated(), baselined())
+    status = await setting.until(lambda found: found["phase"] == "Training")
+    train = next(stage for stage in status["stages"] if stage["name"] == "train")
+    assert await setting.kube.get(setting.ref("Job", train["jobName"], "batch/v1")) is not None
+    kinds = (("batch/v1", "Job"), ("v1", "Pod"), ("v1", "Secret"), ("v1", "PersistentVolumeClaim"))
+    assert all([await setting.own(*kind) for kind in kinds]), (
+        "a training has a job, a pod, a credential and a workspace"
+    )
+
+    await setting.kube.delete(setting.ref("FineTuneJob", "copyright"))
+    for _ in range(120):
+        left = [found for kind in kinds for found in await setting.own(*kind)]
+        if not left:
+            break
+        await asyncio.sleep(0.5)
+    assert left == []

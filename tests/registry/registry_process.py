@@ -1,4 +1,4 @@
-"""A real registry (CNCF distribution) on loopback for one test."""
+"""A real registry (CNCF distribution) for one test, on loopback or where pods reach it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def registry_binary() -> Path:
 
 
 @contextmanager
-def running_registry(folder: Path, *, with_password: bool = False) -> Iterator[RunningRegistry]:
+def running_registry(
+    folder: Path, *, with_password: bool = False, address: str = "127.0.0.1"
+) -> Iterator[RunningRegistry]:
     """Start a registry whose files lie in ``folder``; stop it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -56,7 +58,7 @@ def running_registry(folder: Path, *, with_password: bool = False) -> Iterator[R
         "version: 0.1",
         "log: {level: error}",
         f"storage: {{filesystem: {{rootdirectory: {folder / 'storage'}}}}}",
-        f"http: {{addr: '127.0.0.1:{port}'}}",
+        f"http: {{addr: '{address}:{port}'}}",
     ]
     if with_password:
         (folder / "passwords").write_text(PASSWORD_LINE + "\n")
@@ -66,17 +68,17 @@ def running_registry(folder: Path, *, with_password: bool = False) -> Iterator[R
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([registry_binary(), "serve", configuration], stdout=log, stderr=log, env=environment)
     try:
-        _wait_until_up(port, process, folder / "log")
-        yield RunningRegistry(f"127.0.0.1:{port}", folder / "storage")
+        _wait_until_up(f"{address}:{port}", process, folder / "log")
+        yield RunningRegistry(f"{address}:{port}", folder / "storage")
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-def _wait_until_up(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_up(host: str, process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(200):
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/v2/", trust_env=False).status_code in {200, 401}:
+            if httpx.get(f"http://{host}/v2/", trust_env=False).status_code in {200, 401}:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

@@ -136,6 +136,8 @@ def _trained(result: TrainResult) -> Verdict:
     loss = f"{result.steps} steps, training loss {result.training_loss:.3f}"
     if result.development_loss is not None:
         loss += f", development loss {result.development_loss:.3f} (best at step {result.best_step})"
+    if result.resumed_from_step:
+        loss += f", resumed from step {result.resumed_from_step}"
     over = " It overfits: fewer epochs or more data would do better." if result.overfitting else ""
     return Verdict(f"{loss}.{over}")
 

@@ -1,0 +1,109 @@
+"""Jobs that must not train: the installed operator and real pods stop each at validation, with a reason and what to do.
+
+Runs after the demo, whose catalogue, base model and data it uses. Bad files are put where the data claim lies on this node.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.faults import TEAM
+from tests.e2e.test_demo_under_faults import ADMIN
+from tests.programs import program
+from tests.trainer.model_folder import make_adapter
+
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
+Json = dict[str, Any]
+CLAIM = "licenses-data"
+
+
+def kubectl(*arguments: str, document: Json | None = None) -> str:
+    """Run kubectl as the administrator and return what it prints."""
+    command = [program("kubectl"), f"--kubeconfig={ADMIN}", *arguments]
+    text = None if document is None else json.dumps(document)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def volume() -> Iterator[Path]:
+    """A folder of this test's own on the data claim."""
+    claim = json.loads(kubectl("-n", TEAM, "get", "pvc", CLAIM, "-o", "json"))
+    spec = json.loads(kubectl("get", "pv", claim["spec"]["volumeName"], "-o", "json"))["spec"]
+    folder = Path(spec["hostPath"]["path"]) / f"stopped-{secrets.token_hex(3)}"
+    folder.mkdir()
+    rows = (folder.parent / "train.jsonl").read_text().splitlines(keepends=True)
+    (folder / "broken.jsonl").write_text("".join([*rows[:6], '{"messages": [\n', *rows[6:]]))
+    (folder / "few.jsonl").write_text("".join(rows[:60]))
+    make_adapter(folder / "adapter", r=64, use_dora=True)
+    yield folder
+    subprocess.run(["rm", "-r", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def finished() -> Json:
+    """The job of the demo, as a pattern for jobs that go wrong."""
+    jobs: list[Json] = json.loads(kubectl("-n", TEAM, "get", "finetunejobs", "-o", "json"))["items"]
+    done = [job for job in jobs if job["status"].get("phase") == "Succeeded"]
+    assert done, "the demo has to run before: its job is the pattern"
+    return done[-1]
+
+
+def submit(finished: Json, name: str, **changes: Any) -> None:
+    """Create a job like the demo's, in the administrator's own name."""
+    spec = {**finished["spec"], "requestedBy": {"username": "petra", "groups": ["tunegate:platform-admins"]}, **changes}
+    spec["dataset"].pop("digest", None)
+    metadata = {"name": name, "namespace": TEAM}
+    document = {"apiVersion": finished["apiVersion"], "kind": "FineTuneJob", "metadata": metadata, "spec": spec}
+    kubectl("create", "-f", "-", document={**document, "spec": {k: v for k, v in spec.items() if v is not None}})
+
+
+def end_of(name: str) -> Json:
+    """Return the status of a job once it is over."""
+    deadline = time.monotonic() + 600
+    while True:
+        status: Json = json.loads(kubectl("-n", TEAM, "get", "finetunejob", name, "-o", "json")).get("status", {})
+        if status.get("phase") in ("Succeeded", "Failed"):
+            return status
+        assert time.monotonic() < deadline, kubectl("-n", TEAM, "describe", "finetunejob", name)
+        time.sleep(2)
+
+
+def test_each_job_ends_at_validation_with_its_reason_and_what_to_do(volume: Path, finished: Json) -> None:
+    run = volume.name
+    dataset = finished["spec"]["dataset"]
+    wrong: dict[str, tuple[Json, tuple[str, ...]]] = {
+        "broken": (
+            {"dataset": {**dataset, "uri": f"pvc://{CLAIM}/{run}/broken.jsonl"}},
+            ("not JSON (rows 7)", "create a new job"),
+        ),
+        "few": (
+            {"dataset": {**dataset, "uri": f"pvc://{CLAIM}/{run}/few.jsonl"}},
+            ("needs at least 200", "create a new job"),
+        ),
+        "costly": ({"dataset": {**dataset}, "budget": {"maxCost": "0.000001"}}, ("the budget allows 0.000001", "create a new job")),
+        "foreign": (
+            {
+                "dataset": {**dataset}, "source": "Import", "method": None,
+                "adapter": {"uri": f"pvc://{CLAIM}/{run}/adapter"},
+            },
+            ("rank 64", "DoRA", "create a new job"),
+        ),
+    }  # fmt: skip
+    for name, (changes, _) in wrong.items():
+        submit(finished, f"{run}-{name}", **changes)
+    for name, (_, words) in wrong.items():
+        status = end_of(f"{run}-{name}")
+        assert status["phase"] == "Failed", name
+        assert [stage["state"] for stage in status["stages"]] == ["Refused"] + ["Waiting"] * (len(status["stages"]) - 1)
+        for word in words:
+            assert word in status["message"], f"{name}: {status['message']}"

@@ -1,0 +1,58 @@
+"""An adapter tuned elsewhere enters at validate and is sealed like our own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.small_adapter import write_adapter
+from tests.trainer.stage_process import Pod, stage_base
+from tests.trainer.test_validation_stage import ROWS, make_config
+from tunegate.api.stages import ExitCode, SealConfig, SealResult, ValidateResult
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+
+
+def check(pod: Pod, base_model: Path, adapter: Path) -> ValidateResult:
+    """Run validate for a job with `source: Import`."""
+    config = make_config(pod.folder, base_model, ROWS, import_path=str(adapter))
+    ending = pod.run(config.model_copy(update=stage_base(pod.host)))
+    assert isinstance(ending.result, ValidateResult), ending.log
+    return ending.result
+
+
+def test_an_adapter_that_fits_passes_at_no_cost_and_is_sealed(pod: Pod, base_model: Path) -> None:
+    adapter = write_adapter(pod.folder / "imported", base_model, rank=8)
+
+    result = check(pod, base_model, adapter)
+    sealed = pod.run(
+        SealConfig(
+            **stage_base(pod.host),
+            source_path=str(adapter),
+            base_model_name="smollm2",
+            base_model_digest="sha256:" + "0" * 64,
+            max_lora_rank=16,
+        )
+    )
+
+    assert (result.outcome, result.device_hours, result.cost) == ("Passed", 0, 0)
+    assert result.trainable_parameters > 0
+    assert sealed.exit_code == ExitCode.VERDICT, sealed.log
+    assert isinstance(sealed.result, SealResult)
+    assert (sealed.result.outcome, sealed.result.rank) == ("Passed", 8)
+
+
+@pytest.mark.parametrize(("change", "named"), [({"use_dora": True}, "Unsupported"), ({"r": 64}, "Rank")])
+def test_what_the_profile_could_not_load_is_refused(
+    pod: Pod, base_model: Path, change: dict[str, object], named: str
+) -> None:
+    adapter = write_adapter(pod.folder / "imported", base_model, rank=8)
+    configuration = adapter / "adapter_config.json"
+    configuration.write_text(json.dumps({**json.loads(configuration.read_text()), **change}))
+
+    result = check(pod, base_model, adapter)
+
+    assert result.outcome == "Refused"
+    assert named in {finding.check for finding in result.findings if finding.action == "Block"}
