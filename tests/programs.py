@@ -1,9 +1,10 @@
-"""kubectl, helm and uv as the tests use them."""
+"""Programs that the tests start: kubectl, helm and uv, and servers that are built from their Go modules."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 CACHE = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache" / "tunegate")))
@@ -15,3 +16,20 @@ def program(name: str) -> str:
     found = str(own) if own.exists() else shutil.which(name)
     assert found, f"no {name}: start the local cluster once (`make cluster-up`), which fetches it"
     return found
+
+
+def built(module: str) -> Path:
+    """Return the program of a Go module, `path@version`; built once, a minute or two, with the local cluster's Go caches."""
+    path, _, version = module.partition("@")
+    target = CACHE / "bin" / f"{path.rpartition('/')[2]}-{version.removeprefix('v')}"
+    if not target.exists():
+        assert shutil.which("go"), f"no program {target.name}: install Go 1.25 or newer, which builds it"
+        place = CACHE / "go" / "tests"
+        environment = {
+            **os.environ, "GOBIN": str(place), "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -modcacherw",
+            "GOCACHE": str(CACHE / "go" / "build"), "GOMODCACHE": str(CACHE / "go" / "modules"),
+        }  # fmt: skip
+        subprocess.run(["go", "install", "-trimpath", "-ldflags", "-s -w", module], env=environment, check=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (place / path.rpartition("/")[2]).rename(target)
+    return target

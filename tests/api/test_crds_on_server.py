@@ -26,6 +26,7 @@ BUILDERS: dict[str, Callable[..., Json]] = {
     "Approval": builders.make_approval,
     "AuditRecord": builders.make_auditrecord,
 }
+ROWS = builders.make_finetunejob()["spec"]["dataset"]
 SCOPES = {model.KIND.kind: model.KIND.scope for model in KINDS}
 Store = Callable[[Json], Any]
 
@@ -89,6 +90,8 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
         (builders.make_finetunejob(method={"type": "DPO"}), "supported values"),
         (builders.make_finetunejob(method={"type": "LoRA", "learningRate": "fast"}), "spec.method.learningRate"),
         (builders.make_finetunejob(dataset={"uri": "https://example.org/x"}), "spec.dataset.uri"),
+        (builders.make_finetunejob(dataset={**ROWS, "uri": "s3://bucket/x"}), "needs secretName"),
+        (builders.make_finetunejob(dataset={**ROWS, "secretName": "bucket"}), "needs secretName"),
         (
             builders.make_evaluationsuite(task={"type": "Classification"}),
             "labels are required for type Classification",

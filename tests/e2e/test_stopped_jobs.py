@@ -1,6 +1,7 @@
 """Jobs that must not train: the installed operator and real pods stop each at validation, with a reason and what to do.
 
-Runs after the demo, whose catalogue, base model and data it uses. Bad files are put where the data claim lies on this node.
+Runs after the demo, whose catalogue, base model and data it uses. Bad files are put where the data claim lies on this node;
+the object store listens on the pods' gateway, which is this node.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from tests.e2e.faults import TEAM
 from tests.e2e.test_demo_under_faults import ADMIN
 from tests.programs import program
 from tests.trainer.model_folder import make_adapter
+from tests.trainer.object_store import running_store, secret
+from tunegate_local.settings import GATEWAY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 Json = dict[str, Any]
@@ -107,3 +110,21 @@ def test_each_job_ends_at_validation_with_its_reason_and_what_to_do(volume: Path
         assert [stage["state"] for stage in status["stages"]] == ["Refused"] + ["Waiting"] * (len(status["stages"]) - 1)
         for word in words:
             assert word in status["message"], f"{name}: {status['message']}"
+
+
+def test_data_of_a_store_is_downloaded_and_judged_like_data_of_a_claim(
+    volume: Path, finished: Json, tmp_path: Path
+) -> None:
+    name = f"{volume.name}-store"
+    with running_store(tmp_path, address=GATEWAY) as store:
+        store.put("training", "holders/train.jsonl", (volume.parent / "train.jsonl").read_bytes())
+        metadata = {"name": name, "namespace": TEAM, "labels": {"tunegate.io/usable-by-jobs": "true"}}
+        document = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret(store.url)}
+        kubectl("create", "-f", "-", document=document)
+        dataset = {**finished["spec"]["dataset"], "uri": "s3://training/holders/train.jsonl", "secretName": name}
+        submit(finished, name, dataset=dataset, budget={"maxCost": "0.000001"})
+        status = end_of(name)
+    kubectl("-n", TEAM, "delete", "secret", name)
+
+    assert "the budget allows 0.000001" in status["message"]
+    assert status["dataset"] == finished["status"]["dataset"]

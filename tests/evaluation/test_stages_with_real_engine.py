@@ -80,7 +80,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     adapter = write_adapter(folder / "adapter", base)
     with running_registry(folder / "registry") as registry, running_engine(folder, base, adapter) as url:
         client = RegistryClient(registry.host, plain_http=True)
-        names = ("config", "termination", "registry_auth", "tracking_auth", "ca", "workspace", "run")
+        names = ("config", "termination", "registry_auth", "tracking_auth", "ca", "store", "workspace", "run")
         fields = stage_base(registry.host)
         context = StageContext(
             Places(**{name: folder / name for name in names}),

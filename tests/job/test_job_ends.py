@@ -166,6 +166,21 @@ def test_an_engine_that_never_comes_up_ends_the_attempt() -> None:
     assert not world.jobs.get(baseline["jobName"])
 
 
+@pytest.mark.parametrize("container", ["download", "fetch"])
+def test_what_failed_before_the_stage_began_says_why(container: str) -> None:
+    world = World()
+    pod = run_to(world, "evaluate")
+    said = '{"reason": "Unavailable", "message": "the store refuses the key"}'
+    over = {"name": container, "state": {"terminated": {"exitCode": 4, "reason": "Error", "message": said}}}
+    waiting = {"name": "stage", "state": {"waiting": {"reason": "PodInitializing"}}}
+    pod["status"] = {"phase": "Failed", "initContainerStatuses": [over], "containerStatuses": [waiting]}
+    world.sync_jobs()
+    world.reconcile()
+    evaluate = world.status["stages"][-1]
+    assert (evaluate["state"], evaluate["reason"], evaluate["disruptions"]) == ("Waiting", "Unavailable", 1)
+    assert "the store refuses the key" in evaluate["message"]
+
+
 def test_a_pod_that_failed_after_naming_a_result_gave_no_verdict() -> None:
     world = World()
     pod = run_to(world, "validate")

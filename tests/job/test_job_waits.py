@@ -8,9 +8,9 @@ import pytest
 
 from tests.job.documents import SETTINGS, job, world_objects
 from tests.job.world import WORKSPACE, World, condition, run_to
-from tunegate.api.stages import ProgressReport
+from tunegate.api.stages import STORE_REQUIRED, ProgressReport
 from tunegate.reconcile.finetunejob import plan
-from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
 
 Json = dict[str, Any]
 
@@ -25,6 +25,9 @@ UNLABELLED = {"data": {"metadata": {"name": "data"}}, "models": {"metadata": {"n
 HASHING = world_objects()["base_model"].model_copy(
     update={"status": world_objects()["base_model"].status.model_copy(update={"phase": "Hashing"})}
 )
+IN_STORE = {"dataset": {**job().spec.dataset.to_dict(), "uri": "s3://training/rows.jsonl", "secretName": "bucket"}}
+CLOSED = StoreSecret({}, frozenset(STORE_REQUIRED))
+POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCESS_KEY_ID"}))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,9 @@ HASHING = world_objects()["base_model"].model_copy(
         ({"claims": {}}, "WaitingForVolume", "does not exist"),
         ({"claims": UNLABELLED}, "WaitingForVolume", "usable-by-jobs=true"),
         ({"denied": ("computepools/pool",)}, "NotAllowed", "computepools/pool"),
+        ({"spec": IN_STORE}, "WaitingForSecret", "does not exist"),
+        ({"spec": IN_STORE, "store_secret": CLOSED}, "WaitingForSecret", "kubectl label secret -n team bucket"),
+        ({"spec": IN_STORE, "store_secret": POOR}, "WaitingForSecret", "lacks AWS_ENDPOINT_URL, AWS_SECRET_ACCESS_KEY"),
     ],
 )
 def test_a_job_that_cannot_start_says_what_it_waits_for(changes: Json, reason: str, says: str) -> None:

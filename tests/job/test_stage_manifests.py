@@ -14,28 +14,41 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
-from tunegate.api.stages import STAGE_CONFIG, EvaluateConfig, SealConfig, TrainConfig, ValidateConfig
+from tunegate.api.stages import (
+    STAGE_CONFIG,
+    STORE_REQUIRED,
+    DownloadConfig,
+    EvaluateConfig,
+    SealConfig,
+    TrainConfig,
+    ValidateConfig,
+)
 from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.manifests.engine import engine_args, engine_env
 from tunegate.manifests.pods import threads
-from tunegate.manifests.sources import ClaimPath, claim_path
+from tunegate.manifests.sources import ClaimPath, StorePath, claim_path, data_path
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
-from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
 
 Json = dict[str, Any]
 STAGES = ("validate", "baseline", "train", "seal", "evaluate")
 IMAGE = "registry.example/engine@sha256:" + "2" * 64
 
 
-def objects(stage: Any, *, pool: Json | None = None, **spec: Any) -> dict[str, Json]:
+OPEN = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset(STORE_REQUIRED))
+
+
+def objects(
+    stage: Any, *, pool: Json | None = None, store_secret: StoreSecret | None = None, **spec: Any
+) -> dict[str, Json]:
     results = {sha256(b"train"): trained(), sha256(b"seal"): sealed(), sha256(b"baseline"): None}
     stages = [
         {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(name.encode())}
         for name in ("validate", "baseline", "train", "seal")
     ]
-    facts = dict(world_objects(**(pool or {})))
+    facts = {**world_objects(**(pool or {})), "store_secret": store_secret}
     seen = Observed(job=job({"observedGeneration": 1, "stages": stages}, **spec), results=results, **facts)  # type: ignore[arg-type]
     inputs = resolve(seen)
     assert isinstance(inputs, Inputs), inputs
@@ -97,6 +110,38 @@ def test_the_training_pod_sees_neither_questions_nor_the_suite() -> None:
     mounts = {mount["mountPath"] for mount in pod("train")["containers"][0]["volumeMounts"]}
     assert {"/mnt/base", "/mnt/dataset", "/workspace"} <= mounts
     assert "/mnt/suite" not in mounts
+
+
+IN_STORE: Json = {**job().spec.dataset.to_dict(), "uri": "s3://training/sets/rows", "secretName": "bucket"}
+
+
+@pytest.mark.parametrize("stage", ["validate", "baseline", "train", "evaluate"])
+def test_data_of_a_store_is_downloaded_first_by_the_one_container_that_sees_the_credential(stage: str) -> None:
+    made = objects(stage, dataset=IN_STORE, workspace={"size": "2Gi"}, store_secret=OPEN)
+    spec = made["Job"]["spec"]["template"]["spec"]
+    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["download.json"])
+    assert isinstance(config, DownloadConfig)
+    assert (config.bucket, config.key, config.path) == ("training", "sets/rows", "/mnt/dataset/rows")
+    assert config.max_bytes == 2 * 2**30
+    assert spec["initContainers"][0]["name"] == "download"
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["dataset"]["emptyDir"] == {"sizeLimit": "2Gi"}
+    assert volumes["store"]["secret"] == {"secretName": "bucket"}
+    seen = {
+        c["name"]: {m["name"]: m["readOnly"] for m in c["volumeMounts"] if "readOnly" in m} for c in containers(spec)
+    }
+    assert {name for name, mounts in seen.items() if "store" in mounts} == {"download"}
+    assert {name: mounts["dataset"] for name, mounts in seen.items() if "dataset" in mounts} == {
+        "download": False, "stage": True,
+    }  # fmt: skip
+    stage_config = json.loads(made["ConfigMap"]["data"]["stage.json"])
+    assert stage_config["dataset"]["path"] == "/mnt/dataset/rows"
+
+
+def test_sealing_downloads_nothing() -> None:
+    assert (
+        "initContainers" not in objects("seal", dataset=IN_STORE, store_secret=OPEN)["Job"]["spec"]["template"]["spec"]
+    )
 
 
 def test_training_meets_at_index_0_through_a_headless_service() -> None:
@@ -220,6 +265,14 @@ def test_an_address_that_names_no_place_on_a_claim_is_refused(uri: str) -> None:
 
 def test_an_address_is_read_as_claim_and_path() -> None:
     assert claim_path("pvc://data/a//b/./c.jsonl") == ClaimPath("data", "a/b/c.jsonl")
+
+
+def test_an_address_of_a_store_is_read_as_bucket_and_key() -> None:
+    assert data_path("s3://training/a//b/./c.jsonl/") == StorePath("training", "a/b/c.jsonl")
+    assert data_path("pvc://data/c.jsonl") == ClaimPath("data", "c.jsonl")
+    for uri in ("s3://bucket", "s3://bucket/", "s3://bucket/../x"):
+        with pytest.raises(ValueError, match="s3://"):
+            data_path(uri)
 
 
 @pytest.mark.parametrize(("cpu", "count"), [("500m", 2), ("2", 2), ("3500m", 4), ("16", 16)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from tests.ports import free_port
+from tests.programs import built
 
 MODULE = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 PASSWORD_LINE = "stage:$2b$04$AxVb3NRgQ2b3NdSrPQdtjOslG6XFhoWiGoL7uEs1WZ11TBDgUVOwe"
@@ -31,19 +31,6 @@ class RunningRegistry:
         """The file in which the registry keeps a blob."""
         hexadecimal = digest.removeprefix("sha256:")
         return self.storage / "docker/registry/v2/blobs/sha256" / hexadecimal[:2] / hexadecimal / "data"
-
-
-def registry_binary() -> Path:
-    """Find the program: named by TUNEGATE_REGISTRY_BINARY, cached by the local cluster, or built now (two minutes)."""
-    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate"))) / "bin"
-    named = os.environ.get("TUNEGATE_REGISTRY_BINARY")
-    for path in [Path(named)] if named else [cache / "registry-3.0.0", cache / "registry"]:
-        if path.exists():
-            return path
-    if named or not shutil.which("go"):
-        raise FileNotFoundError("no registry program: set TUNEGATE_REGISTRY_BINARY or install Go 1.25")
-    subprocess.run(["go", "install", MODULE], env={**os.environ, "GOBIN": str(cache)}, check=True)
-    return cache / "registry"
 
 
 @contextmanager
@@ -66,7 +53,7 @@ def running_registry(
     configuration.write_text("\n".join(lines) + "\n")
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([registry_binary(), "serve", configuration], stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen([built(MODULE), "serve", configuration], stdout=log, stderr=log, env=environment)
     try:
         _wait_until_up(f"{address}:{port}", process, folder / "log")
         yield RunningRegistry(f"{address}:{port}", folder / "storage")

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.ports import free_port
-from tests.registry.registry_process import registry_binary
+from tests.programs import built
+from tests.registry.registry_process import MODULE
 from tunegate.registry import issue
 from tunegate.registry.tokens import (
     ISSUER,
@@ -90,7 +91,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen(
-            [registry_binary(), "serve", folder / "config.yml"], stdout=log, stderr=log, env=environment
+            [built(MODULE), "serve", folder / "config.yml"], stdout=log, stderr=log, env=environment
         )
         try:
             wait_for(host, process, folder / "registry.log")

@@ -9,16 +9,11 @@ import ssl
 import subprocess
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import write_localhost_certificate
 from tests.ports import free_port
 from tests.programs import CACHE, program
 
@@ -70,7 +65,7 @@ class MlflowServer:
     def prepare(cls, folder: Path) -> MlflowServer:
         """Make certificate, settings and users; nothing runs yet."""
         server = cls(mlflow_environment(), folder, free_port())
-        _certificate(folder)
+        write_localhost_certificate(folder)
         for name, password in PASSWORDS.items():
             (folder / "passwords").mkdir(exist_ok=True)
             (folder / "passwords" / name).write_text(password)
@@ -145,23 +140,3 @@ class MlflowServer:
             "PYTHONWARNINGS": "ignore",
             "TUNEGATE_PASSWORDS": f"{self.folder}/passwords",
         }
-
-
-def _certificate(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "tls.key").write_bytes(private)
-    (folder / "tls.crt").write_bytes(certificate.public_bytes(Encoding.PEM))

@@ -86,7 +86,7 @@ def make_config(
 @pytest.fixture
 def validate(base_model: Path, tmp_path: Path) -> Validate:
     """Run the stage in this process: loading the libraries once is most of its time."""
-    places = Places(*[tmp_path] * 7)
+    places = Places(*[tmp_path] * 8)
 
     def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
         config = make_config(tmp_path, base_model, rows, questions, **changes)

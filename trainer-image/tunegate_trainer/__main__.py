@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             registry_auth=options.registry_auth,
             tracking_auth=options.tracking_auth,
             ca=options.ca,
+            store=options.store,
             workspace=options.workspace,
             run=Path(run),
         )
@@ -69,6 +70,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--tracking-auth", type=Path, default=Path(stages.TRACKING_AUTH_DIR), help="MLflow credential")
     parser.add_argument("--ca", type=Path, default=Path(stages.CA_PATH), help="additional certificate authority")
+    parser.add_argument("--store", type=Path, default=Path(stages.STORE_DIR), help="address and credential of a store")
     parser.add_argument("--workspace", type=Path, default=Path(stages.WORKSPACE_MOUNT), help="the job's own volume")
     parser.add_argument("--progress-port", type=int, default=stages.PROGRESS_PORT, help="0: any free port")
     return parser.parse_args(arguments)
@@ -151,6 +153,11 @@ def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
             from tunegate_trainer import fetching
 
             fetching.run(config, context)
+            return None
+        case stages.DownloadConfig():
+            from tunegate_trainer import downloading
+
+            downloading.run(config, context)
             return None
 
 

@@ -19,6 +19,7 @@ class Places:
     registry_auth: Path
     tracking_auth: Path
     ca: Path
+    store: Path
     workspace: Path
     run: Path
     """Folder of this attempt's own small files (progress, stop request), never shared between pods."""

@@ -12,6 +12,7 @@ from tunegate.api.markers import (
     ApiModel,
     Column,
     DataClass,
+    DataUri,
     Decimal,
     Digest,
     Fraction,
@@ -39,12 +40,23 @@ GateOutcome = Literal["Pass", "Fail", "Inconclusive"]
 
 
 class Dataset(ApiModel):
-    """Training data on a labelled claim of the job's namespace: a file or a folder of .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
+    """Training data on a labelled claim of the job's namespace or in an S3-compatible store: a file or a folder of .jsonl,
+    .jsonl.gz, .jsonl.zst, .parquet.
 
     Rows are written as `messages`, `prompt` and `completion`, Alpaca, ShareGPT or preference pairs; the form is detected.
     """
 
-    uri: VolumeUri
+    model_config = rules(
+        cel(
+            "self.uri.startsWith('s3://') == has(self.secretName)",
+            "uri s3://… needs secretName, the Secret that says where the store is and who may read it; pvc://… has none",
+        )
+    )
+
+    uri: DataUri
+    secret_name: ResourceName | None = None
+    """Labelled Secret of the job's namespace for `s3://`: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+    perhaps `AWS_SESSION_TOKEN`, `AWS_REGION` and `ca.crt`."""
     digest: Digest | None = None
     """SHA-256 of the file, or of a folder's manifest; absent: the one found at validation is recorded."""
     classification: DataClass

@@ -122,6 +122,14 @@ Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=8192)]
 VolumeUri = Annotated[str, Field(max_length=300, pattern=r"^pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9._/-]+$")]
 """``pvc://<claim>/<path>``: a file or folder on a claim of the namespace of the pod that uses it."""
+DataUri = Annotated[
+    str,
+    Field(
+        max_length=600,
+        pattern=r"^(pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/[A-Za-z0-9._=/-]+$",
+    ),
+]
+"""A ``VolumeUri``, or ``s3://<bucket>/<key>``: an object, or all objects below a key."""
 Time = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
 
 DataClass = Literal["Public", "Internal", "Confidential", "PII", "PHI"]

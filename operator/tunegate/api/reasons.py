@@ -28,6 +28,7 @@ class JobReason(StrEnum):
     WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
     WAITING_FOR_POLICY = "WaitingForPolicy"
     WAITING_FOR_VOLUME = "WaitingForVolume"
+    WAITING_FOR_SECRET = "WaitingForSecret"
     WAITING_FOR_DEVICE = "WaitingForDevice"
     WAITING_FOR_IMAGE = "WaitingForImage"
     STAGE_RUNNING = "StageRunning"

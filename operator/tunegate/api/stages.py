@@ -26,6 +26,9 @@ TRACKING_AUTH_DIR = "/etc/tunegate/tracking"
 """Files `username` and `password` of the MLflow server, where it wants them."""
 CA_PATH = "/etc/tunegate/ca/ca.crt"
 """Additional certificate authority for registry and MLflow; may be absent."""
+STORE_DIR = "/etc/tunegate/store"
+"""Files of the Secret that says where an S3-compatible store is and who may read it, named like AWS's environment variables."""
+STORE_REQUIRED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 TERMINATION_PATH = "/dev/termination-log"
 BASE_MODEL_MOUNT = "/mnt/base"
 DATASET_MOUNT = "/mnt/dataset"
@@ -229,8 +232,28 @@ class FetchConfig(StageConfigBase):
     adapter: AdapterInput
 
 
+class DownloadConfig(StageConfigBase):
+    """Copy training data from an S3-compatible store into ``path``: init container of pods that read it."""
+
+    stage: Literal["download"] = "download"
+    bucket: str
+    key: str
+    """An object, or what all objects of a folder begin with, without a slash at its end."""
+    path: str
+    """Where the object, or the folder, is to lie."""
+    max_bytes: int
+    """More than this is refused before a byte is read: the pod's folder has no more room."""
+
+
 StageConfig = Annotated[
-    HashConfig | ValidateConfig | BaselineConfig | TrainConfig | SealConfig | EvaluateConfig | FetchConfig,
+    HashConfig
+    | ValidateConfig
+    | BaselineConfig
+    | TrainConfig
+    | SealConfig
+    | EvaluateConfig
+    | FetchConfig
+    | DownloadConfig,
     Field(discriminator="stage"),
 ]
 STAGE_CONFIG: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)

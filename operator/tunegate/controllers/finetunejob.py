@@ -23,7 +23,7 @@ from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_attempts import first_pod, named_result
 from tunegate.reconcile.finetunejob_inputs import needed_claims
-from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings
+from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings, StoreSecret
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     JOB_UID_LABEL,
@@ -103,6 +103,7 @@ class FineTuneJobController:
         facts: dict[str, Any] = {
             "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
             "policy": await self._read(ApprovalPolicy, policy) if policy else None,
+            "store_secret": await self._store_secret(job),
         }
         if server is None:
             return facts
@@ -111,6 +112,14 @@ class FineTuneJobController:
         facts["base_manifest"] = await self._manifest(base_model) if base_model else None
         facts["denied"] = await self._denied(job, server)
         return facts
+
+    async def _store_secret(self, job: FineTuneJob) -> StoreSecret | None:
+        """Read labels and keys of the Secret that opens the store of training data; its values are for the pod only."""
+        name = job.spec.dataset.secret_name
+        secret = await self._kube.get(ObjectRef("v1", "Secret", name, job.namespace)) if name else None
+        if secret is None:
+            return None
+        return StoreSecret(secret["metadata"].get("labels") or {}, frozenset(secret.get("data") or {}))
 
     async def _manifest(self, base_model: BaseModel) -> Manifest | None:
         digest = base_model.status.result_digest

@@ -1,4 +1,5 @@
-"""Volumes that people name: `pvc://claim/path` as a read-only mount of the claim and a path inside it.
+"""Data that people name: `pvc://claim/path` as a read-only mount of the claim and a path inside it, `s3://bucket/key` as
+what is downloaded before the stage starts.
 
 The claim is mounted whole and the path is looked up inside. A `subPath` was rejected: for a path that is missing the
 kubelet makes an empty folder of that name on the owner's volume.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCHEME = "pvc://"
+STORE_SCHEME = "s3://"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,18 @@ class ClaimPath:
 
 
 @dataclass(frozen=True)
+class StorePath:
+    """An object, or all objects below a key, of an S3-compatible store; ``key`` has no slash at either end."""
+
+    bucket: str
+    key: str
+
+    def below(self, folder: str) -> str:
+        """Return where the object, or the folder of objects, lies after it was downloaded into ``folder``."""
+        return f"{folder}/{self.key.rpartition('/')[2]}"
+
+
+@dataclass(frozen=True)
 class ClaimMount:
     """A claim and where a container finds it."""
 
@@ -36,10 +50,26 @@ def claim_path(uri: str) -> ClaimPath:
     """Read a `pvc://` address. Raises ``ValueError`` for another scheme or a path that leaves the volume."""
     if not uri.startswith(SCHEME):
         raise ValueError(f"{uri}: only addresses of the form pvc://<claim>/<path> are supported")
-    claim, _, path = uri.removeprefix(SCHEME).partition("/")
+    claim, path = _parts(uri, SCHEME)
+    if not claim or not path:
+        raise ValueError(f"{uri}: claim and path are required, e.g. pvc://training-data/rows.jsonl")
+    return ClaimPath(claim, path)
+
+
+def data_path(uri: str) -> ClaimPath | StorePath:
+    """Read a `pvc://` or `s3://` address. Raises ``ValueError``."""
+    if not uri.startswith(STORE_SCHEME):
+        return claim_path(uri)
+    bucket, key = _parts(uri, STORE_SCHEME)
+    if not bucket or not key:
+        raise ValueError(f"{uri}: bucket and key are required, e.g. s3://training/rows.jsonl")
+    return StorePath(bucket, key)
+
+
+def _parts(uri: str, scheme: str) -> tuple[str, str]:
+    """Return what stands before and behind the first slash, the latter without empty parts."""
+    place, _, path = uri.removeprefix(scheme).partition("/")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError(f"{uri}: the path may not contain '..'")
-    if not claim or not parts:
-        raise ValueError(f"{uri}: claim and path are required, e.g. pvc://training-data/rows.jsonl")
-    return ClaimPath(claim, "/".join(parts))
+    return place, "/".join(parts)

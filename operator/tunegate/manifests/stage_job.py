@@ -21,9 +21,11 @@ from tunegate.api.stages import (
     BASE_SERVED_NAME,
     CA_PATH,
     CONFIG_PATH,
+    DATASET_MOUNT,
     ENGINE_PORT,
     PROGRESS_PORT,
     REGISTRY_AUTH_PATH,
+    STORE_DIR,
     TERMINATION_PATH,
     TRACKING_AUTH_DIR,
     TUNED_SERVED_NAME,
@@ -45,9 +47,11 @@ STAGE_COMMAND = ["python3", "-m", "tunegate_trainer"]
 STAGE_CONTAINER = "stage"
 ENGINE_CONTAINER = "engine"
 FETCH_CONTAINER = "fetch"
+DOWNLOAD_CONTAINER = "download"
 RENDEZVOUS_PORT = 29500
 CONFIG_FILE = CONFIG_PATH.rpartition("/")[2]
 FETCH_FILE = "fetch.json"
+DOWNLOAD_FILE = "download.json"
 GRACE_SECONDS = 30
 TRAINING_GRACE_SECONDS = 300
 """Time to finish the running step and write a checkpoint to a network volume after SIGTERM."""
@@ -62,6 +66,16 @@ class Engine:
     resources: Resources
     adapter: bool
     """The sealed adapter is fetched and verified before the engine starts, and loaded as ``tuned``."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """Training data that an init container copies from a store; only that container sees the store's credential."""
+
+    config: Mapping[str, Any]
+    secret: str
+    size: str
+    """Quantity: the room in the pod's folder."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ class StageJob:
     resources: Resources
     pool: ComputePoolSpec | None = None
     fetch_config: Mapping[str, Any] | None = None
+    download: Download | None = None
     mounts: Sequence[ClaimMount] = ()
     pull_secrets: Sequence[str] = ()
     engine: Engine | None = None
@@ -125,9 +140,12 @@ def _pod(stage: StageJob) -> dict[str, Any]:
         pod |= placement(stage.pool, pinned=stage.distributed or stage.engine is not None)
     if stage.distributed:
         pod["subdomain"] = stage.name
+    before = [_download_container(stage)] if stage.download is not None else []
     if stage.engine is not None:
-        fetch = [_fetch_container(stage)] if stage.engine.adapter else []
-        pod["initContainers"] = [*fetch, _engine_container(stage, stage.engine)]
+        before += [_fetch_container(stage)] if stage.engine.adapter else []
+        before.append(_engine_container(stage, stage.engine))
+    if before:
+        pod["initContainers"] = before
     return pod
 
 
@@ -152,17 +170,32 @@ def _stage_container(stage: StageJob) -> dict[str, Any]:
         "args": ["--config", CONFIG_PATH],
         "ports": ports,
         "resources": container_resources(stage.resources, device, devices),
-        "volumeMounts": [*_fixed_mounts(), *_claim_mounts(stage), *_adapter_mount(stage, read_only=True)],
+        "volumeMounts": [
+            *_fixed_mounts(),
+            *_claim_mounts(stage),
+            *_dataset_mount(stage, read_only=True),
+            *_adapter_mount(stage, read_only=True),
+        ],
     }
 
 
 def _fetch_container(stage: StageJob) -> dict[str, Any]:
+    return _preparing(stage, FETCH_CONTAINER, FETCH_FILE, _adapter_mount(stage, read_only=False))
+
+
+def _download_container(stage: StageJob) -> dict[str, Any]:
+    store = {"name": "store", "mountPath": STORE_DIR, "readOnly": True}
+    return _preparing(stage, DOWNLOAD_CONTAINER, DOWNLOAD_FILE, [store, *_dataset_mount(stage, read_only=False)])
+
+
+def _preparing(stage: StageJob, name: str, file: str, mounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a container that runs before all others and puts something into a folder of the pod."""
     return {
-        **_container(stage, FETCH_CONTAINER, _environment(stage)),
+        **_container(stage, name, _environment(stage)),
         "command": STAGE_COMMAND,
-        "args": ["--config", f"{CONFIG_PATH.rpartition('/')[0]}/{FETCH_FILE}"],
+        "args": ["--config", f"{CONFIG_PATH.rpartition('/')[0]}/{file}"],
         "resources": container_resources(stage.resources),
-        "volumeMounts": [*_fixed_mounts(), *_adapter_mount(stage, read_only=False)],
+        "volumeMounts": [*_fixed_mounts(), *mounts],
     }
 
 
@@ -233,6 +266,16 @@ def _volumes(stage: StageJob) -> list[dict[str, Any]]:
         {"name": "tracking", "secret": {"secretName": stage.tracking_secret, "optional": True}},
         {"name": "ca", "configMap": {"name": stage.ca_config_map, "optional": True}},
         *claims,
+        *_download_volumes(stage),
+    ]
+
+
+def _download_volumes(stage: StageJob) -> list[dict[str, Any]]:
+    if stage.download is None:
+        return []
+    return [
+        {"name": "dataset", "emptyDir": {"sizeLimit": stage.download.size}},
+        {"name": "store", "secret": {"secretName": stage.download.secret}},
     ]
 
 
@@ -267,10 +310,18 @@ def _adapter_mount(stage: StageJob, *, read_only: bool) -> list[dict[str, Any]]:
     return [{"name": "adapter", "mountPath": ADAPTER_MOUNT, "readOnly": read_only}]
 
 
+def _dataset_mount(stage: StageJob, *, read_only: bool) -> list[dict[str, Any]]:
+    if stage.download is None:
+        return []
+    return [{"name": "dataset", "mountPath": DATASET_MOUNT, "readOnly": read_only}]
+
+
 def _config_map(stage: StageJob) -> dict[str, Any]:
     data = {CONFIG_FILE: json.dumps(stage.config, indent=1, sort_keys=True)}
     if stage.fetch_config is not None:
         data[FETCH_FILE] = json.dumps(stage.fetch_config, indent=1, sort_keys=True)
+    if stage.download is not None:
+        data[DOWNLOAD_FILE] = json.dumps(stage.download.config, indent=1, sort_keys=True)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(stage), "immutable": True, "data": data}
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tunegate.api.reasons import StageReason
 from tunegate.api.stages import ExitCode, StageResult, Termination
-from tunegate.manifests.stage_job import ENGINE_CONTAINER, FETCH_CONTAINER, STAGE_CONTAINER
+from tunegate.manifests.stage_job import DOWNLOAD_CONTAINER, ENGINE_CONTAINER, FETCH_CONTAINER, STAGE_CONTAINER
 from tunegate.reconcile.finetunejob_observed import Json, LostResult, Observed
 from tunegate.reconcile.naming import ATTEMPT_LABEL, STAGE_LABEL
 
@@ -163,8 +163,9 @@ def _pod_end(pod: Json) -> Ended | None:
         return None
     status = pod.get("status") or {}
     over = _state(pod, STAGE_CONTAINER).get("terminated") or {}
-    fetch = _state(pod, FETCH_CONTAINER).get("terminated") or {}
-    deciding = over if over or not fetch.get("exitCode") else fetch
+    before = [_state(pod, name).get("terminated") or {} for name in (DOWNLOAD_CONTAINER, FETCH_CONTAINER)]
+    fallen = next((end for end in before if end.get("exitCode")), {})
+    deciding = over or fallen
     code = deciding.get("exitCode")
     last_word = _termination(deciding)
     said = last_word.message if last_word else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunegate.api.computepool import memory_bytes
 from tunegate.api.datachecks import effective
 from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.shared import Resources
@@ -17,6 +18,7 @@ from tunegate.api.stages import (
     BaselineConfig,
     BaseModelInput,
     DatasetInput,
+    DownloadConfig,
     EvaluateConfig,
     FetchConfig,
     JobIdentity,
@@ -32,8 +34,8 @@ from tunegate.api.stages import (
 )
 from tunegate.errors import Transient
 from tunegate.manifests.pods import at_most
-from tunegate.manifests.sources import ClaimMount
-from tunegate.manifests.stage_job import Engine, StageJob, stage_objects
+from tunegate.manifests.sources import ClaimMount, ClaimPath, StorePath
+from tunegate.manifests.stage_job import Download, Engine, StageJob, stage_objects
 from tunegate.manifests.workspace import workspace_claim
 from tunegate.reconcile.finetunejob_inputs import Inputs, engine_spec
 from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
@@ -108,6 +110,7 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         service_account=STAGE_SERVICE_ACCOUNT,
         config=_config(seen, inputs, settings, stage, number).to_dict(),
         fetch_config=fetch,
+        download=_download(job, inputs, settings, number) if stage != "seal" else None,
         registry_secret=registry_secret_name(job.name, job.uid),
         tracking_secret=settings.tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
@@ -216,21 +219,37 @@ def _engine(inputs: Inputs, *, adapter: bool) -> Engine:
     return Engine(server.profile, inputs.base.below(BASE_MODEL_MOUNT), server.resources, adapter=adapter)
 
 
+def _download(job: FineTuneJob, inputs: Inputs, settings: StageSettings, number: int) -> Download | None:
+    """Return how data of a store comes into the pod. It may be as large as the job's workspace."""
+    source, secret = inputs.dataset, job.spec.dataset.secret_name
+    if not isinstance(source, StorePath) or secret is None:
+        return None
+    size = job.spec.workspace.size
+    config = DownloadConfig(
+        **_config_base(job, settings, number),
+        bucket=source.bucket,
+        key=source.key,
+        path=source.below(DATASET_MOUNT),
+        max_bytes=memory_bytes(size),
+    )
+    return Download(config.to_dict(), secret, size)
+
+
 def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMount]:
     base = ClaimMount(inputs.base.claim, BASE_MODEL_MOUNT)
-    dataset = ClaimMount(inputs.dataset.claim, DATASET_MOUNT)
+    dataset = [ClaimMount(inputs.dataset.claim, DATASET_MOUNT)] if isinstance(inputs.dataset, ClaimPath) else []
     suite = ClaimMount(inputs.questions.claim, SUITE_MOUNT)
     imported = [ClaimMount(inputs.imported.claim, IMPORT_MOUNT)] if inputs.imported else []
     workspace = workspace_claim_name(job.name, job.uid)
     match stage:
         case "validate":
-            return [base, dataset, suite, *imported]
+            return [base, *dataset, suite, *imported]
         case "train":
-            return [base, dataset, ClaimMount(workspace, WORKSPACE_MOUNT, read_only=False)]
+            return [base, *dataset, ClaimMount(workspace, WORKSPACE_MOUNT, read_only=False)]
         case "seal":
             return imported or [ClaimMount(workspace, WORKSPACE_MOUNT)]
         case _:
-            return [base, dataset, suite]
+            return [base, *dataset, suite]
 
 
 def _uses_workspace(job: FineTuneJob, stage: StageName) -> bool:

@@ -14,9 +14,9 @@ from tunegate.api.finetunejob import FineTuneJobSpec
 from tunegate.api.markers import DataClass
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
-from tunegate.api.stages import Manifest
+from tunegate.api.stages import STORE_REQUIRED, Manifest
 from tunegate.digests import document_digest
-from tunegate.manifests.sources import ClaimPath, claim_path
+from tunegate.manifests.sources import ClaimPath, StorePath, claim_path, data_path
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
@@ -42,7 +42,7 @@ class Inputs:
     pool: ComputePool
     server_pool: ComputePool
     policy: ApprovalPolicy
-    dataset: ClaimPath
+    dataset: ClaimPath | StorePath
     questions: ClaimPath
     base: ClaimPath
     imported: ClaimPath | None
@@ -66,9 +66,10 @@ def needed_claims(seen: Observed) -> list[str]:
     names = []
     for uri in uris:
         try:
-            names.append(claim_path(uri).claim)
+            path = data_path(uri)
         except ValueError:
             continue
+        names += [path.claim] if isinstance(path, ClaimPath) else []
     return list(dict.fromkeys(names))
 
 
@@ -81,7 +82,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("_missing reports every absent object")
-    for check in (_volumes, _data_class, _shape, _rights):
+    for check in (_volumes, _store, _data_class, _shape, _rights):
         blocked = next(check(seen), None)
         if blocked is not None:
             return blocked
@@ -95,7 +96,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         pool=pool,
         server_pool=server_pool,
         policy=policy,
-        dataset=claim_path(spec.dataset.uri),
+        dataset=data_path(spec.dataset.uri),
         questions=claim_path(suite.spec.data.uri),
         base=claim_path(base_model.spec.source),
         imported=claim_path(spec.adapter.uri) if spec.adapter else None,
@@ -168,10 +169,13 @@ def _volumes(seen: Observed) -> Iterator[Blocked]:
     base = [] if seen.base_model is None else [(seen.base_model.spec.source, f"BaseModel {seen.base_model.name}")]
     for uri, where in [*named, *base]:
         try:
-            claim = claim_path(uri).claim
+            path = data_path(uri)
         except ValueError as error:
             yield Blocked(JobReason.BAD_INPUT, f"{where}: {error}. Create a new job with a right address.", final=True)
             continue
+        if isinstance(path, StorePath):
+            continue
+        claim = path.claim
         found = seen.claims.get(claim)
         if found is None:
             yield Blocked(
@@ -185,6 +189,29 @@ def _volumes(seen: Observed) -> Iterator[Blocked]:
                 f"{where} names the PersistentVolumeClaim {claim}, which its owner has not opened for jobs. Its owner "
                 f"runs: kubectl label pvc -n {seen.job.namespace} {claim} {USABLE_BY_JOBS_LABEL}=true",
             )
+
+
+def _store(seen: Observed) -> Iterator[Blocked]:
+    name, secret, namespace = seen.job.spec.dataset.secret_name, seen.store_secret, seen.job.namespace
+    if name is None:
+        return
+    reason = JobReason.WAITING_FOR_SECRET
+    if secret is None:
+        yield Blocked(
+            reason,
+            f"spec.dataset.secretName names the Secret {name}, which does not exist in namespace {namespace}. "
+            f"Create it there with the keys {', '.join(STORE_REQUIRED)}.",
+        )
+    elif secret.labels.get(USABLE_BY_JOBS_LABEL) != "true":
+        yield Blocked(
+            reason,
+            f"spec.dataset.secretName names the Secret {name}, which its owner has not opened for jobs. Its owner runs: "
+            f"kubectl label secret -n {namespace} {name} {USABLE_BY_JOBS_LABEL}=true",
+        )
+    elif missing := [key for key in STORE_REQUIRED if key not in secret.keys]:
+        yield Blocked(
+            reason, f"Secret {name} (spec.dataset.secretName) lacks {', '.join(missing)}. Add what is missing."
+        )
 
 
 def _data_class(seen: Observed) -> Iterator[Blocked]:

@@ -37,6 +37,14 @@ class LostResult:
 
 
 @dataclass(frozen=True)
+class StoreSecret:
+    """A Secret that opens a store of training data, without its content."""
+
+    labels: Mapping[str, str]
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Observed:
     """A FineTuneJob and everything that decides what happens to it next. Absent objects are None."""
 
@@ -55,6 +63,8 @@ class Observed:
     """Virtual resources that the requester may not `use`, e.g. ``computepools/a100``."""
     claims: Mapping[str, Json] = field(default_factory=dict)
     """PersistentVolumeClaims of the namespace that exist, among those that the job needs, by name."""
+    store_secret: StoreSecret | None = None
+    """What `dataset.secretName` names; None when that is absent or does not exist."""
     jobs: tuple[Json, ...] = ()
     """batch/v1 Jobs of this FineTuneJob's UID."""
     pods: tuple[Json, ...] = ()
