@@ -6,11 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tunegate.cli import answers, audit, decide, lineage, registry, show, submit
+from tunegate.cli import answers, audit, decide, lineage, plan, plan_report, registry, show, submit
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 
 Command = Callable[[Cluster, argparse.Namespace], int]
+PLAN = "check a job's data, cost and limits on this machine, without a cluster"
 DECISIONS = {
     "approve": "agree to exactly the shown content",
     "reject": "say no, for good: the release is denied",
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if getattr(options, "file", None) is not None:
             return audit.verify(None, options)
+        if getattr(options, "offline", None) is not None:
+            return int(options.offline(options))
         command: Command = options.command
         cluster = Cluster(options.kubeconfig, options.context, options.as_, tuple(options.as_group or ()))
         return command(cluster, options)
@@ -52,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     one = add("submit", submit.submit, "create jobs and releases from YAML, in your name")
     one.add_argument("-f", "--filename", required=True, help="YAML file; - reads standard input")
     one.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
+    _plan(commands.add_parser("plan", help=PLAN, description=PLAN[0].upper() + PLAN[1:] + "."))
     one = add("list", show.list_all, "list jobs, releases and servers")
     one.add_argument("-A", "--all-namespaces", action="store_true")
     one = add("status", show.status, "show one job, release or server in full")
@@ -76,6 +80,21 @@ def _connection(one: argparse.ArgumentParser, default: object) -> None:
     one.add_argument("--context", default=default)
     one.add_argument("--as", dest="as_", metavar="USER", default=default, help="impersonate (needs the right to)")
     one.add_argument("--as-group", action="append", metavar="GROUP", default=default)
+
+
+def _plan(one: argparse.ArgumentParser) -> None:
+    one.set_defaults(offline=plan.plan)
+    one.add_argument("-f", "--filename", required=True, help="YAML file of the job, or a folder of YAML files")
+    one.add_argument(
+        "--with", dest="with_", action="append", metavar="PATH",
+        help="file or folder with the server, base model, pool, suite and policy; may be given again",
+    )  # fmt: skip
+    one.add_argument(
+        "--volume", action="append", metavar="CLAIM=FOLDER", help="where a claim of pvc://CLAIM/… lies on this machine"
+    )
+    one.add_argument("-o", "--output", choices=list(plan_report.FORMATS), default="text")
+    one.add_argument("--strict", action="store_true", help="warnings count as a refusal")
+    one.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
 
 def _release(one: argparse.ArgumentParser) -> None:

@@ -1,0 +1,92 @@
+"""What `tunegate plan` says of files that it cannot make sense of; no library of the stages is needed for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import builders
+from tests.cli.plan_files import write_plan_files
+from tests.trainer.model_folder import make_model
+from tunegate.api.stages import Finding
+from tunegate.cli.main import main
+from tunegate.cli.plan_report import _location, _places
+
+Capture = pytest.CaptureFixture[str]
+
+
+def refused(arguments: list[str], capsys: Capture) -> str:
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert not said.out
+    return said.err
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> list[str]:
+    (tmp_path / "models").mkdir()
+    make_model(tmp_path / "models" / "smollm2")
+    return [*write_plan_files(tmp_path / "files"), "--volume", f"models={tmp_path / 'models'}"]
+
+
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ({"serverRef": "other"}, "ModelServer other (spec.serverRef of the job) is in none of the files"),
+        ({"method": {"type": "DPO"}}, "FineTuneJob job: these fields are wrong: spec.method.type"),
+        ({"intent": {"taskType": "Format", "speed": 3}}, "there are no such fields: spec.intent.speed"),
+    ],
+)
+def test_a_job_that_does_not_fit_the_files_is_refused(
+    job: dict[str, Any], says: str, tmp_path: Path, capsys: Capture
+) -> None:
+    assert says in refused(write_plan_files(tmp_path / "files", **job), capsys)
+
+
+def test_data_of_a_class_that_the_policy_does_not_allow_is_refused_as_the_operator_would(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "models").mkdir()
+    make_model(tmp_path / "models" / "smollm2")
+    dataset = {**builders.make_finetunejob()["spec"]["dataset"], "classification": "PHI"}
+    arguments = [*write_plan_files(tmp_path / "files", dataset=dataset), "--volume", f"models={tmp_path / 'models'}"]
+
+    assert "NotAllowed: The data is classified PHI" in refused(arguments, capsys)
+
+
+def test_claims_without_a_folder_are_named(tmp_path: Path, capsys: Capture) -> None:
+    said = refused(write_plan_files(tmp_path / "files"), capsys)
+
+    assert said == "tunegate: say where these claims lie on this machine: --volume models=…\n"
+
+
+def test_two_policies_are_one_too_many(site: list[str], tmp_path: Path, capsys: Capture) -> None:
+    other = tmp_path / "policy.yaml"
+    other.write_text(yaml.safe_dump(builders.make_approvalpolicy("second")))
+
+    assert "2 ApprovalPolicies" in refused([*site, "--with", str(other)], capsys)
+
+
+def test_data_in_a_store_has_to_be_downloaded_first(tmp_path: Path, capsys: Capture) -> None:
+    dataset = {**builders.make_finetunejob()["spec"]["dataset"], "uri": "s3://bucket/rows.jsonl", "secretName": "b"}
+
+    assert "Download it" in refused(write_plan_files(tmp_path / "files", dataset=dataset), capsys)
+
+
+def test_a_volume_that_is_no_folder_is_refused(site: list[str], capsys: Capture) -> None:
+    assert "expected CLAIM=FOLDER" in refused([*site, "--volume", "data"], capsys)
+
+
+def test_a_place_of_a_finding_is_a_line_of_its_file() -> None:
+    found = Finding(check="Secrets", action="Block", count=30, rows=["7", "9"], message="m")
+
+    assert _places(found) == "7, 9, …"
+    assert _location("part-2.jsonl:7", "pvc://data/rows") == {
+        "physicalLocation": {
+            "artifactLocation": {"uri": "pvc://data/rows/part-2.jsonl"},
+            "region": {"startLine": 7},
+        }
+    }

@@ -1,0 +1,61 @@
+"""`tunegate plan` with the real tokenizer: the outcome of the stage, as tables, JSON and SARIF."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.plan_files import write_plan_files
+from tunegate.api.stages import ValidateResult
+from tunegate.cli.main import main
+
+pytestmark = pytest.mark.model
+SECRET = "zebra-4711"
+
+
+def run(base_model: Path, arguments: list[str], *more: str) -> int:
+    return main([*arguments, "--volume", f"models={base_model.parent}", "--quiet", *more])
+
+
+def test_a_good_job_passes_with_what_it_will_cost(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_plan_files(tmp_path)
+    assert run(base_model, files) == 0
+    shown = capsys.readouterr().out
+    assert "job: Passed" in shown
+    assert "240 rows (Messages)" in shown
+    assert "usually 2 to 3 runs" in shown
+
+    assert run(base_model, files, "-o", "json") == 0
+    result = ValidateResult.model_validate_json(capsys.readouterr().out)
+    assert (result.rows, result.suite_questions, result.outcome) == (240, 60, "Passed")
+    assert {finding.action for finding in result.findings} == {"Warn"}
+    assert run(base_model, files, "--strict") == 1
+
+
+def test_a_broken_row_is_refused_with_its_line_and_never_quoted(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_plan_files(tmp_path, extra_rows=(f'{{"messages": "{SECRET}"',), budget={"maxCost": "0.000001"})
+
+    assert run(base_model, files, "-o", "sarif") == 1
+
+    said = capsys.readouterr()
+    assert SECRET not in said.out + said.err
+    results = {one["ruleId"]: one for one in json.loads(said.out)["runs"][0]["results"]}
+    assert {"BrokenRows", "Budget"} <= {name for name, one in results.items() if one["level"] == "error"}
+    place = results["BrokenRows"]["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": "pvc://data/train.jsonl"}, "region": {"startLine": 241}}
+
+
+def test_a_suite_of_another_content_is_refused(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_plan_files(tmp_path)
+    (tmp_path / "volume" / "gate.jsonl").write_text("{}\n")
+
+    assert run(base_model, files) == 1
+    assert "promised was sha256:" in capsys.readouterr().err
