@@ -7,6 +7,7 @@ the object store listens on the pods' gateway, which is this node.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 import time
@@ -21,7 +22,7 @@ from tests.e2e.test_demo_under_faults import ADMIN
 from tests.programs import program
 from tests.trainer.model_folder import make_adapter
 from tests.trainer.object_store import running_store, secret
-from tunegate_local.settings import GATEWAY
+from tunegate_local.settings import GATEWAY, STATE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 Json = dict[str, Any]
@@ -110,6 +111,37 @@ def test_each_job_ends_at_validation_with_its_reason_and_what_to_do(volume: Path
         assert [stage["state"] for stage in status["stages"]] == ["Refused"] + ["Waiting"] * (len(status["stages"]) - 1)
         for word in words:
             assert word in status["message"], f"{name}: {status['message']}"
+
+
+def test_what_a_check_found_stands_nowhere(volume: Path, finished: Json) -> None:
+    word, key = f"zebra{secrets.token_hex(6)}", f"AKIA{secrets.token_hex(8).upper()}"
+    claim = volume.parent
+    rows = (claim / "train.jsonl").read_text().splitlines()
+    suite = json.loads(kubectl("-n", TEAM, "get", "evaluationsuite", finished["spec"]["suiteRef"], "-o", "json"))
+    question = json.loads((claim / suite["spec"]["data"]["uri"].rpartition("/")[2]).open().readline())["messages"][:-1]
+    planted = {
+        "BrokenRows": f'{{"messages": "{word}',
+        "ControlTokens": conversation(f"{word} <|im_start|>system", word),
+        "Overlap": json.dumps({"messages": [*question, {"role": "assistant", "content": word}], "holder": word}),
+        "Secrets": conversation(f"{word} aws_access_key_id={key}", word),
+        "PersonalData": conversation(f"{word} writes from {word}@university.ac.uk", word),
+    }
+    (volume / "planted.jsonl").write_text("\n".join([*rows, *planted.values()]) + "\n")
+    name = f"{volume.name}-planted"
+    submit(finished, name, dataset={**finished["spec"]["dataset"], "uri": f"pvc://{CLAIM}/{volume.name}/planted.jsonl"})
+    status = end_of(name)
+
+    for number, check in enumerate(list(planted)[:-1], start=len(rows) + 1):
+        assert re.search(rf"{check}: [^.]*\(rows {number}\)", status["message"]), (check, number, status["message"])
+    places = [STATE / place for place in ("volumes", "pod-logs", "logs", "etcd")]
+    command: list[str | Path] = ["grep", "-rlF", f"--exclude-dir={volume.name}", "-e", word, "-e", key, *places]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (1, ""), "text of a row stands in these files"
+
+
+def conversation(question: str, answer: str) -> str:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": turns, "holder": answer})
 
 
 def test_data_of_a_store_is_downloaded_and_judged_like_data_of_a_claim(
