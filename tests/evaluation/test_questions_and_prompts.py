@@ -11,8 +11,9 @@ from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
 from tunegate.api.stages import DatasetInput, SuiteInput
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers
+from tunegate_trainer.evaluation.arms import asks_of, base_arm_names
 from tunegate_trainer.evaluation.engine import Reply
-from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking
+from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking, similar_shots
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
 
 ROWS = [(f"question {n}", f"answer {n}", f"group {n // 3}") for n in range(60)]
@@ -78,6 +79,32 @@ def test_shots_are_the_same_every_time_and_of_different_groups(tmp_path: Path) -
     assert shots != choose_shots(kept, suite_spec(fewShot={"shots": 5, "seed": 4}).few_shot)
 
 
+@pytest.mark.model
+def test_similar_shots_are_training_rows_with_the_nearest_beside_the_question(tmp_path: Path) -> None:
+    kept = training(tmp_path)
+    asked = kept.rows[7]
+    shots = similar_shots([asked], kept.rows, 3)[0]
+    assert len(shots) == 3
+    assert shots[-1] == asked
+    assert all(row in kept.rows for row in shots)
+    assert len(similar_shots([asked], kept.rows[:2], 5)[0]) == 2
+
+
+def test_arms_follow_the_suite_and_the_author() -> None:
+    plain, guided = suite_spec(), suite_spec(task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)})
+    both = suite_spec(baselines={"retrievedShots": True})
+    assert base_arm_names(plain, None) == ["BasePlain", "BaseFewShot"]
+    assert base_arm_names(both, "Mine.") == ["BasePlain", "BaseFewShot", "BaseRetrievedShots", "BaseAuthorPrompt"]
+    assert base_arm_names(guided, "Mine.")[-1] == "BaseAuthorPromptGuided"
+
+
+def test_the_authors_prompt_takes_the_place_of_the_rows_own(tmp_path: Path) -> None:
+    asks = asks_of("BaseAuthorPrompt", suite_spec(), suite(tmp_path), training(tmp_path), "Mine.")
+    assert [dict(turn) for turn in asks[0].prompts[0]] == [
+        {"role": "system", "content": "Mine."}, {"role": "user", "content": "what?"},
+    ]  # fmt: skip
+
+
 def test_few_shot_prompt_has_the_instruction_once_and_the_question_last(tmp_path: Path) -> None:
     kept, question = training(tmp_path), suite(tmp_path).rows[0]
     prompts = shrinking(question, choose_shots(kept, suite_spec(fewShot={"shots": 3}).few_shot), "Do it well.")
@@ -89,10 +116,14 @@ def test_few_shot_prompt_has_the_instruction_once_and_the_question_last(tmp_path
 
 
 def test_description_of_the_prompt_quotes_no_row() -> None:
-    text = describe(suite_spec(fewShot={"shots": 2, "systemPrompt": "Do it well."}).few_shot)
+    few_shot = suite_spec(fewShot={"shots": 2, "systemPrompt": "Do it well."}).few_shot
+    text = describe("BaseFewShot", few_shot, "My own.")
     assert "Do it well." in text
     assert "{question 2}" in text
     assert "{question 3}" not in text
+    assert "{similar question 2}" in describe("BaseRetrievedShotsGuided", few_shot, None)
+    assert describe("BaseAuthorPrompt", few_shot, "My own.") == "system: My own.\nuser: {question of the suite}"
+    assert "Do it well." not in describe("BasePlain", few_shot, "My own.")
 
 
 def test_kept_answers_come_back_for_the_same_questions_only(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def inputs(folder: Path) -> dict[str, Any]:
             "nearestNeighbor": True,
             "regex": r"Copyright (?P<years>\d{4}) (?P<holder>.+)",
             "regexTemplate": '{{"holder": "{holder}", "years": "{years}"}}',
+            "retrievedShots": True,
         },
     )
     suite = SuiteInput(
@@ -115,6 +116,7 @@ def inputs(folder: Path) -> dict[str, Any]:
     return {
         "dataset": DatasetInput(path=str(folder / "train.jsonl"), digest=digest, group_field="group"),
         "suite": suite,
+        "author_prompt": "Answer with one line of JSON: the holder and the years.",
     }
 
 
@@ -163,6 +165,7 @@ def test_every_alternative_answers_every_question(site: Site, measured: tuple[Ba
     scores = {arm.name: arm.scores for arm in result.arms}
     assert set(scores) == {
         "NearestNeighbor", "Regex", "BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided",
+        "BaseRetrievedShotsGuided", "BaseAuthorPromptGuided",
     }  # fmt: skip
     assert scores["Regex"]["ExactMatch"] == 1
     assert scores["NearestNeighbor"]["ExactMatch"] == 0

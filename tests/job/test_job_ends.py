@@ -47,6 +47,14 @@ def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:
             "Failed", "ValidationRefused", "rows 3, 9",
         ),
         ("baseline", baselined("PromptingSuffices"), "Succeeded", "PromptingSuffices", "onPromptingSuffices"),
+        (
+            "baseline", baselined("PromptingSuffices").model_copy(update={"prompt": "system: Be brief."}),
+            "Succeeded", "PromptingSuffices", "Use the base model with this prompt: system: Be brief.",
+        ),
+        (
+            "baseline", baselined("PromptingSuffices").model_copy(update={"best_arm": "Classifier"}),
+            "Succeeded", "PromptingSuffices", "TF-IDF",
+        ),
         ("train", trained("Diverged"), "Failed", "TrainingDiverged", "learningRate"),
         ("evaluate", evaluated("Fail"), "Failed", "GateFailed", "Regex (0.450): difference -0.100, 95 % interval -0.190"),
         ("evaluate", evaluated("Inconclusive"), "Failed", "GateInconclusive", "too small to tell"),

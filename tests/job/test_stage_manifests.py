@@ -249,6 +249,11 @@ def test_the_checks_are_the_policys_made_stricter_by_the_job() -> None:
     assert set(actions) == set(DEFAULTS)
 
 
+def test_baseline_and_evaluation_know_the_authors_prompt_alike() -> None:
+    made = [objects(stage, baseline={"prompt": "Mine."})["ConfigMap"]["data"] for stage in ("baseline", "evaluate")]
+    assert [json.loads(data["stage.json"])["authorPrompt"] for data in made] == ["Mine.", "Mine."]
+
+
 def test_a_stage_waits_for_an_earlier_result_that_cannot_be_read() -> None:
     seen = Observed(job=job({"stages": [{"name": "seal", "resultDigest": sha256(b"x")}]}), **world_objects())
     inputs = resolve(seen)

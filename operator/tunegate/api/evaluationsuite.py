@@ -25,8 +25,9 @@ from tunegate.api.shared import StatusBase
 
 MetricName = Literal["ExactMatch", "MacroF1", "SchemaValidity", "RougeL", "Bleu"]
 ArmName = Literal[
-    "BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided", "NearestNeighbor", "Regex", "Classifier"
-]
+    "BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided", "BaseRetrievedShots", "BaseRetrievedShotsGuided",
+    "BaseAuthorPrompt", "BaseAuthorPromptGuided", "NearestNeighbor", "Regex", "Classifier",
+]  # fmt: skip
 LongPattern = Annotated[str, Field(max_length=2048)]
 
 
@@ -68,7 +69,11 @@ class FewShot(ApiModel):
 
 
 class Baselines(ApiModel):
-    """Cheap alternatives that need no language model."""
+    """Cheap alternatives beside the base model's plain and few-shot answers; all but the first need no language model."""
+
+    retrieved_shots: bool = False
+    """Few-shot with the training rows that are most similar to each question (BM25) in place of the same for all. Takes the
+    engine as long as few-shot does."""
 
     nearest_neighbor: bool = True
     """Answer of the most similar training row (BM25)."""

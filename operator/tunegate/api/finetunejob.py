@@ -17,6 +17,7 @@ from tunegate.api.markers import (
     Digest,
     Fraction,
     Kind,
+    LongText,
     Quantity,
     Resource,
     ResourceName,
@@ -132,6 +133,13 @@ class AdapterImport(ApiModel):
     """Folder with `adapter_config.json` and `adapter_model.safetensors`."""
 
 
+class Baseline(ApiModel):
+    """What the author has tried without tuning."""
+
+    prompt: LongText | None = None
+    """The best instruction so far. The base model is asked with it as well, and tuning has to beat that."""
+
+
 class Workspace(ApiModel):
     """The job's own volume for checkpoints."""
 
@@ -157,7 +165,7 @@ class FineTuneJobSpec(ApiModel):
             "&& self.suiteRef == oldSelf.suiteRef && self.dataset == oldSelf.dataset "
             "&& self.source == oldSelf.source && self.intent == oldSelf.intent && self.limits == oldSelf.limits "
             "&& self.onPromptingSuffices == oldSelf.onPromptingSuffices && self.workspace == oldSelf.workspace "
-            "&& self.budget == oldSelf.budget "
+            "&& self.budget == oldSelf.budget && self.baseline == oldSelf.baseline "
             "&& has(self.method) == has(oldSelf.method) && (!has(self.method) || self.method == oldSelf.method) "
             "&& has(self.poolRef) == has(oldSelf.poolRef) && (!has(self.poolRef) || self.poolRef == oldSelf.poolRef) "
             "&& has(self.adapter) == has(oldSelf.adapter) && (!has(self.adapter) || self.adapter == oldSelf.adapter)",
@@ -181,6 +189,7 @@ class FineTuneJobSpec(ApiModel):
     source: Literal["Train", "Import"] = "Train"
     method: Method | None = None
     adapter: AdapterImport | None = None
+    baseline: Baseline = Baseline()
     on_prompting_suffices: Literal["Stop", "Continue"] = "Stop"
     """What to do when the base model reaches the suite's quality bar by prompting alone."""
     budget: Budget = Budget()
@@ -305,7 +314,7 @@ class Gate(ApiModel):
     """Manifest digest of the sealed adapter that was evaluated."""
     metrics: Metrics = []
     """All metrics of the tuned model."""
-    arms: Annotated[list[ArmScore], Field(max_length=8, json_schema_extra=list_map("name"))] = []
+    arms: Annotated[list[ArmScore], Field(max_length=12, json_schema_extra=list_map("name"))] = []
     guardrails: Annotated[list[GuardrailScore], Field(max_length=5, json_schema_extra=list_map("name"))] = []
 
 

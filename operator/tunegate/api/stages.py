@@ -186,6 +186,8 @@ class EngineConfigBase(StageConfigBase):
     suite: SuiteInput
     development_fraction: str = "0.1"
     seed: int = 17
+    author_prompt: str | None = None
+    """An instruction of the job's author, as one more alternative."""
 
 
 class BaselineConfig(EngineConfigBase):
@@ -340,7 +342,7 @@ class BaselineResult(StrictModel):
     answers_digest: Digest
     """OCI digest of all answers in `<repository>/answers`, readable by evaluation owners and reviewers."""
     prompt: str
-    """The few-shot prompt that was used, as a template."""
+    """How the best arm that asks the base model asks it, as a template."""
 
 
 class TrainResult(StrictModel):

@@ -131,6 +131,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
     data: dict[str, Any] = {"base_model": _base_model(inputs), "dataset": _dataset(job, inputs)}
     judged: dict[str, Any] = {**data, "suite": _suite(inputs), "profile": inputs.server.spec.profile}
     fraction, seed = engine_spec(spec)
+    asked: dict[str, Any] = {"development_fraction": fraction, "seed": seed, "author_prompt": spec.baseline.prompt}
     match stage:
         case "validate":
             return ValidateConfig(
@@ -144,7 +145,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 budget=spec.budget,
             )
         case "baseline":
-            return BaselineConfig(**base, **judged, development_fraction=fraction, seed=seed)
+            return BaselineConfig(**base, **judged, **asked)
         case "train":
             if spec.method is None:
                 raise AssertionError("only source Train has a stage train, and it has a method")
@@ -161,8 +162,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
             return EvaluateConfig(
                 **base,
                 **judged,
-                development_fraction=fraction,
-                seed=seed,
+                **asked,
                 adapter=_adapter(seen),
                 baseline_result=_result_digest(seen, "baseline"),
                 min_margin=inputs.policy.spec.min_margin,

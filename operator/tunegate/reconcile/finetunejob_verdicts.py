@@ -30,6 +30,8 @@ from tunegate.api.stages import (
 )
 
 SHOWN_FINDINGS = 4
+SHOWN_PROMPT = 600
+"""Characters of a prompt in a message; the whole stands in the result of the baseline."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,22 @@ def _baselined(job: FineTuneJob, result: BaselineResult) -> Verdict:
     summary = f"{result.questions} questions, best cheap alternative {result.best_arm}: {scores}."
     if result.outcome == "PromptingSuffices" and job.spec.on_prompting_suffices == "Stop":
         text = (
-            f"Prompting reaches the suite's quality bar without tuning ({result.best_arm}), so nothing was trained. Use "
-            "the base model with the prompt in the baseline's result, or set onPromptingSuffices: Continue in a new job."
+            f"{result.best_arm} reaches the suite's quality bar without tuning, so nothing was trained. "
+            f"{_instead(result)} Or set onPromptingSuffices: Continue in a new job."
         )
         return Verdict(summary, final=Final("Succeeded", JobReason.PROMPTING_SUFFICES, text))
     return Verdict(summary)
+
+
+def _instead(result: BaselineResult) -> str:
+    """Say what to use in place of a tuned model."""
+    simple = {
+        "NearestNeighbor": "Answer with the most similar training row (BM25).",
+        "Regex": "Use the suite's regular expression.",
+        "Classifier": "Use a TF-IDF classifier with logistic regression, trained on the same rows.",
+    }
+    prompt = result.prompt if len(result.prompt) <= SHOWN_PROMPT else f"{result.prompt[:SHOWN_PROMPT]}…"
+    return simple.get(result.best_arm) or f"Use the base model with this prompt: {prompt}"
 
 
 def _trained(result: TrainResult) -> Verdict:

@@ -11,6 +11,7 @@ from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation.pattern import answer_by_pattern
 from tunegate_trainer.evaluation.questions import Suite, Training, last_user_turn
+from tunegate_trainer.evaluation.retrieval import nearest_rows
 
 
 def names_of(spec: EvaluationSuiteSpec) -> list[ArmName]:
@@ -37,15 +38,8 @@ def answer(name: ArmName, spec: EvaluationSuiteSpec, suite: Suite, training: Tra
 
 
 def nearest_neighbor(questions: Sequence[Row], training: Sequence[Row]) -> list[str]:
-    """Return, for each question, the answer of the training row that BM25 ranks first (Robertson and Zaragoza 2009)."""
-    import bm25s
-
-    retriever = bm25s.BM25()
-    corpus = bm25s.tokenize([last_user_turn(row) for row in training], stopwords=None, show_progress=False)
-    retriever.index(corpus, show_progress=False)
-    asked = bm25s.tokenize([last_user_turn(row) for row in questions], stopwords=None, show_progress=False)
-    found, _ = retriever.retrieve(asked, k=1, show_progress=False)
-    return [training[int(row[0])].answer for row in found]
+    """Return, for each question, the answer of the most similar training row."""
+    return [training[found[0]].answer for found in nearest_rows(questions, training, 1)]
 
 
 def classifier(questions: Sequence[Row], training: Sequence[Row]) -> list[str]:

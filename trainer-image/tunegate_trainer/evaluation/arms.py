@@ -1,4 +1,8 @@
-"""The arms that ask the base model: plain and with examples, each also with guided decoding where there is a schema."""
+"""The arms that ask the base model: plain, with examples, with examples chosen for each question, and as the author would.
+
+Plain and few-shot are asked with and without guided decoding where the suite has a schema, so that people see what it is
+worth; the others with it only, since it is what one would use and every arm costs the engine as much time again.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,18 @@ from typing import Any
 
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec
 from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation import alternatives
 from tunegate_trainer.evaluation.engine import Ask, Engine, Reply
-from tunegate_trainer.evaluation.prompts import choose_shots, shrinking
+from tunegate_trainer.evaluation.prompts import choose_shots, shrinking, similar_shots
 from tunegate_trainer.evaluation.questions import Suite, Training
 
 Show = Callable[[int, int, str], None]
 """Progress: answers so far, answers in all, and which arm is being asked."""
+
+
+GUIDED = "Guided"
+"""End of an arm's name."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,17 @@ class ArmAnswers:
         return [reply.text for reply in self.replies]
 
 
-def base_arm_names(spec: EvaluationSuiteSpec) -> list[ArmName]:
-    """Return the arms of the base model for a suite."""
+def base_arm_names(spec: EvaluationSuiteSpec, author_prompt: str | None) -> list[ArmName]:
+    """Return the arms of the base model for a suite and what the job's author has tried."""
+    guided = spec.task.json_schema is not None
     names: list[ArmName] = ["BasePlain", "BaseFewShot"]
-    return [*names, "BasePlainGuided", "BaseFewShotGuided"] if spec.task.json_schema else names
+    if guided:
+        names += ["BasePlainGuided", "BaseFewShotGuided"]
+    if spec.baselines.retrieved_shots:
+        names.append("BaseRetrievedShotsGuided" if guided else "BaseRetrievedShots")
+    if author_prompt:
+        names.append("BaseAuthorPromptGuided" if guided else "BaseAuthorPrompt")
+    return names
 
 
 def plain_asks(suite: Suite, spec: EvaluationSuiteSpec, schema: Mapping[str, Any] | None = None) -> list[Ask]:
@@ -43,20 +59,39 @@ def plain_asks(suite: Suite, spec: EvaluationSuiteSpec, schema: Mapping[str, Any
     return [Ask([row.prompt], spec.task.max_tokens, schema) for row in suite.rows]
 
 
-def asks_of(name: ArmName, spec: EvaluationSuiteSpec, suite: Suite, training: Training) -> list[Ask]:
-    """Return what the base model is asked in an arm."""
-    schema = json.loads(spec.task.json_schema) if spec.task.json_schema and name.endswith("Guided") else None
-    if not name.startswith("BaseFewShot"):
-        return plain_asks(suite, spec, schema)
-    shots = choose_shots(training, spec.few_shot)
-    return [Ask(shrinking(row, shots, spec.few_shot.system_prompt), spec.task.max_tokens, schema) for row in suite.rows]
+def asks_of(
+    name: ArmName, spec: EvaluationSuiteSpec, suite: Suite, training: Training, author_prompt: str | None
+) -> list[Ask]:
+    """Return what the base model is asked in an arm, question by question."""
+    schema = json.loads(spec.task.json_schema) if spec.task.json_schema and name.endswith(GUIDED) else None
+    few_shot, prompt = spec.few_shot, spec.few_shot.system_prompt
+    match name.removesuffix(GUIDED):
+        case "BaseFewShot":
+            shots: Sequence[Sequence[Row]] = [choose_shots(training, few_shot)] * len(suite.rows)
+        case "BaseRetrievedShots":
+            shots = similar_shots(suite.rows, training.rows, few_shot.shots)
+        case "BaseAuthorPrompt":
+            shots, prompt = [[]] * len(suite.rows), author_prompt
+        case _:
+            return plain_asks(suite, spec, schema)
+    return [
+        Ask(shrinking(row, chosen, prompt), spec.task.max_tokens, schema)
+        for row, chosen in zip(suite.rows, shots, strict=True)
+    ]
 
 
 async def ask_everybody(
-    engine: Engine, spec: EvaluationSuiteSpec, suite: Suite, training: Training, *, seed: int, show: Show
+    engine: Engine,
+    spec: EvaluationSuiteSpec,
+    suite: Suite,
+    training: Training,
+    *,
+    author_prompt: str | None,
+    seed: int,
+    show: Show,
 ) -> list[ArmAnswers]:
     """Let every alternative answer, those that cost nothing first."""
-    free, base = alternatives.names_of(spec), base_arm_names(spec)
+    free, base = alternatives.names_of(spec), base_arm_names(spec, author_prompt)
     questions = len(suite.rows)
     total = questions * len(base)
     arms = []
@@ -72,6 +107,7 @@ async def ask_everybody(
             show(before + count, total, name)
 
         started = time.monotonic()
-        replies = await engine.ask_all(BASE_SERVED_NAME, asks_of(name, spec, suite, training), seed=seed, seen=seen)
+        asks = asks_of(name, spec, suite, training, author_prompt)
+        replies = await engine.ask_all(BASE_SERVED_NAME, asks, seed=seed, seen=seen)
         arms.append(ArmAnswers(name, replies, time.monotonic() - started))
     return arms

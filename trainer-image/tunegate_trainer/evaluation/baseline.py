@@ -7,7 +7,7 @@ import logging
 from typing import Literal
 
 from tunegate import digests
-from tunegate.api.evaluationsuite import EvaluationSuiteSpec
+from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec
 from tunegate.api.stages import (
     ANSWERS_MEDIA_TYPE,
     BASE_SERVED_NAME,
@@ -19,7 +19,7 @@ from tunegate.api.stages import (
 )
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.evaluation import answers, prompts
-from tunegate_trainer.evaluation.arms import ArmAnswers, ask_everybody
+from tunegate_trainer.evaluation.arms import ArmAnswers, ask_everybody, base_arm_names
 from tunegate_trainer.evaluation.engine import Engine
 from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
@@ -58,7 +58,7 @@ def run(
         questions=len(suite.rows),
         cache_key=cache_key(config, training),
         answers_digest=context.registry.push_document(repository, document, ANSWERS_MEDIA_TYPE),
-        prompt=prompts.describe(config.suite.spec.few_shot),
+        prompt=prompts.describe(_best_prompting(config, results), config.suite.spec.few_shot, config.author_prompt),
     )
 
 
@@ -93,8 +93,15 @@ def cache_key(config: EngineConfigBase, training: Training) -> str:
             "groupField": config.dataset.group_field or "",
             "developmentFraction": config.development_fraction,
             "seed": config.seed,
+            "authorPrompt": config.author_prompt or "",
         }
     )
+
+
+def _best_prompting(config: EngineConfigBase, arms: list[ArmResult]) -> ArmName:
+    """Return the best of the arms that ask the base model."""
+    asked = base_arm_names(config.suite.spec, config.author_prompt)
+    return verdict(config.suite.spec, [arm for arm in arms if arm.name in asked])[0].name
 
 
 async def _ask(
@@ -106,4 +113,12 @@ async def _ask(
     context.progress.show(0, "waiting for the engine")
     async with Engine(engine_url) as engine:
         await engine.wait_until_ready([BASE_SERVED_NAME])
-        return await ask_everybody(engine, config.suite.spec, suite, training, seed=config.seed, show=show)
+        return await ask_everybody(
+            engine,
+            config.suite.spec,
+            suite,
+            training,
+            author_prompt=config.author_prompt,
+            seed=config.seed,
+            show=show,
+        )

@@ -17,7 +17,6 @@ from tunegate.api.stages import ArmVerdict, GuardrailVerdict
 from tunegate_trainer.evaluation.bootstrap import Interval, Resampler
 from tunegate_trainer.evaluation.metrics import Array, Metric, metric_for
 
-BASE_ARMS: tuple[ArmName, ...] = ("BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided")
 ROUNDING = 1e-9
 """Slack for comparisons of sums of floats: 0.55 - 0.5 reaches a margin of 0.05."""
 
@@ -136,7 +135,7 @@ def _guardrail(
 ) -> tuple[GuardrailVerdict, GateOutcome, str]:
     """Judge one guardrail against the base arm that does best on it."""
     base = {name: metric.statistics(given, answers.expected)
-            for name, given in answers.arms.items() if name in BASE_ARMS}  # fmt: skip
+            for name, given in answers.arms.items() if name.startswith("Base")}  # fmt: skip
     if not base:
         raise ValueError("a guardrail needs an arm of the base model to compare with")
     scores: dict[ArmName, float] = {name: float(metric.score(rows.sum(axis=0))) for name, rows in base.items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from tunegate.api.evaluationsuite import FewShot
+from tunegate.api.evaluationsuite import ArmName, FewShot
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation.questions import Training
+from tunegate_trainer.evaluation.retrieval import nearest_rows
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -28,6 +29,14 @@ def choose_shots(training: Training, few_shot: FewShot) -> list[Row]:
     return [*first, *further][: few_shot.shots]
 
 
+def similar_shots(questions: Sequence[Row], training: Sequence[Row], count: int) -> list[list[Row]]:
+    """Return, for each question, its ``count`` nearest training rows, the nearest last, beside the question.
+
+    That nearest examples beat random ones: Liu et al., arXiv 2101.06804, with the same order.
+    """
+    return [[training[at] for at in reversed(found)] for found in nearest_rows(questions, training, count)]
+
+
 def with_shots(question: Row, shots: Sequence[Row], system_prompt: str | None) -> Messages:
     """Return the question after worked examples, under the author's instruction where there is one."""
     own = [turn for turn in question.prompt if turn["role"] == "system"]
@@ -42,8 +51,15 @@ def shrinking(question: Row, shots: Sequence[Row], system_prompt: str | None) ->
     return [with_shots(question, shots[:count], system_prompt) for count in range(len(shots), -1, -1)]
 
 
-def describe(few_shot: FewShot) -> str:
-    """Return the few-shot prompt as a template: what was asked, without any row of the data."""
-    system = few_shot.system_prompt or "{system turn of the row}"
-    shots = "".join(f"\nuser: {{question {n}}}\nassistant: {{answer {n}}}" for n in range(1, few_shot.shots + 1))
-    return f"system: {system}{shots}\nuser: {{question of the suite}}"
+def describe(arm: ArmName, few_shot: FewShot, author_prompt: str | None) -> str:
+    """Return how an arm of the base model asks, as a template without any row of the data."""
+    own = "{system turn of the row}"
+    system, count, which = own, 0, ""
+    if arm.startswith("BaseAuthorPrompt"):
+        system = author_prompt or own
+    elif arm.startswith(("BaseFewShot", "BaseRetrievedShots")):
+        system, count = few_shot.system_prompt or own, few_shot.shots
+        which = "similar " if arm.startswith("BaseRetrievedShots") else ""
+    shots = "".join(f"\nuser: {{{which}question {n}}}\nassistant: {{its answer}}" for n in range(1, count + 1))
+    guided = "\n(decoding guided by task.jsonSchema)" if arm.endswith("Guided") else ""
+    return f"system: {system}{shots}\nuser: {{question of the suite}}{guided}"
