@@ -314,7 +314,7 @@ class ValidateResult(StrictModel):
     adapter_bytes: int
     peak_memory_bytes: int
     memory_parts: dict[str, int]
-    """Bytes by part: weights, adapter, gradients, optimizer, activations, runtime."""
+    """Bytes by part, at the high end: weights, adapter, gradients, optimizer, activations, logits, runtime."""
     device_hours: float
     cost: float
     smallest_visible_gain: float

@@ -89,7 +89,7 @@ def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
     }
     if result.memory_parts:
         parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in result.memory_parts.items())
-        facts["peak memory"] = f"{result.peak_memory_bytes / 1e9:.2f} GB for each process ({parts})"
+        facts["peak memory"] = f"up to {result.peak_memory_bytes / 1e9:.2f} GB for each process ({parts})"
         low, high = (result.cost * times for times in RUNS)
         facts["one run"] = f"{result.device_hours:.3g} device hours, {result.cost:.4g} {pool.currency}"
         facts["until it is good"] = f"usually {RUNS[0]} to {RUNS[1]} runs: {low:.4g} to {high:.4g} {pool.currency}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tunegate.api.computepool import ComputePoolSpec
@@ -15,6 +16,11 @@ ADAM_BYTES = 8
 """Two float32 moments for each trainable weight."""
 ACTIVATION_BYTES = 34
 """Bytes of one layer for each token and hidden unit in 16 bit, attention scores not kept (arXiv 2205.05198, eq. 2)."""
+LOGIT_BYTES = 6
+"""Scores over the vocabulary kept whole: 16 bit and a copy in 32 for the loss. Between what Qwen's published trainings
+show (1 to 11; benchmarks/memory)."""
+CPU_LOGIT_BYTES = 4
+"""The same on CPUs, where all is in 32 bit already."""
 CPU_INPUT_BYTES = 10
 CPU_OUTPUT_BYTES = 16
 """Bytes for each token and unit of an adapted linear layer in 32 bit without checkpointing: a copy of the input behind
@@ -22,8 +28,14 @@ dropout with its mask, the output and what the next operation makes of it, and a
 the allocator. Measured on a model of 135 million weights: 2.2 GB at 150 tokens a batch, 3.1 at 380, 6.1 to 7.2 at 1200."""
 CPU_RUNTIME = 1_200_000_000
 """Python, PyTorch and the tokenizer; measured 0.9 to 1.2 GB in the resident set before the weights."""
+CPU_SLACK = 300_000_000
+"""The part of it that not every process takes."""
+CPU_ACTIVATIONS_SPARED = 0.25
+"""Share by which the activations on a CPU may turn out smaller than reckoned."""
 CUDA_RUNTIME = 1_500_000_000
 """CUDA context, kernels and the allocator's slack."""
+CUDA_SLACK = 1_000_000_000
+"""The part of it that is the allocator's slack, which a full device does without."""
 EVALUATION_SHARE = 1 / 3
 """A forward pass costs a third of a training step (forward and two backward passes)."""
 DISCORDANT = 0.25
@@ -45,7 +57,7 @@ class TokenCounts:
 def memory_parts(
     architecture: Architecture, method: Method, trainable: int, longest: int, *, cuda: bool
 ) -> dict[str, int]:
-    """Return peak bytes of one training process by part.
+    """Return peak bytes of one training process by part; their sum is the high end.
 
     ``longest`` is the longest sequence in tokens. On CUDA, gradient checkpointing keeps one 16-bit activation for each
     layer and recomputes one layer at a time; on CPUs all layers are kept, which is faster.
@@ -63,9 +75,16 @@ def memory_parts(
         "adapter": 4 * trainable,
         "gradients": 4 * trainable,
         "optimizer": ADAM_BYTES * trainable,
-        "activations": kept + 4 * tokens * architecture.vocabulary,
+        "activations": kept,
+        "logits": (LOGIT_BYTES if cuda else CPU_LOGIT_BYTES) * tokens * architecture.vocabulary,
         "runtime": CUDA_RUNTIME if cuda else CPU_RUNTIME,
     }
+
+
+def least_memory(parts: Mapping[str, int], *, cuda: bool) -> int:
+    """Return the low end of the peak in bytes: the loss reckoned in chunks, so that no logits are kept, and no slack."""
+    spared = CUDA_SLACK if cuda else CPU_SLACK + int(CPU_ACTIVATIONS_SPARED * parts["activations"])
+    return sum(parts.values()) - parts["logits"] - spared
 
 
 def training_steps(method: Method, rows: int) -> int:

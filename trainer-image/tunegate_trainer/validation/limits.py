@@ -69,16 +69,16 @@ def check_profile(method: Method, profile: EngineProfile, context_length: int) -
     return findings
 
 
-def check_pool(method: Method, pool: ComputePoolSpec, peak: int) -> list[Finding]:
-    """Refuse what does not fit the pool; ``peak`` is in bytes for one process."""
+def check_pool(method: Method, pool: ComputePoolSpec, least: int, peak: int) -> list[Finding]:
+    """Refuse what can't fit the pool and warn of what may not; ``least`` and ``peak``: the ends of one process's peak, bytes."""
     findings = []
     available = memory_bytes(pool.device_memory)
     if peak > available:
         message = (
-            f"needs about {peak / 1e9:.1f} GB for each process, a device of the pool has {available / 1e9:.1f} GB: "
-            "lower method.batchSize or method.maxLength, use QLoRA, or choose another pool"
+            f"needs {least / 1e9:.1f} to {peak / 1e9:.1f} GB for each process, a device of the pool has "
+            f"{available / 1e9:.1f} GB: lower method.batchSize or method.maxLength, use QLoRA, or choose another pool"
         )
-        findings.append(block("Memory", message))
+        findings.append(block("Memory", message) if least > available else warn("Memory", message))
     if method.num_nodes > pool.max_nodes:
         findings.append(block("Nodes", f"method.numNodes {method.num_nodes} is above the pool's {pool.max_nodes}"))
     if pool.device_resource and method.num_proc_per_node > pool.devices_per_node:

@@ -134,7 +134,7 @@ def _training_cost(
     findings = [
         *limits.check_split(counts.rows, int(development.sum())),
         *limits.check_profile(method, config.profile, config.base_model.context_length),
-        *limits.check_pool(method, config.pool, sum(memory.values())),
+        *limits.check_pool(method, config.pool, estimates.least_memory(memory, cuda=cuda), sum(memory.values())),
         *limits.check_budget(config.budget, hours, money, config.pool.currency),
     ]
     return Cost(trainable, memory, hours, money, findings)
