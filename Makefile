@@ -70,6 +70,9 @@ images: setup ## Build the container images into the local registry
 
 .PHONY: clean
 clean: ## Remove the local cluster, its data, the caches and the Python environment; then prove it
+	@# The one that runs goes first: rules and interfaces are the machine's, and a live kube-proxy would write them anew.
+	@$(CLUSTER_TOOL) status >/dev/null 2>&1 || TUNEGATE_STATE=$(TEST_STATE) $(CLUSTER_TOOL) wipe
+	@$(CLUSTER_TOOL) wipe
 	@TUNEGATE_STATE=$(TEST_STATE) $(CLUSTER_TOOL) wipe
 	@$(CLUSTER_TOOL) wipe --cache
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report.json

@@ -24,7 +24,7 @@ End = Literal["low", "high", "no checkpoints"]
 """Loss in chunks; logits kept whole; logits kept and, unlike in our trainer, all layers' activations too."""
 
 
-def _llama(layers: int, hidden: int, intermediate: int, kv: int, vocabulary: int) -> Architecture:
+def llama(layers: int, hidden: int, intermediate: int, kv: int, vocabulary: int) -> Architecture:
     """Shapes of a model built like Llama: gated MLP, embeddings not tied; ``kv`` is the width of keys and values."""
     shapes = {
         "self_attn.q_proj": Linear(hidden, hidden), "self_attn.k_proj": Linear(hidden, kv),
@@ -32,19 +32,20 @@ def _llama(layers: int, hidden: int, intermediate: int, kv: int, vocabulary: int
         "mlp.gate_proj": Linear(hidden, intermediate), "mlp.up_proj": Linear(hidden, intermediate),
         "mlp.down_proj": Linear(intermediate, hidden),
     }  # fmt: skip
-    linears = {f"layers.{layer}.{name}": shape for layer in range(layers) for name, shape in shapes.items()}
-    weights = sum(linear.inputs * linear.outputs for linear in linears.values()) + 2 * vocabulary * hidden
-    return Architecture(linears, weights, layers, hidden, vocabulary)
+    linears = {f"model.layers.{layer}.{name}": shape for layer in range(layers) for name, shape in shapes.items()}
+    weights = sum(linear.inputs * linear.outputs for linear in linears.values())
+    norms = (2 * layers + 1) * hidden
+    return Architecture(linears, weights + 2 * vocabulary * hidden + norms, layers, hidden, vocabulary)
 
 
 MODELS = {
-    "Qwen-7B": _llama(32, 4096, 11008, 4096, 151_936),
-    "Qwen-14B": _llama(40, 5120, 13696, 5120, 152_064),
-    "Qwen-72B": _llama(80, 8192, 24576, 8192, 152_064),
-    "Llama-2-7B": _llama(32, 4096, 11008, 4096, 32_000),
-    "Llama-2-13B": _llama(40, 5120, 13824, 5120, 32_000),
-    "Llama-3.1-8B": _llama(32, 4096, 14336, 1024, 128_256),
-    "Qwen3-8B": _llama(36, 4096, 12288, 1024, 151_936),
+    "Qwen-7B": llama(32, 4096, 11008, 4096, 151_936),
+    "Qwen-14B": llama(40, 5120, 13696, 5120, 152_064),
+    "Qwen-72B": llama(80, 8192, 24576, 8192, 152_064),
+    "Llama-2-7B": llama(32, 4096, 11008, 4096, 32_000),
+    "Llama-2-13B": llama(40, 5120, 13824, 5120, 32_000),
+    "Llama-3.1-8B": llama(32, 4096, 14336, 1024, 128_256),
+    "Qwen3-8B": llama(36, 4096, 12288, 1024, 151_936),
 }
 
 

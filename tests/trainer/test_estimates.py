@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.memory.published import MODELS, llama
 
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob import Budget, Method
 from tunegate.api.modelserver import EngineProfile
-from tunegate_trainer.modules import Architecture, Linear
+from tunegate_trainer.modules import Architecture
 from tunegate_trainer.validation import estimates, limits
 
 ROOT = Path(__file__).parents[2]
@@ -31,21 +32,7 @@ SUITE = EvaluationSuiteSpec.model_validate(
 )
 
 
-def llama(layers: int, hidden: int, intermediate: int, kv: int, vocabulary: int) -> Architecture:
-    """Shapes of a Llama model with untied embeddings."""
-    shapes = {
-        "self_attn.q_proj": Linear(hidden, hidden), "self_attn.k_proj": Linear(hidden, kv),
-        "self_attn.v_proj": Linear(hidden, kv), "self_attn.o_proj": Linear(hidden, hidden),
-        "mlp.gate_proj": Linear(hidden, intermediate), "mlp.up_proj": Linear(hidden, intermediate),
-        "mlp.down_proj": Linear(intermediate, hidden),
-    }  # fmt: skip
-    linears = {f"model.layers.{layer}.{name}": shape for layer in range(layers) for name, shape in shapes.items()}
-    weights = sum(linear.inputs * linear.outputs for linear in linears.values())
-    norms = (2 * layers + 1) * hidden
-    return Architecture(linears, weights + 2 * vocabulary * hidden + norms, layers, hidden, vocabulary)
-
-
-LLAMA_8B = llama(32, 4096, 14336, 1024, 128_256)
+LLAMA_8B = MODELS["Llama-3.1-8B"]
 
 
 def method(**settings: object) -> Method:
