@@ -1,4 +1,4 @@
-"""Programs that the tests start: kubectl, helm and uv, and servers that are built from their Go modules."""
+"""Programs that the tests start: kubectl, helm, uv and the registry, and servers that are built from their Go modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CACHE = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache" / "tune
 
 
 def program(name: str) -> str:
-    """Return the path of kubectl, helm or uv: the local cluster's own, else the machine's."""
+    """Return the path of kubectl, helm, uv or the registry: the local cluster's own, else the machine's."""
     own = CACHE / "bin" / name
     found = str(own) if own.exists() else shutil.which(name)
     assert found, f"no {name}: start the local cluster once (`make cluster-up`), which fetches it"

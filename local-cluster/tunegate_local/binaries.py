@@ -16,6 +16,7 @@ from tunegate_local.failure import Failure
 from tunegate_local.progress import step
 
 KUBE_SOURCE = settings.SOURCE / "kube"
+REGISTRY_SOURCE = settings.SOURCE / "registry"
 DIGEST_LENGTH = 16
 COMPONENTS = (
     "etcd",
@@ -27,7 +28,6 @@ COMPONENTS = (
     "coredns",
     "volume-provisioner",
 )
-REGISTRY_MODULE = f"github.com/distribution/distribution/v3/cmd/registry@v{settings.REGISTRY_VERSION}"
 # Go's own caches lie below ours too, so that `wipe --cache` leaves nothing.
 BUILD_ENVIRONMENT = {
     "CGO_ENABLED": "0",
@@ -64,7 +64,6 @@ def uv() -> Path:
 
 
 def ensure_cluster_programs() -> None:
-    settings.BIN.mkdir(parents=True, exist_ok=True)
     _ensure_kubernetes()
     ensure_pause()
     ensure_registry()
@@ -95,16 +94,10 @@ def ensure_pause() -> None:
 
 
 def ensure_registry() -> None:
-    target = settings.BIN / f"registry-{settings.REGISTRY_VERSION}"
-    if not target.exists():
-        preflight.require_go()
-        what = "building the image registry from source"
-        with step(what, "2 minutes the first time"), tempfile.TemporaryDirectory(dir=settings.BIN) as place:
-            install = ["go", "install", "-trimpath", "-ldflags", "-s -w", REGISTRY_MODULE]
-            environment = {**BUILD_ENVIRONMENT, "GOBIN": place}
-            log = settings.LOGS / "build-registry.log"
-            run_logged(install, log, environment=environment, directory=Path(place), next_step=BUILD_ADVICE)
-            (Path(place) / "registry").rename(target)
+    command = ["go", "build", "-trimpath", "-ldflags", "-s -w"]
+    sources = [REGISTRY_SOURCE / name for name in ("main.go", "go.mod", "go.sum")]
+    target = settings.BIN / f"registry-{digests.of(sources, command)[:DIGEST_LENGTH]}"
+    _build(target, [*command, "-o", "{out}", "."], "the image registry", "1 minute the first time", REGISTRY_SOURCE)
     _link(registry(), target)
 
 
@@ -154,16 +147,17 @@ def _pip(arguments: list[str]) -> None:
     run(command, next_step="check that pip can reach its package index")
 
 
-def _build(target: Path, command: list[str], what: str, expected: str) -> None:
+def _build(target: Path, command: list[str], what: str, expected: str, source: Path = KUBE_SOURCE) -> None:
     if target.exists():
         return
+    settings.BIN.mkdir(parents=True, exist_ok=True)
     preflight.require_go()
-    preflight.require_disk(settings.CACHE, preflight.DISK_FOR_BINARIES, "building Kubernetes")
+    preflight.require_disk(settings.CACHE, preflight.DISK_FOR_BINARIES, f"building {what}")
     unfinished = target.with_name(target.name + ".unfinished")
     words = [word.replace("{out}", str(unfinished)) for word in command]
     log = settings.LOGS / f"build-{target.name.partition('-')[0]}.log"
     with step(f"building {what}", expected):
-        run_logged(words, log, environment=BUILD_ENVIRONMENT, directory=KUBE_SOURCE, next_step=BUILD_ADVICE)
+        run_logged(words, log, environment=BUILD_ENVIRONMENT, directory=source, next_step=BUILD_ADVICE)
     unfinished.rename(target)
 
 

