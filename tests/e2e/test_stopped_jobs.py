@@ -22,6 +22,7 @@ from tests.e2e.test_demo_under_faults import ADMIN
 from tests.programs import program
 from tests.trainer.model_folder import make_adapter
 from tests.trainer.object_store import running_store, secret
+from tunegate.reconcile.naming import JOB_LABEL
 from tunegate_local.settings import GATEWAY, STATE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -111,6 +112,49 @@ def test_each_job_ends_at_validation_with_its_reason_and_what_to_do(volume: Path
         assert [stage["state"] for stage in status["stages"]] == ["Refused"] + ["Waiting"] * (len(status["stages"]) - 1)
         for word in words:
             assert word in status["message"], f"{name}: {status['message']}"
+
+
+def test_a_validation_whose_pod_is_killed_is_done_again_and_finds_the_same(volume: Path, finished: Json) -> None:
+    name = f"{volume.name}-killed"
+    submit(finished, name, budget={"maxCost": "0.000001"})
+    pod = running_pod_of(name)
+    kubectl("-n", TEAM, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+    status = end_of(name)
+
+    validate = status["stages"][0]
+    assert (validate["attempt"], validate["disruptions"], validate["errors"]) == (2, 1, 0)
+    assert "the budget allows 0.000001" in status["message"]
+    assert status["dataset"] == finished["status"]["dataset"]
+
+
+def running_pod_of(name: str) -> str:
+    """Return the name of a job's pod as soon as its containers run."""
+    deadline = time.monotonic() + 300
+    while True:
+        pods = json.loads(kubectl("-n", TEAM, "get", "pods", "-l", f"{JOB_LABEL}={name}", "-o", "json"))["items"]
+        for pod in pods:
+            if pod["status"].get("phase") == "Running":
+                return str(pod["metadata"]["name"])
+        assert time.monotonic() < deadline, kubectl("-n", TEAM, "describe", "finetunejob", name)
+        time.sleep(0.5)
+
+
+def test_a_baseline_that_was_measured_before_is_taken_over(volume: Path, finished: Json) -> None:
+    name = f"{volume.name}-again"
+    submit(finished, name, baseline={"reuse": True})
+    deadline = time.monotonic() + 300
+    while True:
+        status = json.loads(kubectl("-n", TEAM, "get", "finetunejob", name, "-o", "json")).get("status", {})
+        measured: Json = next((stage for stage in status.get("stages", []) if stage["name"] == "baseline"), {})
+        if measured.get("state") == "Done":
+            break
+        assert time.monotonic() < deadline, kubectl("-n", TEAM, "describe", "finetunejob", name)
+        time.sleep(1)
+    kubectl("-n", TEAM, "delete", "finetunejob", name)
+
+    first = next(stage for stage in finished["status"]["stages"] if stage["name"] == "baseline")
+    assert (measured["attempt"], measured["resultDigest"]) == (0, first["resultDigest"])
+    assert finished["metadata"]["name"] in measured["message"]
 
 
 def test_what_a_check_found_stands_nowhere(volume: Path, finished: Json) -> None:

@@ -157,7 +157,7 @@ def evaluate_config(site: Site, baseline_digest: str, **changes: Any) -> Evaluat
         path=str(site.adapter),
     )
     fields = {**site.fields, "adapter": adapter, "baseline_result": baseline_digest, "min_margin": "0.05", **changes}
-    return EvaluateConfig(**fields)
+    return EvaluateConfig(**{"baseline_repository": site.fields["registry"].repository, **fields})
 
 
 def test_every_alternative_answers_every_question(site: Site, measured: tuple[BaselineResult, str]) -> None:

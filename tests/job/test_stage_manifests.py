@@ -222,7 +222,7 @@ def test_a_stage_is_configured_from_what_earlier_stages_found() -> None:
     assert seal.source_path == trained().adapter_path
     assert isinstance(judge, EvaluateConfig)
     assert judge.adapter.digest == sealed().digest
-    assert judge.baseline_result == sha256(b"baseline")
+    assert (judge.baseline_repository, judge.baseline_result) == ("team/copyright-0f0e0d0c", sha256(b"baseline"))
     assert judge.min_margin == "0.05"
     assert isinstance(check, ValidateConfig)
     assert check.base_model.path == "/mnt/base/smollm2"

@@ -18,7 +18,7 @@ from tunegate.api.stages import Termination
 from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.reconcile.finetunejob import plan
-from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob_observed import Earlier, Observed
 from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
 from tunegate.reconcile.plan import Plan
 
@@ -43,6 +43,7 @@ class World:
     audit: dict[str, str] = field(default_factory=dict)
     history: list[str] = field(default_factory=list)
     registry_down: bool = False
+    earlier: Earlier | None = None
     writes: int = 0
     stopped_unasked: list[str] = field(default_factory=list)
     """Running attempts that the operator deleted although nobody had suspended the job."""
@@ -61,6 +62,7 @@ class World:
             pods=tuple(self.pods.values()),
             results={} if self.registry_down else dict(self.results),
             credential_exists=("Secret", SECRET) in self.others,
+            earlier=self.earlier,
             fresh_credential=None if ("Secret", SECRET) in self.others else '{"auths": {}}',
             **facts,
         )

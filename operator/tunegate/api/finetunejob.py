@@ -138,6 +138,8 @@ class Baseline(ApiModel):
 
     prompt: LongText | None = None
     """The best instruction so far. The base model is asked with it as well, and tuning has to beat that."""
+    reuse: bool = True
+    """Take over what an earlier job of this namespace measured with the same data, base model, suite and profile."""
 
 
 class Workspace(ApiModel):
@@ -216,6 +218,10 @@ class StageStatus(ApiModel):
     completion_time: Time | None = None
     result_digest: Digest | None = None
     """OCI digest of the result document."""
+    inputs: Digest | None = None
+    """Stage baseline: digest of everything that its answers depend on."""
+    repository: Annotated[str, Field(max_length=255)] | None = None
+    """Where result and answers lie, when they were taken over from another job."""
     reason: ShortText | None = None
     message: Text | None = None
 

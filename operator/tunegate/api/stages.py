@@ -223,6 +223,8 @@ class EvaluateConfig(EngineConfigBase):
     adapter: AdapterInput
     baseline_result: Digest
     """Result of the baseline stage: scores and answers of the arms."""
+    baseline_repository: str
+    """Registry prefix below which that result and its answers lie: the job's own, or that of an earlier job."""
     min_margin: str
     """Floor that the approval policy puts under the suite's margin."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -14,7 +15,7 @@ from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.stages import HashResult, Manifest, ProgressReport
+from tunegate.api.stages import BaselineResult, HashResult, Manifest, ProgressReport
 from tunegate.controllers.finetunejob_progress import ProgressPoller
 from tunegate.controllers.finetunejob_results import ResultReader
 from tunegate.controllers.services import Services
@@ -23,7 +24,8 @@ from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_attempts import first_pod, named_result
 from tunegate.reconcile.finetunejob_inputs import needed_claims
-from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings, StoreSecret
+from tunegate.reconcile.finetunejob_observed import Earlier, Json, Observed, StageSettings, StoreSecret
+from tunegate.reconcile.finetunejob_reuse import place_of, wanted_baseline
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     JOB_UID_LABEL,
@@ -85,7 +87,9 @@ class FineTuneJobController:
                 facts |= await self._inputs(job, facts.get("server"))
         seen = Observed(**facts)
         exists, fresh = await self._credential(job, now)
-        return Observed(**facts, claims=await self._claims(seen), credential_exists=exists, fresh_credential=fresh)
+        facts |= {"claims": await self._claims(seen), "credential_exists": exists, "fresh_credential": fresh}
+        seen = Observed(**facts)
+        return replace(seen, earlier=await self._earlier(seen))
 
     async def _places(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the server and the pools."""
@@ -160,6 +164,19 @@ class FineTuneJobController:
         found = {digest: await self._results.read(repository, digest) for digest in sorted(digests)}
         return {digest: result for digest, result in found.items() if result is not None}
 
+    async def _earlier(self, seen: Observed) -> Earlier | None:
+        """Look for a job of the namespace that has measured the baseline with the same inputs."""
+        wanted = wanted_baseline(seen, self._stage_settings)
+        if wanted is None:
+            return None
+        listed = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, seen.job.namespace)
+        found = place_of(wanted, seen.job, map(FineTuneJob.model_validate, listed))
+        if found is None:
+            return None
+        name, repository, digest = found
+        result = await self._results.read(f"{repository}/results", digest)
+        return Earlier(name, repository, wanted, digest, result) if isinstance(result, BaselineResult) else None
+
     async def _ask(self, pod: Json | None) -> ProgressReport | None:
         return None if pod is None else await self._progress.ask(pod)
 
@@ -184,6 +201,10 @@ class FineTuneJobController:
             return None
         prefix = job_repository(job.namespace, job.name, job.uid)
         access = [Access(f"{prefix}/{part}", ("pull", "push")) for part in ("results", "answers", "adapter")]
+        elsewhere = {stage.repository for stage in job.status.stages if stage.repository}
+        access += [
+            Access(f"{place}/{part}", ("pull",)) for place in sorted(elsewhere) for part in ("results", "answers")
+        ]
         subject = f"finetunejob/{job.namespace}/{job.name}"
         host = settings.registry_host
         return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)

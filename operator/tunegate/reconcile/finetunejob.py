@@ -28,6 +28,7 @@ from tunegate.reconcile.finetunejob_draft import Draft, order
 from tunegate.reconcile.finetunejob_ends import after_the_end, close, count_device_hours, lose, retry_at, take
 from tunegate.reconcile.finetunejob_inputs import Blocked, resolve
 from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings
+from tunegate.reconcile.finetunejob_reuse import baseline_inputs, reuse
 from tunegate.reconcile.finetunejob_verdicts import Final
 from tunegate.reconcile.finetunejob_watch import LOOK, PHASES, credential_of_job, stage_of, watch
 from tunegate.reconcile.naming import workspace_claim_name
@@ -167,6 +168,10 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         text = "The workspace volume is being deleted; a new one follows and training starts from the beginning."
         _wait(draft, stage, Blocked(JobReason.WAITING_FOR_VOLUME, text))
         return
+    if stage == "baseline" and seen.earlier is not None:
+        reuse(draft, seen, seen.earlier)
+        draft.again(SOON)
+        return
     due = retry_at(draft.stage(stage))
     if due is not None and due > draft.now:
         seconds = (due - draft.now).total_seconds()
@@ -186,6 +191,8 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     objects = attempt_objects(seen, inputs, settings, stage, number)
     draft.creates += objects
     _count_attempt(draft, stage, objects[-1]["metadata"]["name"])
+    if stage == "baseline":
+        draft.set_stage(stage, inputs=baseline_inputs(draft.job, inputs, settings))
     draft.set(
         base_model_digest=inputs.base_digest,
         profile_digest=inputs.profile_digest,

@@ -39,6 +39,7 @@ from tunegate.manifests.stage_job import Download, Engine, StageJob, stage_objec
 from tunegate.manifests.workspace import workspace_claim
 from tunegate.reconcile.finetunejob_inputs import Inputs, engine_spec
 from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
+from tunegate.reconcile.finetunejob_reuse import repository_of
 from tunegate.reconcile.naming import (
     CA_CONFIG_MAP,
     JOB_LABEL,
@@ -165,6 +166,9 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 **asked,
                 adapter=_adapter(seen),
                 baseline_result=_result_digest(seen, "baseline"),
+                baseline_repository=next(
+                    repository_of(job, entry) for entry in job.status.stages if entry.name == "baseline"
+                ),
                 min_margin=inputs.policy.spec.min_margin,
             )
 

@@ -12,7 +12,7 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.stages import Manifest, ProgressReport, StageResult
+from tunegate.api.stages import BaselineResult, Manifest, ProgressReport, StageResult
 
 Json = Mapping[str, Any]
 
@@ -45,6 +45,17 @@ class StoreSecret:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A baseline that another job of the namespace measured, with the digest of the inputs that it had."""
+
+    job: str
+    repository: str
+    inputs: str
+    digest: str
+    result: BaselineResult
+
+
+@dataclass(frozen=True)
 class Observed:
     """A FineTuneJob and everything that decides what happens to it next. Absent objects are None."""
 
@@ -71,6 +82,8 @@ class Observed:
     results: Mapping[str, StageResult | LostResult] = field(default_factory=dict)
     """Result documents by digest, for every digest that a pod or the status names; a missing one could not be read now."""
     progress: ProgressReport | None = None
+    earlier: Earlier | None = None
+    """What the baseline can be taken over from instead of being measured."""
     credential_exists: bool = False
     fresh_credential: str | None = None
     """A new Docker configuration, made because the old one is missing or will soon end."""

@@ -100,7 +100,7 @@ def _baseline_answers(
     config: EvaluateConfig, context: StageContext, suite: Suite, training: Training
 ) -> dict[ArmName, list[str]]:
     """Return the arms' answers of the baseline stage. Raises ``BadInput`` unless they belong to these inputs."""
-    repository = config.registry.repository
+    repository = config.baseline_repository
     content = context.registry.pull_document(
         f"{repository}/results", config.baseline_result, media_type=RESULT_MEDIA_TYPE
     )

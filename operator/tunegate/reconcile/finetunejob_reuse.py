@@ -1,0 +1,77 @@
+"""A baseline that an earlier job of the namespace has measured already: taken over instead of asking the base model again.
+
+What the answers depend on is reduced to one digest. The stage that evaluates later compares the result's own, finer key
+(`cache_key`), so a mistake here ends a job and can never let it be judged by foreign answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tunegate.api.finetunejob import FineTuneJob, StageStatus
+from tunegate.api.reasons import StageReason
+from tunegate.digests import document_digest
+from tunegate.kube.client import ObjectRef
+from tunegate.reconcile.finetunejob_attempts import Attempt, Ended
+from tunegate.reconcile.finetunejob_draft import Draft
+from tunegate.reconcile.finetunejob_ends import take
+from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs, engine_spec, resolve
+from tunegate.reconcile.finetunejob_observed import Earlier, Observed, StageSettings
+from tunegate.reconcile.naming import job_repository, registry_secret_name
+
+
+def baseline_inputs(job: FineTuneJob, inputs: Inputs, settings: StageSettings) -> str:
+    """Return the digest of everything that the answers of the baseline depend on, the stage's program included."""
+    fraction, seed = engine_spec(job.spec)
+    return document_digest(
+        {
+            "image": settings.trainer_image,
+            "profile": inputs.profile_digest,
+            "baseModel": inputs.base_digest,
+            "suite": inputs.suite_digest,
+            "dataset": job.status.dataset.digest if job.status.dataset else "",
+            "groupField": job.spec.dataset.group_field or "",
+            "developmentFraction": fraction,
+            "seed": seed,
+            "authorPrompt": job.spec.baseline.prompt or "",
+        }
+    )
+
+
+def wanted_baseline(seen: Observed, settings: StageSettings) -> str | None:
+    """Return the digest of the inputs that an earlier baseline has to have, if the job would take one now."""
+    stages = {stage.name: stage for stage in seen.job.status.stages}
+    validated = "validate" in stages and stages["validate"].state == "Done"
+    untried = "baseline" in stages and stages["baseline"].state == "Waiting" and stages["baseline"].attempt == 0
+    if not (validated and untried and seen.job.spec.baseline.reuse):
+        return None
+    inputs = resolve(seen)
+    return None if isinstance(inputs, Blocked) else baseline_inputs(seen.job, inputs, settings)
+
+
+def place_of(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) -> tuple[str, str, str] | None:
+    """Return name, repository and result digest of the newest baseline with these inputs, or None."""
+    found: list[tuple[str, str, str, str]] = []
+    for other in others:
+        stage = next((stage for stage in other.status.stages if stage.name == "baseline"), None)
+        if other.uid == job.uid or stage is None or stage.inputs != wanted or stage.result_digest is None:
+            continue
+        found.append((stage.completion_time or "", other.name, repository_of(other, stage), stage.result_digest))
+    return max(found)[1:] if found else None
+
+
+def repository_of(job: FineTuneJob, stage: StageStatus) -> str:
+    """Return the registry prefix below which a stage's result and answers lie."""
+    return stage.repository or job_repository(job.namespace, job.name, job.uid)
+
+
+def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> None:
+    """Enter the earlier result as this job's baseline. The credential is made anew, since it must open one place more."""
+    job = draft.job
+    draft.set_stage("baseline", inputs=earlier.inputs, repository=earlier.repository)
+    ended = Ended(StageReason.COMPLETED, result=earlier.result, result_digest=earlier.digest)
+    take(draft, seen, Attempt("baseline", 0, None, ()), ended)
+    summary = draft.stage("baseline").message
+    draft.set_stage("baseline", message=f"Measured by job {earlier.job} with the same inputs: {summary}")
+    if seen.credential_exists:
+        draft.deletes.append(ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace))

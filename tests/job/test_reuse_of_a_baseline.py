@@ -1,0 +1,118 @@
+"""A baseline that another job has measured with the same inputs is taken over; with any other input it is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.job.documents import NAMESPACE, SETTINGS, baselined, job
+from tests.job.world import SECRET, World, run_to
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.digests import sha256
+from tunegate.reconcile.finetunejob_observed import Earlier
+from tunegate.reconcile.finetunejob_reuse import place_of, wanted_baseline
+
+Json = dict[str, Any]
+
+
+def earlier_job(**spec: Any) -> FineTuneJob:
+    """Return a job of another name that has measured its baseline."""
+    world = World(spec=spec)
+    run_to(world, "train")
+    done = job(world.status, **spec)
+    return done.model_copy(update={"metadata": {**done.metadata, "name": "first", "uid": "f" * 36}})
+
+
+def before_the_baseline(**spec: Any) -> World:
+    """Return a world in which the job is validated and nothing else has begun."""
+    world = World(spec=spec)
+    world.answer(run_to(world, "validate"))
+    world.sync_jobs()
+    world.reconcile()
+    assert [stage["state"] for stage in world.status["stages"]][:2] == ["Done", "Waiting"]
+    return world
+
+
+def found_by(world: World, *others: FineTuneJob, settings: Any = SETTINGS) -> tuple[str, str, str] | None:
+    seen = world.observe()
+    wanted = wanted_baseline(seen, settings)
+    return None if wanted is None else place_of(wanted, seen.job, others)
+
+
+def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
+    first, world = earlier_job(), before_the_baseline()
+    found = found_by(world, first)
+    assert found is not None
+    name, repository, digest = found
+    assert (name, repository) == ("first", f"{NAMESPACE}/first-ffffffff")
+    wanted = wanted_baseline(world.observe(), SETTINGS)
+    assert wanted is not None
+    world.earlier = Earlier(name, repository, wanted, digest, baselined())
+    world.reconcile()
+    assert ("Secret", SECRET) not in world.others, "the credential must be made anew: it has to open the other's place"
+    world.settle()
+
+    baseline = next(stage for stage in world.status["stages"] if stage["name"] == "baseline")
+    assert (baseline["state"], baseline["attempt"], baseline["resultDigest"]) == ("Done", 0, digest)
+    assert (baseline["repository"], baseline["inputs"]) == (repository, wanted)
+    assert "Measured by job first" in baseline["message"]
+    assert not [name for name in world.history if "baseline" in name]
+    told = next(obj for (kind, name), obj in world.others.items() if kind == "ConfigMap" and "evaluate" in name)
+    assert json.loads(told["data"]["stage.json"])["baselineRepository"] == repository
+    assert world.status["phase"] == "Succeeded"
+
+
+def test_prompting_that_sufficed_for_the_other_job_ends_this_one_too() -> None:
+    world = before_the_baseline()
+    world.earlier = Earlier("first", "team/first", sha256(b"inputs"), sha256(b"result"), baselined("PromptingSuffices"))
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+    assert "reaches the suite's quality bar" in world.status["message"]
+    assert not [name for name in world.history if "baseline" in name]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"baseline": {"prompt": "Answer as JSON."}},
+        {"baseline": {"reuse": False}},
+        {"method": {"type": "QLoRA", "seed": 3}},
+        {"method": {"type": "QLoRA", "developmentFraction": "0.2"}},
+    ],
+)
+def test_another_input_or_the_owners_wish_measures_anew(spec: Json) -> None:
+    assert found_by(before_the_baseline(**spec), earlier_job()) is None
+
+
+def test_other_hyperparameters_of_training_make_no_difference() -> None:
+    assert found_by(before_the_baseline(method={"type": "LoRA", "rank": 8}), earlier_job()) is not None
+
+
+def test_another_program_measures_anew() -> None:
+    newer = replace(SETTINGS, trainer_image="registry.example/tunegate/trainer@sha256:" + "2" * 64)
+    assert found_by(before_the_baseline(), earlier_job(), settings=newer) is None
+
+
+def test_the_job_itself_is_no_earlier_job_and_one_that_began_measures_on() -> None:
+    world = before_the_baseline()
+    assert found_by(world, job(world.status)) is None
+    run_to(world, "baseline")
+    assert wanted_baseline(world.observe(), SETTINGS) is None
+
+
+def test_of_several_the_newest_is_taken_and_its_source_is_passed_on() -> None:
+    old, new = earlier_job(), earlier_job()
+    stages = [
+        stage.model_copy(update={"completion_time": "2026-12-01T00:00:00Z", "repository": "team/source"})
+        if stage.name == "baseline"
+        else stage
+        for stage in new.status.stages
+    ]
+    status = new.status.model_copy(update={"stages": stages})
+    new = new.model_copy(update={"metadata": {**new.metadata, "name": "second", "uid": "e" * 36}, "status": status})
+    found = found_by(before_the_baseline(), old, new)
+    assert found is not None
+    assert found[:2] == ("second", "team/source")
