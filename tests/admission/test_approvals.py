@@ -61,11 +61,13 @@ def test_service_account_with_every_right_is_refused(world: World) -> None:
     token = world.kubectl("admin", "create", "token", "robot", "-n", namespace).passes().out.strip()
     approval = world.approval(f"system:serviceaccount:{namespace}:robot", "system:serviceaccounts")
     answer = world.with_token(token, "create", "-f", "-", "--dry-run=server", stdin=approval)
-    answer.refused("only people decide on releases")
+    answer.refused("only people decide, with their own")
 
 
 def test_member_of_system_masters_is_refused(world: World) -> None:
-    world.create("admin", world.approval("tunegate-admin", "system:masters")).refused("only people decide on releases")
+    world.create("admin", world.approval("tunegate-admin", "system:masters")).refused(
+        "only people decide, with their own"
+    )
 
 
 def test_expiry_in_the_past_is_refused(world: World) -> None:
@@ -78,3 +80,17 @@ def test_expiry_beyond_a_year_is_refused(world: World) -> None:
 
 def test_approval_with_an_unknown_field_is_refused(world: World) -> None:
     world.create("reviewer-risk", world.approval(quorum=1)).refused('unknown field "spec.quorum"')
+
+
+def test_waiver_of_a_job_is_held_to_the_same_rules(world: World) -> None:
+    job = {"kind": "FineTuneJob", "name": "job", "uid": "11111111-2222-3333-4444-555555555555"}
+    world.create("reviewer-risk", world.approval(subjectRef=job)).passes()
+    forged = world.approval("cora", "tunegate:model-risk", subjectRef=job)
+    world.create("reviewer-risk", forged).refused('approver: {username: "ravi"')
+    other = world.approval("cora", "tunegate:compliance", role="risk", subjectRef=job)
+    world.create("reviewer-compliance", other).refused('verb "approve" on approvalroles/risk')
+    world.create("engineer", world.approval("erin", "tunegate:engineers", subjectRef=job)).refused(
+        "cannot create resource"
+    )
+    revoke = world.approval(subjectRef=job, decision="Revoke", reason="not wanted any more")
+    world.create("reviewer-risk", revoke).refused("for a FineTuneJob that waits for a waiver use Reject")

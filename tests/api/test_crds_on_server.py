@@ -81,10 +81,6 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
 @pytest.mark.parametrize(
     ("obj", "message"),
     [
-        (
-            builders.make_finetunejob(intent={"taskType": "Format", "problem": "Knowledge"}),
-            "Build retrieval over the documents",
-        ),
         (builders.make_finetunejob(method=None), "source Train needs method and no adapter"),
         (builders.make_finetunejob(source="Import"), "source Import needs adapter and no method"),
         (builders.make_finetunejob(method={"type": "DPO"}), "supported values"),
@@ -122,6 +118,30 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
         ),
         (builders.make_approval(decision="Reject", reason="no"), "at least 10 characters"),
         (builders.make_approval(subjectDigest="sha256:abc"), "spec.subjectDigest"),
+        (
+            builders.make_approval(
+                subjectRef={"kind": "FineTuneJob", "name": "job", "uid": "1"},
+                decision="Revoke",
+                reason="not wanted any more",
+            ),
+            "Revoke stops a ModelRelease",
+        ),
+        (
+            builders.make_approvalpolicy(
+                waivers=[{"name": "steward", "groups": ["system:masters"], "findings": ["Budget"]}]
+            ),
+            r"waivers\[\].groups may not name groups",
+        ),
+        (
+            builders.make_approvalpolicy(
+                waivers=[{"name": "steward", "groups": ["stewards"], "findings": ["Template"]}]
+            ),
+            "cannot be waived",
+        ),
+        (
+            builders.make_approvalpolicy(waivers=[{"name": "steward", "groups": ["stewards"], "findings": ["Memory"]}]),
+            "supported values",
+        ),
         (builders.make_computepool(nodeSelector={"k" * 400: "v"}), "keys may have at most 317 characters"),
         (builders.make_modelrelease(intendedUse="all"), "spec.intendedUse"),
     ],

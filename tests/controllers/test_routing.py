@@ -55,6 +55,12 @@ def test_an_approval_concerns_its_release() -> None:
     assert [("ModelRelease", ObjectKey("team", "release"))] == targets
 
 
+def test_an_approval_of_a_waiver_concerns_its_job_and_no_release_of_the_name() -> None:
+    approval = builders.make_approval(subjectRef={"kind": "FineTuneJob", "name": "job", "uid": "1"})
+
+    assert [JOB] == Routing().of_resource(approval)
+
+
 def test_a_child_concerns_the_owner_that_its_labels_name() -> None:
     labels = {"tunegate.io/job": "job", "tunegate.io/server": "server"}
     pod = {"metadata": {"name": "p", "namespace": "team", "labels": labels}}

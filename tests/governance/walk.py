@@ -18,6 +18,7 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import EvaluateResult
 from tunegate.ledger import chain
 from tunegate.reconcile import modelrelease_votes
+from tunegate.reconcile.approvals import names, votes
 from tunegate.reconcile.modelrelease import Observed, plan
 from tunegate.reconcile.modelrelease_entries import Frozen, last
 from tunegate.reconcile.plan import Plan
@@ -71,13 +72,14 @@ class Walk:
                 statement = build(found)
                 self.stored = Frozen(statement, statement.digest, "team/release/statement", evidence.digest("9"))
         frozen = None if shortfall else self.stored
-        approvals = tuple(Approval.model_validate(one) for one in self.approvals)
+        made = [Approval.model_validate(one) for one in self.approvals]
+        approvals = tuple(one for one in made if names(one, live.release))
         question = modelrelease_votes.question(live.release, frozen if requested else None, None)
         backed = frozenset(one.uid for one in approvals if one.spec.approver.username not in self.unauthorized)
         return Observed(
             release=live.release,
             approvals=approvals,
-            verdict=count(question, modelrelease_votes.votes(approvals, backed), self.now),
+            verdict=count(question, votes(approvals, backed), self.now),
             records=tuple(self.records),
             frozen=frozen,
             shortfall=shortfall,

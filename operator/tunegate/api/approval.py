@@ -6,14 +6,34 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, ResourceName, Time, cel, immutable, rules
+from tunegate.api.markers import (
+    ApiModel,
+    Column,
+    Digest,
+    Kind,
+    Resource,
+    ResourceName,
+    ShortText,
+    Text,
+    Time,
+    cel,
+    immutable,
+    list_map,
+    rules,
+)
 from tunegate.api.shared import Person
+
+DropReason = Literal[
+    "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
+    "SamePerson", "NotNeeded", "NotAuthorized",
+]  # fmt: skip
 
 
 class SubjectRef(ApiModel):
     """What is decided on."""
 
-    kind: Literal["ModelRelease"]
+    kind: Literal["ModelRelease", "FineTuneJob"]
+    """A release to be served, or a job that waits for a waiver."""
     name: ResourceName
     uid: Annotated[str, Field(max_length=64, min_length=1)]
 
@@ -27,20 +47,24 @@ class ApprovalSpec(ApiModel):
             "self.decision == 'Approve' || self.reason.size() >= 10",
             "reason needs at least 10 characters for Reject, Withdraw and Revoke",
         ),
+        cel(
+            "self.decision != 'Revoke' || self.subjectRef.kind == 'ModelRelease'",
+            "decision Revoke stops a ModelRelease; for a FineTuneJob that waits for a waiver use Reject",
+        ),
     )
 
     subject_ref: SubjectRef
     subject_digest: Digest
-    """`status.releaseDigest` of the release: the approval holds for exactly this content."""
+    """`status.releaseDigest` of the release or `status.waiver.digest` of the job: the approval holds for exactly this content."""
     role: ResourceName
-    """Role of the namespace's ApprovalPolicy."""
+    """Role of the namespace's ApprovalPolicy: one of `roles` for a release, one of `waivers` for a job."""
     decision: Literal["Approve", "Reject", "Withdraw", "Revoke"]
-    """`Withdraw` takes back one's own approval; `Reject` and `Revoke` are final for the release."""
+    """`Withdraw` takes back one's own approval; `Reject` and `Revoke` are final for the subject."""
     reason: Annotated[str, Field(min_length=1, max_length=2048)]
     approver: Person
     """The caller; `tunegate approve` fills it in."""
     expires_at: Time
-    """After this the approval starts no new rollout."""
+    """After this the approval starts no new rollout and grants no waiver."""
 
 
 class Approval(Resource):
@@ -53,7 +77,8 @@ class Approval(Resource):
         ("appr",),
         "Namespaced",
         (
-            Column("Release", ".spec.subjectRef.name"),
+            Column("Kind", ".spec.subjectRef.kind"),
+            Column("Subject", ".spec.subjectRef.name"),
             Column("Decision", ".spec.decision"),
             Column("Role", ".spec.role"),
             Column("By", ".spec.approver.username"),
@@ -63,3 +88,38 @@ class Approval(Resource):
     )
 
     spec: ApprovalSpec
+
+
+class CountedApproval(ApiModel):
+    """An approval that fills a slot."""
+
+    name: Annotated[str, Field(max_length=253)]
+    username: Annotated[str, Field(max_length=256)]
+    role: ResourceName
+    time: Time
+
+
+class DroppedApproval(ApiModel):
+    """An approval that does not count, and why."""
+
+    name: Annotated[str, Field(max_length=253)]
+    username: Annotated[str, Field(max_length=256)]
+    reason: DropReason
+    message: Text
+
+
+class MissingApproval(ApiModel):
+    """Slots of a role that are still open."""
+
+    role: ResourceName
+    missing: int
+
+
+class Tally(ApiModel):
+    """The count of the approvals of one object, for people."""
+
+    approvals: ShortText | None = None
+    """Counted of required, e.g. `1/2`."""
+    counted: Annotated[list[CountedApproval], Field(max_length=40, json_schema_extra=list_map("name"))] = []
+    dropped: Annotated[list[DroppedApproval], Field(max_length=100, json_schema_extra=list_map("name"))] = []
+    missing: Annotated[list[MissingApproval], Field(max_length=8, json_schema_extra=list_map("role"))] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tunegate.api.datachecks import ALWAYS_BLOCKING, CheckSettings
+from tunegate.api.datachecks import ALWAYS_BLOCKING, CheckSettings, DataCheck
 from tunegate.api.markers import (
     LIST_SET,
     ApiModel,
@@ -23,6 +23,10 @@ from tunegate.api.markers import (
 )
 from tunegate.api.shared import StatusBase
 
+WaivableFinding = Literal[DataCheck, "MinimumExamples", "MinimumPerClass", "Budget", "Knowledge"]
+"""Blocking findings of validation that people may answer for. The others say that the job cannot run, or cannot be judged."""
+_ALWAYS_BLOCKING = f"{', '.join(ALWAYS_BLOCKING[:-1])} and {ALWAYS_BLOCKING[-1]}"
+
 
 class ApprovalRole(ApiModel):
     """A hat that reviewers wear; one person fills at most one slot of one role."""
@@ -35,6 +39,20 @@ class ApprovalRole(ApiModel):
     """An approver must be in one of these groups as well as hold the RBAC verb."""
 
 
+class WaiverRule(ApprovalRole):
+    """A role whose holders may let a job go on although validation found what `findings` lists."""
+
+    model_config = rules(
+        cel(
+            f"self.findings.all(f, !(f in {list(ALWAYS_BLOCKING)!r}))",
+            f"waivers[].findings: {_ALWAYS_BLOCKING} cannot be waived, since training refuses such rows: leave them out",
+        ),
+    )
+
+    findings: Annotated[list[WaivableFinding], Field(min_length=1, max_length=32, json_schema_extra=LIST_SET)]
+    """A finding that several roles list needs all of them; one that no role lists ends the job."""
+
+
 class ApprovalPolicySpec(ApiModel):
     """The rules of a namespace. A release freezes the whole content, so loosening it later helps no open release."""
 
@@ -44,9 +62,12 @@ class ApprovalPolicySpec(ApiModel):
             "roles[].groups may not name groups that start with 'system:'",
         ),
         cel(
+            "self.waivers.all(r, r.groups.all(g, !g.startsWith('system:')))",
+            "waivers[].groups may not name groups that start with 'system:'",
+        ),
+        cel(
             f"self.dataChecks.all(c, !(c.name in {list(ALWAYS_BLOCKING)!r}))",
-            f"dataChecks: {', '.join(ALWAYS_BLOCKING[:-1])} and {ALWAYS_BLOCKING[-1]} always block, since training "
-            "refuses such rows: leave them out",
+            f"dataChecks: {_ALWAYS_BLOCKING} always block, since training refuses such rows: leave them out",
         ),
     )
 
@@ -59,6 +80,8 @@ class ApprovalPolicySpec(ApiModel):
     """Classes of data that jobs of the namespace may use."""
     data_checks: CheckSettings = []
     """What checks of training data do in the namespace, where it is not the default; jobs can only make them stricter."""
+    waivers: Annotated[list[WaiverRule], Field(max_length=8, json_schema_extra=list_map("name"))] = []
+    """Who may let a job go on in spite of which findings of validation; empty: nobody, the job fails."""
     required_suites: Annotated[list[ResourceName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
     """A release needs a passed gate of one of these suites; empty: any suite of the namespace."""
 

@@ -10,7 +10,7 @@ from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, Short
 
 EventType = Literal[
     "JobRequested", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded", "ReleaseApproved",
-    "ReleaseDenied", "ReleaseRevoked", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut",
+    "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut",
 ]  # fmt: skip
 
 

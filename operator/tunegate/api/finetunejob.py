@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tunegate.api.approval import Tally
+from tunegate.api.approvalpolicy import WaivableFinding, WaiverRule
 from tunegate.api.datachecks import CheckSettings
 from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.markers import (
@@ -33,7 +35,7 @@ from tunegate.api.shared import Person, StatusBase
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
-    "Suspended",
+    "Suspended", "PendingWaiver",
 ]  # fmt: skip
 StageName = Literal["validate", "baseline", "train", "seal", "evaluate"]
 TaskType = Literal["Style", "Format", "DomainVocabulary", "Classification", "ComplexInstructions"]
@@ -76,15 +78,8 @@ class Dataset(ApiModel):
 class Intent(ApiModel):
     """Why to tune at all."""
 
-    model_config = rules(
-        cel(
-            "self.problem != 'Knowledge'",
-            "problem Knowledge: tuning teaches form, not facts. Build retrieval over the documents instead, "
-            "or state the behavior that must change (problem: Behavior)",
-        )
-    )
-
     problem: Literal["Behavior", "Knowledge"] = "Behavior"
+    """`Knowledge` is a finding of validation: tuning teaches form, not facts."""
     goal: Literal["Quality"] = "Quality"
     task_type: TaskType
     """Sets how many examples are the least that can work."""
@@ -263,6 +258,27 @@ class DatasetStatus(ApiModel):
     development_rows: int
 
 
+class WaiverFinding(ApiModel):
+    """What validation found, summed over the findings of one check."""
+
+    check: WaivableFinding
+    count: int
+    message: Text
+    """With the first places of rows, never with their text."""
+
+
+class JobWaiver(Tally):
+    """Findings that block the job unless people answer for them."""
+
+    digest: Digest
+    """What approvals must name: the job's spec, the data, these findings and the policy's rules for them."""
+    findings: Annotated[list[WaiverFinding], Field(max_length=32, json_schema_extra=list_map("check"))]
+    rules: Annotated[list[WaiverRule], Field(max_length=8, json_schema_extra=list_map("name"))]
+    """Those of the policy that the findings call for; each must be satisfied."""
+    granted_time: Time | None = None
+    """When the job went on; from then on nothing here changes."""
+
+
 class AdapterStatus(ApiModel):
     """The sealed adapter."""
 
@@ -332,6 +348,8 @@ class FineTuneJobStatus(StatusBase):
     progress: Progress | None = None
     estimates: Estimates | None = None
     dataset: DatasetStatus | None = None
+    waiver: JobWaiver | None = None
+    """Present when validation refused the job and the policy lets people waive what it found."""
     base_model_digest: Digest | None = None
     profile_digest: Digest | None = None
     suite_digest: Digest | None = None

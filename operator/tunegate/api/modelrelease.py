@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tunegate.api.approval import Tally
 from tunegate.api.markers import (
     ApiModel,
     Column,
@@ -14,11 +15,9 @@ from tunegate.api.markers import (
     Resource,
     ResourceName,
     ShortText,
-    Text,
     Time,
     cel,
     immutable,
-    list_map,
     rules,
 )
 from tunegate.api.modelserver import ModelName
@@ -27,10 +26,6 @@ from tunegate.api.shared import Person, StatusBase
 ReleasePhase = Literal[
     "PendingEvidence", "PendingApproval", "Approved", "RollingOut", "Serving", "Denied", "Revoked", "Failed"
 ]
-DropReason = Literal[
-    "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
-    "SamePerson", "NotNeeded", "NotAuthorized",
-]  # fmt: skip
 
 
 class JobRef(ApiModel):
@@ -55,32 +50,7 @@ class ModelReleaseSpec(ApiModel):
     risk: Literal["Low", "Medium", "High"]
 
 
-class CountedApproval(ApiModel):
-    """An approval that fills a slot."""
-
-    name: Annotated[str, Field(max_length=253)]
-    username: Annotated[str, Field(max_length=256)]
-    role: ResourceName
-    time: Time
-
-
-class DroppedApproval(ApiModel):
-    """An approval that does not count, and why."""
-
-    name: Annotated[str, Field(max_length=253)]
-    username: Annotated[str, Field(max_length=256)]
-    reason: DropReason
-    message: Text
-
-
-class MissingApproval(ApiModel):
-    """Slots of a role that are still open."""
-
-    role: ResourceName
-    missing: int
-
-
-class ModelReleaseStatus(StatusBase):
+class ModelReleaseStatus(StatusBase, Tally):
     """Where the release stands."""
 
     phase: ReleasePhase = "PendingEvidence"
@@ -88,11 +58,6 @@ class ModelReleaseStatus(StatusBase):
     """What approvals must name: SHA-256 of the RFC 8785 JSON of the release statement."""
     statement_digest: Digest | None = None
     """OCI digest of the stored release statement."""
-    approvals: ShortText | None = None
-    """Counted of required, e.g. `1/2`."""
-    counted: Annotated[list[CountedApproval], Field(max_length=40, json_schema_extra=list_map("name"))] = []
-    dropped: Annotated[list[DroppedApproval], Field(max_length=100, json_schema_extra=list_map("name"))] = []
-    missing: Annotated[list[MissingApproval], Field(max_length=8, json_schema_extra=list_map("role"))] = []
     served_name: ModelName | None = None
     """Immutable name of the adapter in vLLM: `<release>-<first 8 hex digits of the adapter digest>`."""
     server: ResourceName | None = None

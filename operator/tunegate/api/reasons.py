@@ -20,7 +20,7 @@ class StageReason(StrEnum):
 
 
 class JobReason(StrEnum):
-    """Reasons of the conditions of a FineTuneJob (`Succeeded`, `LineageRecorded`, `Scheduled`)."""
+    """Reasons of the conditions of a FineTuneJob (`Succeeded`, `LineageRecorded`, `Scheduled`, `Waived`)."""
 
     WAITING_FOR_SERVER = "WaitingForServer"
     WAITING_FOR_SUITE = "WaitingForSuite"
@@ -40,6 +40,9 @@ class JobReason(StrEnum):
     PROMPTING_SUFFICES = "PromptingSuffices"
     NOT_ALLOWED = "NotAllowed"
     VALIDATION_REFUSED = "ValidationRefused"
+    WAITING_FOR_WAIVER = "WaitingForWaiver"
+    WAIVER_GRANTED = "WaiverGranted"
+    WAIVER_REJECTED = "WaiverRejected"
     TRAINING_DIVERGED = "TrainingDiverged"
     SEAL_REFUSED = "SealRefused"
     BAD_INPUT = "BadInput"

@@ -10,7 +10,6 @@ from typing import ClassVar, TypeVar
 
 from pydantic import ValidationError
 
-from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.basemodel import BaseModel
@@ -21,11 +20,13 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, EvaluateResult
+from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.services import Services
 from tunegate.digests import sha256
 from tunegate.errors import Terminal, Transient, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile import modelrelease, modelrelease_votes, naming
+from tunegate.reconcile.approvals import votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last
 from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures
@@ -71,12 +72,12 @@ class ModelReleaseController:
         now = datetime.now(UTC)
         policy = evidence.policy.spec if evidence.policy else None
         question = modelrelease_votes.question(release, frozen if request is not None else None, policy)
-        approvals = await self._approvals(release)
-        authorized = await self._authorized(release, approvals, question.digest)
+        approvals = await read_approvals(self._kube, release)
+        authorized = await still_backed(self._kube, release, approvals, question.digest)
         seen = modelrelease.Observed(
             release=release,
             approvals=approvals,
-            verdict=count(question, modelrelease_votes.votes(approvals, authorized), now),
+            verdict=count(question, votes(approvals, authorized), now),
             records=records,
             frozen=frozen,
             shortfall=shortfall,
@@ -182,26 +183,6 @@ class ModelReleaseController:
                 self._documents.popitem(last=False)
         self._documents.move_to_end(key)
         return self._documents[key]
-
-    async def _approvals(self, release: ModelRelease) -> tuple[Approval, ...]:
-        found = await self._kube.list(API_VERSION, Approval.KIND.kind, release.namespace)
-        approvals = (Approval.model_validate(one) for one in found)
-        return tuple(one for one in approvals if modelrelease_votes.names_release(one, release))
-
-    async def _authorized(
-        self, release: ModelRelease, approvals: tuple[Approval, ...], digest: str | None
-    ) -> frozenset[str]:
-        """Ask RBAC again for every approval that could count: rights that were taken since then count no more."""
-        backed = set()
-        for approval in approvals:
-            spec = approval.spec
-            if spec.decision != "Approve" or spec.subject_ref.uid != release.uid or spec.subject_digest != digest:
-                continue
-            if await self._kube.allowed(
-                spec.approver, verb="approve", resource="approvalroles", name=spec.role, namespace=release.namespace
-            ):
-                backed.add(approval.uid)
-        return frozenset(backed)
 
     async def _cluster_id(self) -> str:
         if not self._cluster:

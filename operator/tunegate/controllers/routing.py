@@ -54,7 +54,8 @@ class Routing:
         known = self.known.setdefault(kind, set())
         known.discard(key) if deleted else known.add(key)
         if kind == "Approval":
-            return [("ModelRelease", ObjectKey(key.namespace, obj["spec"]["subjectRef"]["name"]))]
+            subject = obj["spec"]["subjectRef"]
+            return [(subject["kind"], ObjectKey(key.namespace, subject["name"]))]
         targets: list[Target] = [(kind, key)]
         if self._is_news(kind, key, obj, deleted):
             for dependant in DEPENDANTS.get(kind, ()):

@@ -14,6 +14,7 @@ from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.modelrelease import ModelRelease, ReleasePhase
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
+from tunegate.reconcile import approvals
 from tunegate.reconcile import modelrelease_entries as entries
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_status import Fact, Story, status_of
@@ -50,11 +51,7 @@ class Observed:
 def plan(seen: Observed, now: datetime) -> Plan:
     """Return the next step of the release."""
     story, audit = _conclude(seen)
-    recorded = [
-        entries.recorded(seen.release, approval)
-        for approval in sorted(seen.approvals, key=lambda one: (str(one.metadata["creationTimestamp"]), one.name))
-        if approval.spec.subject_ref.uid == seen.release.uid
-    ]
+    recorded = approvals.recorded(entries.subject_of(seen.release), seen.approvals)
     known = {record.event_id for record in seen.records}
     pending = tuple(entry for entry in (*recorded, *audit) if entry.event_id not in known)
     phase = seen.release.status.phase
@@ -200,11 +197,7 @@ def _renewed(seen: Observed, frozen: Frozen, record: AuditRecordSpec) -> tuple[A
 
 
 def _asking(release: ModelRelease, verdict: Verdict) -> str:
-    open_ = ", ".join(f"{slots} of role {role}" for role, slots in verdict.missing)
-    text = f"waiting for approvals: {open_}. A reviewer runs: tunegate approve {release.name} -n {release.namespace}"
-    if verdict.dropped:
-        text += f". Not counted: {', '.join(f'{one.vote.name} ({one.reason})' for one in verdict.dropped[:5])}"
-    return text
+    return approvals.asking(verdict, f"tunegate approve {release.name} -n {release.namespace}")
 
 
 def _held(seen: Observed) -> bool:
@@ -270,10 +263,7 @@ def _expired(seen: Observed, record: AuditRecordSpec) -> Fact:
 def _later(story: Story, seen: Observed, now: datetime) -> float | None:
     if story.phase == "PendingEvidence" or any(fact.status == "Unknown" for fact in story.facts):
         return WAIT
-    expiry = seen.verdict.next_expiry
-    if expiry is not None and story.phase not in ("Denied", "Revoked"):
-        return max((expiry - now).total_seconds(), 0.0) + 1.0
-    return None
+    return None if story.phase in ("Denied", "Revoked") else approvals.seconds_to_expiry(seen.verdict, now)
 
 
 def _event(story: Story) -> EventNote:

@@ -9,14 +9,13 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec, EventType
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.reconcile.approvals import counted_payload, stop_payload
 from tunegate.release.content import approval_digest
 from tunegate.release.counting import Verdict, Vote
 from tunegate.release.statement import ReleaseStatement
 
 OPERATOR = "tunegate-operator"
 """Actor of entries that no single person caused."""
-LIMIT = 2048
-"""Longest value of a payload."""
 
 
 @dataclass(frozen=True)
@@ -59,36 +58,15 @@ def requested(release: ModelRelease, frozen: Frozen) -> AuditEntry:
     )
 
 
-def recorded(release: ModelRelease, approval: Approval) -> AuditEntry:
-    """One decision, whatever it is worth. Once per Approval."""
-    spec = approval.spec
-    return AuditEntry(
-        type="ApprovalRecorded",
-        actor=spec.approver.username,
-        subject=subject_of(release),
-        key=approval.uid,
-        payload={
-            "approval": approval.uid,
-            "name": approval.name,
-            "decision": spec.decision,
-            "role": spec.role,
-            "subjectDigest": spec.subject_digest,
-            "expiresAt": spec.expires_at,
-            "content": approval_digest(approval),
-        },
-    )
-
-
 def approved(release: ModelRelease, release_digest: str, verdict: Verdict) -> AuditEntry:
     """Enough people agreed. Once per set of counted approvals."""
-    approvals = ",".join(sorted(entry.vote.uid for entry in verdict.counted))
-    people = ", ".join(f"{entry.vote.account.username} ({entry.role})" for entry in verdict.counted)
+    counted = counted_payload(verdict)
     return AuditEntry(
         type="ReleaseApproved",
         actor=OPERATOR,
         subject=subject_of(release),
-        key=approvals,
-        payload={"releaseDigest": release_digest, "approvals": approvals, "approvers": people[:LIMIT]},
+        key=counted["approvals"],
+        payload={"releaseDigest": release_digest, **counted},
     )
 
 
@@ -99,7 +77,7 @@ def stopped(release: ModelRelease, type_: EventType, vote: Vote) -> AuditEntry:
         actor=vote.account.username,
         subject=subject_of(release),
         key="stop",
-        payload={"approval": vote.uid, "name": vote.name, "role": vote.role},
+        payload=stop_payload(vote),
     )
 
 

@@ -7,21 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
-from tunegate.api.modelrelease import (
-    CountedApproval,
-    DroppedApproval,
-    MissingApproval,
-    ModelRelease,
-    ModelReleaseStatus,
-    ReleasePhase,
-)
+from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, ReleasePhase
 from tunegate.api.reasons import ReleaseReason
+from tunegate.reconcile.approvals import tally
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.release.counting import Verdict
 
 OWN_CONDITIONS = ("EvidenceComplete", "Approved", "Served", "Superseded", "Expired", "Tampered")
-SHOWN = 100
-"""Most dropped approvals that the status lists."""
 TEXT = 1024
 
 
@@ -67,35 +59,10 @@ def status_of(release: ModelRelease, story: Story, now: datetime) -> dict[str, A
         approved_time=story.approved_time,
     )
     if verdict is not None:
-        status = status.model_copy(update=_count(verdict))
+        status = status.model_copy(update=tally(verdict))
     document = status.to_dict()
     document.pop("mlflowVersion", None)
     return document
-
-
-def _count(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "approvals": f"{len(verdict.counted)}/{verdict.required}",
-        "counted": [
-            CountedApproval(
-                name=entry.vote.name,
-                username=entry.vote.account.username,
-                role=entry.role,
-                time=rfc3339(entry.vote.created),
-            )
-            for entry in verdict.counted
-        ],
-        "dropped": [
-            DroppedApproval(
-                name=entry.vote.name,
-                username=entry.vote.account.username,
-                reason=entry.reason,
-                message=entry.message[:TEXT],
-            )
-            for entry in verdict.dropped[:SHOWN]
-        ],
-        "missing": [MissingApproval(role=role, missing=slots) for role, slots in verdict.missing],
-    }
 
 
 def _conditions(release: ModelRelease, facts: tuple[Fact, ...], now: datetime) -> list[Condition]:

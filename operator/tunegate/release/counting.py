@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from tunegate.api.approval import DropReason
 from tunegate.api.approvalpolicy import ApprovalRole
-from tunegate.api.modelrelease import DropReason
 
 Decision = Literal["Approve", "Reject", "Withdraw", "Revoke"]
 Outcome = Literal["Waiting", "Quorum", "Rejected", "Revoked"]
@@ -46,15 +46,15 @@ class Vote:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: which content of which release, and who may not answer."""
+    """What is asked: which content of which release, or which waiver of which job, and who may not answer."""
 
-    release_uid: str
+    subject_uid: str
     digest: str | None
-    """None while the evidence is incomplete: no approval can name it yet."""
+    """None while it cannot be made: no approval can name it yet."""
     requesters: frozenset[Account]
-    """Of the release and of its job."""
+    """Of the job, and of the release where there is one."""
     roles: tuple[ApprovalRole, ...]
-    """Of the policy that is frozen in the release statement; without any there is no quorum."""
+    """Of the policy that holds for the subject; without any there is no quorum."""
     max_age: timedelta
     """Longest life of an approval, whatever it says itself."""
 
@@ -102,16 +102,16 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
     approvals of its author, earlier or later. The requesters may stop but not approve.
     """
     ordered = sorted(votes, key=lambda vote: (vote.created, vote.name, vote.uid))
-    mine = [vote for vote in ordered if vote.subject_uid == question.release_uid]
+    mine = [vote for vote in ordered if vote.subject_uid == question.subject_uid]
     person = _persons([*(vote.account for vote in mine), *question.requesters])
     roles = {role.name: role for role in question.roles}
     withdrawers = {person[vote.account] for vote in mine if vote.decision == "Withdraw"}
     barred = {person[account] for account in question.requesters}
 
     dropped = [
-        Dropped(vote, "WrongSubject", f"names another release of this name (uid {vote.subject_uid})")
+        Dropped(vote, "WrongSubject", f"names another object of this name (uid {vote.subject_uid})")
         for vote in ordered
-        if vote.subject_uid != question.release_uid
+        if vote.subject_uid != question.subject_uid
     ]
     rejects, valid = [], []
     for vote in mine:
@@ -123,7 +123,7 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
         elif vote.decision == "Approve":
             fault = _fault(vote, question, roles, now)
             if fault is None and person[vote.account] in barred:
-                fault = ("IsRequester", "the requester of the release or of its job cannot approve it")
+                fault = ("IsRequester", "who requested the job or its release cannot approve it")
             if fault is None and person[vote.account] in withdrawers:
                 fault = ("Withdrawn", "taken back by its author")
             if fault is None:
@@ -215,7 +215,7 @@ def _persons(accounts: Iterable[Account]) -> dict[Account, Account]:
 
 def _role_fault(vote: Vote, roles: Mapping[str, ApprovalRole]) -> tuple[DropReason, str] | None:
     if vote.role not in roles:
-        return "UnknownRole", f"the release's policy has no role {vote.role}: {', '.join(sorted(roles)) or 'none'}"
+        return "UnknownRole", f"the policy asks for no role {vote.role} here: {', '.join(sorted(roles)) or 'none'}"
     if vote.groups.isdisjoint(roles[vote.role].groups):
         return "NotInRoleGroup", f"role {vote.role} needs one of the groups {', '.join(roles[vote.role].groups)}"
     return None
@@ -228,7 +228,7 @@ def _fault(
     if question.digest is None or vote.digest != question.digest:
         return (
             "WrongDigest",
-            f"names {vote.digest[:19]}…, the release is {(question.digest or 'not digested yet')[:19]}",
+            f"names {vote.digest[:19]}…, the present digest is {(question.digest or 'not known yet')[:19]}",
         )
     fault = _role_fault(vote, roles)
     if fault is not None:

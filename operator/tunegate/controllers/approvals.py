@@ -1,0 +1,33 @@
+"""Approvals of one object, read live, with the question to RBAC that every count asks anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tunegate.api.approval import Approval
+from tunegate.api.markers import API_VERSION, Resource
+from tunegate.kube.client import KubeClient
+from tunegate.reconcile.approvals import names
+
+
+async def read_approvals(kube: KubeClient, subject: Resource) -> tuple[Approval, ...]:
+    """Return the decisions that name the object."""
+    found = await kube.list(API_VERSION, Approval.KIND.kind, subject.namespace)
+    approvals = (Approval.model_validate(one) for one in found)
+    return tuple(one for one in approvals if names(one, subject))
+
+
+async def still_backed(
+    kube: KubeClient, subject: Resource, approvals: Iterable[Approval], digest: str | None
+) -> frozenset[str]:
+    """Ask RBAC again for every approval that could count: rights that were taken since then count no more."""
+    backed = set()
+    for approval in approvals:
+        spec = approval.spec
+        if spec.decision != "Approve" or spec.subject_ref.uid != subject.uid or spec.subject_digest != digest:
+            continue
+        if await kube.allowed(
+            spec.approver, verb="approve", resource="approvalroles", name=spec.role, namespace=subject.namespace
+        ):
+            backed.add(approval.uid)
+    return frozenset(backed)

@@ -1,0 +1,147 @@
+"""What releases and waivers share about approvals: objects become votes, a count becomes status, ledger and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tunegate.api.approval import Approval, CountedApproval, DroppedApproval, MissingApproval
+from tunegate.api.conditions import rfc3339
+from tunegate.api.markers import Resource
+from tunegate.api.shared import Person
+from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.release.content import approval_digest
+from tunegate.release.counting import Account, Verdict, Vote
+
+SHOWN = 100
+"""Most dropped approvals that a status lists."""
+NAMED = 5
+"""Most dropped approvals that a message names."""
+TEXT = 1024
+LIMIT = 2048
+"""Longest value of a payload."""
+
+
+def names(approval: Approval, subject: Resource) -> bool:
+    """Tell whether the approval names this object, by kind and name: one that means an earlier uid is shown as dropped.
+
+    A job and a release may have one name: what was decided on one must never count for the other.
+    """
+    reference = approval.spec.subject_ref
+    return reference.kind == subject.kind and reference.name == subject.name
+
+
+def votes(approvals: Iterable[Approval], authorized: frozenset[str]) -> list[Vote]:
+    """Return the approvals as votes; ``authorized`` holds the uids of those that RBAC still backs."""
+    return [
+        Vote(
+            name=approval.name,
+            uid=approval.uid,
+            subject_uid=approval.spec.subject_ref.uid,
+            digest=approval.spec.subject_digest,
+            role=approval.spec.role,
+            decision=approval.spec.decision,
+            account=account(approval.spec.approver),
+            groups=frozenset(approval.spec.approver.groups),
+            created=_moment(str(approval.metadata["creationTimestamp"])),
+            expires=_expiry(approval.spec.expires_at),
+            authorized=approval.uid in authorized,
+        )
+        for approval in approvals
+    ]
+
+
+def account(person: Person) -> Account:
+    """Return the account that admission bound the person to."""
+    return Account(person.username, person.uid or "")
+
+
+def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[AuditEntry]:
+    """Return an entry for each decision on the subject, whatever it is worth, oldest first. Once per Approval."""
+    return [
+        AuditEntry(
+            type="ApprovalRecorded",
+            actor=approval.spec.approver.username,
+            subject=subject,
+            key=approval.uid,
+            payload={
+                "approval": approval.uid,
+                "name": approval.name,
+                "decision": approval.spec.decision,
+                "role": approval.spec.role,
+                "subjectDigest": approval.spec.subject_digest,
+                "expiresAt": approval.spec.expires_at,
+                "content": approval_digest(approval),
+            },
+        )
+        for approval in sorted(approvals, key=lambda one: (str(one.metadata["creationTimestamp"]), one.name))
+        if approval.spec.subject_ref.uid == subject.uid
+    ]
+
+
+def counted_payload(verdict: Verdict) -> dict[str, str]:
+    """Return whose approvals were counted, for the ledger."""
+    people = ", ".join(f"{entry.vote.account.username} ({entry.role})" for entry in verdict.counted)
+    return {"approvals": ",".join(sorted(entry.vote.uid for entry in verdict.counted)), "approvers": people[:LIMIT]}
+
+
+def stop_payload(vote: Vote) -> dict[str, str]:
+    """Return the decision that stopped the subject, for the ledger."""
+    return {"approval": vote.uid, "name": vote.name, "role": vote.role}
+
+
+def tally(verdict: Verdict) -> dict[str, Any]:
+    """Return the fields of a ``Tally``."""
+    return {
+        "approvals": f"{len(verdict.counted)}/{verdict.required}",
+        "counted": [
+            CountedApproval(
+                name=entry.vote.name,
+                username=entry.vote.account.username,
+                role=entry.role,
+                time=rfc3339(entry.vote.created),
+            )
+            for entry in verdict.counted
+        ],
+        "dropped": [
+            DroppedApproval(
+                name=entry.vote.name,
+                username=entry.vote.account.username,
+                reason=entry.reason,
+                message=entry.message[:TEXT],
+            )
+            for entry in verdict.dropped[:SHOWN]
+        ],
+        "missing": [MissingApproval(role=role, missing=slots) for role, slots in verdict.missing],
+    }
+
+
+def asking(verdict: Verdict, command: str) -> str:
+    """Say whose approvals are missing, what a reviewer runs, and what was not counted."""
+    missing = ", ".join(f"{slots} of role {role}" for role, slots in verdict.missing)
+    text = f"waiting for approvals: {missing}. A reviewer runs: {command}"
+    if verdict.dropped:
+        named = ", ".join(f"{one.vote.name} ({one.reason})" for one in verdict.dropped[:NAMED])
+        text += f". Not counted: {named}"
+    return text
+
+
+def seconds_to_expiry(verdict: Verdict, now: datetime) -> float | None:
+    """Return after how long the first counted approval has expired; None when none will."""
+    if verdict.next_expiry is None:
+        return None
+    return max((verdict.next_expiry - now) / timedelta(seconds=1), 0.0) + 1.0
+
+
+def _moment(text: str) -> datetime:
+    """Return an RFC 3339 time of the API as an aware datetime in UTC. Raises ``ValueError``."""
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+def _expiry(text: str) -> datetime:
+    """A time that cannot be read, or lies beyond the calendar, counts as past: it must not stop the count of others."""
+    try:
+        return _moment(text)
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)
