@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.builders import (
+    make_approval,
     make_approvalpolicy,
     make_basemodel,
     make_computepool,
@@ -108,10 +109,10 @@ class Setting:
         obj = {"apiVersion": API_VERSION, "kind": "BaseModel", "metadata": {"name": self.name}, "status": status}
         await self.operator.apply(obj, subresource="status")
 
-    async def prepare(self, requester: Json) -> None:
-        """Make all that a job refers to, and the job."""
+    async def prepare(self, requester: Json, **policy: Any) -> None:
+        """Make all that a job refers to, and the job; ``policy`` changes the policy's spec."""
         kube, namespace, name = self.kube, self.namespace, self.name
-        await kube.create(make_approvalpolicy(name))
+        await kube.create(make_approvalpolicy(name, **policy))
         await kube.create(make_computepool(name, stageResources={"cpu": "50m", "memory": "96Mi"}))
         await kube.create(make_basemodel(name))
         await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
@@ -138,6 +139,48 @@ class Setting:
         metadata = {"name": "copyright", "namespace": self.namespace}
         obj = {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": metadata, "status": status}
         await self.operator.apply(obj, subresource="status")
+
+    async def refuse(self, status: Json, **waiver: Any) -> None:
+        """Say in the job's status that validation refused the job, for findings that people may waive."""
+        await self.pass_stages(status, validated("Refused"))
+        job = await self.kube.get(self.ref("FineTuneJob", "copyright"))
+        assert job is not None
+        stages = [{**stage, "state": "Refused"} for stage in job["status"]["stages"] if stage["name"] == "validate"]
+        data = {
+            "digest": validated().dataset_digest, "rows": 37, "tokens": 900, "duplicates": 0, "developmentRows": 3,
+        }  # fmt: skip
+        said = {**job["status"], "phase": "PendingWaiver", "stages": stages, "dataset": data, "waiver": waiver}
+        metadata = {"name": "copyright", "namespace": self.namespace}
+        obj = {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": metadata, "status": said}
+        await self.operator.apply(obj, subresource="status")
+
+    async def let_approve(self, role: str, group: str) -> None:
+        """Give a group the verb `approve` for a role."""
+        api, namespace = "rbac.authorization.k8s.io", self.namespace
+        rule = {
+            "apiGroups": ["tunegate.io"],
+            "resources": ["approvalroles"],
+            "resourceNames": [role],
+            "verbs": ["approve"],
+        }
+        metadata = {"name": f"approver-{role}", "namespace": namespace}
+        await self.kube.create({"apiVersion": f"{api}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]})
+        binding = {
+            "apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": metadata["name"]},
+            "subjects": [{"apiGroup": api, "kind": "Group", "name": group}],
+        }  # fmt: skip
+        await self.kube.create(binding)
+
+    async def decide(self, name: str, who: str, job: Json, **changes: Any) -> None:
+        """Create an Approval of the job's waiver."""
+        spec = {
+            "subjectRef": {"kind": "FineTuneJob", "name": "copyright", "uid": job["metadata"]["uid"]},
+            "subjectDigest": job["status"]["waiver"]["digest"],
+            "role": "steward",
+            "approver": {"username": who, "groups": ["stewards"]},
+        }
+        await self.kube.create(make_approval(name, self.namespace, **{**spec, **changes}))
 
     async def own(self, api_version: str, kind: str) -> list[str]:
         """Return the names of the objects of a kind that belong to the job."""
@@ -263,3 +306,38 @@ async def test_deleting_a_job_stops_its_pods_and_frees_its_workspace(setting: Se
             break
         await asyncio.sleep(0.5)
     assert left == []
+
+
+async def test_a_refused_job_goes_on_by_a_waiver_of_the_role_and_by_no_other(setting: Setting) -> None:
+    requester = await me(setting.kube)
+    steward = {"name": "steward", "groups": ["stewards"], "findings": ["MinimumExamples"]}
+    await setting.prepare(requester, waivers=[steward])
+    await setting.let_approve("steward", "stewards")
+    status = await setting.until(lambda found: found["phase"] == "Validating")
+    few = {"check": "MinimumExamples", "count": 37, "message": "37 usable examples, Format needs 200."}
+    await setting.refuse(status, digest="sha256:" + "0" * 64, findings=[few], rules=[steward])
+    status = await setting.step()
+    assert (status["phase"], status["waiver"]["approvals"]) == ("PendingWaiver", "0/1")
+    assert message(status, "Waived") == ("WaitingForWaiver", "False")
+    job = await setting.kube.get(setting.ref("FineTuneJob", "copyright"))
+    assert job is not None
+
+    release = {"kind": "ModelRelease", "name": "copyright", "uid": job["metadata"]["uid"]}
+    await setting.decide("of-a-release", "stella", job, subjectRef=release)
+    await setting.decide("other-content", "stella", job, subjectDigest="sha256:" + "9" * 64)
+    await setting.decide("by-the-requester", requester["username"], job)
+    await setting.decide("outside-the-group", "una", job, approver={"username": "una", "groups": ["nobodies"]})
+    status = await setting.step()
+    assert status["phase"] == "PendingWaiver"
+    assert {one["name"]: one["reason"] for one in status["waiver"]["dropped"]} == {
+        "other-content": "WrongDigest", "by-the-requester": "IsRequester", "outside-the-group": "NotInRoleGroup",
+    }  # fmt: skip
+
+    await setting.decide("granted", "stella", job)
+    status = await setting.step()
+    assert message(status, "Waived") == ("WaiverGranted", "True")
+    assert [one["username"] for one in status["waiver"]["counted"]] == ["stella"]
+    entries = [entry.type for entry in setting.ledger.entries.values()]
+    assert entries.count("WaiverGranted") == 1
+    assert entries.count("ApprovalRecorded") == 4
+    await setting.until(lambda found: found["stages"][1]["attempt"] == 1)

@@ -16,6 +16,7 @@ from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import BaselineResult, HashResult, Manifest, ProgressReport
+from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.finetunejob_progress import ProgressPoller
 from tunegate.controllers.finetunejob_results import ResultReader
 from tunegate.controllers.services import Services
@@ -79,7 +80,7 @@ class FineTuneJobController:
         facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
         if job.status.phase not in ENDED:
             facts["results"] = await self._read_results(job, pods)
-            facts |= await self._places(job)
+            facts |= await self._places(job) | await self._rules(job)
             if running:
                 leader = first_pod([pod for pod in pods if _is_of(pod, running[0].name, running[0].attempt)])
                 facts["progress"] = await self._ask(leader)
@@ -101,12 +102,19 @@ class FineTuneJobController:
         pool = server_pool if own in (None, server.spec.pool_ref) else await self._read(ComputePool, str(own))
         return {"server": server, "server_pool": server_pool, "pool": pool}
 
+    async def _rules(self, job: FineTuneJob) -> dict[str, Any]:
+        """Read the policy and, while the job waits for a waiver, what people decided."""
+        name, waiver = self._settings.policy_of(job.namespace), job.status.waiver
+        facts: dict[str, Any] = {"policy": await self._read(ApprovalPolicy, name) if name else None}
+        if waiver is not None and waiver.granted_time is None:
+            facts["approvals"] = await read_approvals(self._kube, job)
+            facts["authorized"] = await still_backed(self._kube, job, facts["approvals"], waiver.digest)
+        return facts
+
     async def _inputs(self, job: FineTuneJob, server: ModelServer | None) -> dict[str, Any]:
         """Read what is needed only to start an attempt."""
-        policy = self._settings.policy_of(job.namespace)
         facts: dict[str, Any] = {
             "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
-            "policy": await self._read(ApprovalPolicy, policy) if policy else None,
             "store_secret": await self._store_secret(job),
         }
         if server is None:

@@ -14,6 +14,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import JobPhase, StageName
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.kube.client import ObjectRef
+from tunegate.reconcile import finetunejob_waiver as waivers
 from tunegate.reconcile.finetunejob_attempts import (
     Attempt,
     Ended,
@@ -60,7 +61,10 @@ def plan(seen: Observed, now: datetime, settings: StageSettings) -> Plan:
     record = draft.stage(stage)
     current = (stage, record.attempt) if record.state == "Running" else None
     draft.deletes += [_ref(a.job) for key, a in known.items() if key != current and a.job and _alive(a.job)]
-    if current is not None:
+    waiver = job.status.waiver
+    if waiver is not None and waiver.granted_time is None:
+        waivers.follow(draft, seen, waiver)
+    elif current is not None:
         _follow(draft, seen, known.get(current, Attempt(stage, record.attempt, None, ())))
     elif job.spec.suspend:
         _rest(draft)
@@ -112,7 +116,9 @@ def _follow(draft: Draft, seen: Observed, attempt: Attempt) -> None:
         if verdict.remains and attempt.job is not None:
             draft.deletes.append(_ref(attempt.job))
         if verdict.result is not None:
-            take(draft, seen, attempt, verdict)
+            taken = take(draft, seen, attempt, verdict)
+            if taken.refused and taken.final is None:
+                waivers.ask(draft, seen, taken.blocking)
         else:
             lose(draft, attempt, verdict)
         draft.again(SOON)

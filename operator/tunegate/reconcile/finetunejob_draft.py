@@ -12,7 +12,7 @@ from tunegate.api.reasons import JobReason
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
 
-OWN_CONDITIONS = ("Succeeded", "Scheduled")
+OWN_CONDITIONS = ("Succeeded", "Scheduled", "Waived")
 FOREIGN_FIELDS = {"mlflowRunId"}
 """Written by the lineage controller under its own field manager."""
 ACTOR = "tunegate-operator"
@@ -57,6 +57,15 @@ class Draft:
         """Change fields of the job's status."""
         self._fields |= changes
 
+    def get(self, name: str) -> Any:
+        """Return a field of the job's status as it will be."""
+        return self._fields.get(name, getattr(self.job.status, name))
+
+    @property
+    def subject(self) -> AuditSubject:
+        """The job, as the ledger names it."""
+        return AuditSubject(self.job.kind, self.job.namespace, self.job.name, self.job.uid)
+
     def tell(self, phase: JobPhase, message: str) -> None:
         """Set what people read first."""
         self._fields |= {"phase": phase, "message": message[:TEXT]}
@@ -83,10 +92,8 @@ class Draft:
         self, type_: Literal["JobRequested", "AdapterSealed", "JobFinished"], payload: Mapping[str, str]
     ) -> None:
         """Add an audit entry; each type happens once in the life of a job."""
-        job = self.job
-        actor = job.spec.requested_by.username if type_ == "JobRequested" else ACTOR
-        subject = AuditSubject(job.kind, job.namespace, job.name, job.uid)
-        self.audit.append(AuditEntry(type=type_, actor=actor, subject=subject, key=type_, payload=dict(payload)))
+        actor = self.job.spec.requested_by.username if type_ == "JobRequested" else ACTOR
+        self.audit.append(AuditEntry(type=type_, actor=actor, subject=self.subject, key=type_, payload=dict(payload)))
 
     def again(self, seconds: float) -> None:
         """Look at the job again after so long, or sooner where that was asked for."""

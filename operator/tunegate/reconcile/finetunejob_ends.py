@@ -11,7 +11,7 @@ from tunegate.kube.client import ObjectRef
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, attempt_seconds, finished
 from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_observed import Observed
-from tunegate.reconcile.finetunejob_verdicts import Final, read
+from tunegate.reconcile.finetunejob_verdicts import Final, Verdict, read
 from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
 
 FIRST_DELAY = 10.0
@@ -29,8 +29,8 @@ _MEMORY_ADVICE: dict[str, str] = {
 }
 
 
-def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> None:
-    """Enter the verdict of a stage into the draft."""
+def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdict:
+    """Enter the verdict of a stage into the draft and return it: what validation refused has no end yet."""
     if ended.result is None:
         raise AssertionError("only an attempt with a result has a verdict")
     stage = ended.result.stage
@@ -52,10 +52,12 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> None:
         _record_sealed(draft, verdict.update["adapter"].to_dict())
     if verdict.final is not None:
         close(draft, verdict.final)
-        return
+    if verdict.final is not None or verdict.refused:
+        return verdict
     text = f"{stage[0].upper()}{stage[1:]} done: {verdict.summary}"
     draft.set(message=text[:1024])
     draft.note("Normal", "StageDone", text)
+    return verdict
 
 
 def lose(draft: Draft, attempt: Attempt, ended: Ended) -> None:

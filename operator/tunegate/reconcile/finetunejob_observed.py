@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
@@ -70,6 +71,10 @@ class Observed:
     server_pool: ComputePool | None = None
     """The pool of the server: evaluation runs there."""
     policy: ApprovalPolicy | None = None
+    approvals: tuple[Approval, ...] = ()
+    """That name this job, while it waits for a waiver."""
+    authorized: frozenset[str] = frozenset()
+    """UIDs of those approvals that RBAC still backs."""
     denied: tuple[str, ...] = ()
     """Virtual resources that the requester may not `use`, e.g. ``computepools/a100``."""
     claims: Mapping[str, Json] = field(default_factory=dict)

@@ -52,6 +52,8 @@ class Verdict:
     update: Mapping[str, Any] = field(default_factory=dict)
     refused: bool = False
     final: Final | None = None
+    blocking: tuple[Finding, ...] = ()
+    """What validation refused the job for: it ends unless people may waive all of it."""
 
 
 def read(job: FineTuneJob, result: StageResult, currency: str) -> Verdict:
@@ -92,21 +94,23 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
         ),
     }
     if result.outcome == "Refused":
-        blocking = [finding for finding in result.findings if finding.action == "Block"]
-        text = f"Validation refused the job: {_findings(blocking)} Mend this and create a new job."
-        final = Final("Failed", JobReason.VALIDATION_REFUSED, text)
-        return Verdict(_findings(blocking), update, refused=True, final=final)
+        blocking = tuple(finding for finding in result.findings if finding.action == "Block")
+        return Verdict(describe(blocking), update, refused=True, blocking=blocking)
     warnings = [finding for finding in result.findings if finding.action == "Warn"]
-    warned = f" Warnings: {_findings(warnings)}" if warnings else ""
+    warned = f" Warnings: {describe(warnings)}" if warnings else ""
     return Verdict(f"{result.rows} rows, {result.tokens} tokens.{warned}", update)
 
 
-def _findings(findings: Sequence[Finding]) -> str:
-    parts = []
-    for finding in findings[:SHOWN_FINDINGS]:
-        rows = ", ".join(finding.rows[:10])
-        more = ", …" if len(finding.rows) > 10 or finding.count > len(finding.rows) > 0 else ""
-        parts.append(f"{finding.check}: {finding.message}{f' (rows {rows}{more})' if rows else ''}.".replace("..", "."))
+def told(finding: Finding) -> str:
+    """Return a finding as a sentence with its first places."""
+    rows = ", ".join(finding.rows[:10])
+    more = ", …" if len(finding.rows) > 10 or finding.count > len(finding.rows) > 0 else ""
+    return f"{finding.message}{f' (rows {rows}{more})' if rows else ''}.".replace("..", ".")
+
+
+def describe(findings: Sequence[Finding]) -> str:
+    """Return the first findings as text."""
+    parts = [f"{finding.check}: {told(finding)}" for finding in findings[:SHOWN_FINDINGS]]
     rest = len(findings) - SHOWN_FINDINGS
     return " ".join([*parts, f"And {rest} more in the result document."] if rest > 0 else parts)
 
@@ -157,7 +161,7 @@ def _trained(result: TrainResult) -> Verdict:
 
 def _sealed(result: SealResult) -> Verdict:
     if result.outcome == "Refused" or not result.digest or not result.manifest_digest:
-        found = _findings(result.findings) or "no reason given."
+        found = describe(result.findings) or "no reason given."
         text = f"The adapter can't be sealed: {found} Mend this and create a new job."
         return Verdict(found, refused=True, final=Final("Failed", JobReason.SEAL_REFUSED, text))
     adapter = AdapterStatus(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tunegate.api.approvalpolicy import ApprovalPolicySpec
+from tunegate.api.approval import CountedApproval
+from tunegate.api.approvalpolicy import ApprovalPolicySpec, WaiverRule
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite, MetricName
-from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, StageName
+from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, StageName, WaiverFinding
 from tunegate.api.markers import DataClass, Digest, StrictModel
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
 from tunegate.api.modelserver import EngineProfile, ModelServer
@@ -30,6 +31,17 @@ class ReleasePart(StrictModel):
     spec: ModelReleaseSpec
 
 
+class WaiverPart(StrictModel):
+    """What validation found and people answered for."""
+
+    digest: Digest
+    findings: list[WaiverFinding]
+    rules: list[WaiverRule]
+    """Who had to agree."""
+    approvals: list[CountedApproval]
+    granted_time: str
+
+
 class JobPart(StrictModel):
     """Which job made the adapter, and what its stages answered."""
 
@@ -39,6 +51,8 @@ class JobPart(StrictModel):
     source: Literal["Train", "Import"]
     results: dict[StageName, Digest]
     """OCI digests of the result documents."""
+    waiver: WaiverPart | None = None
+    """Absent: validation passed."""
 
 
 class BasePart(StrictModel):
@@ -239,6 +253,20 @@ def _job_part(job: FineTuneJob) -> JobPart:
         requested_by=job.spec.requested_by,
         source=job.spec.source,
         results={stage.name: stage.result_digest for stage in job.status.stages if stage.result_digest is not None},
+        waiver=_waiver_part(job),
+    )
+
+
+def _waiver_part(job: FineTuneJob) -> WaiverPart | None:
+    waiver = job.status.waiver
+    if waiver is None or waiver.granted_time is None:
+        return None
+    return WaiverPart(
+        digest=waiver.digest,
+        findings=waiver.findings,
+        rules=waiver.rules,
+        approvals=waiver.counted,
+        granted_time=waiver.granted_time,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tunegate.api.computepool import ComputePoolSpec, memory_bytes
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Budget, Method, TaskType
+from tunegate.api.finetunejob import Budget, Intent, Method, TaskType
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stages import Finding
 from tunegate_trainer.checks.words import text_hash
@@ -21,6 +21,17 @@ MINIMUM: dict[TaskType, int] = {
 PER_CLASS = 50
 RECOMMENDED_FACTOR = 5
 """Examples beyond the minimum that usually pay: fewer are a warning."""
+
+
+def check_intent(intent: Intent) -> list[Finding]:
+    """Refuse tuning for what it does not do."""
+    if intent.problem != "Knowledge":
+        return []
+    message = (
+        "intent.problem Knowledge: tuning teaches form, not facts. Build retrieval over the documents instead, or state "
+        "the behavior that must change (problem: Behavior)"
+    )
+    return [block("Knowledge", message)]
 
 
 def check_examples(

@@ -61,6 +61,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         *data_checks.findings(facts, config.checks, stream),
         *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
+        *limits.check_intent(config.intent),
         *limits.check_examples(config.intent.task_type, int(facts.distinct.sum()), facts.label_counts(), suite),
         *cost.findings,
     ]

@@ -1,0 +1,42 @@
+"""Waivers: which findings of validation people may answer for under a policy, and the digest that such an answer names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from tunegate.api.approvalpolicy import WaiverRule
+from tunegate.api.finetunejob import FineTuneJob, WaiverFinding
+from tunegate.digests import document_digest
+
+CHANGEABLE = frozenset({"suspend", "ttlSecondsAfterFinished"})
+"""Fields of a job's spec that may change and say nothing about what is trained."""
+
+
+def not_waivable(checks: Collection[str], rules: Sequence[WaiverRule]) -> tuple[str, ...]:
+    """Return those of ``checks`` that no rule lists, sorted: each of them ends the job."""
+    listed = {finding for rule in rules for finding in rule.findings}
+    return tuple(sorted(set(checks) - listed))
+
+
+def applying(checks: Collection[str], rules: Sequence[WaiverRule]) -> tuple[WaiverRule, ...]:
+    """Return the rules that ``checks`` call for, by name."""
+    return tuple(sorted((rule for rule in rules if set(checks) & set(rule.findings)), key=lambda rule: rule.name))
+
+
+def waiver_digest(
+    job: FineTuneJob, data: str, result: str, findings: Sequence[WaiverFinding], rules: Sequence[WaiverRule]
+) -> str:
+    """Return the SHA-256 of the RFC 8785 JSON of all that a waiver is about.
+
+    ``data`` is the digest of the training data, ``result`` the OCI digest of the validation's result, which holds every
+    finding with its rows. ``rules`` are those that apply: a rule that is loosened meanwhile makes another digest, so
+    approvals given under the stricter one are not counted under the new one, nor the other way round.
+    """
+    spec = {name: value for name, value in job.spec.to_dict().items() if name not in CHANGEABLE}
+    return document_digest({
+        "job": {"uid": job.uid, "spec": spec},
+        "data": data,
+        "validation": result,
+        "findings": sorted([finding.check, finding.count] for finding in findings),
+        "rules": [rule.to_dict() for rule in rules],
+    })  # fmt: skip
