@@ -360,3 +360,31 @@ async def test_decision_without_yes_needs_somebody_at_the_terminal(
 def test_decision_on_a_release_that_does_not_exist_says_so(desk: Desk) -> None:
     refusal = desk.run("reviewer-risk", "approve", "no-such-release", "--reason", "x", code=1)
     assert "ModelRelease no-such-release does not exist" in refusal
+
+
+def test_a_reviewer_sees_the_findings_of_a_job_and_waives_them(
+    world: World, desk: Desk, catalogue: dict[str, Json]
+) -> None:
+    small = make_finetunejob(
+        "small", world.namespace, requestedBy={"username": "erin", "groups": ["tunegate:engineers"]}
+    )
+    world.create("engineer", small, dry_run=False).passes()
+    refused = desk.run("reviewer-risk", "approve", "job/small", "--reason", "few rows will do", "--yes", code=1)
+    assert "does not wait for a waiver" in refused
+    rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
+    few = {"check": "MinimumExamples", "count": 37, "message": "37 usable examples, Format needs 200."}
+    waiver = {
+        "digest": evidence.digest("7"), "findings": [few], "rules": [rule], "missing": [{"role": "risk", "missing": 1}],
+    }  # fmt: skip
+    say(world, "finetunejob", "small", {"phase": "PendingWaiver", "waiver": waiver})
+
+    assert "37 usable examples" in desk.run("reviewer-risk", "status", "small")
+    shown = desk.run("reviewer-risk", "approve", "job/small", "--reason", "few rows will do", "--yes")
+    assert "37 usable examples" in shown
+    assert evidence.digest("7") in shown
+    approvals = json.loads(world.kubectl("admin", "get", "approvals", "-n", world.namespace, "-o", "json").passes().out)
+    made = next(one["spec"] for one in approvals["items"] if one["spec"]["subjectRef"]["kind"] == "FineTuneJob")
+    assert (made["subjectRef"]["name"], made["subjectDigest"]) == ("small", evidence.digest("7"))
+    assert (made["role"], made["approver"]["username"]) == ("risk", "ravi")
+    revoked = desk.run("reviewer-risk", "revoke", "job/small", "--reason", "not wanted any more", "--yes", code=1)
+    assert "only a release can be revoked" in revoked

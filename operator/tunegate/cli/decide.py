@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from rich.console import Console
 
 from tunegate.api.approval import Approval
-from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION
@@ -35,23 +37,46 @@ class Hat:
     max_age: int
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is decided on: a release, or the waiver that a job waits for."""
+
+    kind: Literal["ModelRelease", "FineTuneJob"]
+    name: str
+    namespace: str
+    uid: str
+    digest: str | None
+    missing: tuple[str, ...]
+    """Roles with open slots."""
+    roles: tuple[ApprovalRole, ...]
+    """All that policies name for this kind of decision."""
+    max_ages: Mapping[str, int]
+    """Longest life of an approval in seconds, by role."""
+    lines: Mapping[str, str]
+    """What to show before the decision, by heading."""
+
+
 def decide(cluster: Cluster, options: Namespace) -> int:
     """Record a decision. ``options.decision`` is one of Approve, Reject, Withdraw, Revoke."""
     namespace = options.namespace or cluster.namespace
-    release = cluster.need(ModelRelease, options.name, namespace)
-    digest = release.status.release_digest
-    if digest is None and options.decision in ("Approve", "Withdraw"):
-        raise CommandFailure(f"{release.name} has no digest yet: {release.status.message or release.status.phase}")
-    if options.digest and options.digest != digest:
-        raise CommandFailure(f"{release.name} has the digest {digest}, not {options.digest}: nothing was recorded")
     policies = readable(cluster.all, ApprovalPolicy) or []
-    hat = _hat(cluster, options, release, policies)
+    kind, _, name = options.name.rpartition("/")
+    if kind == "job":
+        subject = _waiver(cluster.need(FineTuneJob, name, namespace), policies, options.decision)
+    elif not kind:
+        subject = _release(cluster, cluster.need(ModelRelease, name, namespace), policies, options.decision)
+    else:
+        raise CommandFailure(
+            f"{options.name}: give the name of a release, or job/NAME for a job that waits for a waiver"
+        )
+    if options.digest and options.digest != subject.digest:
+        raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
+    hat = _hat(cluster, options, subject)
     me = cluster.whoami()
-    job = readable(cluster.get, FineTuneJob, release.spec.job_ref.name, namespace)
-    _show(release, job, options.decision, hat)
-    _confirm(options, release, digest)
-    made = cluster.create(Approval, _approval(release, hat, me, options, digest or NO_DIGEST), namespace)
-    print(f"{options.decision} of {namespace}/{release.name} recorded as {made['metadata']['name']} (role {hat.name})")
+    _show(subject, options.decision, hat)
+    _confirm(options, subject)
+    made = cluster.create(Approval, _approval(subject, hat, me, options), namespace)
+    print(f"{options.decision} of {namespace}/{options.name} recorded as {made['metadata']['name']} (role {hat.name})")
     return 0
 
 
@@ -63,28 +88,101 @@ def lifetime(text: str) -> int:
     return int(found[1]) * UNITS[found[2]]
 
 
-def _hat(cluster: Cluster, options: Namespace, release: ModelRelease, policies: list[ApprovalPolicy]) -> Hat:
+def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPolicy], decision: str) -> Subject:
+    spec, status = release.spec, release.status
+    if status.release_digest is None and decision in ("Approve", "Withdraw"):
+        raise CommandFailure(f"{release.name} has no digest yet: {status.message or status.phase}")
+    lines = {
+        "digest": status.release_digest or "(none yet)",
+        "state": f"{status.phase}, approvals {status.approvals or '-'}",
+        "model name": f"{spec.model_name} (served as {status.served_name or '-'})",
+        "intended use": spec.intended_use,
+        "risk": spec.risk,
+        "requested by": spec.requested_by.username,
+    }
+    job = readable(cluster.get, FineTuneJob, spec.job_ref.name, release.namespace)
+    if job is not None and job.uid == spec.job_ref.uid:
+        lines |= _job_lines(job)
+    return Subject(
+        kind="ModelRelease",
+        name=release.name,
+        namespace=release.namespace,
+        uid=release.uid,
+        digest=status.release_digest,
+        missing=tuple(entry.role for entry in status.missing),
+        roles=tuple(role for policy in policies for role in policy.spec.roles),
+        max_ages=_ages([(role, policy) for policy in policies for role in policy.spec.roles]),
+        lines=lines,
+    )
+
+
+def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> Subject:
+    waiver = job.status.waiver
+    if decision == "Revoke":
+        raise CommandFailure("only a release can be revoked: reject the waiver of a job while it waits")
+    if waiver is None or job.status.phase != "PendingWaiver":
+        raise CommandFailure(f"job {job.name} does not wait for a waiver: it is {job.status.phase}")
+    lines = {
+        "digest": waiver.digest,
+        "state": f"{job.status.phase}, approvals {waiver.approvals or '-'}",
+        **{f"finding {one.check}": one.message for one in waiver.findings},
+        "requested by": job.spec.requested_by.username,
+        **_job_lines(job),
+    }
+    return Subject(
+        kind="FineTuneJob",
+        name=job.name,
+        namespace=job.namespace,
+        uid=job.uid,
+        digest=waiver.digest,
+        missing=tuple(entry.role for entry in waiver.missing),
+        roles=tuple(waiver.rules),
+        max_ages=_ages([(rule, policy) for policy in policies for rule in policy.spec.waivers]),
+        lines=lines,
+    )
+
+
+def _job_lines(job: FineTuneJob) -> dict[str, str]:
+    data, gate, waiver = job.spec.dataset, job.status.gate, job.status.waiver
+    lines = {"data": f"{data.classification}, {data.license}, {data.source}"}
+    if waiver is not None and waiver.granted_time is not None:
+        people = ", ".join(f"{one.username} ({one.role})" for one in waiver.counted)
+        lines["waived"] = f"{', '.join(one.check for one in waiver.findings)}, by {people}"
+    if gate is not None:
+        arms = ", ".join(f"{arm.name} {arm.score}" for arm in gate.arms)
+        lines["gate"] = f"{gate.outcome}: {gate.metric} {gate.tuned} on {gate.questions} questions, against {arms}"
+    return lines
+
+
+def _ages(roles: Iterable[tuple[ApprovalRole, ApprovalPolicy]]) -> dict[str, int]:
+    """Return the shortest of the longest lives that the policies which know a role allow."""
+    ages: dict[str, int] = {}
+    for role, policy in roles:
+        age = policy.spec.max_approval_age_seconds
+        ages[role.name] = min(ages.get(role.name, age), age)
+    return ages
+
+
+def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
     """Return the role to decide in: the one that was named, else the only one that this person may use here."""
     verb = "revoke" if options.decision == "Revoke" else "approve"
     name = options.role
     if name is None:
-        missing = [entry.role for entry in release.status.missing]
-        known = sorted({role.name for policy in policies for role in policy.spec.roles})
-        candidates = list(dict.fromkeys([*missing, *known, *([ON_CALL_ROLE] if verb == "revoke" else [])]))
-        held = [one for one in candidates if cluster.may(verb, "approvalroles", one, release.namespace)]
-        if missing and verb == "approve":
-            held = [one for one in held if one in missing] or held
+        known = sorted({role.name for role in subject.roles})
+        candidates = list(dict.fromkeys([*subject.missing, *known, *([ON_CALL_ROLE] if verb == "revoke" else [])]))
+        held = [one for one in candidates if cluster.may(verb, "approvalroles", one, subject.namespace)]
+        if subject.missing and verb == "approve":
+            held = [one for one in held if one in subject.missing] or held
         if not held:
             raise CommandFailure(f"you hold the verb {verb!r} on none of the roles {', '.join(candidates) or '(none)'}")
         if len(held) > 1 and verb == "approve":
             raise CommandFailure(f"you hold several roles: name one with --role: {', '.join(held)}")
         name = held[0]
-    roles = [(policy, role) for policy in policies for role in policy.spec.roles if role.name == name]
-    groups = frozenset(group for _, role in roles for group in role.groups)
-    return Hat(name, groups, min((policy.spec.max_approval_age_seconds for policy, _ in roles), default=DEFAULT_LIFE))
+    groups = frozenset(group for role in subject.roles if role.name == name for group in role.groups)
+    return Hat(name, groups, subject.max_ages.get(name, DEFAULT_LIFE))
 
 
-def _approval(release: ModelRelease, hat: Hat, me: Json, options: Namespace, digest: str) -> Json:
+def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:
     """Return the Approval. Of the person's groups only those go in that matter for the role."""
     own = [group for group in me.get("groups") or [] if not group.startswith("system:")]
     groups = [group for group in own if group in hat.groups] or own[:64]
@@ -92,10 +190,10 @@ def _approval(release: ModelRelease, hat: Hat, me: Json, options: Namespace, dig
     return {
         "apiVersion": API_VERSION,
         "kind": "Approval",
-        "metadata": {"generateName": f"{release.name}-{options.decision.lower()}-", "namespace": release.namespace},
+        "metadata": {"generateName": f"{subject.name}-{options.decision.lower()}-", "namespace": subject.namespace},
         "spec": {
-            "subjectRef": {"kind": "ModelRelease", "name": release.name, "uid": release.uid},
-            "subjectDigest": digest,
+            "subjectRef": {"kind": subject.kind, "name": subject.name, "uid": subject.uid},
+            "subjectDigest": subject.digest or NO_DIGEST,
             "role": hat.name,
             "decision": options.decision,
             "reason": options.reason,
@@ -105,36 +203,23 @@ def _approval(release: ModelRelease, hat: Hat, me: Json, options: Namespace, dig
     }
 
 
-def _show(release: ModelRelease, job: FineTuneJob | None, decision: str, hat: Hat) -> None:
+def _show(subject: Subject, decision: str, hat: Hat) -> None:
     """Print what is decided on: to the error stream, so that output can be piped."""
     console = Console(stderr=True, highlight=False)
-    spec, status = release.spec, release.status
-    console.print(f"[bold]{decision}[/] {release.namespace}/{release.name} as {hat.name}", markup=True)
-    lines = {
-        "digest": status.release_digest or "(none yet)",
-        "state": f"{status.phase}, approvals {status.approvals or '-'}",
-        "model name": f"{spec.model_name} (served as {status.served_name or '-'})",
-        "intended use": spec.intended_use,
-        "risk": spec.risk,
-        "requested by": spec.requested_by.username,
-    }
-    if job is not None and job.uid == spec.job_ref.uid:
-        data, gate = job.spec.dataset, job.status.gate
-        lines["data"] = f"{data.classification}, {data.license}, {data.source}"
-        if gate is not None:
-            arms = ", ".join(f"{arm.name} {arm.score}" for arm in gate.arms)
-            lines["gate"] = f"{gate.outcome}: {gate.metric} {gate.tuned} on {gate.questions} questions, against {arms}"
-    for name, text in lines.items():
-        console.print(f"  {name:13} {text}", markup=False)
+    what = "" if subject.kind == "ModelRelease" else "waiver of job "
+    console.print(f"[bold]{decision}[/] {what}{subject.namespace}/{subject.name} as {hat.name}", markup=True)
+    width = max(13, *map(len, subject.lines))
+    for name, text in subject.lines.items():
+        console.print(f"  {name:{width}} {text}", markup=False)
 
 
-def _confirm(options: Namespace, release: ModelRelease, digest: str | None) -> None:
+def _confirm(options: Namespace, subject: Subject) -> None:
     if options.yes:
         return
     if not sys.stdin.isatty():
         raise CommandFailure("nobody is there to confirm: give --yes (and --digest, to be sure what is decided on)")
     print(
-        f"{options.decision} exactly this content ({digest or release.uid})? [y/N] ",
+        f"{options.decision} exactly this content ({subject.digest or subject.uid})? [y/N] ",
         end="",
         file=sys.stderr,
         flush=True,

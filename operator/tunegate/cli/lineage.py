@@ -54,6 +54,7 @@ def collect(cluster: Cluster, release: ModelRelease, options: Namespace) -> Json
             "requestedBy": release.spec.requested_by.username, "message": status.message,
         },
         "data": _data(job),
+        "waiver": _waiver(job),
         "baseModel": _base(base, job),
         "adapter": job.status.adapter.to_dict() if job is not None and job.status.adapter else _gone(release),
         "evaluation": _evaluation(job),
@@ -75,6 +76,18 @@ def _data(job: FineTuneJob | None) -> Json:
         "classification": dataset.classification, "license": dataset.license, "source": dataset.source,
         "steward": dataset.steward or None, "uri": dataset.uri, "job": job.name,
         "jobRequestedBy": job.spec.requested_by.username, "mlflowRun": job.status.mlflow_run_id,
+    }  # fmt: skip
+
+
+def _waiver(job: FineTuneJob | None) -> Json:
+    """Return what validation found and people answered for."""
+    waiver = job.status.waiver if job else None
+    if job is None or waiver is None:
+        return {"note": "the job is gone or not readable" if job is None else "none was needed: validation passed"}
+    return {
+        "digest": waiver.digest, "granted": waiver.granted_time,
+        "findings": {one.check: one.message for one in waiver.findings},
+        "approvedBy": [f"{one.username} ({one.role}, {one.name})" for one in waiver.counted],
     }  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from tunegate.cli.failure import CommandFailure
 Command = Callable[[Cluster, argparse.Namespace], int]
 PLAN = "check a job's data, cost and limits on this machine, without a cluster"
 DECISIONS = {
-    "approve": "agree to exactly the shown content",
-    "reject": "say no, for good: the release is denied",
+    "approve": "agree to exactly the shown content, or waive the findings that a job waits for",
+    "reject": "say no, for good: the release is denied, or the job ends",
     "withdraw": "take back your own approval",
     "revoke": "stop a release at once, for good: its route closes",
 }
@@ -108,13 +108,14 @@ def _release(one: argparse.ArgumentParser) -> None:
 
 def _decision(one: argparse.ArgumentParser, name: str) -> None:
     one.set_defaults(decision=name.capitalize())
-    one.add_argument("name", help="name of the release")
+    waiver = "" if name == "revoke" else ", or job/NAME for a job that waits for a waiver"
+    one.add_argument("name", help=f"name of the release{waiver}")
     one.add_argument("--role", help="role of the policy; default: the only one that you hold")
     one.add_argument("--reason", required=True, help="kept for ever; at least 10 characters unless you approve")
     one.add_argument(
         "--expires", metavar="TIME", type=_lifetime, help="e.g. 24h or 7d; default: what the policy allows"
     )
-    one.add_argument("--digest", help="refuse unless the release has this digest")
+    one.add_argument("--digest", help="refuse unless this is the present digest")
     one.add_argument("--yes", action="store_true", help="do not ask")
 
 

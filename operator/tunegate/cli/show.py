@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from tunegate.api.approval import Tally
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
@@ -104,6 +105,13 @@ def _job_details(console: Console, job: FineTuneJob) -> None:
         for stage in job.status.stages
     ]
     _table(console, "  Stages", ("stage", "state", "attempt", "message"), rows)
+    waiver = job.status.waiver
+    if waiver is not None:
+        granted = f", granted {waiver.granted_time}" if waiver.granted_time else ""
+        console.print(f"  Waiver    {waiver.digest}{granted}")
+        found = [(one.check, str(one.count), one.message) for one in waiver.findings]
+        _table(console, "  To be waived", ("finding", "count", "message"), found)
+        _tally(console, waiver)
     gate = job.status.gate
     if gate is not None:
         console.print(f"  Gate {gate.outcome}: {gate.metric} {gate.tuned} on {gate.questions} questions")
@@ -115,10 +123,14 @@ def _release_details(console: Console, release: ModelRelease) -> None:
     status = release.status
     console.print(f"  digest    {status.release_digest or '(none yet)'}")
     console.print(f"  server    {status.server or '-'}, served as {status.served_name or '-'}")
-    console.print(f"  approvals {status.approvals or '-'}")
-    rows = [(one.name, one.username, one.role, "counted", one.time) for one in status.counted]
-    rows += [(one.name, one.username, "", one.reason, one.message) for one in status.dropped]
-    rows += [("", "", one.role, "missing", str(one.missing)) for one in status.missing]
+    _tally(console, status)
+
+
+def _tally(console: Console, tally: Tally) -> None:
+    console.print(f"  approvals {tally.approvals or '-'}")
+    rows = [(one.name, one.username, one.role, "counted", one.time) for one in tally.counted]
+    rows += [(one.name, one.username, "", one.reason, one.message) for one in tally.dropped]
+    rows += [("", "", one.role, "missing", str(one.missing)) for one in tally.missing]
     _table(console, "  Decisions", ("approval", "by", "role", "", ""), rows)
 
 
