@@ -42,7 +42,7 @@ def test_a_pool_counts_ready_nodes_and_their_devices() -> None:
         node(ready=False, devices=8),
         node(cordoned=True, devices=8),
     ]
-    status = status_of(plan_pool(pool, nodes, NOW))
+    status = status_of(plan_pool(pool, nodes, [], NOW))
 
     assert ("Ready", 2, 6) == (status["phase"], status["nodes"], status["devices"])
     assert "2 more are not ready or cordoned" in status["message"]
@@ -50,7 +50,7 @@ def test_a_pool_counts_ready_nodes_and_their_devices() -> None:
 
 def test_a_pool_whose_nodes_lack_the_device_is_empty_and_says_which_device() -> None:
     pool = ComputePool.model_validate(make_computepool(deviceResource="nvidia.com/gpu"))
-    status = status_of(plan_pool(pool, [node()], NOW))
+    status = status_of(plan_pool(pool, [node()], [], NOW))
 
     assert ("Empty", 1, 0) == (status["phase"], status["nodes"], status["devices"])
     assert "none offers nvidia.com/gpu" in status["message"]
@@ -60,8 +60,8 @@ def test_a_pool_without_nodes_is_empty() -> None:
     pool = ComputePool.model_validate(make_computepool(nodeSelector={"gpu": "a100"}))
 
     assert ("Empty", "NoNodes") == (
-        status_of(plan_pool(pool, [], NOW))["phase"],
-        status_of(plan_pool(pool, [], NOW))["conditions"][0]["reason"],
+        status_of(plan_pool(pool, [], [], NOW))["phase"],
+        status_of(plan_pool(pool, [], [], NOW))["conditions"][0]["reason"],
     )
 
 

@@ -49,16 +49,16 @@ def test_device_hours_follow_tokens_and_model_size() -> None:
     """16,000 tokens a second for a billion weights are 2,000 for eight: 1.5 million tokens take 12.5 minutes."""
     counts = estimates.TokenCounts(rows=500, tokens=500_000, longest=1000, development_tokens=0)
 
-    hours = estimates.device_hours(LLAMA_8B, method(epochs=3), counts, POOL)
+    hours = estimates.device_hours(LLAMA_8B, method(epochs=3), counts, 16_000)
 
     assert hours == pytest.approx(1_500_000 / (16_000 / 8.030261248) / 3600, rel=1e-6)
 
 
 def test_a_step_limit_shortens_the_estimate() -> None:
     counts = estimates.TokenCounts(rows=100, tokens=10_000, longest=200, development_tokens=0)
-    whole = estimates.device_hours(LLAMA_8B, method(epochs=1, batchSize=10), counts, POOL)
+    whole = estimates.device_hours(LLAMA_8B, method(epochs=1, batchSize=10), counts, 16_000)
 
-    assert estimates.device_hours(LLAMA_8B, method(epochs=1, batchSize=10, maxSteps=5), counts, POOL) == whole / 2
+    assert estimates.device_hours(LLAMA_8B, method(epochs=1, batchSize=10, maxSteps=5), counts, 16_000) == whole / 2
 
 
 @pytest.mark.parametrize(("questions", "gain"), [(100, 0.140), (112, 0.132), (500, 0.063), (0, 1.0)])

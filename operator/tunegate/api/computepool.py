@@ -16,10 +16,13 @@ from tunegate.api.markers import (
     Kind,
     Quantity,
     Resource,
+    ShortText,
+    Time,
     cel,
+    list_map,
     rules,
 )
-from tunegate.api.shared import Resources, StatusBase, Toleration
+from tunegate.api.shared import MethodType, Resources, StatusBase, Toleration
 
 
 class ComputePoolSpec(ApiModel):
@@ -41,16 +44,40 @@ class ComputePoolSpec(ApiModel):
     price_per_device_hour: Decimal = "0"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3)] = "USD"
     throughput: Decimal
-    """Measured training tokens per second of one device, for a model of one billion parameters."""
+    """Training tokens per second of one device, for a model of one billion parameters. A first guess: estimates use
+    `status.throughputs` as soon as two trainings with a job's method have ended here."""
     cleared_for: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]
 
 
+class MeasuredRun(ApiModel):
+    """The throughput of one finished training."""
+
+    job_uid: ShortText
+    time: Time
+    """When the training ended."""
+    value: Decimal
+
+
+class Throughput(ApiModel):
+    """What trainings with one method reached, in the unit of `spec.throughput`."""
+
+    method: MethodType
+    runs: int
+    """Trainings that were measured, also those that are no longer in `recent`."""
+    last: Decimal
+    median: Decimal
+    """Median of `recent`: one slow or odd training does not move it."""
+    recent: Annotated[list[MeasuredRun], Field(max_length=15, json_schema_extra=list_map("jobUid"))]
+    """The latest of them, oldest first."""
+
+
 class ComputePoolStatus(StatusBase):
-    """Whether nodes of the pool exist."""
+    """Whether nodes of the pool exist, and how fast they proved to be."""
 
     phase: Literal["Ready", "Empty"] = "Empty"
     nodes: int = 0
     devices: int = 0
+    throughputs: Annotated[list[Throughput], Field(max_length=2, json_schema_extra=list_map("method"))] = []
 
 
 class ComputePool(Resource):

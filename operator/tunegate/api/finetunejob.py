@@ -31,7 +31,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import Person, StatusBase
+from tunegate.api.shared import MethodType, Person, StatusBase
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
@@ -88,7 +88,7 @@ class Intent(ApiModel):
 class Method(ApiModel):
     """How the adapter is trained. The defaults are those of the QLoRA and LoRA papers and of current practice."""
 
-    type: Literal["QLoRA", "LoRA"]
+    type: MethodType
     """`QLoRA` holds the base in NF4 with double quantization (arXiv 2305.14314); `LoRA` in bfloat16 or float32."""
     rank: Annotated[int, Field(ge=1, le=256)] = 16
     alpha: Annotated[int, Field(ge=1, le=512)] = 32
@@ -240,8 +240,21 @@ class Estimates(ApiModel):
     device_hours: ShortText
     cost: ShortText
     currency: ShortText
+    throughput: ShortText | None = None
+    """Training tokens per second of one device for a billion parameters, by which device hours were reckoned; absent:
+    nothing is trained."""
+    throughput_runs: int = 0
+    """Finished trainings on the pool that measured it; 0: it is `throughput` of the pool's spec."""
     smallest_visible_gain: ShortText
     """Difference on the primary metric that the suite can show with 80 % power."""
+
+
+class PoolTerms(ApiModel):
+    """Where a job trains, at the price of the moment when its latest attempt was made."""
+
+    name: ResourceName
+    price_per_device_hour: Decimal
+    currency: ShortText
 
 
 class DatasetStatus(ApiModel):
@@ -356,8 +369,13 @@ class FineTuneJobStatus(StatusBase):
     adapter: AdapterStatus | None = None
     gate: Gate | None = None
     mlflow_run_id: ShortText | None = None
+    pool: PoolTerms | None = None
     device_hours: ShortText | None = None
-    """What training really used."""
+    """What training really used, lost attempts included; `estimates.deviceHours` is what was expected."""
+    cost: ShortText | None = None
+    """Of these hours, in `pool.currency`."""
+    throughput: ShortText | None = None
+    """What this training measured, in the unit of `estimates.throughput`; absent: it was not trained in one piece."""
     completion_time: Time | None = None
 
 
@@ -376,6 +394,8 @@ class FineTuneJob(Resource):
             Column("Gate", ".status.gate.outcome"),
             Column("Score", ".status.gate.tuned"),
             Column("Server", ".spec.serverRef", wide=True),
+            Column("Estimated Hours", ".status.estimates.deviceHours", wide=True),
+            Column("Hours", ".status.deviceHours", wide=True),
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),

@@ -10,6 +10,7 @@ from tunegate.api.conditions import Condition
 from tunegate.api.markers import LIST_ATOMIC, ApiModel, Quantity, ResourceName, ShortText, Text, list_map
 
 Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))]
+MethodType = Literal["QLoRA", "LoRA"]
 
 
 class Person(ApiModel):

@@ -16,7 +16,7 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
 from tunegate.api.finetunejob import Budget, GateOutcome, Intent, Method
-from tunegate.api.markers import Digest, StrictModel
+from tunegate.api.markers import Decimal, Digest, StrictModel
 from tunegate.api.modelserver import EngineProfile
 
 CONFIG_PATH = "/etc/tunegate/config/stage.json"
@@ -144,6 +144,14 @@ class AdapterInput(StrictModel):
     path: str = ADAPTER_MOUNT
 
 
+class LearnedThroughput(StrictModel):
+    """What finished trainings on the pool, with the job's method, measured."""
+
+    tokens_per_second: Decimal
+    """Of one device, for a model of one billion parameters: the median."""
+    runs: int
+
+
 class StageConfigBase(StrictModel):
     """What every stage is told."""
 
@@ -174,6 +182,8 @@ class ValidateConfig(StageConfigBase):
     checks: list[CheckSetting] = list(DEFAULTS.values())
     """What each check of the data does: the policy's word, made stricter by the job's."""
     pool: ComputePoolSpec
+    learned: LearnedThroughput | None = None
+    """Counts instead of `pool.throughput`; absent: too few trainings have ended there."""
     budget: Budget = Budget()
 
 
@@ -319,6 +329,10 @@ class ValidateResult(StrictModel):
     """Bytes by part, at the high end: weights, adapter, gradients, optimizer, activations, logits, runtime."""
     device_hours: float
     cost: float
+    throughput: float | None = None
+    """Tokens per second of one device for a billion parameters, by which the hours were reckoned; None: an import."""
+    throughput_runs: int = 0
+    """Finished trainings that measured it; 0: the pool's spec says it."""
     smallest_visible_gain: float
     chat_template_digest: Digest
 

@@ -112,11 +112,25 @@ def _job_details(console: Console, job: FineTuneJob) -> None:
         found = [(one.check, str(one.count), one.message) for one in waiver.findings]
         _table(console, "  To be waived", ("finding", "count", "message"), found)
         _tally(console, waiver)
+    _costs(console, job)
     gate = job.status.gate
     if gate is not None:
         console.print(f"  Gate {gate.outcome}: {gate.metric} {gate.tuned} on {gate.questions} questions")
         arms = [(arm.name, arm.score, arm.difference, f"[{arm.lower}, {arm.upper}]", arm.outcome) for arm in gate.arms]
         _table(console, "  Against", ("arm", "score", "difference", "95 %", "outcome"), arms)
+
+
+def _costs(console: Console, job: FineTuneJob) -> None:
+    """Print what was expected beside what was used."""
+    status, expected = job.status, job.status.estimates
+    rows = []
+    if expected is not None and expected.throughput is not None:
+        rows.append(("estimated", expected.device_hours, f"{expected.cost} {expected.currency}"))
+    if status.device_hours is not None:
+        cost = f"{status.cost} {status.pool.currency}" if status.cost and status.pool else ""
+        rows.append(("used", status.device_hours, cost))
+    if rows:
+        _table(console, "  Training", ("", "device hours", "cost"), rows)
 
 
 def _release_details(console: Console, release: ModelRelease) -> None:

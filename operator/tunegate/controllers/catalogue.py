@@ -17,13 +17,14 @@ from tunegate.reconcile.plan import Plan
 
 
 class ComputePoolController:
-    """Counts the nodes and devices of pools."""
+    """Counts the nodes and devices of pools, and keeps what trainings on them measured."""
 
     kind: ClassVar[str] = ComputePool.KIND.kind
     manager: ClassVar[str] = FIELD_MANAGER
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
+        self._namespaces = services.settings.namespaces
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the object is gone."""
@@ -32,7 +33,12 @@ class ComputePoolController:
             return None
         pool = ComputePool.model_validate(raw)
         nodes = await self._kube.list("v1", "Node", labels=pool.spec.node_selector)
-        return plan_pool(pool, nodes, datetime.now(UTC))
+        jobs = [
+            FineTuneJob.model_validate(job)
+            for namespace in self._namespaces
+            for job in await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, namespace)
+        ]
+        return plan_pool(pool, nodes, jobs, datetime.now(UTC))
 
 
 class ApprovalPolicyController:

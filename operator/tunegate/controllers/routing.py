@@ -29,7 +29,7 @@ DEPENDANTS: dict[str, tuple[str, ...]] = {
     "ApprovalPolicy": ("FineTuneJob", "ModelRelease"),
     "ModelServer": ("FineTuneJob", "ModelRelease"),
     "EvaluationSuite": ("FineTuneJob", "ModelRelease"),
-    "FineTuneJob": ("ModelRelease", "EvaluationSuite"),
+    "FineTuneJob": ("ModelRelease", "EvaluationSuite", "ComputePool"),
     "ModelRelease": ("ModelServer",),
 }
 """Kind -> kinds whose objects may name it: those of its namespace, or all for cluster-scoped kinds."""

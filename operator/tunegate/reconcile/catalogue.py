@@ -16,13 +16,17 @@ from tunegate.api.reasons import CatalogueReason
 from tunegate.api.shared import Conditions
 from tunegate.digests import document_digest
 from tunegate.reconcile.plan import EventNote, Plan
+from tunegate.reconcile.throughputs import learn
 
 POOL_LOOK_AGAIN = 60.0
 """Seconds between counts: nodes are not watched, since their status changes all the time."""
 
 
-def plan_pool(pool: ComputePool, nodes: Sequence[Mapping[str, Any]], now: datetime) -> Plan:
-    """Count the usable ones of ``nodes`` (those that match the pool's selector) and their devices."""
+def plan_pool(
+    pool: ComputePool, nodes: Sequence[Mapping[str, Any]], jobs: Sequence[FineTuneJob], now: datetime
+) -> Plan:
+    """Count the usable ones of ``nodes`` (those that match the pool's selector) and their devices, and learn from ``jobs``
+    how fast they are."""
     usable = [node for node in nodes if _usable(node)]
     devices = sum(_devices(pool, node) for node in usable)
     unusable = f" {len(nodes) - len(usable)} more are not ready or cordoned." if len(nodes) > len(usable) else ""
@@ -42,6 +46,7 @@ def plan_pool(pool: ComputePool, nodes: Sequence[Mapping[str, Any]], now: dateti
         phase="Ready" if ready else "Empty",
         nodes=len(usable),
         devices=devices,
+        throughputs=learn(pool, jobs),
     )
     changed = pool.status.observed_generation > 0 and pool.status.phase != status.phase
     events = (EventNote("Normal" if ready else "Warning", reason, message),) if changed else ()

@@ -26,8 +26,8 @@ from tunegate.reconcile.finetunejob_attempts import (
 )
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_draft import Draft, order
-from tunegate.reconcile.finetunejob_ends import after_the_end, close, count_device_hours, lose, retry_at, take
-from tunegate.reconcile.finetunejob_inputs import Blocked, resolve
+from tunegate.reconcile.finetunejob_ends import after_the_end, close, count_usage, lose, retry_at, take
+from tunegate.reconcile.finetunejob_inputs import Blocked, pool_terms, resolve
 from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings
 from tunegate.reconcile.finetunejob_reuse import baseline_inputs, reuse
 from tunegate.reconcile.finetunejob_verdicts import Final
@@ -136,7 +136,7 @@ def _stop(draft: Draft, attempt: Attempt, *, leaving: bool) -> None:
     if attempt.job is not None and not leaving:
         draft.deletes.append(_ref(attempt.job))
     stage = stage_of(attempt)
-    count_device_hours(draft, attempt)
+    count_usage(draft, attempt)
     draft.set_stage(
         stage,
         state="Waiting",
@@ -203,6 +203,7 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         base_model_digest=inputs.base_digest,
         profile_digest=inputs.profile_digest,
         suite_digest=inputs.suite_digest,
+        pool=pool_terms(inputs.pool),
     )
     text = f"{stage[0].upper()}{stage[1:]}: attempt {number} was created."
     draft.tell("Queued" if stage == "train" else PHASES[stage], text)

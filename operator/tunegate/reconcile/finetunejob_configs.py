@@ -54,6 +54,7 @@ from tunegate.reconcile.naming import (
     registry_secret_name,
     workspace_claim_name,
 )
+from tunegate.reconcile.throughputs import learned
 from tunegate.tracking.records import experiment_name
 
 JUDGE = Resources(cpu="500m", memory="4Gi")
@@ -143,6 +144,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
                 checks=effective(inputs.policy.spec.data_checks, spec.dataset.checks),
                 pool=inputs.pool.spec,
+                learned=learned(inputs.pool, spec.method.type) if spec.method else None,
                 budget=spec.budget,
             )
         case "baseline":

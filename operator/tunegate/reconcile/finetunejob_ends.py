@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import StageName, StageStatus
 from tunegate.api.reasons import JobReason, StageReason
+from tunegate.api.stages import TrainResult
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, attempt_seconds, finished
 from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import Final, Verdict, read
 from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
+from tunegate.reconcile.throughputs import measured
 
 FIRST_DELAY = 10.0
 LONGEST_DELAY = 600.0
@@ -47,7 +50,9 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
         message=verdict.summary,
     )
     draft.set(progress=None, **verdict.update)
-    count_device_hours(draft, attempt)
+    count_usage(draft, attempt)
+    if isinstance(ended.result, TrainResult):
+        draft.set(throughput=measured(draft.job.status.estimates, draft.stage("train"), ended.result))
     if ended.result.stage == "seal" and not verdict.refused:
         _record_sealed(draft, verdict.update["adapter"].to_dict())
     if verdict.final is not None:
@@ -64,7 +69,7 @@ def lose(draft: Draft, attempt: Attempt, ended: Ended) -> None:
     """Count a lost attempt and decide whether there will be another."""
     stage = next(name for name in draft.stages if name == attempt.stage)
     record = draft.stage(stage)
-    count_device_hours(draft, attempt)
+    count_usage(draft, attempt)
     outside = ended.reason in _OUTSIDE
     changes = {
         "disruptions": record.disruptions + outside,
@@ -128,19 +133,34 @@ def retry_at(record: StageStatus) -> datetime | None:
     return datetime.fromisoformat(record.completion_time) + timedelta(seconds=delay)
 
 
-def count_device_hours(draft: Draft, attempt: Attempt) -> None:
-    """Add what an attempt of training used: running time of its pods times its processes."""
+def count_usage(draft: Draft, attempt: Attempt) -> None:
+    """Add what an attempt of training used: running time of its pods times its processes, at the attempt's price."""
     method = draft.job.spec.method
     if attempt.stage != "train" or method is None:
         return
     start = draft.stage("train").start_time
     seconds = attempt_seconds(attempt, datetime.fromisoformat(start) if start else None, draft.now)
     hours = seconds / 3600 * method.num_nodes * method.num_proc_per_node
-    draft.set(device_hours=f"{float(draft.job.status.device_hours or 0) + hours:.4f}")
+    status = draft.job.status
+    draft.set(device_hours=f"{float(status.device_hours or 0) + hours:.4f}")
+    if status.pool is not None:
+        draft.set(cost=f"{float(status.cost or 0) + hours * float(status.pool.price_per_device_hour):.4f}")
+
+
+def usage(draft: Draft) -> str:
+    """Say what the training took beside what was expected; empty when nothing was trained."""
+    hours, cost, pool, expected = (draft.get(name) for name in ("device_hours", "cost", "pool", "estimates"))
+    if hours is None:
+        return ""
+    price = f" ({cost} {pool.currency})" if cost is not None and pool is not None else ""
+    estimate = float(expected.device_hours) if expected is not None else 0.0
+    beside = f", {float(hours) / estimate:.2g} times the estimate" if estimate > 0 else ""
+    return f" Training took {hours} device hours{price}{beside}."
 
 
 def close(draft: Draft, final: Final) -> None:
     """End the job, for good."""
+    final = replace(final, message=final.message + usage(draft))
     passed = final.phase == "Succeeded"
     draft.set(completion_time=rfc3339(draft.now), progress=None)
     draft.tell(final.phase, final.message)
@@ -185,13 +205,14 @@ def _record_sealed(draft: Draft, adapter: dict[str, object]) -> None:
 def _record_finished(draft: Draft, final: Final) -> None:
     status = draft.plan().status or {}
     payload = {"phase": final.phase, "reason": str(final.reason)}
-    for key in ("baseModelDigest", "profileDigest", "suiteDigest", "deviceHours"):
+    for key in ("baseModelDigest", "profileDigest", "suiteDigest", "deviceHours", "cost"):
         if key in status:
             payload[key] = status[key]
     for key, (section, name) in {
         "datasetDigest": ("dataset", "digest"),
         "adapterDigest": ("adapter", "manifestDigest"),
         "gate": ("gate", "outcome"),
+        "currency": ("pool", "currency"),
     }.items():
         if section in status:
             payload[key] = status[section][name]

@@ -10,7 +10,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJobSpec
+from tunegate.api.finetunejob import FineTuneJobSpec, PoolTerms
 from tunegate.api.markers import DataClass
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
@@ -290,6 +290,12 @@ def _changed(seen: Observed, inputs: Inputs) -> Blocked | None:
 def engine_spec(spec: FineTuneJobSpec) -> tuple[str, int]:
     """Return the development split of the job (fraction, seed): few-shot examples come from the training rows only."""
     return (spec.method.development_fraction, spec.method.seed) if spec.method else ("0.1", 17)
+
+
+def pool_terms(pool: ComputePool) -> PoolTerms:
+    """Return what an attempt on the pool costs from now on."""
+    spec = pool.spec
+    return PoolTerms(name=pool.name, price_per_device_hour=spec.price_per_device_hour, currency=spec.currency)
 
 
 def _labels(obj: Any) -> dict[str, str]:

@@ -28,6 +28,7 @@ from tunegate.api.stages import (
     TrainResult,
     ValidateResult,
 )
+from tunegate.reconcile.throughputs import plain
 
 SHOWN_FINDINGS = 4
 SHOWN_PROMPT = 600
@@ -90,6 +91,8 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
             device_hours=f"{result.device_hours:.4g}",
             cost=f"{result.cost:.4g}",
             currency=currency,
+            throughput=None if result.throughput is None else plain(result.throughput),
+            throughput_runs=result.throughput_runs,
             smallest_visible_gain=f"{result.smallest_visible_gain:.3f}",
         ),
     }

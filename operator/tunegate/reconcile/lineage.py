@@ -174,6 +174,7 @@ def _job_tags(job: FineTuneJob) -> dict[str, str]:
         "tunegate.adapter": f"{status.adapter.repository}@{status.adapter.digest}" if status.adapter else None,
         "tunegate.adapterManifest": status.adapter.manifest_digest if status.adapter else None,
         "tunegate.deviceHours": status.device_hours,
+        "tunegate.cost": f"{status.cost} {status.pool.currency}" if status.cost and status.pool else None,
     }
     return {key: value for key, value in facts.items() if value}
 
@@ -194,6 +195,10 @@ def _points(job: FineTuneJob, stage: str, result: StageResult) -> Iterator[Metri
     for name, value in _numbers(result):
         yield MetricPoint(f"result.{name}", value, time_ms)
     if isinstance(result, TrainResult):
+        # What was expected stands beside it: result.validate.device_hours and result.validate.cost.
+        for name, used in (("device_hours", job.status.device_hours), ("cost", job.status.cost)):
+            if used is not None:
+                yield MetricPoint(f"result.train.{name}", float(used), time_ms)
         for kind, history in (("loss", result.loss_history), ("developmentLoss", result.development_history)):
             for step, loss in history:
                 yield MetricPoint(f"result.train.{kind}", loss, time_ms, step)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import Method
 from tunegate_trainer.modules import Architecture
 
@@ -94,16 +93,16 @@ def training_steps(method: Method, rows: int) -> int:
     return min(steps, method.max_steps) if method.max_steps else steps
 
 
-def device_hours(architecture: Architecture, method: Method, counts: TokenCounts, pool: ComputePoolSpec) -> float:
-    """Return hours over all devices: tokens by the pool's measured throughput, scaled by model size (6 FLOPs a weight
-    and token, arXiv 2001.08361), with the evaluations on the development split."""
+def device_hours(architecture: Architecture, method: Method, counts: TokenCounts, throughput: float) -> float:
+    """Return hours over all devices: tokens by ``throughput`` (tokens per second of one device for a billion parameters),
+    scaled by model size (6 FLOPs a weight and token, arXiv 2001.08361), with the evaluations on the development split."""
     steps = training_steps(method, counts.rows)
     batch = method.batch_size * method.gradient_accumulation * method.num_nodes * method.num_proc_per_node
     seen = min(steps * batch, counts.rows * method.epochs)
     trained = seen * counts.tokens / max(1, counts.rows)
     evaluations = math.ceil(steps / method.checkpoint_steps) if counts.development_tokens else 0
     tokens = trained + EVALUATION_SHARE * evaluations * counts.development_tokens
-    speed = float(pool.throughput) / (architecture.parameters / 1e9)
+    speed = throughput / (architecture.parameters / 1e9)
     return tokens / speed / 3600 if speed > 0 else math.inf
 
 

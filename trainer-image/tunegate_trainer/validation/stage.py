@@ -38,6 +38,7 @@ class Cost:
     hours: float
     money: float
     findings: list[Finding]
+    throughput: float | None = None
 
 
 def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
@@ -92,6 +93,8 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         memory_parts=cost.memory,
         device_hours=round(cost.hours, 6),
         cost=round(cost.money, 4),
+        throughput=cost.throughput,
+        throughput_runs=config.learned.runs if config.learned and config.method else 0,
         smallest_visible_gain=round(gain, 4),
         chat_template_digest=tokenizer.template_digest,
     )
@@ -130,7 +133,8 @@ def _training_cost(
     trainable = architecture.trainable(architecture.targets(method.target_modules), method.rank)
     cuda = config.pool.device_resource is not None
     memory = estimates.memory_parts(architecture, method, trainable, counts.longest, cuda=cuda)
-    hours = estimates.device_hours(architecture, method, counts, config.pool)
+    throughput = float(config.learned.tokens_per_second if config.learned else config.pool.throughput)
+    hours = estimates.device_hours(architecture, method, counts, throughput)
     money = hours * float(config.pool.price_per_device_hour)
     findings = [
         *limits.check_split(counts.rows, int(development.sum())),
@@ -138,7 +142,7 @@ def _training_cost(
         *limits.check_pool(method, config.pool, estimates.least_memory(memory, cuda=cuda), sum(memory.values())),
         *limits.check_budget(config.budget, hours, money, config.pool.currency),
     ]
-    return Cost(trainable, memory, hours, money, findings)
+    return Cost(trainable, memory, hours, money, findings, throughput)
 
 
 def _import_cost(config: ValidateConfig, architecture: Architecture) -> Cost:
