@@ -48,6 +48,25 @@ def test_a_pool_counts_ready_nodes_and_their_devices() -> None:
     assert "2 more are not ready or cordoned" in status["message"]
 
 
+def test_a_pool_shows_what_trainings_measured_on_it() -> None:
+    raw = make_computepool()
+    raw["metadata"]["creationTimestamp"] = "2025-12-01T00:00:00Z"
+    done = make_finetunejob("done")
+    done["metadata"]["uid"] = "u"
+    train = {"name": "train", "state": "Done", "completionTime": "2025-12-31T00:00:00Z"}
+    terms = {"name": "pool", "pricePerDeviceHour": "0", "currency": "USD"}
+    done["status"] = {"throughput": "9.5", "pool": terms, "stages": [train]}
+
+    plan = plan_pool(ComputePool.model_validate(raw), [node()], [FineTuneJob.model_validate(done)], NOW)
+
+    assert status_of(plan)["throughputs"] == [
+        {
+            "method": "LoRA", "runs": 1, "last": "9.5", "median": "9.5",
+            "recent": [{"jobUid": "u", "time": "2025-12-31T00:00:00Z", "value": "9.5"}],
+        }
+    ]  # fmt: skip
+
+
 def test_a_pool_whose_nodes_lack_the_device_is_empty_and_says_which_device() -> None:
     pool = ComputePool.model_validate(make_computepool(deviceResource="nvidia.com/gpu"))
     status = status_of(plan_pool(pool, [node()], [], NOW))

@@ -28,6 +28,17 @@ def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:
     assert points["result.gate.Regex.lower"] == 0.25
 
 
+def test_the_run_shows_what_training_took_beside_what_was_expected() -> None:
+    terms = {"name": "pool", "pricePerDeviceHour": "2", "currency": "USD"}
+    results = {**story.results(), "validate": validated()}
+    record = job_record(story.finished_job(deviceHours="0.5000", cost="1.0000", pool=terms), results, {})
+
+    points = {point.name: point.value for point in record.metrics}
+    assert (points["result.train.device_hours"], points["result.train.cost"]) == (0.5, 1.0)
+    assert {"result.validate.device_hours", "result.validate.cost"} <= points.keys()
+    assert (record.tags["tunegate.deviceHours"], record.tags["tunegate.cost"]) == ("0.5000", "1.0000 USD")
+
+
 def test_a_check_that_was_off_has_no_number_in_the_run() -> None:
     results = {**story.results(), "validate": validated(overlap_rows=None)}
 

@@ -12,7 +12,7 @@ from benchmarks.memory.published import MODELS, llama
 
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Budget, Method
+from tunegate.api.finetunejob import Budget, Economics, Method
 from tunegate.api.modelserver import EngineProfile
 from tunegate_trainer.modules import Architecture
 from tunegate_trainer.validation import estimates, limits
@@ -99,6 +99,23 @@ def test_published_peaks_are_estimated_within_a_fifth() -> None:
 
     assert table.returncode == 0, table.stdout + table.stderr
     assert table.stdout.strip() in (script.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "own", "monthly", "months"),
+    [("0.03", "0.01", 200.0, (1.0, 1.5)), ("0.01", "0.01", 0.0, None), ("0.01", "0.03", -200.0, None)],
+)
+def test_a_training_pays_when_the_savings_reach_the_cost_of_two_to_three_runs_or_never(
+    replaced: str, own: str, monthly: float, months: tuple[float, float] | None
+) -> None:
+    economics = Economics(
+        replaced_price_per_thousand_tokens=replaced, own_price_per_thousand_tokens=own, monthly_tokens=10_000_000
+    )
+
+    found = estimates.savings(economics, 100.0)
+
+    assert found.monthly == pytest.approx(monthly)
+    assert found.break_even_months == (months if months is None else pytest.approx(months))
 
 
 def test_an_estimate_above_the_budget_is_refused() -> None:

@@ -37,7 +37,7 @@ def test_an_adapter_that_fits_passes_at_no_cost_and_is_sealed(pod: Pod, base_mod
         )
     )
 
-    assert (result.outcome, result.device_hours, result.cost) == ("Passed", 0, 0)
+    assert (result.outcome, result.device_hours, result.cost, result.throughput) == ("Passed", 0, 0, None)
     assert result.trainable_parameters > 0
     assert sealed.exit_code == ExitCode.VERDICT, sealed.log
     assert isinstance(sealed.result, SealResult)

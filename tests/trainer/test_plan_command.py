@@ -22,12 +22,15 @@ def run(base_model: Path, arguments: list[str], *more: str) -> int:
 def test_a_good_job_passes_with_what_it_will_cost(
     base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = write_plan_files(tmp_path)
+    prices = {"replacedPricePerThousandTokens": "2", "ownPricePerThousandTokens": "1", "monthlyTokens": 10_000}
+    files = write_plan_files(tmp_path, economics=prices)
     assert run(base_model, files) == 0
     shown = capsys.readouterr().out
     assert "job: Passed" in shown
     assert "240 rows (Messages)" in shown
     assert "usually 2 to 3 runs" in shown
+    assert "as the pool's spec says" in shown
+    assert "has paid after    0." in shown
 
     assert run(base_model, files, "-o", "json") == 0
     result = ValidateResult.model_validate_json(capsys.readouterr().out)

@@ -17,9 +17,9 @@ from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, CheckSetting, effective
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Budget, Intent, Method
+from tunegate.api.finetunejob import Budget, Economics, Intent, Method
 from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import DatasetInput, ExitCode, SuiteInput, ValidateConfig, ValidateResult
+from tunegate.api.stages import DatasetInput, ExitCode, LearnedThroughput, SuiteInput, ValidateConfig, ValidateResult
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Measured, Meter
 from tunegate_trainer.checks.scan import scan
@@ -115,8 +115,23 @@ def test_a_good_job_passes_with_its_numbers(validate: Validate) -> None:
     assert 1e9 < result.peak_memory_bytes < 6e9
     assert result.device_hours > 0
     assert result.cost == pytest.approx(2 * result.device_hours, abs=1e-3)
+    assert (result.throughput, result.throughput_runs, result.savings) == (float(POOL.throughput), 0, None)
     assert result.smallest_visible_gain == pytest.approx(0.254, abs=0.01)
     assert result.tokens > 240 * 30
+
+
+def test_what_trainings_measured_counts_instead_of_the_pools_spec(validate: Validate) -> None:
+    twice = LearnedThroughput(tokens_per_second=str(2 * float(POOL.throughput)), runs=3)
+    prices = Economics(
+        replaced_price_per_thousand_tokens="1", own_price_per_thousand_tokens="2", monthly_tokens=1_000_000
+    )
+
+    guessed, known = validate(ROWS), validate(ROWS, learned=twice, economics=prices)
+
+    assert known.device_hours == pytest.approx(guessed.device_hours / 2, abs=1e-6)
+    assert (known.throughput, known.throughput_runs) == (2 * float(POOL.throughput), 3)
+    assert known.savings is not None
+    assert known.savings.break_even_months is None
 
 
 MESSAGES = {"role": "user", "content": f"{SECRET} {SECRET}"}

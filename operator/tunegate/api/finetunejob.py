@@ -121,6 +121,16 @@ class Budget(ApiModel):
     """In the currency of the pool."""
 
 
+class Economics(ApiModel):
+    """What the tuned model is to replace, in the pool's currency: it says when tuning has paid for itself."""
+
+    replaced_price_per_thousand_tokens: Decimal
+    """What is paid today, e.g. for a hosted model."""
+    own_price_per_thousand_tokens: Decimal
+    """What serving the tuned model costs."""
+    monthly_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000_000)]
+
+
 class AdapterImport(ApiModel):
     """An adapter that was tuned elsewhere."""
 
@@ -164,6 +174,8 @@ class FineTuneJobSpec(ApiModel):
             "&& self.onPromptingSuffices == oldSelf.onPromptingSuffices && self.workspace == oldSelf.workspace "
             "&& self.budget == oldSelf.budget && self.baseline == oldSelf.baseline "
             "&& has(self.method) == has(oldSelf.method) && (!has(self.method) || self.method == oldSelf.method) "
+            "&& has(self.economics) == has(oldSelf.economics) "
+            "&& (!has(self.economics) || self.economics == oldSelf.economics) "
             "&& has(self.poolRef) == has(oldSelf.poolRef) && (!has(self.poolRef) || self.poolRef == oldSelf.poolRef) "
             "&& has(self.adapter) == has(oldSelf.adapter) && (!has(self.adapter) || self.adapter == oldSelf.adapter)",
             "only suspend and ttlSecondsAfterFinished can change: create a new FineTuneJob instead",
@@ -171,6 +183,10 @@ class FineTuneJobSpec(ApiModel):
         cel(
             "(self.source == 'Train') == has(self.method) && (self.source == 'Import') == has(self.adapter)",
             "source Train needs method and no adapter; source Import needs adapter and no method",
+        ),
+        cel(
+            "self.source == 'Train' || !has(self.economics)",
+            "economics is for source Train: what an imported adapter has cost is not known here",
         ),
     )
 
@@ -190,6 +206,7 @@ class FineTuneJobSpec(ApiModel):
     on_prompting_suffices: Literal["Stop", "Continue"] = "Stop"
     """What to do when the base model reaches the suite's quality bar by prompting alone."""
     budget: Budget = Budget()
+    economics: Economics | None = None
     limits: Limits = Limits()
     workspace: Workspace = Workspace()
     suspend: bool = False
@@ -231,6 +248,15 @@ class Progress(ApiModel):
     remaining_seconds: int | None = None
 
 
+class EstimatedSavings(ApiModel):
+    """By `spec.economics`."""
+
+    monthly: ShortText
+    """In the pool's currency; negative where the own price is the higher one."""
+    break_even_months: ShortText
+    """Until two and until three runs are paid, as "1.2 to 1.8"; or "never"."""
+
+
 class Estimates(ApiModel):
     """Reckoned at validation, before a device is touched."""
 
@@ -239,7 +265,12 @@ class Estimates(ApiModel):
     peak_memory_bytes: int
     device_hours: ShortText
     cost: ShortText
+    """Of one run."""
     currency: ShortText
+    cost_of_two_runs: ShortText | None = None
+    """Few trainings are good at the first try: two to three runs are usual. Absent: nothing is trained."""
+    cost_of_three_runs: ShortText | None = None
+    savings: EstimatedSavings | None = None
     throughput: ShortText | None = None
     """Training tokens per second of one device for a billion parameters, by which device hours were reckoned; absent:
     nothing is trained."""

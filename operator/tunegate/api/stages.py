@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
-from tunegate.api.finetunejob import Budget, GateOutcome, Intent, Method
+from tunegate.api.finetunejob import Budget, Economics, GateOutcome, Intent, Method
 from tunegate.api.markers import Decimal, Digest, StrictModel
 from tunegate.api.modelserver import EngineProfile
 
@@ -43,6 +43,9 @@ ENGINE_PORT = 8000
 """vLLM sidecar, on loopback of the pod only."""
 BASE_SERVED_NAME = "base"
 TUNED_SERVED_NAME = "tuned"
+
+RUNS = (2, 3)
+"""Times that a training is usually run until it is good: the cost of one run is not the cost of the result."""
 
 RESULT_MEDIA_TYPE = "application/vnd.tunegate.stage-result.v1+json"
 ANSWERS_MEDIA_TYPE = "application/vnd.tunegate.answers.v1+jsonl"
@@ -185,6 +188,7 @@ class ValidateConfig(StageConfigBase):
     learned: LearnedThroughput | None = None
     """Counts instead of `pool.throughput`; absent: too few trainings have ended there."""
     budget: Budget = Budget()
+    economics: Economics | None = None
 
 
 class EngineConfigBase(StageConfigBase):
@@ -296,6 +300,14 @@ class Finding(StrictModel):
     message: str
 
 
+class Savings(StrictModel):
+    """What the tuned model saves, in the pool's currency, and when it has paid for its training."""
+
+    monthly: float
+    break_even_months: tuple[float, float] | None
+    """For two and for three runs; None: never, since serving it costs as much as what it replaces, or more."""
+
+
 class ValidateResult(StrictModel):
     """Facts about the data and the cost."""
 
@@ -329,12 +341,21 @@ class ValidateResult(StrictModel):
     """Bytes by part, at the high end: weights, adapter, gradients, optimizer, activations, logits, runtime."""
     device_hours: float
     cost: float
+    """Of one run."""
+    savings: Savings | None = None
+    """None: the job says nothing about economics."""
     throughput: float | None = None
     """Tokens per second of one device for a billion parameters, by which the hours were reckoned; None: an import."""
     throughput_runs: int = 0
     """Finished trainings that measured it; 0: the pool's spec says it."""
     smallest_visible_gain: float
     chat_template_digest: Digest
+
+    @property
+    def usual_cost(self) -> tuple[float, float]:
+        """What it usually takes until the result is good: the low and the high end of ``RUNS``."""
+        low, high = RUNS
+        return low * self.cost, high * self.cost
 
 
 class ArmResult(StrictModel):

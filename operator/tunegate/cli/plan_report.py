@@ -12,12 +12,11 @@ from rich.table import Table
 
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import FineTuneJob
-from tunegate.api.stages import Finding, ValidateResult
+from tunegate.api.stages import RUNS, Finding, ValidateResult
+from tunegate.reconcile.finetunejob_verdicts import break_even
 
 Json = dict[str, Any]
 Format = Callable[[FineTuneJob, ValidateResult, ComputePoolSpec], str]
-RUNS = (2, 3)
-"""Times that a training is usually run until it is good: the cost of one run is not the cost of the result."""
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {"Block": "error", "Warn": "warning"}
 WIDTH = 120
@@ -87,10 +86,18 @@ def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
         "suite": f"{result.suite_questions} questions, which show gains from {result.smallest_visible_gain:.3f} on",
         "adapter": f"{result.trainable_parameters} parameters, {result.adapter_bytes / 1e6:.1f} MB",
     }
-    if result.memory_parts:
+    if result.throughput is not None:
         parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in result.memory_parts.items())
         facts["peak memory"] = f"up to {result.peak_memory_bytes / 1e9:.2f} GB for each process ({parts})"
-        low, high = (result.cost * times for times in RUNS)
+        low, high = result.usual_cost
         facts["one run"] = f"{result.device_hours:.3g} device hours, {result.cost:.4g} {pool.currency}"
+        source = (
+            f"measured in {result.throughput_runs} trainings" if result.throughput_runs else "as the pool's spec says"
+        )
+        facts["reckoned with"] = f"{result.throughput:g} tokens/s per device and billion parameters, {source}"
         facts["until it is good"] = f"usually {RUNS[0]} to {RUNS[1]} runs: {low:.4g} to {high:.4g} {pool.currency}"
+    if result.savings:
+        when = break_even(result.savings)
+        facts["saves a month"] = f"{result.savings.monthly:.4g} {pool.currency}"
+        facts["has paid after"] = when if when == "never" else f"{when} months, at these {RUNS[0]} to {RUNS[1]} runs"
     return facts

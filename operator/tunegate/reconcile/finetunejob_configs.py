@@ -146,6 +146,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 pool=inputs.pool.spec,
                 learned=learned(inputs.pool, spec.method.type) if spec.method else None,
                 budget=spec.budget,
+                economics=spec.economics,
             )
         case "baseline":
             return BaselineConfig(**base, **judged, **asked)

@@ -15,7 +15,7 @@ from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import Final, Verdict, read
 from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
-from tunegate.reconcile.throughputs import measured
+from tunegate.reconcile.throughputs import measured, plain
 
 FIRST_DELAY = 10.0
 LONGEST_DELAY = 600.0
@@ -154,7 +154,7 @@ def usage(draft: Draft) -> str:
         return ""
     price = f" ({cost} {pool.currency})" if cost is not None and pool is not None else ""
     estimate = float(expected.device_hours) if expected is not None else 0.0
-    beside = f", {float(hours) / estimate:.2g} times the estimate" if estimate > 0 else ""
+    beside = f", {plain(float(hours) / estimate)} times the estimate" if estimate > 0 else ""
     return f" Training took {hours} device hours{price}{beside}."
 
 

@@ -11,6 +11,7 @@ from tunegate.api.finetunejob import (
     AdapterStatus,
     ArmScore,
     DatasetStatus,
+    EstimatedSavings,
     Estimates,
     FineTuneJob,
     Gate,
@@ -23,6 +24,7 @@ from tunegate.api.stages import (
     BaselineResult,
     EvaluateResult,
     Finding,
+    Savings,
     SealResult,
     StageResult,
     TrainResult,
@@ -84,17 +86,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
             overlap_rows=result.overlap_rows,
             development_rows=result.development_rows,
         ),
-        "estimates": Estimates(
-            trainable_parameters=result.trainable_parameters,
-            adapter_bytes=result.adapter_bytes,
-            peak_memory_bytes=result.peak_memory_bytes,
-            device_hours=f"{result.device_hours:.4g}",
-            cost=f"{result.cost:.4g}",
-            currency=currency,
-            throughput=None if result.throughput is None else plain(result.throughput),
-            throughput_runs=result.throughput_runs,
-            smallest_visible_gain=f"{result.smallest_visible_gain:.3f}",
-        ),
+        "estimates": _estimates(result, currency),
     }
     if result.outcome == "Refused":
         blocking = tuple(finding for finding in result.findings if finding.action == "Block")
@@ -102,6 +94,37 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
     warnings = [finding for finding in result.findings if finding.action == "Warn"]
     warned = f" Warnings: {describe(warnings)}" if warnings else ""
     return Verdict(f"{result.rows} rows, {result.tokens} tokens.{warned}", update)
+
+
+def _estimates(result: ValidateResult, currency: str) -> Estimates:
+    trains = result.throughput is not None
+    low, high = result.usual_cost
+    return Estimates(
+        trainable_parameters=result.trainable_parameters,
+        adapter_bytes=result.adapter_bytes,
+        peak_memory_bytes=result.peak_memory_bytes,
+        device_hours=f"{result.device_hours:.4g}",
+        cost=f"{result.cost:.4g}",
+        currency=currency,
+        cost_of_two_runs=f"{low:.4g}" if trains else None,
+        cost_of_three_runs=f"{high:.4g}" if trains else None,
+        savings=_savings(result.savings) if result.savings else None,
+        throughput=None if result.throughput is None else plain(result.throughput),
+        throughput_runs=result.throughput_runs,
+        smallest_visible_gain=f"{result.smallest_visible_gain:.3f}",
+    )
+
+
+def _savings(savings: Savings) -> EstimatedSavings:
+    return EstimatedSavings(monthly=f"{savings.monthly:.4g}", break_even_months=break_even(savings))
+
+
+def break_even(savings: Savings) -> str:
+    """Say after how many months the usual runs are paid."""
+    if savings.break_even_months is None:
+        return "never"
+    low, high = savings.break_even_months
+    return f"{plain(low)} to {plain(high)}"
 
 
 def told(finding: Finding) -> str:

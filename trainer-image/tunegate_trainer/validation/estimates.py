@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tunegate.api.finetunejob import Method
+from tunegate.api.finetunejob import Economics, Method
+from tunegate.api.stages import RUNS, Savings
 from tunegate_trainer.modules import Architecture
 
 NF4_BITS = 4.127
@@ -104,6 +105,19 @@ def device_hours(architecture: Architecture, method: Method, counts: TokenCounts
     tokens = trained + EVALUATION_SHARE * evaluations * counts.development_tokens
     speed = throughput / (architecture.parameters / 1e9)
     return tokens / speed / 3600 if speed > 0 else math.inf
+
+
+def savings(economics: Economics, cost: float) -> Savings:
+    """Return what a month saves and the months until it has paid for the usual number of runs of ``cost`` each.
+
+    Only prices per token and training are reckoned: people, review and idle serving devices are not.
+    """
+    replaced = float(economics.replaced_price_per_thousand_tokens)
+    own = float(economics.own_price_per_thousand_tokens)
+    monthly = economics.monthly_tokens / 1000 * (replaced - own)
+    low, high = RUNS
+    months = (low * cost / monthly, high * cost / monthly) if monthly > 0 else None
+    return Savings(monthly=monthly, break_even_months=months)
 
 
 def smallest_visible_gain(questions: int) -> float:

@@ -93,6 +93,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         memory_parts=cost.memory,
         device_hours=round(cost.hours, 6),
         cost=round(cost.money, 4),
+        savings=estimates.savings(config.economics, cost.money) if config.economics else None,
         throughput=cost.throughput,
         throughput_runs=config.learned.runs if config.learned and config.method else 0,
         smallest_visible_gain=round(gain, 4),
