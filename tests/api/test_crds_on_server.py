@@ -27,6 +27,7 @@ BUILDERS: dict[str, Callable[..., Json]] = {
     "AuditRecord": builders.make_auditrecord,
 }
 ROWS = builders.make_finetunejob()["spec"]["dataset"]
+PRICES = {"replacedPricePerThousandTokens": "0.03", "ownPricePerThousandTokens": "0.01", "monthlyTokens": 1_000_000}
 SCOPES = {model.KIND.kind: model.KIND.scope for model in KINDS}
 Store = Callable[[Json], Any]
 
@@ -83,6 +84,12 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
     [
         (builders.make_finetunejob(method=None), "source Train needs method and no adapter"),
         (builders.make_finetunejob(source="Import"), "source Import needs adapter and no method"),
+        (
+            builders.make_finetunejob(
+                source="Import", method=None, adapter={"uri": "pvc://in/adapter"}, economics=PRICES
+            ),
+            "economics is for source Train",
+        ),
         (builders.make_finetunejob(method={"type": "DPO"}), "supported values"),
         (builders.make_finetunejob(method={"type": "LoRA", "learningRate": "fast"}), "spec.method.learningRate"),
         (builders.make_finetunejob(dataset={"uri": "https://example.org/x"}), "spec.dataset.uri"),
@@ -104,6 +111,8 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             builders.make_approvalpolicy(roles=[{"name": "risk", "groups": ["system:masters"]}]),
             "may not name groups that start with 'system:'",
         ),
+        (builders.make_approvalpolicy(budget={"period": "Month"}), "maxDeviceHours, maxCost or both"),
+        (builders.make_approvalpolicy(budget={"period": "Month", "maxCost": "9"}), "belong together"),
         (
             builders.make_approvalpolicy(dataChecks=[{"name": "Template", "action": "Warn"}]),
             "BrokenRows, Template and ControlTokens always block",
@@ -163,6 +172,7 @@ async def test_a_bad_object_is_refused_with_the_reason(obj: Json, message: str, 
         (builders.make_finetunejob(), {"poolRef": "other"}, "only suspend and ttlSecondsAfterFinished"),
         (builders.make_finetunejob(), {"budget": {"maxCost": "5"}}, "only suspend and ttlSecondsAfterFinished"),
         (builders.make_finetunejob(), {"baseline": {"prompt": "x"}}, "only suspend and ttlSecondsAfterFinished"),
+        (builders.make_finetunejob(), {"economics": PRICES}, "only suspend and ttlSecondsAfterFinished"),
         (builders.make_modelserver(), {"baseModelRef": "other"}, "create a new ModelServer"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -185,6 +195,7 @@ async def test_a_frozen_field_cannot_change(
         (builders.make_modelserver(), {"routes": [{"name": "extractor"}]}),
         (builders.make_computepool(), {"maxNodes": 4}),
         (builders.make_approvalpolicy(), {"minMargin": "0.1"}),
+        (builders.make_approvalpolicy(), {"budget": {"period": "Quarter", "maxCost": "9", "currency": "USD"}}),
     ],
     ids=lambda value: str(value)[:30] if "spec" not in value else None,
 )

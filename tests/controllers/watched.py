@@ -54,3 +54,6 @@ class Memory:
 
     async def of_subject(self, uid: str) -> tuple[()]:
         return ()
+
+    async def of_namespace(self, kind: str, namespace: str) -> tuple[()]:
+        return ()

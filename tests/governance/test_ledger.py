@@ -155,6 +155,15 @@ async def test_nothing_is_appended_to_a_broken_chain_but_it_can_still_be_read() 
     assert [record.actor for record in await fresh.of_subject("uid-0")] == ["eve"]
 
 
+async def test_records_of_one_kind_and_namespace_are_found_oldest_first() -> None:
+    writer = LedgerWriter(Store(), lambda: NOW)
+    subjects = [("FineTuneJob", "team"), ("FineTuneJob", "other"), ("ModelRelease", "team"), ("FineTuneJob", "team")]
+    for number, (kind, namespace) in enumerate(subjects):
+        await writer.append(AuditEntry("JobFinished", "o", AuditSubject(kind, namespace, "n", f"u{number}"), "k"))
+
+    assert [one.subject.uid for one in await writer.of_namespace("FineTuneJob", "team")] == ["u0", "u3"]
+
+
 async def test_foreign_record_that_does_not_fit_is_noticed_while_running() -> None:
     store = Store()
     writer = LedgerWriter(store, lambda: NOW)

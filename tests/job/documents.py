@@ -51,7 +51,7 @@ ADAPTER = Manifest(files=[FileEntry(path="adapter_model.safetensors", size=9, sh
 
 def job(status: dict[str, Any] | None = None, generation: int = 1, **changes: Any) -> FineTuneJob:
     obj = make_finetunejob("copyright", NAMESPACE, **changes)
-    obj["metadata"] |= {"uid": UID, "generation": generation}
+    obj["metadata"] |= {"uid": UID, "generation": generation, "creationTimestamp": "2026-11-01T00:00:00Z"}
     return FineTuneJob.model_validate({**obj, "status": status or {}})
 
 

@@ -50,7 +50,10 @@ class MemoryLedger:
         return self.entries.setdefault(entry.event_id, entry)
 
     async def of_subject(self, uid: str) -> list[AuditRecordSpec]:
-        raise NotImplementedError("the controller of jobs never reads the ledger")
+        raise NotImplementedError("the controller of jobs never asks about one object")
+
+    async def of_namespace(self, kind: str, namespace: str) -> list[AuditRecordSpec]:
+        raise NotImplementedError("no policy here has a budget")
 
 
 class Setting:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.job.documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
 from tests.job.world import SECRET, WORKSPACE, World, condition, run_to
-from tunegate.api.stages import Finding
+from tunegate.api.stages import Finding, Savings
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import read
@@ -29,6 +29,56 @@ def test_a_good_job_goes_through_all_stages_and_tells_its_story() -> None:
     assert sorted(world.audit.values()) == ["AdapterSealed", "JobFinished", "JobRequested"]
     assert ("Secret", SECRET) not in world.others
     assert ("PersistentVolumeClaim", WORKSPACE) in world.others
+
+
+def test_the_end_tells_what_training_took_beside_what_was_expected() -> None:
+    world = World(pool={"pricePerDeviceHour": "2"})
+    world.answer(run_to(world, "validate"), validated(device_hours=0.5, cost=1.0, throughput=10.0, throughput_runs=3))
+    pod = run_to(world, "train")
+    world.pass_time(3600)
+    world.answer(pod, trained().model_copy(update={"seconds": 3600.0}))
+    world.settle()
+
+    status, expected = world.status, world.status["estimates"]
+    assert (expected["deviceHours"], expected["cost"]) == ("0.5", "1")
+    assert (expected["throughput"], expected["throughputRuns"]) == ("10", 3)
+    assert (expected["costOfTwoRuns"], expected["costOfThreeRuns"]) == ("2", "3")
+    assert (status["deviceHours"], status["cost"], status["throughput"]) == ("1.0000", "2.0000", "5")
+    assert status["pool"] == {"name": "pool", "pricePerDeviceHour": "2", "currency": "USD"}
+    assert "Training took 1.0000 device hours (2.0000 USD), 2 times the estimate." in status["message"]
+    finished = next(entry for entry in world.entries if entry.type == "JobFinished")
+    assert (finished.payload["deviceHours"], finished.payload["cost"], finished.payload["currency"]) == (
+        "1.0000", "2.0000", "USD",
+    )  # fmt: skip
+
+
+def test_a_training_that_was_disrupted_counts_all_its_hours_and_measures_no_throughput() -> None:
+    world = World(pool={"pricePerDeviceHour": "2"})
+    world.answer(run_to(world, "validate"), validated(throughput=10.0))
+    pod = run_to(world, "train")
+    world.pass_time(1800)
+    world.evict(pod)
+    world.sync_jobs()
+    world.reap()
+    world.reconcile()
+    pod = run_to(world, "train")
+    world.pass_time(1800)
+    world.answer(pod)
+    world.settle()
+
+    assert (world.status["deviceHours"], world.status["cost"]) == ("1.0000", "2.0000")
+    assert "throughput" not in world.status
+
+
+@pytest.mark.parametrize(
+    ("months", "said"), [((1.04, 1.56), "1.04 to 1.56"), (None, "never")], ids=["some day", "never"]
+)
+def test_savings_say_when_the_training_has_paid_for_itself(months: Any, said: str) -> None:
+    result = validated(throughput=10.0, savings=Savings(monthly=200.0, break_even_months=months))
+
+    found = read(job(), result, "EUR").update["estimates"].savings.to_dict()
+
+    assert found == {"monthly": "200", "breakEvenMonths": said}
 
 
 def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:

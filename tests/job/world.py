@@ -12,15 +12,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.builders import make_approvalpolicy
 from tests.job.documents import GOOD, NAMESPACE, SETTINGS, UID, job, world_objects
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.conditions import rfc3339
+from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.stages import Termination
 from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_observed import Earlier, Observed
 from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
-from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.plan import AuditEntry, Plan
 
 Json = dict[str, Any]
 SECRET = registry_secret_name("copyright", UID)
@@ -32,6 +36,13 @@ class World:
     """All state. ``history`` keeps every Job ever made, in order."""
 
     spec: Json = field(default_factory=dict)
+    pool: Json = field(default_factory=dict)
+    """Changes of the pool's spec."""
+    budget: Json | None = None
+    """Budget of the namespace's policy."""
+    neighbors: list[FineTuneJob] = field(default_factory=list)
+    records: list[AuditRecordSpec] = field(default_factory=list)
+    """What the ledger holds of other jobs of the namespace."""
     nodes: int = 1
     now: datetime = datetime(2026, 11, 1, tzinfo=UTC)
     status: Json = field(default_factory=dict)
@@ -41,6 +52,7 @@ class World:
     others: dict[tuple[str, str], Json] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, str] = field(default_factory=dict)
+    entries: list[AuditEntry] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
     registry_down: bool = False
     earlier: Earlier | None = None
@@ -52,7 +64,9 @@ class World:
     # What the operator does
 
     def observe(self) -> Observed:
-        facts = dict(world_objects())
+        facts = dict(world_objects(**self.pool))
+        if self.budget:
+            facts["policy"] = ApprovalPolicy.model_validate(make_approvalpolicy(budget=self.budget))
         workspace = self.others.get(("PersistentVolumeClaim", WORKSPACE))
         if workspace:
             facts["claims"] = {**facts["claims"], WORKSPACE: workspace}
@@ -64,6 +78,8 @@ class World:
             credential_exists=("Secret", SECRET) in self.others,
             earlier=self.earlier,
             fresh_credential=None if ("Secret", SECRET) in self.others else '{"auths": {}}',
+            namespace_jobs=tuple(self.neighbors),
+            namespace_records=tuple(self.records),
             **facts,
         )
 
@@ -98,6 +114,7 @@ class World:
     def _record(self, entry: Any) -> bool:
         new = entry.event_id not in self.audit
         self.audit.setdefault(entry.event_id, entry.type)
+        self.entries += [entry] if new else []
         return new
 
     def _write_status(self, status: Json) -> bool:

@@ -52,6 +52,9 @@ class Recorder:
     async def of_subject(self, uid: str) -> list[Any]:
         return []
 
+    async def of_namespace(self, kind: str, namespace: str) -> list[Any]:
+        return []
+
 
 @dataclass
 class Site:

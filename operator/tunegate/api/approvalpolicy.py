@@ -12,6 +12,7 @@ from tunegate.api.markers import (
     ApiModel,
     Column,
     DataClass,
+    Decimal,
     Digest,
     Fraction,
     Kind,
@@ -53,6 +54,21 @@ class WaiverRule(ApprovalRole):
     """A finding that several roles list needs all of them; one that no role lists ends the job."""
 
 
+class NamespaceBudget(ApiModel):
+    """What all trainings of one namespace may take in a period of the calendar, in UTC."""
+
+    model_config = rules(
+        cel("has(self.maxDeviceHours) || has(self.maxCost)", "budget needs maxDeviceHours, maxCost or both"),
+        cel("has(self.maxCost) == has(self.currency)", "budget.maxCost and budget.currency belong together"),
+    )
+
+    period: Literal["Month", "Quarter"]
+    max_device_hours: Decimal | None = None
+    max_cost: Decimal | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3)] | None = None
+    """Of `maxCost`: pools that are priced in another one can't be trained on."""
+
+
 class ApprovalPolicySpec(ApiModel):
     """The rules of a namespace. A release freezes the whole content, so loosening it later helps no open release."""
 
@@ -82,6 +98,8 @@ class ApprovalPolicySpec(ApiModel):
     """What checks of training data do in the namespace, where it is not the default; jobs can only make them stricter."""
     waivers: Annotated[list[WaiverRule], Field(max_length=8, json_schema_extra=list_map("name"))] = []
     """Who may let a job go on in spite of which findings of validation; empty: nobody, the job fails."""
+    budget: NamespaceBudget | None = None
+    """For each namespace under this policy; a training that exceeds what is left waits for the next period."""
     required_suites: Annotated[list[ResourceName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
     """A release needs a passed gate of one of these suites; empty: any suite of the namespace."""
 

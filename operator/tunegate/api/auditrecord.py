@@ -9,8 +9,9 @@ from pydantic import Field
 from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, ShortText, Time, immutable, rules
 
 EventType = Literal[
-    "JobRequested", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded", "ReleaseApproved",
-    "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut",
+    "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded",
+    "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted",
+    "RouteOpened", "RouteClosed", "AdapterLeftOut",
 ]  # fmt: skip
 
 

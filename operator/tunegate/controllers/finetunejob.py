@@ -57,6 +57,7 @@ class FineTuneJobController:
         self._kube = services.kube
         self._settings = services.settings
         self._signer = services.signer
+        self._ledger = services.ledger
         self._results = ResultReader(services.registry)
         self._progress = ProgressPoller()
         self._stage_settings = stage_settings(services.settings)
@@ -117,6 +118,8 @@ class FineTuneJobController:
             "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
             "store_secret": await self._store_secret(job),
         }
+        if facts["policy"] is not None and facts["policy"].spec.budget is not None:
+            facts |= await self._neighbors(job)
         if server is None:
             return facts
         base_model = await self._read(BaseModel, server.spec.base_model_ref)
@@ -124,6 +127,14 @@ class FineTuneJobController:
         facts["base_manifest"] = await self._manifest(base_model) if base_model else None
         facts["denied"] = await self._denied(job, server)
         return facts
+
+    async def _neighbors(self, job: FineTuneJob) -> dict[str, Any]:
+        """Read the jobs of the namespace, then what the ledger holds about them: so none that ends meanwhile is missed."""
+        jobs = await self._kube.list(API_VERSION, self.kind, job.namespace)
+        return {
+            "namespace_jobs": tuple(FineTuneJob.model_validate(found) for found in jobs),
+            "namespace_records": tuple(await self._ledger.of_namespace(self.kind, job.namespace)),
+        }
 
     async def _store_secret(self, job: FineTuneJob) -> StoreSecret | None:
         """Read labels and keys of the Secret that opens the store of training data; its values are for the pod only."""

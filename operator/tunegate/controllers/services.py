@@ -27,6 +27,9 @@ class Ledger(Protocol):
     async def of_subject(self, uid: str) -> Sequence[AuditRecordSpec]:
         """Return what is recorded about the object of that UID, oldest first."""
 
+    async def of_namespace(self, kind: str, namespace: str) -> Sequence[AuditRecordSpec]:
+        """Return what is recorded about objects of that kind and namespace, oldest first."""
+
 
 @dataclass(frozen=True)
 class Services:

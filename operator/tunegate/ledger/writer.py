@@ -76,6 +76,12 @@ class LedgerWriter:
         async with self._lock:
             return tuple(record for record in await self._follow() if record.subject.uid == uid)
 
+    async def of_namespace(self, kind: str, namespace: str) -> tuple[AuditRecordSpec, ...]:
+        """Return what is recorded about objects of that kind and namespace, oldest first. Never fails for a broken chain."""
+        async with self._lock:
+            records = await self._follow()
+            return tuple(one for one in records if (one.subject.kind, one.subject.namespace) == (kind, namespace))
+
     async def problems(self) -> list[chain.Problem]:
         """Return what was found wrong with the chain so far; empty when it is intact."""
         async with self._lock:

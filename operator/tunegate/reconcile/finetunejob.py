@@ -24,10 +24,11 @@ from tunegate.reconcile.finetunejob_attempts import (
     judge,
     pod_over,
 )
+from tunegate.reconcile.finetunejob_budget import over_budget, reserve
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_draft import Draft, order
 from tunegate.reconcile.finetunejob_ends import after_the_end, close, count_usage, lose, retry_at, take
-from tunegate.reconcile.finetunejob_inputs import Blocked, pool_terms, resolve
+from tunegate.reconcile.finetunejob_inputs import Blocked, resolve
 from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings
 from tunegate.reconcile.finetunejob_reuse import baseline_inputs, reuse
 from tunegate.reconcile.finetunejob_verdicts import Final
@@ -164,6 +165,9 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     if isinstance(inputs, Blocked):
         _wait(draft, stage, inputs)
         return
+    if (blocked := over_budget(seen, inputs, stage, draft.now)) is not None:
+        _wait(draft, stage, blocked)
+        return
     busy = [pod for pod in seen.pods if not pod_over(pod)] + [job for job in seen.jobs if not finished(job)]
     claim = seen.claims.get(workspace_claim_name(draft.job.name, draft.job.uid))
     if busy:
@@ -196,6 +200,8 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     number = draft.stage(stage).attempt + 1
     objects = attempt_objects(seen, inputs, settings, stage, number)
     draft.creates += objects
+    if stage == "train" and number == 1 and inputs.policy.spec.budget is not None:
+        reserve(draft, inputs.policy.spec.budget)
     _count_attempt(draft, stage, objects[-1]["metadata"]["name"])
     if stage == "baseline":
         draft.set_stage(stage, inputs=baseline_inputs(draft.job, inputs, settings))
@@ -203,7 +209,7 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         base_model_digest=inputs.base_digest,
         profile_digest=inputs.profile_digest,
         suite_digest=inputs.suite_digest,
-        pool=pool_terms(inputs.pool),
+        pool=inputs.pool_terms,
     )
     text = f"{stage[0].upper()}{stage[1:]}: attempt {number} was created."
     draft.tell("Queued" if stage == "train" else PHASES[stage], text)

@@ -89,7 +89,9 @@ class Draft:
         self.events.append(EventNote(type_, reason, message[:TEXT]))
 
     def record(
-        self, type_: Literal["JobRequested", "AdapterSealed", "JobFinished"], payload: Mapping[str, str]
+        self,
+        type_: Literal["JobRequested", "BudgetReserved", "AdapterSealed", "JobFinished"],
+        payload: Mapping[str, str],
     ) -> None:
         """Add an audit entry; each type happens once in the life of a job."""
         actor = self.job.spec.requested_by.username if type_ == "JobRequested" else ACTOR

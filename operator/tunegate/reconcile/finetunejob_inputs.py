@@ -57,6 +57,12 @@ class Inputs:
         """Digest of the suite's spec, in the same form."""
         return document_digest(self.suite.spec.to_dict())
 
+    @property
+    def pool_terms(self) -> PoolTerms:
+        """What an attempt that is made now costs."""
+        spec = self.pool.spec
+        return PoolTerms(name=self.pool.name, price_per_device_hour=spec.price_per_device_hour, currency=spec.currency)
+
 
 def needed_claims(seen: Observed) -> list[str]:
     """Return the names of the claims that the job's inputs lie on, as far as they are known."""
@@ -290,12 +296,6 @@ def _changed(seen: Observed, inputs: Inputs) -> Blocked | None:
 def engine_spec(spec: FineTuneJobSpec) -> tuple[str, int]:
     """Return the development split of the job (fraction, seed): few-shot examples come from the training rows only."""
     return (spec.method.development_fraction, spec.method.seed) if spec.method else ("0.1", 17)
-
-
-def pool_terms(pool: ComputePool) -> PoolTerms:
-    """Return what an attempt on the pool costs from now on."""
-    spec = pool.spec
-    return PoolTerms(name=pool.name, price_per_device_hour=spec.price_per_device_hour, currency=spec.currency)
 
 
 def _labels(obj: Any) -> dict[str, str]:

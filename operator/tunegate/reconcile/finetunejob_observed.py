@@ -8,6 +8,7 @@ from typing import Any
 
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
@@ -89,6 +90,10 @@ class Observed:
     progress: ProgressReport | None = None
     earlier: Earlier | None = None
     """What the baseline can be taken over from instead of being measured."""
+    namespace_jobs: tuple[FineTuneJob, ...] = ()
+    """All jobs of the namespace; read only where its policy has a budget, like the next field."""
+    namespace_records: tuple[AuditRecordSpec, ...] = ()
+    """What the ledger holds about jobs of the namespace."""
     credential_exists: bool = False
     fresh_credential: str | None = None
     """A new Docker configuration, made because the old one is missing or will soon end."""
