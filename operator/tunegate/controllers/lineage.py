@@ -21,8 +21,9 @@ from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA
 from tunegate.controllers.services import Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.reconcile.finetunejob_reuse import repository_of
 from tunegate.reconcile.lineage import Outcome, job_record, pause, plan_job, plan_release, release_record
-from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, job_repository, statement_repository
+from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, statement_repository
 from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
@@ -116,11 +117,11 @@ class JobLineageController:
         return plan_job(job, outcome, datetime.now(UTC))
 
     async def _results(self, job: FineTuneJob) -> dict[str, StageResult]:
-        repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
         found: dict[str, StageResult] = {}
         for stage in job.status.stages:
             if stage.result_digest is None:
                 continue
+            repository = f"{repository_of(job, stage)}/results"
             content = await self._documents.read(repository, stage.result_digest, RESULT_MEDIA_TYPE)
             try:
                 found[stage.name] = STAGE_RESULT.validate_json(content)
