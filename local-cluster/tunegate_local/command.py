@@ -39,10 +39,11 @@ def run(
     return done.stdout
 
 
-def succeeds(arguments: Sequence[str | Path]) -> bool:
+def succeeds(arguments: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> bool:
     """Whether a program runs and ends with 0; what it prints is dropped."""
+    words, variables = [str(word) for word in arguments], {**os.environ, **(environment or {})}
     try:
-        done = subprocess.run([str(word) for word in arguments], capture_output=True, check=False)
+        done = subprocess.run(words, env=variables, capture_output=True, check=False)
     except FileNotFoundError:
         return False
     return done.returncode == 0

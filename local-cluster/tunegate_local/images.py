@@ -19,7 +19,7 @@ from tunegate_local import (
     root_filesystem,
     settings,
 )
-from tunegate_local.command import run, run_logged
+from tunegate_local.command import run, run_logged, succeeds
 from tunegate_local.failure import Failure
 from tunegate_local.progress import say, step
 
@@ -122,8 +122,8 @@ def ensure(name: str) -> None:
         reference = _push(name, f"{settings.IMAGE_PREFIX}/{name}", insecure=True)
     images_index.put(name, reference)
     KEYS.write_text(json.dumps({**_keys(), name: key}, indent=2) + "\n")
-    # What the new image shares no layer with: gigabytes after each change of the lock file.
-    run(_buildah("rmi", "--prune"), environment=_environment(), next_step="run `images` again")
+    # Layers that no image has any more are gigabytes after each change of the lock file. One that a container uses stays.
+    succeeds(_buildah("rmi", "--prune"), environment=_environment())
 
 
 def _require_inputs(name: str, recipe: Recipe) -> None:
