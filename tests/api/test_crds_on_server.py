@@ -118,6 +118,16 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             "BrokenRows, Template and ControlTokens always block",
         ),
         (
+            builders.make_approvalpolicy(dataChecks=[{"name": "Refusals", "action": "Redact"}]),
+            "action Redact is for PersonalData, HealthData and Secrets",
+        ),
+        (
+            builders.make_finetunejob(
+                dataset={**ROWS, "checks": [{"name": "Secrets", "action": "Redact", "maxShare": "0.1"}]}
+            ),
+            "action Redact has no maxShare",
+        ),
+        (
             builders.make_approvalpolicy(dataChecks=[{"name": "Names", "action": "Warn"}]),
             r"spec\.dataChecks\[0\]\.name",
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import builders
 from tests.cli.plan_files import write_plan_files
 from tunegate.api.stages import ValidateResult
 from tunegate.cli.main import main
@@ -52,6 +53,24 @@ def test_a_broken_row_is_refused_with_its_line_and_never_quoted(
     assert {"BrokenRows", "Budget"} <= {name for name, one in results.items() if one["level"] == "error"}
     place = results["BrokenRows"]["locations"][0]["physicalLocation"]
     assert place == {"artifactLocation": {"uri": "pvc://data/train.jsonl"}, "region": {"startLine": 241}}
+
+
+def test_a_job_that_redacts_is_planned_without_leaving_a_copy(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "ada@example.org"}]
+    checks = [{"name": "PersonalData", "action": "Redact"}]
+    dataset = {**builders.make_finetunejob()["spec"]["dataset"], "checks": checks}
+    files = write_plan_files(tmp_path, extra_rows=(json.dumps({"messages": turns}),), dataset=dataset)
+
+    assert run(base_model, files, "-o", "sarif") == 0
+    results = {one["ruleId"]: one["level"] for one in json.loads(capsys.readouterr().out)["runs"][0]["results"]}
+    assert results["PersonalData"] == "note"
+    assert run(base_model, files) == 0
+    said = capsys.readouterr()
+    assert "redacted digest" in said.out
+    assert "ada@example.org" not in said.out + said.err
+    assert not list(tmp_path.rglob("*redacted*"))
 
 
 def test_a_suite_of_another_content_is_refused(

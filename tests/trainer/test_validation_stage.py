@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from collections.abc import Callable
@@ -15,11 +16,19 @@ import pytest
 from tests.trainer.stage_process import Pod, base_model_input, stage_base, write_rows
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
-from tunegate.api.datachecks import DEFAULTS, CheckSetting, effective
+from tunegate.api.datachecks import DEFAULTS, REDACTABLE, CheckSetting, effective
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob import Budget, Economics, Intent, Method
 from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import DatasetInput, ExitCode, LearnedThroughput, SuiteInput, ValidateConfig, ValidateResult
+from tunegate.api.stages import (
+    REDACTED_FILE,
+    DatasetInput,
+    ExitCode,
+    LearnedThroughput,
+    SuiteInput,
+    ValidateConfig,
+    ValidateResult,
+)
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Measured, Meter
 from tunegate_trainer.checks.scan import scan
@@ -27,6 +36,7 @@ from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.data.conversations import ChatTokenizer
 from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.data.shards import find_shards
+from tunegate_trainer.evaluation.questions import load_training
 from tunegate_trainer.progress import ProgressBoard
 from tunegate_trainer.tracking import Tracker
 from tunegate_trainer.validation import run
@@ -86,7 +96,8 @@ def make_config(
 @pytest.fixture
 def validate(base_model: Path, tmp_path: Path) -> Validate:
     """Run the stage in this process: loading the libraries once is most of its time."""
-    places = Places(*[tmp_path] * 8)
+    places = dataclasses.replace(Places(*[tmp_path] * 8), workspace=tmp_path / "workspace")
+    places.workspace.mkdir()
 
     def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
         config = make_config(tmp_path, base_model, rows, questions, **changes)
@@ -209,6 +220,33 @@ def test_a_check_that_is_off_finds_nothing_and_a_share_only_warns(validate: Vali
     assert "Secrets" not in findings(result, "Warn")
     assert (result.near_duplicates, result.overlap_rows) == (None, 0)
     assert result.checks == effective(settings, [])
+
+
+def test_redacted_data_passes_and_what_was_found_stands_nowhere(
+    validate: Validate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    planted = [*ROWS, *PLANTED["PersonalData"], *PLANTED["HealthData"], *PLANTED["Secrets"]]
+    settings = [CheckSetting(name=name, action="Redact") for name in REDACTABLE]
+
+    with caplog.at_level("DEBUG"):
+        result = validate(planted, checks=effective(settings, []))
+
+    kept = tmp_path / "workspace" / REDACTED_FILE
+    assert result.outcome == "Passed", result.findings
+    assert result.redacted is not None
+    assert result.redacted.digest == digests.file_digest(kept) != result.dataset_digest
+    assert result.redacted.replaced == {"<AWS_ACCESS_KEY>": 1, "<EMAIL_ADDRESS>": 1, "<UK_PATIENT_NUMBER>": 1}
+    redacted = {
+        (finding.check, row) for finding in result.findings if finding.action == "Redact" for row in finding.rows
+    }
+    assert {("PersonalData", "241"), ("HealthData", "242"), ("Secrets", "243")} <= redacted
+    everything = kept.read_text() + result.model_dump_json() + caplog.text
+    assert not [text for text in MATCHED[1:4] if text in everything]
+    training = load_training(
+        DatasetInput(path=str(kept), digest=result.redacted.digest, group_field="holder"),
+        development_fraction="0.1", seed=Method.model_validate(METHOD).seed,
+    )  # fmt: skip
+    assert len(training.rows) == result.training_rows
 
 
 def test_a_folder_of_shards_in_another_form_is_the_same_data(validate: Validate, tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ def block(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (),
     return Finding(check=check, action="Block", count=count, rows=shown, message=message)
 
 
+def redact(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str) -> Finding:
+    """Return a finding of something that training will not see."""
+    shown = [place(number) for number in rows[:SHOWN_ROWS]]
+    return Finding(check=check, action="Redact", count=count, rows=shown, message=message)
+
+
 def warn(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str) -> Finding:
     """Return a finding that is only shown."""
     shown = [place(number) for number in rows[:SHOWN_ROWS]]

@@ -7,25 +7,40 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from tunegate.api.markers import ApiModel, Fraction, list_map
+from tunegate.api.markers import ApiModel, Fraction, cel, list_map, rules
 
 DataCheck = Literal[
     "BrokenRows", "Template", "ControlTokens", "InvisibleCharacters", "TooLong", "Duplicates", "NearDuplicates",
     "Contradictions", "CopiedInput", "Refusals", "UnusedRejected", "Overlap", "SharedText", "PersonalData", "HealthData",
     "Secrets",
 ]  # fmt: skip
-CheckAction = Literal["Off", "Warn", "Block"]
+CheckAction = Literal["Off", "Warn", "Redact", "Block"]
+"""From the loosest to the strictest."""
 ALWAYS_BLOCKING: tuple[DataCheck, ...] = ("BrokenRows", "Template", "ControlTokens")
 """Training refuses such rows: no policy can allow them."""
+REDACTABLE: tuple[DataCheck, ...] = ("PersonalData", "HealthData", "Secrets")
+"""What these find can be cut out of a text."""
 
 
 class CheckSetting(ApiModel):
     """What a check does when it finds something."""
 
+    model_config = rules(
+        cel(
+            f"self.action != 'Redact' || self.name in {list(REDACTABLE)!r}",
+            f"action Redact is for {', '.join(REDACTABLE[:-1])} and {REDACTABLE[-1]}: what other checks find is no piece "
+            "of text that could be cut out",
+        ),
+        cel(
+            "self.action != 'Redact' || double(self.maxShare) == 0.0",
+            "action Redact has no maxShare: every row in which something is found is redacted",
+        ),
+    )
+
     name: DataCheck
     action: CheckAction
     max_share: Fraction = "0"
-    """Up to this share of the rows a finding only warns, whatever the action."""
+    """Up to this share of the rows a finding only warns where the action is Block."""
 
 
 CheckSettings = Annotated[list[CheckSetting], Field(max_length=32, json_schema_extra=list_map("name"))]
@@ -67,6 +82,9 @@ def effective(policy: Iterable[CheckSetting], job: Iterable[CheckSetting]) -> li
 
 def _stricter(first: CheckSetting, second: CheckSetting) -> CheckSetting:
     action = max(first.action, second.action, key=_SEVERITY.index)
+    if {first.action, second.action} == {"Redact", "Block"}:
+        # A share would leave rows as they are that one of the two wants redacted.
+        return CheckSetting(name=first.name, action=action)
     # Of two that block, the smaller share counts; a share of one that does not block says nothing about blocking.
     shares = [setting.max_share for setting in (first, second) if setting.action == action]
     return CheckSetting(name=first.name, action=action, max_share=min(shares, key=float))

@@ -35,6 +35,8 @@ DATASET_MOUNT = "/mnt/dataset"
 SUITE_MOUNT = "/mnt/suite"
 IMPORT_MOUNT = "/mnt/import"
 WORKSPACE_MOUNT = "/workspace"
+REDACTED_FILE = "redacted.jsonl"
+"""In the workspace: the data set that all stages after validation read where a check redacts."""
 ADAPTER_MOUNT = "/adapter"
 """Shared folder of an evaluation pod: `fetch` puts the verified adapter here, vLLM loads it from here."""
 PROGRESS_PORT = 8090
@@ -293,7 +295,7 @@ class Finding(StrictModel):
     """One thing that a check found. Never the text itself: counts and places of rows only."""
 
     check: str
-    action: Literal["Block", "Warn"]
+    action: Literal["Block", "Redact", "Warn"]
     count: int
     rows: list[str] = []
     """The first 20 places: the row's number from 1, in a folder of files with the file's name and a colon before it."""
@@ -308,6 +310,16 @@ class Savings(StrictModel):
     """For two and for three runs; None: never, since serving it costs as much as what it replaces, or more."""
 
 
+class RedactedData(StrictModel):
+    """The data set that took the source's place: ``REDACTED_FILE`` of the job's workspace."""
+
+    digest: Digest
+    rows: int
+    """Rows that were changed."""
+    replaced: dict[str, int]
+    """Placeholder to how often it was put in."""
+
+
 class ValidateResult(StrictModel):
     """Facts about the data and the cost."""
 
@@ -317,6 +329,9 @@ class ValidateResult(StrictModel):
     """What each check of the data did: without it, no finding could also mean not looked for."""
     findings: list[Finding] = []
     dataset_digest: Digest
+    """Of the source."""
+    redacted: RedactedData | None = None
+    """None: nothing had to be redacted, or it could not be; all numbers below are those of what training would see."""
     dataset_form: str
     """How the rows are written: Messages, PromptCompletion, Alpaca, ShareGPT or Preference."""
     rows: int

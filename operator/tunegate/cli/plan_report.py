@@ -18,7 +18,7 @@ from tunegate.reconcile.finetunejob_verdicts import break_even
 Json = dict[str, Any]
 Format = Callable[[FineTuneJob, ValidateResult, ComputePoolSpec], str]
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
-LEVELS = {"Block": "error", "Warn": "warning"}
+LEVELS = {"Block": "error", "Redact": "note", "Warn": "warning"}
 WIDTH = 120
 
 
@@ -83,6 +83,7 @@ def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
         "data": f"{result.rows} rows ({result.dataset_form}), {result.tokens} tokens, the longest has "
         f"{result.longest_row_tokens}; {result.training_rows} train, {result.development_rows} choose the checkpoint",
         "data digest": result.dataset_digest,
+        **({"redacted digest": result.redacted.digest} if result.redacted else {}),
         "suite": f"{result.suite_questions} questions, which show gains from {result.smallest_visible_gain:.3f} on",
         "adapter": f"{result.trainable_parameters} parameters, {result.adapter_bytes / 1e6:.1f} MB",
     }

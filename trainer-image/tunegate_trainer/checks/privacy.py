@@ -22,6 +22,8 @@ NEAR = 60
 """Characters before and after a number in which a word must say what it is."""
 SECONDS = 10
 """A presidio pattern that takes longer for one text gives up."""
+GAVE_UP = " perhaps, the search took too long"
+"""End of a kind of which only that is known."""
 Spans = Callable[[str], Iterable[tuple[int, int]]]
 """From a text to begin and end of what was recognized in it."""
 
@@ -41,15 +43,16 @@ class Recognizer:
     words: re.Pattern[str] | None
     """One of these must stand near; None: the shape and checksum suffice."""
 
-    def finds(self, text: str) -> bool:
-        """Whether the text holds such a thing. Raises ``GaveUp``."""
-        if not self.quick.search(text):
-            return False
-        if self.words is None:
-            return any(True for _ in self.spans(text))
-        return any(
-            self.words.search(text, max(0, start - NEAR), start) or self.words.search(text, end, end + NEAR)
-            for start, end in self.spans(text)
+    def matches(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield begin and end of every such thing in the text. Raises ``GaveUp``."""
+        for start, end in self.spans(text) if self.quick.search(text) else ():
+            if self.words is None or self._named(text, start, end):
+                yield start, end
+
+    def _named(self, text: str, start: int, end: int) -> bool:
+        return bool(
+            self.words
+            and (self.words.search(text, max(0, start - NEAR), start) or self.words.search(text, end, end + NEAR))
         )
 
 
@@ -163,10 +166,10 @@ def find(text: str) -> Iterator[tuple[DataCheck, str]]:
     """Yield check and kind of everything that the text holds, each kind once."""
     for recognizer in recognizers():
         try:
-            if recognizer.finds(text):
+            if any(True for _ in recognizer.matches(text)):
                 yield recognizer.check, recognizer.kind
         except GaveUp:
-            yield recognizer.check, f"{recognizer.kind} perhaps, the search took too long"
+            yield recognizer.check, recognizer.kind + GAVE_UP
     seen: set[str] = set()
     for kind, pattern in secret_patterns() if SECRET_AT_ALL.search(text) else ():
         if kind not in seen and pattern.search(text):

@@ -14,10 +14,12 @@ from tunegate.api.stages import Finding
 from tunegate_trainer.checks import near_duplicates
 from tunegate_trainer.checks.leakage import asked
 from tunegate_trainer.checks.meter import Measured
+from tunegate_trainer.checks.privacy import GAVE_UP
+from tunegate_trainer.checks.redaction import placeholder
 from tunegate_trainer.checks.words import text_hash
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import Row, RowStream
-from tunegate_trainer.findings import Place, block, warn
+from tunegate_trainer.findings import Place, block, redact, warn
 
 MESSAGES: dict[DataCheck, str] = {
     "BrokenRows": "{count} rows: {kind}",
@@ -114,10 +116,14 @@ def findings(facts: DataFacts, settings: Sequence[CheckSetting], stream: RowStre
     """Yield what the settings make of the facts."""
     for setting in settings:
         share = facts.count(setting.name) / max(facts.records, 1)
-        make = block if setting.action == "Block" and share > float(setting.max_share) else warn
+        make = redact if setting.action == "Redact" else warn
+        if setting.action == "Block" and share > float(setting.max_share):
+            make = block
         for kind, numbers in facts.found.get(setting.name, {}).items():
             if numbers and setting.action != "Off":
                 message = MESSAGES[setting.name].format(count=len(numbers), kind=kind)
+                if setting.action == "Redact":
+                    message += f"; training sees {placeholder(kind.removesuffix(GAVE_UP))} in its place"
                 yield make(setting.name, message, count=len(numbers), rows=numbers, place=stream.shards.place)
 
 

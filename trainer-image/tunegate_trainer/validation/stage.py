@@ -25,6 +25,7 @@ from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
 from tunegate_trainer.validation.data_checks import DataFacts, check_groups, check_questions, weigh
+from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     questions = read_sound_rows(open_suite(config.suite))
     tokenizer = ChatTokenizer(folder)
     stream = RowStream(shards)
-    facts = _read(config, context, stream, questions, tokenizer)
+    found = _look(config, context, stream, questions, tokenizer)
+    facts = found.facts
     context.progress.show(80, "reckoning memory, time and cost")
     development = _development(config, facts)
     architecture = read_architecture(folder)
@@ -60,6 +62,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     suite = config.suite.spec
     findings = [
         *data_checks.findings(facts, config.checks, stream),
+        *found.findings,
         *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
         *limits.check_intent(config.intent),
@@ -74,6 +77,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         checks=config.checks,
         findings=findings,
         dataset_digest=dataset_digest,
+        redacted=found.data,
         dataset_form=stream.form or "unknown",
         rows=facts.records,
         tokens=int(facts.rows["tokens"].sum()),
@@ -103,14 +107,37 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     return result
 
 
-def _read(
+def _look(
     config: ValidateConfig, context: StageContext, stream: RowStream, questions: Sequence[Row], tokenizer: ChatTokenizer
+) -> Redacted:
+    """Read all rows and, where something has to be redacted, write them without it and read what was written."""
+
+    def read(rows: RowStream, percent: int) -> DataFacts:
+        return _read(config, context, rows, percent, questions, tokenizer)
+
+    facts = read(stream, 10)
+    cut = Cut.of(facts, config.checks)
+    if cut is None:
+        return Redacted(facts, None, [])
+    del facts  # most of the memory, and needed no more
+    context.progress.show(40, f"redacting {len(cut.rows)} rows")
+    field, workspace = config.dataset.group_field, context.places.workspace
+    return redact_data(cut, stream, field, workspace, lambda rows: read(rows, 50))
+
+
+def _read(
+    config: ValidateConfig,
+    context: StageContext,
+    stream: RowStream,
+    percent: int,
+    questions: Sequence[Row],
+    tokenizer: ChatTokenizer,
 ) -> DataFacts:
     """Read all rows once and reckon what the checks need."""
     enabled = frozenset(setting.name for setting in config.checks if setting.action != "Off")
     seed = config.method.seed if config.method else 0
     meter = Meter(tokenizer, enabled, Questions.of(questions), config.dataset.group_field, seed)
-    measured = scan(stream, meter, lambda rows: context.progress.show(10, f"{rows} rows read"))
+    measured = scan(stream, meter, lambda rows: context.progress.show(percent, f"{rows} rows read"))
     max_length = config.method.max_length if config.method else config.profile.max_model_len
     return weigh(measured, stream.form, max_length, enabled)
 

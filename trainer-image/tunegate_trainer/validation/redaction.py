@@ -1,0 +1,148 @@
+"""The data set without what was found in it: written into the job's workspace, looked through again, and only then kept.
+
+The source stays where it is. What is written has one row for each of its rows, in the same order, with the conversation,
+the tools and the row's group and nothing else. The same source gives the same bytes, so a stage that was killed does it
+again. A group goes by the number of its first row: its name could be somebody's.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from tunegate.api.datachecks import ALWAYS_BLOCKING, REDACTABLE, CheckSetting, DataCheck
+from tunegate.api.stages import REDACTED_FILE, Finding, RedactedData
+from tunegate_trainer.checks.redaction import redact
+from tunegate_trainer.data.rows import Row, RowStream
+from tunegate_trainer.data.shards import find_shards
+from tunegate_trainer.endings import BadInput, Unavailable
+from tunegate_trainer.findings import Place, block
+from tunegate_trainer.validation.data_checks import DataFacts, Kinds
+
+OF_THE_SOURCE: tuple[DataCheck, ...] = ("UnusedRejected", *REDACTABLE)
+"""Checks of which only what they found in the source counts."""
+OF_BOTH: tuple[DataCheck, ...] = ("Overlap", "SharedText")
+"""A leaked question may be one that was redacted before or one that was not."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is to be cut out of which rows."""
+
+    checks: frozenset[DataCheck]
+    rows: frozenset[int]
+    groups: Any
+    """For every row of the source, the number of the first row of its group."""
+    found: dict[DataCheck, Kinds]
+    """What the checks found in the source."""
+
+    @staticmethod
+    def of(facts: DataFacts, settings: Sequence[CheckSetting]) -> Cut | None:
+        """Return what is to be cut, or nothing: when nothing was found, and when training refuses the data anyway."""
+        checks = frozenset(setting.name for setting in settings if setting.action == "Redact")
+        rows = {number for check in checks for numbers in facts.found.get(check, {}).values() for number in numbers}
+        if not rows or any(facts.count(check) for check in ALWAYS_BLOCKING):
+            return None
+        _, first, group = numpy.unique(facts.rows["group"], return_index=True, return_inverse=True)
+        return Cut(checks, frozenset(rows), facts.rows["number"][first][group], facts.found)
+
+
+@dataclass(frozen=True)
+class Redacted:
+    """What came of it."""
+
+    facts: DataFacts
+    """Of the rows that training sees, with what was found in the source only."""
+    data: RedactedData | None
+    findings: list[Finding]
+
+
+def redact_data(
+    cut: Cut, stream: RowStream, group_field: str | None, workspace: Path, read: Callable[[RowStream], DataFacts]
+) -> Redacted:
+    """Write the rows to ``workspace`` and keep them if the checks, by ``read``, find nothing in them any more.
+
+    Raises ``BadInput`` for a workspace that is not there and ``Unavailable`` when it is full.
+    """
+    draft = workspace / f"draft-{REDACTED_FILE}"
+    try:
+        replaced = _write(draft, cut, stream, group_field)
+        shards = find_shards("redacted data set", draft)
+        after = read(RowStream(shards))
+        findings = _failures(cut, after, stream.shards.place)
+        data = None
+        if not findings:
+            data = RedactedData(digest=shards.digest(), rows=len(cut.rows), replaced=dict(sorted(replaced.items())))
+            draft.replace(workspace / REDACTED_FILE)
+            _sync(workspace)
+        return Redacted(_together(cut.found, after), data, findings)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write(draft: Path, cut: Cut, stream: RowStream, group_field: str | None) -> Counter[str]:
+    replaced: Counter[str] = Counter()
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            for row, group in zip(stream, cut.groups, strict=True):
+                if not isinstance(row, Row):
+                    raise BadInput(f"{stream.shards.what}: it changed while it was read")
+                if row.number in cut.rows:
+                    row, counts = redact(row, cut.checks)
+                    replaced += counts
+                file.write(_line(row, group_field, int(group)))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = "the workspace has no room for the redacted data set: ask for a larger workspace.size"
+            raise Unavailable(message) from error
+        if error.errno in (errno.ENOENT, errno.EACCES, errno.EROFS):
+            raise BadInput(f"workspace {draft.parent} is missing or not writable") from error
+        raise
+    return replaced
+
+
+def _line(row: Row, group_field: str | None, group: int) -> str:
+    fields: dict[str, Any] = {"messages": row.messages}
+    if row.tools:
+        fields["tools"] = row.tools
+    if group_field and row.fields.get(group_field) is not None:
+        fields[group_field] = group
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _failures(cut: Cut, after: DataFacts, place: Place) -> list[Finding]:
+    """Refuse rows in which something is still found. Not under the check's own name: nobody can waive this."""
+    return [
+        block(
+            "Redaction",
+            f"{len(numbers)} rows still hold what was to be replaced: {kind}; change them in the data itself",
+            count=len(numbers), rows=numbers, place=place,
+        )
+        for check in sorted(cut.checks) for kind, numbers in after.found.get(check, {}).items()
+    ]  # fmt: skip
+
+
+def _together(before: dict[DataCheck, Kinds], after: DataFacts) -> DataFacts:
+    found = {**after.found, **{check: before.get(check, {}) for check in OF_THE_SOURCE}}
+    for check in OF_BOTH:
+        kinds = (before.get(check, {}), after.found.get(check, {}))
+        found[check] = {"": sorted({number for each in kinds for numbers in each.values() for number in numbers})}
+    return replace(after, found=found)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
