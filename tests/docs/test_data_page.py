@@ -17,7 +17,7 @@ def said(setting: CheckSetting) -> str:
 
 
 def test_every_check_is_explained_with_its_default() -> None:
-    rows = re.findall(r"^\| (\w+) \| ((?:Off|Warn|Block)[^|]*) \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \| ((?:Off|Warn|Redact|Block)[^|]*) \|", PAGE, re.MULTILINE)
 
     assert rows == [(name, said(setting)) for name, setting in DEFAULTS.items()]
 

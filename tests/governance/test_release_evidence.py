@@ -12,6 +12,7 @@ from tests.governance.walk import Walk
 from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile.modelrelease import plan
 from tunegate.release.evidence import Shortfall
+from tunegate.release.statement import differences
 
 
 @pytest.fixture
@@ -91,6 +92,17 @@ def test_unreadable_statement_keeps_what_runs(walk: Walk, reason: ReleaseReason)
     assert made.audit == ()
 
 
+def test_statement_names_the_source_and_the_redacted_data_that_was_trained_on(walk: Walk) -> None:
+    walk.job["status"]["dataset"]["redactedDigest"] = evidence.digest("2")
+    walk.observe()
+    assert walk.stored is not None
+    data = walk.stored.statement.data
+
+    assert (data.digest, data.redacted_digest) == (evidence.digest("d"), evidence.digest("2"))
+    walk.job["status"]["dataset"]["redactedDigest"] = evidence.digest("3")
+    assert differences(walk.stored.statement, walk.live()) == ("job",)
+
+
 def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
     def digest_of(change: Any) -> str:
         other = Walk()
@@ -118,6 +130,7 @@ def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
         bump("release", "spec", "modelName", value="other"),
         bump("job", "spec", "dataset", "source", value="elsewhere"),
         bump("job", "status", "dataset", "digest", value=evidence.digest("1")),
+        bump("job", "status", "dataset", "redactedDigest", value=evidence.digest("2")),
         bump("job", "status", "adapter", "digest", value=evidence.digest("1")),
         bump("job", "spec", "requestedBy", value={"username": "somebody"}),
         bump("world", "BaseModel", "spec", "license", value="other"),

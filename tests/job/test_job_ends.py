@@ -8,7 +8,8 @@ import pytest
 
 from tests.job.documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
 from tests.job.world import SECRET, WORKSPACE, World, condition, run_to
-from tunegate.api.stages import Finding, Savings
+from tunegate.api.stages import Finding, RedactedData, Savings
+from tunegate.digests import sha256
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import read
@@ -79,6 +80,46 @@ def test_savings_say_when_the_training_has_paid_for_itself(months: Any, said: st
     found = read(job(), result, "EUR").update["estimates"].savings.to_dict()
 
     assert found == {"monthly": "200", "breakEvenMonths": said}
+
+
+REDACTED = RedactedData(digest=sha256(b"redacted"), rows=4, replaced={"<EMAIL_ADDRESS>": 5, "<IBAN>": 1})
+
+
+def redacting() -> World:
+    """A job whose validation wrote a redacted data set, about to begin the baseline."""
+    checks = [{"name": "PersonalData", "action": "Redact"}]
+    world = World(spec={"dataset": {**job().spec.dataset.to_dict(), "checks": checks}})
+    world.answer(run_to(world, "validate"), validated(redacted=REDACTED))
+    world.sync_jobs()
+    return world
+
+
+def test_a_job_with_redacted_data_says_so_and_records_both_digests() -> None:
+    world = redacting()
+    world.reconcile()
+    told = world.status["stages"][0]["message"]
+    world.answer(run_to(world, "seal"))
+    world.sync_jobs()
+    step = world.reconcile()
+
+    assert "4 rows were redacted (5 <EMAIL_ADDRESS>, 1 <IBAN>)" in told
+    data = world.status["dataset"]
+    assert (data["digest"], data["redactedDigest"]) == (sha256(b"rows"), REDACTED.digest)
+    assert step is not None
+    sealed = next(entry for entry in step.audit if entry.type == "AdapterSealed")
+    assert (sealed.payload["datasetDigest"], sealed.payload["redactedDigest"]) == (sha256(b"rows"), REDACTED.digest)
+    world.settle()
+    assert world.status["phase"] == "Succeeded"
+
+
+def test_redacted_data_that_was_lost_with_its_volume_ends_the_job() -> None:
+    world = redacting()
+    world.delete("PersistentVolumeClaim", WORKSPACE)
+    world.settle()
+
+    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "BadInput")
+    assert "redacted data set" in world.status["message"]
+    assert not any("baseline" in name for name in world.history)
 
 
 def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:

@@ -41,7 +41,12 @@ OPEN = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset(STORE_REQUI
 
 
 def objects(
-    stage: Any, *, pool: Json | None = None, store_secret: StoreSecret | None = None, **spec: Any
+    stage: Any,
+    *,
+    pool: Json | None = None,
+    store_secret: StoreSecret | None = None,
+    dataset_status: Json | None = None,
+    **spec: Any,
 ) -> dict[str, Json]:
     results = {sha256(b"train"): trained(), sha256(b"seal"): sealed(), sha256(b"baseline"): None}
     stages = [
@@ -49,7 +54,8 @@ def objects(
         for name in ("validate", "baseline", "train", "seal")
     ]
     facts = {**world_objects(**(pool or {})), "store_secret": store_secret}
-    seen = Observed(job=job({"observedGeneration": 1, "stages": stages}, **spec), results=results, **facts)  # type: ignore[arg-type]
+    status = {"observedGeneration": 1, "stages": stages, **({"dataset": dataset_status} if dataset_status else {})}
+    seen = Observed(job=job(status, **spec), results=results, **facts)  # type: ignore[arg-type]
     inputs = resolve(seen)
     assert isinstance(inputs, Inputs), inputs
     return {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, stage, 2)}
@@ -136,6 +142,47 @@ def test_data_of_a_store_is_downloaded_first_by_the_one_container_that_sees_the_
     }  # fmt: skip
     stage_config = json.loads(made["ConfigMap"]["data"]["stage.json"])
     assert stage_config["dataset"]["path"] == "/mnt/dataset/rows"
+
+
+REDACTING: Json = {"checks": [{"name": "PersonalData", "action": "Redact"}]}
+REDACTED: Json = {
+    "digest": sha256(b"source"), "redactedDigest": sha256(b"redacted"), "rows": 1, "tokens": 1, "duplicates": 0, "developmentRows": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", [job().spec.dataset.to_dict(), IN_STORE])
+def test_validation_that_redacts_writes_to_the_workspace_where_training_will_run(source: Json) -> None:
+    made = objects("validate", pool=GPU, store_secret=OPEN, dataset={**source, **REDACTING})
+    spec = made["Job"]["spec"]["template"]["spec"]
+    mounts = {
+        mount["mountPath"]: mount["readOnly"] for mount in spec["containers"][0]["volumeMounts"] if "readOnly" in mount
+    }
+    assert mounts["/workspace"] is False
+    assert mounts["/mnt/dataset"] is True
+    assert made["PersistentVolumeClaim"]["metadata"]["name"] == WORKSPACE
+    assert spec["nodeSelector"] == {"pool": "gpu"}
+    assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
+
+
+@pytest.mark.parametrize("stage", ["baseline", "train", "evaluate"])
+@pytest.mark.parametrize("source", [job().spec.dataset.to_dict(), IN_STORE])
+def test_after_redaction_no_stage_sees_the_source(stage: str, source: Json) -> None:
+    made = objects(stage, store_secret=OPEN, dataset={**source, **REDACTING}, dataset_status=REDACTED)
+    spec = made["Job"]["spec"]["template"]["spec"]
+    config = json.loads(made["ConfigMap"]["data"]["stage.json"])
+    assert config["dataset"]["path"] == "/workspace/redacted.jsonl"
+    assert config["dataset"]["digest"] == sha256(b"redacted")
+    seen = {mount["mountPath"]: mount.get("readOnly") for each in containers(spec) for mount in each["volumeMounts"]}
+    assert seen["/workspace"] is (stage != "train")
+    assert "/mnt/dataset" not in seen
+    assert "download.json" not in made["ConfigMap"]["data"]
+
+
+def test_an_import_reads_redacted_examples_and_is_sealed_from_its_own_claim() -> None:
+    imported: Json = {"source": "Import", "method": None, "adapter": {"uri": "pvc://data/legal/adapter"}}
+    baseline = objects("baseline", dataset_status=REDACTED, **imported)
+    assert json.loads(baseline["ConfigMap"]["data"]["stage.json"])["dataset"]["path"] == "/workspace/redacted.jsonl"
+    assert "PersistentVolumeClaim" not in objects("seal", dataset_status=REDACTED, **imported)
 
 
 def test_sealing_downloads_nothing() -> None:

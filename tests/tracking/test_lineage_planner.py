@@ -21,6 +21,22 @@ def test_the_run_names_data_base_profile_and_images() -> None:
     assert record.tags["tunegate.adapter"] == f"team/job-11111111/adapter@{story.digest('c')}"
 
 
+def test_a_run_on_redacted_data_names_the_source_and_what_was_trained_on() -> None:
+    job = story.finished_job()
+    data = job.status.dataset
+    assert data is not None
+    redacted = data.model_copy(update={"redacted_digest": story.digest("9")})
+    status = job.status.model_copy(update={"dataset": redacted})
+
+    record = job_record(job.model_copy(update={"status": status}), story.results(), {})
+
+    assert record.params["dataset.digest"] == story.digest("3")
+    assert record.params["dataset.redactedDigest"] == story.digest("9")
+    (training,) = (data for data in record.inputs if data.context == "training")
+    assert training.digest == story.digest("9")
+    assert training.source.endswith("(redacted)")
+
+
 def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:
     points = {p.name: p.value for p in job_record(story.finished_job(), story.results(), {}).metrics if p.step == 0}
     assert points["result.Regex.ExactMatch"] == 0.45

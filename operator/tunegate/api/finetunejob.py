@@ -148,7 +148,7 @@ class Baseline(ApiModel):
 
 
 class Workspace(ApiModel):
-    """The job's own volume for checkpoints."""
+    """The job's own volume for checkpoints and, where a check redacts, the redacted data."""
 
     size: Quantity = "5Gi"
     storage_class_name: ShortText | None = None
@@ -292,6 +292,9 @@ class DatasetStatus(ApiModel):
     """What validation found in the data."""
 
     digest: Digest
+    """Of the source."""
+    redacted_digest: Digest | None = None
+    """Of the redacted copy in the workspace, which all later stages read; absent: they read the source."""
     rows: int
     tokens: int
     duplicates: int

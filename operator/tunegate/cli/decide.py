@@ -144,7 +144,8 @@ def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> 
 
 def _job_lines(job: FineTuneJob) -> dict[str, str]:
     data, gate, waiver = job.spec.dataset, job.status.gate, job.status.waiver
-    lines = {"data": f"{data.classification}, {data.license}, {data.source}"}
+    redacted = job.status.dataset is not None and job.status.dataset.redacted_digest is not None
+    lines = {"data": f"{data.classification}{' (redacted)' if redacted else ''}, {data.license}, {data.source}"}
     if waiver is not None and waiver.granted_time is not None:
         people = ", ".join(f"{one.username} ({one.role})" for one in waiver.counted)
         lines["waived"] = f"{', '.join(one.check for one in waiver.findings)}, by {people}"

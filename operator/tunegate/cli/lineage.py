@@ -72,7 +72,8 @@ def _data(job: FineTuneJob | None) -> Json:
         return {"note": "the job is gone or not readable: its statement in the registry (--registry) still says it"}
     dataset, found = job.spec.dataset, job.status.dataset
     return {
-        "digest": found.digest if found else None, "rows": found.rows if found else None,
+        "digest": found.digest if found else None, "redactedDigest": found.redacted_digest if found else None,
+        "rows": found.rows if found else None,
         "classification": dataset.classification, "license": dataset.license, "source": dataset.source,
         "steward": dataset.steward or None, "uri": dataset.uri, "job": job.name,
         "jobRequestedBy": job.spec.requested_by.username, "mlflowRun": job.status.mlflow_run_id,

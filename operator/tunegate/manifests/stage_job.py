@@ -137,7 +137,9 @@ def _pod(stage: StageJob) -> dict[str, Any]:
         "volumes": _volumes(stage),
     }
     if stage.pool is not None:
-        pod |= placement(stage.pool, pinned=stage.distributed or stage.engine is not None)
+        # Whoever writes to the workspace first decides where it lies: it must be where training can reach it.
+        writes = any(not mount.read_only for mount in stage.mounts)
+        pod |= placement(stage.pool, pinned=writes or stage.engine is not None)
     if stage.distributed:
         pod["subdomain"] = stage.name
     before = [_download_container(stage)] if stage.download is not None else []

@@ -178,6 +178,11 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         text = "The workspace volume is being deleted; a new one follows and training starts from the beginning."
         _wait(draft, stage, Blocked(JobReason.WAITING_FOR_VOLUME, text))
         return
+    dataset = draft.job.status.dataset
+    if claim is None and dataset is not None and dataset.redacted_digest:
+        text = "The workspace volume is gone, and with it the redacted data set. Create a new job."
+        _wait(draft, stage, Blocked(JobReason.BAD_INPUT, text, final=True))
+        return
     if stage == "baseline" and seen.earlier is not None:
         reuse(draft, seen, seen.earlier)
         draft.again(SOON)

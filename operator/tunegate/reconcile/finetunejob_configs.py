@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tunegate.api.computepool import memory_bytes
-from tunegate.api.datachecks import effective
+from tunegate.api.datachecks import CheckSetting, effective
 from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.shared import Resources
 from tunegate.api.stages import (
     BASE_MODEL_MOUNT,
     DATASET_MOUNT,
     IMPORT_MOUNT,
+    REDACTED_FILE,
     SUITE_MOUNT,
     WORKSPACE_MOUNT,
     AdapterInput,
@@ -78,7 +79,7 @@ def attempt_objects(
     job = seen.job
     objects = []
     workspace = workspace_claim_name(job.name, job.uid)
-    if _uses_workspace(job, stage) and workspace not in seen.claims:
+    if _uses_workspace(job, inputs, stage) and workspace not in seen.claims:
         nodes = job.spec.method.num_nodes if job.spec.method else 1
         objects.append(
             workspace_claim(
@@ -112,7 +113,7 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         service_account=STAGE_SERVICE_ACCOUNT,
         config=_config(seen, inputs, settings, stage, number).to_dict(),
         fetch_config=fetch,
-        download=_download(job, inputs, settings, number) if stage != "seal" else None,
+        download=_download(job, inputs, settings, number) if _reads_source(job, stage) else None,
         registry_secret=registry_secret_name(job.name, job.uid),
         tracking_secret=settings.tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
@@ -142,7 +143,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 intent=spec.intent,
                 method=spec.method,
                 import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
-                checks=effective(inputs.policy.spec.data_checks, spec.dataset.checks),
+                checks=_checks(job, inputs),
                 pool=inputs.pool.spec,
                 learned=learned(inputs.pool, spec.method.type) if spec.method else None,
                 budget=spec.budget,
@@ -203,13 +204,17 @@ def _base_model(inputs: Inputs) -> BaseModelInput:
     )
 
 
+def _checks(job: FineTuneJob, inputs: Inputs) -> list[CheckSetting]:
+    return effective(inputs.policy.spec.data_checks, job.spec.dataset.checks)
+
+
 def _dataset(job: FineTuneJob, inputs: Inputs) -> DatasetInput:
     """Return the data set; after validation with the digest found there, so that every stage reads the same bytes."""
-    found = job.status.dataset.digest if job.status.dataset else None
-    spec = job.spec.dataset
-    return DatasetInput(
-        path=inputs.dataset.below(DATASET_MOUNT), digest=found or spec.digest, group_field=spec.group_field
-    )
+    found, spec = job.status.dataset, job.spec.dataset
+    path, digest = inputs.dataset.below(DATASET_MOUNT), found.digest if found else spec.digest
+    if found and found.redacted_digest:
+        path, digest = f"{WORKSPACE_MOUNT}/{REDACTED_FILE}", found.redacted_digest
+    return DatasetInput(path=path, digest=digest, group_field=spec.group_field)
 
 
 def _suite(inputs: Inputs) -> SuiteInput:
@@ -244,23 +249,38 @@ def _download(job: FineTuneJob, inputs: Inputs, settings: StageSettings, number:
 
 def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMount]:
     base = ClaimMount(inputs.base.claim, BASE_MODEL_MOUNT)
-    dataset = [ClaimMount(inputs.dataset.claim, DATASET_MOUNT)] if isinstance(inputs.dataset, ClaimPath) else []
+    dataset = []
+    if isinstance(inputs.dataset, ClaimPath) and _reads_source(job, stage):
+        dataset = [ClaimMount(inputs.dataset.claim, DATASET_MOUNT)]
     suite = ClaimMount(inputs.questions.claim, SUITE_MOUNT)
     imported = [ClaimMount(inputs.imported.claim, IMPORT_MOUNT)] if inputs.imported else []
-    workspace = workspace_claim_name(job.name, job.uid)
+    workspace = []
+    if _uses_workspace(job, inputs, stage):
+        name, writes = workspace_claim_name(job.name, job.uid), stage in ("validate", "train")
+        workspace = [ClaimMount(name, WORKSPACE_MOUNT, read_only=not writes)]
     match stage:
         case "validate":
-            return [base, *dataset, suite, *imported]
+            return [base, *dataset, suite, *imported, *workspace]
         case "train":
-            return [base, *dataset, ClaimMount(workspace, WORKSPACE_MOUNT, read_only=False)]
+            return [base, *dataset, *workspace]
         case "seal":
-            return imported or [ClaimMount(workspace, WORKSPACE_MOUNT)]
+            return imported or workspace
         case _:
-            return [base, *dataset, suite]
+            return [base, *dataset, suite, *workspace]
 
 
-def _uses_workspace(job: FineTuneJob, stage: StageName) -> bool:
-    return stage == "train" or (stage == "seal" and job.spec.source == "Train")
+def _uses_workspace(job: FineTuneJob, inputs: Inputs, stage: StageName) -> bool:
+    if stage == "validate":
+        return any(setting.action == "Redact" for setting in _checks(job, inputs))
+    if stage == "seal":
+        return job.spec.source == "Train"
+    return stage == "train" or not _reads_source(job, stage)
+
+
+def _reads_source(job: FineTuneJob, stage: StageName) -> bool:
+    """Whether a stage sees the data set that the job names, and not the redacted one in the workspace, or none."""
+    redacted = job.status.dataset is not None and job.status.dataset.redacted_digest is not None
+    return stage == "validate" or (stage != "seal" and not redacted)
 
 
 def _seal_source(seen: Observed, inputs: Inputs) -> str:

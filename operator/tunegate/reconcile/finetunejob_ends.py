@@ -199,6 +199,8 @@ def _record_sealed(draft: Draft, adapter: dict[str, object]) -> None:
         payload["baseModelDigest"] = status.base_model_digest
     if status.dataset:
         payload["datasetDigest"] = status.dataset.digest
+        if status.dataset.redacted_digest:
+            payload["redactedDigest"] = status.dataset.redacted_digest
     draft.record("AdapterSealed", payload)
 
 
@@ -210,11 +212,12 @@ def _record_finished(draft: Draft, final: Final) -> None:
             payload[key] = status[key]
     for key, (section, name) in {
         "datasetDigest": ("dataset", "digest"),
+        "redactedDigest": ("dataset", "redactedDigest"),
         "adapterDigest": ("adapter", "manifestDigest"),
         "gate": ("gate", "outcome"),
         "currency": ("pool", "currency"),
     }.items():
-        if section in status:
+        if name in status.get(section, {}):
             payload[key] = status[section][name]
     for stage in draft.stages.values():
         if stage.result_digest:

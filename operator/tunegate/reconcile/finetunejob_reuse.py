@@ -23,13 +23,14 @@ from tunegate.reconcile.naming import job_repository, registry_secret_name
 def baseline_inputs(job: FineTuneJob, inputs: Inputs, settings: StageSettings) -> str:
     """Return the digest of everything that the answers of the baseline depend on, the stage's program included."""
     fraction, seed = engine_spec(job.spec)
+    dataset = job.status.dataset
     return document_digest(
         {
             "image": settings.trainer_image,
             "profile": inputs.profile_digest,
             "baseModel": inputs.base_digest,
             "suite": inputs.suite_digest,
-            "dataset": job.status.dataset.digest if job.status.dataset else "",
+            "dataset": (dataset.redacted_digest or dataset.digest) if dataset else "",
             "groupField": job.spec.dataset.group_field or "",
             "developmentFraction": fraction,
             "seed": seed,

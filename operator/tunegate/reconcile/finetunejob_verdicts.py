@@ -24,6 +24,7 @@ from tunegate.api.stages import (
     BaselineResult,
     EvaluateResult,
     Finding,
+    RedactedData,
     Savings,
     SealResult,
     StageResult,
@@ -79,6 +80,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
     update = {
         "dataset": DatasetStatus(
             digest=result.dataset_digest,
+            redacted_digest=result.redacted.digest if result.redacted else None,
             rows=result.rows,
             tokens=result.tokens,
             duplicates=result.duplicates,
@@ -93,7 +95,13 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
         return Verdict(describe(blocking), update, refused=True, blocking=blocking)
     warnings = [finding for finding in result.findings if finding.action == "Warn"]
     warned = f" Warnings: {describe(warnings)}" if warnings else ""
-    return Verdict(f"{result.rows} rows, {result.tokens} tokens.{warned}", update)
+    redacted = f" {_redacted(result.redacted)}" if result.redacted else ""
+    return Verdict(f"{result.rows} rows, {result.tokens} tokens.{redacted}{warned}", update)
+
+
+def _redacted(data: RedactedData) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in data.replaced.items())
+    return f"{data.rows} rows were redacted ({counts}): all stages read the copy {data.digest[:19]}… in the workspace."
 
 
 def _estimates(result: ValidateResult, currency: str) -> Estimates:

@@ -92,6 +92,7 @@ def release_record(release: ModelRelease, statement: ReleaseStatement, host: str
         "gov.job": f"{statement.job.name} ({statement.job.uid})",
         "gov.baseModel": f"{statement.base_model.name}@{statement.base_model.manifest_digest}",
         "gov.dataDigest": statement.data.digest,
+        "gov.redactedDataDigest": statement.data.redacted_digest,
         "gov.profileDigest": statement.engine.digest,
         "gov.gate": f"{statement.evaluation.outcome} {statement.evaluation.metric} {statement.evaluation.tuned}",
     }
@@ -152,6 +153,7 @@ def _params(job: FineTuneJob, images: Mapping[str, str]) -> dict[str, str]:
         "taskType": spec.intent.task_type,
         "dataset.uri": spec.dataset.uri,
         "dataset.digest": status.dataset.digest if status.dataset else spec.dataset.digest,
+        "dataset.redactedDigest": status.dataset.redacted_digest if status.dataset else None,
         "dataset.classification": spec.dataset.classification,
         "dataset.license": spec.dataset.license,
         "base.digest": status.base_model_digest,
@@ -180,10 +182,13 @@ def _job_tags(job: FineTuneJob) -> dict[str, str]:
 
 
 def _inputs(job: FineTuneJob) -> tuple[InputData, ...]:
-    digest = job.status.dataset.digest if job.status.dataset else job.spec.dataset.digest
+    dataset, data = job.spec.dataset, job.status.dataset
+    digest = data.digest if data else dataset.digest
     found = []
-    if digest:
-        found.append(InputData("training data", digest, job.spec.dataset.uri, "training"))
+    if data and data.redacted_digest:
+        found.append(InputData("training data", data.redacted_digest, f"{dataset.uri} (redacted)", "training"))
+    elif digest:
+        found.append(InputData("training data", digest, dataset.uri, "training"))
     if job.status.suite_digest:
         found.append(InputData(f"suite {job.spec.suite_ref}", job.status.suite_digest, "suite", "evaluation"))
     return tuple(found)

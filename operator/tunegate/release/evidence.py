@@ -87,6 +87,7 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
         job=job,
         adapter=job.status.adapter,
         data_digest=job.status.dataset.digest,
+        redacted_digest=job.status.dataset.redacted_digest,
         rows=job.status.dataset.rows,
         server=server,
         base=base,

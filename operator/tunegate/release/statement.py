@@ -77,6 +77,8 @@ class DataPart(StrictModel):
     """What the adapter learned from."""
 
     digest: Digest
+    redacted_digest: Digest | None = None
+    """Of the copy without personal data or secrets that was trained on; absent: the data itself was."""
     rows: int
     classification: DataClass
     license: str
@@ -174,6 +176,7 @@ class Complete:
     job: FineTuneJob
     adapter: AdapterStatus
     data_digest: str
+    redacted_digest: str | None
     rows: int
     server: ModelServer
     base: BaseModel
@@ -196,8 +199,9 @@ def build(evidence: Complete) -> ReleaseStatement:
         base_model=_base_part(evidence.base, evidence.base_digest),
         engine=_engine_part(evidence.server),
         data=DataPart(
-            digest=evidence.data_digest, rows=evidence.rows, classification=dataset.classification,
-            license=dataset.license, source=dataset.source, steward=dataset.steward,
+            digest=evidence.data_digest, redacted_digest=evidence.redacted_digest, rows=evidence.rows,
+            classification=dataset.classification, license=dataset.license, source=dataset.source,
+            steward=dataset.steward,
         ),
         evaluation=EvaluationPart(
             suite=evidence.suite.name, suite_digest=result.suite_digest,
@@ -287,4 +291,5 @@ def _data_differs(job: FineTuneJob, data: DataPart) -> bool:
     dataset, found = job.spec.dataset, job.status.dataset
     live = (dataset.classification, dataset.license, dataset.source, dataset.steward)
     stated = (data.classification, data.license, data.source, data.steward)
-    return live != stated or found is None or found.digest != data.digest
+    digests = (data.digest, data.redacted_digest)
+    return live != stated or found is None or (found.digest, found.redacted_digest) != digests
