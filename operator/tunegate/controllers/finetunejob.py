@@ -86,7 +86,7 @@ class FineTuneJobController:
                 leader = first_pod([pod for pod in pods if _is_of(pod, running[0].name, running[0].attempt)])
                 facts["progress"] = await self._ask(leader)
             else:
-                facts |= await self._inputs(job, facts.get("server"))
+                facts |= await self._inputs(job, facts.get("server"), facts["policy"])
         seen = Observed(**facts)
         exists, fresh = await self._credential(job, now)
         facts |= {"claims": await self._claims(seen), "credential_exists": exists, "fresh_credential": fresh}
@@ -112,13 +112,15 @@ class FineTuneJobController:
             facts["authorized"] = await still_backed(self._kube, job, facts["approvals"], waiver.digest)
         return facts
 
-    async def _inputs(self, job: FineTuneJob, server: ModelServer | None) -> dict[str, Any]:
+    async def _inputs(
+        self, job: FineTuneJob, server: ModelServer | None, policy: ApprovalPolicy | None
+    ) -> dict[str, Any]:
         """Read what is needed only to start an attempt."""
         facts: dict[str, Any] = {
             "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
             "store_secret": await self._store_secret(job),
         }
-        if facts["policy"] is not None and facts["policy"].spec.budget is not None:
+        if policy is not None and policy.spec.budget is not None:
             facts |= await self._neighbors(job)
         if server is None:
             return facts
