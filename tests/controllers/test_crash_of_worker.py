@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -38,6 +37,16 @@ class Site:
     namespace: str
     settings: Settings
     registry: RegistryClient
+    ready: Json
+    """The base model with the status that makes it usable."""
+
+    async def reconcile(self, client: Watched, ledger: Memory, key: ObjectKey) -> None:
+        """Do one step as a freshly started operator would.
+
+        An installed operator may say meanwhile that the base model's claim is missing, so it is admitted before each.
+        """
+        await self.kube.apply(self.ready, subresource="status")
+        await self.worker(client, ledger).run(key)
 
     def worker(self, client: Watched, ledger: Memory) -> Worker:
         """Return what a freshly started operator has."""
@@ -70,7 +79,7 @@ async def site(operator_kube: KubeClient, namespace: str, tmp_path: Path) -> Asy
             await kube.create(builders.make_approvalpolicy(mark)),
             await kube.create(builders.make_basemodel(mark, source="pvc://data/base")),
         ]
-        await _admit(kube, catalogue[2], registry)
+        ready = _admitted(catalogue[2], registry)
         await kube.create(builders.make_modelserver(namespace=namespace, baseModelRef=mark, poolRef=mark))
         await kube.create(builders.make_evaluationsuite(namespace=namespace))
         await kube.create(_claim(namespace))
@@ -81,33 +90,23 @@ async def site(operator_kube: KubeClient, namespace: str, tmp_path: Path) -> Asy
             registry_host=server.host,
             registry_plain_http=True,
         )
-        yield Site(kube, namespace, settings, registry)
+        yield Site(kube, namespace, settings, registry, ready)
         for obj in catalogue:
             await kube.delete(ObjectRef.of(obj))
 
 
-async def _admit(kube: KubeClient, model: Json, registry: RegistryClient) -> None:
-    """Make the base model Ready, with its manifest in the registry.
-
-    An installed operator may be about to say that the model's claim is missing; once it sees a verdict it lets it be.
-    """
+def _admitted(model: Json, registry: RegistryClient) -> Json:
+    """Return the base model as Ready, with its manifest in the registry."""
     manifest = Manifest(files=[FileEntry(path="model.safetensors", size=7, sha256="b" * 64)])
     digest = manifest_digest(manifest)
     result = HashResult(outcome="Passed", manifest=manifest, manifest_digest=digest, bytes=7, parameters=3, seconds=1.0)
     repository = f"{base_model_repository(model['metadata']['name'])}/results"
     stored = registry.push_document(repository, result.model_dump_json(by_alias=True).encode(), RESULT_MEDIA_TYPE)
     status = {"phase": "Ready", "observedGeneration": 1, "manifestDigest": digest, "resultDigest": stored}
-    ready = {key: model[key] for key in ("apiVersion", "kind")} | {
+    return {key: model[key] for key in ("apiVersion", "kind")} | {
         "metadata": {"name": model["metadata"]["name"]},
         "status": status,
     }
-    for _ in range(20):
-        await kube.apply(ready, subresource="status")
-        await asyncio.sleep(1)
-        live = await kube.get(ObjectRef.of(model))
-        if live is not None and live["status"]["phase"] == "Ready":
-            return
-    raise AssertionError("the base model did not stay Ready")
 
 
 def _claim(namespace: str) -> Json:
@@ -127,7 +126,7 @@ async def test_a_crash_after_any_write_ends_in_the_same_world(site: Site) -> Non
         key, ledger = ObjectKey(site.namespace, f"j{last}"), Memory()
         try:
             for _ in range(4):
-                await site.worker(Watched(site.kube, last), ledger).run(key)
+                await site.reconcile(Watched(site.kube, last), ledger, key)
             crashed = False
         except Crash:
             crashed = True
@@ -135,7 +134,7 @@ async def test_a_crash_after_any_write_ends_in_the_same_world(site: Site) -> Non
         settled = Watched(site.kube)
         for _ in range(4):
             settled = Watched(site.kube)
-            await site.worker(settled, ledger).run(key)
+            await site.reconcile(settled, ledger, key)
         live = await site.kube.get(ObjectRef.of(job))
         assert live is not None
         stages = [(s["name"], s["state"], s["attempt"]) for s in live["status"]["stages"]]
