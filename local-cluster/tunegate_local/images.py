@@ -101,9 +101,13 @@ def build(names: Sequence[str]) -> None:
     wanted = set(names)
     if any(RECIPES[name].on_base for name in wanted):
         wanted.add("base")
+    before = _keys()
     for name in NAMES:
         if name in wanted:
             ensure(name)
+    if _keys() != before:
+        # Layers that no image has any more are gigabytes after a change of the lock file. One that a container uses stays.
+        succeeds(_buildah("rmi", "--prune"), environment=_environment())
 
 
 def ensure(name: str) -> None:
@@ -122,8 +126,6 @@ def ensure(name: str) -> None:
         reference = _push(name, f"{settings.IMAGE_PREFIX}/{name}", insecure=True)
     images_index.put(name, reference)
     KEYS.write_text(json.dumps({**_keys(), name: key}, indent=2) + "\n")
-    # Layers that no image has any more are gigabytes after each change of the lock file. One that a container uses stays.
-    succeeds(_buildah("rmi", "--prune"), environment=_environment())
 
 
 def _require_inputs(name: str, recipe: Recipe) -> None:

@@ -11,7 +11,7 @@ import re
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +72,29 @@ def submit(finished: Json, name: str, **changes: Any) -> None:
     kubectl("create", "-f", "-", document={**document, "spec": {k: v for k, v in spec.items() if v is not None}})
 
 
+def awaited(name: str, seconds: float, look: Callable[[], Json | None]) -> Json:
+    """Return what ``look`` finds at last; without it, the job of that name is described."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, kubectl("-n", TEAM, "describe", "finetunejob", name)
+        time.sleep(1)
+    return found
+
+
+def status_of(name: str) -> Json:
+    """Return the status of a job."""
+    status: Json = json.loads(kubectl("-n", TEAM, "get", "finetunejob", name, "-o", "json")).get("status", {})
+    return status
+
+
 def end_of(name: str) -> Json:
     """Return the status of a job once it is over."""
-    deadline = time.monotonic() + 600
-    while True:
-        status: Json = json.loads(kubectl("-n", TEAM, "get", "finetunejob", name, "-o", "json")).get("status", {})
-        if status.get("phase") in ("Succeeded", "Failed"):
-            return status
-        assert time.monotonic() < deadline, kubectl("-n", TEAM, "describe", "finetunejob", name)
-        time.sleep(2)
+
+    def ended() -> Json | None:
+        status = status_of(name)
+        return status if status.get("phase") in ("Succeeded", "Failed") else None
+
+    return awaited(name, 600, ended)
 
 
 def test_each_job_ends_at_validation_with_its_reason_and_what_to_do(volume: Path, finished: Json) -> None:
@@ -129,14 +143,12 @@ def test_a_validation_whose_pod_is_killed_is_done_again_and_finds_the_same(volum
 
 def running_pod_of(name: str) -> str:
     """Return the name of a job's pod as soon as its containers run."""
-    deadline = time.monotonic() + 300
-    while True:
+
+    def running() -> Json | None:
         pods = json.loads(kubectl("-n", TEAM, "get", "pods", "-l", f"{JOB_LABEL}={name}", "-o", "json"))["items"]
-        for pod in pods:
-            if pod["status"].get("phase") == "Running":
-                return str(pod["metadata"]["name"])
-        assert time.monotonic() < deadline, kubectl("-n", TEAM, "describe", "finetunejob", name)
-        time.sleep(0.5)
+        return next((pod for pod in pods if pod["status"].get("phase") == "Running"), None)
+
+    return str(awaited(name, 300, running)["metadata"]["name"])
 
 
 def test_a_baseline_that_was_measured_before_is_taken_over(volume: Path, finished: Json) -> None:
@@ -148,14 +160,12 @@ def test_a_baseline_that_was_measured_before_is_taken_over(volume: Path, finishe
     kind = {"apiVersion": pool["apiVersion"], "kind": pool["kind"]}
     kubectl("create", "-f", "-", document={**kind, "metadata": {"name": name}, "spec": spec})
     submit(finished, name, poolRef=name, baseline={"reuse": True})
-    deadline = time.monotonic() + 300
-    while True:
-        status = json.loads(kubectl("-n", TEAM, "get", "finetunejob", name, "-o", "json")).get("status", {})
-        measured: Json = next((stage for stage in status.get("stages", []) if stage["name"] == "baseline"), {})
-        if measured.get("state") == "Done":
-            break
-        assert time.monotonic() < deadline, kubectl("-n", TEAM, "describe", "finetunejob", name)
-        time.sleep(1)
+
+    def baselined() -> Json | None:
+        stages = status_of(name).get("stages", [])
+        return next((one for one in stages if (one["name"], one["state"]) == ("baseline", "Done")), None)
+
+    measured = awaited(name, 300, baselined)
     kubectl("-n", TEAM, "delete", "finetunejob", name)
     kubectl("delete", "computepool", name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.builders import make_finetunejob, make_modelrelease
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult
 
@@ -18,7 +18,7 @@ def digest(letter: str) -> str:
     return "sha256:" + letter * 64
 
 
-def results() -> dict[str, StageResult]:
+def results() -> dict[StageName, StageResult]:
     """Result documents of baseline, train, seal and evaluate."""
     return {
         "baseline": BaselineResult.model_validate(
@@ -96,7 +96,7 @@ def results() -> dict[str, StageResult]:
     }  # fmt: skip
 
 
-def job_status(stage_digests: dict[str, str]) -> dict[str, Any]:
+def job_status(stage_digests: dict[StageName, str]) -> dict[str, Any]:
     """Status of the job when it is over."""
     return {
         "phase": "Succeeded",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tunegate.api.stages import Finding
+from tunegate.api.stages import Finding, FindingAction
 
 SHOWN_ROWS = 20
 
@@ -13,19 +13,19 @@ Place = Callable[[int], str]
 """Where the row of a number lies, for people."""
 
 
+def finding(
+    action: FindingAction, check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str
+) -> Finding:
+    """Return what a check found, with the first places."""
+    shown = [place(number) for number in rows[:SHOWN_ROWS]]
+    return Finding(check=check, action=action, count=count, rows=shown, message=message)
+
+
 def block(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str) -> Finding:
     """Return a finding that refuses the job."""
-    shown = [place(number) for number in rows[:SHOWN_ROWS]]
-    return Finding(check=check, action="Block", count=count, rows=shown, message=message)
-
-
-def redact(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str) -> Finding:
-    """Return a finding of something that training will not see."""
-    shown = [place(number) for number in rows[:SHOWN_ROWS]]
-    return Finding(check=check, action="Redact", count=count, rows=shown, message=message)
+    return finding("Block", check, message, count=count, rows=rows, place=place)
 
 
 def warn(check: str, message: str, *, count: int = 1, rows: Sequence[int] = (), place: Place = str) -> Finding:
     """Return a finding that is only shown."""
-    shown = [place(number) for number in rows[:SHOWN_ROWS]]
-    return Finding(check=check, action="Warn", count=count, rows=shown, message=message)
+    return finding("Warn", check, message, count=count, rows=rows, place=place)

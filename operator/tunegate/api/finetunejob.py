@@ -412,6 +412,15 @@ class FineTuneJobStatus(StatusBase):
     """What this training measured, in the unit of `estimates.throughput`; absent: it was not trained in one piece."""
     completion_time: Time | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the job is over."""
+        return self.phase in ("Succeeded", "Failed")
+
+    def stage(self, name: StageName) -> StageStatus:
+        """Return what is known of a stage; of one that the status does not name yet, that it waits."""
+        return next((stage for stage in self.stages if stage.name == name), StageStatus(name=name))
+
 
 class FineTuneJob(Resource):
     """One try at tuning, from data to verdict."""

@@ -291,11 +291,14 @@ class ProgressReport(StrictModel):
     message: str = ""
 
 
+FindingAction = Literal["Block", "Redact", "Warn"]
+
+
 class Finding(StrictModel):
     """One thing that a check found. Never the text itself: counts and places of rows only."""
 
     check: str
-    action: Literal["Block", "Redact", "Warn"]
+    action: FindingAction
     count: int
     rows: list[str] = []
     """The first 20 places: the row's number from 1, in a folder of files with the file's name and a colon before it."""

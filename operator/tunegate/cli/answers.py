@@ -20,7 +20,7 @@ from tunegate.cli import registry
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
 from tunegate.errors import wrong_fields
-from tunegate.reconcile.finetunejob_reuse import repository_of
+from tunegate.reconcile.naming import stage_repository
 
 STAGES = {"baseline": BaselineResult, "evaluate": EvaluateResult}
 
@@ -29,10 +29,9 @@ def answers(cluster: Cluster, options: Namespace) -> int:
     """Print the answers that a job's gate was judged by, verified against the digest in the job's result."""
     namespace = options.namespace or cluster.namespace
     job = _job(cluster, options.name, namespace)
-    stage = next((stage for stage in job.status.stages if stage.name == options.stage), None)
-    if stage is None or stage.result_digest is None:
+    repository, digest = stage_repository(job, options.stage), job.status.stage(options.stage).result_digest
+    if digest is None:
         raise CommandFailure(f"job {job.name} has no result of stage {options.stage}")
-    repository, digest = repository_of(job, stage), stage.result_digest
     with registry.opened(options) as client:
         content = client.pull_document(f"{repository}/results", digest, media_type=RESULT_MEDIA_TYPE)
         try:

@@ -44,7 +44,6 @@ T = TypeVar("T", bound=Resource)
 CREDENTIAL_LIFETIME = timedelta(hours=6)
 """A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
 ANONYMOUS = '{"auths": {}}\n'
-ENDED = ("Succeeded", "Failed")
 
 
 class FineTuneJobController:
@@ -79,7 +78,7 @@ class FineTuneJobController:
         pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
         running = [stage for stage in job.status.stages if stage.state == "Running"]
         facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
-        if job.status.phase not in ENDED:
+        if not job.status.ended:
             facts["results"] = await self._read_results(job, pods)
             facts |= await self._places(job) | await self._rules(job)
             if running:
@@ -132,9 +131,9 @@ class FineTuneJobController:
 
     async def _neighbors(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the jobs of the namespace, then what the ledger holds about them: so none that ends meanwhile is missed."""
-        jobs = await self._kube.list(API_VERSION, self.kind, job.namespace)
+        jobs = await self._jobs(job.namespace)
         return {
-            "namespace_jobs": tuple(FineTuneJob.model_validate(found) for found in jobs),
+            "namespace_jobs": jobs,
             "namespace_records": tuple(await self._ledger.of_namespace(self.kind, job.namespace)),
         }
 
@@ -190,8 +189,7 @@ class FineTuneJobController:
         wanted = wanted_baseline(seen, self._stage_settings)
         if wanted is None:
             return None
-        listed = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, seen.job.namespace)
-        found = place_of(wanted, seen.job, map(FineTuneJob.model_validate, listed))
+        found = place_of(wanted, seen.job, seen.namespace_jobs or await self._jobs(seen.job.namespace))
         if found is None:
             return None
         name, repository, digest = found
@@ -205,7 +203,7 @@ class FineTuneJobController:
         """Return whether the job's registry Secret exists, and new content for it when that is due."""
         ref = ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace)
         secret = await self._kube.get(ref)
-        if job.status.phase in ENDED:
+        if job.status.ended:
             return secret is not None, None
         kept = None if secret is None else credential_of(secret)
         return secret is not None, await asyncio.to_thread(self._renewed, job, kept, now)
@@ -229,6 +227,9 @@ class FineTuneJobController:
         subject = f"finetunejob/{job.namespace}/{job.name}"
         host = settings.registry_host
         return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
+
+    async def _jobs(self, namespace: str) -> tuple[FineTuneJob, ...]:
+        return tuple(map(FineTuneJob.model_validate, await self._kube.list(API_VERSION, self.kind, namespace)))
 
     async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
         raw = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))

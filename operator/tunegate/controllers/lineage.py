@@ -14,16 +14,15 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, StageResult
 from tunegate.controllers.services import Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
-from tunegate.reconcile.finetunejob_reuse import repository_of
 from tunegate.reconcile.lineage import Outcome, job_record, pause, plan_job, plan_release, release_record
-from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, statement_repository
+from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, stage_repository, statement_repository
 from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
@@ -116,12 +115,12 @@ class JobLineageController:
         )
         return plan_job(job, outcome, datetime.now(UTC))
 
-    async def _results(self, job: FineTuneJob) -> dict[str, StageResult]:
-        found: dict[str, StageResult] = {}
+    async def _results(self, job: FineTuneJob) -> dict[StageName, StageResult]:
+        found: dict[StageName, StageResult] = {}
         for stage in job.status.stages:
             if stage.result_digest is None:
                 continue
-            repository = f"{repository_of(job, stage)}/results"
+            repository = f"{stage_repository(job, stage.name)}/results"
             content = await self._documents.read(repository, stage.result_digest, RESULT_MEDIA_TYPE)
             try:
                 found[stage.name] = STAGE_RESULT.validate_json(content)

@@ -26,7 +26,7 @@ from tunegate.reconcile.finetunejob_attempts import (
 )
 from tunegate.reconcile.finetunejob_budget import over_budget, reserve
 from tunegate.reconcile.finetunejob_configs import attempt_objects
-from tunegate.reconcile.finetunejob_draft import Draft, order
+from tunegate.reconcile.finetunejob_draft import SOON, Draft, order
 from tunegate.reconcile.finetunejob_ends import after_the_end, close, count_usage, lose, retry_at, take
 from tunegate.reconcile.finetunejob_inputs import Blocked, resolve
 from tunegate.reconcile.finetunejob_observed import Json, Observed, StageSettings
@@ -36,7 +36,6 @@ from tunegate.reconcile.finetunejob_watch import LOOK, PHASES, credential_of_job
 from tunegate.reconcile.naming import workspace_claim_name
 from tunegate.reconcile.plan import Plan
 
-SOON = 0.1
 SETTLE = 2.0
 """Seconds between looks at something that Kubernetes is busy removing."""
 STOPPED = (StageReason.DISRUPTED, StageReason.PREEMPTED)
@@ -52,7 +51,7 @@ def plan(seen: Observed, now: datetime, settings: StageSettings) -> Plan:
         return Plan(uid=job.uid)
     draft = Draft(job, now)
     known = attempts(seen)
-    if job.status.phase in ("Succeeded", "Failed"):
+    if job.status.ended:
         after_the_end(draft, seen, known)
         return draft.plan()
     if job.status.observed_generation == 0:

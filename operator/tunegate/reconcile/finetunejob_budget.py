@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 
 from tunegate.api.approvalpolicy import NamespaceBudget
 from tunegate.api.conditions import rfc3339
-from tunegate.api.finetunejob import FineTuneJob, StageName, StageStatus
+from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.reasons import JobReason
 from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs
 from tunegate.reconcile.finetunejob_observed import Observed
 
-ENDED = ("Succeeded", "Failed")
 MONTHS = {"Month": 1, "Quarter": 3}
 
 
@@ -44,7 +43,12 @@ def over_budget(seen: Observed, inputs: Inputs, stage: StageName, now: datetime)
     A training that has begun is not asked again: what it needs is counted already.
     """
     budget, job = inputs.policy.spec.budget, seen.job
-    if budget is None or job.spec.method is None or job.status.estimates is None or _train(job).attempt > 0:
+    if (
+        budget is None
+        or job.spec.method is None
+        or job.status.estimates is None
+        or job.status.stage("train").attempt > 0
+    ):
         return None
     need = _estimate(job, budget)
     refused = _refused(inputs, budget, need)
@@ -108,7 +112,7 @@ def spent(seen: Observed, budget: NamespaceBudget, start: datetime) -> Amount:
     records = [record for record in seen.namespace_records if datetime.fromisoformat(record.time) >= start]
     ended = {record.subject.uid: record.payload for record in records if record.type == "JobFinished"}
     reserved = {record.subject.uid: record.payload for record in records if record.type == "BudgetReserved"}
-    live = [job for job in seen.namespace_jobs if job.uid not in ended and job.status.phase not in ENDED]
+    live = [job for job in seen.namespace_jobs if job.uid not in ended and not job.status.ended]
     present = {job.uid for job in seen.namespace_jobs}
     deleted = [payload for uid, payload in reserved.items() if uid not in ended and uid not in present]
     amounts = [_recorded(payload, budget) for payload in [*ended.values(), *deleted]]
@@ -122,18 +126,18 @@ def _before(seen: Observed) -> list[FineTuneJob]:
         job
         for job in seen.namespace_jobs
         if job.spec.method is not None
-        and job.status.phase not in ENDED
+        and not job.status.ended
         and not job.spec.suspend
         and not job.metadata.get("deletionTimestamp")
-        and _stage(job, "baseline").state == "Done"
-        and _train(job).attempt == 0
+        and job.status.stage("baseline").state == "Done"
+        and job.status.stage("train").attempt == 0
     ]
     return [job for job in sorted(waiting, key=_age) if _age(job) < _age(seen.job)]
 
 
 def _held(job: FineTuneJob, budget: NamespaceBudget) -> Amount:
     """Return what a job that has not ended took or will take; nothing before its training has begun."""
-    train, used = _train(job), _used(job, budget)
+    train, used = job.status.stage("train"), _used(job, budget)
     if train.attempt == 0 or train.state == "Done":
         return used
     expected = _estimate(job, budget)
@@ -172,14 +176,6 @@ def _text(amount: Amount, budget: NamespaceBudget) -> str:
 
 def _limits(budget: NamespaceBudget) -> str:
     return " and ".join(f"{allowed:g} {unit}" for _, allowed, unit in _sides(Amount(), budget))
-
-
-def _stage(job: FineTuneJob, name: StageName) -> StageStatus:
-    return next((stage for stage in job.status.stages if stage.name == name), StageStatus(name=name))
-
-
-def _train(job: FineTuneJob) -> StageStatus:
-    return _stage(job, "train")
 
 
 def _age(job: FineTuneJob) -> tuple[str, str]:

@@ -40,7 +40,6 @@ from tunegate.manifests.stage_job import Download, Engine, StageJob, stage_objec
 from tunegate.manifests.workspace import workspace_claim
 from tunegate.reconcile.finetunejob_inputs import Inputs, engine_spec
 from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
-from tunegate.reconcile.finetunejob_reuse import repository_of
 from tunegate.reconcile.naming import (
     CA_CONFIG_MAP,
     JOB_LABEL,
@@ -53,6 +52,7 @@ from tunegate.reconcile.naming import (
     job_repository,
     owner_reference,
     registry_secret_name,
+    stage_repository,
     workspace_claim_name,
 )
 from tunegate.reconcile.throughputs import learned
@@ -170,9 +170,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 **asked,
                 adapter=_adapter(seen),
                 baseline_result=_result_digest(seen, "baseline"),
-                baseline_repository=next(
-                    repository_of(job, entry) for entry in job.status.stages if entry.name == "baseline"
-                ),
+                baseline_repository=stage_repository(job, "baseline"),
                 min_margin=inputs.policy.spec.min_margin,
             )
 
@@ -305,7 +303,7 @@ def _adapter(seen: Observed) -> AdapterInput:
 
 
 def _result_digest(seen: Observed, stage: StageName) -> str:
-    found = next((entry.result_digest for entry in seen.job.status.stages if entry.name == stage), None)
+    found = seen.job.status.stage(stage).result_digest
     if found is None:
         raise Transient(f"stage {stage} has no result yet")
     return found

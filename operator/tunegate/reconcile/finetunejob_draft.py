@@ -17,6 +17,8 @@ FOREIGN_FIELDS = {"mlflowRunId"}
 """Written by the lineage controller under its own field manager."""
 ACTOR = "tunegate-operator"
 TEXT = 1024
+SOON = 0.1
+"""Seconds until the next step of a job that need not wait for anything."""
 TRAIN_ORDER: tuple[StageName, ...] = ("validate", "baseline", "train", "seal", "evaluate")
 IMPORT_ORDER: tuple[StageName, ...] = ("validate", "baseline", "seal", "evaluate")
 
@@ -38,8 +40,7 @@ class Draft:
         self.applies: list[Mapping[str, Any]] = []
         self.events: list[EventNote] = []
         self.requeue_after: float | None = None
-        known = {entry.name: entry for entry in job.status.stages}
-        self.stages = {name: known.get(name, StageStatus(name=name)) for name in order(job)}
+        self.stages = {name: job.status.stage(name) for name in order(job)}
         self._conditions = [entry for entry in job.status.conditions if entry.type in OWN_CONDITIONS]
         self._fields: dict[str, Any] = {}
 

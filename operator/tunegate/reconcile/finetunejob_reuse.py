@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tunegate.api.finetunejob import FineTuneJob, StageStatus
+from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.reasons import StageReason
 from tunegate.digests import document_digest
 from tunegate.kube.client import ObjectRef
@@ -17,7 +17,7 @@ from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_ends import take
 from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs, engine_spec, resolve
 from tunegate.reconcile.finetunejob_observed import Earlier, Observed, StageSettings
-from tunegate.reconcile.naming import job_repository, registry_secret_name
+from tunegate.reconcile.naming import registry_secret_name, stage_repository
 
 
 def baseline_inputs(job: FineTuneJob, inputs: Inputs, settings: StageSettings) -> str:
@@ -41,9 +41,9 @@ def baseline_inputs(job: FineTuneJob, inputs: Inputs, settings: StageSettings) -
 
 def wanted_baseline(seen: Observed, settings: StageSettings) -> str | None:
     """Return the digest of the inputs that an earlier baseline has to have, if the job would take one now."""
-    stages = {stage.name: stage for stage in seen.job.status.stages}
-    validated = "validate" in stages and stages["validate"].state == "Done"
-    untried = "baseline" in stages and stages["baseline"].state == "Waiting" and stages["baseline"].attempt == 0
+    status = seen.job.status
+    validated, baseline = status.stage("validate").state == "Done", status.stage("baseline")
+    untried = baseline.state == "Waiting" and baseline.attempt == 0
     if not (validated and untried and seen.job.spec.baseline.reuse):
         return None
     inputs = resolve(seen)
@@ -54,16 +54,12 @@ def place_of(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) -> tu
     """Return name, repository and result digest of the newest baseline with these inputs, or None."""
     found: list[tuple[str, str, str, str]] = []
     for other in others:
-        stage = next((stage for stage in other.status.stages if stage.name == "baseline"), None)
-        if other.uid == job.uid or stage is None or stage.inputs != wanted or stage.result_digest is None:
+        stage = other.status.stage("baseline")
+        if other.uid == job.uid or stage.inputs != wanted or stage.result_digest is None:
             continue
-        found.append((stage.completion_time or "", other.name, repository_of(other, stage), stage.result_digest))
+        place = stage_repository(other, "baseline")
+        found.append((stage.completion_time or "", other.name, place, stage.result_digest))
     return max(found)[1:] if found else None
-
-
-def repository_of(job: FineTuneJob, stage: StageStatus) -> str:
-    """Return the registry prefix below which a stage's result and answers lie."""
-    return stage.repository or job_repository(job.namespace, job.name, job.uid)
 
 
 def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> None:

@@ -16,7 +16,7 @@ from tunegate.api.finetunejob import JobWaiver, WaiverFinding
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.api.stages import Finding
 from tunegate.reconcile import approvals
-from tunegate.reconcile.finetunejob_draft import ACTOR, Draft
+from tunegate.reconcile.finetunejob_draft import ACTOR, SOON, TEXT, Draft
 from tunegate.reconcile.finetunejob_ends import close
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import Final, describe, told
@@ -24,10 +24,8 @@ from tunegate.reconcile.plan import AuditEntry
 from tunegate.release.counting import Question, Verdict, count
 from tunegate.release.waiver import applying, not_waivable, waiver_digest
 
-SOON = 0.1
 POLICY = 15.0
 """Seconds between looks at a policy that does not exist."""
-TEXT = 1024
 
 
 def ask(draft: Draft, seen: Observed, blocking: Sequence[Finding]) -> None:

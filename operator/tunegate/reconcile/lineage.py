@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.conditions import Condition, find, rfc3339, set_condition
-from tunegate.api.finetunejob import FineTuneJob, JobPhase
+from tunegate.api.finetunejob import FineTuneJob, JobPhase, StageName
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import JobReason
 from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult, ValidateResult
@@ -52,7 +52,7 @@ class Outcome:
         return self.retry_after is None
 
 
-def job_record(job: FineTuneJob, results: Mapping[str, StageResult], images: Mapping[str, str]) -> JobRecord:
+def job_record(job: FineTuneJob, results: Mapping[StageName, StageResult], images: Mapping[str, str]) -> JobRecord:
     """Return the run of a job. ``results`` by stage; ``images`` by stage, as its pods really had them."""
     status = job.status
     end = _milliseconds(status.completion_time) if status.phase in FINAL_STATES else None
@@ -194,8 +194,8 @@ def _inputs(job: FineTuneJob) -> tuple[InputData, ...]:
     return tuple(found)
 
 
-def _points(job: FineTuneJob, stage: str, result: StageResult) -> Iterator[MetricPoint]:
-    moment = next((entry.completion_time for entry in job.status.stages if entry.name == stage), None)
+def _points(job: FineTuneJob, stage: StageName, result: StageResult) -> Iterator[MetricPoint]:
+    moment = job.status.stage(stage).completion_time
     time_ms = _milliseconds(moment or job.metadata["creationTimestamp"])
     for name, value in _numbers(result):
         yield MetricPoint(f"result.{name}", value, time_ms)

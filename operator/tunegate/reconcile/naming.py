@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.markers import GROUP
 
 JOB_LABEL = f"{GROUP}/job"
@@ -51,6 +52,11 @@ def registry_secret_name(owner_name: str, owner_uid: str) -> str:
 def job_repository(namespace: str, job_name: str, job_uid: str) -> str:
     """Return the registry prefix that belongs to one job alone."""
     return f"{namespace}/{job_name}-{uid8(job_uid)}"
+
+
+def stage_repository(job: FineTuneJob, stage: StageName) -> str:
+    """Return the registry prefix below which result and answers of a stage lie: the job's, or that of an earlier job."""
+    return job.status.stage(stage).repository or job_repository(job.namespace, job.name, job.uid)
 
 
 def base_model_repository(base_model_name: str) -> str:

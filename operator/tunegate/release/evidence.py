@@ -33,7 +33,7 @@ def job_shortfall(evidence: Evidence) -> Shortfall | None:
             "Create a new release with the uid of the job that you mean",
             final=True,
         )
-    if job.status.phase not in ("Succeeded", "Failed"):
+    if not job.status.ended:
         return Shortfall(
             ReleaseReason.WAITING_FOR_JOB, f"FineTuneJob {ref.name} is {job.status.phase}: waiting for its verdict"
         )

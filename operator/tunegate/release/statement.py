@@ -243,7 +243,7 @@ def differences(stored: ReleaseStatement, live: Evidence) -> tuple[str, ...]:
 
 def evaluation_digest(job: FineTuneJob) -> str | None:
     """Return the OCI digest of the job's evaluation result, if it has one."""
-    return next((stage.result_digest for stage in job.status.stages if stage.name == "evaluate"), None)
+    return job.status.stage("evaluate").result_digest
 
 
 def _release_part(release: ModelRelease) -> ReleasePart:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate import digests
+from tunegate_trainer.files import sync
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def seal_checkpoint(folder: Path, *, step: int, tokens: int, world_size: int) ->
     """Write the manifest of a checkpoint whose files are all there, and force everything to the disk."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
     for path in files:
-        _sync(path)
+        sync(path)
     document = {
         "step": step,
         "tokens": tokens,
@@ -46,17 +46,9 @@ def seal_checkpoint(folder: Path, *, step: int, tokens: int, world_size: int) ->
     }
     draft = folder / f".{SEAL}"
     draft.write_text(json.dumps(document))
-    _sync(draft)
+    sync(draft)
     draft.replace(folder / SEAL)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder)
 
 
 def newest_complete(root: Path) -> Checkpoint | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from tunegate.api.datachecks import CheckSetting, DataCheck
+from tunegate.api.datachecks import CheckAction, CheckSetting, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stages import Finding
 from tunegate_trainer.checks import near_duplicates
@@ -19,7 +19,7 @@ from tunegate_trainer.checks.redaction import placeholder
 from tunegate_trainer.checks.words import text_hash
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import Row, RowStream
-from tunegate_trainer.findings import Place, block, redact, warn
+from tunegate_trainer.findings import Place, block, finding, warn
 
 MESSAGES: dict[DataCheck, str] = {
     "BrokenRows": "{count} rows: {kind}",
@@ -116,15 +116,18 @@ def findings(facts: DataFacts, settings: Sequence[CheckSetting], stream: RowStre
     """Yield what the settings make of the facts."""
     for setting in settings:
         share = facts.count(setting.name) / max(facts.records, 1)
-        make = redact if setting.action == "Redact" else warn
-        if setting.action == "Block" and share > float(setting.max_share):
-            make = block
+        tolerated = setting.action == "Block" and share <= float(setting.max_share)
+        action: CheckAction = "Warn" if tolerated else setting.action
+        if action == "Off":
+            continue
         for kind, numbers in facts.found.get(setting.name, {}).items():
-            if numbers and setting.action != "Off":
+            if numbers:
                 message = MESSAGES[setting.name].format(count=len(numbers), kind=kind)
-                if setting.action == "Redact":
+                if action == "Redact":
                     message += f"; training sees {placeholder(kind.removesuffix(GAVE_UP))} in its place"
-                yield make(setting.name, message, count=len(numbers), rows=numbers, place=stream.shards.place)
+                yield finding(
+                    action, setting.name, message, count=len(numbers), rows=numbers, place=stream.shards.place
+                )
 
 
 def check_groups(facts: DataFacts, group_field: str | None, place: Place) -> list[Finding]:

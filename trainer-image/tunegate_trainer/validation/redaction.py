@@ -24,6 +24,7 @@ from tunegate_trainer.checks.redaction import redact
 from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.endings import BadInput, Unavailable
+from tunegate_trainer.files import sync
 from tunegate_trainer.findings import Place, block
 from tunegate_trainer.validation.data_checks import DataFacts, Kinds
 
@@ -82,7 +83,7 @@ def redact_data(
         if not findings:
             data = RedactedData(digest=shards.digest(), rows=len(cut.rows), replaced=dict(sorted(replaced.items())))
             draft.replace(workspace / REDACTED_FILE)
-            _sync(workspace)
+            sync(workspace)
         return Redacted(_together(cut.found, after), data, findings)
     finally:
         draft.unlink(missing_ok=True)
@@ -138,11 +139,3 @@ def _together(before: dict[DataCheck, Kinds], after: DataFacts) -> DataFacts:
         kinds = (before.get(check, {}), after.found.get(check, {}))
         found[check] = {"": sorted({number for each in kinds for numbers in each.values() for number in numbers})}
     return replace(after, found=found)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
