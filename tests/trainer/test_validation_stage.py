@@ -13,15 +13,19 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.trainer.stage_process import Pod, base_model_input, stage_base, write_rows
+from tests.trainer.stage_process import REPOSITORY, Pod, base_model_input, stage_base, write_rows
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, REDACTABLE, CheckSetting, effective
+from tunegate.api.datastatement import DataStatement
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob import Budget, Economics, Intent, Method
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stages import (
+    DATA_PAGE_MEDIA_TYPE,
+    DATA_STATEMENT_MEDIA_TYPE,
     REDACTED_FILE,
+    DataOrigin,
     DatasetInput,
     ExitCode,
     LearnedThroughput,
@@ -29,6 +33,7 @@ from tunegate.api.stages import (
     ValidateConfig,
     ValidateResult,
 )
+from tunegate.registry.client import RegistryClient
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Measured, Meter
 from tunegate_trainer.checks.scan import scan
@@ -39,7 +44,7 @@ from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.evaluation.questions import load_training
 from tunegate_trainer.progress import ProgressBoard
 from tunegate_trainer.tracking import Tracker
-from tunegate_trainer.validation import run
+from tunegate_trainer.validation import examine
 
 pytestmark = pytest.mark.model
 
@@ -47,6 +52,9 @@ SECRET = "zebra-4711"
 PROFILE = EngineProfile(image="registry/engine@sha256:" + "0" * 64, device="CPU", max_model_len=512, max_lora_rank=16)
 POOL = ComputePoolSpec(
     device_memory="6Gi", throughput="20", price_per_device_hour="2", max_nodes=1, cleared_for=["Public"]
+)
+ORIGIN = DataOrigin(
+    uri="pvc://data/rows.jsonl", source="made up", license="CC0-1.0", classification="Public", steward="erin"
 )
 METHOD: dict[str, Any] = {"type": "QLoRA", "maxLength": 256, "batchSize": 8, "epochs": 3, "developmentFraction": "0.1"}
 
@@ -88,6 +96,7 @@ def make_config(
         intent=Intent(task_type=changes.pop("task_type", "Format"), problem=changes.pop("problem", "Behavior")),
         method=method,
         pool=changes.pop("pool", POOL),
+        origin=ORIGIN,
         budget=changes.pop("budget", Budget()),
         **changes,
     )
@@ -102,7 +111,8 @@ def validate(base_model: Path, tmp_path: Path) -> Validate:
     def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
         config = make_config(tmp_path, base_model, rows, questions, **changes)
         tracker = Tracker(None, config.job, tmp_path, tmp_path)
-        return run(config, StageContext(places, None, ProgressBoard("validate"), tracker))  # type: ignore[arg-type]
+        context = StageContext(places, None, ProgressBoard("validate"), tracker)  # type: ignore[arg-type]
+        return examine(config, context).result
 
     return call
 
@@ -381,3 +391,31 @@ def test_the_stage_process_pushes_a_refusal_as_its_verdict(base_model: Path, pod
     assert isinstance(ending.result, ValidateResult)
     assert "1 rows: not JSON" in ending.termination.message
     assert SECRET not in ending.log
+
+
+def test_the_statement_holds_no_row_and_the_page_shows_rows_that_no_check_found(base_model: Path, pod: Pod) -> None:
+    planted = [row for rows in PLANTED.values() for row in rows]
+    config = make_config(pod.folder, base_model, [*ROWS, *planted])
+
+    ending = pod.run(config.model_copy(update=stage_base(pod.host)))
+
+    result = ending.result
+    assert isinstance(result, ValidateResult), ending.log
+    with RegistryClient(pod.host, plain_http=True) as client:
+        content = client.pull_document(
+            f"{REPOSITORY}/results", result.statement_digest or "", media_type=DATA_STATEMENT_MEDIA_TYPE
+        ).decode()
+        page = client.pull_document(
+            f"{REPOSITORY}/data", result.page_digest or "", media_type=DATA_PAGE_MEDIA_TYPE
+        ).decode()
+    statement = DataStatement.model_validate_json(content)
+    assert (statement.origin, statement.rows_digest, statement.findings) == (
+        ORIGIN, result.rows_digest, result.findings,
+    )  # fmt: skip
+    assert statement.split.training_rows == result.training_rows
+    assert not [text for text in MATCHED if text in content]
+    # The rows themselves have the word; what makes a planted row one does not stand there.
+    assert SECRET in page
+    assert not [text for text in MATCHED[1:5] if text in page]
+    assert "<code>&lt;|im_start|&gt;</code>assistant\n<mark>{&quot;holder&quot;: " in page
+    assert page.count("<mark><code>&lt;|im_end|&gt;</code></mark>") == 5

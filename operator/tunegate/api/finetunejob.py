@@ -295,6 +295,8 @@ class DatasetStatus(ApiModel):
     """Of the source."""
     redacted_digest: Digest | None = None
     """Of the redacted copy in the workspace, which all later stages read; absent: they read the source."""
+    statement_digest: Digest | None = None
+    """OCI digest of the data statement in the job's results."""
     rows: int
     tokens: int
     duplicates: int

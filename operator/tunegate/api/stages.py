@@ -16,7 +16,7 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
 from tunegate.api.finetunejob import Budget, Economics, GateOutcome, Intent, Method
-from tunegate.api.markers import Decimal, Digest, StrictModel
+from tunegate.api.markers import DataClass, Decimal, Digest, StrictModel
 from tunegate.api.modelserver import EngineProfile
 
 CONFIG_PATH = "/etc/tunegate/config/stage.json"
@@ -52,6 +52,8 @@ RUNS = (2, 3)
 RESULT_MEDIA_TYPE = "application/vnd.tunegate.stage-result.v1+json"
 ANSWERS_MEDIA_TYPE = "application/vnd.tunegate.answers.v1+jsonl"
 ADAPTER_MEDIA_TYPE = "application/vnd.tunegate.adapter.v1"
+DATA_STATEMENT_MEDIA_TYPE = "application/vnd.tunegate.data-statement.v1+json"
+DATA_PAGE_MEDIA_TYPE = "application/vnd.tunegate.data-page.v1+html"
 STATEMENT_MEDIA_TYPE = "application/vnd.tunegate.release-statement.v1+json"
 
 
@@ -85,7 +87,7 @@ class RegistryTarget(StrictModel):
     """`host[:port]`."""
     plain_http: bool = False
     repository: str
-    """Prefix that belongs to this job alone; stages write `<repository>/results`, `/answers` and `/adapter`."""
+    """Prefix that belongs to this job alone; stages write `<repository>/results`, `/data`, `/answers` and `/adapter`."""
 
 
 class TrackingTarget(StrictModel):
@@ -127,6 +129,16 @@ class DatasetInput(StrictModel):
     path: str
     digest: Digest | None = None
     group_field: str | None = None
+
+
+class DataOrigin(StrictModel):
+    """Where the training rows came from and who answers for them, in the words of the job."""
+
+    uri: str
+    source: str
+    license: str
+    classification: DataClass
+    steward: str
 
 
 class SuiteInput(StrictModel):
@@ -186,6 +198,7 @@ class ValidateConfig(StageConfigBase):
     import_path: str | None = None
     checks: list[CheckSetting] = list(DEFAULTS.values())
     """What each check of the data does: the policy's word, made stricter by the job's."""
+    origin: DataOrigin
     pool: ComputePoolSpec
     learned: LearnedThroughput | None = None
     """Counts instead of `pool.throughput`; absent: too few trainings have ended there."""
@@ -335,6 +348,12 @@ class ValidateResult(StrictModel):
     """Of the source."""
     redacted: RedactedData | None = None
     """None: nothing had to be redacted, or it could not be; all numbers below are those of what training would see."""
+    rows_digest: Digest
+    """Of the conversations alone: the same in any order, form, file or compression."""
+    statement_digest: Digest | None = None
+    """OCI digest of the data statement in `<repository>/results`; None: nothing was kept, as by `tunegate plan`."""
+    page_digest: Digest | None = None
+    """OCI digest of the page in `<repository>/data`, which shows rows: for evaluation owners and reviewers."""
     dataset_form: str
     """How the rows are written: Messages, PromptCompletion, Alpaca, ShareGPT or Preference."""
     rows: int

@@ -253,7 +253,9 @@ def _validate(config: ValidateConfig, *, quiet: bool) -> ValidateResult:
         places = Places(**dict.fromkeys(Places.__dataclass_fields__, folder))
         tracker = Tracker(None, config.job, folder, folder)
         try:
-            return validation.run(config, StageContext(places, RegistryClient(NOWHERE), _board(quiet), tracker))
+            return validation.examine(
+                config, StageContext(places, RegistryClient(NOWHERE), _board(quiet), tracker)
+            ).result
         except StageEnd as end:
             raise CommandFailure(end.message) from end
         except ImportError as error:

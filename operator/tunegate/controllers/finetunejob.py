@@ -219,7 +219,7 @@ class FineTuneJobController:
         if until is not None and until - now > CREDENTIAL_LIFETIME / 2:
             return None
         prefix = job_repository(job.namespace, job.name, job.uid)
-        access = [Access(f"{prefix}/{part}", ("pull", "push")) for part in ("results", "answers", "adapter")]
+        access = [Access(f"{prefix}/{part}", ("pull", "push")) for part in ("results", "data", "answers", "adapter")]
         elsewhere = {stage.repository for stage in job.status.stages if stage.repository}
         access += [
             Access(f"{place}/{part}", ("pull",)) for place in sorted(elsewhere) for part in ("results", "answers")

@@ -18,6 +18,7 @@ from tunegate.api.stages import (
     AdapterInput,
     BaselineConfig,
     BaseModelInput,
+    DataOrigin,
     DatasetInput,
     DownloadConfig,
     EvaluateConfig,
@@ -148,6 +149,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 learned=learned(inputs.pool, spec.method.type) if spec.method else None,
                 budget=spec.budget,
                 economics=spec.economics,
+                origin=_origin(job),
             )
         case "baseline":
             return BaselineConfig(**base, **judged, **asked)
@@ -213,6 +215,13 @@ def _dataset(job: FineTuneJob, inputs: Inputs) -> DatasetInput:
     if found and found.redacted_digest:
         path, digest = f"{WORKSPACE_MOUNT}/{REDACTED_FILE}", found.redacted_digest
     return DatasetInput(path=path, digest=digest, group_field=spec.group_field)
+
+
+def _origin(job: FineTuneJob) -> DataOrigin:
+    spec = job.spec.dataset
+    return DataOrigin(
+        uri=spec.uri, source=spec.source, license=spec.license, classification=spec.classification, steward=spec.steward
+    )
 
 
 def _suite(inputs: Inputs) -> SuiteInput:

@@ -81,6 +81,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
         "dataset": DatasetStatus(
             digest=result.dataset_digest,
             redacted_digest=result.redacted.digest if result.redacted else None,
+            statement_digest=result.statement_digest,
             rows=result.rows,
             tokens=result.tokens,
             duplicates=result.duplicates,

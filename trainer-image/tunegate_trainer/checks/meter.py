@@ -1,7 +1,7 @@
 """One pass over the rows: what every check needs to know of each, as columns of numbers.
 
 Rows are measured apart from each other, so that processes can share the work; what needs all rows at once (repetitions,
-contradictions) is reckoned from the columns afterwards. About 350 bytes a row are kept, whatever its length, and up to 256
+contradictions) is reckoned from the columns afterwards. About 380 bytes a row are kept, whatever its length, and up to 256
 more of one that shares boilerplate with the suite.
 """
 
@@ -35,11 +35,13 @@ COLUMNS = numpy.dtype(
         ("label", "u8"),
         ("group", "u8"),
         ("grouped", "?"),
+        ("content", "S32"),
         ("signature", "u2", (PERMUTATIONS,)),
     ]
 )
 """`whole`, `question` (tools included), `answer`: hashes of normalized text; `label`: as the evaluation compares labels;
-`group`: for the split; `grouped`: whether the row has the field that names its group."""
+`group`: for the split; `grouped`: whether the row has the field that names its group;
+`content`: of ``Row.content``."""
 
 
 @dataclass
@@ -131,6 +133,7 @@ class Meter:
             text_hash(normalize_label(row.answer)),
             group_key(row.group(self.group_field), self.seed),
             self.group_field is None or row.fields.get(self.group_field) is not None,
+            row.content,
             signature(said) if "NearDuplicates" in self.checks else 0,
         )
 

@@ -45,6 +45,11 @@ class Row:
         """The last turn, which is the assistant's."""
         return str(self.messages[-1]["content"])
 
+    @property
+    def content(self) -> bytes:
+        """SHA-256 of the conversation with its tools: the same in whatever form, file or order rows are written."""
+        return hashlib.sha256(json.dumps([self.messages, self.tools], sort_keys=True).encode()).digest()
+
     def group(self, field: str | None) -> str:
         """Return the row's group. Without the field, rows with the same turns are a group: copies stay on one side."""
         value = self.fields.get(field) if field else None

@@ -1,5 +1,5 @@
 """Validate stage: everything that can be known about data and cost on a CPU, before a device is queued for."""
 
-from tunegate_trainer.validation.stage import run
+from tunegate_trainer.validation.stage import examine, run
 
-__all__ = ["run"]
+__all__ = ["examine", "run"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from tunegate import digests
 from tunegate.api.datachecks import CheckAction, CheckSetting, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stages import Finding
@@ -65,6 +66,15 @@ class DataFacts:
         """Return how many rows those checks that are on found something in; None when all are off."""
         on = [check for check in checks if check in self.enabled]
         return sum(map(self.count, on)) if on else None
+
+    def flagged(self) -> list[int]:
+        """Return the numbers of rows that a check found something in; UnusedRejected says nothing of what is trained on."""
+        found = (kinds for check, kinds in self.found.items() if check != "UnusedRejected")
+        return sorted({number for kinds in found for numbers in kinds.values() for number in numbers})
+
+    def rows_digest(self) -> str:
+        """Return the digest that names the set of rows, copies counted: of the sorted hashes, so that order is nothing."""
+        return digests.sha256(numpy.sort(self.rows["content"]).tobytes())
 
     def label_counts(self) -> dict[int, int]:
         """Return how often each answer occurs among the distinct rows, by its hash."""

@@ -22,7 +22,7 @@ from tunegate.api.datachecks import ALWAYS_BLOCKING, REDACTABLE, CheckSetting, D
 from tunegate.api.stages import REDACTED_FILE, Finding, RedactedData
 from tunegate_trainer.checks.redaction import redact
 from tunegate_trainer.data.rows import Row, RowStream
-from tunegate_trainer.data.shards import find_shards
+from tunegate_trainer.data.shards import Shards, find_shards
 from tunegate_trainer.endings import BadInput, Unavailable
 from tunegate_trainer.files import sync
 from tunegate_trainer.findings import Place, block
@@ -64,6 +64,8 @@ class Redacted:
     """Of the rows that training sees, with what was found in the source only."""
     data: RedactedData | None
     findings: list[Finding]
+    shards: Shards | None
+    """What training would see, to be read again; None: the copy was not kept."""
 
 
 def redact_data(
@@ -79,12 +81,13 @@ def redact_data(
         shards = find_shards("redacted data set", draft)
         after = read(RowStream(shards))
         findings = _failures(cut, after, stream.shards.place)
-        data = None
+        data, kept = None, None
         if not findings:
             data = RedactedData(digest=shards.digest(), rows=len(cut.rows), replaced=dict(sorted(replaced.items())))
             draft.replace(workspace / REDACTED_FILE)
             sync(workspace)
-        return Redacted(_together(cut.found, after), data, findings)
+            kept = find_shards("redacted data set", workspace / REDACTED_FILE)
+        return Redacted(_together(cut.found, after), data, findings, kept)
     finally:
         draft.unlink(missing_ok=True)
 

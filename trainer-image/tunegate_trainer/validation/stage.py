@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunegate import digests
 from tunegate.api.finetunejob import Method
-from tunegate.api.stages import Finding, ValidateConfig, ValidateResult
+from tunegate.api.stages import (
+    DATA_PAGE_MEDIA_TYPE,
+    DATA_STATEMENT_MEDIA_TYPE,
+    Finding,
+    ValidateConfig,
+    ValidateResult,
+)
 from tunegate_trainer.adapter_checks import check_adapter
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
@@ -17,7 +24,7 @@ from tunegate_trainer.checks.scan import scan
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.data.conversations import ChatTokenizer
 from tunegate_trainer.data.rows import Row, RowStream, read_sound_rows
-from tunegate_trainer.data.shards import open_dataset, open_suite
+from tunegate_trainer.data.shards import Shards, open_dataset, open_suite
 from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.findings import warn
 from tunegate_trainer.hashing import count_parameters
@@ -25,7 +32,10 @@ from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
 from tunegate_trainer.validation.data_checks import DataFacts, check_groups, check_questions, weigh
+from tunegate_trainer.validation.examples import choose, read_examples
+from tunegate_trainer.validation.page import render_page
 from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
+from tunegate_trainer.validation.statement import make_statement
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +52,40 @@ class Cost:
     throughput: float | None = None
 
 
+@dataclass(frozen=True)
+class Examined:
+    """The verdict, and what it was reached from."""
+
+    result: ValidateResult
+    facts: DataFacts
+    source: Shards
+    trained: Shards | None
+    """The source, or its redacted copy; None: the copy was not kept."""
+    tokenizer: ChatTokenizer
+
+
 def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
-    """Check and reckon. Refused when any finding blocks; raises ``BadInput`` for inputs that are not what was promised."""
+    """Check, reckon, and keep the data statement with its page in the registry. Raises as ``examine`` does."""
+    seen = examine(config, context)
+    statement = make_statement(config, seen.result, seen.source)
+    examples = read_examples(seen.trained, choose(seen.facts), seen.tokenizer) if seen.trained else []
+    registry, repository = context.registry, config.registry.repository
+    kept = {
+        "statement_digest": registry.push_document(
+            f"{repository}/results", digests.canonical(statement.to_dict()), DATA_STATEMENT_MEDIA_TYPE
+        ),
+        "page_digest": registry.push_document(
+            f"{repository}/data", render_page(statement, examples).encode(), DATA_PAGE_MEDIA_TYPE
+        ),
+    }
+    return seen.result.model_copy(update=kept)
+
+
+def examine(config: ValidateConfig, context: StageContext) -> Examined:
+    """Check and reckon, and keep nothing. Refused when any finding blocks.
+
+    Raises ``BadInput`` for inputs that are not what was promised.
+    """
     context.progress.show(5, "comparing inputs with their digests")
     folder = check_base_model(config.base_model)
     shards, dataset_digest = open_dataset(config.dataset)
@@ -78,6 +120,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         findings=findings,
         dataset_digest=dataset_digest,
         redacted=found.data,
+        rows_digest=facts.rows_digest(),
         dataset_form=stream.form or "unknown",
         rows=facts.records,
         tokens=int(facts.rows["tokens"].sum()),
@@ -104,7 +147,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
         chat_template_digest=tokenizer.template_digest,
     )
     _show(result, context)
-    return result
+    return Examined(result, facts, shards, found.shards, tokenizer)
 
 
 def _look(
@@ -118,7 +161,7 @@ def _look(
     facts = read(stream, 10)
     cut = Cut.of(facts, config.checks)
     if cut is None:
-        return Redacted(facts, None, [])
+        return Redacted(facts, None, [], stream.shards)
     del facts  # most of the memory, and needed no more
     context.progress.show(40, f"redacting {len(cut.rows)} rows")
     field, workspace = config.dataset.group_field, context.places.workspace
