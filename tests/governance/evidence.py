@@ -51,7 +51,8 @@ def job_status(world: dict[str, Json], result: str) -> Json:
         "phase": "Succeeded",
         "stages": [{"name": "evaluate", "state": "Done", "attempt": 1, "resultDigest": result}],
         "dataset": {
-            "digest": digest("d"), "rows": 267, "tokens": 30_000, "duplicates": 0, "overlapRows": 0, "developmentRows": 26,
+            "digest": digest("d"), "statementDigest": digest("f"), "rows": 267, "tokens": 30_000, "duplicates": 0,
+            "overlapRows": 0, "developmentRows": 26,
         },
         "baseModelDigest": digest("b"),
         "profileDigest": profile,

@@ -37,6 +37,17 @@ def test_job_made_again_under_the_name_is_another_job(walk: Walk) -> None:
     assert failing(walk) == ("Failed", "JobNotPassed")
 
 
+def test_job_without_a_data_statement_is_not_released(walk: Walk) -> None:
+    del walk.job["status"]["dataset"]["statementDigest"]
+    assert failing(walk) == ("Failed", "JobNotPassed")
+
+
+def test_job_that_names_another_data_statement_later_differs_from_what_was_approved(walk: Walk) -> None:
+    walk.settle()
+    walk.job["status"]["dataset"]["statementDigest"] = evidence.digest("1")
+    assert "job" in walk.observe().changed
+
+
 def test_unfinished_job_is_waited_for(walk: Walk) -> None:
     walk.job["status"]["phase"] = "Training"
     assert failing(walk) == ("PendingEvidence", "WaitingForJob")
@@ -131,6 +142,7 @@ def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
         bump("job", "spec", "dataset", "source", value="elsewhere"),
         bump("job", "status", "dataset", "digest", value=evidence.digest("1")),
         bump("job", "status", "dataset", "redactedDigest", value=evidence.digest("2")),
+        bump("job", "status", "dataset", "statementDigest", value=evidence.digest("1")),
         bump("job", "status", "adapter", "digest", value=evidence.digest("1")),
         bump("job", "spec", "requestedBy", value={"username": "somebody"}),
         bump("world", "BaseModel", "spec", "license", value="other"),

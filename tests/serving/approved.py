@@ -209,7 +209,8 @@ class Site:
                 server="server", server_uid=server.uid, profile=profile, digest=document_digest(profile.to_dict())
             ).to_dict(),
             "data": DataPart(
-                digest=builders.DIGEST, rows=1, classification="Public", license="x", source="x", steward=""
+                digest=builders.DIGEST, statement_digest=builders.DIGEST, rows=1, classification="Public",
+                license="x", source="x", steward="",
             ).to_dict(),
             "evaluation": EvaluationPart(
                 suite="suite", suite_digest=builders.DIGEST, suite_attempts=1, result_digest=judged,

@@ -213,6 +213,7 @@ def _record_finished(draft: Draft, final: Final) -> None:
     for key, (section, name) in {
         "datasetDigest": ("dataset", "digest"),
         "redactedDigest": ("dataset", "redactedDigest"),
+        "dataStatement": ("dataset", "statementDigest"),
         "adapterDigest": ("adapter", "manifestDigest"),
         "gate": ("gate", "outcome"),
         "currency": ("pool", "currency"),

@@ -61,6 +61,10 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
     wrong = job_shortfall(evidence)
     if wrong is not None or job is None or job.status.adapter is None or job.status.dataset is None:
         return wrong or _waiting("FineTuneJob has not recorded all its results yet")
+    if job.status.dataset.statement_digest is None:
+        return Shortfall(
+            ReleaseReason.JOB_NOT_PASSED, f"FineTuneJob {job.name} has no data statement: run a new job", final=True
+        )
     if server is None:
         return _waiting(f"ModelServer {job.spec.server_ref} does not exist")
     if not evidence.server_allowed:
@@ -88,6 +92,7 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
         adapter=job.status.adapter,
         data_digest=job.status.dataset.digest,
         redacted_digest=job.status.dataset.redacted_digest,
+        data_statement=job.status.dataset.statement_digest,
         rows=job.status.dataset.rows,
         server=server,
         base=base,

@@ -79,6 +79,8 @@ class DataPart(StrictModel):
     digest: Digest
     redacted_digest: Digest | None = None
     """Of the copy without personal data or secrets that was trained on; absent: the data itself was."""
+    statement_digest: Digest
+    """OCI digest of the data statement in the job's results: every check, setting, count and version."""
     rows: int
     classification: DataClass
     license: str
@@ -177,6 +179,7 @@ class Complete:
     adapter: AdapterStatus
     data_digest: str
     redacted_digest: str | None
+    data_statement: str
     rows: int
     server: ModelServer
     base: BaseModel
@@ -199,9 +202,9 @@ def build(evidence: Complete) -> ReleaseStatement:
         base_model=_base_part(evidence.base, evidence.base_digest),
         engine=_engine_part(evidence.server),
         data=DataPart(
-            digest=evidence.data_digest, redacted_digest=evidence.redacted_digest, rows=evidence.rows,
-            classification=dataset.classification, license=dataset.license, source=dataset.source,
-            steward=dataset.steward,
+            digest=evidence.data_digest, redacted_digest=evidence.redacted_digest,
+            statement_digest=evidence.data_statement, rows=evidence.rows, classification=dataset.classification,
+            license=dataset.license, source=dataset.source, steward=dataset.steward,
         ),
         evaluation=EvaluationPart(
             suite=evidence.suite.name, suite_digest=result.suite_digest,
@@ -291,5 +294,7 @@ def _data_differs(job: FineTuneJob, data: DataPart) -> bool:
     dataset, found = job.spec.dataset, job.status.dataset
     live = (dataset.classification, dataset.license, dataset.source, dataset.steward)
     stated = (data.classification, data.license, data.source, data.steward)
-    digests = (data.digest, data.redacted_digest)
-    return live != stated or found is None or (found.digest, found.redacted_digest) != digests
+    if found is None or live != stated:
+        return True
+    digests = (found.digest, found.redacted_digest, found.statement_digest)
+    return digests != (data.digest, data.redacted_digest, data.statement_digest)
