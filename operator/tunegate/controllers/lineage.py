@@ -14,10 +14,17 @@ from typing import ClassVar
 
 from pydantic import ValidationError
 
+from tunegate.api.datastatement import DataStatement
 from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, StageResult
+from tunegate.api.stages import (
+    DATA_STATEMENT_MEDIA_TYPE,
+    RESULT_MEDIA_TYPE,
+    STAGE_RESULT,
+    STATEMENT_MEDIA_TYPE,
+    StageResult,
+)
 from tunegate.controllers.services import Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
@@ -109,7 +116,7 @@ class JobLineageController:
             return None
         job = FineTuneJob.model_validate(raw)
         self._uids[key] = job.uid
-        record = job_record(job, await self._results(job), await self._images(job))
+        record = job_record(job, await self._results(job), await self._images(job), await self._data(job))
         outcome = await self._recorder.record(
             record, lambda: tracking.record_job(record), lambda run: f"run {run} of experiment tunegate/{key.namespace}"
         )
@@ -128,6 +135,18 @@ class JobLineageController:
                 text = f"result of {stage.name} ({stage.result_digest}) is not a stage result: {wrong_fields(error)}"
                 raise Terminal("BadResult", text) from None
         return found
+
+    async def _data(self, job: FineTuneJob) -> DataStatement | None:
+        digest = job.status.dataset.statement_digest if job.status.dataset else None
+        if digest is None:
+            return None
+        repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
+        content = await self._documents.read(repository, digest, DATA_STATEMENT_MEDIA_TYPE)
+        try:
+            return DataStatement.model_validate_json(content)
+        except ValidationError as error:
+            text = f"{digest} is not a data statement: {wrong_fields(error)}"
+            raise Terminal("BadStatement", text) from None
 
     async def _images(self, job: FineTuneJob) -> dict[str, str]:
         """Return the image of each stage's attempts, as long as their batch Jobs are there."""

@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.conditions import Condition, find, rfc3339, set_condition
+from tunegate.api.datastatement import DataStatement
 from tunegate.api.finetunejob import FineTuneJob, JobPhase, StageName
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import JobReason
 from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult, ValidateResult
 from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
+from tunegate.tracking.croissant import croissant
 from tunegate.tracking.records import (
     InputData,
     JobRecord,
@@ -52,7 +54,12 @@ class Outcome:
         return self.retry_after is None
 
 
-def job_record(job: FineTuneJob, results: Mapping[StageName, StageResult], images: Mapping[str, str]) -> JobRecord:
+def job_record(
+    job: FineTuneJob,
+    results: Mapping[StageName, StageResult],
+    images: Mapping[str, str],
+    data: DataStatement | None = None,
+) -> JobRecord:
     """Return the run of a job. ``results`` by stage; ``images`` by stage, as its pods really had them."""
     status = job.status
     end = _milliseconds(status.completion_time) if status.phase in FINAL_STATES else None
@@ -68,8 +75,14 @@ def job_record(job: FineTuneJob, results: Mapping[StageName, StageResult], image
         tags=_job_tags(job),
         metrics=tuple(point for name, result in sorted(results.items()) for point in _points(job, name, result)),
         inputs=_inputs(job),
-        reports={f"{name}.json": json.dumps(_report(result), indent=2) for name, result in sorted(results.items())},
+        reports={name: json.dumps(content, indent=2) for name, content in _reports(results, data).items()},
     )
+
+
+def _reports(results: Mapping[str, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
+    """Return the documents of a run by file name."""
+    found = {f"{name}.json": _report(result) for name, result in sorted(results.items())}
+    return {**found, "data-statement.json": data.to_dict(), "croissant.json": croissant(data)} if data else found
 
 
 def _report(result: StageResult) -> dict[str, Any]:
