@@ -22,8 +22,15 @@ from kubernetes.aio.client import ApiClient, Configuration
 from tests.builders import make_basemodel, make_evaluationsuite, make_finetunejob, make_modelserver
 from tests.governance import evidence
 from tests.governance.governed import OPERATOR, World
+from tests.job.documents import validated
 from tests.registry.registry_process import RunningRegistry, running_registry
-from tunegate.api.stages import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tests.statements import data_statement
+from tunegate.api.stages import (
+    ANSWERS_MEDIA_TYPE,
+    DATA_PAGE_MEDIA_TYPE,
+    DATA_STATEMENT_MEDIA_TYPE,
+    RESULT_MEDIA_TYPE,
+)
 from tunegate.cli.main import main
 from tunegate.controllers.modelrelease import ModelReleaseController
 from tunegate.controllers.services import Services
@@ -41,6 +48,8 @@ ANSWERS = b"""\
 {"normalization": "1", "questions": 1, "arms": ["Tuned"]}
 {"arm": "Tuned", "question": 7, "group": "7", "answer": "{\\"holder\\": \\"Ann\\"}", "finish": "stop", "shortened": false}
 """
+STATEMENT = canonical(data_statement().to_dict())
+PAGE = b"<!doctype html>\n<p>rows</p>\n"
 
 
 class Desk:
@@ -144,7 +153,14 @@ def job(
         said = client.push_document(f"{repository}/answers", ANSWERS, ANSWERS_MEDIA_TYPE)
         evaluation = evidence.evaluation(catalogue, answersDigest=said)
         result = client.push_document(f"{repository}/results", canonical(evaluation), RESULT_MEDIA_TYPE)
-    say(world, "finetunejob", "job", evidence.job_status(catalogue, result))
+        stated = client.push_document(f"{repository}/results", STATEMENT, DATA_STATEMENT_MEDIA_TYPE)
+        page = client.push_document(f"{repository}/data", PAGE, DATA_PAGE_MEDIA_TYPE)
+        found = validated(statement_digest=stated, page_digest=page).to_dict()
+        checked = client.push_document(f"{repository}/results", canonical(found), RESULT_MEDIA_TYPE)
+    status = evidence.job_status(catalogue, result)
+    status["stages"].append({"name": "validate", "state": "Done", "attempt": 1, "resultDigest": checked})
+    status["dataset"]["statementDigest"] = stated
+    say(world, "finetunejob", "job", status)
     return str(live["metadata"]["uid"])
 
 
@@ -298,6 +314,16 @@ async def test_a_reviewer_reads_the_answers_of_the_gate(
     assert "has no result of stage baseline" in nothing
     away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")
     assert "the registry" in desk.run("reviewer-risk", "answers", "job", *away, code=1)
+
+
+def test_what_was_stated_of_the_data_is_read_in_every_form(desk: Desk, job: str, registry: RunningRegistry) -> None:
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+    shown = desk.run("reviewer-risk", "data", "job", *where)
+    assert "notices of packages" in shown
+    assert "2 rows repeat" in shown
+    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "json") == STATEMENT.decode() + "\n"
+    assert json.loads(desk.run("reviewer-risk", "data", "job", *where, "-o", "croissant"))["license"] == "MIT"
+    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "html") == PAGE.decode()
 
 
 async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Any) -> None:

@@ -9,37 +9,21 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.stages import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE, STAGE_RESULT, BaselineResult, EvaluateResult
-from tunegate.cli import registry
+from tunegate.api.stages import ANSWERS_MEDIA_TYPE, BaselineResult, EvaluateResult
+from tunegate.cli import registry, results
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import CommandFailure
-from tunegate.errors import wrong_fields
-from tunegate.reconcile.naming import stage_repository
 
-STAGES = {"baseline": BaselineResult, "evaluate": EvaluateResult}
+STAGES: dict[str, type[BaselineResult | EvaluateResult]] = {"baseline": BaselineResult, "evaluate": EvaluateResult}
 
 
 def answers(cluster: Cluster, options: Namespace) -> int:
     """Print the answers that a job's gate was judged by, verified against the digest in the job's result."""
-    namespace = options.namespace or cluster.namespace
-    job = _job(cluster, options.name, namespace)
-    repository, digest = stage_repository(job, options.stage), job.status.stage(options.stage).result_digest
-    if digest is None:
-        raise CommandFailure(f"job {job.name} has no result of stage {options.stage}")
+    job = results.job_named(cluster, options.name, options.namespace or cluster.namespace)
     with registry.opened(options) as client:
-        content = client.pull_document(f"{repository}/results", digest, media_type=RESULT_MEDIA_TYPE)
-        try:
-            result = STAGE_RESULT.validate_json(content)
-        except ValidationError as error:
-            raise CommandFailure(f"the result of {options.stage} cannot be read: {wrong_fields(error)}") from None
-        if not isinstance(result, STAGES[options.stage]):
-            raise CommandFailure(f"{digest} is the result of stage {result.stage}")
+        repository, result = results.pull_result(client, job, options.stage, STAGES[options.stage])
         document = client.pull_document(
             f"{repository}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE
         ).decode()
@@ -48,17 +32,6 @@ def answers(cluster: Cluster, options: Namespace) -> int:
     else:
         _show([json.loads(line) for line in document.splitlines()[1:]])
     return 0
-
-
-def _job(cluster: Cluster, name: str, namespace: str) -> FineTuneJob:
-    """Return the job of that name, or the job of the release of that name."""
-    release = cluster.get(ModelRelease, name, namespace)
-    if release is None:
-        return cluster.need(FineTuneJob, name, namespace)
-    job = cluster.need(FineTuneJob, release.spec.job_ref.name, namespace)
-    if job.uid != release.spec.job_ref.uid:
-        raise CommandFailure(f"the job of release {name} is gone; another one has its name")
-    return job
 
 
 def _show(lines: list[Json]) -> None:

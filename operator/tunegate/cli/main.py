@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tunegate.cli import answers, audit, decide, lineage, plan, plan_report, registry, show, submit
+from tunegate.cli import answers, audit, data, decide, lineage, plan, plan_report, registry, show, submit
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 
@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in DECISIONS.items():
         _decision(add(name, decide.decide, text), name)
     _lineage(add("lineage", lineage.lineage, "what data, what base, which evaluation, who approved, what runs"))
+    _data(add("data", data.data, "what was stated and found of a job's training data"))
     _answers(add("answers", answers.answers, "what the models answered at the gate"))
     one = add("audit", audit.verify, "check the ledger")
     one.add_argument("action", choices=["verify"])
@@ -123,6 +124,15 @@ def _lineage(one: argparse.ArgumentParser) -> None:
     one.add_argument("name", help="name of the release")
     one.add_argument("-o", "--output", choices=["text", "json"], default="text")
     registry.add_options(one, "read and verify the release statement there")
+
+
+def _data(one: argparse.ArgumentParser) -> None:
+    one.add_argument("name", help="name of the job, or of its release")
+    one.add_argument(
+        "-o", "--output", choices=data.FORMATS, default="text",
+        help="croissant: JSON-LD for catalogues of data; html: the page, which shows rows",
+    )  # fmt: skip
+    registry.add_options(one, "where the statement lies", required=True)
 
 
 def _answers(one: argparse.ArgumentParser) -> None:

@@ -1,0 +1,62 @@
+"""`data`: the data statement of a job, for people; as JSON, as Croissant; or the page that shows rows, for some people."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from tunegate.api.datastatement import DataStatement
+from tunegate.api.stages import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE, ValidateResult
+from tunegate.cli import registry, results
+from tunegate.cli.cluster import Cluster
+from tunegate.cli.failure import CommandFailure
+from tunegate.errors import wrong_fields
+from tunegate.tracking.croissant import croissant
+
+FORMATS = ("text", "json", "croissant", "html")
+
+
+def data(cluster: Cluster, options: Namespace) -> int:
+    """Print what was stated of a job's training data, verified against the digests in the job's result."""
+    job = results.job_named(cluster, options.name, options.namespace or cluster.namespace)
+    with registry.opened(options) as client:
+        repository, result = results.pull_result(client, job, "validate", ValidateResult)
+        if result.statement_digest is None or result.page_digest is None:
+            raise CommandFailure(f"job {job.name} has no data statement")
+        if options.output == "html":
+            page = client.pull_document(f"{repository}/data", result.page_digest, media_type=DATA_PAGE_MEDIA_TYPE)
+            print(page.decode(), end="")
+            return 0
+        content = client.pull_document(
+            f"{repository}/results", result.statement_digest, media_type=DATA_STATEMENT_MEDIA_TYPE
+        )
+    _print(content, options.output)
+    return 0
+
+
+def _print(content: bytes, output: str) -> None:
+    if output == "json":
+        print(content.decode())
+        return
+    try:
+        statement = DataStatement.model_validate_json(content)
+    except ValidationError as error:
+        raise CommandFailure(f"the data statement cannot be read: {wrong_fields(error)}") from None
+    if output == "croissant":
+        print(json.dumps(croissant(statement), indent=2))
+        return
+    console = Console(highlight=False, markup=False)
+    facts = Table(show_header=False, box=None)
+    for name, value in statement.facts().items():
+        facts.add_row(name, value)
+    console.print(facts)
+    found = Table(title="Findings", title_justify="left")
+    for column in ("action", "check", "what was found", "rows"):
+        found.add_column(column, overflow="fold")
+    for finding in statement.findings:
+        found.add_row(finding.action, finding.check, finding.message, ", ".join(finding.rows))
+    console.print(found if statement.findings else "No findings.")

@@ -1,0 +1,45 @@
+"""Results of a job's stages as one person reads them: the job by its name or its release's, the document by its digest."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.markers import StrictModel
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT
+from tunegate.cli.cluster import Cluster
+from tunegate.cli.failure import CommandFailure
+from tunegate.errors import wrong_fields
+from tunegate.reconcile.naming import stage_repository
+from tunegate.registry.client import RegistryClient
+
+Result = TypeVar("Result", bound=StrictModel)
+
+
+def job_named(cluster: Cluster, name: str, namespace: str) -> FineTuneJob:
+    """Return the job of that name, or the job of the release of that name."""
+    release = cluster.get(ModelRelease, name, namespace)
+    if release is None:
+        return cluster.need(FineTuneJob, name, namespace)
+    job = cluster.need(FineTuneJob, release.spec.job_ref.name, namespace)
+    if job.uid != release.spec.job_ref.uid:
+        raise CommandFailure(f"the job of release {name} is gone; another one has its name")
+    return job
+
+
+def pull_result(client: RegistryClient, job: FineTuneJob, name: StageName, model: type[Result]) -> tuple[str, Result]:
+    """Return where a stage's documents lie and its result, verified against the digest in the job's status."""
+    repository, digest = stage_repository(job, name), job.status.stage(name).result_digest
+    if digest is None:
+        raise CommandFailure(f"job {job.name} has no result of stage {name}")
+    content = client.pull_document(f"{repository}/results", digest, media_type=RESULT_MEDIA_TYPE)
+    try:
+        result = STAGE_RESULT.validate_json(content)
+    except ValidationError as error:
+        raise CommandFailure(f"the result of {name} cannot be read: {wrong_fields(error)}") from None
+    if not isinstance(result, model):
+        raise CommandFailure(f"{digest} is the result of stage {result.stage}")
+    return repository, result
