@@ -11,10 +11,11 @@ import pytest
 from tests.builders import make_finetunejob
 from tests.conftest import NamespaceFactory
 from tests.registry.registry_process import running_registry
+from tests.statements import data_statement
 from tests.tracking import story
 from tests.tracking.mlflow_process import MlflowServer
 from tunegate.api.markers import API_VERSION
-from tunegate.api.stages import RESULT_MEDIA_TYPE
+from tunegate.api.stages import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.controllers.lineage import JobLineageController
 from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
@@ -37,8 +38,11 @@ async def finished(kube: KubeClient, registry: RegistryClient, namespace: str) -
         name: registry.push_document(repository, canonical(result.to_dict()), RESULT_MEDIA_TYPE)
         for name, result in story.results().items()
     }
-    status = {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": {"name": "job", "namespace": namespace}}
-    return await kube.apply({**status, "status": story.job_status(digests)}, subresource="status")
+    said = registry.push_document(repository, canonical(data_statement().to_dict()), DATA_STATEMENT_MEDIA_TYPE)
+    status = story.job_status(digests)
+    status["dataset"]["statementDigest"] = said
+    identity = {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": {"name": "job", "namespace": namespace}}
+    return await kube.apply({**identity, "status": status}, subresource="status")
 
 
 async def test_a_job_is_recorded_once_mlflow_answers_and_its_own_status_stays(
@@ -70,6 +74,8 @@ async def test_a_job_is_recorded_once_mlflow_answers_and_its_own_status_stays(
         run = server.ask("operator", f"runs/get?run_id={seen['status']['mlflowRunId']}").json()["run"]
         assert {"key": "tunegate.jobUid", "value": job["metadata"]["uid"]} in run["data"]["tags"]
         assert run["info"]["status"] == "FINISHED"
+        listed = server.ask("operator", f"artifacts/list?run_id={run['info']['run_id']}&path=reports").json()["files"]
+        assert {"data-statement.json", "croissant.json"} < {Path(file["path"]).name for file in listed}
         assert seen["status"]["phase"] == "Succeeded"
         assert seen["status"]["gate"]["outcome"] == "Pass"
 
