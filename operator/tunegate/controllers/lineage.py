@@ -140,7 +140,7 @@ class JobLineageController:
         digest = job.status.dataset.statement_digest if job.status.dataset else None
         if digest is None:
             return None
-        repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
+        repository = f"{stage_repository(job, 'validate')}/results"
         content = await self._documents.read(repository, digest, DATA_STATEMENT_MEDIA_TYPE)
         try:
             return DataStatement.model_validate_json(content)

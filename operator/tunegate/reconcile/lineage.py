@@ -79,7 +79,7 @@ def job_record(
     )
 
 
-def _reports(results: Mapping[str, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
+def _reports(results: Mapping[StageName, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
     """Return the documents of a run by file name."""
     found = {f"{name}.json": _report(result) for name, result in sorted(results.items())}
     return {**found, "data-statement.json": data.to_dict(), "croissant.json": croissant(data)} if data else found
