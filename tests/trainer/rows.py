@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem, Encoded
 from tunegate_trainer.data.rows import Row
 
@@ -21,6 +23,10 @@ class SpaceTokenizer(ChatTokenizer):
         """Return a one for every word."""
         count = sum(len(text.split()) for text in row.texts)
         return Encoded([1] * count, [1] * count)
+
+    def count(self, rows: Sequence[Row]) -> list[int | ConversationProblem]:
+        """Return the words of each row."""
+        return [len(self.encode(row).input_ids) for row in rows]
 
     def count_question(self, question: Row) -> int:
         """Return the words; a question that says `refuse me` is one that the template refuses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tunegate_trainer.data.conversations import IGNORED, ChatTokenizer, ControlTokens, ConversationProblem
 from tunegate_trainer.data.rows import Row
+from tunegate_trainer.endings import BadInput
 
 pytestmark = pytest.mark.model
 
@@ -62,6 +64,42 @@ def test_tokens_are_those_of_the_whole_text(tokenizer: ChatTokenizer) -> None:
     whole = tokenizer.render(TURNS, open_turn=False)
 
     assert tokenizer.encode(CONVERSATION).input_ids == tokenizer.tokenizer(whole, add_special_tokens=False)["input_ids"]
+
+
+def test_many_rows_are_counted_as_each_is_encoded(tokenizer: ChatTokenizer) -> None:
+    refused = row([{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": "yes"}])
+    short = row([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+
+    first, second, third = tokenizer.count([CONVERSATION, refused, short])
+
+    assert [first, third] == [len(tokenizer.encode(each).input_ids) for each in (CONVERSATION, short)]
+    assert isinstance(second, ControlTokens)
+
+
+@pytest.mark.parametrize(
+    ("settings", "added"), [('{"eos_token_id": [0, 5]}', {0, 5}), ('{"eos_token_id": 7}', {7}), ("{}", set())]
+)
+def test_the_models_own_settings_name_more_ends(
+    base_model: Path, tmp_path: Path, settings: str, added: set[int]
+) -> None:
+    for file in base_model.glob("*token*"):
+        shutil.copy(file, tmp_path / file.name)
+    shutil.copy(base_model / "config.json", tmp_path)
+    shutil.copy(base_model / "chat_template.jinja", tmp_path)
+    plain = ChatTokenizer(tmp_path).stop_ids
+    (tmp_path / "generation_config.json").write_text(settings)
+
+    assert ChatTokenizer(tmp_path).stop_ids == plain | added
+
+
+def test_settings_that_are_no_object_are_refused(base_model: Path, tmp_path: Path) -> None:
+    for file in base_model.glob("*.json*"):
+        shutil.copy(file, tmp_path / file.name)
+    shutil.copy(base_model / "chat_template.jinja", tmp_path)
+    (tmp_path / "generation_config.json").write_text("[]")
+
+    with pytest.raises(BadInput, match=r"generation_config\.json is not a JSON object"):
+        ChatTokenizer(tmp_path)
 
 
 def test_the_prompt_in_training_is_the_prompt_at_serving(tokenizer: ChatTokenizer) -> None:

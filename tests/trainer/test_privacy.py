@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import random
 import re
 import socket
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from tunegate_trainer.checks import emails, privacy
 from tunegate_trainer.checks.emails import email_spans
-from tunegate_trainer.checks.privacy import Recognizer, find, presidio_spans, recognizers
+from tunegate_trainer.checks.privacy import Recognizer, find, phone_spans, presidio_spans, recognizers, worth_a_look
 
 FOUND = {
     "e-mail address": ["Write to ada.lovelace@example.org today", "<bob+list@mail.example.co.uk>"],
@@ -104,6 +105,68 @@ def test_what_has_an_at_sign_and_is_no_address(text: str) -> None:
     assert not list(email_spans(text))
 
 
+PLAIN_LOOKS = {
+    "phone number": r"(?:\d[ ().\-/]{0,3}){6}\d",
+    "IBAN": r"\b[A-Z]{2}\d\d",
+    "IP address": r"\d\.\d{1,3}\.\d{1,3}\.\d|(?:[0-9a-fA-F]{1,4}:){2}",
+    "UK national insurance number": r"\b[A-Za-z]{2} ?\d\d",
+    "Spanish identity number": r"\d{7}",
+    "Italian tax code": r"[A-Za-z]{6}\d\d[A-Za-z]\d\d",
+    "Polish identity number": r"\d{11}",
+    "US Medicare number": r"\b[1-9][A-Za-z]",
+    "US medical license": r"\b[A-Za-z]{2}\d{7}\b",
+    "e-mail address": "@",
+}
+"""The quick looks as one would write them, without a thought for speed."""
+
+
+@pytest.mark.parametrize("kind", PLAIN_LOOKS)
+def test_quick_looks_rule_out_what_their_plain_form_rules_out_and_no_more(kind: str) -> None:
+    quick = next(each.quick for each in recognizers() if each.kind == kind)
+    chance = random.Random(3)  # noqa: S311 - the same texts in every run
+    pieces = [
+        "7",
+        "12",
+        "345",
+        "1234567",
+        "\u0664\u0665",
+        "AB",
+        "x",
+        "Ab",
+        "abcdef",
+        " ",
+        ".",
+        "-",
+        ":",
+        "::",
+        "@",
+        "\n",
+        " of ",
+    ]
+    answers = set()
+    for _ in range(3000):
+        text = "".join(chance.choices(pieces, k=9))
+        found = re.search(PLAIN_LOOKS[kind], text) is not None
+        answers.add(found)
+        assert (quick.search(text) is not None) == found, text
+        assert not found or quick.search(worth_a_look(text)), text
+
+    assert answers == {True, False}
+
+
+def test_phone_numbers_are_those_that_presidio_finds() -> None:
+    from presidio_analyzer.predefined_recognizers import PhoneRecognizer
+
+    for text in (
+        "Tel. +49 30 901820 or (202) 456-1111",
+        "card 4111 1111 1111 1111",
+        "+44 20 7946 0018",
+        "id 2124561234",
+    ):
+        theirs = PhoneRecognizer().analyze(text, ["PHONE_NUMBER"])
+        assert set(phone_spans(text)) == {(one.start, one.end) for one in theirs}
+
+
 def test_a_search_that_gives_up_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The pattern takes exponential time; presidio itself would say that there is nothing."""
     recognizers()
@@ -111,11 +174,11 @@ def test_a_search_that_gives_up_is_said(monkeypatch: pytest.MonkeyPatch, caplog:
 
     monkeypatch.setattr(pattern_recognizer, "REGEX_TIMEOUT_SECONDS", 0.2)
     endless = PatternRecognizer("ENDLESS", patterns=[Pattern("endless", "(?:a|a)+$", 0.5)])
-    search = Recognizer("HealthData", "endless number", re.compile("a"), presidio_spans(endless), None)
+    search = Recognizer("HealthData", "endless number", re.compile("1"), presidio_spans(endless), None)
     monkeypatch.setattr(privacy, "recognizers", lambda: (search,))
 
-    assert list(find("a" * 40 + "b")) == [("HealthData", "endless number perhaps, the search took too long")]
-    assert list(find("a" * 40)) == [("HealthData", "endless number")]
+    assert list(find("1" + "a" * 40 + "b")) == [("HealthData", "endless number perhaps, the search took too long")]
+    assert list(find("1" + "a" * 40)) == [("HealthData", "endless number")]
     assert caplog.text == ""
 
 

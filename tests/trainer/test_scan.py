@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from tunegate_trainer.checks import scan
-from tunegate_trainer.checks.meter import Measured
+from tunegate_trainer.checks.meter import COLUMNS, SPARE_ROWS, Measured, joined
 from tunegate_trainer.data.rows import BrokenRow, Row, RowStream
 from tunegate_trainer.data.shards import find_shards
 
@@ -64,3 +65,26 @@ def test_a_scan_that_is_stopped_does_not_wait_for_chunks_in_line(tmp_path: Path)
     parts.close()  # type: ignore[attr-defined]
 
     assert time.monotonic() - start < 0.5
+
+
+def test_long_rows_come_in_smaller_chunks(tmp_path: Path) -> None:
+    """What is at work at a time is bounded by text, not by a number of rows of any length."""
+    path = tmp_path / "rows.jsonl"
+    long = "x" * (scan.CHUNK_TEXT // 3)
+    path.write_text("".join(f'{{"prompt": "{text}", "completion": "b"}}\n' for text in [long] * 7 + ["a"] * 3))
+
+    chunks = list(scan._chunks(RowStream(find_shards("data set", path))))
+
+    assert [len(chunk) for chunk in chunks] == [3, 3, 4]
+    assert [row.number for chunk in chunks for row in chunk] == list(range(1, 11))
+
+
+def test_columns_of_all_parts_are_kept_in_their_order() -> None:
+    parts = [numpy.zeros(size, COLUMNS) for size in (3, 0, SPARE_ROWS, 2)]
+    for start, part in zip((1, 4, 4, 4 + SPARE_ROWS), parts, strict=True):
+        part["number"] = numpy.arange(start, start + len(part))
+
+    whole = joined(Measured(part, records=len(part)) for part in parts)
+
+    assert whole.rows["number"].tolist() == list(range(1, 6 + SPARE_ROWS))
+    assert whole.records == 5 + SPARE_ROWS

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import pytest
 
 from tests.trainer.rows import SpaceTokenizer, row
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.near_duplicates import repeats
-from tunegate_trainer.checks.words import normal, words
+from tunegate_trainer.checks.words import gram_hashes, normal, words
 from tunegate_trainer.data.rows import Row
 
 
@@ -44,6 +46,19 @@ def test_signs_make_another_text(first: str, second: str) -> None:
 )
 def test_words_keep_their_marks_and_characters_stand_alone_where_no_space_does(text: str, found: list[str]) -> None:
     assert words(text) == found
+
+
+def test_hashes_of_runs_are_those_of_their_definition() -> None:
+    """A run's words, hashed, are the digits of a number to the base of the factor, modulo 2^64; the high bits are mixed in."""
+    found = [f"word{number % 7}" for number in range(40)]
+    expected = []
+    for start in range(len(found) - 12):
+        value = 0
+        for word in found[start : start + 13]:
+            value = (value * 0x9E3779B97F4A7C15 + crc32(word.encode())) % 2**64
+        expected.append(value ^ (value >> 29))
+
+    assert gram_hashes(found, 13).tolist() == expected
 
 
 def meter() -> Meter:

@@ -43,6 +43,9 @@ COLUMNS = numpy.dtype(
 `group`: for the split; `grouped`: whether the row has the field that names its group;
 `content`: of ``Row.content``."""
 
+SPARE_ROWS = 65_536
+"""Entries by which the columns of a data set grow."""
+
 
 @dataclass
 class Measured:
@@ -61,14 +64,18 @@ class Measured:
 def joined(parts: Iterable[Measured]) -> Measured:
     """Return the parts as one, in their order."""
     whole = Measured()
-    arrays = [whole.rows]
+    filled = 0
     for part in parts:
-        arrays.append(part.rows)
+        start, filled = filled, filled + len(part.rows)
+        if filled > len(whole.rows):
+            # Grown in place: the parts and what is made of them would lie in memory at the same time.
+            whole.rows.resize(filled + SPARE_ROWS, refcheck=False)
+        whole.rows[start:filled] = part.rows
         for key, numbers in part.hits.items():
             whole.hits[key] += numbers
         whole.common.extend(part.common)
         whole.records += part.records
-    whole.rows = numpy.concatenate(arrays)
+    whole.rows.resize(filled, refcheck=False)
     return whole
 
 
@@ -86,15 +93,14 @@ class Meter:
         """Return what the checks need to know of these rows."""
         measured = Measured(numpy.zeros(len(rows), COLUMNS), common=self.questions.counter(), records=len(rows))
         sound = 0
-        for row in rows:
-            if isinstance(row, BrokenRow):
-                measured.hits["BrokenRows", row.problem].append(row.number)
-                continue
+        for broken in rows:
+            if isinstance(broken, BrokenRow):
+                measured.hits["BrokenRows", broken.problem].append(broken.number)
+        good = [row for row in rows if isinstance(row, Row)]
+        for row, tokens in zip(good, self.tokenizer.count(good), strict=True):
             self._look(row, measured)
-            try:
-                tokens = len(self.tokenizer.encode(row).input_ids)
-            except ConversationProblem as problem:
-                measured.hits[problem.check, str(problem)].append(row.number)
+            if isinstance(tokens, ConversationProblem):
+                measured.hits[tokens.check, str(tokens)].append(row.number)
                 continue
             measured.rows[sound] = self._entry(row, tokens, measured)
             sound += 1

@@ -33,12 +33,12 @@ def signature(found: list[str]) -> Any:
     if len(found) < LEAST_WORDS:
         return numpy.zeros(PERMUTATIONS, numpy.uint16)
     minhash = RMinHash(num_perm=PERMUTATIONS, seed=SEED)
-    minhash.update([" ".join(found[start : start + SHINGLE]) for start in range(len(found) - SHINGLE + 1)])
+    minhash.update(list(map(" ".join, zip(*(found[start:] for start in range(SHINGLE)), strict=False))))
     return numpy.asarray(minhash.digest(), numpy.uint32).astype(numpy.uint16)
 
 
 def repeats(signatures: Signatures) -> Any:
-    """Return a boolean array: which rows nearly repeat an earlier one. Memory: two more arrays of 8 bytes a row."""
+    """Return a boolean array: which rows nearly repeat an earlier one. Memory: some arrays of 8 bytes a row more."""
     rows = len(signatures)
     found = numpy.zeros(rows, bool)
     long = signatures.any(axis=1)
@@ -48,7 +48,8 @@ def repeats(signatures: Signatures) -> Any:
         order = order[long[order]]
         if len(order) < 2:
             return found
-        first_of_band = numpy.concatenate([[True], keys[order][1:] != keys[order][:-1]])
+        ordered = keys[order]
+        first_of_band = numpy.concatenate([[True], ordered[1:] != ordered[:-1]])
         # Each row is compared with the first of its band and with the one before it: a chain of edits is followed.
         leaders = order[numpy.maximum.accumulate(numpy.where(first_of_band, numpy.arange(len(order)), 0))]
         _mark(found, signatures, order[~first_of_band], leaders[~first_of_band])
@@ -56,7 +57,7 @@ def repeats(signatures: Signatures) -> Any:
     return found
 
 
-def _mark(found: Any, signatures: Signatures, later: Any, earlier: Any, piece: int = 65_536) -> None:
+def _mark(found: Any, signatures: Signatures, later: Any, earlier: Any, piece: int = 8_192) -> None:
     for start in range(0, len(later), piece):
         here, there = later[start : start + piece], earlier[start : start + piece]
         open_ = ~found[here]

@@ -7,14 +7,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 from tunegate_trainer.checks.meter import Measured, Meter, joined
 from tunegate_trainer.data.rows import BrokenRow, Row, RowStream
 
 CHUNK = 512
-"""Rows that are measured at a time."""
+CHUNK_TEXT = 1 << 20
+"""Rows that are measured at a time, at most, and characters from which no other is added."""
 WORTH_SHARING = 16 * 1024 * 1024
 """Bytes of data from which other processes pay: each takes some seconds to load the tokenizer and the recognizers."""
 WORKER_MEMORY = 1 << 30
@@ -64,8 +64,15 @@ def _content(path: Path) -> str:
 
 
 def _chunks(stream: RowStream) -> Iterator[Chunk]:
-    rows = iter(stream)
-    while chunk := list(islice(rows, CHUNK)):
+    chunk: list[Row | BrokenRow] = []
+    text = 0
+    for row in stream:
+        chunk.append(row)
+        text += sum(map(len, row.texts)) if isinstance(row, Row) else 0
+        if len(chunk) == CHUNK or text >= CHUNK_TEXT:
+            yield chunk
+            chunk, text = [], 0
+    if chunk:
         yield chunk
 
 
@@ -82,6 +89,8 @@ _own: list[Meter] = []
 
 
 def _start(meter: Meter) -> None:
+    # The rows are shared already: threads of the tokenizer's own would only be in each other's way.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _own.append(meter)
 
 

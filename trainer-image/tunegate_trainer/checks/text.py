@@ -32,7 +32,7 @@ REFUSAL = re.compile(
 
 def has_invisible(row: Row) -> bool:
     """Whether a text holds characters that people don't see and models do."""
-    return any(INVISIBLE.search(text) for text in row.texts)
+    return any(not text.isascii() and INVISIBLE.search(text) for text in row.texts)
 
 
 def copies_input(row: Row) -> bool:

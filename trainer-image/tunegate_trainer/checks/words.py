@@ -12,6 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from zlib import crc32
 
@@ -41,6 +42,8 @@ Hashes = Any
 
 def _folded(text: str) -> str:
     """Return the text without case and without differences of writing alone (Unicode NFKC_Casefold, in effect)."""
+    if text.isascii():
+        return text.lower()  # the same, fifty times as fast
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -61,14 +64,19 @@ def text_hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+@cache
+def _powers(count: int) -> Any:
+    powers = numpy.full(count, _FACTOR)
+    powers[0] = 1
+    return numpy.cumprod(powers, dtype=numpy.uint64)
+
+
 def gram_hashes(found: Sequence[str], length: int) -> Hashes:
-    """Return the distinct hashes of all runs of ``length`` words, sorted; of a shorter text the empty array."""
-    count = len(found) - length + 1
-    if count <= 0:
+    """Return the hashes of all runs of ``length`` words, in their order; of a shorter text the empty array."""
+    if len(found) < length:
         return numpy.empty(0, numpy.uint64)
-    each = numpy.fromiter((crc32(word.encode()) for word in found), numpy.uint64, len(found))
-    hashes = numpy.zeros(count, numpy.uint64)
-    for offset in range(length):
-        hashes = hashes * _FACTOR + each[offset : offset + count]
+    each = numpy.fromiter(map(crc32, map(str.encode, found)), numpy.uint64, len(found))
+    # A run's words are the digits of a number to the base of the factor.
+    hashes = numpy.convolve(each, _powers(length), "valid")
     # The low bits of a product depend on low bits only: mix the high ones in.
-    return numpy.unique(hashes ^ (hashes >> numpy.uint64(29)))
+    return hashes ^ (hashes >> numpy.uint64(29))

@@ -8,8 +8,10 @@ families and gives up on the rest, SmolLM2 among them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from tunegate_trainer.endings import BadInput
 
 IGNORED = -100
 """Label of tokens without loss (PyTorch's cross-entropy skips it)."""
+Piece = tuple[str, bool]
+"""A part of a rendered text, and whether it is what the assistant says."""
 
 
 class ConversationProblem(Exception):
@@ -48,7 +52,7 @@ class ChatTokenizer:
 
     def __init__(self, folder: Path) -> None:
         """Raises ``BadInput`` when the folder has no usable tokenizer or no chat template."""
-        from transformers import AutoTokenizer, GenerationConfig
+        from transformers import AutoTokenizer
 
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -57,9 +61,7 @@ class ChatTokenizer:
         if not isinstance(self.tokenizer.chat_template, str):
             raise BadInput("base model: no single chat template")
         self.stop_ids = {int(self.tokenizer.eos_token_id)} if self.tokenizer.eos_token_id is not None else set()
-        if (folder / "generation_config.json").exists():
-            named = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
-            self.stop_ids |= set(named) if isinstance(named, list) else {named} if named is not None else set()
+        self.stop_ids |= _named_stops(folder / "generation_config.json")
         self._special = control_tokens(self.tokenizer)
 
     @property
@@ -83,27 +85,57 @@ class ChatTokenizer:
 
     def count_question(self, question: Row) -> int:
         """Return the tokens of a row's prompt as the engine will see it."""
-        return len(self._tokens(self.render(question.prompt, question.tools, open_turn=True)))
+        return len(self._tokens([self.render(question.prompt, question.tools, open_turn=True)])[0])
+
+    def count(self, rows: Sequence[Row]) -> list[int | ConversationProblem]:
+        """Return the tokens of each row, or why ``encode`` refuses it: in one call of the tokenizer, at half the cost."""
+        cut = [self._pieces_or_problem(row) for row in rows]
+        tokens = iter(self._tokens([text for pieces in cut if isinstance(pieces, list) for text, _ in pieces]))
+        return [
+            self._count(pieces, list(islice(tokens, len(pieces)))) if isinstance(pieces, list) else pieces
+            for pieces in cut
+        ]
 
     def encode(self, row: Row) -> Encoded:
         """Return tokens and labels of a conversation. Raises ``ConversationProblem``."""
+        pieces = self._pieces(row)
+        return self._labeled(pieces, self._tokens([text for text, _ in pieces]))
+
+    def _count(self, pieces: Sequence[Piece], tokens: Sequence[list[int]]) -> int | ConversationProblem:
+        try:
+            return len(self._labeled(pieces, tokens).input_ids)
+        except ConversationProblem as problem:
+            return problem
+
+    def _pieces_or_problem(self, row: Row) -> list[Piece] | ConversationProblem:
+        try:
+            return self._pieces(row)
+        except ConversationProblem as problem:
+            return problem
+
+    def _pieces(self, row: Row) -> list[Piece]:
+        """Return the rendered text, cut where an assistant turn begins or ends. Raises ``ConversationProblem``."""
         if any(mark in text for text in row.texts for mark in self._special):
             raise ControlTokens("contains a control token of the chat template")
         whole = self.render(row.messages, row.tools, open_turn=False)
         if not all(name in whole for name in _function_names(row)):
             raise ConversationProblem("the chat template does not show the tools or their calls")
-        input_ids: list[int] = []
-        labels: list[int] = []
+        pieces = []
         position = 0
         for start, end in self._assistant_spans(row, whole):
-            before = self._tokens(whole[position:start])
-            turn = self._tokens(whole[start:end])
-            kept = self._end_of_turn(turn)
-            input_ids += before + turn
-            labels += [IGNORED] * len(before) + turn[:kept] + [IGNORED] * (len(turn) - kept)
+            pieces += [(whole[position:start], False), (whole[start:end], True)]
             position = end
-        rest = self._tokens(whole[position:])
-        return Encoded(input_ids + rest, labels + [IGNORED] * len(rest))
+        return [*pieces, (whole[position:], False)]
+
+    def _labeled(self, pieces: Sequence[Piece], tokens: Sequence[list[int]]) -> Encoded:
+        """Join the tokens of the pieces. Raises ``ConversationProblem``."""
+        input_ids: list[int] = []
+        labels: list[int] = []
+        for (_, said), found in zip(pieces, tokens, strict=True):
+            kept = self._end_of_turn(found) if said else 0
+            input_ids += found
+            labels += found[:kept] + [IGNORED] * (len(found) - kept)
+        return Encoded(input_ids, labels)
 
     def _assistant_spans(self, row: Row, whole: str) -> list[tuple[int, int]]:
         """Return where each assistant turn begins and ends in the rendered text, its end-of-turn token included."""
@@ -119,8 +151,10 @@ class ChatTokenizer:
             spans.append((len(before), len(through)))
         return spans
 
-    def _tokens(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        written = [text for text in texts if text]
+        found = iter(self.tokenizer(written, add_special_tokens=False)["input_ids"] if written else ())
+        return [list(next(found)) if text else [] for text in texts]
 
     def _end_of_turn(self, turn: Sequence[int]) -> int:
         """Return how many tokens of a turn are the model's to say: up to and with the last one that stops the engine."""
@@ -128,6 +162,21 @@ class ChatTokenizer:
         if last < 0:
             raise ConversationProblem("the template ends the turn with no token at which the engine stops")
         return last + 1
+
+
+def _named_stops(file: Path) -> set[int]:
+    """Return the tokens at which the model's own settings stop. Raises ``BadInput``.
+
+    Not read by transformers, whose class for it loads PyTorch, which a process that looks at rows does not need.
+    """
+    try:
+        settings = json.loads(file.read_bytes()) if file.exists() else {}
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise BadInput(f"base model: {file.name} is not a JSON object")
+    named = settings.get("eos_token_id")
+    return set(named) if isinstance(named, list) else {named} - {None}
 
 
 def control_tokens(tokenizer: Any) -> set[str]:
