@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.data.million import BASIC, GROUPS, groups, make_config, make_rows, write_rows
-from tests.trainer.model_folder import make_model
 
+from tests.trainer.model_folder import make_model
 from tunegate.api.datachecks import DEFAULTS
 from tunegate_trainer.data.rows import Row, make_row
 from tunegate_trainer.data.shards import Record, open_dataset

@@ -38,7 +38,7 @@ def signature(found: list[str]) -> Any:
 
 
 def repeats(signatures: Signatures) -> Any:
-    """Return a boolean array: which rows nearly repeat an earlier one. Memory: some arrays of 8 bytes a row more."""
+    """Return a boolean array: which rows nearly repeat an earlier one. Memory: some more arrays of 8 bytes a row."""
     rows = len(signatures)
     found = numpy.zeros(rows, bool)
     long = signatures.any(axis=1)

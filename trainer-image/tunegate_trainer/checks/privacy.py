@@ -19,8 +19,9 @@ from tunegate.api.datachecks import DataCheck
 from tunegate_trainer.checks.emails import email_spans
 
 _MARKED = re.compile(r"[\d@:](?:[^\d@:]{0,4}[\d@:])*+")
+"""Signs of which every quick look needs one, and what lies between those that are near each other."""
 _AROUND = 8
-"""What every quick look needs, and the characters around it that one may look at."""
+"""Characters before and after it that a quick look may need."""
 NEAR = 60
 """Characters before and after a number in which a word must say what it is."""
 SECONDS = 10

@@ -43,7 +43,7 @@ Hashes = Any
 def _folded(text: str) -> str:
     """Return the text without case and without differences of writing alone (Unicode NFKC_Casefold, in effect)."""
     if text.isascii():
-        return text.lower()  # the same, fifty times as fast
+        return text.lower()  # the same, and faster
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 

@@ -88,7 +88,7 @@ class ChatTokenizer:
         return len(self._tokens([self.render(question.prompt, question.tools, open_turn=True)])[0])
 
     def count(self, rows: Sequence[Row]) -> list[int | ConversationProblem]:
-        """Return the tokens of each row, or why ``encode`` refuses it: in one call of the tokenizer, at half the cost."""
+        """Return the tokens of each row, or why ``encode`` refuses it: in one call of the tokenizer, which costs less."""
         cut = [self._pieces_or_problem(row) for row in rows]
         tokens = iter(self._tokens([text for pieces in cut if isinstance(pieces, list) for text, _ in pieces]))
         return [
