@@ -1,6 +1,6 @@
 """Rates and memory of validation on synthetic rows, beside presidio, datasketch and a plain pandas script, in one run.
 
-    tests/in_trainer_image.sh --run benchmarks/data/million.py --model /cache/models/smollm2 --rows 1000000
+    tests/in_trainer_image.sh --run benchmarks/data/million.py --model /cache/models/smollm2 --tools /cache/test-tools
 
 Every measurement is a process of its own, bound to as many processors as it may use. Ours is the validate stage itself, as
 a pod runs it. Memory is the largest sum over all its processes (proportional set size: shared pages count once). Groups of
@@ -34,6 +34,7 @@ from tunegate.api.finetunejob import Intent, Method
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stages import (
     BaseModelInput,
+    DataOrigin,
     DatasetInput,
     JobIdentity,
     Manifest,
@@ -118,6 +119,9 @@ def make_config(model: Path, data: Path, questions: Path, checks: frozenset[str]
             setting if setting.name in BASIC | checks else CheckSetting(name=setting.name, action="Off")
             for setting in DEFAULTS.values()
         ],
+        origin=DataOrigin(
+            uri="pvc://data/rows.jsonl", source="made by a script", license="CC0-1.0", classification="Public", steward=""
+        ),
         pool=ComputePoolSpec(device_memory="64Gi", throughput="20", cleared_for=["Public"]),
     )  # fmt: skip
 
@@ -134,7 +138,7 @@ def validate(config: ValidateConfig) -> int:
         places = Places(**dict.fromkeys(Places.__dataclass_fields__, Path(folder)))
         tracker = Tracker(None, config.job, Path(folder), Path(folder))
         context = StageContext(places, RegistryClient("localhost"), ProgressBoard("validate"), tracker)
-        return validation.run(config, context).rows
+        return validation.examine(config, context).result.rows
 
 
 def texts_of(path: Path, count: int) -> list[str]:
@@ -149,7 +153,8 @@ def presidio(path: Path, count: int, language_model: str | None) -> Callable[[],
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
     engine = SpacyNlpEngine()
-    engine.nlp = {"en": spacy.load(language_model) if language_model else spacy.blank("en")}
+    models = {"en": spacy.load(language_model) if language_model else spacy.blank("en")}
+    engine.nlp = models  # type: ignore[assignment]  # declared as None
     analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
     analyzer.analyze("warm up", language="en")
     texts = texts_of(path, count)
@@ -204,6 +209,7 @@ def measure(options: argparse.Namespace) -> None:
         start = time.perf_counter()
         rows = validate(config)
     else:
+        sys.path.append(str(options.tools))
         rows = SLOW_SAMPLES[options.what]
         work = {
             "presidio": lambda: presidio(data, rows, None),
@@ -232,7 +238,7 @@ def run(options: argparse.Namespace, data: Path, what: str, processes: int = 1) 
     """Return rows, seconds and peak bytes of one measurement. Raises ``RuntimeError`` when it fails."""
     command = [
         sys.executable, __file__, "--model", options.model, "--measured", data, "--what", what,
-        "--processes", str(processes), "--language-model", options.language_model or "",
+        "--processes", str(processes), "--language-model", options.language_model or "", "--tools", options.tools or "",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(processes), "RAYON_NUM_THREADS": str(processes)}
     peak = 0
@@ -303,6 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="folder of a base model")
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--tools", type=Path, help="folder of packages that the image lacks: datasketch")
     parser.add_argument("--language-model", help="an installed spaCy model, for presidio's default pipeline")
     for name, kind in (("--measured", Path), ("--what", str), ("--processes", int)):
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)

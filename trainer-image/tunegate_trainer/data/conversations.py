@@ -176,7 +176,7 @@ def _named_stops(file: Path) -> set[int]:
     if not isinstance(settings, dict):
         raise BadInput(f"base model: {file.name} is not a JSON object")
     named = settings.get("eos_token_id")
-    return set(named) if isinstance(named, list) else {named} - {None}
+    return set(named if isinstance(named, list) else [] if named is None else [named])
 
 
 def control_tokens(tokenizer: Any) -> set[str]:
