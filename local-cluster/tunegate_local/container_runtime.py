@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from tunegate_local import debian, files, images_index, network, processes, settings
-from tunegate_local.command import succeeds
+from tunegate_local.command import run, succeeds
 
 NAME = "containerd"
 HOME = settings.STATE / "containerd"
+STORE = settings.CACHE / "containerd"
+"""Unpacked images. It outlives the cluster: to unpack gigabytes takes minutes."""
 CONFIGURATION = HOME / "config.toml"
 READY_SECONDS = 30.0
 KUBERNETES_NAMESPACE = "k8s.io"
@@ -21,12 +24,40 @@ def ctr(*words: str) -> list[str]:
 
 
 def start() -> None:
-    text = _configuration()
+    new_cluster = not CONFIGURATION.exists()
     HOME.mkdir(parents=True, exist_ok=True)
-    files.keep(CONFIGURATION, text)
+    files.keep(CONFIGURATION, _configuration())
     _write_registry_hosts()
-    processes.ensure(NAME, [_program(), "--config", CONFIGURATION], settings_text=text)
+    _run()
+    if new_cluster and _forget_containers():
+        # Its plugin for Kubernetes looks for containers only when it starts.
+        processes.end(NAME)
+        _run()
+
+
+def _run() -> None:
+    processes.ensure(NAME, [_program(), "--config", CONFIGURATION], settings_text=_configuration())
     processes.wait_ready(NAME, lambda: succeeds(ctr("version")), READY_SECONDS)
+
+
+def _forget_containers() -> bool:
+    """Remove what an earlier cluster left in the store, and return whether there was any."""
+    names = run(ctr("containers", "list", "-q")).split()
+    if names:
+        run(ctr("containers", "delete", *names), next_step=f"remove {STORE}, and start again")
+    return bool(names)
+
+
+def keep_images(references: Collection[str]) -> None:
+    """Remove all images from our registry but these. Layers that a container uses stay until it ends."""
+    if processes.running_pid(NAME) is None:
+        return
+    listed = [line.split()[:3] for line in run(ctr("images", "list")).splitlines()[1:]]
+    kept = {digest for name, _, digest in listed if name in references}
+    old = {digest for name, _, digest in listed if name.startswith(settings.IMAGE_PREFIX)} - kept
+    names = [name for name, _, digest in listed if digest in old]
+    if names:
+        run(ctr("images", "delete", *names), next_step=f"remove {STORE}, and start again")
 
 
 def _program() -> str:
@@ -40,7 +71,7 @@ def _quoted(value: Path | str) -> str:
 def _configuration() -> str:
     return f"""\
 version = 2
-root = {_quoted(HOME / "root")}
+root = {_quoted(STORE)}
 state = {_quoted(HOME / "state")}
 oom_score = 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tunegate_local import (
     binaries,
+    container_runtime,
     digests,
     image_registry,
     images_index,
@@ -108,6 +109,7 @@ def build(names: Sequence[str]) -> None:
     if _keys() != before:
         # Layers that no image has any more are gigabytes after a change of the lock file. One that a container uses stays.
         succeeds(_buildah("rmi", "--prune"), environment=_environment())
+        container_runtime.keep_images(images_index.read().values())
 
 
 def ensure(name: str) -> None:
