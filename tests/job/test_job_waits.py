@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.builders import make_approvalpolicy
 from tests.job.documents import SETTINGS, job, world_objects
 from tests.job.world import WORKSPACE, World, condition, run_to
+from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.stages import STORE_REQUIRED, ProgressReport
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
@@ -21,11 +24,15 @@ def first_plan(**changes: Any) -> Any:
     return plan(Observed(job=job(**spec), fresh_credential="{}", **facts), World().now, SETTINGS)
 
 
+def data(**changes: Any) -> Json:
+    return {"dataset": {**job().spec.dataset.to_dict(), **changes}}
+
+
 UNLABELLED = {"data": {"metadata": {"name": "data"}}, "models": {"metadata": {"name": "models"}}}
 HASHING = world_objects()["base_model"].model_copy(
     update={"status": world_objects()["base_model"].status.model_copy(update={"phase": "Hashing"})}
 )
-IN_STORE = {"dataset": {**job().spec.dataset.to_dict(), "uri": "s3://training/rows.jsonl", "secretName": "bucket"}}
+IN_STORE = data(uri="s3://training/rows.jsonl", secretName="bucket")
 CLOSED = StoreSecret({}, frozenset(STORE_REQUIRED))
 POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCESS_KEY_ID"}))
 
@@ -73,9 +80,10 @@ def test_nothing_new_is_said_twice() -> None:
 @pytest.mark.parametrize(
     ("spec", "reason", "says"),
     [
-        ({"dataset": {**job().spec.dataset.to_dict(), "classification": "PHI"}}, "NotAllowed", "classified PHI"),
+        (data(classification="PHI"), "NotAllowed", "classified PHI"),
+        (data(retainUntil="2020-12-31"), "NotAllowed", "may be kept until 2020-12-31"),
         ({"method": {"type": "LoRA", "numNodes": 9}}, "NotAllowed", "maxNodes"),
-        ({"dataset": {**job().spec.dataset.to_dict(), "uri": "pvc://data/../x"}}, "BadInput", "'..'"),
+        (data(uri="pvc://data/../x"), "BadInput", "'..'"),
     ],
 )
 def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says: str) -> None:
@@ -85,6 +93,35 @@ def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says:
     assert says in step.status["message"]
     assert "new job" in step.status["message"]
     assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
+
+
+STATED = {"steward": "Ada", "retainUntil": "2999-12-31", "license": "MIT OR LicenseRef-contract-17"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"steward": " "}, "spec.dataset.steward"),
+        ({"retainUntil": None}, "spec.dataset.retainUntil"),
+        ({"license": "our contract"}, "SPDX license expression in spec.dataset.license: nobody knows our contract"),
+        ({"license": "MIT AND"}, "SPDX license expression"),
+        ({"license": ""}, "it is empty"),
+    ],
+)
+def test_what_a_policy_wants_stated_of_the_data_has_to_be_stated(changes: Json, says: str) -> None:
+    strict = make_approvalpolicy(requiredRights=["Steward", "Retention", "SpdxLicense"])
+    policy = ApprovalPolicy.model_validate(strict)
+    refused = first_plan(policy=policy, spec=data(**{**STATED, **changes}))
+
+    assert (refused.status["phase"], says in refused.status["message"]) == ("Failed", True)
+    assert first_plan(policy=policy, spec=data(**STATED)).status["phase"] == "Validating"
+    assert first_plan(spec=data(**{**STATED, **changes})).status["phase"] == "Validating"
+
+
+def test_data_may_be_used_on_the_last_day_and_not_on_the_next() -> None:
+    today = World().now.date()
+    for day, phase in ((today, "Validating"), (today - timedelta(days=1), "Failed")):
+        assert first_plan(spec=data(retainUntil=day.isoformat())).status["phase"] == phase
 
 
 WAITING: list[tuple[Json, str, str]] = [

@@ -69,6 +69,9 @@ class NamespaceBudget(ApiModel):
     """Of `maxCost`: pools that are priced in another one can't be trained on."""
 
 
+DataRight = Literal["Steward", "Retention", "SpdxLicense"]
+
+
 class ApprovalPolicySpec(ApiModel):
     """The rules of a namespace. A release freezes the whole content, so loosening it later helps no open release."""
 
@@ -94,6 +97,9 @@ class ApprovalPolicySpec(ApiModel):
     """Smallest margin a suite may ask for; a smaller one in the suite is raised to this."""
     allowed_data: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]
     """Classes of data that jobs of the namespace may use."""
+    required_rights: Annotated[list[DataRight], Field(max_length=3, json_schema_extra=LIST_SET)] = []
+    """What a job has to state of its data beside source, license and class: its steward, the last day on which it may be
+    used, a license as an SPDX expression. A job that does not is refused."""
     data_checks: CheckSettings = []
     """What checks of training data do in the namespace, where it is not the default; jobs can only make them stricter."""
     waivers: Annotated[list[WaiverRule], Field(max_length=8, json_schema_extra=list_map("name"))] = []

@@ -74,6 +74,7 @@ class DataStatement(StrictModel):
             "Source": origin.source,
             "Steward": origin.steward or "nobody named",
             "License": origin.license,
+            "May be used until": origin.retain_until or "no day is stated",
             "Classification": origin.classification,
             "Place": origin.uri,
             "Files": ", ".join(f"{count} files {end}" for end, count in self.files.items()),

@@ -15,6 +15,7 @@ from tunegate.api.markers import (
     Column,
     DataClass,
     DataUri,
+    Day,
     Decimal,
     Digest,
     Fraction,
@@ -69,6 +70,8 @@ class Dataset(ApiModel):
     """Where the rows came from."""
     steward: ShortText = ""
     """Who answers for them."""
+    retain_until: Day | None = None
+    """Last day on which the rows may be used; from the next day on no job begins a stage with them. Absent: no such day."""
     group_field: ShortText | None = None
     """Field of a row that names its group: the development split never cuts through a group."""
     checks: CheckSettings = []

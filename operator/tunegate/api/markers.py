@@ -130,6 +130,8 @@ DataUri = Annotated[
     ),
 ]
 """A ``VolumeUri``, or ``s3://<bucket>/<key>``: an object, or all objects below a key."""
+Day = Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
+"""``YYYY-MM-DD``, in UTC."""
 Time = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
 
 DataClass = Literal["Public", "Internal", "Confidential", "PII", "PHI"]

@@ -16,7 +16,7 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
 from tunegate.api.finetunejob import Budget, Economics, GateOutcome, Intent, Method
-from tunegate.api.markers import DataClass, Decimal, Digest, StrictModel
+from tunegate.api.markers import DataClass, Day, Decimal, Digest, StrictModel
 from tunegate.api.modelserver import EngineProfile
 
 CONFIG_PATH = "/etc/tunegate/config/stage.json"
@@ -139,6 +139,7 @@ class DataOrigin(StrictModel):
     license: str
     classification: DataClass
     steward: str
+    retain_until: Day | None = None
 
 
 class SuiteInput(StrictModel):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,7 @@ from tunegate.cli.failure import CommandFailure
 from tunegate.digests import file_entry, manifest_digest
 from tunegate.errors import wrong_fields
 from tunegate.manifests.sources import ClaimPath, claim_path, data_path
+from tunegate.reconcile.data_rights import past_retention
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs, needed_claims, resolve
 from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
@@ -93,6 +95,8 @@ def plan(options: Namespace) -> int:
     inputs = resolve(seen)
     if isinstance(inputs, Blocked):
         raise CommandFailure(f"{inputs.reason}: {inputs.message}")
+    if (ended := past_retention(jobs[0].spec.dataset, datetime.now(UTC).date())) is not None:
+        raise CommandFailure(ended)
     result = _validate(_config(seen, inputs, volumes), quiet=options.quiet)
     print(plan_report.FORMATS[options.output](jobs[0], result, inputs.pool.spec), end="")
     warned = any(finding.action == "Warn" for finding in result.findings)

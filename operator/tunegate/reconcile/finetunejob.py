@@ -15,6 +15,7 @@ from tunegate.api.finetunejob import JobPhase, StageName
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile import finetunejob_waiver as waivers
+from tunegate.reconcile.data_rights import past_retention
 from tunegate.reconcile.finetunejob_attempts import (
     Attempt,
     Ended,
@@ -163,6 +164,9 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     inputs = resolve(seen)
     if isinstance(inputs, Blocked):
         _wait(draft, stage, inputs)
+        return
+    if (ended := past_retention(draft.job.spec.dataset, draft.now.date())) is not None:
+        _wait(draft, stage, Blocked(JobReason.NOT_ALLOWED, ended, final=True))
         return
     if (blocked := over_budget(seen, inputs, stage, draft.now)) is not None:
         _wait(draft, stage, blocked)

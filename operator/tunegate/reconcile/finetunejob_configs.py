@@ -220,7 +220,12 @@ def _dataset(job: FineTuneJob, inputs: Inputs) -> DatasetInput:
 def _origin(job: FineTuneJob) -> DataOrigin:
     spec = job.spec.dataset
     return DataOrigin(
-        uri=spec.uri, source=spec.source, license=spec.license, classification=spec.classification, steward=spec.steward
+        uri=spec.uri,
+        source=spec.source,
+        license=spec.license,
+        classification=spec.classification,
+        steward=spec.steward,
+        retain_until=spec.retain_until,
     )
 
 

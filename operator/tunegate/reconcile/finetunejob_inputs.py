@@ -11,12 +11,12 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJobSpec, PoolTerms
-from tunegate.api.markers import DataClass
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.stages import STORE_REQUIRED, Manifest
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, StorePath, claim_path, data_path
+from tunegate.reconcile.data_rights import not_cleared, not_stated
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
@@ -88,7 +88,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("_missing reports every absent object")
-    for check in (_volumes, _store, _data_class, _shape, _rights):
+    for check in (_volumes, _store, _data_rights, _shape, _rights):
         blocked = next(check(seen), None)
         if blocked is not None:
             return blocked
@@ -220,24 +220,9 @@ def _store(seen: Observed) -> Iterator[Blocked]:
         )
 
 
-def _data_class(seen: Observed) -> Iterator[Blocked]:
-    data = seen.job.spec.dataset.classification
-    places: list[tuple[str, list[DataClass]]] = []
-    if seen.policy:
-        places.append((f"ApprovalPolicy {seen.policy.name} allows", seen.policy.spec.allowed_data))
-    if seen.base_model:
-        places.append((f"BaseModel {seen.base_model.name} is cleared for", seen.base_model.spec.cleared_for))
-    for pool in (seen.pool, seen.server_pool):
-        if pool:
-            places.append((f"ComputePool {pool.name} is cleared for", pool.spec.cleared_for))
-    for place, allowed in places:
-        if data not in allowed:
-            yield Blocked(
-                JobReason.NOT_ALLOWED,
-                f"The data is classified {data}, but {place} {', '.join(allowed)} only. Create a new job with a server "
-                "and pool that are cleared for it.",
-                final=True,
-            )
+def _data_rights(seen: Observed) -> Iterator[Blocked]:
+    for shortfall in (*not_cleared(seen), *not_stated(seen)):
+        yield Blocked(JobReason.NOT_ALLOWED, shortfall, final=True)
 
 
 def _shape(seen: Observed) -> Iterator[Blocked]:

@@ -14,7 +14,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicySpec, WaiverRule
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite, MetricName
 from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, StageName, WaiverFinding
-from tunegate.api.markers import DataClass, Digest, StrictModel
+from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
 from tunegate.api.modelserver import EngineProfile, ModelServer
 from tunegate.api.shared import Person
@@ -86,6 +86,8 @@ class DataPart(StrictModel):
     license: str
     source: str
     steward: str
+    retain_until: Day | None = None
+    """Last day on which the data may be used; absent: no such day was stated."""
 
 
 class EvaluationPart(StrictModel):
@@ -204,7 +206,7 @@ def build(evidence: Complete) -> ReleaseStatement:
         data=DataPart(
             digest=evidence.data_digest, redacted_digest=evidence.redacted_digest,
             statement_digest=evidence.data_statement, rows=evidence.rows, classification=dataset.classification,
-            license=dataset.license, source=dataset.source, steward=dataset.steward,
+            license=dataset.license, source=dataset.source, steward=dataset.steward, retain_until=dataset.retain_until,
         ),
         evaluation=EvaluationPart(
             suite=evidence.suite.name, suite_digest=result.suite_digest,
@@ -292,8 +294,8 @@ def _engine_part(server: ModelServer) -> EnginePart:
 
 def _data_differs(job: FineTuneJob, data: DataPart) -> bool:
     dataset, found = job.spec.dataset, job.status.dataset
-    live = (dataset.classification, dataset.license, dataset.source, dataset.steward)
-    stated = (data.classification, data.license, data.source, data.steward)
+    live = (dataset.classification, dataset.license, dataset.source, dataset.steward, dataset.retain_until)
+    stated = (data.classification, data.license, data.source, data.steward, data.retain_until)
     if found is None or live != stated:
         return True
     digests = (found.digest, found.redacted_digest, found.statement_digest)
