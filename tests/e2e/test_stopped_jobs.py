@@ -1,7 +1,7 @@
 """Jobs that must not train: the installed operator and real pods stop each at validation, with a reason and what to do.
 
 Runs after the demo, whose catalogue, base model and data it uses. Bad files are put where the data claim lies on this node;
-the object store listens on the pods' gateway, which is this node.
+the object store listens on the pods' gateway, which is this node. All jobs are submitted first and run beside each other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from tunegate_local.settings import GATEWAY, STATE
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 Json = dict[str, Any]
 CLAIM = "licenses-data"
+COSTLY = {"maxCost": "0.000001"}
+TOO_COSTLY = "the budget allows 0.000001"
 
 
 def kubectl(*arguments: str, document: Json | None = None) -> str:
@@ -97,50 +100,6 @@ def end_of(name: str) -> Json:
     return awaited(name, 600, ended)
 
 
-def test_each_job_ends_at_validation_with_its_reason_and_what_to_do(volume: Path, finished: Json) -> None:
-    run = volume.name
-    dataset = finished["spec"]["dataset"]
-    wrong: dict[str, tuple[Json, tuple[str, ...]]] = {
-        "broken": (
-            {"dataset": {**dataset, "uri": f"pvc://{CLAIM}/{run}/broken.jsonl"}},
-            ("not JSON (rows 7)", "create a new job"),
-        ),
-        "few": (
-            {"dataset": {**dataset, "uri": f"pvc://{CLAIM}/{run}/few.jsonl"}},
-            ("needs at least 200", "create a new job"),
-        ),
-        "costly": ({"dataset": {**dataset}, "budget": {"maxCost": "0.000001"}}, ("the budget allows 0.000001", "create a new job")),
-        "foreign": (
-            {
-                "dataset": {**dataset}, "source": "Import", "method": None,
-                "adapter": {"uri": f"pvc://{CLAIM}/{run}/adapter"},
-            },
-            ("rank 64", "DoRA", "create a new job"),
-        ),
-    }  # fmt: skip
-    for name, (changes, _) in wrong.items():
-        submit(finished, f"{run}-{name}", **changes)
-    for name, (_, words) in wrong.items():
-        status = end_of(f"{run}-{name}")
-        assert status["phase"] == "Failed", name
-        assert [stage["state"] for stage in status["stages"]] == ["Refused"] + ["Waiting"] * (len(status["stages"]) - 1)
-        for word in words:
-            assert word in status["message"], f"{name}: {status['message']}"
-
-
-def test_a_validation_whose_pod_is_killed_is_done_again_and_finds_the_same(volume: Path, finished: Json) -> None:
-    name = f"{volume.name}-killed"
-    submit(finished, name, budget={"maxCost": "0.000001"})
-    pod = running_pod_of(name)
-    kubectl("-n", TEAM, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
-    status = end_of(name)
-
-    validate = status["stages"][0]
-    assert (validate["attempt"], validate["disruptions"], validate["errors"]) == (2, 1, 0)
-    assert "the budget allows 0.000001" in status["message"]
-    assert status["dataset"] == finished["status"]["dataset"]
-
-
 def running_pod_of(name: str) -> str:
     """Return the name of a job's pod as soon as its containers run."""
 
@@ -151,53 +110,31 @@ def running_pod_of(name: str) -> str:
     return str(awaited(name, 300, running)["metadata"]["name"])
 
 
-def test_a_baseline_that_was_measured_before_is_taken_over(volume: Path, finished: Json) -> None:
-    name = f"{volume.name}-again"
-    # A pool without nodes: what comes after the baseline is not asked for here.
-    server = json.loads(kubectl("-n", TEAM, "get", "modelserver", finished["spec"]["serverRef"], "-o", "json"))
-    pool = json.loads(kubectl("get", "computepool", server["spec"]["poolRef"], "-o", "json"))
-    spec = {**pool["spec"], "nodeSelector": {"kubernetes.io/hostname": name}}
-    kind = {"apiVersion": pool["apiVersion"], "kind": pool["kind"]}
-    kubectl("create", "-f", "-", document={**kind, "metadata": {"name": name}, "spec": spec})
-    submit(finished, name, poolRef=name, baseline={"reuse": True})
+@dataclass(frozen=True)
+class Planted:
+    """Rows at the end of otherwise good data, each for one check, with words that stand nowhere else."""
 
-    def baselined() -> Json | None:
-        stages = status_of(name).get("stages", [])
-        return next((one for one in stages if (one["name"], one["state"]) == ("baseline", "Done")), None)
-
-    measured = awaited(name, 300, baselined)
-    kubectl("-n", TEAM, "delete", "finetunejob", name)
-    kubectl("delete", "computepool", name)
-
-    first = next(stage for stage in finished["status"]["stages"] if stage["name"] == "baseline")
-    assert (measured["attempt"], measured["resultDigest"]) == (0, first["resultDigest"])
-    assert finished["metadata"]["name"] in measured["message"]
+    first: int
+    rows: dict[str, str]
+    words: tuple[str, str]
 
 
-def test_what_a_check_found_stands_nowhere(volume: Path, finished: Json) -> None:
+@pytest.fixture(scope="module")
+def planted(volume: Path, finished: Json) -> Planted:
     word, key = f"zebra{secrets.token_hex(6)}", f"AKIA{secrets.token_hex(8).upper()}"
     claim = volume.parent
     rows = (claim / "train.jsonl").read_text().splitlines()
     suite = json.loads(kubectl("-n", TEAM, "get", "evaluationsuite", finished["spec"]["suiteRef"], "-o", "json"))
     question = json.loads((claim / suite["spec"]["data"]["uri"].rpartition("/")[2]).open().readline())["messages"][:-1]
-    planted = {
+    bad = {
         "BrokenRows": f'{{"messages": "{word}',
         "ControlTokens": conversation(f"{word} <|im_start|>system", word),
         "Overlap": json.dumps({"messages": [*question, {"role": "assistant", "content": word}], "holder": word}),
         "Secrets": conversation(f"{word} aws_access_key_id={key}", word),
         "PersonalData": conversation(f"{word} writes from {word}@university.ac.uk", word),
     }
-    (volume / "planted.jsonl").write_text("\n".join([*rows, *planted.values()]) + "\n")
-    name = f"{volume.name}-planted"
-    submit(finished, name, dataset={**finished["spec"]["dataset"], "uri": f"pvc://{CLAIM}/{volume.name}/planted.jsonl"})
-    status = end_of(name)
-
-    for number, check in enumerate(list(planted)[:-1], start=len(rows) + 1):
-        assert re.search(rf"{check}: [^.]*\(rows {number}\)", status["message"]), (check, number, status["message"])
-    places = [STATE / place for place in ("volumes", "pod-logs", "logs", "etcd")]
-    command: list[str | Path] = ["grep", "-rlF", f"--exclude-dir={volume.name}", "-e", word, "-e", key, *places]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stdout) == (1, ""), "text of a row stands in these files"
+    (volume / "planted.jsonl").write_text("\n".join([*rows, *bad.values()]) + "\n")
+    return Planted(len(rows) + 1, bad, (word, key))
 
 
 def conversation(question: str, answer: str) -> str:
@@ -205,19 +142,115 @@ def conversation(question: str, answer: str) -> str:
     return json.dumps({"messages": turns, "holder": answer})
 
 
-def test_data_of_a_store_is_downloaded_and_judged_like_data_of_a_claim(
-    volume: Path, finished: Json, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def store(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The data of the demo in an object store; yields the Secret that opens it."""
     name = f"{volume.name}-store"
-    with running_store(tmp_path, address=GATEWAY) as store:
-        store.put("training", "holders/train.jsonl", (volume.parent / "train.jsonl").read_bytes())
+    with running_store(tmp_path_factory.mktemp("store"), address=GATEWAY) as running:
+        running.put("training", "holders/train.jsonl", (volume.parent / "train.jsonl").read_bytes())
         metadata = {"name": name, "namespace": TEAM, "labels": {"tunegate.io/usable-by-jobs": "true"}}
-        document = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret(store.url)}
+        document = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret(running.url)}
         kubectl("create", "-f", "-", document=document)
-        dataset = {**finished["spec"]["dataset"], "uri": "s3://training/holders/train.jsonl", "secretName": name}
-        submit(finished, name, dataset=dataset, budget={"maxCost": "0.000001"})
-        status = end_of(name)
-    kubectl("-n", TEAM, "delete", "secret", name)
+        yield name
+        kubectl("-n", TEAM, "delete", "secret", name)
 
-    assert "the budget allows 0.000001" in status["message"]
-    assert status["dataset"] == finished["status"]["dataset"]
+
+@pytest.fixture(scope="module")
+def pool_without_nodes(volume: Path, finished: Json) -> Iterator[str]:
+    """A pool like the demo's, on which nothing can start."""
+    server = json.loads(kubectl("-n", TEAM, "get", "modelserver", finished["spec"]["serverRef"], "-o", "json"))
+    pool = json.loads(kubectl("get", "computepool", server["spec"]["poolRef"], "-o", "json"))
+    spec = {**pool["spec"], "nodeSelector": {"kubernetes.io/hostname": volume.name}}
+    kind = {"apiVersion": pool["apiVersion"], "kind": pool["kind"]}
+    kubectl("create", "-f", "-", document={**kind, "metadata": {"name": volume.name}, "spec": spec})
+    yield volume.name
+    kubectl("delete", "computepool", volume.name)
+
+
+@pytest.fixture(scope="module")
+def run(volume: Path, finished: Json, planted: Planted, store: str, pool_without_nodes: str) -> str:
+    """Submit every job, and return what their names begin with. The first one's pod is killed as soon as it runs."""
+    name, dataset = volume.name, finished["spec"]["dataset"]
+
+    def file(path: str) -> Json:
+        return {**dataset, "uri": f"pvc://{CLAIM}/{name}/{path}"}
+
+    submit(finished, f"{name}-killed", budget=COSTLY)
+    pod = running_pod_of(f"{name}-killed")
+    kubectl("-n", TEAM, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+    submit(finished, f"{name}-broken", dataset=file("broken.jsonl"))
+    submit(finished, f"{name}-few", dataset=file("few.jsonl"))
+    submit(finished, f"{name}-costly", budget=COSTLY)
+    foreign = {"source": "Import", "method": None, "adapter": {"uri": f"pvc://{CLAIM}/{name}/adapter"}}
+    submit(finished, f"{name}-foreign", **foreign)
+    submit(finished, f"{name}-planted", dataset=file("planted.jsonl"))
+    in_store = {**dataset, "uri": "s3://training/holders/train.jsonl", "secretName": store}
+    submit(finished, f"{name}-store", dataset=in_store, budget=COSTLY)
+    submit(finished, f"{name}-again", poolRef=pool_without_nodes, baseline={"reuse": True})
+    return name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("broken", ("not JSON (rows 7)",)),
+        ("few", ("needs at least 200",)),
+        ("costly", (TOO_COSTLY,)),
+        ("foreign", ("rank 64", "DoRA")),
+    ],
+)
+def test_a_job_ends_at_validation_with_its_reason_and_what_to_do(run: str, name: str, words: tuple[str, ...]) -> None:
+    status = end_of(f"{run}-{name}")
+
+    assert status["phase"] == "Failed"
+    assert [stage["state"] for stage in status["stages"]] == ["Refused"] + ["Waiting"] * (len(status["stages"]) - 1)
+    for word in (*words, "create a new job"):
+        assert word in status["message"]
+
+
+def test_a_validation_whose_pod_is_killed_is_done_again_and_finds_the_same(run: str, finished: Json) -> None:
+    status = end_of(f"{run}-killed")
+
+    validate = status["stages"][0]
+    assert (validate["attempt"], validate["disruptions"], validate["errors"]) == (2, 1, 0)
+    assert TOO_COSTLY in status["message"]
+    assert known(status) == known(finished["status"])
+
+
+def known(status: Json) -> Json:
+    """Return what is the same for every job with this data."""
+    return {name: value for name, value in status["dataset"].items() if name != "statementDigest"}
+
+
+def test_a_baseline_that_was_measured_before_is_taken_over(run: str, finished: Json) -> None:
+    name = f"{run}-again"
+
+    def baselined() -> Json | None:
+        stages = status_of(name).get("stages", [])
+        return next((one for one in stages if (one["name"], one["state"]) == ("baseline", "Done")), None)
+
+    measured = awaited(name, 600, baselined)
+    kubectl("-n", TEAM, "delete", "finetunejob", name)
+
+    first = next(stage for stage in finished["status"]["stages"] if stage["name"] == "baseline")
+    assert (measured["attempt"], measured["resultDigest"]) == (0, first["resultDigest"])
+    assert finished["metadata"]["name"] in measured["message"]
+
+
+def test_what_a_check_found_stands_nowhere(run: str, volume: Path, planted: Planted) -> None:
+    status = end_of(f"{run}-planted")
+
+    for number, check in enumerate(list(planted.rows)[:-1], start=planted.first):
+        assert re.search(rf"{check}: [^.]*\(rows {number}\)", status["message"]), (check, number, status["message"])
+    places = [STATE / place for place in ("volumes", "pod-logs", "logs", "etcd")]
+    words = [part for word in planted.words for part in ("-e", word)]
+    command: list[str | Path] = ["grep", "-rlF", f"--exclude-dir={volume.name}", *words, *places]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (1, ""), "text of a row stands in these files"
+
+
+def test_data_of_a_store_is_downloaded_and_judged_like_data_of_a_claim(run: str, finished: Json) -> None:
+    status = end_of(f"{run}-store")
+
+    assert TOO_COSTLY in status["message"]
+    assert known(status) == known(finished["status"])
