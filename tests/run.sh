@@ -22,7 +22,7 @@ part() {
 pytest() { $run -m pytest -q "$@"; }
 # Tests of one file stay together: they share servers that are slow to start.
 parallel=(-n "$(nproc)" --dist loadfile)
-remove_cluster() { $cluster wipe && $cluster check-clean --wiped; }
+remove_cluster() { $cluster wipe && $cluster check-clean --wiped && own=no; }
 
 own=no
 if ! $cluster status >/dev/null 2>&1; then

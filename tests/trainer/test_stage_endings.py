@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -26,7 +28,7 @@ from tunegate.api.stages import (
 )
 from tunegate.registry.adapters import push_adapter, read_manifest
 from tunegate.registry.client import RegistryClient
-from tunegate_trainer import __main__ as entry
+from tunegate_trainer import entry
 from tunegate_trainer.logs import JsonLines
 from tunegate_trainer.progress import ProgressBoard, serve, write_report
 from tunegate_trainer.tracking import Tracker
@@ -41,6 +43,26 @@ def test_a_configuration_with_an_unknown_field_is_bad_input(pod: Pod, tmp_path: 
     word = Termination.model_validate_json((tmp_path / "word").read_bytes())
     assert (code, word.reason, word.result_digest) == (ExitCode.BAD_INPUT, "BadInput", None)
     assert "surprise" in word.message
+
+
+def test_a_stage_that_is_stopped_while_its_libraries_load_ends_at_once(pod: Pod, tmp_path: Path) -> None:
+    """The kernel delivers SIGTERM to process 1 of a container only where there is a handler."""
+    stage = pod.start(HashConfig(**stage_base(pod.host), path=str(tmp_path / "nothing")))
+    proc = Path("/proc", str(stage.process.pid))
+    deadline = time.monotonic() + 60
+    while not handled(proc, signal.SIGTERM):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    loaded = "pydantic_core" in (proc / "maps").read_text()
+    stage.process.terminate()
+
+    assert (stage.process.wait(timeout=60), loaded) == (128 + signal.SIGTERM, False)
+
+
+def handled(proc: Path, number: int) -> bool:
+    """Tell whether a process has a handler for the signal (the mask of caught signals in its status)."""
+    masks = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines() if ":\t" in line)
+    return bool(int(masks["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def test_a_missing_input_is_bad_input(pod: Pod, tmp_path: Path) -> None:

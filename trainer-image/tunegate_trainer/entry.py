@@ -1,0 +1,199 @@
+"""What every stage pod does: read the configuration, run the stage, push its result, leave a last word.
+
+Exit codes are ``tunegate.api.stages.ExitCode``; anything else is an attempt that ended without a word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+from pydantic import ValidationError
+
+from tunegate.api import stages
+from tunegate.api.markers import StrictModel
+from tunegate.api.reasons import StageReason
+from tunegate.api.stages import STAGE_CONFIG, ExitCode, StageConfig, StageResult, Termination
+from tunegate.registry.client import RegistryClient
+from tunegate.registry.failures import RegistryError, Unauthorized
+from tunegate.registry.failures import Unavailable as RegistryUnavailable
+from tunegate_trainer.context import Places, StageContext
+from tunegate_trainer.endings import BadInput, OutOfMemory, Preempted, StageEnd, Unavailable, Unknown
+from tunegate_trainer.logs import start_logging
+from tunegate_trainer.progress import ProgressBoard, serve
+from tunegate_trainer.tracking import Tracker
+
+log = logging.getLogger("tunegate_trainer")
+
+PROGRESS_FILE = "progress.json"
+MAX_MESSAGE = 1800
+"""Bytes of a termination message; the kubelet keeps 4096 of the whole document, and JSON may double a character."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage and return its exit code."""
+    options = _parse(arguments)
+    with tempfile.TemporaryDirectory(prefix="stage-") as run:
+        places = Places(
+            config=options.config,
+            termination=options.termination,
+            registry_auth=options.registry_auth,
+            tracking_auth=options.tracking_auth,
+            ca=options.ca,
+            store=options.store,
+            workspace=options.workspace,
+            run=Path(run),
+        )
+        try:
+            config = _read(places.config)
+        except BadInput as end:
+            start_logging("unknown")
+            return _end(places, end)
+        start_logging(config.stage)
+        try:
+            signal.signal(signal.SIGTERM, _on_sigterm)
+            return _run(config, places, options.progress_port)
+        except Preempted as end:  # before the stage began
+            return _end(places, end)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tunegate_trainer", description=__doc__)
+    parser.add_argument("--config", type=Path, default=Path(stages.CONFIG_PATH), help="stage configuration (JSON)")
+    parser.add_argument(
+        "--termination", type=Path, default=Path(stages.TERMINATION_PATH), help="file for the last word"
+    )
+    parser.add_argument(
+        "--registry-auth", type=Path, default=Path(stages.REGISTRY_AUTH_PATH), help="Docker config.json"
+    )
+    parser.add_argument("--tracking-auth", type=Path, default=Path(stages.TRACKING_AUTH_DIR), help="MLflow credential")
+    parser.add_argument("--ca", type=Path, default=Path(stages.CA_PATH), help="additional certificate authority")
+    parser.add_argument("--store", type=Path, default=Path(stages.STORE_DIR), help="address and credential of a store")
+    parser.add_argument("--workspace", type=Path, default=Path(stages.WORKSPACE_MOUNT), help="the job's own volume")
+    parser.add_argument("--progress-port", type=int, default=stages.PROGRESS_PORT, help="0: any free port")
+    return parser.parse_args(arguments)
+
+
+def _read(path: Path) -> StageConfig:
+    try:
+        return STAGE_CONFIG.validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        fields = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
+        raise BadInput(f"{path}: not a stage configuration: {fields}") from error
+
+
+def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:
+    raise Preempted("stopped by SIGTERM: the stage runs again from its last kept state")
+
+
+def _run(config: StageConfig, places: Places, port: int) -> int:
+    registry = RegistryClient(
+        config.registry.host,
+        plain_http=config.registry.plain_http,
+        auth_file=places.registry_auth,
+        ca_file=places.ca,
+    )
+    board = ProgressBoard(config.stage, places.run / PROGRESS_FILE)
+    server = serve(board, port)
+    tracker = Tracker(config.tracking, config.job, places.tracking_auth, places.ca)
+    log.info("stage starts", extra={"job": f"{config.job.namespace}/{config.job.name}", "attempt": config.job.attempt})
+    try:
+        with registry:
+            result = _dispatch(config, StageContext(places, registry, board, tracker))
+            digest = _publish(config, registry, result) if result is not None else None
+    except StageEnd as end:
+        return _end(places, end)
+    except (RegistryUnavailable, Unauthorized) as error:
+        return _end(places, Unavailable(str(error)))  # the next attempt gets a new credential
+    except RegistryError as error:
+        return _end(places, BadInput(str(error)))
+    except Exception as error:
+        return _end(places, _classify(error))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        tracker.close()
+        server.shutdown()
+    _write_termination(places.termination, _verdict(result, digest))
+    log.info("stage ends with a verdict", extra={"result": digest})
+    return ExitCode.VERDICT
+
+
+def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
+    """Run the stage. Imports are late: torch is not needed by most stages."""
+    match config:
+        case stages.HashConfig():
+            from tunegate_trainer import hashing
+
+            return hashing.run(config, context)
+        case stages.ValidateConfig():
+            from tunegate_trainer import validation
+
+            return validation.run(config, context)
+        case stages.BaselineConfig():
+            from tunegate_trainer.evaluation import baseline
+
+            return baseline.run(config, context)
+        case stages.TrainConfig():
+            from tunegate_trainer import training
+
+            return training.run(config, context)
+        case stages.SealConfig():
+            from tunegate_trainer import sealing
+
+            return sealing.run(config, context)
+        case stages.EvaluateConfig():
+            from tunegate_trainer.evaluation import evaluate
+
+            return evaluate.run(config, context)
+        case stages.FetchConfig():
+            from tunegate_trainer import fetching
+
+            fetching.run(config, context)
+            return None
+        case stages.DownloadConfig():
+            from tunegate_trainer import downloading
+
+            downloading.run(config, context)
+            return None
+
+
+def _publish(config: StageConfig, registry: RegistryClient, result: StrictModel) -> str:
+    content = result.model_dump_json(by_alias=True).encode()
+    return registry.push_document(f"{config.registry.repository}/results", content, stages.RESULT_MEDIA_TYPE)
+
+
+def _verdict(result: StageResult | None, digest: str | None) -> Termination:
+    if result is not None and result.outcome == "Refused":
+        messages = [finding.message for finding in result.findings if finding.action == "Block"]
+        return Termination(reason=StageReason.REFUSED, message="; ".join(messages), result_digest=digest)
+    return Termination(reason=StageReason.COMPLETED, result_digest=digest)
+
+
+def _classify(error: Exception) -> StageEnd:
+    """Tell memory from the rest; an unknown error keeps its type only, since its text may quote data."""
+    log.error("stage failed", exc_info=error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"MemoryError", "OutOfMemoryError"}:
+        return OutOfMemory("memory ran out: lower method.batchSize or method.maxLength, or use a larger pool")
+    return Unknown(f"{type(error).__name__} (see the pod's log)")
+
+
+def _end(places: Places, end: StageEnd) -> int:
+    log.warning("stage ends without a verdict", extra={"reason": end.reason, "detail": end.message})
+    _write_termination(places.termination, Termination(reason=end.reason, message=end.message))
+    return end.exit_code
+
+
+def _write_termination(path: Path, word: Termination) -> None:
+    message = word.message.encode()[:MAX_MESSAGE].decode(errors="ignore")
+    short = word.model_copy(update={"message": message})
+    try:
+        path.write_text(short.model_dump_json(by_alias=True, exclude_none=True))
+    except OSError as error:
+        log.error("the last word could not be written", extra={"path": str(path), "cause": error.strerror})
