@@ -56,6 +56,10 @@ class Settings(BaseModel):
     lease_retry_seconds: Annotated[int, Field(ge=1)] = 2
     log_level: str = "INFO"
     resync_seconds: Annotated[float, Field(gt=0)] = 300.0
+    admission_rules: Path | None = None
+    """The chart's admission policies as YAML; absent: nobody looks whether they are in force."""
+    admission_seconds: Annotated[float, Field(gt=0, le=30)] = 20.0
+    """Between two looks at them."""
     workers: Annotated[int, Field(ge=1, le=64)] = 4
     """Objects reconciled at the same time, per controller."""
     http_port: int = 8080

@@ -56,6 +56,15 @@ def test_two_people_of_two_roles_are_a_quorum() -> None:
     assert verdict.missing == ()
 
 
+def test_what_was_made_without_admission_rules_stops_but_does_not_approve() -> None:
+    approvals = [vote("ravi", guarded=False), vote("cora", "compliance")]
+    verdict = count(ask(role("risk"), role("compliance")), approvals, NOW)
+    assert (verdict.outcome, reasons(verdict)) == ("Waiting", {"ravi": "RulesNotInForce"})
+    for decision, outcome in (("Reject", "Rejected"), ("Revoke", "Revoked")):
+        stop = vote("ravi", decision=decision, guarded=False)
+        assert count(ask(role("risk")), [vote("ravi", number=1), stop], NOW).outcome == outcome
+
+
 def test_one_person_with_two_roles_fills_one_slot() -> None:
     verdict = count(ask(role("risk"), role("compliance")), [vote("ravi"), vote("ravi", "compliance")], NOW)
     assert verdict.outcome == "Waiting"

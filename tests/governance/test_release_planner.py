@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from tests.governance import evidence
 from tests.governance.walk import Walk
+from tunegate.admission.rules import Window
 from tunegate.api.reasons import ReleaseReason
 
 
@@ -32,6 +33,35 @@ def test_way_from_evidence_to_serving(walk: Walk) -> None:
     assert walk.settle() == "Serving"
     assert walk.condition("Served").reason == ReleaseReason.ROUTE_OPEN
     assert walk.types == ["ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved"]
+
+
+@pytest.mark.parametrize("kind", ["job", "release"])
+def test_what_was_asked_for_without_admission_rules_is_not_approved(walk: Walk, kind: str) -> None:
+    walk.settle()
+    made = datetime.fromisoformat(getattr(walk, kind)["metadata"]["creationTimestamp"])
+    other = walk.release if kind == "job" else walk.job
+    other["metadata"]["creationTimestamp"] = "2026-11-24T11:00:00Z"
+    walk.windows = (Window(made - timedelta(seconds=9), made),)
+    walk.decide("ravi")
+    walk.decide("cora")
+    assert walk.settle() == "Failed"
+    assert walk.condition("Tampered").reason == ReleaseReason.RULES_NOT_IN_FORCE
+    assert f"the {kind} was made while" in walk.release["status"]["message"]
+    assert "ReleaseApproved" not in walk.types
+
+
+def test_approval_made_without_admission_rules_has_to_be_given_again(walk: Walk) -> None:
+    walk.settle()
+    walk.decide("ravi")
+    made = walk.approvals[0]["metadata"]
+    made["creationTimestamp"] = "2026-11-24T12:10:00Z"
+    walk.windows = (Window(walk.now - timedelta(minutes=25), walk.now - timedelta(minutes=15)),)
+    walk.decide("cora")
+    assert walk.settle() == "PendingApproval"
+    assert [one["reason"] for one in walk.release["status"]["dropped"]] == ["RulesNotInForce"]
+    walk.decide("ravi", "again")
+    walk.approvals[-1]["metadata"]["creationTimestamp"] = "2026-11-24T12:20:00Z"
+    assert walk.settle() == "Approved"
 
 
 def test_serving_release_needs_no_more_writes(walk: Walk) -> None:

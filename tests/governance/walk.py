@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.governance import evidence
+from tunegate.admission.rules import Window
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
@@ -44,6 +45,7 @@ class Walk:
         self.records: list[AuditRecordSpec] = []
         self.stored: Frozen | None = None
         self.ledger_works = True
+        self.windows: tuple[Window, ...] = ()
         self.now = NOW
 
     def live(self) -> Evidence:
@@ -79,11 +81,12 @@ class Walk:
         return Observed(
             release=live.release,
             approvals=approvals,
-            verdict=count(question, votes(approvals, backed), self.now),
+            verdict=count(question, votes(approvals, backed, self.windows), self.now),
             records=tuple(self.records),
             frozen=frozen,
             shortfall=shortfall,
             changed=differences(frozen.statement, live) if frozen else (),
+            unguarded=modelrelease_votes.made_unguarded(live.release, live.job, self.windows),
             server=live.server,
         )
 

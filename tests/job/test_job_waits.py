@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from tests.builders import make_approvalpolicy
 from tests.job.documents import SETTINGS, job, world_objects
 from tests.job.world import WORKSPACE, World, condition, run_to
+from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.stages import STORE_REQUIRED, ProgressReport
 from tunegate.reconcile.finetunejob import plan
@@ -116,6 +117,15 @@ def test_what_a_policy_wants_stated_of_the_data_has_to_be_stated(changes: Json, 
     assert (refused.status["phase"], says in refused.status["message"]) == ("Failed", True)
     assert first_plan(policy=policy, spec=data(**STATED)).status["phase"] == "Validating"
     assert first_plan(spec=data(**{**STATED, **changes})).status["phase"] == "Validating"
+
+
+def test_a_job_that_was_made_without_admission_rules_does_not_start() -> None:
+    made = datetime.fromisoformat(job().metadata["creationTimestamp"])
+    before = Window(made - timedelta(minutes=2), made - timedelta(minutes=1))
+
+    assert first_plan(windows=(before,)).status["phase"] == "Validating"
+    refused = first_plan(windows=(before, Window(made, made))).status
+    assert (refused["phase"], condition(refused, "Succeeded")["reason"]) == ("Failed", "RulesNotInForce")
 
 
 def test_data_may_be_used_on_the_last_day_and_not_on_the_next() -> None:

@@ -25,7 +25,7 @@ from tunegate.api.shared import Person
 
 DropReason = Literal[
     "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
-    "SamePerson", "NotNeeded", "NotAuthorized",
+    "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce",
 ]  # fmt: skip
 
 

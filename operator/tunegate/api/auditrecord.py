@@ -11,7 +11,7 @@ from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, Short
 EventType = Literal[
     "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded",
     "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted",
-    "RouteOpened", "RouteClosed", "AdapterLeftOut",
+    "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified", "AdmissionDrift",
 ]  # fmt: skip
 
 

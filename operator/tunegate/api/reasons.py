@@ -40,6 +40,7 @@ class JobReason(StrEnum):
     GATE_INCONCLUSIVE = "GateInconclusive"
     PROMPTING_SUFFICES = "PromptingSuffices"
     NOT_ALLOWED = "NotAllowed"
+    RULES_NOT_IN_FORCE = "RulesNotInForce"
     BUDGET_EXCEEDED = "BudgetExceeded"
     VALIDATION_REFUSED = "ValidationRefused"
     WAITING_FOR_WAIVER = "WaitingForWaiver"
@@ -96,6 +97,7 @@ class ReleaseReason(StrEnum):
     NEWER_RELEASE = "NewerRelease"
     DIGEST_MISMATCH = "DigestMismatch"
     RECORD_MISSING = "RecordMissing"
+    RULES_NOT_IN_FORCE = "RulesNotInForce"
     INTACT = "Intact"
     NO_ROUTE = "NoRoute"
 

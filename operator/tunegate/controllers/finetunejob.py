@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
+from tunegate.admission.rules import subject_of, windows
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
@@ -105,7 +106,10 @@ class FineTuneJobController:
     async def _rules(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the policy and, while the job waits for a waiver, what people decided."""
         name, waiver = self._settings.policy_of(job.namespace), job.status.waiver
-        facts: dict[str, Any] = {"policy": await self._read(ApprovalPolicy, name) if name else None}
+        facts: dict[str, Any] = {
+            "policy": await self._read(ApprovalPolicy, name) if name else None,
+            "windows": windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid)),
+        }
         if waiver is not None and waiver.granted_time is None:
             facts["approvals"] = await read_approvals(self._kube, job)
             facts["authorized"] = await still_backed(self._kube, job, facts["approvals"], waiver.digest)

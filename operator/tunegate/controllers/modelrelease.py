@@ -10,6 +10,7 @@ from typing import ClassVar, TypeVar
 
 from pydantic import ValidationError
 
+from tunegate.admission.rules import subject_of, windows
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.basemodel import BaseModel
@@ -74,14 +75,16 @@ class ModelReleaseController:
         question = modelrelease_votes.question(release, frozen if request is not None else None, policy)
         approvals = await read_approvals(self._kube, release)
         authorized = await still_backed(self._kube, release, approvals, question.digest)
+        times = windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid))
         seen = modelrelease.Observed(
             release=release,
             approvals=approvals,
-            verdict=count(question, votes(approvals, authorized), now),
+            verdict=count(question, votes(approvals, authorized, times), now),
             records=records,
             frozen=frozen,
             shortfall=shortfall,
             changed=differences(frozen.statement, evidence) if frozen is not None else (),
+            unguarded=modelrelease_votes.made_unguarded(release, evidence.job, times),
             server=evidence.server,
         )
         return modelrelease.plan(seen, now)

@@ -13,6 +13,7 @@ from tunegate.reconcile.plan import Plan
 from tunegate.settings import Settings
 
 if TYPE_CHECKING:
+    from tunegate.admission.guard import Guard
     from tunegate.registry.client import RegistryClient
     from tunegate.registry.tokens import TokenSigner
     from tunegate.tracking.mlflow import Tracking
@@ -42,6 +43,8 @@ class Services:
     ledger: Ledger
     tracking: Tracking | None
     """None where no MLflow is configured."""
+    guard: Guard | None = None
+    """Looks after the admission rules; None where the settings name no file of them."""
     signer: TokenSigner | None = None
     """Signs registry tokens; None where the site's own registry and credential are used."""
 

@@ -59,12 +59,14 @@ class Worker:
                     await self._act(key, plan, writes)
             except Waiting as error:
                 logger.info("waiting: %s: %s", error.reason, error.message)
+                await self._warn(key, error)
                 return Outcome("waiting", error.requeue_after, writes)
             except Transient as error:
                 level = logging.INFO if isinstance(error, Conflict) else logging.WARNING
                 logger.log(level, "will be tried again: %s", error.message)
                 return Outcome("transient", error.retry_after, writes)
             except Terminal as error:
+                logger.error("needs attention: %s: %s", error.reason, error.message)
                 await self._warn(key, error)
                 return Outcome("terminal", None, writes)
             except Exception:
@@ -121,9 +123,8 @@ class Worker:
         except (Transient, Terminal) as error:
             logger.warning("event %s could not be posted: %s", note.reason, error)
 
-    async def _warn(self, key: ObjectKey, error: Terminal) -> None:
-        """Log what needs a person, and say it on the object: once, not at every resync."""
-        logger.error("needs attention: %s: %s", error.reason, error.message)
+    async def _warn(self, key: ObjectKey, error: Terminal | Waiting) -> None:
+        """Say on the object what needs a person: once, not at every resync."""
         if self._warned.get(key) == error.message:
             return
         self._warned[key] = error.message

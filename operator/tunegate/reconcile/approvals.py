@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tunegate.admission.rules import Window, unguarded
 from tunegate.api.approval import Approval, CountedApproval, DroppedApproval, MissingApproval
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import Resource
@@ -32,8 +33,11 @@ def names(approval: Approval, subject: Resource) -> bool:
     return reference.kind == subject.kind and reference.name == subject.name
 
 
-def votes(approvals: Iterable[Approval], authorized: frozenset[str]) -> list[Vote]:
-    """Return the approvals as votes; ``authorized`` holds the uids of those that RBAC still backs."""
+def votes(approvals: Iterable[Approval], authorized: frozenset[str], windows: Sequence[Window]) -> list[Vote]:
+    """Return the approvals as votes.
+
+    ``authorized`` holds the uids of those that RBAC still backs, ``windows`` the times without admission rules.
+    """
     return [
         Vote(
             name=approval.name,
@@ -44,12 +48,18 @@ def votes(approvals: Iterable[Approval], authorized: frozenset[str]) -> list[Vot
             decision=approval.spec.decision,
             account=account(approval.spec.approver),
             groups=frozenset(approval.spec.approver.groups),
-            created=_moment(str(approval.metadata["creationTimestamp"])),
+            created=created(approval),
             expires=_expiry(approval.spec.expires_at),
             authorized=approval.uid in authorized,
+            guarded=not unguarded(created(approval), windows),
         )
         for approval in approvals
     ]
+
+
+def created(obj: Resource) -> datetime:
+    """Return when the API server let the object be created. Raises ``ValueError``."""
+    return _moment(str(obj.metadata["creationTimestamp"]))
 
 
 def account(person: Person) -> Account:

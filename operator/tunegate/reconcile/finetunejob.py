@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tunegate.admission.rules import unguarded
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import JobPhase, StageName
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile import finetunejob_waiver as waivers
+from tunegate.reconcile.approvals import created
 from tunegate.reconcile.data_rights import past_retention
 from tunegate.reconcile.finetunejob_attempts import (
     Attempt,
@@ -164,6 +166,10 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     inputs = resolve(seen)
     if isinstance(inputs, Blocked):
         _wait(draft, stage, inputs)
+        return
+    if unguarded(created(draft.job), seen.windows):
+        text = "The job was made while the admission rules were not in force: who asked for it cannot be told. Create a new job."
+        _wait(draft, stage, Blocked(JobReason.RULES_NOT_IN_FORCE, text, final=True))
         return
     if (ended := past_retention(draft.job.spec.dataset, draft.now.date())) is not None:
         _wait(draft, stage, Blocked(JobReason.NOT_ALLOWED, ended, final=True))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunegate.admission.rules import Window
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
@@ -76,6 +77,8 @@ class Observed:
     """That name this job, while it waits for a waiver."""
     authorized: frozenset[str] = frozenset()
     """UIDs of those approvals that RBAC still backs."""
+    windows: tuple[Window, ...] = ()
+    """Times in which the admission rules may not have been in force."""
     denied: tuple[str, ...] = ()
     """Virtual resources that the requester may not `use`, e.g. ``computepools/a100``."""
     claims: Mapping[str, Json] = field(default_factory=dict)

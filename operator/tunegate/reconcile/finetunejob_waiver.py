@@ -58,7 +58,7 @@ def follow(draft: Draft, seen: Observed, waiver: JobWaiver) -> None:
 def _judge(draft: Draft, seen: Observed, policy: ApprovalPolicySpec, findings: Sequence[WaiverFinding]) -> None:
     """Count the approvals. ``policy`` lists all ``findings``."""
     asked = _question(draft, findings, policy)
-    verdict = count(asked, approvals.votes(seen.approvals, seen.authorized), draft.now)
+    verdict = count(asked, approvals.votes(seen.approvals, seen.authorized, seen.windows), draft.now)
     waiver = JobWaiver(
         digest=asked.digest or "",
         findings=list(findings),

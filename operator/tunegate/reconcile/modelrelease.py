@@ -45,6 +45,8 @@ class Observed:
     """Why there is no statement, or why it cannot be read."""
     changed: tuple[str, ...] = ()
     """Parts of the statement that live objects contradict."""
+    unguarded: tuple[str, ...] = ()
+    """What was made while the admission rules were not in force: the job, the release."""
     server: ModelServer | None = None
 
 
@@ -241,6 +243,12 @@ def _served(seen: Observed, frozen: Frozen) -> tuple[ReleasePhase, str, tuple[Fa
 
 
 def _tampered(seen: Observed) -> Fact:
+    if seen.unguarded:
+        message = (
+            f"the {' and the '.join(seen.unguarded)} was made while the admission rules were not in force: who asked for it "
+            "cannot be told"
+        )
+        return Fact("Tampered", "True", ReleaseReason.RULES_NOT_IN_FORCE, message)
     lost = entries.lost_records(seen.records, seen.approvals)
     if seen.changed:
         message = f"no longer what was stated: {', '.join(seen.changed)}"

@@ -1,14 +1,23 @@
-"""What a release asks its reviewers."""
+"""What a release asks its reviewers, and whether it is known who asks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
+from tunegate.admission.rules import Window, unguarded
 from tunegate.api.approvalpolicy import ApprovalPolicySpec
+from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.reconcile.approvals import account
+from tunegate.reconcile.approvals import account, created
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.release.counting import Question
+
+
+def made_unguarded(release: ModelRelease, job: FineTuneJob | None, times: Sequence[Window]) -> tuple[str, ...]:
+    """Return which of release and job was made while the admission rules were not in force."""
+    made = {"job": job, "release": release}
+    return tuple(name for name, one in made.items() if one is not None and unguarded(created(one), times))
 
 
 def question(release: ModelRelease, frozen: Frozen | None, policy: ApprovalPolicySpec | None) -> Question:

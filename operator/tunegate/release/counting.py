@@ -42,6 +42,8 @@ class Vote:
     expires: datetime
     authorized: bool = True
     """RBAC still grants the verb for the role; looked up anew for every count of an Approve."""
+    guarded: bool = True
+    """The admission rules that bind a vote to its author were in force when it was made."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,11 @@ def _fault(
     vote: Vote, question: Question, roles: Mapping[str, ApprovalRole], now: datetime
 ) -> tuple[DropReason, str] | None:
     """Return why an Approve is void by itself, whatever others did."""
+    if not vote.guarded:
+        return (
+            "RulesNotInForce",
+            "made while the admission rules were not in force: whose it is cannot be told. Approve again",
+        )
     if question.digest is None or vote.digest != question.digest:
         return (
             "WrongDigest",

@@ -43,6 +43,11 @@ LEADER = Gauge("tunegate_leader", "1 while this process holds the Lease.", regis
 RESOURCES = Gauge(
     "tunegate_resources", "Objects by kind and phase, counted at each resync.", ["kind", "phase"], registry=REGISTRY
 )
+RULES_IN_FORCE = Gauge(
+    "tunegate_admission_rules_in_force",
+    "1 while the chart's admission rules are in force; 0: nothing new is approved or rolled out.",
+    registry=REGISTRY,
+)
 BUILD = Gauge("tunegate_build_info", "Always 1; the label says which version runs.", ["version"], registry=REGISTRY)
 
 BUILD.labels(__version__).set(1)

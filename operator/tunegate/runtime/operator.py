@@ -62,6 +62,9 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(watching.run())
                 group.create_task(self._keep_resyncing())
+                if (guard := self._services.guard) is not None:
+                    metrics.RULES_IN_FORCE.set_function(lambda: guard.frozen is None)
+                    group.create_task(guard.run(self._services.settings.admission_seconds))
                 group.create_task(_forever(work))
         finally:
             for loop in self._all():

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import yaml
+
+from tunegate.admission.guard import Guard, GuardedLedger
+from tunegate.admission.rules import parse
 from tunegate.controllers.services import Services
 from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
@@ -13,6 +18,8 @@ from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import OperatorCredential, TokenSigner
 from tunegate.settings import Settings
 from tunegate.tracking.mlflow import Login, Tracking
+
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -27,12 +34,15 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[Servi
         token_source=OperatorCredential(signer) if signer is not None else None,
     )
     tracking = _tracking(settings)
+    writer = LedgerWriter(kube)
+    guard = _guard(settings, kube, writer)
     try:
         yield Services(
             kube=kube,
             settings=settings,
             registry=registry,
-            ledger=LedgerWriter(kube),
+            ledger=writer if guard is None else GuardedLedger(writer, guard),
+            guard=guard,
             tracking=tracking,
             signer=signer,
         )
@@ -40,6 +50,17 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[Servi
         registry.close()
         if tracking is not None:
             tracking.close()
+
+
+def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard | None:
+    if settings.admission_rules is None:
+        logger.warning("TUNEGATE_ADMISSION_RULES is not set: nobody notices when the admission rules are taken away")
+        return None
+    try:
+        expected = parse(settings.admission_rules.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise Terminal("BadSettings", f"the file of TUNEGATE_ADMISSION_RULES cannot be read: {error}") from error
+    return Guard(kube, ledger, expected, namespace=settings.system_namespace, lease=f"{settings.lease_name}-admission")
 
 
 def _tracking(settings: Settings) -> Tracking | None:

@@ -50,3 +50,15 @@ spec:
 {{- define "tunegate.celList" -}}
 [{{ range $index, $name := . }}{{ if $index }}, {{ end }}'{{ $name }}'{{ end }}]
 {{- end }}
+
+{{/* All admission policies and bindings as one document: what the operator compares with the live ones. */}}
+{{- define "tunegate.admissionRules" -}}
+{{- range list "approver" "records" "requester" "roots" "workloads" }}
+---
+{{ include (printf "%s/admission/%s.yaml" $.Template.BasePath .) $ }}
+{{- end }}
+{{- end }}
+
+{{- define "tunegate.admissionRulesName" -}}
+tunegate-admission-rules-{{ include "tunegate.admissionRules" . | sha256sum | trunc 8 }}
+{{- end }}

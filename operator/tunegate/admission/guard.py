@@ -1,0 +1,144 @@
+"""Looks at the admission rules again and again, and holds back what rests on them while they are not in force.
+
+Every step towards serving is recorded before it is taken, so holding back its record holds back the step. What takes
+something away needs no rule: rejecting, revoking and closing routes go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from tunegate.admission.rules import API, KINDS, Rule, differences, fingerprint, subject_of
+from tunegate.api.auditrecord import AuditRecordSpec, EventType
+from tunegate.api.conditions import rfc3339
+from tunegate.errors import Terminal, Transient, Waiting
+from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.writer import LedgerWriter
+
+logger = logging.getLogger(__name__)
+
+ACTOR = "tunegate-operator"
+HELD_BACK: frozenset[EventType] = frozenset({"ReleaseApproved", "WaiverGranted", "RolloutStarted", "RouteOpened"})
+"""Records that let something new happen."""
+UNREAD = timedelta(seconds=60)
+"""For how long the last look vouches for the rules when they cannot be read."""
+HELD_SECONDS = 15.0
+MANAGER = "tunegate-guard"
+TEXT = 2000
+
+
+class Guard:
+    """One look at a time. ``frozen`` says why nothing new may happen; None: the rules are in force."""
+
+    def __init__(
+        self, kube: KubeClient, ledger: LedgerWriter, expected: Sequence[Rule], *, namespace: str, lease: str
+    ) -> None:
+        self._kube = kube
+        self._ledger = ledger
+        self._expected = tuple(expected)
+        self._subject = subject_of(namespace)
+        self._lease = ObjectRef("coordination.k8s.io/v1", "Lease", lease, namespace)
+        self._verified: datetime | None = None
+        self.frozen: str | None = "the admission rules have not been looked at yet"
+
+    async def run(self, seconds: float) -> None:
+        """Look for ever, every so many ``seconds``."""
+        await self.resume()
+        while True:
+            await self.try_look(datetime.now(UTC))
+            await asyncio.sleep(seconds)
+
+    async def try_look(self, now: datetime) -> None:
+        """Look once; what cannot be read is as good as not in force, after a while."""
+        try:
+            await self.look(now)
+        except (Transient, Terminal) as error:
+            logger.warning("the admission rules cannot be read: %s", error.message)
+            if self._verified is None or now - self._verified > UNREAD:
+                self._freeze(f"the admission rules cannot be read: {error.message}")
+
+    async def look(self, now: datetime) -> None:
+        """Compare once. Raises ``Transient`` or ``Terminal`` when the API server or the ledger cannot be asked."""
+        live = [one for kind in KINDS for one in await self._kube.list(API, kind)]
+        problems = differences(self._expected, live)
+        records = await self._ledger.of_subject(self._subject.uid)
+        if problems:
+            await self._altered("; ".join(problems)[:TEXT], records)
+        else:
+            await self._in_force(fingerprint(self._expected, live), records, now)
+
+    async def _altered(self, problems: str, records: Sequence[AuditRecordSpec]) -> None:
+        self._freeze(f"{problems}. Delete what was altered, run helm upgrade, and find out who did it")
+        last = records[-1] if records else None
+        if last is None or last.type != "AdmissionDrift" or last.payload["problems"] != problems:
+            since = self._since(records)
+            await self._record("AdmissionDrift", f"{since} {problems}", {"problems": problems, "since": since})
+
+    async def _in_force(self, mark: str, records: Sequence[AuditRecordSpec], now: datetime) -> None:
+        last = records[-1] if records else None
+        if last is None or last.type != "AdmissionVerified" or last.payload["fingerprint"] != mark:
+            since, until = self._since(records), rfc3339(now)
+            payload = {"fingerprint": mark, "since": since, "until": until}
+            await self._record("AdmissionVerified", f"{mark} {until}", payload)
+        self._verified = now
+        spec = {"holderIdentity": MANAGER, "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+        metadata = {"name": self._lease.name, "namespace": self._lease.namespace}
+        lease = {"apiVersion": self._lease.api_version, "kind": self._lease.kind, "metadata": metadata, "spec": spec}
+        await self._kube.apply(lease, manager=MANAGER)
+        if self.frozen is not None:
+            logger.info("the admission rules are in force")
+        self.frozen = None
+
+    def _since(self, records: Sequence[AuditRecordSpec]) -> str:
+        """Return when the rules were last seen in force; empty: never."""
+        if self._verified is not None:
+            return rfc3339(self._verified)
+        verified = [record.payload["until"] for record in records if record.type == "AdmissionVerified"]
+        return verified[-1] if verified else ""
+
+    async def resume(self) -> None:
+        """Take over when an earlier process saw the rules in force; a time to come vouches for nothing beyond now."""
+        while True:
+            try:
+                lease = await self._kube.get(self._lease)
+                break
+            except (Transient, Terminal) as error:
+                logger.warning("lease %s cannot be read: %s", self._lease, error.message)
+                await asyncio.sleep(1.0)
+        told = (lease or {}).get("spec", {}).get("renewTime")
+        self._verified = min(datetime.fromisoformat(told), datetime.now(UTC)) if told else None
+
+    async def _record(self, type_: EventType, key: str, payload: dict[str, str]) -> None:
+        await self._ledger.append(AuditEntry(type=type_, actor=ACTOR, subject=self._subject, key=key, payload=payload))
+
+    def _freeze(self, why: str) -> None:
+        if self.frozen != why:
+            logger.error("nothing new is approved or rolled out: %s", why)
+        self.frozen = why
+
+
+class GuardedLedger:
+    """The ledger as controllers get it: what the guard holds back is not recorded, and so does not happen."""
+
+    def __init__(self, ledger: LedgerWriter, guard: Guard) -> None:
+        self._ledger = ledger
+        self._guard = guard
+
+    async def append(self, entry: AuditEntry) -> AuditRecordSpec:
+        """Record as ``LedgerWriter`` does. Raises ``Waiting`` for what is held back."""
+        if entry.type in HELD_BACK and self._guard.frozen is not None:
+            message = f"{entry.type} is held back, since the admission rules are not in force: {self._guard.frozen}"
+            raise Waiting("RulesNotInForce", message, requeue_after=HELD_SECONDS)
+        return await self._ledger.append(entry)
+
+    async def of_subject(self, uid: str) -> Sequence[AuditRecordSpec]:
+        """Return what is recorded about the object of that UID, oldest first."""
+        return await self._ledger.of_subject(uid)
+
+    async def of_namespace(self, kind: str, namespace: str) -> Sequence[AuditRecordSpec]:
+        """Return what is recorded about objects of that kind and namespace, oldest first."""
+        return await self._ledger.of_namespace(kind, namespace)
