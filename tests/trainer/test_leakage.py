@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainer.rows import SpaceTokenizer, row
 from tunegate.api.datachecks import DataCheck
-from tunegate_trainer.checks.leakage import SAMPLE, Questions, ways_to_ask
+from tunegate_trainer.checks.leakage import SAMPLE, Questions
 from tunegate_trainer.checks.meter import Measured, Meter, joined
 from tunegate_trainer.checks.words import gram_hashes
 from tunegate_trainer.data.rows import Row
@@ -23,17 +23,21 @@ def sentence(seed: int, words: int = 20) -> str:
 
 
 def exact(rows: list[Row], questions: list[Row]) -> list[int]:
-    known = Questions.of(questions).exact
-    return [each.number for each in rows if ways_to_ask(each) & known]
+    known = Questions.of(questions)
+    return [each.number for each in rows if known.asked_in(each)]
 
 
 def shared(rows: list[Row], questions: list[Row]) -> list[int]:
-    return list(data_checks.weigh(measured(rows, questions), "Messages", 1000, CHECKS).found["SharedText"][""])
+    return list(found(rows, Questions.of(questions))["SharedText"][""])
 
 
-def measured(rows: list[Row], questions: list[Row], piece: int = 7) -> Measured:
+def found(rows: list[Row], questions: Questions) -> dict[DataCheck, data_checks.Kinds]:
+    return data_checks.weigh(measured(rows, questions), "Messages", 1000, CHECKS).found
+
+
+def measured(rows: list[Row], questions: Questions, piece: int = 7) -> Measured:
     """Measure in pieces, as processes do."""
-    meter = Meter(SpaceTokenizer(), CHECKS, Questions.of(questions), None, 17)
+    meter = Meter(SpaceTokenizer(), CHECKS, questions, None, 17)
     return joined(meter.measure(rows[start : start + piece]) for start in range(0, len(rows), piece))
 
 
@@ -104,10 +108,57 @@ def test_what_is_kept_of_boilerplate_does_not_grow_with_the_text() -> None:
     long = " ".join(f"common{number}" for number in range(2000))
     rows = [row(number, f"{long} {sentence(number)}") for number in range(1, 21)]
 
-    kept = measured(rows, [row(number, f"{long} {sentence(number + 1000)}") for number in range(1, 21)]).common
+    questions = Questions.of([row(number, f"{long} {sentence(number + 1000)}") for number in range(1, 21)])
+
+    kept = measured(rows, questions).common
 
     assert len(kept.samples) <= 20 * 2 * SAMPLE
-    assert kept.telling_rows(20) == []
+    assert kept.telling_rows(20) == {"": []}
+
+
+def suites(**questions: list[Row]) -> Questions:
+    return Questions.together([Questions.of(rows, name) for name, rows in questions.items()])
+
+
+def test_each_suite_has_its_own_rows() -> None:
+    rows = [
+        row(1, sentence(1)), row(2, sentence(2)), row(3, "Both?"), row(4, sentence(4)),
+        row(5, f"around {' '.join(sentence(2).split()[2:17])} it"),
+    ]  # fmt: skip
+
+    told = found(rows, suites(own=[row(1, sentence(1)), row(2, "both")], other=[row(1, sentence(2)), row(2, "Both")]))
+
+    assert told["Overlap"] == {"own": [1, 3], "other": [2, 3]}
+    assert told["SharedText"] == {"own": [], "other": [5]}
+
+
+def test_a_row_that_asks_one_suites_question_may_share_text_with_another() -> None:
+    longer = f"{sentence(1)} and more"
+
+    told = found([row(1, sentence(1))], suites(own=[row(1, sentence(1))], other=[row(1, longer)]))
+
+    assert told["Overlap"] == {"own": [1]}
+    assert told["SharedText"] == {"own": [], "other": [1]}
+
+
+def test_what_is_boilerplate_of_one_suite_is_a_passage_of_another() -> None:
+    rows = [row(number, f"{BOILERPLATE} {sentence(number)}") for number in range(1, 101)]
+    many = [row(number, f"{BOILERPLATE} {sentence(number + 1000)}") for number in range(1, 51)]
+
+    told = found(rows, suites(own=many, other=[row(1, BOILERPLATE)]))
+
+    assert told["SharedText"] == {"own": [], "other": list(range(1, 101))}
+
+
+def test_boilerplate_of_further_suites_hides_no_passage_of_the_own_suite() -> None:
+    long = " ".join(f"common{number}" for number in range(2000))
+    own = [row(number, f"{BOILERPLATE} {sentence(number + 1000)}") for number in range(1, 51)]
+    other = [row(number, f"{long} {sentence(number + 2000)}") for number in range(1, 51)]
+    rows = [row(number, f"{long} {sentence(number)}") for number in range(2, 101)]
+
+    told = found([row(1, f"{long} {BOILERPLATE}"), *rows], suites(own=own, other=other))
+
+    assert told["SharedText"] == {"own": [1], "other": []}
 
 
 def test_grams_depend_on_the_order_of_words_and_on_nothing_around_them() -> None:

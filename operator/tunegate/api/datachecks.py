@@ -16,6 +16,8 @@ DataCheck = Literal[
 ]  # fmt: skip
 CheckAction = Literal["Off", "Warn", "Redact", "Block"]
 """From the loosest to the strictest."""
+COMPARING: tuple[DataCheck, ...] = ("Overlap", "SharedText")
+"""Look for the questions of suites in the rows."""
 ALWAYS_BLOCKING: tuple[DataCheck, ...] = ("BrokenRows", "Template", "ControlTokens")
 """Training refuses such rows: no policy can allow them."""
 REDACTABLE: tuple[DataCheck, ...] = ("PersonalData", "HealthData", "Secrets")

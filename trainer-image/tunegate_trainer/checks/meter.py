@@ -1,8 +1,8 @@
 """One pass over the rows: what every check needs to know of each, as columns of numbers.
 
 Rows are measured apart from each other, so that processes can share the work; what needs all rows at once (repetitions,
-contradictions) is reckoned from the columns afterwards. About 380 bytes a row are kept, whatever its length, and up to 256
-more of one that shares boilerplate with the suite.
+contradictions) is reckoned from the columns afterwards. About 380 bytes a row are kept, whatever its length, and up to 512
+more of one that shares boilerplate with suites.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy
 
 from tunegate.api.datachecks import DataCheck
 from tunegate_trainer.checks import privacy, text
-from tunegate_trainer.checks.leakage import CommonGrams, Questions, grams_of, positions, ways_to_ask
+from tunegate_trainer.checks.leakage import OWN, CommonGrams, Questions, grams_of, positions
 from tunegate_trainer.checks.near_duplicates import PERMUTATIONS, signature
 from tunegate_trainer.checks.words import normal, text_hash, words
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
@@ -56,7 +56,7 @@ class Measured:
     hits: dict[tuple[DataCheck, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     """Check and kind of problem to row numbers."""
     common: CommonGrams = field(default_factory=lambda: CommonGrams(numpy.empty(0, numpy.uint32)))
-    """What the rows share with many questions of the suite."""
+    """What the rows share with many questions of a suite."""
     records: int = 0
     """All rows, broken ones included."""
 
@@ -120,10 +120,11 @@ class Meter:
 
     def _entry(self, row: Row, tokens: int, measured: Measured) -> tuple[Any, ...]:
         found = [words(turn_text(turn)) for turn in row.messages]
-        if "Overlap" in self.checks and ways_to_ask(row) & self.questions.exact:
-            measured.hits["Overlap", ""].append(row.number)
-        elif "SharedText" in self.checks:
-            self._compare(row.number, found, measured)
+        asked_in = self.questions.asked_in(row) if "Overlap" in self.checks else 0
+        for name in self.questions.named(asked_in):
+            measured.hits["Overlap", name].append(row.number)
+        if "SharedText" in self.checks and asked_in.bit_count() < len(self.questions.names):
+            self._compare(row.number, found, asked_in, measured)
         tools = json.dumps(row.tools, sort_keys=True) if row.tools else ""
         turns = [("tools", tools), *((turn["role"], normal(turn_text(turn))) for turn in row.messages)]
         # Without the system turn, which many rows share.
@@ -143,13 +144,19 @@ class Meter:
             signature(said) if "NearDuplicates" in self.checks else 0,
         )
 
-    def _compare(self, number: int, found: Sequence[Sequence[str]], measured: Measured) -> None:
-        """Look for the suite's grams in the words of a row's turns, the answer's too: an answer may quote a question."""
-        grams = grams_of(found)
-        telling = len(positions(self.questions.telling, grams)) > 0
-        if telling:
-            measured.hits["SharedText", ""].append(number)
-        measured.common.add(number, positions(self.questions.common, grams), keep=not telling)
+    def _compare(self, number: int, found: Sequence[Sequence[str]], asked_in: int, measured: Measured) -> None:
+        """Look for the suites' grams in the words of a row's turns, the answer's too: an answer may quote a question.
+
+        Suites in ``asked_in`` have their finding already."""
+        questions, grams = self.questions, grams_of(found)
+        told = int(numpy.bitwise_or.reduce(questions.telling_in[positions(questions.telling, grams)])) & ~asked_in
+        for name in questions.named(told):
+            measured.hits["SharedText", name].append(number)
+        common = positions(questions.common, grams)
+        left = questions.common_in[common] & ~numpy.uint64(told | asked_in)
+        # Apart, so that what further suites share with the row does not push the own suite's grams out of the sample.
+        own = left & numpy.uint64(OWN) != 0
+        measured.common.add(number, common, (common[own], common[~own & (left != 0)]))
 
 
 def _joined(turns: Sequence[tuple[str, str]]) -> str:

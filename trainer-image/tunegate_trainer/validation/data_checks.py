@@ -34,8 +34,8 @@ MESSAGES: dict[DataCheck, str] = {
     "CopiedInput": "{count} answers only repeat the question",
     "Refusals": "{count} answers begin by refusing: the model would learn to refuse",
     "UnusedRejected": "{count} preference rows: only their chosen answers are trained on",
-    "Overlap": "{count} rows ask a question of the suite: the gate would measure memory; remove them",
-    "SharedText": "{count} rows share 13 words in a row with a question of the suite, beyond boilerplate",
+    "Overlap": "{count} rows ask a question of the suite {kind}: its gate would measure memory; remove them",
+    "SharedText": "{count} rows share 13 words in a row with a question of the suite {kind}, beyond boilerplate",
     "PersonalData": "{count} rows hold personal data: {kind}",
     "HealthData": "{count} rows hold health identifiers: {kind}",
     "Secrets": "{count} rows hold a secret: {kind}; remove it, and revoke it, since it was copied",
@@ -58,14 +58,15 @@ class DataFacts:
     found: dict[DataCheck, Kinds]
     enabled: frozenset[DataCheck]
 
-    def count(self, check: DataCheck) -> int:
-        """Return how many rows a check found something in."""
-        return len({number for numbers in self.found.get(check, {}).values() for number in numbers})
+    def count(self, *checks: DataCheck) -> int:
+        """Return how many rows one of the checks found something in."""
+        found = (numbers for check in checks for numbers in self.found.get(check, {}).values())
+        return len({number for numbers in found for number in numbers})
 
     def count_if_on(self, *checks: DataCheck) -> int | None:
         """Return how many rows those checks that are on found something in; None when all are off."""
         on = [check for check in checks if check in self.enabled]
-        return sum(map(self.count, on)) if on else None
+        return self.count(*on) if on else None
 
     def flagged(self) -> list[int]:
         """Return the numbers of rows that a check found something in; UnusedRejected says nothing of what is trained on."""
@@ -101,11 +102,19 @@ def weigh(measured: Measured, form: str | None, max_length: int, enabled: frozen
         near = near_duplicates.repeats(rows["signature"]) & ~repeated
         found["NearDuplicates"] = {f"{near_duplicates.SIMILARITY:g}": rows["number"][near].tolist()}
     found["Contradictions"] = {"": rows["number"][_contradicted(rows["question"], rows["answer"])].tolist()}
-    shared = [*measured.hits.get(("SharedText", ""), ()), *measured.common.telling_rows(measured.records)]
-    found["SharedText"] = {"": sorted(shared)}
+    found["SharedText"] = _shared(measured)
     if form == "Preference":
         found["UnusedRejected"] = {"": rows["number"].tolist()}
     return DataFacts(measured.records, rows, ~too_long, ~too_long & ~repeated, found, enabled)
+
+
+def _shared(measured: Measured) -> Kinds:
+    """Return the rows that share text with a suite, by its name, but for those that ask its question as a whole."""
+    hits = measured.hits
+    return {
+        name: sorted({*hits.get(("SharedText", name), ()), *rows} - {*hits.get(("Overlap", name), ())})
+        for name, rows in measured.common.telling_rows(measured.records).items()
+    }
 
 
 def _repeated(hashes: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy
 
-from tunegate.api.datachecks import ALWAYS_BLOCKING, REDACTABLE, CheckSetting, DataCheck
+from tunegate.api.datachecks import ALWAYS_BLOCKING, COMPARING, REDACTABLE, CheckSetting, DataCheck
 from tunegate.api.stages import REDACTED_FILE, Finding, RedactedData
 from tunegate_trainer.checks.redaction import redact
 from tunegate_trainer.data.rows import Row, RowStream
@@ -30,8 +30,6 @@ from tunegate_trainer.validation.data_checks import DataFacts, Kinds
 
 OF_THE_SOURCE: tuple[DataCheck, ...] = ("UnusedRejected", *REDACTABLE)
 """Checks of which only what they found in the source counts."""
-OF_BOTH: tuple[DataCheck, ...] = ("Overlap", "SharedText")
-"""A leaked question may be one that was redacted before or one that was not."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,9 @@ def _failures(cut: Cut, after: DataFacts, place: Place) -> list[Finding]:
 
 def _together(before: dict[DataCheck, Kinds], after: DataFacts) -> DataFacts:
     found = {**after.found, **{check: before.get(check, {}) for check in OF_THE_SOURCE}}
-    for check in OF_BOTH:
-        kinds = (before.get(check, {}), after.found.get(check, {}))
-        found[check] = {"": sorted({number for each in kinds for numbers in each.values() for number in numbers})}
+    for check in COMPARING:
+        # A leaked question may be one that was redacted before or one that was not.
+        both = (before.get(check, {}), after.found.get(check, {}))
+        suites = dict.fromkeys(name for kinds in both for name in kinds)
+        found[check] = {name: sorted({row for kinds in both for row in kinds.get(name, ())}) for name in suites}
     return replace(after, found=found)
