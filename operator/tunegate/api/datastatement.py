@@ -9,7 +9,7 @@ from typing import Literal
 
 from tunegate.api.datachecks import CheckSetting
 from tunegate.api.markers import Digest, StrictModel
-from tunegate.api.stages import DataOrigin, Finding, RedactedData
+from tunegate.api.stages import ComparedSuite, DataOrigin, Finding, RedactedData
 
 
 class DataSplit(StrictModel):
@@ -57,6 +57,8 @@ class DataStatement(StrictModel):
     suite: str
     suite_digest: Digest
     suite_questions: int
+    compared_suites: list[ComparedSuite] = []
+    """As in ``ValidateResult``; those that could not be read are among the findings."""
     checks: list[CheckSetting]
     findings: list[Finding]
     code_digest: Digest
@@ -87,7 +89,11 @@ class DataStatement(StrictModel):
             f"(share {split.development_fraction}, seed {split.seed}{grouped}); up to {split.max_length} tokens a row",
             "Base model": f"{self.base_model}, {self.base_model_digest}",
             "Chat template": self.chat_template_digest,
-            "Compared with": f"suite {self.suite}, {self.suite_questions} questions, {self.suite_digest}",
+            "Suite": f"{self.suite}, {self.suite_questions} questions, {self.suite_digest}",
+            "Compared with": "; ".join(
+                f"suite {one.name}, {one.questions} questions, {one.digest}" for one in self.compared_suites
+            )
+            or "no suite",
             "Check code": self.code_digest,
             "Libraries": ", ".join(f"{name} {version}" for name, version in self.libraries.items()),
         }

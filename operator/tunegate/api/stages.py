@@ -34,6 +34,8 @@ BASE_MODEL_MOUNT = "/mnt/base"
 DATASET_MOUNT = "/mnt/dataset"
 SUITE_MOUNT = "/mnt/suite"
 IMPORT_MOUNT = "/mnt/import"
+FURTHER_SUITES_MOUNT = "/mnt/suites"
+"""One folder for each claim, by its name."""
 WORKSPACE_MOUNT = "/workspace"
 REDACTED_FILE = "redacted.jsonl"
 """In the workspace: the data set that all stages after validation read where a check redacts."""
@@ -152,6 +154,18 @@ class SuiteInput(StrictModel):
     spec: EvaluationSuiteSpec
 
 
+class FurtherSuite(StrictModel):
+    """Another suite of the namespace: training rows must not give its questions away either. Without its spec: 32 of them,
+    with prompts and schemas, would outgrow a ConfigMap."""
+
+    name: str
+    path: str
+    digest: Digest
+    """As in ``SuiteInput``."""
+    data_digest: Digest
+    """SHA-256 of the questions' file."""
+
+
 class AdapterInput(StrictModel):
     """The sealed adapter."""
 
@@ -194,6 +208,9 @@ class ValidateConfig(StageConfigBase):
     profile: EngineProfile
     dataset: DatasetInput
     suite: SuiteInput
+    further_suites: list[FurtherSuite] = []
+    unread_suites: dict[str, str] = {}
+    """Suites of the namespace that the pod is not given: name to why."""
     intent: Intent
     method: Method | None = None
     import_path: str | None = None
@@ -337,6 +354,15 @@ class RedactedData(StrictModel):
     """Placeholder to how often it was put in."""
 
 
+class ComparedSuite(StrictModel):
+    """A suite whose questions were looked for in the rows."""
+
+    name: str
+    digest: Digest
+    """SHA-256 of the RFC 8785 JSON of its spec, which names the questions' digest."""
+    questions: int
+
+
 class ValidateResult(StrictModel):
     """Facts about the data and the cost."""
 
@@ -367,7 +393,9 @@ class ValidateResult(StrictModel):
     near_duplicates: int | None = None
     """None: the check NearDuplicates was off."""
     overlap_rows: int | None = None
-    """By those of the checks Overlap and SharedText that were on; None: both were off."""
+    """By those of the checks Overlap and SharedText that were on, in all suites; None: both were off."""
+    compared_suites: list[ComparedSuite] = []
+    """Those that Overlap and SharedText looked for, the job's own first; none when both were off."""
     training_rows: int
     development_rows: int
     suite_questions: int

@@ -116,8 +116,13 @@ def open_dataset(dataset: DatasetInput) -> tuple[Shards, str]:
 
 def open_suite(suite: SuiteInput) -> Shards:
     """Return the suite's questions. Raises ``BadInput`` when missing or not the frozen ones."""
-    shards = find_shards(f"suite {suite.name}", Path(suite.path))
-    _compare(shards, suite.spec.data.digest)
+    return open_questions(f"suite {suite.name}", suite.path, suite.spec.data.digest)
+
+
+def open_questions(what: str, path: str, digest: str) -> Shards:
+    """Return questions of which the digest is known. Raises ``BadInput`` when missing or not these."""
+    shards = find_shards(what, Path(path))
+    _compare(shards, digest)
     return shards
 
 

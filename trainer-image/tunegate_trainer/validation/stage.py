@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunegate import digests
+from tunegate.api.datachecks import COMPARING
 from tunegate.api.finetunejob import Method
 from tunegate.api.stages import (
     DATA_PAGE_MEDIA_TYPE,
@@ -23,7 +23,7 @@ from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.scan import scan
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.data.conversations import ChatTokenizer
-from tunegate_trainer.data.rows import Row, RowStream, read_sound_rows
+from tunegate_trainer.data.rows import RowStream, read_sound_rows
 from tunegate_trainer.data.shards import Shards, open_dataset, open_suite
 from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.findings import warn
@@ -36,6 +36,7 @@ from tunegate_trainer.validation.examples import choose, read_examples
 from tunegate_trainer.validation.page import render_page
 from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
 from tunegate_trainer.validation.statement import make_statement
+from tunegate_trainer.validation.suites import compare_with
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +91,11 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
     folder = check_base_model(config.base_model)
     shards, dataset_digest = open_dataset(config.dataset)
     questions = read_sound_rows(open_suite(config.suite))
+    context.progress.show(8, f"reading {len(config.further_suites)} further suites")
+    compared = compare_with(config, questions)
     tokenizer = ChatTokenizer(folder)
     stream = RowStream(shards)
-    found = _look(config, context, stream, questions, tokenizer)
+    found = _look(config, context, stream, compared.questions, tokenizer)
     facts = found.facts
     context.progress.show(80, "reckoning memory, time and cost")
     development = _development(config, facts)
@@ -107,6 +110,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         *found.findings,
         *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
+        *compared.findings,
         *limits.check_intent(config.intent),
         *limits.check_examples(config.intent.task_type, int(facts.distinct.sum()), facts.label_counts(), suite),
         *cost.findings,
@@ -129,7 +133,8 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         rows_too_long=facts.count("TooLong"),
         duplicates=facts.count("Duplicates"),
         near_duplicates=facts.count_if_on("NearDuplicates"),
-        overlap_rows=facts.count_if_on("Overlap", "SharedText"),
+        overlap_rows=facts.count_if_on(*COMPARING),
+        compared_suites=compared.suites,
         training_rows=int((~development).sum()),
         development_rows=int(development.sum()),
         suite_questions=len(questions),
@@ -151,7 +156,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
 
 
 def _look(
-    config: ValidateConfig, context: StageContext, stream: RowStream, questions: Sequence[Row], tokenizer: ChatTokenizer
+    config: ValidateConfig, context: StageContext, stream: RowStream, questions: Questions, tokenizer: ChatTokenizer
 ) -> Redacted:
     """Read all rows and, where something has to be redacted, write them without it and read what was written."""
 
@@ -173,13 +178,13 @@ def _read(
     context: StageContext,
     stream: RowStream,
     percent: int,
-    questions: Sequence[Row],
+    questions: Questions,
     tokenizer: ChatTokenizer,
 ) -> DataFacts:
     """Read all rows once and reckon what the checks need."""
     enabled = frozenset(setting.name for setting in config.checks if setting.action != "Off")
     seed = config.method.seed if config.method else 0
-    meter = Meter(tokenizer, enabled, Questions.of(questions), config.dataset.group_field, seed)
+    meter = Meter(tokenizer, enabled, questions, config.dataset.group_field, seed)
     measured = scan(stream, meter, lambda rows: context.progress.show(percent, f"{rows} rows read"))
     max_length = config.method.max_length if config.method else config.profile.max_model_len
     return weigh(measured, stream.form, max_length, enabled)

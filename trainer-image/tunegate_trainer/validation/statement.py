@@ -50,6 +50,7 @@ def make_statement(config: ValidateConfig, result: ValidateResult, shards: Shard
         suite=config.suite.name,
         suite_digest=config.suite.digest,
         suite_questions=result.suite_questions,
+        compared_suites=result.compared_suites,
         checks=result.checks,
         findings=result.findings,
         code_digest=code_digest(),

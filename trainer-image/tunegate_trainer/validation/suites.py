@@ -1,0 +1,94 @@
+"""The questions that training rows are compared with: of the job's own suite, and of the further suites of its namespace.
+
+A further suite that can't be read is named in a finding and ends nothing. Of its questions only hashes are kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunegate.api.datachecks import COMPARING
+from tunegate.api.stages import ComparedSuite, Finding, FurtherSuite, ValidateConfig
+from tunegate_trainer.checks.leakage import Questions
+from tunegate_trainer.data.rows import BrokenRow, Row, RowStream, turn_text
+from tunegate_trainer.data.shards import open_questions
+from tunegate_trainer.endings import BadInput
+from tunegate_trainer.findings import warn
+
+MAX_TEXT = 8 * 1024 * 1024
+"""Characters of the questions of all further suites together. 16 bytes are kept of each run of 13 words: about 22 MB of
+English in each process, at most 128 MiB, where each character is a word."""
+QUESTION_TEXT = 64
+"""Characters by which a question counts more than it has: its own hash is kept too."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What rows are compared with."""
+
+    questions: Questions
+    suites: list[ComparedSuite]
+    findings: list[Finding]
+    """Suites that are left out."""
+
+
+def compare_with(config: ValidateConfig, own: Sequence[Row]) -> Compared:
+    """Read the further suites; ``own``: the questions of the job's suite. Nothing where no check compares rows with suites."""
+    suite = config.suite
+    parts = [Questions.of(own, suite.name)]
+    if not any(setting.name in COMPARING and setting.action != "Off" for setting in config.checks):
+        return Compared(parts[0], [], [])
+    compared = [ComparedSuite(name=suite.name, digest=suite.digest, questions=len(own))]
+    unread = dict(config.unread_suites)
+    room = MAX_TEXT
+    for further in config.further_suites:
+        reading = _Reading(room)
+        try:
+            parts.append(Questions.of(reading.rows(further), further.name))
+        except BadInput as problem:
+            unread[further.name] = problem.message
+            continue
+        except OSError as error:
+            unread[further.name] = f"its questions cannot be read ({error.strerror or type(error).__name__})"
+            continue
+        room = reading.room
+        compared.append(ComparedSuite(name=further.name, digest=further.digest, questions=reading.count))
+    return Compared(Questions.together(parts), compared, _left_out(unread))
+
+
+@dataclass
+class _Reading:
+    """One further suite, read as far as there is room."""
+
+    room: int
+    """In characters."""
+    count: int = 0
+
+    def rows(self, suite: FurtherSuite) -> Iterator[Row]:
+        """Yield the questions. Raises ``BadInput`` for what is broken, missing, not the frozen ones, or too much."""
+        shards = open_questions("its questions", suite.path, suite.data_digest)
+        for row in RowStream(shards):
+            if isinstance(row, BrokenRow):
+                raise BadInput(f"its questions: row {shards.place(row.number)}: {row.problem}")
+            self.room -= QUESTION_TEXT + sum(len(turn_text(turn)) for turn in row.messages[:-1])
+            if self.room < 0:
+                raise BadInput(f"the questions of all further suites would have more than {MAX_TEXT} characters")
+            self.count += 1
+            yield row
+
+
+def _left_out(unread: Mapping[str, str]) -> list[Finding]:
+    """Return one finding for each reason."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for name, reason in unread.items():
+        by_reason[reason].append(name)
+    return [
+        warn(
+            "UnreadSuites",
+            f"rows were not compared with {len(names)} suites of the namespace ({', '.join(names)}): {reason}",
+            count=len(names),
+        )
+        for reason, names in by_reason.items()
+    ]
