@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
+from pydantic import ValidationError
+
 from tunegate.admission.rules import subject_of, windows
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
@@ -28,6 +30,7 @@ from tunegate.reconcile.finetunejob_attempts import first_pod, named_result
 from tunegate.reconcile.finetunejob_inputs import needed_claims
 from tunegate.reconcile.finetunejob_observed import Earlier, Json, Observed, StageSettings, StoreSecret
 from tunegate.reconcile.finetunejob_reuse import place_of, wanted_baseline
+from tunegate.reconcile.finetunejob_suites import further_claims
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     JOB_UID_LABEL,
@@ -123,6 +126,8 @@ class FineTuneJobController:
             "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
             "store_secret": await self._store_secret(job),
         }
+        if job.status.stage("validate").state == "Waiting":
+            facts["other_suites"] = await self._other_suites(job)
         if policy is not None and policy.spec.budget is not None:
             facts |= await self._neighbors(job)
         if server is None:
@@ -132,6 +137,19 @@ class FineTuneJobController:
         facts["base_manifest"] = await self._manifest(base_model) if base_model else None
         facts["denied"] = await self._denied(job, server)
         return facts
+
+    async def _other_suites(self, job: FineTuneJob) -> dict[str, EvaluationSuite | None]:
+        """Read the suites of the namespace but the job's own; one that was written under other rules stops no job."""
+        found: dict[str, EvaluationSuite | None] = {}
+        for raw in await self._kube.list(API_VERSION, EvaluationSuite.KIND.kind, job.namespace):
+            name = raw["metadata"]["name"]
+            if name == job.spec.suite_ref:
+                continue
+            try:
+                found[name] = EvaluationSuite.model_validate(raw)
+            except ValidationError:
+                found[name] = None
+        return found
 
     async def _neighbors(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the jobs of the namespace, then what the ledger holds about them: so none that ends meanwhile is missed."""
@@ -172,9 +190,9 @@ class FineTuneJobController:
         job = seen.job
         names = [workspace_claim_name(job.name, job.uid)]
         if seen.base_model is not None or seen.suite is not None:
-            names += needed_claims(seen)
+            names += [*needed_claims(seen), *further_claims(seen).values()]
         found: dict[str, Json] = {}
-        for name in names:
+        for name in dict.fromkeys(names):
             claim = await self._kube.get(ObjectRef("v1", "PersistentVolumeClaim", name, job.namespace))
             if claim is not None:
                 found[name] = claim

@@ -141,6 +141,8 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
             return ValidateConfig(
                 **base,
                 **judged,
+                further_suites=inputs.further.inputs(),
+                unread_suites=dict(inputs.further.unread),
                 intent=spec.intent,
                 method=spec.method,
                 import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
@@ -272,7 +274,7 @@ def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMou
         workspace = [ClaimMount(name, WORKSPACE_MOUNT, read_only=not writes)]
     match stage:
         case "validate":
-            return [base, *dataset, suite, *imported, *workspace]
+            return [base, *dataset, suite, *inputs.further.mounts(), *imported, *workspace]
         case "train":
             return [base, *dataset, *workspace]
         case "seal":

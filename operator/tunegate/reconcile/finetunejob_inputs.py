@@ -18,6 +18,7 @@ from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, StorePath, claim_path, data_path
 from tunegate.reconcile.data_rights import not_cleared, not_stated
 from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob_suites import FurtherSuites, further_suites
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
 
@@ -39,6 +40,7 @@ class Inputs:
     base_manifest: Manifest
     base_digest: str
     suite: EvaluationSuite
+    further: FurtherSuites
     pool: ComputePool
     server_pool: ComputePool
     policy: ApprovalPolicy
@@ -99,6 +101,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         base_manifest=manifest,
         base_digest=str(base_model.status.manifest_digest),
         suite=suite,
+        further=further_suites(seen, policy, needed_claims(seen)),
         pool=pool,
         server_pool=server_pool,
         policy=policy,

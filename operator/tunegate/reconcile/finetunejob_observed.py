@@ -68,6 +68,8 @@ class Observed:
     base_manifest: Manifest | None = None
     """From the BaseModel's result document; None while it can't be read."""
     suite: EvaluationSuite | None = None
+    other_suites: Mapping[str, EvaluationSuite | None] = field(default_factory=dict)
+    """The other suites of the namespace by name, while validation has yet to start; None: this version can't read it."""
     pool: ComputePool | None = None
     """The pool to train on: the job's, else the server's."""
     server_pool: ComputePool | None = None

@@ -1,0 +1,160 @@
+"""The other suites of a namespace: which of them validation is given, and that none is ever in a job's way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.builders import make_approvalpolicy, make_evaluationsuite
+from tests.job.documents import NAMESPACE, SETTINGS, job, world_objects
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob import StageName
+from tunegate.api.stages import STAGE_CONFIG, ValidateConfig
+from tunegate.digests import document_digest, sha256
+from tunegate.reconcile.finetunejob_configs import attempt_objects
+from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
+from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob_suites import MAX_CLAIMS, MAX_SUITES
+
+Json = dict[str, Any]
+OPEN: Json = {"tunegate.io/usable-by-jobs": "true"}
+DIGEST = sha256(b"questions")
+
+
+def suite(name: str, claim: str, path: str = "gate.jsonl") -> EvaluationSuite:
+    data = {"uri": f"pvc://{claim}/{path}", "digest": DIGEST}
+    return EvaluationSuite.model_validate(make_evaluationsuite(name, NAMESPACE, data=data))
+
+
+def claim(labels: Json = OPEN, phase: str = "Bound", modes: tuple[str, ...] = ("ReadWriteMany",), **more: Any) -> Json:
+    return {
+        "metadata": {"labels": labels, **more.pop("metadata", {})}, "spec": more,
+        "status": {"phase": phase, "accessModes": list(modes)},
+    }  # fmt: skip
+
+
+def observed(suites: list[EvaluationSuite], claims: Json, **changes: Any) -> Observed:
+    facts = {**world_objects(), **changes}
+    facts["claims"] = {**facts["claims"], **claims}
+    facts.setdefault("other_suites", {one.name: one for one in suites})
+    return Observed(job=job(), **facts)
+
+
+def inputs(seen: Observed) -> Inputs:
+    found = resolve(seen)
+    assert isinstance(found, Inputs), found
+    return found
+
+
+def made(seen: Observed, stage: StageName = "validate") -> tuple[ValidateConfig, Json]:
+    """Return the configuration of validation, and the pod of the stage."""
+    objects = {obj["kind"]: obj for obj in attempt_objects(seen, inputs(seen), SETTINGS, stage, 1)}
+    config = STAGE_CONFIG.validate_json(objects["ConfigMap"]["data"]["stage.json"])
+    assert isinstance(config, ValidateConfig)
+    return config, objects["Job"]["spec"]["template"]["spec"]
+
+
+def mounts(pod: Json) -> dict[str, tuple[str, bool]]:
+    """Return for each folder the claim that lies there, and whether it is read-only in pod and container."""
+    volumes = {one["name"]: one["persistentVolumeClaim"] for one in pod["volumes"] if "persistentVolumeClaim" in one}
+    return {
+        mount["mountPath"]: (
+            volumes[mount["name"]]["claimName"], mount["readOnly"] and volumes[mount["name"]]["readOnly"],
+        )
+        for mount in pod["containers"][0]["volumeMounts"] if mount["name"] in volumes
+    }  # fmt: skip
+
+
+def test_validation_reads_every_suite_of_the_namespace_from_its_claim_and_cannot_write_there() -> None:
+    beside, elsewhere = suite("beside", "data", "other/gate.jsonl"), suite("elsewhere", "questions")
+
+    config, pod = made(observed([elsewhere, beside], {"questions": claim(modes=("ReadOnlyMany",))}))
+
+    assert [(one.name, one.path, one.data_digest) for one in config.further_suites] == [
+        ("beside", "/mnt/suites/data/other/gate.jsonl", DIGEST),
+        ("elsewhere", "/mnt/suites/questions/gate.jsonl", DIGEST),
+    ]
+    assert config.further_suites[0].digest == document_digest(beside.spec.to_dict())
+    assert config.unread_suites == {}
+    assert mounts(pod) == {
+        "/mnt/base": ("models", True), "/mnt/dataset": ("data", True), "/mnt/suite": ("data", True),
+        "/mnt/suites/data": ("data", True), "/mnt/suites/questions": ("questions", True),
+    }  # fmt: skip
+    assert len([one for one in pod["volumes"] if one.get("persistentVolumeClaim", {}).get("claimName") == "data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("claims", "says"),
+    [
+        ({}, "questions does not exist"),
+        ({"questions": claim(labels={})}, "not opened for jobs by the label tunegate.io/usable-by-jobs=true"),
+        ({"questions": claim(phase="Pending")}, "not bound to a volume"),
+        ({"questions": claim(modes=("ReadWriteOnce",))}, "needs the access mode ReadOnlyMany or ReadWriteMany"),
+        ({"questions": claim(metadata={"deletionTimestamp": "2026-11-01T00:00:00Z"})}, "being deleted"),
+        ({"questions": claim(volumeMode="Block")}, "has no file system"),
+    ],
+)
+def test_a_suite_whose_claim_could_keep_the_pod_from_starting_is_named_and_not_mounted(claims: Json, says: str) -> None:
+    config, pod = made(observed([suite("other", "questions")], claims))
+
+    assert config.further_suites == []
+    assert says in config.unread_suites["other"]
+    assert not [path for path in mounts(pod) if path.startswith("/mnt/suites")]
+
+
+def test_a_claim_that_the_job_mounts_anyway_needs_no_access_mode_but_its_label() -> None:
+    config, _ = made(observed([suite("beside", "data"), suite("hidden", "models")], {}))
+
+    assert [one.name for one in config.further_suites] == ["beside"]
+    assert "PersistentVolumeClaim models is not opened for jobs" in config.unread_suites["hidden"]
+
+
+def test_a_suite_that_nobody_understands_or_that_leaves_its_claim_is_named() -> None:
+    away = suite("away", "questions", "../gate.jsonl")
+
+    config, _ = made(observed([], {}, other_suites={"away": away, "strange": None}))
+
+    assert config.further_suites == []
+    assert "'..'" in config.unread_suites["away"]
+    assert config.unread_suites["strange"] == "this version of Tunegate does not understand it"
+
+
+def test_suites_and_claims_beyond_the_bounds_are_named() -> None:
+    many = [suite(f"s{number:02}", "data", f"{number}.jsonl") for number in range(MAX_SUITES + 2)]
+    wide = [suite(f"s{number:02}", f"c{number}") for number in range(MAX_CLAIMS + 2)]
+    claims = {f"c{number}": claim() for number in range(MAX_CLAIMS + 2)}
+
+    suites, _ = made(observed(many, {}))
+    config, pod = made(observed([*wide, suite("z", "data"), suite("zz", "c0")], claims))
+
+    assert len(suites.further_suites) == MAX_SUITES
+    assert suites.unread_suites == dict.fromkeys(
+        ("s32", "s33"), "at most 32 further suites are read, the first by name"
+    )
+    assert [one.name for one in config.further_suites] == [f"s{number:02}" for number in range(MAX_CLAIMS)] + [
+        "z",
+        "zz",
+    ]
+    assert set(config.unread_suites) == {"s08", "s09"}
+    assert len([path for path in mounts(pod) if path.startswith("/mnt/suites")]) == MAX_CLAIMS + 1
+
+
+def test_no_suite_is_mounted_where_policy_and_job_compare_rows_with_none() -> None:
+    checks = [{"name": "Overlap", "action": "Off"}, {"name": "SharedText", "action": "Off"}]
+    policy = ApprovalPolicy.model_validate(make_approvalpolicy(dataChecks=checks))
+
+    config, pod = made(observed([suite("other", "questions")], {"questions": claim()}, policy=policy))
+
+    assert (config.further_suites, config.unread_suites) == ([], {})
+    assert "/mnt/suites/questions" not in mounts(pod)
+
+
+@pytest.mark.parametrize("stage", ["baseline", "train"])
+def test_only_validation_sees_further_suites(stage: StageName) -> None:
+    seen = observed([suite("other", "questions")], {"questions": claim()})
+
+    objects = attempt_objects(seen, inputs(seen), SETTINGS, stage, 1)
+
+    assert "questions" not in str([obj for obj in objects if obj["kind"] == "Job"])
