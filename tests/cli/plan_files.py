@@ -26,11 +26,16 @@ def write_plan_files(folder: Path, *, extra_rows: tuple[str, ...] = (), **job: A
     made = builders.make_finetunejob(**{"method": method, "requestedBy": None, **job})
     (folder / "job.yaml").write_text(yaml.safe_dump(made))
     questions = {"uri": "pvc://data/gate.jsonl", "digest": digests.file_digest(suite)}
+    beside = write_rows(data / "beside.jsonl", make_rows(60, start=9000))
+    other = {"uri": "pvc://data/beside.jsonl", "digest": digests.file_digest(beside)}
+    elsewhere = {"uri": "pvc://nowhere/gate.jsonl", "digest": builders.DIGEST}
     objects = [
         builders.make_modelserver(),
         builders.make_basemodel(),
         builders.make_computepool(pricePerDeviceHour="2"),
         builders.make_evaluationsuite(data=questions),
+        builders.make_evaluationsuite("beside", data=other),
+        builders.make_evaluationsuite("elsewhere", data=elsewhere),
         builders.make_approvalpolicy(),
     ]
     # As `kubectl get -o yaml` prints several, and one by itself.

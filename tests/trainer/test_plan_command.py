@@ -9,6 +9,7 @@ import pytest
 
 from tests import builders
 from tests.cli.plan_files import write_plan_files
+from tests.trainer.stage_process import make_rows
 from tunegate.api.stages import ValidateResult
 from tunegate.cli.main import main
 
@@ -71,6 +72,21 @@ def test_a_job_that_redacts_is_planned_without_leaving_a_copy(
     assert "redacted digest" in said.out
     assert "ada@example.org" not in said.out + said.err
     assert not list(tmp_path.rglob("*redacted*"))
+
+
+def test_a_question_of_a_further_suite_of_the_files_is_found_and_a_claim_without_a_folder_named(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_plan_files(tmp_path, extra_rows=(json.dumps(make_rows(1, start=9000)[0]),))
+
+    assert run(base_model, files, "-o", "json") == 1
+
+    result = ValidateResult.model_validate_json(capsys.readouterr().out)
+    found = {finding.check: finding for finding in result.findings}
+    assert [suite.name for suite in result.compared_suites] == ["suite", "beside"]
+    assert (found["Overlap"].action, found["Overlap"].rows) == ("Block", ["241"])
+    assert "question of the suite beside" in found["Overlap"].message
+    assert "(elsewhere): say where it lies on this machine: --volume nowhere=…" in found["UnreadSuites"].message
 
 
 def test_a_suite_of_another_content_is_refused(

@@ -34,6 +34,7 @@ from tunegate.reconcile.data_rights import past_retention
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs, needed_claims, resolve
 from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
+from tunegate.reconcile.finetunejob_suites import further_claims
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 from tunegate.registry.client import RegistryClient
 
@@ -75,6 +76,11 @@ class Catalogue:
         if not isinstance(found, model):
             raise CommandFailure(f"{model.KIND.kind} {name} ({why}) is in none of the files: add its file with --with")
         return found
+
+    def other_suites(self, name: str) -> dict[str, EvaluationSuite]:
+        """Return all suites but the one of that name."""
+        found = (one for one in self._objects.values() if isinstance(one, EvaluationSuite))
+        return {suite.name: suite for suite in found if suite.name != name}
 
     def policy(self) -> ApprovalPolicy:
         """Return the only policy: which one binds a namespace is the platform's choice and stands in no file of a job."""
@@ -185,9 +191,10 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
     pool = catalogue.need(ComputePool, spec.pool_ref, "spec.poolRef of the job") if spec.pool_ref else server_pool
     facts: dict[str, Any] = {
         "job": job, "server": server, "suite": suite, "pool": pool, "server_pool": server_pool,
-        "policy": catalogue.policy(),
+        "policy": catalogue.policy(), "other_suites": catalogue.other_suites(suite.name),
     }  # fmt: skip
-    claims = needed_claims(Observed(**facts, base_model=base))
+    named = Observed(**facts, base_model=base)
+    claims = needed_claims(named)
     missing = [claim for claim in claims if claim not in volumes]
     if missing:
         raise CommandFailure(
@@ -196,12 +203,16 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
     manifest = _manifest(base, volumes)
     digest = manifest_digest(manifest)
     admitted = {"phase": "Ready", "manifest_digest": digest, "result_digest": digest}
-    label = {"metadata": {"labels": {USABLE_BY_JOBS_LABEL: "true"}}}
+    claim = {
+        "metadata": {"labels": {USABLE_BY_JOBS_LABEL: "true"}},
+        "status": {"phase": "Bound", "accessModes": ["ReadWriteMany"]},
+    }
+    mapped = [name for name in further_claims(named).values() if name in volumes]
     return Observed(
         **facts,
         base_model=base.model_copy(update={"status": base.status.model_copy(update=admitted)}),
         base_manifest=manifest,
-        claims=dict.fromkeys(claims, label),
+        claims=dict.fromkeys([*claims, *mapped], claim),
     )
 
 
@@ -224,11 +235,21 @@ def _config(seen: Observed, inputs: Inputs, volumes: Volumes) -> ValidateConfig:
     if not isinstance(config, ValidateConfig) or not isinstance(inputs.dataset, ClaimPath):
         raise AssertionError("the stage validate of data on a claim was asked for")
     at = {name: str(_place(path, volumes)) for name, path in _paths(inputs).items()}
+    unmapped = {
+        name: f"say where it lies on this machine: --volume {claim}=…"
+        for name, claim in further_claims(seen).items()
+        if claim not in volumes
+    }
     return config.model_copy(
         update={
             "base_model": config.base_model.model_copy(update={"path": at["base"]}),
             "dataset": config.dataset.model_copy(update={"path": at["dataset"]}),
             "suite": config.suite.model_copy(update={"path": at["suite"]}),
+            "further_suites": [
+                told.model_copy(update={"path": str(_place(path, volumes))})
+                for told, (_, path) in zip(config.further_suites, inputs.further.readable, strict=True)
+            ],
+            "unread_suites": config.unread_suites | unmapped,
             "import_path": at.get("imported"),
         }
     )

@@ -85,6 +85,7 @@ def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
         "data digest": result.dataset_digest,
         **({"redacted digest": result.redacted.digest} if result.redacted else {}),
         "suite": f"{result.suite_questions} questions, which show gains from {result.smallest_visible_gain:.3f} on",
+        "compared with": ", ".join(suite.name for suite in result.compared_suites) or "no suite",
         "adapter": f"{result.trainable_parameters} parameters, {result.adapter_bytes / 1e6:.1f} MB",
     }
     if result.throughput is not None:
