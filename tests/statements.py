@@ -6,7 +6,7 @@ from typing import Any
 
 from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.datastatement import DataSplit, DataStatement
-from tunegate.api.stages import DataOrigin, Finding
+from tunegate.api.stages import ComparedSuite, DataOrigin, Finding
 from tunegate.digests import sha256
 
 ORIGIN = DataOrigin(
@@ -26,6 +26,10 @@ def data_statement(**changes: Any) -> DataStatement:
         ),
         "base_model": "smollm2", "base_model_digest": sha256(b"base"), "chat_template_digest": sha256(b"template"),
         "suite": "suite", "suite_digest": sha256(b"suite"), "suite_questions": 112,
+        "compared_suites": [
+            ComparedSuite(name="suite", digest=sha256(b"suite"), questions=112),
+            ComparedSuite(name="tone", digest=sha256(b"tone"), questions=40),
+        ],
         "checks": list(DEFAULTS.values()),
         "findings": [Finding(check="Duplicates", action="Warn", count=2, rows=["7", "9"], message="2 rows repeat")],
         "code_digest": sha256(b"code"), "libraries": {"tokenizers": "0.22.1"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.builders import (
+    DIGEST,
     make_approval,
     make_approvalpolicy,
     make_basemodel,
@@ -288,6 +290,39 @@ async def test_a_requester_without_the_verb_use_is_told_what_to_ask_for(setting:
     assert message(status, "Scheduled") == ("NotAllowed", "False")
     assert f"computepools/{setting.name}" in status["message"]
     assert not await setting.kube.list("batch/v1", "Job", setting.namespace)
+
+
+async def test_validation_is_given_the_other_suites_of_the_namespace_and_told_which_it_is_not_given(
+    setting: Setting,
+) -> None:
+    kube, namespace = setting.kube, setting.namespace
+    for name, labels in (("open", {"tunegate.io/usable-by-jobs": "true"}), ("closed", {})):
+        claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}
+        metadata = {"name": name, "namespace": namespace, "labels": labels}
+        await kube.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
+        data = {"uri": f"pvc://{name}/gate.jsonl", "digest": DIGEST}
+        await kube.create(make_evaluationsuite(f"of-{name}", namespace, data=data))
+    for _ in range(120):
+        found = await kube.get(setting.ref("PersistentVolumeClaim", "open", "v1"))
+        if found is not None and found["status"].get("phase") == "Bound":
+            break
+        await asyncio.sleep(0.5)
+    await setting.prepare(await me(kube))
+
+    status = await setting.until(lambda found: found["phase"] == "Validating")
+
+    name = status["stages"][0]["jobName"]
+    config = await kube.get(setting.ref("ConfigMap", name, "v1"))
+    job = await kube.get(setting.ref("Job", name, "batch/v1"))
+    assert config is not None
+    assert job is not None
+    told = json.loads(config["data"]["stage.json"])
+    assert [(one["name"], one["path"]) for one in told["furtherSuites"]] == [("of-open", "/mnt/suites/open/gate.jsonl")]
+    assert set(told["unreadSuites"]) == {"of-closed"}
+    assert "not opened for jobs" in told["unreadSuites"]["of-closed"]
+    pod = job["spec"]["template"]["spec"]
+    claims = [one["persistentVolumeClaim"]["claimName"] for one in pod["volumes"] if "persistentVolumeClaim" in one]
+    assert sorted(claims) == ["data", "models", "open"]
 
 
 async def test_deleting_a_job_stops_its_pods_and_frees_its_workspace(setting: Setting) -> None:

@@ -15,6 +15,7 @@ from tests.trainer.rows import SpaceTokenizer, row
 from tunegate.api.datachecks import DataCheck
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.stages import Finding
+from tunegate.digests import sha256
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.data.forms import detect
@@ -66,6 +67,14 @@ def test_examples_go_from_the_shortest_to_the_longest_row_without_findings() -> 
     assert choose(facts([*map(long, range(9, 0, -1)), refusing, long(2000)])) == [1, 3, 5, 7, 9]
     assert choose(facts([long(4)])) == [4]
     assert choose(facts([refusing])) == []
+
+
+def test_the_statement_names_every_suite_that_rows_were_compared_with() -> None:
+    said = data_statement().facts()["Compared with"]
+
+    assert said == f"suite suite, 112 questions, {sha256(b'suite')}; suite tone, 40 questions, {sha256(b'tone')}"
+    assert said in Reader(render_page(data_statement(), [])).text
+    assert data_statement(compared_suites=[]).facts()["Compared with"] == "no suite"
 
 
 def test_rejected_answers_that_are_not_used_keep_no_row_from_being_shown() -> None:

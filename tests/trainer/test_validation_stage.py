@@ -13,6 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tests.builders import DIGEST
 from tests.trainer.stage_process import REPOSITORY, Pod, base_model_input, stage_base, write_rows
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
@@ -28,6 +29,7 @@ from tunegate.api.stages import (
     DataOrigin,
     DatasetInput,
     ExitCode,
+    FurtherSuite,
     LearnedThroughput,
     SuiteInput,
     ValidateConfig,
@@ -214,6 +216,27 @@ def test_a_planted_problem_is_found_by_row_and_never_quoted(validate: Validate, 
     assert result.outcome == "Refused"
     assert findings(result)[check] == expected
     assert not [text for text in MATCHED if text in json.dumps(result.model_dump(), ensure_ascii=False)]
+
+
+def test_a_question_of_a_further_suite_refuses_the_job_and_a_missing_suite_only_warns(
+    validate: Validate, tmp_path: Path
+) -> None:
+    questions = write_rows(tmp_path / "second.jsonl", [example(7000), example(7001)])
+    second = FurtherSuite(name="second", path=str(questions), digest=DIGEST, data_digest=digests.file_digest(questions))
+    gone = second.model_copy(update={"name": "gone", "path": str(tmp_path / "gone.jsonl")})
+    redacting = effective([CheckSetting(name="PersonalData", action="Redact")], [])
+
+    clean = validate(ROWS, further_suites=[second, gone], unread_suites={"closed": "its claim is closed"})
+    leaking = validate([*ROWS, example(7001)], further_suites=[second])
+    copied = validate([*ROWS, *PLANTED["PersonalData"], example(7001)], further_suites=[second], checks=redacting)
+
+    assert clean.outcome == "Passed"
+    assert [suite.name for suite in clean.compared_suites] == ["s", "second"]
+    said = [finding.message for finding in clean.findings if finding.check == "UnreadSuites"]
+    assert [("(closed)" in text, "(gone)" in text) for text in said] == [(True, False), (False, True)]
+    assert (findings(leaking), leaking.overlap_rows) == ({"Overlap": ["241"]}, 1)
+    assert (findings(copied), copied.overlap_rows) == ({"Overlap": ["242"]}, 1)
+    assert SECRET not in clean.model_dump_json() + leaking.model_dump_json() + copied.model_dump_json()
 
 
 def test_a_check_that_is_off_finds_nothing_and_a_share_only_warns(validate: Validate) -> None:
