@@ -95,6 +95,8 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
         (builders.make_finetunejob(dataset={"uri": "https://example.org/x"}), "spec.dataset.uri"),
         (builders.make_finetunejob(dataset={**ROWS, "uri": "s3://bucket/x"}), "needs secretName"),
         (builders.make_finetunejob(dataset={**ROWS, "secretName": "bucket"}), "needs secretName"),
+        (builders.make_finetunejob(baseline={"documents": {"uri": "s3://bucket/x"}}), "needs secretName"),
+        (builders.make_finetunejob(baseline={"documents": {"uri": "/manuals"}}), "spec.baseline.documents.uri"),
         (
             builders.make_evaluationsuite(task={"type": "Classification"}),
             "labels are required for type Classification",

@@ -74,6 +74,9 @@ def test_data_in_a_store_has_to_be_downloaded_first(tmp_path: Path, capsys: Capt
     dataset = {**builders.make_finetunejob()["spec"]["dataset"], "uri": "s3://bucket/rows.jsonl", "secretName": "b"}
 
     assert "Download it" in refused(write_plan_files(tmp_path / "files", dataset=dataset), capsys)
+    documents = {"uri": "s3://bucket/manuals", "secretName": "b"}
+    said = refused(write_plan_files(tmp_path / "more", baseline={"documents": documents}), capsys)
+    assert "s3://bucket/manuals: only data on this machine" in said
 
 
 def test_a_volume_that_is_no_folder_is_refused(site: list[str], capsys: Capture) -> None:

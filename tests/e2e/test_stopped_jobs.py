@@ -53,6 +53,8 @@ def volume() -> Iterator[Path]:
     (folder / "broken.jsonl").write_text("".join([*rows[:6], '{"messages": [\n', *rows[6:]]))
     (folder / "few.jsonl").write_text("".join(rows[:60]))
     make_adapter(folder / "adapter", r=64, use_dora=True)
+    (folder / "manuals").mkdir()
+    (folder / "manuals" / "scan.pdf").write_bytes(b"%PDF-1.7")
     yield folder
     subprocess.run(["rm", "-r", str(folder)], check=True)
 
@@ -148,6 +150,7 @@ def store(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     name = f"{volume.name}-store"
     with running_store(tmp_path_factory.mktemp("store"), address=GATEWAY) as running:
         running.put("training", "holders/train.jsonl", (volume.parent / "train.jsonl").read_bytes())
+        running.put("training", "manuals/holders.md", b"# Holders\n\nWhoever wrote it holds it.\n")
         metadata = {"name": name, "namespace": TEAM, "labels": {"tunegate.io/usable-by-jobs": "true"}}
         document = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret(running.url)}
         kubectl("create", "-f", "-", document=document)
@@ -185,7 +188,9 @@ def run(volume: Path, finished: Json, planted: Planted, store: str, pool_without
     submit(finished, f"{name}-foreign", **foreign)
     submit(finished, f"{name}-planted", dataset=file("planted.jsonl"))
     in_store = {**dataset, "uri": "s3://training/holders/train.jsonl", "secretName": store}
-    submit(finished, f"{name}-store", dataset=in_store, budget=COSTLY)
+    manuals = {"documents": {"uri": "s3://training/manuals", "secretName": store}}
+    submit(finished, f"{name}-store", dataset=in_store, baseline=manuals, budget=COSTLY)
+    submit(finished, f"{name}-scanned", baseline={"documents": {"uri": f"pvc://{CLAIM}/{name}/manuals"}})
     submit(finished, f"{name}-again", poolRef=pool_without_nodes, baseline={"reuse": True})
     return name
 
@@ -206,6 +211,13 @@ def test_a_job_ends_at_validation_with_its_reason_and_what_to_do(run: str, name:
     assert [stage["state"] for stage in status["stages"]] == ["Refused"] + ["Waiting"] * (len(status["stages"]) - 1)
     for word in (*words, "create a new job"):
         assert word in status["message"]
+
+
+def test_documents_that_are_no_text_end_the_job_by_their_name(run: str) -> None:
+    status = end_of(f"{run}-scanned")
+
+    assert (status["phase"], status["stages"][0]["reason"]) == ("Failed", "BadInput")
+    assert "baseline.documents: scan.pdf is none of the .md, .markdown, .txt files" in status["message"]
 
 
 def test_a_validation_whose_pod_is_killed_is_done_again_and_finds_the_same(run: str, finished: Json) -> None:
@@ -258,5 +270,6 @@ def files_with(*words: str) -> list[str]:
 def test_data_of_a_store_is_downloaded_and_judged_like_data_of_a_claim(run: str, finished: Json) -> None:
     status = end_of(f"{run}-store")
 
+    assert status["documentsDigest"].startswith("sha256:")
     assert TOO_COSTLY in status["message"]
     assert known(status) == known(finished["status"])

@@ -11,10 +11,11 @@ from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
 from tunegate.api.stages import DatasetInput, SuiteInput
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers
-from tunegate_trainer.evaluation.arms import asks_of, base_arm_names
+from tunegate_trainer.evaluation.arms import Author, asks_of, base_arm_names
 from tunegate_trainer.evaluation.engine import Reply
-from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking, similar_shots
+from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking, shrinking_passages, similar_shots
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
+from tunegate_trainer.evaluation.retrieval import nearest_rows, nearest_texts
 
 ROWS = [(f"question {n}", f"answer {n}", f"group {n // 3}") for n in range(60)]
 
@@ -93,16 +94,50 @@ def test_similar_shots_are_training_rows_with_the_nearest_beside_the_question(tm
 def test_arms_follow_the_suite_and_the_author() -> None:
     plain, guided = suite_spec(), suite_spec(task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)})
     both = suite_spec(baselines={"retrievedShots": True})
-    assert base_arm_names(plain, None) == ["BasePlain", "BaseFewShot"]
-    assert base_arm_names(both, "Mine.") == ["BasePlain", "BaseFewShot", "BaseRetrievedShots", "BaseAuthorPrompt"]
-    assert base_arm_names(guided, "Mine.")[-1] == "BaseAuthorPromptGuided"
+    mine = Author("Mine.", ["A passage."])
+    assert base_arm_names(plain, Author()) == ["BasePlain", "BaseFewShot"]
+    assert base_arm_names(both, mine) == [
+        "BasePlain", "BaseFewShot", "BaseRetrievedShots", "BaseAuthorPrompt", "BaseRetrieval",
+    ]  # fmt: skip
+    assert base_arm_names(guided, mine)[-2:] == ["BaseAuthorPromptGuided", "BaseRetrievalGuided"]
 
 
 def test_the_authors_prompt_takes_the_place_of_the_rows_own(tmp_path: Path) -> None:
-    asks = asks_of("BaseAuthorPrompt", suite_spec(), suite(tmp_path), training(tmp_path), "Mine.")
+    asks = asks_of("BaseAuthorPrompt", suite_spec(), suite(tmp_path), training(tmp_path), Author("Mine."))
     assert [dict(turn) for turn in asks[0].prompts[0]] == [
         {"role": "system", "content": "Mine."}, {"role": "user", "content": "what?"},
     ]  # fmt: skip
+
+
+@pytest.mark.model
+def test_each_question_is_asked_with_the_passages_that_share_words_with_it(tmp_path: Path) -> None:
+    passages = ["What the oven needs.", "Bread rises overnight."]
+    asks = asks_of("BaseRetrieval", suite_spec(), suite(tmp_path), training(tmp_path), Author(None, passages))
+    assert [ask.prompts[0][-1]["content"] for ask in asks] == [
+        "Documents:\n\nWhat the oven needs.\n\nQuestion:\n\nwhat?", "who?",
+    ]  # fmt: skip
+    assert asks[0].prompts[0][0] == {"role": "system", "content": "Answer."}
+    other = asks_of("BaseRetrieval", suite_spec(), suite(tmp_path), training(tmp_path), Author("Mine.", passages))
+    assert other[0].prompts[0][0] == {"role": "system", "content": "Mine."}
+
+
+@pytest.mark.model
+def test_texts_without_a_word_are_never_found(tmp_path: Path) -> None:
+    questions = suite(tmp_path).rows
+    assert nearest_texts(questions, ["- - -", "? !"], 3) == [[], []]
+    assert nearest_texts(questions, ["- - -", "who asks"], 3) == [[], ["who asks"]]
+    assert nearest_rows(questions, questions[1:], 3) == [[0], [0]]
+
+
+def test_passages_stand_before_the_question_and_go_until_it_fits(tmp_path: Path) -> None:
+    question = suite(tmp_path).rows[0]
+    prompts = shrinking_passages(question, ["one two three four", "five"], "Look it up.")
+    assert [prompt[-1]["content"].split("\n\n")[1:-2] for prompt in prompts] == [
+        ["one two three four", "five"], ["one two three four"], ["one two t"], ["one "], [],
+    ]  # fmt: skip
+    assert [prompt[-1]["content"] for prompt in prompts][3:] == ["Documents:\n\none \n\nQuestion:\n\nwhat?", "what?"]
+    assert {prompt[0]["content"] for prompt in prompts} == {"Look it up."}
+    assert shrinking_passages(question, [], None) == [question.prompt]
 
 
 def test_few_shot_prompt_has_the_instruction_once_and_the_question_last(tmp_path: Path) -> None:
@@ -124,6 +159,10 @@ def test_description_of_the_prompt_quotes_no_row() -> None:
     assert "{similar question 2}" in describe("BaseRetrievedShotsGuided", few_shot, None)
     assert describe("BaseAuthorPrompt", few_shot, "My own.") == "system: My own.\nuser: {question of the suite}"
     assert "Do it well." not in describe("BasePlain", few_shot, "My own.")
+    retrieval = describe("BaseRetrieval", few_shot, "My own.")
+    assert retrieval.startswith("system: My own.\nuser: Documents:\n\n{passage 1}")
+    assert retrieval.endswith("{passage 3}\n\nQuestion:\n\n{question of the suite}")
+    assert "Do it well." in describe("BaseRetrievalGuided", few_shot, None)
 
 
 def test_kept_answers_come_back_for_the_same_questions_only(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tunegate.api.stages import (
     BaselineConfig,
     BaselineResult,
     DatasetInput,
+    DocumentsInput,
     EvaluateConfig,
     SuiteInput,
 )
@@ -113,6 +114,13 @@ def inputs(folder: Path) -> dict[str, Any]:
         name="s", path=str(folder / "suite.jsonl"), digest=digests.document_digest(spec.to_dict()), spec=spec
     )
     digest = write_rows(folder / "train.jsonl", ROWS[12:])
+    manuals = folder / "documents"
+    manuals.mkdir()
+    # Of one paragraph each, longer than a passage, and in all more than the engine's context.
+    for number in range(4):
+        (manuals / f"{number}.md").write_text(
+            f"Copyright statements of Maker {number} name the holder and the years. " * 30
+        )
     return {
         "dataset": DatasetInput(path=str(folder / "train.jsonl"), digest=digest, group_field="group"),
         "suite": suite,
@@ -142,7 +150,9 @@ def running_engine(folder: Path, base: Path, adapter: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def measured(site: Site) -> tuple[BaselineResult, str]:
     """The baseline's result and its digest in the registry."""
-    result = baseline.run(BaselineConfig(**site.fields), site.context, engine_url=site.url)
+    documents = DocumentsInput(path=str(Path(site.fields["suite"].path).parent / "documents"))
+    config = BaselineConfig(**site.fields, documents=documents)
+    result = baseline.run(config, site.context, engine_url=site.url)
     content = result.model_dump_json(by_alias=True, exclude_none=True).encode()
     return result, site.context.registry.push_document(f"{REPOSITORY}/results", content, RESULT_MEDIA_TYPE)
 
@@ -165,7 +175,7 @@ def test_every_alternative_answers_every_question(site: Site, measured: tuple[Ba
     scores = {arm.name: arm.scores for arm in result.arms}
     assert set(scores) == {
         "NearestNeighbor", "Regex", "BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided",
-        "BaseRetrievedShotsGuided", "BaseAuthorPromptGuided",
+        "BaseRetrievedShotsGuided", "BaseAuthorPromptGuided", "BaseRetrievalGuided",
     }  # fmt: skip
     assert scores["Regex"]["ExactMatch"] == 1
     assert scores["NearestNeighbor"]["ExactMatch"] == 0
@@ -177,13 +187,14 @@ def test_every_alternative_answers_every_question(site: Site, measured: tuple[Ba
     kept = answers.read(document, load_suite(site.fields["suite"]))
     assert {len(texts) for texts in kept.values()} == {12}
     assert all(text.lstrip().startswith("{") for text in kept["BasePlainGuided"])
+    assert kept["BaseRetrievalGuided"] != kept["BasePlainGuided"]
     assert not all(text.lstrip().startswith("{") for text in kept["BasePlain"])
 
 
 def test_adapter_that_earns_nothing_fails_and_the_probe_recognizes_it(
     site: Site, measured: tuple[BaselineResult, str]
 ) -> None:
-    config = evaluate_config(site, measured[1])
+    config = evaluate_config(site, measured[1], documents_digest=measured[0].documents_digest)
     result = evaluate.run(config, site.context, engine_url=site.url)
     assert result.outcome == "Fail"
     assert result.adapter_manifest_digest == config.adapter.manifest_digest
@@ -202,8 +213,10 @@ def test_adapter_that_earns_nothing_fails_and_the_probe_recognizes_it(
 
 
 def test_baseline_of_other_inputs_is_refused(site: Site, measured: tuple[BaselineResult, str]) -> None:
-    with pytest.raises(BadInput, match="another profile"):
-        evaluate.run(evaluate_config(site, measured[1], seed=18), site.context, engine_url=site.url)
+    found = measured[0].documents_digest
+    for changes in ({"seed": 18, "documents_digest": found}, {"documents_digest": None}):
+        with pytest.raises(BadInput, match="another profile"):
+            evaluate.run(evaluate_config(site, measured[1], **changes), site.context, engine_url=site.url)
 
 
 def test_adapter_with_a_flipped_byte_is_not_asked(

@@ -291,4 +291,6 @@ def test_tuning_for_knowledge_is_a_finding_that_says_what_to_build() -> None:
     found = check_intent(Intent(problem="Knowledge", task_type="Format"))
     assert [(one.check, one.action) for one in found] == [("Knowledge", "Block")]
     assert "Build retrieval" in found[0].message
+    assert "baseline.documents" in found[0].message
+    assert "the arm BaseRetrieval" in found[0].message
     assert check_intent(Intent(task_type="Format")) == []

@@ -122,6 +122,16 @@ def test_redacted_data_that_was_lost_with_its_volume_ends_the_job() -> None:
     assert not any("baseline" in name for name in world.history)
 
 
+def test_the_documents_that_were_searched_stand_in_status_and_ledger() -> None:
+    world = World(spec={"baseline": {"documents": {"uri": "pvc://data/manuals"}}})
+    world.answer(run_to(world, "validate"), validated(documents_digest=sha256(b"text")))
+    world.settle()
+
+    assert (world.status["phase"], world.status["documentsDigest"]) == ("Succeeded", sha256(b"text"))
+    finished = next(entry for entry in world.entries if entry.type == "JobFinished")
+    assert finished.payload["documentsDigest"] == sha256(b"text")
+
+
 def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:
     update = read(job(), validated(near_duplicates=None, overlap_rows=None), "EUR").update["dataset"].to_dict()
 
@@ -145,6 +155,10 @@ def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:
         (
             "baseline", baselined("PromptingSuffices").model_copy(update={"best_arm": "Classifier"}),
             "Succeeded", "PromptingSuffices", "TF-IDF",
+        ),
+        (
+            "baseline", baselined("PromptingSuffices").model_copy(update={"best_arm": "BaseRetrieval"}),
+            "Succeeded", "PromptingSuffices", "Use retrieval: the base model, with passages found in baseline.documents",
         ),
         ("train", trained("Diverged"), "Failed", "TrainingDiverged", "learningRate"),
         ("evaluate", evaluated("Fail"), "Failed", "GateFailed", "Regex (0.450): difference -0.100, 95 % interval -0.190"),
@@ -265,7 +279,7 @@ def test_an_engine_that_never_comes_up_ends_the_attempt() -> None:
     assert not world.jobs.get(baseline["jobName"])
 
 
-@pytest.mark.parametrize("container", ["download", "fetch"])
+@pytest.mark.parametrize("container", ["download", "download-documents", "fetch"])
 def test_what_failed_before_the_stage_began_says_why(container: str) -> None:
     world = World()
     pod = run_to(world, "evaluate")

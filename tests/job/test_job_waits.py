@@ -34,6 +34,9 @@ HASHING = world_objects()["base_model"].model_copy(
     update={"status": world_objects()["base_model"].status.model_copy(update={"phase": "Hashing"})}
 )
 IN_STORE = data(uri="s3://training/rows.jsonl", secretName="bucket")
+SEARCHED = {"baseline": {"documents": {"uri": "s3://manuals/2026", "secretName": "shelf"}}}
+MANUALS = {"baseline": {"documents": {"uri": "pvc://manuals/2026"}}}
+CLOSED_CLAIM = {**world_objects()["claims"], "manuals": {"metadata": {"name": "manuals"}}}
 CLOSED = StoreSecret({}, frozenset(STORE_REQUIRED))
 POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCESS_KEY_ID"}))
 
@@ -54,6 +57,10 @@ POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCES
         ({"spec": IN_STORE}, "WaitingForSecret", "does not exist"),
         ({"spec": IN_STORE, "store_secret": CLOSED}, "WaitingForSecret", "kubectl label secret -n team bucket"),
         ({"spec": IN_STORE, "store_secret": POOR}, "WaitingForSecret", "lacks AWS_ENDPOINT_URL, AWS_SECRET_ACCESS_KEY"),
+        ({"spec": SEARCHED}, "WaitingForSecret", "spec.baseline.documents.secretName names the Secret shelf"),
+        ({"spec": SEARCHED, "documents_secret": CLOSED}, "WaitingForSecret", "kubectl label secret -n team shelf"),
+        ({"spec": MANUALS}, "WaitingForVolume", "spec.baseline.documents.uri names the PersistentVolumeClaim manuals"),
+        ({"spec": MANUALS, "claims": CLOSED_CLAIM}, "WaitingForVolume", "kubectl label pvc -n team manuals"),
     ],
 )
 def test_a_job_that_cannot_start_says_what_it_waits_for(changes: Json, reason: str, says: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import NAMESPACE, SETTINGS, baselined, job
+from tests.job.documents import NAMESPACE, SETTINGS, baselined, job, validated
 from tests.job.world import SECRET, World, run_to
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.digests import sha256
@@ -18,18 +18,19 @@ from tunegate.reconcile.finetunejob_reuse import place_of, wanted_baseline
 Json = dict[str, Any]
 
 
-def earlier_job(**spec: Any) -> FineTuneJob:
-    """Return a job of another name that has measured its baseline."""
+def earlier_job(documents: str | None = None, **spec: Any) -> FineTuneJob:
+    """Return a job of another name that has measured its baseline; ``documents``: the digest found at validation."""
     world = World(spec=spec)
+    world.answer(run_to(world, "validate"), validated(documents_digest=documents))
     run_to(world, "train")
     done = job(world.status, **spec)
     return done.model_copy(update={"metadata": {**done.metadata, "name": "first", "uid": "f" * 36}})
 
 
-def before_the_baseline(**spec: Any) -> World:
+def before_the_baseline(documents: str | None = None, **spec: Any) -> World:
     """Return a world in which the job is validated and nothing else has begun."""
     world = World(spec=spec)
-    world.answer(run_to(world, "validate"))
+    world.answer(run_to(world, "validate"), validated(documents_digest=documents))
     world.sync_jobs()
     world.reconcile()
     assert [stage["state"] for stage in world.status["stages"]][:2] == ["Done", "Waiting"]
@@ -85,6 +86,15 @@ def test_prompting_that_sufficed_for_the_other_job_ends_this_one_too() -> None:
 )
 def test_another_input_or_the_owners_wish_measures_anew(spec: Json) -> None:
     assert found_by(before_the_baseline(**spec), earlier_job()) is None
+
+
+def test_documents_are_the_same_by_their_content_and_not_by_their_address() -> None:
+    brought, moved = ({"documents": {"uri": f"pvc://data/{folder}"}} for folder in ("manuals", "copies"))
+    first = earlier_job(sha256(b"text"), baseline=brought)
+    assert found_by(before_the_baseline(sha256(b"text"), baseline=moved), first) is not None
+    assert found_by(before_the_baseline(sha256(b"other text"), baseline=brought), first) is None
+    assert found_by(before_the_baseline(), first) is None
+    assert found_by(before_the_baseline(sha256(b"text"), baseline=brought), earlier_job()) is None
 
 
 def test_other_hyperparameters_of_training_make_no_difference() -> None:

@@ -15,6 +15,7 @@ from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
 from tunegate.api.stages import (
+    MAX_DOCUMENT_BYTES,
     STAGE_CONFIG,
     STORE_REQUIRED,
     DownloadConfig,
@@ -45,7 +46,9 @@ def objects(
     *,
     pool: Json | None = None,
     store_secret: StoreSecret | None = None,
+    documents_secret: StoreSecret | None = None,
     dataset_status: Json | None = None,
+    documents_digest: str | None = None,
     **spec: Any,
 ) -> dict[str, Json]:
     results = {sha256(b"train"): trained(), sha256(b"seal"): sealed(), sha256(b"baseline"): None}
@@ -53,8 +56,9 @@ def objects(
         {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(name.encode())}
         for name in ("validate", "baseline", "train", "seal")
     ]
-    facts = {**world_objects(**(pool or {})), "store_secret": store_secret}
-    status = {"observedGeneration": 1, "stages": stages, **({"dataset": dataset_status} if dataset_status else {})}
+    facts = {**world_objects(**(pool or {})), "store_secret": store_secret, "documents_secret": documents_secret}
+    found = {"dataset": dataset_status, "documentsDigest": documents_digest}
+    status = {"observedGeneration": 1, "stages": stages, **{key: value for key, value in found.items() if value}}
     seen = Observed(job=job(status, **spec), results=results, **facts)  # type: ignore[arg-type]
     inputs = resolve(seen)
     assert isinstance(inputs, Inputs), inputs
@@ -132,16 +136,51 @@ def test_data_of_a_store_is_downloaded_first_by_the_one_container_that_sees_the_
     assert spec["initContainers"][0]["name"] == "download"
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["dataset"]["emptyDir"] == {"sizeLimit": "2Gi"}
-    assert volumes["store"]["secret"] == {"secretName": "bucket"}
+    assert volumes["dataset-store"]["secret"] == {"secretName": "bucket"}
     seen = {
         c["name"]: {m["name"]: m["readOnly"] for m in c["volumeMounts"] if "readOnly" in m} for c in containers(spec)
     }
-    assert {name for name, mounts in seen.items() if "store" in mounts} == {"download"}
+    assert {name for name, mounts in seen.items() if "dataset-store" in mounts} == {"download"}
     assert {name: mounts["dataset"] for name, mounts in seen.items() if "dataset" in mounts} == {
         "download": False, "stage": True,
     }  # fmt: skip
     stage_config = json.loads(made["ConfigMap"]["data"]["stage.json"])
     assert stage_config["dataset"]["path"] == "/mnt/dataset/rows"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_documents_on_a_claim_are_seen_by_validation_and_baseline_and_bound_by_the_digest_found(stage: str) -> None:
+    brought = {"documents": {"uri": "pvc://data/manuals", "digest": sha256(b"pinned")}}
+    made = objects(stage, baseline=brought, documents_digest=sha256(b"found") if stage != "validate" else None)
+    spec = made["Job"]["spec"]["template"]["spec"]
+    mounts = {m["mountPath"]: m.get("readOnly") for one in containers(spec) for m in one["volumeMounts"]}
+    config = json.loads(made["ConfigMap"]["data"]["stage.json"])
+    assert mounts.get("/mnt/documents") is (True if stage in ("validate", "baseline") else None)
+    digest = {"validate": sha256(b"pinned"), "baseline": sha256(b"found")}.get(stage)
+    assert config.get("documents") == ({"path": "/mnt/documents/manuals", "digest": digest} if digest else None)
+    assert config.get("documentsDigest") == (sha256(b"found") if stage == "evaluate" else None)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_documents_of_a_store_come_with_a_credential_of_their_own(stage: str) -> None:
+    brought = {"documents": {"uri": "s3://manuals/2026", "secretName": "shelf"}}
+    made = objects(stage, baseline=brought, documents_secret=OPEN, dataset=IN_STORE, store_secret=OPEN)
+    spec = made["Job"]["spec"]["template"]["spec"]
+    searched = stage in ("validate", "baseline")
+    assert ("download-documents.json" in made["ConfigMap"]["data"]) == searched
+    stores = {one["name"]: [m["name"] for m in one["volumeMounts"] if m["name"].endswith("-store")]
+              for one in containers(spec)}  # fmt: skip
+    assert stores.get("download-documents") == (["documents-store"] if searched else None)
+    assert stores["stage"] == []
+    if searched:
+        config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["download-documents.json"])
+        assert isinstance(config, DownloadConfig)
+        assert (config.path, config.max_bytes) == ("/mnt/documents/2026", MAX_DOCUMENT_BYTES)
+        assert stores["download"] == ["dataset-store"]
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        assert volumes["documents-store"]["secret"] == {"secretName": "shelf"}
+        mount = next(m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "documents")
+        assert mount == {"name": "documents", "mountPath": "/mnt/documents", "readOnly": True}
 
 
 REDACTING: Json = {"checks": [{"name": "PersonalData", "action": "Redact"}]}

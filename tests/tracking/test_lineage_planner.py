@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 from tests.job.documents import validated
 from tests.tracking import story
+from tunegate.api.finetunejob import Documents
 from tunegate.reconcile.lineage import LONGEST_PAUSE, Outcome, job_record, pause, plan_job
+from tunegate.tracking.records import InputData
 
 NOW = datetime(2026, 11, 1, 13, tzinfo=UTC)
 
@@ -35,6 +37,22 @@ def test_a_run_on_redacted_data_names_the_source_and_what_was_trained_on() -> No
     (training,) = (data for data in record.inputs if data.context == "training")
     assert training.digest == story.digest("9")
     assert training.source.endswith("(redacted)")
+
+
+def test_a_run_names_the_documents_that_the_baseline_searched() -> None:
+    job = story.finished_job()
+    baseline = job.spec.baseline.model_copy(update={"documents": Documents(uri="pvc://data/manuals")})
+    job = job.model_copy(
+        update={
+            "spec": job.spec.model_copy(update={"baseline": baseline}),
+            "status": job.status.model_copy(update={"documents_digest": story.digest("7")}),
+        }
+    )
+    record = job_record(job, {}, {})
+    assert record.params["documents.uri"] == "pvc://data/manuals"
+    assert record.params["documents.digest"] == story.digest("7")
+    assert InputData("documents", story.digest("7"), "pvc://data/manuals", "evaluation") in record.inputs
+    assert not [name for name in job_record(story.finished_job(), {}, {}).params if name.startswith("documents")]
 
 
 def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:

@@ -48,7 +48,14 @@ def download(
     folder.mkdir()
     for name, value in found.items():
         (folder / name).write_text(value)
-    config = DownloadConfig(**stage_base(pod.host), bucket="training", key=key, path=str(target), max_bytes=max_bytes)
+    config = DownloadConfig(
+        **stage_base(pod.host),
+        bucket="training",
+        key=key,
+        path=str(target),
+        max_bytes=max_bytes,
+        too_large="take fewer",
+    )
     ending = pod.run(config)
     assert SECRET_KEY not in ending.log + ending.termination.message
     return ending
@@ -110,7 +117,7 @@ def test_what_is_not_there_or_too_large_is_bad_input(pod: Pod, store: ObjectStor
 
     assert (absent.exit_code, large.exit_code) == (ExitCode.BAD_INPUT, ExitCode.BAD_INPUT)
     assert "neither an object nor a folder" in absent.termination.message
-    assert "workspace.size" in large.termination.message
+    assert "are read: take fewer" in large.termination.message
     assert not (tmp_path / "b").exists()
 
 

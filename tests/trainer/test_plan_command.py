@@ -89,6 +89,23 @@ def test_a_question_of_a_further_suite_of_the_files_is_found_and_a_claim_without
     assert "(elsewhere): say where it lies on this machine: --volume nowhere=…" in found["UnreadSuites"].message
 
 
+def test_documents_on_a_mapped_volume_are_read_and_what_is_none_is_named(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_plan_files(tmp_path, baseline={"documents": {"uri": "pvc://data/manuals"}})
+    manuals = tmp_path / "volume" / "manuals"
+    manuals.mkdir()
+    (manuals / "a.md").write_text("Who holds what.")
+
+    assert run(base_model, files) == 0
+    assert "documents digest  sha256:" in capsys.readouterr().out
+    (manuals / "scan.pdf").write_text(SECRET)
+    assert run(base_model, files) == 1
+    said = capsys.readouterr()
+    assert "scan.pdf is none of the .md, .markdown, .txt files" in said.err
+    assert SECRET not in said.out + said.err
+
+
 def test_a_suite_of_another_content_is_refused(
     base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ from tunegate.api.stages import (
     REDACTED_FILE,
     DataOrigin,
     DatasetInput,
+    DocumentsInput,
     ExitCode,
     FurtherSuite,
     LearnedThroughput,
@@ -43,6 +44,8 @@ from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.data.conversations import ChatTokenizer
 from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.data.shards import find_shards
+from tunegate_trainer.endings import BadInput
+from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.evaluation.questions import load_training
 from tunegate_trainer.progress import ProgressBoard
 from tunegate_trainer.tracking import Tracker
@@ -346,6 +349,20 @@ def test_copies_and_shared_text_are_pointed_out(validate: Validate) -> None:
     assert result.outcome == "Passed"
     assert (result.duplicates, result.overlap_rows) == (1, 1)
     assert (findings(result, "Warn")["Duplicates"], findings(result, "Warn")["SharedText"]) == (["241"], ["242"])
+
+
+def test_documents_of_the_baseline_are_read_and_what_is_no_text_ends_the_stage(
+    validate: Validate, tmp_path: Path
+) -> None:
+    manuals = tmp_path / "manuals"
+    manuals.mkdir()
+    (manuals / "a.md").write_text("Who holds what.")
+    found = validate(ROWS, documents=DocumentsInput(path=str(manuals)))
+    assert found.outcome == "Passed"
+    assert found.documents_digest == load_documents(DocumentsInput(path=str(manuals))).digest
+    (manuals / "b.md").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match=r"baseline\.documents: b\.md is not UTF-8"):
+        validate(ROWS, documents=DocumentsInput(path=str(manuals)))
 
 
 @pytest.mark.parametrize(

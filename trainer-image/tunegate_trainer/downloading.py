@@ -1,4 +1,4 @@
-"""Download stage: copy training data from an S3-compatible store into the pod's folder, before anything reads it.
+"""Download stage: copy an input from an S3-compatible store into the pod's folder, before anything reads it.
 
 pyarrow's client is used since pyarrow reads the data anyway. What the store says of an error is not passed on but for its
 code: some stores repeat parts of the request.
@@ -54,16 +54,13 @@ def run(config: DownloadConfig, context: StageContext) -> None:
         objects = _find(filesystem, config, what)
         total = sum(found.size for found in objects)
         if total > config.max_bytes:
-            message = (
-                f"{what} has {total} bytes, the folder for it holds {config.max_bytes}: ask for a larger workspace.size"
-            )
-            raise BadInput(message)
+            raise BadInput(f"{what} has {total} bytes, at most {config.max_bytes} are read: {config.too_large}")
         done = 0
         for found in objects:
             for count in _copy(filesystem, found, what):
                 done += count
                 context.progress.show(100 * done / max(1, total), f"downloading {len(objects)} objects")
-    log.info("data set downloaded", extra={"objects": len(objects), "bytes": total})
+    log.info("downloaded", extra={"objects": len(objects), "bytes": total})
 
 
 def _settings(store: Path) -> dict[str, str]:

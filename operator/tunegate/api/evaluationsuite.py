@@ -26,7 +26,8 @@ from tunegate.api.shared import StatusBase
 MetricName = Literal["ExactMatch", "MacroF1", "SchemaValidity", "RougeL", "Bleu"]
 ArmName = Literal[
     "BasePlain", "BaseFewShot", "BasePlainGuided", "BaseFewShotGuided", "BaseRetrievedShots", "BaseRetrievedShotsGuided",
-    "BaseAuthorPrompt", "BaseAuthorPromptGuided", "NearestNeighbor", "Regex", "Classifier",
+    "BaseAuthorPrompt", "BaseAuthorPromptGuided", "BaseRetrieval", "BaseRetrievalGuided", "NearestNeighbor", "Regex",
+    "Classifier",
 ]  # fmt: skip
 LongPattern = Annotated[str, Field(max_length=2048)]
 

@@ -43,6 +43,12 @@ TaskType = Literal["Style", "Format", "DomainVocabulary", "Classification", "Com
 GateOutcome = Literal["Pass", "Fail", "Inconclusive"]
 
 
+STORE_RULE = cel(
+    "self.uri.startsWith('s3://') == has(self.secretName)",
+    "uri s3://… needs secretName, the Secret that says where the store is and who may read it; pvc://… has none",
+)
+
+
 class Dataset(ApiModel):
     """Training data on a labelled claim of the job's namespace or in an S3-compatible store: a file or a folder of .jsonl,
     .jsonl.gz, .jsonl.zst, .parquet.
@@ -50,12 +56,7 @@ class Dataset(ApiModel):
     Rows are written as `messages`, `prompt` and `completion`, Alpaca, ShareGPT or preference pairs; the form is detected.
     """
 
-    model_config = rules(
-        cel(
-            "self.uri.startsWith('s3://') == has(self.secretName)",
-            "uri s3://… needs secretName, the Secret that says where the store is and who may read it; pvc://… has none",
-        )
-    )
+    model_config = rules(STORE_RULE)
 
     uri: DataUri
     secret_name: ResourceName | None = None
@@ -141,11 +142,28 @@ class AdapterImport(ApiModel):
     """Folder with `adapter_config.json` and `adapter_model.safetensors`."""
 
 
+class Documents(ApiModel):
+    """Text on a labelled claim of the job's namespace or in an S3-compatible store: a file or a folder of .md, .markdown, .txt.
+
+    At most 2,000 files with 32 MiB in all.
+    """
+
+    model_config = rules(STORE_RULE)
+
+    uri: DataUri
+    secret_name: ResourceName | None = None
+    """Labelled Secret of the job's namespace for `s3://`, with the keys that `dataset.secretName` has."""
+    digest: Digest | None = None
+    """SHA-256 of the file, or of a folder's manifest; absent: the one found at validation is recorded."""
+
+
 class Baseline(ApiModel):
     """What the author has tried without tuning."""
 
     prompt: LongText | None = None
     """The best instruction so far. The base model is asked with it as well, and tuning has to beat that."""
+    documents: Documents | None = None
+    """The base model is also asked with passages of these, found for each question (BM25): what retrieval reaches."""
     reuse: bool = True
     """Take over what an earlier job of this namespace measured with the same data, base model, suite and profile."""
 
@@ -405,6 +423,8 @@ class FineTuneJobStatus(StatusBase):
     base_model_digest: Digest | None = None
     profile_digest: Digest | None = None
     suite_digest: Digest | None = None
+    documents_digest: Digest | None = None
+    """Of `baseline.documents`, as validation found them; the baseline refuses others."""
     adapter: AdapterStatus | None = None
     gate: Gate | None = None
     mlflow_run_id: ShortText | None = None

@@ -36,11 +36,15 @@ SUITE_MOUNT = "/mnt/suite"
 IMPORT_MOUNT = "/mnt/import"
 FURTHER_SUITES_MOUNT = "/mnt/suites"
 """One folder for each claim, by its name."""
+DOCUMENTS_MOUNT = "/mnt/documents"
 WORKSPACE_MOUNT = "/workspace"
 REDACTED_FILE = "redacted.jsonl"
 """In the workspace: the data set that all stages after validation read where a check redacts."""
 ADAPTER_MOUNT = "/adapter"
 """Shared folder of an evaluation pod: `fetch` puts the verified adapter here, vLLM loads it from here."""
+MAX_DOCUMENTS = 2000
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+"""Bounds of `baseline.documents`, in files and in bytes of all of them: they are searched in the stage's memory."""
 PROGRESS_PORT = 8090
 """`GET /progress` on the pod answers with a ``ProgressReport``; no Kubernetes credential is needed to report."""
 ENGINE_PORT = 8000
@@ -133,6 +137,13 @@ class DatasetInput(StrictModel):
     group_field: str | None = None
 
 
+class DocumentsInput(StrictModel):
+    """What is searched for passages."""
+
+    path: str
+    digest: Digest | None = None
+
+
 class DataOrigin(StrictModel):
     """Where the training rows came from and who answers for them, in the words of the job."""
 
@@ -214,6 +225,7 @@ class ValidateConfig(StageConfigBase):
     intent: Intent
     method: Method | None = None
     import_path: str | None = None
+    documents: DocumentsInput | None = None
     checks: list[CheckSetting] = list(DEFAULTS.values())
     """What each check of the data does: the policy's word, made stricter by the job's."""
     origin: DataOrigin
@@ -241,6 +253,7 @@ class BaselineConfig(EngineConfigBase):
     """Let the base model and the cheap alternatives answer the suite."""
 
     stage: Literal["baseline"] = "baseline"
+    documents: DocumentsInput | None = None
 
 
 class TrainConfig(StageConfigBase):
@@ -272,6 +285,8 @@ class EvaluateConfig(EngineConfigBase):
     """Result of the baseline stage: scores and answers of the arms."""
     baseline_repository: str
     """Registry prefix below which that result and its answers lie: the job's own, or that of an earlier job."""
+    documents_digest: Digest | None = None
+    """Of the documents that the arms of that result must have searched."""
     min_margin: str
     """Floor that the approval policy puts under the suite's margin."""
 
@@ -284,7 +299,7 @@ class FetchConfig(StageConfigBase):
 
 
 class DownloadConfig(StageConfigBase):
-    """Copy training data from an S3-compatible store into ``path``: init container of pods that read it."""
+    """Copy an input from an S3-compatible store into ``path``: init container of pods that read it."""
 
     stage: Literal["download"] = "download"
     bucket: str
@@ -294,6 +309,8 @@ class DownloadConfig(StageConfigBase):
     """Where the object, or the folder, is to lie."""
     max_bytes: int
     """More than this is refused before a byte is read: the pod's folder has no more room."""
+    too_large: str
+    """What to do about it."""
 
 
 StageConfig = Annotated[
@@ -379,6 +396,8 @@ class ValidateResult(StrictModel):
     """Of the conversations alone: the same in any order, form, file or compression."""
     statement_digest: Digest | None = None
     """OCI digest of the data statement in `<repository>/results`; None: nothing was kept, as by `tunegate plan`."""
+    documents_digest: Digest | None = None
+    """Of the documents of the baseline; None: the job names none."""
     page_digest: Digest | None = None
     """OCI digest of the page in `<repository>/data`, which shows rows: for evaluation owners and reviewers."""
     dataset_form: str
@@ -441,7 +460,9 @@ class BaselineResult(StrictModel):
     arms: list[ArmResult]
     questions: int
     cache_key: Digest
-    """Digest of (profile, base model, suite, dataset, prompts): equal keys, equal answers up to engine noise."""
+    """Digest of (profile, base model, suite, dataset, prompts, documents): equal keys, equal answers up to engine noise."""
+    documents_digest: Digest | None = None
+    """Of the documents that were searched."""
     answers_digest: Digest
     """OCI digest of all answers in `<repository>/answers`, readable by evaluation owners and reviewers."""
     prompt: str

@@ -112,6 +112,7 @@ def _evaluation(job: FineTuneJob | None) -> Json:
     gate = job.status.gate
     return {
         "outcome": gate.outcome, "suite": job.spec.suite_ref, "suiteDigest": job.status.suite_digest,
+        "documentsDigest": job.status.documents_digest,
         "metric": gate.metric, "tuned": gate.tuned, "questions": gate.questions,
         "alternatives": {arm.name: arm.score for arm in gate.arms},
         "resultDigest": next((one.result_digest for one in job.status.stages if one.name == "evaluate"), None),

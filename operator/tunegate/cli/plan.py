@@ -180,10 +180,10 @@ def _volumes(named: Iterable[str]) -> Volumes:
 def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Observed:
     """Return the world as the operator would see it when all that the job needs is there and allowed."""
     spec = job.spec
-    if not isinstance(data_path(spec.dataset.uri), ClaimPath):
-        raise CommandFailure(
-            f"{spec.dataset.uri}: only data on this machine is read. Download it, name it pvc://… and map it"
-        )
+    documents = spec.baseline.documents
+    for uri in [spec.dataset.uri, *([documents.uri] if documents else [])]:
+        if not isinstance(data_path(uri), ClaimPath):
+            raise CommandFailure(f"{uri}: only data on this machine is read. Download it, name it pvc://… and map it")
     server = catalogue.need(ModelServer, spec.server_ref, "spec.serverRef of the job")
     base = catalogue.need(BaseModel, server.spec.base_model_ref, f"spec.baseModelRef of ModelServer {server.name}")
     suite = catalogue.need(EvaluationSuite, spec.suite_ref, "spec.suiteRef of the job")
@@ -251,12 +251,16 @@ def _config(seen: Observed, inputs: Inputs, volumes: Volumes) -> ValidateConfig:
             ],
             "unread_suites": config.unread_suites | unmapped,
             "import_path": at.get("imported"),
+            "documents": config.documents and config.documents.model_copy(update={"path": at["documents"]}),
         }
     )
 
 
 def _paths(inputs: Inputs) -> dict[str, ClaimPath]:
-    found = {"base": inputs.base, "dataset": inputs.dataset, "suite": inputs.questions, "imported": inputs.imported}
+    found = {
+        "base": inputs.base, "dataset": inputs.dataset, "suite": inputs.questions, "imported": inputs.imported,
+        "documents": inputs.documents,
+    }  # fmt: skip
     return {name: path for name, path in found.items() if isinstance(path, ClaimPath)}
 
 

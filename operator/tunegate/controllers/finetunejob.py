@@ -15,7 +15,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob import Dataset, Documents, FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import BaselineResult, HashResult, Manifest, ProgressReport
@@ -124,7 +124,8 @@ class FineTuneJobController:
         """Read what is needed only to start an attempt."""
         facts: dict[str, Any] = {
             "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
-            "store_secret": await self._store_secret(job),
+            "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
+            "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
         }
         if job.status.stage("validate").state == "Waiting":
             facts["other_suites"] = await self._other_suites(job)
@@ -159,10 +160,10 @@ class FineTuneJobController:
             "namespace_records": tuple(await self._ledger.of_namespace(self.kind, job.namespace)),
         }
 
-    async def _store_secret(self, job: FineTuneJob) -> StoreSecret | None:
-        """Read labels and keys of the Secret that opens the store of training data; its values are for the pod only."""
-        name = job.spec.dataset.secret_name
-        secret = await self._kube.get(ObjectRef("v1", "Secret", name, job.namespace)) if name else None
+    async def _store_secret(self, namespace: str, source: Dataset | Documents | None) -> StoreSecret | None:
+        """Read labels and keys of the Secret that opens the store of an input; its values are for the pod only."""
+        name = source.secret_name if source else None
+        secret = await self._kube.get(ObjectRef("v1", "Secret", name, namespace)) if name else None
         if secret is None:
             return None
         return StoreSecret(secret["metadata"].get("labels") or {}, frozenset(secret.get("data") or {}))

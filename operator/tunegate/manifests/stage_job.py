@@ -21,7 +21,6 @@ from tunegate.api.stages import (
     BASE_SERVED_NAME,
     CA_PATH,
     CONFIG_PATH,
-    DATASET_MOUNT,
     ENGINE_PORT,
     PROGRESS_PORT,
     REGISTRY_AUTH_PATH,
@@ -48,10 +47,12 @@ STAGE_CONTAINER = "stage"
 ENGINE_CONTAINER = "engine"
 FETCH_CONTAINER = "fetch"
 DOWNLOAD_CONTAINER = "download"
+DOCUMENTS_CONTAINER = "download-documents"
+PREPARING = (DOWNLOAD_CONTAINER, DOCUMENTS_CONTAINER, FETCH_CONTAINER)
+"""Containers that bring inputs into the pod."""
 RENDEZVOUS_PORT = 29500
 CONFIG_FILE = CONFIG_PATH.rpartition("/")[2]
 FETCH_FILE = "fetch.json"
-DOWNLOAD_FILE = "download.json"
 GRACE_SECONDS = 30
 TRAINING_GRACE_SECONDS = 300
 """Time to finish the running step and write a checkpoint to a network volume after SIGTERM."""
@@ -70,12 +71,30 @@ class Engine:
 
 @dataclass(frozen=True)
 class Download:
-    """Training data that an init container copies from a store; only that container sees the store's credential."""
+    """An input that an init container copies from a store; only that container sees the store's credential."""
 
+    container: str
+    volume: str
+    """The pod's folder for it."""
+    mount_path: str
     config: Mapping[str, Any]
     secret: str
     size: str
     """Quantity: the room in the pod's folder."""
+
+    @property
+    def file(self) -> str:
+        """Name of its configuration's file."""
+        return f"{self.container}.json"
+
+    @property
+    def store(self) -> str:
+        """Name of the volume with the store's Secret."""
+        return f"{self.volume}-store"
+
+    def mount(self, *, read_only: bool) -> dict[str, Any]:
+        """Return the mount of the folder."""
+        return {"name": self.volume, "mountPath": self.mount_path, "readOnly": read_only}
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,7 @@ class StageJob:
     resources: Resources
     pool: ComputePoolSpec | None = None
     fetch_config: Mapping[str, Any] | None = None
-    download: Download | None = None
+    downloads: Sequence[Download] = ()
     mounts: Sequence[ClaimMount] = ()
     pull_secrets: Sequence[str] = ()
     engine: Engine | None = None
@@ -142,7 +161,7 @@ def _pod(stage: StageJob) -> dict[str, Any]:
         pod |= placement(stage.pool, pinned=writes or stage.engine is not None)
     if stage.distributed:
         pod["subdomain"] = stage.name
-    before = [_download_container(stage)] if stage.download is not None else []
+    before = [_download_container(stage, download) for download in stage.downloads]
     if stage.engine is not None:
         before += [_fetch_container(stage)] if stage.engine.adapter else []
         before.append(_engine_container(stage, stage.engine))
@@ -175,7 +194,7 @@ def _stage_container(stage: StageJob) -> dict[str, Any]:
         "volumeMounts": [
             *_fixed_mounts(),
             *_claim_mounts(stage),
-            *_dataset_mount(stage, read_only=True),
+            *(download.mount(read_only=True) for download in stage.downloads),
             *_adapter_mount(stage, read_only=True),
         ],
     }
@@ -185,9 +204,9 @@ def _fetch_container(stage: StageJob) -> dict[str, Any]:
     return _preparing(stage, FETCH_CONTAINER, FETCH_FILE, _adapter_mount(stage, read_only=False))
 
 
-def _download_container(stage: StageJob) -> dict[str, Any]:
-    store = {"name": "store", "mountPath": STORE_DIR, "readOnly": True}
-    return _preparing(stage, DOWNLOAD_CONTAINER, DOWNLOAD_FILE, [store, *_dataset_mount(stage, read_only=False)])
+def _download_container(stage: StageJob, download: Download) -> dict[str, Any]:
+    store = {"name": download.store, "mountPath": STORE_DIR, "readOnly": True}
+    return _preparing(stage, download.container, download.file, [store, download.mount(read_only=False)])
 
 
 def _preparing(stage: StageJob, name: str, file: str, mounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -273,12 +292,8 @@ def _volumes(stage: StageJob) -> list[dict[str, Any]]:
 
 
 def _download_volumes(stage: StageJob) -> list[dict[str, Any]]:
-    if stage.download is None:
-        return []
-    return [
-        {"name": "dataset", "emptyDir": {"sizeLimit": stage.download.size}},
-        {"name": "store", "secret": {"secretName": stage.download.secret}},
-    ]
+    folders = [{"name": one.volume, "emptyDir": {"sizeLimit": one.size}} for one in stage.downloads]
+    return folders + [{"name": one.store, "secret": {"secretName": one.secret}} for one in stage.downloads]
 
 
 def _fixed_mounts() -> list[dict[str, Any]]:
@@ -312,18 +327,12 @@ def _adapter_mount(stage: StageJob, *, read_only: bool) -> list[dict[str, Any]]:
     return [{"name": "adapter", "mountPath": ADAPTER_MOUNT, "readOnly": read_only}]
 
 
-def _dataset_mount(stage: StageJob, *, read_only: bool) -> list[dict[str, Any]]:
-    if stage.download is None:
-        return []
-    return [{"name": "dataset", "mountPath": DATASET_MOUNT, "readOnly": read_only}]
-
-
 def _config_map(stage: StageJob) -> dict[str, Any]:
     data = {CONFIG_FILE: json.dumps(stage.config, indent=1, sort_keys=True)}
     if stage.fetch_config is not None:
         data[FETCH_FILE] = json.dumps(stage.fetch_config, indent=1, sort_keys=True)
-    if stage.download is not None:
-        data[DOWNLOAD_FILE] = json.dumps(stage.download.config, indent=1, sort_keys=True)
+    for download in stage.downloads:
+        data[download.file] = json.dumps(download.config, indent=1, sort_keys=True)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(stage), "immutable": True, "data": data}
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tunegate.api.reasons import StageReason
 from tunegate.api.stages import ExitCode, StageResult, Termination
-from tunegate.manifests.stage_job import DOWNLOAD_CONTAINER, ENGINE_CONTAINER, FETCH_CONTAINER, STAGE_CONTAINER
+from tunegate.manifests.stage_job import ENGINE_CONTAINER, PREPARING, STAGE_CONTAINER
 from tunegate.reconcile.finetunejob_observed import Json, LostResult, Observed
 from tunegate.reconcile.naming import ATTEMPT_LABEL, STAGE_LABEL
 
@@ -163,7 +163,7 @@ def _pod_end(pod: Json) -> Ended | None:
         return None
     status = pod.get("status") or {}
     over = _state(pod, STAGE_CONTAINER).get("terminated") or {}
-    before = [_state(pod, name).get("terminated") or {} for name in (DOWNLOAD_CONTAINER, FETCH_CONTAINER)]
+    before = [_state(pod, name).get("terminated") or {} for name in PREPARING]
     fallen = next((end for end in before if end.get("exitCode")), {})
     deciding = over or fallen
     code = deciding.get("exitCode")

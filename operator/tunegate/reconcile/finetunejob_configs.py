@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunegate.api.computepool import memory_bytes
 from tunegate.api.datachecks import CheckSetting, effective
 from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.shared import Resources
 from tunegate.api.stages import (
     BASE_MODEL_MOUNT,
     DATASET_MOUNT,
+    DOCUMENTS_MOUNT,
     IMPORT_MOUNT,
     REDACTED_FILE,
     SUITE_MOUNT,
@@ -20,7 +20,7 @@ from tunegate.api.stages import (
     BaseModelInput,
     DataOrigin,
     DatasetInput,
-    DownloadConfig,
+    DocumentsInput,
     EvaluateConfig,
     FetchConfig,
     JobIdentity,
@@ -36,9 +36,10 @@ from tunegate.api.stages import (
 )
 from tunegate.errors import Transient
 from tunegate.manifests.pods import at_most
-from tunegate.manifests.sources import ClaimMount, ClaimPath, StorePath
-from tunegate.manifests.stage_job import Download, Engine, StageJob, stage_objects
+from tunegate.manifests.sources import ClaimMount, ClaimPath
+from tunegate.manifests.stage_job import Engine, StageJob, stage_objects
 from tunegate.manifests.workspace import workspace_claim
+from tunegate.reconcile.finetunejob_downloads import downloads, reads_documents, reads_source
 from tunegate.reconcile.finetunejob_inputs import Inputs, engine_spec
 from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
 from tunegate.reconcile.naming import (
@@ -114,7 +115,7 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         service_account=STAGE_SERVICE_ACCOUNT,
         config=_config(seen, inputs, settings, stage, number).to_dict(),
         fetch_config=fetch,
-        download=_download(job, inputs, settings, number) if _reads_source(job, stage) else None,
+        downloads=downloads(job, inputs, stage, _config_base(job, settings, number)),
         registry_secret=registry_secret_name(job.name, job.uid),
         tracking_secret=settings.tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
@@ -146,6 +147,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 intent=spec.intent,
                 method=spec.method,
                 import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
+                documents=_documents(job, inputs),
                 checks=_checks(job, inputs),
                 pool=inputs.pool.spec,
                 learned=learned(inputs.pool, spec.method.type) if spec.method else None,
@@ -154,7 +156,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 origin=_origin(job),
             )
         case "baseline":
-            return BaselineConfig(**base, **judged, **asked)
+            return BaselineConfig(**base, **judged, **asked, documents=_documents(job, inputs))
         case "train":
             if spec.method is None:
                 raise AssertionError("only source Train has a stage train, and it has a method")
@@ -175,6 +177,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 adapter=_adapter(seen),
                 baseline_result=_result_digest(seen, "baseline"),
                 baseline_repository=stage_repository(job, "baseline"),
+                documents_digest=job.status.documents_digest,
                 min_margin=inputs.policy.spec.min_margin,
             )
 
@@ -219,6 +222,15 @@ def _dataset(job: FineTuneJob, inputs: Inputs) -> DatasetInput:
     return DatasetInput(path=path, digest=digest, group_field=spec.group_field)
 
 
+def _documents(job: FineTuneJob, inputs: Inputs) -> DocumentsInput | None:
+    """Return the documents; after validation with the digest found there."""
+    spec = job.spec.baseline.documents
+    if spec is None or inputs.documents is None:
+        return None
+    digest = job.status.documents_digest or spec.digest
+    return DocumentsInput(path=inputs.documents.below(DOCUMENTS_MOUNT), digest=digest)
+
+
 def _origin(job: FineTuneJob) -> DataOrigin:
     spec = job.spec.dataset
     return DataOrigin(
@@ -245,42 +257,29 @@ def _engine(inputs: Inputs, *, adapter: bool) -> Engine:
     return Engine(server.profile, inputs.base.below(BASE_MODEL_MOUNT), server.resources, adapter=adapter)
 
 
-def _download(job: FineTuneJob, inputs: Inputs, settings: StageSettings, number: int) -> Download | None:
-    """Return how data of a store comes into the pod. It may be as large as the job's workspace."""
-    source, secret = inputs.dataset, job.spec.dataset.secret_name
-    if not isinstance(source, StorePath) or secret is None:
-        return None
-    size = job.spec.workspace.size
-    config = DownloadConfig(
-        **_config_base(job, settings, number),
-        bucket=source.bucket,
-        key=source.key,
-        path=source.below(DATASET_MOUNT),
-        max_bytes=memory_bytes(size),
-    )
-    return Download(config.to_dict(), secret, size)
-
-
 def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMount]:
     base = ClaimMount(inputs.base.claim, BASE_MODEL_MOUNT)
     dataset = []
-    if isinstance(inputs.dataset, ClaimPath) and _reads_source(job, stage):
+    if isinstance(inputs.dataset, ClaimPath) and reads_source(job, stage):
         dataset = [ClaimMount(inputs.dataset.claim, DATASET_MOUNT)]
     suite = ClaimMount(inputs.questions.claim, SUITE_MOUNT)
     imported = [ClaimMount(inputs.imported.claim, IMPORT_MOUNT)] if inputs.imported else []
+    documents = []
+    if isinstance(inputs.documents, ClaimPath) and reads_documents(stage):
+        documents = [ClaimMount(inputs.documents.claim, DOCUMENTS_MOUNT)]
     workspace = []
     if _uses_workspace(job, inputs, stage):
         name, writes = workspace_claim_name(job.name, job.uid), stage in ("validate", "train")
         workspace = [ClaimMount(name, WORKSPACE_MOUNT, read_only=not writes)]
     match stage:
         case "validate":
-            return [base, *dataset, suite, *inputs.further.mounts(), *imported, *workspace]
+            return [base, *dataset, suite, *inputs.further.mounts(), *imported, *documents, *workspace]
         case "train":
             return [base, *dataset, *workspace]
         case "seal":
             return imported or workspace
         case _:
-            return [base, *dataset, suite, *workspace]
+            return [base, *dataset, suite, *documents, *workspace]
 
 
 def _uses_workspace(job: FineTuneJob, inputs: Inputs, stage: StageName) -> bool:
@@ -288,13 +287,7 @@ def _uses_workspace(job: FineTuneJob, inputs: Inputs, stage: StageName) -> bool:
         return any(setting.action == "Redact" for setting in _checks(job, inputs))
     if stage == "seal":
         return job.spec.source == "Train"
-    return stage == "train" or not _reads_source(job, stage)
-
-
-def _reads_source(job: FineTuneJob, stage: StageName) -> bool:
-    """Whether a stage sees the data set that the job names, and not the redacted one in the workspace, or none."""
-    redacted = job.status.dataset is not None and job.status.dataset.redacted_digest is not None
-    return stage == "validate" or (stage != "seal" and not redacted)
+    return stage == "train" or not reads_source(job, stage)
 
 
 def _seal_source(seen: Observed, inputs: Inputs) -> str:

@@ -207,7 +207,7 @@ def _record_sealed(draft: Draft, adapter: dict[str, object]) -> None:
 def _record_finished(draft: Draft, final: Final) -> None:
     status = draft.plan().status or {}
     payload = {"phase": final.phase, "reason": str(final.reason)}
-    for key in ("baseModelDigest", "profileDigest", "suiteDigest", "deviceHours", "cost"):
+    for key in ("baseModelDigest", "profileDigest", "suiteDigest", "documentsDigest", "deviceHours", "cost"):
         if key in status:
             payload[key] = status[key]
     for key, (section, name) in {

@@ -17,7 +17,7 @@ from tunegate.api.stages import STORE_REQUIRED, Manifest
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, StorePath, claim_path, data_path
 from tunegate.reconcile.data_rights import not_cleared, not_stated
-from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
 from tunegate.reconcile.finetunejob_suites import FurtherSuites, further_suites
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
@@ -48,6 +48,7 @@ class Inputs:
     questions: ClaimPath
     base: ClaimPath
     imported: ClaimPath | None
+    documents: ClaimPath | StorePath | None
 
     @property
     def profile_digest(self) -> str:
@@ -109,6 +110,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         questions=claim_path(suite.spec.data.uri),
         base=claim_path(base_model.spec.source),
         imported=claim_path(spec.adapter.uri) if spec.adapter else None,
+        documents=data_path(spec.baseline.documents.uri) if spec.baseline.documents else None,
     )
     return _changed(seen, inputs) or inputs
 
@@ -170,6 +172,8 @@ def _sources(seen: Observed) -> list[tuple[str, str]]:
         sources.append((seen.suite.spec.data.uri, f"EvaluationSuite {seen.suite.name} spec.data.uri"))
     if spec.adapter is not None:
         sources.append((spec.adapter.uri, "spec.adapter.uri"))
+    if spec.baseline.documents is not None:
+        sources.append((spec.baseline.documents.uri, "spec.baseline.documents.uri"))
     return sources
 
 
@@ -201,26 +205,32 @@ def _volumes(seen: Observed) -> Iterator[Blocked]:
 
 
 def _store(seen: Observed) -> Iterator[Blocked]:
-    name, secret, namespace = seen.job.spec.dataset.secret_name, seen.store_secret, seen.job.namespace
+    spec, namespace = seen.job.spec, seen.job.namespace
+    yield from _opened(spec.dataset.secret_name, "spec.dataset.secretName", seen.store_secret, namespace)
+    if spec.baseline.documents:
+        named = spec.baseline.documents.secret_name
+        yield from _opened(named, "spec.baseline.documents.secretName", seen.documents_secret, namespace)
+
+
+def _opened(name: str | None, where: str, secret: StoreSecret | None, namespace: str) -> Iterator[Blocked]:
+    """Check the Secret that opens a store; without a name no store is read."""
     if name is None:
         return
     reason = JobReason.WAITING_FOR_SECRET
     if secret is None:
         yield Blocked(
             reason,
-            f"spec.dataset.secretName names the Secret {name}, which does not exist in namespace {namespace}. "
+            f"{where} names the Secret {name}, which does not exist in namespace {namespace}. "
             f"Create it there with the keys {', '.join(STORE_REQUIRED)}.",
         )
     elif secret.labels.get(USABLE_BY_JOBS_LABEL) != "true":
         yield Blocked(
             reason,
-            f"spec.dataset.secretName names the Secret {name}, which its owner has not opened for jobs. Its owner runs: "
+            f"{where} names the Secret {name}, which its owner has not opened for jobs. Its owner runs: "
             f"kubectl label secret -n {namespace} {name} {USABLE_BY_JOBS_LABEL}=true",
         )
     elif missing := [key for key in STORE_REQUIRED if key not in secret.keys]:
-        yield Blocked(
-            reason, f"Secret {name} (spec.dataset.secretName) lacks {', '.join(missing)}. Add what is missing."
-        )
+        yield Blocked(reason, f"Secret {name} ({where}) lacks {', '.join(missing)}. Add what is missing.")
 
 
 def _data_rights(seen: Observed) -> Iterator[Blocked]:

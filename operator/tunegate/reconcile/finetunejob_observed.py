@@ -41,7 +41,7 @@ class LostResult:
 
 @dataclass(frozen=True)
 class StoreSecret:
-    """A Secret that opens a store of training data, without its content."""
+    """A Secret that opens a store, without its content."""
 
     labels: Mapping[str, str]
     keys: frozenset[str]
@@ -87,6 +87,8 @@ class Observed:
     """PersistentVolumeClaims of the namespace that exist, among those that the job needs, by name."""
     store_secret: StoreSecret | None = None
     """What `dataset.secretName` names; None when that is absent or does not exist."""
+    documents_secret: StoreSecret | None = None
+    """The same for `baseline.documents.secretName`."""
     jobs: tuple[Json, ...] = ()
     """batch/v1 Jobs of this FineTuneJob's UID."""
     pods: tuple[Json, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunegate.api.conditions import ConditionStatus
 from tunegate.api.reasons import JobReason
-from tunegate.manifests.stage_job import DOWNLOAD_CONTAINER, ENGINE_CONTAINER, STAGE_CONTAINER
+from tunegate.manifests.stage_job import DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, ENGINE_CONTAINER, STAGE_CONTAINER
 from tunegate.reconcile.finetunejob_attempts import Attempt, container_state
 from tunegate.reconcile.finetunejob_observed import Json
 
@@ -49,6 +49,8 @@ def place(attempt: Attempt, nodes: int) -> Placement:
         return Placement("True", JobReason.STAGE_RUNNING, "the stage runs", at_work=True)
     if any(container_state(pod, DOWNLOAD_CONTAINER).get("running") for pod in pods):
         return Placement("True", JobReason.STAGE_RUNNING, "the training data is being downloaded")
+    if any(container_state(pod, DOCUMENTS_CONTAINER).get("running") for pod in pods):
+        return Placement("True", JobReason.STAGE_RUNNING, "the documents are being downloaded")
     if any(container_state(pod, ENGINE_CONTAINER).get("running") for pod in pods):
         return Placement("True", JobReason.STAGE_RUNNING, "the engine is loading the model")
     if any(container_state(pod, STAGE_CONTAINER).get("terminated") for pod in pods):

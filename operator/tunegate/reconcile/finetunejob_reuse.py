@@ -35,6 +35,7 @@ def baseline_inputs(job: FineTuneJob, inputs: Inputs, settings: StageSettings) -
             "developmentFraction": fraction,
             "seed": seed,
             "authorPrompt": job.spec.baseline.prompt or "",
+            "documents": job.status.documents_digest or "",
         }
     )
 

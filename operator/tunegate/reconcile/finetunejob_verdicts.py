@@ -90,6 +90,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
             development_rows=result.development_rows,
         ),
         "estimates": _estimates(result, currency),
+        "documents_digest": result.documents_digest,
     }
     if result.outcome == "Refused":
         blocking = tuple(finding for finding in result.findings if finding.action == "Block")
@@ -173,7 +174,10 @@ def _instead(result: BaselineResult) -> str:
         "Classifier": "Use a TF-IDF classifier with logistic regression, trained on the same rows.",
     }
     prompt = result.prompt if len(result.prompt) <= SHOWN_PROMPT else f"{result.prompt[:SHOWN_PROMPT]}…"
-    return simple.get(result.best_arm) or f"Use the base model with this prompt: {prompt}"
+    model = "the base model"
+    if result.best_arm.startswith("BaseRetrieval"):
+        model = "retrieval: the base model, with passages found in baseline.documents (BM25) and"
+    return simple.get(result.best_arm) or f"Use {model} with this prompt: {prompt}"
 
 
 def _trained(result: TrainResult) -> Verdict:

@@ -173,6 +173,8 @@ def _params(job: FineTuneJob, images: Mapping[str, str]) -> dict[str, str]:
         "base.digest": status.base_model_digest,
         "profile.digest": status.profile_digest,
         "suite.digest": status.suite_digest,
+        "documents.uri": spec.baseline.documents.uri if spec.baseline.documents else None,
+        "documents.digest": status.documents_digest,
     }
     if spec.method is not None:
         facts |= {f"method.{key}": value for key, value in spec.method.to_dict().items()}
@@ -205,6 +207,9 @@ def _inputs(job: FineTuneJob) -> tuple[InputData, ...]:
         found.append(InputData("training data", digest, dataset.uri, "training"))
     if job.status.suite_digest:
         found.append(InputData(f"suite {job.spec.suite_ref}", job.status.suite_digest, "suite", "evaluation"))
+    documents = job.spec.baseline.documents
+    if documents and job.status.documents_digest:
+        found.append(InputData("documents", job.status.documents_digest, documents.uri, "evaluation"))
     return tuple(found)
 
 

@@ -111,7 +111,7 @@ class Shards:
 def open_dataset(dataset: DatasetInput) -> tuple[Shards, str]:
     """Return the training data and its digest. Raises ``BadInput`` when missing or not what was promised."""
     shards = find_shards("data set", Path(dataset.path))
-    return shards, _compare(shards, dataset.digest)
+    return shards, checked_digest(shards, dataset.digest)
 
 
 def open_suite(suite: SuiteInput) -> Shards:
@@ -122,11 +122,12 @@ def open_suite(suite: SuiteInput) -> Shards:
 def open_questions(what: str, path: str, digest: str) -> Shards:
     """Return questions of which the digest is known. Raises ``BadInput`` when missing or not these."""
     shards = find_shards(what, Path(path))
-    _compare(shards, digest)
+    checked_digest(shards, digest)
     return shards
 
 
-def _compare(shards: Shards, promised: str | None) -> str:
+def checked_digest(shards: Shards, promised: str | None) -> str:
+    """Return the digest of the files. Raises ``BadInput`` when another one was promised."""
     found = shards.digest()
     if promised is not None and found != promised:
         raise BadInput(f"{shards.what}: the data has digest {found}, promised was {promised}")

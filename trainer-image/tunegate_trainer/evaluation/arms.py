@@ -1,4 +1,4 @@
-"""The arms that ask the base model: plain, with examples, with examples chosen for each question, and as the author would.
+"""The arms that ask the base model: plain, with examples, with examples or passages found for each question, as the author would.
 
 Plain and few-shot are asked with and without guided decoding where the suite has a schema, so that people see what it is
 worth; the others with it only, since it is what one would use and every arm costs the engine as much time again.
@@ -16,9 +16,11 @@ from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec
 from tunegate.api.stages import BASE_SERVED_NAME
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation import alternatives
+from tunegate_trainer.evaluation.documents import PASSAGES
 from tunegate_trainer.evaluation.engine import Ask, Engine, Reply
-from tunegate_trainer.evaluation.prompts import choose_shots, shrinking, similar_shots
+from tunegate_trainer.evaluation.prompts import choose_shots, shrinking, shrinking_passages, similar_shots
 from tunegate_trainer.evaluation.questions import Suite, Training
+from tunegate_trainer.evaluation.retrieval import nearest_texts
 
 Show = Callable[[int, int, str], None]
 """Progress: answers so far, answers in all, and which arm is being asked."""
@@ -26,6 +28,15 @@ Show = Callable[[int, int, str], None]
 
 GUIDED = "Guided"
 """End of an arm's name."""
+
+
+@dataclass(frozen=True)
+class Author:
+    """What the job's author holds against tuning."""
+
+    prompt: str | None = None
+    passages: Sequence[str] = ()
+    """All that may be shown with a question."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +52,18 @@ class ArmAnswers:
         return [reply.text for reply in self.replies]
 
 
-def base_arm_names(spec: EvaluationSuiteSpec, author_prompt: str | None) -> list[ArmName]:
-    """Return the arms of the base model for a suite and what the job's author has tried."""
+def base_arm_names(spec: EvaluationSuiteSpec, author: Author) -> list[ArmName]:
+    """Return the arms of the base model for a suite and what the job's author holds against tuning."""
     guided = spec.task.json_schema is not None
     names: list[ArmName] = ["BasePlain", "BaseFewShot"]
     if guided:
         names += ["BasePlainGuided", "BaseFewShotGuided"]
     if spec.baselines.retrieved_shots:
         names.append("BaseRetrievedShotsGuided" if guided else "BaseRetrievedShots")
-    if author_prompt:
+    if author.prompt:
         names.append("BaseAuthorPromptGuided" if guided else "BaseAuthorPrompt")
+    if author.passages:
+        names.append("BaseRetrievalGuided" if guided else "BaseRetrieval")
     return names
 
 
@@ -59,9 +72,7 @@ def plain_asks(suite: Suite, spec: EvaluationSuiteSpec, schema: Mapping[str, Any
     return [Ask([row.prompt], spec.task.max_tokens, schema) for row in suite.rows]
 
 
-def asks_of(
-    name: ArmName, spec: EvaluationSuiteSpec, suite: Suite, training: Training, author_prompt: str | None
-) -> list[Ask]:
+def asks_of(name: ArmName, spec: EvaluationSuiteSpec, suite: Suite, training: Training, author: Author) -> list[Ask]:
     """Return what the base model is asked in an arm, question by question."""
     schema = json.loads(spec.task.json_schema) if spec.task.json_schema and name.endswith(GUIDED) else None
     few_shot, prompt = spec.few_shot, spec.few_shot.system_prompt
@@ -71,7 +82,13 @@ def asks_of(
         case "BaseRetrievedShots":
             shots = similar_shots(suite.rows, training.rows, few_shot.shots)
         case "BaseAuthorPrompt":
-            shots, prompt = [[]] * len(suite.rows), author_prompt
+            shots, prompt = [[]] * len(suite.rows), author.prompt
+        case "BaseRetrieval":
+            found = nearest_texts(suite.rows, author.passages, PASSAGES)
+            return [
+                Ask(shrinking_passages(row, passages, author.prompt or prompt), spec.task.max_tokens, schema)
+                for row, passages in zip(suite.rows, found, strict=True)
+            ]
         case _:
             return plain_asks(suite, spec, schema)
     return [
@@ -86,12 +103,12 @@ async def ask_everybody(
     suite: Suite,
     training: Training,
     *,
-    author_prompt: str | None,
+    author: Author,
     seed: int,
     show: Show,
 ) -> list[ArmAnswers]:
     """Let every alternative answer, those that cost nothing first."""
-    free, base = alternatives.names_of(spec), base_arm_names(spec, author_prompt)
+    free, base = alternatives.names_of(spec), base_arm_names(spec, author)
     questions = len(suite.rows)
     total = questions * len(base)
     arms = []
@@ -107,7 +124,7 @@ async def ask_everybody(
             show(before + count, total, name)
 
         started = time.monotonic()
-        asks = asks_of(name, spec, suite, training, author_prompt)
+        asks = asks_of(name, spec, suite, training, author)
         replies = await engine.ask_all(BASE_SERVED_NAME, asks, seed=seed, seen=seen)
         arms.append(ArmAnswers(name, replies, time.monotonic() - started))
     return arms

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 from tunegate import digests
-from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec
+from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stages import (
     ANSWERS_MEDIA_TYPE,
     BASE_SERVED_NAME,
@@ -19,7 +20,8 @@ from tunegate.api.stages import (
 )
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.evaluation import answers, prompts
-from tunegate_trainer.evaluation.arms import ArmAnswers, ask_everybody, base_arm_names
+from tunegate_trainer.evaluation.arms import ArmAnswers, Author, ask_everybody
+from tunegate_trainer.evaluation.documents import cut, load_documents, passage_characters
 from tunegate_trainer.evaluation.engine import Engine
 from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
@@ -38,8 +40,10 @@ def run(
     """Let every arm answer the suite, keep the answers and return the scores. Raises ``StageEnd`` without a verdict."""
     check_base_model(config.base_model)
     suite, training = load_inputs(config)
+    documents = load_documents(config.documents) if config.documents else None
     metrics = metrics_of(config.suite.spec)
-    arms = asyncio.run(_ask(config, context, suite, training, engine_url))
+    author = Author(config.author_prompt, _passages(config, documents.texts) if documents else ())
+    arms = asyncio.run(_ask(config, context, suite, training, author, engine_url))
     results = []
     for arm in arms:
         results.append(
@@ -48,6 +52,7 @@ def run(
         context.tracker.metrics(tracked(f"baseline.{arm.name}", metrics, arm.texts, suite.expected))
         log.info("arm answered", extra={"arm": arm.name, "seconds": round(arm.seconds, 1), "questions": len(arm.texts)})
     best, outcome = verdict(config.suite.spec, results)
+    best_prompting, _ = verdict(config.suite.spec, [arm for arm in results if arm.name.startswith("Base")])
     document = answers.write({arm.name: arm.replies for arm in arms}, suite)
     repository = f"{config.registry.repository}/answers"
     context.progress.show(100, f"best alternative: {best.name}")
@@ -56,9 +61,10 @@ def run(
         best_arm=best.name,
         arms=results,
         questions=len(suite.rows),
-        cache_key=cache_key(config, training),
+        cache_key=cache_key(config, training, documents.digest if documents else None),
+        documents_digest=documents.digest if documents else None,
         answers_digest=context.registry.push_document(repository, document, ANSWERS_MEDIA_TYPE),
-        prompt=prompts.describe(_best_prompting(config, results), config.suite.spec.few_shot, config.author_prompt),
+        prompt=prompts.describe(best_prompting.name, config.suite.spec.few_shot, config.author_prompt),
     )
 
 
@@ -80,7 +86,7 @@ def verdict(
     return best, "PromptingSuffices" if best.scores[metric] >= float(spec.quality_bar) else "Passed"
 
 
-def cache_key(config: EngineConfigBase, training: Training) -> str:
+def cache_key(config: EngineConfigBase, training: Training, documents_digest: str | None) -> str:
     """Return the digest of everything that the answers of the arms depend on."""
     return digests.document_digest(
         {
@@ -94,18 +100,18 @@ def cache_key(config: EngineConfigBase, training: Training) -> str:
             "developmentFraction": config.development_fraction,
             "seed": config.seed,
             "authorPrompt": config.author_prompt or "",
+            "documents": documents_digest or "",
         }
     )
 
 
-def _best_prompting(config: EngineConfigBase, arms: list[ArmResult]) -> ArmName:
-    """Return the best of the arms that ask the base model."""
-    asked = base_arm_names(config.suite.spec, config.author_prompt)
-    return verdict(config.suite.spec, [arm for arm in arms if arm.name in asked])[0].name
+def _passages(config: BaselineConfig, texts: Sequence[str]) -> list[str]:
+    longest = passage_characters(config.profile.max_model_len, config.suite.spec.task.max_tokens)
+    return [passage for text in texts for passage in cut(text, longest)]
 
 
 async def _ask(
-    config: BaselineConfig, context: StageContext, suite: Suite, training: Training, engine_url: str
+    config: BaselineConfig, context: StageContext, suite: Suite, training: Training, author: Author, engine_url: str
 ) -> list[ArmAnswers]:
     def show(done: int, total: int, arm: str) -> None:
         context.progress.show(100 * done / total, f"asking {arm}", step=done, total_steps=total)
@@ -118,7 +124,7 @@ async def _ask(
             config.suite.spec,
             suite,
             training,
-            author_prompt=config.author_prompt,
+            author=author,
             seed=config.seed,
             show=show,
         )

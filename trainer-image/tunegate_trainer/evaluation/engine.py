@@ -31,7 +31,7 @@ ANSWER_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. ``shortened`` tells that examples were left out of the prompt because it was too long."""
+    """One answer. ``shortened`` tells that examples or passages were left out of the prompt because it was too long."""
 
     text: str
     finish: str

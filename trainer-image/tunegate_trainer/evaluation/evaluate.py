@@ -110,8 +110,8 @@ def _baseline_answers(
         raise BadInput("baselineResult: not a stage result of this version") from error
     if not isinstance(result, BaselineResult):
         raise BadInput(f"baselineResult: is the result of stage {result.stage}")
-    if result.cache_key != cache_key(config, training):
-        raise BadInput("baselineResult: belongs to another profile, base model, suite or data set")
+    if result.cache_key != cache_key(config, training, config.documents_digest):
+        raise BadInput("baselineResult: belongs to another profile, base model, suite, data set, prompt or documents")
     document = context.registry.pull_document(
         f"{repository}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE
     )

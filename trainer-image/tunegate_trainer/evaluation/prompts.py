@@ -1,4 +1,4 @@
-"""What the base model is asked: the question as it is, or with worked examples from the training data before it."""
+"""What the base model is asked: the question as it is, or with worked examples or passages of documents before it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tunegate.api.evaluationsuite import ArmName, FewShot
 from tunegate_trainer.data.rows import Row
+from tunegate_trainer.evaluation.documents import PASSAGES
 from tunegate_trainer.evaluation.questions import Training
 from tunegate_trainer.evaluation.retrieval import nearest_rows
 
@@ -51,15 +52,38 @@ def shrinking(question: Row, shots: Sequence[Row], system_prompt: str | None) ->
     return [with_shots(question, shots[:count], system_prompt) for count in range(len(shots), -1, -1)]
 
 
+def shrinking_passages(question: Row, passages: Sequence[str], system_prompt: str | None) -> list[Messages]:
+    """Return the question with passages, the best first, before its last turn and, should that be too long, with fewer.
+
+    Before the last passage goes, half and a quarter of it are tried: how much fits depends on script and tokenizer.
+    """
+    *before, last = with_shots(question, [], system_prompt)
+    shown = [list(passages[:count]) for count in range(len(passages), 0, -1)]
+    shown += [[passages[0][: len(passages[0]) // part]] for part in (2, 4) if passages]
+    return [
+        *([*before, {**last, "content": with_passages(last["content"], some)}] for some in shown),
+        [*before, last],
+    ]
+
+
+def with_passages(question: str, passages: Sequence[str]) -> str:
+    """Return the text of a question's turn with what was found for it."""
+    return "\n\n".join(["Documents:", *passages, "Question:", question])
+
+
 def describe(arm: ArmName, few_shot: FewShot, author_prompt: str | None) -> str:
     """Return how an arm of the base model asks, as a template without any row of the data."""
     own = "{system turn of the row}"
     system, count, which = own, 0, ""
+    asked = "{question of the suite}"
     if arm.startswith("BaseAuthorPrompt"):
         system = author_prompt or own
+    elif arm.startswith("BaseRetrieval"):
+        system = author_prompt or few_shot.system_prompt or own
+        asked = with_passages(asked, [f"{{passage {n}}}" for n in range(1, PASSAGES + 1)])
     elif arm.startswith(("BaseFewShot", "BaseRetrievedShots")):
         system, count = few_shot.system_prompt or own, few_shot.shots
         which = "similar " if arm.startswith("BaseRetrievedShots") else ""
     shots = "".join(f"\nuser: {{{which}question {n}}}\nassistant: {{its answer}}" for n in range(1, count + 1))
     guided = "\n(decoding guided by task.jsonSchema)" if arm.endswith("Guided") else ""
-    return f"system: {system}{shots}\nuser: {{question of the suite}}{guided}"
+    return f"system: {system}{shots}\nuser: {asked}{guided}"

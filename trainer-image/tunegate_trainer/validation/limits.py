@@ -29,7 +29,8 @@ def check_intent(intent: Intent) -> list[Finding]:
         return []
     message = (
         "intent.problem Knowledge: tuning teaches form, not facts. Build retrieval over the documents instead, or state "
-        "the behavior that must change (problem: Behavior)"
+        "the behavior that must change (problem: Behavior). Documents named in baseline.documents are searched before "
+        "anything is trained: the arm BaseRetrieval says what retrieval reaches"
     )
     return [block("Knowledge", message)]
 

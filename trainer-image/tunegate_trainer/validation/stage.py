@@ -26,6 +26,7 @@ from tunegate_trainer.data.conversations import ChatTokenizer
 from tunegate_trainer.data.rows import RowStream, read_sound_rows
 from tunegate_trainer.data.shards import Shards, open_dataset, open_suite
 from tunegate_trainer.data.splitting import in_development
+from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.findings import warn
 from tunegate_trainer.hashing import count_parameters
 from tunegate_trainer.inputs import check_base_model
@@ -93,6 +94,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
     questions = read_sound_rows(open_suite(config.suite))
     context.progress.show(8, f"reading {len(config.further_suites)} further suites")
     compared = compare_with(config, questions)
+    documents_digest = load_documents(config.documents).digest if config.documents else None
     tokenizer = ChatTokenizer(folder)
     stream = RowStream(shards)
     found = _look(config, context, stream, compared.questions, tokenizer)
@@ -123,6 +125,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         checks=config.checks,
         findings=findings,
         dataset_digest=dataset_digest,
+        documents_digest=documents_digest,
         redacted=found.data,
         rows_digest=facts.rows_digest(),
         dataset_form=stream.form or "unknown",

@@ -1,0 +1,59 @@
+"""Which stages read data set and documents, and how they come into a pod when they lie in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunegate.api.computepool import memory_bytes
+from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.stages import DATASET_MOUNT, DOCUMENTS_MOUNT, MAX_DOCUMENT_BYTES, DownloadConfig
+from tunegate.manifests.sources import StorePath
+from tunegate.manifests.stage_job import DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, Download
+from tunegate.reconcile.finetunejob_inputs import Inputs
+
+DOCUMENTS_FOLDER = "64Mi"
+"""Room for documents: small files take more of a disk than they have bytes."""
+
+
+def reads_source(job: FineTuneJob, stage: StageName) -> bool:
+    """Whether a stage sees the data set that the job names, and not the redacted one in the workspace, or none."""
+    redacted = job.status.dataset is not None and job.status.dataset.redacted_digest is not None
+    return stage == "validate" or (stage != "seal" and not redacted)
+
+
+def reads_documents(stage: StageName) -> bool:
+    """Whether a stage sees the documents that the job names, if any."""
+    return stage in ("validate", "baseline")
+
+
+def downloads(job: FineTuneJob, inputs: Inputs, stage: StageName, base: Mapping[str, Any]) -> list[Download]:
+    """Return what is copied from a store before the stage starts. ``base``: what every stage is told.
+
+    The data set may be as large as the job's workspace.
+    """
+    data, documents = job.spec.dataset, job.spec.baseline.documents
+    found = []
+    if isinstance(inputs.dataset, StorePath) and data.secret_name and reads_source(job, stage):
+        size = job.spec.workspace.size
+        config = DownloadConfig(
+            **base,
+            bucket=inputs.dataset.bucket,
+            key=inputs.dataset.key,
+            path=inputs.dataset.below(DATASET_MOUNT),
+            max_bytes=memory_bytes(size),
+            too_large="ask for a larger workspace.size",
+        )
+        found.append(Download(DOWNLOAD_CONTAINER, "dataset", DATASET_MOUNT, config.to_dict(), data.secret_name, size))
+    if isinstance(inputs.documents, StorePath) and documents and documents.secret_name and reads_documents(stage):
+        config = DownloadConfig(
+            **base,
+            bucket=inputs.documents.bucket,
+            key=inputs.documents.key,
+            path=inputs.documents.below(DOCUMENTS_MOUNT),
+            max_bytes=MAX_DOCUMENT_BYTES,
+            too_large="name fewer documents in baseline.documents",
+        )
+        size, secret = DOCUMENTS_FOLDER, documents.secret_name
+        found.append(Download(DOCUMENTS_CONTAINER, "documents", DOCUMENTS_MOUNT, config.to_dict(), secret, size))
+    return found

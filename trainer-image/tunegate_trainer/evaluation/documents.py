@@ -1,0 +1,105 @@
+"""The author's documents, as passages to search: would retrieval do what tuning is asked for?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunegate.api.stages import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, DocumentsInput
+from tunegate_trainer.data.shards import Shards, checked_digest
+from tunegate_trainer.endings import BadInput
+
+WHAT = "baseline.documents"
+SUFFIXES = (".md", ".markdown", ".txt")
+ACCEPTED = f"{', '.join(SUFFIXES)} files of UTF-8 text"
+PASSAGES = 3
+"""Shown with a question, fewer where they do not fit or share no word with it."""
+LONGEST_PASSAGE = 1000
+"""Characters: about 250 tokens of English, some paragraphs on one thing."""
+SHORTEST_PASSAGE = 200
+"""Characters; in an engine too small for three of these fewer are shown."""
+CHARACTERS_PER_TOKEN = 4
+"""Of English text. In other scripts a token is less: there the engine refuses, and is asked again with less."""
+_GAP = re.compile(r"\n\s*\n")
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The texts in the order of the files' names, and the digest of the files."""
+
+    texts: Sequence[str]
+    digest: str
+
+
+def load_documents(documents: DocumentsInput) -> Documents:
+    """Read the file, or all files of the folder but hidden ones.
+
+    Raises ``BadInput`` when missing, not what was promised, not text, without any text, or too much.
+    """
+    root = Path(documents.path)
+    files = _files(root)
+    sizes = {file: file.stat().st_size for file in files}
+    total = sum(sizes.values())
+    if len(files) > MAX_DOCUMENTS or total > MAX_DOCUMENT_BYTES:
+        largest = max(files, key=sizes.__getitem__)
+        raise BadInput(
+            f"{WHAT}: {len(files)} files with {total} bytes, the largest is {_name(root, largest)} with {sizes[largest]}; "
+            f"at most {MAX_DOCUMENTS} files with {MAX_DOCUMENT_BYTES} bytes are searched"
+        )
+    texts = [_text(root, file) for file in files]
+    if not any(text.strip() for text in texts):
+        raise BadInput(f"{WHAT}: no text in {root.name}; it takes {ACCEPTED}")
+    return Documents(texts, checked_digest(Shards(WHAT, root, tuple(files)), documents.digest))
+
+
+def passage_characters(max_model_len: int, max_tokens: int) -> int:
+    """Return how long a passage may be for three of them, and a question of that length, to fit before the answer.
+
+    ``max_model_len`` and ``max_tokens``: the engine's context and the longest answer, in tokens.
+    """
+    room = (max_model_len - max_tokens) * CHARACTERS_PER_TOKEN // (PASSAGES + 1)
+    return max(SHORTEST_PASSAGE, min(LONGEST_PASSAGE, room))
+
+
+def cut(text: str, longest: int) -> list[str]:
+    """Return the text as passages of at most ``longest`` characters: whole paragraphs together where they fit."""
+    piece = re.compile(rf"\S(?:.{{0,{longest - 2}}}\S)?(?!\S)|\S{{{longest}}}", re.DOTALL)
+    passages: list[str] = []
+    for block in _GAP.split(text.replace("\r\n", "\n")):
+        paragraph = block.strip()
+        if passages and paragraph and len(passages[-1]) + 2 + len(paragraph) <= longest:
+            passages[-1] += f"\n\n{paragraph}"
+        else:
+            passages += piece.findall(paragraph)
+    return passages
+
+
+def _files(root: Path) -> list[Path]:
+    """Return the files, sorted by path. Raises ``BadInput`` for a missing root, links and other kinds of files."""
+    if root.is_dir():
+        entries = sorted(path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
+        found = [path for path in entries if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    else:
+        found = [root]
+    for path in found:
+        if path == root and not path.exists():
+            raise BadInput(f"{WHAT}: there is no file or folder {root}")
+        if path.is_symlink() or not path.is_file() or path.suffix.lower() not in SUFFIXES:
+            raise BadInput(f"{WHAT}: {_name(root, path)} is none of the {ACCEPTED}: convert it or move it elsewhere")
+    return found
+
+
+def _name(root: Path, file: Path) -> str:
+    return file.name if file == root else file.relative_to(root).as_posix()
+
+
+def _text(root: Path, file: Path) -> str:
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{WHAT}: {_name(root, file)} is not UTF-8: it takes {ACCEPTED}") from error
+    if "\0" in text:
+        raise BadInput(f"{WHAT}: {_name(root, file)} has NUL characters: it takes {ACCEPTED}")
+    return text
