@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tunegate import digests
 from tunegate.api.stages import ADAPTER_MEDIA_TYPE, FileEntry, Manifest
-from tunegate.registry.client import Layer, RegistryClient
+from tunegate.registry.artifact import Layer
+from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Refused
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}\.(safetensors|json)")

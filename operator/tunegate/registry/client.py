@@ -7,49 +7,26 @@ Distribution Specification 1.1 and OCI Image Specification 1.1 (artifacts are im
 from __future__ import annotations
 
 import hashlib
-import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from tunegate import digests
+from tunegate.registry import artifact
+from tunegate.registry.artifact import EMPTY, EMPTY_TYPE, MANIFEST_TYPE, Artifact, Layer
 from tunegate.registry.credentials import answer_challenge, read_credential
 from tunegate.registry.failures import DigestMismatch, Missing, Refused, Unauthorized, Unavailable
 
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-EMPTY = b"{}"
-TITLE = "org.opencontainers.image.title"
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_DOCUMENT = 64 * 1024 * 1024
 CHUNK = 1024 * 1024
 ATTEMPTS = 4
 """Tries of one request while the registry is unavailable, with pauses of 0.5, 1 and 2 seconds."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One blob of an artifact. ``title`` is a plain file name, or empty."""
-
-    media_type: str
-    digest: str
-    size: int
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """An OCI manifest whose bytes matched its digest."""
-
-    artifact_type: str
-    layers: tuple[Layer, ...]
 
 
 class RegistryClient:
@@ -114,16 +91,8 @@ class RegistryClient:
 
     def push_artifact(self, repository: str, artifact_type: str, layers: Sequence[Layer]) -> str:
         """Store a manifest over blobs that were pushed before; return its digest. The bytes are RFC 8785 JSON."""
-        config = self.push_blob(repository, EMPTY, EMPTY_TYPE)
-        content = digests.canonical(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST_TYPE,
-                "artifactType": artifact_type,
-                "config": {"mediaType": EMPTY_TYPE, "digest": config.digest, "size": config.size},
-                "layers": [_descriptor(layer) for layer in layers],
-            }
-        )
+        self.push_blob(repository, EMPTY, EMPTY_TYPE)
+        content = artifact.write(Artifact(artifact_type, tuple(layers)))
         digest = digests.sha256(content)
         self._send("PUT", repository, f"manifests/{digest}", content=content, media_type=MANIFEST_TYPE)
         return digest
@@ -135,31 +104,27 @@ class RegistryClient:
         found = self._send("HEAD", repository, f"manifests/{digest}", accept_missing=True)
         return found.status_code == 200
 
-    def pull_artifact(self, repository: str, digest: str) -> Artifact:
-        """Return the manifest ``digest``. Raises ``DigestMismatch`` when its bytes hash to something else."""
+    def pull_manifest(self, repository: str, digest: str) -> bytes:
+        """Return the bytes of the manifest ``digest``. Raises ``DigestMismatch`` when they hash to something else."""
         content = b"".join(self._stream(repository, f"manifests/{digest}", limit=MAX_MANIFEST))
         _check(repository, digest, digests.sha256(content))
+        return content
+
+    def pull_artifact(self, repository: str, digest: str) -> Artifact:
+        """Return what the manifest ``digest`` says, verified."""
         try:
-            document = json.loads(content)
-            layers = tuple(
-                Layer(
-                    str(layer["mediaType"]), str(layer["digest"]), int(layer["size"]),
-                    str(layer.get("annotations", {}).get(TITLE, "")),
-                )
-                for layer in document["layers"]
-            )  # fmt: skip
-            return Artifact(str(document.get("artifactType", "")), layers)
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refused(f"{repository}@{digest}: not an OCI image manifest ({type(error).__name__})") from error
+            return artifact.read(self.pull_manifest(repository, digest))
+        except ValueError as error:
+            raise Refused(f"{repository}@{digest}: {error}") from error
 
     def pull_document(self, repository: str, digest: str, *, media_type: str | None = None) -> bytes:
         """Return the one layer of the artifact ``digest``, verified; with ``media_type`` anything else is refused."""
-        artifact = self.pull_artifact(repository, digest)
-        if len(artifact.layers) != 1:
-            raise Refused(f"{repository}@{digest}: {len(artifact.layers)} layers, a document has one")
-        if media_type is not None and artifact.artifact_type != media_type:
-            raise Refused(f"{repository}@{digest}: is {artifact.artifact_type!r}, expected {media_type!r}")
-        layer = artifact.layers[0]
+        found = self.pull_artifact(repository, digest)
+        if len(found.layers) != 1:
+            raise Refused(f"{repository}@{digest}: {len(found.layers)} layers, a document has one")
+        if media_type is not None and found.artifact_type != media_type:
+            raise Refused(f"{repository}@{digest}: is {found.artifact_type!r}, expected {media_type!r}")
+        layer = found.layers[0]
         if layer.size > MAX_DOCUMENT:
             raise Refused(f"{repository}@{digest}: {layer.size} bytes, a document has at most {MAX_DOCUMENT}")
         content = b"".join(self._stream(repository, f"blobs/{layer.digest}", limit=layer.size))
@@ -285,11 +250,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while piece := stream.read(CHUNK):
             yield piece
-
-
-def _descriptor(layer: Layer) -> dict[str, Any]:
-    plain: dict[str, Any] = {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
-    return {**plain, "annotations": {TITLE: layer.title}} if layer.title else plain
 
 
 def _check(repository: str, promised: str, found: str) -> None:

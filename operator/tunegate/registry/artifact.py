@@ -1,0 +1,74 @@
+"""OCI artifacts as bytes: an image manifest with an `artifactType`, written and read without any registry.
+
+Source: OCI Image Specification 1.1, "Guidelines for Artifact Usage".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate import digests
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+EMPTY = b"{}"
+TITLE = "org.opencontainers.image.title"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One blob of an artifact. ``title`` is a plain file name, or empty."""
+
+    media_type: str
+    digest: str
+    size: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What an OCI manifest says."""
+
+    artifact_type: str
+    layers: tuple[Layer, ...]
+
+
+def write(artifact: Artifact) -> bytes:
+    """Return the manifest as RFC 8785 JSON: equal artifacts have equal digests."""
+    return digests.canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": artifact.artifact_type,
+            "config": {"mediaType": EMPTY_TYPE, "digest": digests.sha256(EMPTY), "size": len(EMPTY)},
+            "layers": [_descriptor(layer) for layer in artifact.layers],
+        }
+    )
+
+
+def read(manifest: bytes) -> Artifact:
+    """Return what a manifest says, whoever wrote it. Raises ``ValueError`` for anything else."""
+    try:
+        document = json.loads(manifest)
+        layers = tuple(
+            Layer(
+                str(layer["mediaType"]), str(layer["digest"]), int(layer["size"]),
+                str(layer.get("annotations", {}).get(TITLE, "")),
+            )
+            for layer in document["layers"]
+        )  # fmt: skip
+        return Artifact(str(document.get("artifactType", "")), layers)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not an OCI image manifest ({type(error).__name__})") from error
+
+
+def document(content: bytes, media_type: str) -> Artifact:
+    """Return the artifact that holds one document."""
+    return Artifact(media_type, (Layer(media_type, digests.sha256(content), len(content)),))
+
+
+def _descriptor(layer: Layer) -> dict[str, Any]:
+    plain: dict[str, Any] = {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
+    return {**plain, "annotations": {TITLE: layer.title}} if layer.title else plain
