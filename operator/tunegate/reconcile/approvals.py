@@ -82,6 +82,7 @@ def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[Audit
                 "role": approval.spec.role,
                 "subjectDigest": approval.spec.subject_digest,
                 "expiresAt": approval.spec.expires_at,
+                "createdAt": str(approval.metadata["creationTimestamp"]),
                 "content": approval_digest(approval),
             },
         )

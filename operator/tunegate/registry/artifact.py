@@ -51,22 +51,17 @@ def write(artifact: Artifact) -> bytes:
 def read(manifest: bytes) -> Artifact:
     """Return what a manifest says, whoever wrote it. Raises ``ValueError`` for anything else."""
     try:
-        document = json.loads(manifest)
+        said = json.loads(manifest)
         layers = tuple(
             Layer(
                 str(layer["mediaType"]), str(layer["digest"]), int(layer["size"]),
                 str(layer.get("annotations", {}).get(TITLE, "")),
             )
-            for layer in document["layers"]
+            for layer in said["layers"]
         )  # fmt: skip
-        return Artifact(str(document.get("artifactType", "")), layers)
+        return Artifact(str(said.get("artifactType", "")), layers)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an OCI image manifest ({type(error).__name__})") from error
-
-
-def document(content: bytes, media_type: str) -> Artifact:
-    """Return the artifact that holds one document."""
-    return Artifact(media_type, (Layer(media_type, digests.sha256(content), len(content)),))
 
 
 def _descriptor(layer: Layer) -> dict[str, Any]:
