@@ -14,11 +14,8 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.stages import STATEMENT_MEDIA_TYPE
-from tunegate.cli import registry
+from tunegate.cli import registry, results
 from tunegate.cli.cluster import Cluster, Json, readable
-from tunegate.cli.failure import CommandFailure
-from tunegate.digests import sha256
 
 
 def lineage(cluster: Cluster, options: Namespace) -> int:
@@ -162,15 +159,9 @@ def _records(cluster: Cluster, release: ModelRelease) -> list[Json]:
 
 def _statement(release: ModelRelease, records: list[Json], options: Namespace) -> Json:
     """Read the statement from the registry and hash it: it must be the digest that people approved."""
-    oci, uid = release.status.statement_digest, release.uid.replace("-", "")[:8]
-    if oci is None:
-        raise CommandFailure(f"{release.name} has no statement yet")
     named = next((one["payload"]["repository"] for one in records if one["type"] == "ReleaseRequested"), None)
-    repository = named or f"{release.namespace}/{release.name}-{uid}/statement"
     with registry.opened(options) as client:
-        content = client.pull_document(repository, oci, media_type=STATEMENT_MEDIA_TYPE)
-    if sha256(content) != release.status.release_digest:
-        raise CommandFailure(f"the stored statement hashes to {sha256(content)}: it is not what was approved")
+        content = results.pull_statement(client, release, named)
     return {"verified": True, "content": json.loads(content)}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from tunegate.cli import answers, audit, data, decide, lineage, plan, plan_report, registry, show, submit
+from tunegate.cli import answers, audit, data, decide, evidence, lineage, plan, plan_report, registry, show, submit
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _lineage(add("lineage", lineage.lineage, "what data, what base, which evaluation, who approved, what runs"))
     _data(add("data", data.data, "what was stated and found of a job's training data"))
     _answers(add("answers", answers.answers, "what the models answered at the gate"))
+    _evidence(commands, shared)
     one = add("audit", audit.verify, "check the ledger")
     one.add_argument("action", choices=["verify"])
     one.add_argument("--file", help="exported records (`kubectl get auditrecords -o json`): no cluster is needed")
@@ -124,6 +126,32 @@ def _lineage(one: argparse.ArgumentParser) -> None:
     one.add_argument("name", help="name of the release")
     one.add_argument("-o", "--output", choices=["text", "json"], default="text")
     registry.add_options(one, "read and verify the release statement there")
+
+
+def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
+    text = "take a release along as a folder, and verify it anywhere"
+    actions = commands.add_parser("evidence", help=text, description=text[0].upper() + text[1:] + ".").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    text = "write all that a release was approved on into one folder"
+    one = actions.add_parser("export", help=text, description=text[0].upper() + text[1:] + ".", parents=[shared])
+    one.set_defaults(command=evidence.export)
+    one.add_argument("name", help="name of the release")
+    one.add_argument("--output", required=True, metavar="FOLDER", help="new or empty")
+    registry.add_options(one, "where statement, results and adapter lie", required=True)
+    text = "check such a folder without cluster and network: 0 it fits, 1 it differs, 2 it cannot be read"
+    one = actions.add_parser("verify", help=text, description=text[0].upper() + text[1:] + ".")
+    one.set_defaults(offline=evidence.verify)
+    one.add_argument("folder")
+    one.add_argument(
+        "--digest", metavar="DIGEST", type=evidence.digest, help="release digest noted earlier, sha256:<hex>"
+    )
+    one.add_argument(
+        "--anchor", metavar="HEAD", type=evidence.head, help="ledger head noted earlier, <sequence>:sha256:<hex>"
+    )
+    one.add_argument(
+        "--index", metavar="DIGEST", type=evidence.digest, help="index noted when the folder was written, sha256:<hex>"
+    )
 
 
 def _data(one: argparse.ArgumentParser) -> None:

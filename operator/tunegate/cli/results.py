@@ -9,11 +9,12 @@ from pydantic import ValidationError
 from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.markers import StrictModel
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT
+from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
+from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
-from tunegate.reconcile.naming import stage_repository
+from tunegate.reconcile.naming import stage_repository, statement_repository
 from tunegate.registry.client import RegistryClient
 
 Result = TypeVar("Result", bound=StrictModel)
@@ -28,6 +29,21 @@ def job_named(cluster: Cluster, name: str, namespace: str) -> FineTuneJob:
     if job.uid != release.spec.job_ref.uid:
         raise CommandFailure(f"the job of release {name} is gone; another one has its name")
     return job
+
+
+def pull_statement(client: RegistryClient, release: ModelRelease, repository: str | None) -> bytes:
+    """Return the release statement, whose hash must be the digest that people approved.
+
+    ``repository`` is where the ledger says that it lies; None: where the operator puts it.
+    """
+    oci = release.status.statement_digest
+    if oci is None:
+        raise CommandFailure(f"{release.name} has no statement yet")
+    where = repository or statement_repository(release.namespace, release.name, release.uid)
+    content = client.pull_document(where, oci, media_type=STATEMENT_MEDIA_TYPE)
+    if sha256(content) != release.status.release_digest:
+        raise CommandFailure(f"the stored statement hashes to {sha256(content)}: it is not what was approved")
+    return content
 
 
 def pull_result(client: RegistryClient, job: FineTuneJob, name: StageName, model: type[Result]) -> tuple[str, Result]:

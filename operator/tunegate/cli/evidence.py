@@ -1,0 +1,201 @@
+"""`evidence export` and `evidence verify`: one release taken along as a folder, and checked without cluster and network."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tunegate.api.approval import Approval
+from tunegate.api.auditrecord import AuditRecord
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli import registry, results
+from tunegate.cli.cluster import Cluster, Json
+from tunegate.cli.failure import CommandFailure
+from tunegate.digests import sha256
+from tunegate.errors import wrong_fields
+from tunegate.evidence import decisions, folder, layout
+from tunegate.evidence.folder import Noted
+from tunegate.evidence.index import Index
+from tunegate.evidence.story import Difference, Story
+from tunegate.ledger import chain
+from tunegate.reconcile.naming import job_repository, stage_repository
+from tunegate.registry.client import RegistryClient
+from tunegate.release.statement import ReleaseStatement
+
+FITS, DIFFERS, UNREADABLE = 0, 1, 2
+"""Exit statuses of `verify`."""
+NOT_SHOWN = (
+    "that each approver was who the Approval says, and held the right to approve: the API server proved it at that moment, "
+    "see its own audit log",
+    "records after the head that you noted are chained to it, but somebody who owns the folder could have made them",
+    "that the adapter elsewhere has these bytes: pull it and compare with manifest.json",
+)
+
+
+def export(cluster: Cluster, options: Namespace) -> int:
+    """Write the evidence of a release into a new folder. Status 1 when what cluster and registry hold does not fit."""
+    target = Path(options.output)
+    release = cluster.need(ModelRelease, options.name, options.namespace or cluster.namespace)
+    try:
+        if target.exists() and any(target.iterdir()):
+            raise CommandFailure(f"--output {target}: not empty; name a folder that is new or empty")
+        with registry.opened(options) as client:
+            sources = _collect(cluster, client, release)
+        files, differences = folder.complete(sources)
+        for path, content in files.items():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).write_bytes(content)
+    except OSError as error:
+        raise CommandFailure(f"--output {target}: {error}") from error
+    print(f"evidence of {release.namespace}/{release.name}: {len(files)} files in {target}")
+    if differences:
+        _print(differences, target)
+        print("What is made of the sources, and the index, are left out.")
+        return DIFFERS
+    index = Index.model_validate_json(files[layout.INDEX])
+    print("Write this down elsewhere; against it, every change of the folder shows:")
+    print(
+        f"  tunegate evidence verify {target} --digest {index.release.digest} --anchor {index.ledger_head} "
+        f"--index {sha256(files[layout.INDEX])}"
+    )
+    print("evaluation.json quotes questions of the gate: hand the folder only to people who may see them.")
+    return FITS
+
+
+def verify(options: Namespace) -> int:
+    """Check a folder, and say in plain words what does not fit. Statuses: 0 fits, 1 differs, 2 cannot be read."""
+    where = Path(options.folder)
+    noted = Noted(options.digest, options.anchor, options.index)
+    try:
+        files, strange = _read(where)
+    except OSError as error:
+        print(f"tunegate: {where} cannot be read: {error}", file=sys.stderr)
+        return UNREADABLE
+    report = folder.verify(files, noted)
+    differences = (*strange, *report.differences)
+    if differences or report.story is None:
+        _print(differences, where)
+        return DIFFERS
+    _summary(report.story, files, noted)
+    return FITS
+
+
+def digest(text: str) -> str:
+    """Read a digest that somebody noted. Raises ``ArgumentTypeError``."""
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        raise ArgumentTypeError(f"{text!r}: expected sha256:<64 hex digits>")
+    return text
+
+
+def head(text: str) -> chain.Head:
+    """Read a ledger head that somebody noted. Raises ``ArgumentTypeError``."""
+    try:
+        return chain.Head.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def _collect(cluster: Cluster, client: RegistryClient, release: ModelRelease) -> dict[str, bytes]:
+    """Read the sources. Approvals are read before the ledger, so that a decision that is there can be recorded there."""
+    approvals = cluster.all(Approval, release.namespace)
+    records = cluster.all_raw(AuditRecord)
+    content = results.pull_statement(client, release, _statement_repository(records, release))
+    try:
+        statement = ReleaseStatement.model_validate_json(content)
+    except ValidationError as error:
+        raise CommandFailure(f"the release statement cannot be read: {wrong_fields(error)}") from None
+    uids = (release.uid, statement.job.uid)
+    adapter = statement.adapter
+    files = {
+        layout.STATEMENT: content,
+        layout.ADAPTER: client.pull_manifest(adapter.repository, adapter.digest),
+        layout.APPROVALS: decisions.approval_lines([one for one in approvals if one.spec.subject_ref.uid in uids]),
+        layout.LEDGER: decisions.ledger_lines(records),
+    }
+    places = _places(cluster, release.namespace)
+    own = job_repository(release.namespace, statement.job.name, statement.job.uid)
+    for one in layout.documents(statement):
+        repository = f"{places.get(one.digest, own)}/results"
+        files[one.manifest_path] = client.pull_manifest(repository, one.digest)
+        files[one.path] = client.pull_document(repository, one.digest, media_type=one.media_type)
+    return files
+
+
+def _statement_repository(records: list[Json], release: ModelRelease) -> str | None:
+    """Return where the ledger says that the statement lies."""
+    for spec in (record["spec"] for record in records):
+        if spec["type"] == "ReleaseRequested" and spec["subject"]["uid"] == release.uid:
+            return str(spec["payload"]["repository"])
+    return None
+
+
+def _places(cluster: Cluster, namespace: str) -> dict[str, str]:
+    """Return where results lie that jobs took over from others, by digest."""
+    return {
+        stage.result_digest: stage_repository(job, stage.name)
+        for job in cluster.all(FineTuneJob, namespace)
+        for stage in job.status.stages
+        if stage.result_digest is not None and stage.repository is not None
+    }
+
+
+def _read(where: Path) -> tuple[dict[str, bytes], list[Difference]]:
+    """Return all files, and what is no file. Raises ``OSError``."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    files: dict[str, bytes] = {}
+    strange = []
+    for at, folders, names in os.walk(where, onerror=fail):
+        for name in sorted([*folders, *names]):
+            path = Path(at, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISREG(mode):
+                files[_shown(path.relative_to(where).as_posix())] = path.read_bytes()
+            elif not stat.S_ISDIR(mode):
+                strange.append(Difference(_shown(path.relative_to(where).as_posix()), "is no regular file"))
+    return files, strange
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as a terminal may show it."""
+    return name if name.isprintable() else ascii(name)
+
+
+def _print(differences: tuple[Difference, ...], where: Path) -> None:
+    for one in differences:
+        print(f"DIFFERS {one}")
+    print(f"{len(differences)} differences in {where}")
+
+
+def _summary(story: Story, files: dict[str, bytes], noted: Noted) -> None:
+    statement, evaluation = story.statement, story.statement.evaluation
+    release, data = statement.release, statement.data
+    print(
+        f"evidence of {release.namespace}/{release.name} fits: {len(files)} files, {len(story.records)} ledger records"
+    )
+    print(f"  release digest  {story.digest}")
+    print(f"  adapter         {statement.adapter.digest}, {len(story.files)} files")
+    print(f"  base model      {statement.base_model.name} {statement.base_model.manifest_digest}")
+    print(f"  data            {data.digest}, {data.rows} rows, {data.classification}, {data.license}")
+    print(f"  gate            {evaluation.outcome}, {evaluation.metric} {evaluation.tuned} on suite {evaluation.suite}")
+    for record in story.own_records:
+        what = record.payload["decision"] if record.type == "ApprovalRecorded" else record.type
+        by = record.payload.get("approvers", record.actor)
+        print(f"  {what:15} {record.time} by {by}, {chain.record_name(record.sequence)}")
+    print(f"  ledger head     {story.head}\n  index           {sha256(files[layout.INDEX])}")
+    for option, value, what in (
+        ("--digest", noted.digest, "a folder that was made up whole fits as well"),
+        ("--anchor", noted.head, "a ledger that was cut off or written anew fits as well"),
+    ):
+        if value is None:
+            print(f"Not compared with what you noted: without {option}, {what}.")
+    print("Not shown by this folder:", *NOT_SHOWN, sep="\n  - ")

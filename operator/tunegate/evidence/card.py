@@ -1,0 +1,103 @@
+"""`model-card.md`: the card as Hugging Face's hub reads it, metadata in front, from nothing but the evidence.
+
+Source: https://huggingface.co/docs/hub/model-cards. Written by hand, so that the command line needs no hub library; a test
+lets that library read it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import yaml
+
+from tunegate.evidence.story import Story
+
+Json = dict[str, Any]
+
+
+def model_card(story: Story) -> str:
+    """Return the card."""
+    front = yaml.safe_dump(metadata(story), sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{front}---\n\n" + "\n\n".join(_sections(story)) + "\n"
+
+
+def metadata(story: Story) -> Json:
+    """Return the card's metadata. Nobody states a license for the adapter itself, so the card states none either."""
+    statement, result = story.statement, story.evaluation
+    name = statement.release.spec.model_name
+    suite = {
+        "type": "tunegate-suite",
+        "name": statement.evaluation.suite,
+        "revision": statement.evaluation.suite_digest,
+    }
+    metrics = [
+        {"type": metric, "name": metric, "value": value, "verified": False} for metric, value in result.tuned.items()
+    ]
+    task = {"type": "text-generation"}
+    return {
+        "license": "other",
+        "license_name": "not-stated",
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "base_model": statement.base_model.name,
+        "base_model_relation": "adapter",
+        "tags": ["lora", "tunegate"],
+        "model-index": [{"name": name, "results": [{"task": task, "dataset": suite, "metrics": metrics}]}],
+    }
+
+
+def _sections(story: Story) -> list[str]:
+    statement = story.statement
+    spec, base, data, files = statement.release.spec, statement.base_model, statement.data, story.files
+    return [
+        f"# {spec.model_name}",
+        f"A LoRA adapter for `{base.name}`, released as `{statement.release.namespace}/{statement.release.name}`.",
+        "## Intended use",
+        textwrap.indent(spec.intended_use, "    "),
+        f"Risk, as stated by the requester: {spec.risk}.",
+        "## Training data",
+        _items({
+            "Source": data.source, "License": data.license, "Class": data.classification,
+            "Steward": data.steward or "nobody named", "Rows": str(data.rows), "Digest": data.digest,
+            "Trained on a redacted copy": data.redacted_digest or "no",
+            "Findings": ", ".join(f"{one.check} ({one.action}, {one.count})" for one in story.data.findings) or "none",
+            "Waived": ", ".join(one.check for one in statement.job.waiver.findings) if statement.job.waiver else "nothing",
+        }),
+        "## Training",
+        _items(story.training.hyperparameters if story.training else {"Source": "the adapter was made elsewhere"}),
+        "## Evaluation",
+        _evaluation(story),
+        "## Versions",
+        _items({
+            "Release": story.digest, "Adapter": statement.adapter.digest,
+            "Base model": f"{base.manifest_digest}, license {base.license}, publisher {base.publisher or 'not named'}",
+            "Engine": statement.engine.profile.image, "Files": ", ".join(entry.path for entry in files),
+        }),
+    ]  # fmt: skip
+
+
+def _evaluation(story: Story) -> str:
+    stated, result = story.statement.evaluation, story.evaluation
+    lines = [
+        f"Suite `{stated.suite}`, {result.questions} questions, used {stated.suite_attempts} times by then. "
+        f"The gate: {result.outcome}, {result.metric} {stated.tuned}, with a margin of {stated.margin} over each alternative.",
+        "",
+        "| alternative | score | difference | 95 % | outcome |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {arm.name} | {arm.score:.4f} | {arm.difference:+.4f} | {arm.lower:.4f} to {arm.upper:.4f} | {arm.outcome} |"
+        for arm in result.arms
+    ]
+    return "\n".join(lines)
+
+
+def _items(facts: dict[str, str]) -> str:
+    """Return a list whose values are shown as they are: what people wrote is never read as Markdown."""
+    return "\n".join(f"- {name}: {quoted(value)}" for name, value in facts.items())
+
+
+def quoted(text: str) -> str:
+    """Return text as code of one line."""
+    return "`" + " ".join(text.split()).replace("`", "'") + "`"

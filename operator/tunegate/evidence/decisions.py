@@ -1,0 +1,228 @@
+"""Approvals and the ledger: every decision is the recorded one, and counting them again gives what was recorded.
+
+The order is the ledger's: a count saw the decisions that are recorded before it. Which rights RBAC backed at that moment
+cannot be asked again, so the approvals that the record names are taken as backed, and no others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import rfc8785
+from pydantic import ValidationError
+
+from tunegate.api.approval import Approval
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.markers import API_VERSION
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.digests import canonical
+from tunegate.errors import wrong_fields
+from tunegate.evidence import layout
+from tunegate.evidence.story import Difference
+from tunegate.ledger import chain
+from tunegate.reconcile.approvals import account, votes
+from tunegate.reconcile.modelrelease_entries import Frozen, last
+from tunegate.reconcile.modelrelease_votes import question
+from tunegate.release.content import approval_digest
+from tunegate.release.counting import Question, count
+from tunegate.release.statement import ReleaseStatement, WaiverPart
+
+METADATA = ("creationTimestamp", "name", "namespace", "uid")
+"""What the ledger holds of an Approval beside its spec; the API server's other fields say nothing about the decision."""
+LONGEST = timedelta(seconds=31_536_000)
+"""The longest life that a policy can give an approval: a waiver does not say which policy it was counted under."""
+
+
+def approval_lines(approvals: Sequence[Approval]) -> bytes:
+    """Return the file of approvals: one RFC 8785 object a line, oldest first."""
+    ordered = sorted(approvals, key=lambda one: (str(one.metadata["creationTimestamp"]), one.name, one.uid))
+    return b"".join(canonical(_plain(one)) + b"\n" for one in ordered)
+
+
+def ledger_lines(objects: Sequence[dict[str, Any]]) -> bytes:
+    """Return the file of records, as the cluster has them but for what it adds: one RFC 8785 object a line, by name."""
+    ordered = sorted(objects, key=lambda one: str(one["metadata"]["name"]))
+    kept = [
+        {**one, "metadata": {key: one["metadata"][key] for key in ("name", "labels") if key in one["metadata"]}}
+        for one in ordered
+    ]
+    return b"".join(canonical(one) + b"\n" for one in kept)
+
+
+def read_approvals(content: bytes) -> tuple[tuple[Approval, ...], list[Difference]]:
+    """Return the decisions, and what is wrong with the file."""
+    approvals: list[Approval] = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            approval = Approval.model_validate_json(line)
+        except ValidationError as error:
+            return (), [Difference(layout.APPROVALS, f"line {number} cannot be read: {wrong_fields(error)}")]
+        if not all(isinstance(approval.metadata.get(key), str) for key in METADATA):
+            return (), [Difference(layout.APPROVALS, f"line {number} lacks one of {', '.join(METADATA)}")]
+        approvals.append(approval)
+    if approval_lines(approvals) != content:
+        text = "is not as it was written: order, spaces, or fields that no digest covers"
+        return (), [Difference(layout.APPROVALS, text)]
+    return tuple(approvals), []
+
+
+def read_ledger(content: bytes, noted: chain.Head | None) -> tuple[tuple[AuditRecordSpec, ...], list[Difference]]:
+    """Return the records, and what is wrong with their chain. ``noted`` is a head that somebody wrote down."""
+    objects = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if not (isinstance(found, dict) and isinstance(found.get("metadata"), dict)):
+            return (), [Difference(layout.LEDGER, f"line {number} is no audit record")]
+        objects.append(found)
+    try:
+        problems = chain.verify(objects, noted)
+        records = tuple(chain.parse(objects)[0])
+        whole = ledger_lines([chain.record_object(spec) for spec in records])
+    except rfc8785.CanonicalizationError as error:
+        return (), [Difference(layout.LEDGER, f"holds what cannot be hashed ({type(error).__name__})")]
+    if problems:
+        return (), [Difference(layout.LEDGER, str(problem)) for problem in problems]
+    if whole != content:
+        text = "is not as it was written: order, spaces, or fields that no hash covers"
+        return (), [Difference(layout.LEDGER, text)]
+    return records, []
+
+
+def check(
+    statement: ReleaseStatement, digest: str, approvals: Sequence[Approval], records: Sequence[AuditRecordSpec]
+) -> list[Difference]:
+    """Compare the decisions with the ledger, and count them again."""
+    try:
+        return _check(statement, digest, approvals, records)
+    except ValueError as error:
+        return [Difference(layout.LEDGER, f"holds a time that is none: {error}")]
+
+
+def _check(
+    statement: ReleaseStatement, digest: str, approvals: Sequence[Approval], records: Sequence[AuditRecordSpec]
+) -> list[Difference]:
+    release = [one for one in records if one.subject.uid == statement.release.uid]
+    job = [one for one in records if one.subject.uid == statement.job.uid]
+    found = _requested(statement, digest, release) + _recorded(approvals, [*release, *job])
+    if found:
+        return found
+    body = {"namespace": statement.release.namespace, "name": statement.release.name, "uid": statement.release.uid}
+    asked = question(
+        ModelRelease(kind="ModelRelease", metadata=body, spec=statement.release.spec),
+        Frozen(statement, digest, repository="", oci_digest=""),
+        None,
+    )
+    for record in (one for one in release if one.type == "ReleaseApproved"):
+        if record.payload.get("releaseDigest") != digest:
+            found.append(
+                _misfit(record, f"approves {record.payload.get('releaseDigest')}, the release digest is {digest}")
+            )
+        found += _again(record, asked, approvals, release)
+    if statement.job.waiver is not None:
+        found += _waiver(statement, statement.job.waiver, approvals, job)
+    return found
+
+
+def _plain(approval: Approval) -> dict[str, Any]:
+    spec = approval.spec.to_dict()
+    if not approval.spec.approver.uid:
+        spec["approver"].pop("uid", None)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": Approval.KIND.kind,
+        "metadata": {key: approval.metadata[key] for key in METADATA},
+        "spec": spec,
+    }
+
+
+def _misfit(record: AuditRecordSpec, text: str) -> Difference:
+    return Difference(layout.LEDGER, f"{chain.record_name(record.sequence)} {text}")
+
+
+def _requested(statement: ReleaseStatement, digest: str, records: Sequence[AuditRecordSpec]) -> list[Difference]:
+    """The ledger says what was asked for before anybody could agree to it."""
+    request = last(records, "ReleaseRequested")
+    if request is None:
+        return [Difference(layout.LEDGER, f"no record says that release {statement.release.uid} was requested")]
+    stated = {
+        "releaseDigest": digest,
+        "adapter": statement.adapter.digest,
+        "adapterManifest": statement.adapter.manifest_digest,
+        "data": statement.data.digest,
+        "evaluation": statement.evaluation.result_digest,
+    }
+    return [
+        _misfit(request, f"says {name} {request.payload.get(name)}, {layout.STATEMENT} gives {value}")
+        for name, value in stated.items()
+        if request.payload.get(name) != value
+    ]
+
+
+def _recorded(approvals: Sequence[Approval], records: Sequence[AuditRecordSpec]) -> list[Difference]:
+    """Each decision has one record, each record its decision, and they say the same."""
+    recorded = {one.payload.get("approval", ""): one for one in records if one.type == "ApprovalRecorded"}
+    found = []
+    for approval in approvals:
+        record = recorded.pop(approval.uid, None)
+        if record is None:
+            text = f"{approval.name} is recorded nowhere in the ledger, or stands here twice"
+            found.append(Difference(layout.APPROVALS, f"{text}. Made moments ago? Then export again"))
+            continue
+        said = (record.payload.get("name"), record.payload.get("createdAt"), record.payload.get("content"))
+        is_ = (approval.name, approval.metadata["creationTimestamp"], approval_digest(approval))
+        if said != is_ or record.subject.namespace != approval.namespace:
+            text = f"{approval.name} is not the decision that {chain.record_name(record.sequence)} recorded"
+            found.append(Difference(layout.APPROVALS, text))
+    for record in recorded.values():
+        text = f"{record.payload.get('name')} is missing, recorded as {chain.record_name(record.sequence)}"
+        found.append(Difference(layout.APPROVALS, text))
+    return found
+
+
+def _again(
+    record: AuditRecordSpec, asked: Question, approvals: Sequence[Approval], records: Sequence[AuditRecordSpec]
+) -> list[Difference]:
+    """Count what was recorded before ``record``: it must be the quorum that ``record`` says it was."""
+    earlier = {
+        one.payload["approval"] for one in records if one.type == "ApprovalRecorded" and one.sequence < record.sequence
+    }
+    named = frozenset(record.payload.get("approvals", "").split(","))
+    known = [one for one in votes(approvals, named) if one.uid in earlier]
+    verdict = count(asked, known, datetime.fromisoformat(record.time.upper()).astimezone(UTC))
+    counted = {one.vote.uid for one in verdict.counted}
+    if verdict.outcome == "Quorum" and counted == named:
+        return []
+    missing = "".join(f", {slots} of role {role} missing" for role, slots in verdict.missing)
+    reasons = "".join(
+        f"; {one.vote.name}: {one.reason}"
+        for one in verdict.dropped
+        if one.vote.uid in named and one.vote.uid in earlier
+    )
+    return [_misfit(record, f"says there was a quorum; counted again it is {verdict.outcome}{missing}{reasons}")]
+
+
+def _waiver(
+    statement: ReleaseStatement,
+    waiver: WaiverPart,
+    approvals: Sequence[Approval],
+    records: Sequence[AuditRecordSpec],
+) -> list[Difference]:
+    granted = [
+        one for one in records if one.type == "WaiverGranted" and one.payload.get("waiverDigest") == waiver.digest
+    ]
+    if not granted:
+        return [Difference(layout.LEDGER, f"no record says that the waiver {waiver.digest} was granted")]
+    asked = Question(
+        subject_uid=statement.job.uid,
+        digest=waiver.digest,
+        requesters=frozenset({account(statement.job.requested_by)}),
+        roles=tuple(waiver.rules),
+        max_age=LONGEST,
+    )
+    return _again(granted[-1], asked, approvals, records)

@@ -1,0 +1,60 @@
+"""Which file holds what. Sources are named by digests of the release statement or of the ledger; all else is made of them.
+
+So one release digest and one ledger head, noted elsewhere, cover every byte of the folder: a source is hashed, and what
+is made of the sources is made again and compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from tunegate.api.finetunejob import StageName
+from tunegate.api.stages import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.release.statement import ReleaseStatement
+
+STATEMENT = "release-statement.json"
+"""The canonical bytes whose SHA-256 is the release digest."""
+DATA = "data-statement.json"
+EVALUATION = "evaluation.json"
+APPROVALS = "approvals.jsonl"
+LEDGER = "ledger-extract.jsonl"
+ADAPTER = "oci/adapter.json"
+"""The OCI manifest of the sealed adapter; the adapter's own files are not in the folder."""
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of the registry: an OCI manifest, which the release statement names, and the content it names."""
+
+    path: str
+    manifest_path: str
+    digest: str
+    """SHA-256 of the OCI manifest."""
+    media_type: str
+
+
+def documents(statement: ReleaseStatement) -> tuple[Document, ...]:
+    """Return the documents that the statement names, in the order in which they were made."""
+    stages: tuple[StageName, ...] = get_args(StageName)
+    results = statement.job.results
+    return (
+        Document(DATA, "oci/data-statement.json", statement.data.statement_digest, DATA_STATEMENT_MEDIA_TYPE),
+        *(
+            Document(result_path(stage), f"oci/{stage}.json", results[stage], RESULT_MEDIA_TYPE)
+            for stage in stages
+            if stage in results
+        ),
+    )
+
+
+def result_path(stage: StageName) -> str:
+    """Return the file of a stage's result."""
+    return EVALUATION if stage == "evaluate" else f"results/{stage}.json"
+
+
+def sources(statement: ReleaseStatement) -> tuple[str, ...]:
+    """Return the files that come from registry and cluster as they are."""
+    found = [part for one in documents(statement) for part in (one.path, one.manifest_path)]
+    return (STATEMENT, *found, ADAPTER, APPROVALS, LEDGER)

@@ -1,0 +1,127 @@
+"""Two pages for people: `approvals.md`, who decided what and when; `verify.txt`, how to check all of it by hand."""
+
+from __future__ import annotations
+
+import textwrap
+
+from tunegate.api.approval import Approval
+from tunegate.evidence import layout
+from tunegate.evidence.card import quoted
+from tunegate.evidence.story import Story
+from tunegate.ledger import chain
+
+MEANING = {
+    ("ModelRelease", "Approve"): "agrees that exactly this content is served for the intended use",
+    ("ModelRelease", "Reject"): "denies the release, for good",
+    ("ModelRelease", "Withdraw"): "takes back an own approval",
+    ("ModelRelease", "Revoke"): "stops the release, for good",
+    ("FineTuneJob", "Approve"): "lets the job go on in spite of what validation found",
+    ("FineTuneJob", "Reject"): "ends the job for what validation found",
+    ("FineTuneJob", "Withdraw"): "takes back an own waiver",
+}
+
+
+def approvals_page(story: Story) -> str:
+    """Return every decision with the name, time and meaning of who signed (21 CFR 11.50), and whether it was counted."""
+    statement = story.statement
+    asked = [
+        f"# Decisions on {statement.release.namespace}/{statement.release.name}",
+        f"- Release: {quoted(story.digest)}, uid {quoted(statement.release.uid)}",
+        f"- Requested by: {quoted(statement.release.spec.requested_by.username)}; "
+        f"the job by: {quoted(statement.job.requested_by.username)}",
+        f"- Policy: {quoted(statement.policy.name)}, {quoted(statement.policy.digest)}",
+        *(f"- Needs: {role.min_approvals} of role {quoted(role.name)}" for role in statement.policy.spec.roles),
+    ]
+    parts = ["\n".join([asked[0], "", *asked[1:]])]
+    parts += [_decision(story, approval, number) for number, approval in enumerate(story.approvals, start=1)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _decision(story: Story, approval: Approval, number: int) -> str:
+    spec, person = approval.spec, approval.spec.approver
+    recorded = next(
+        one for one in story.records if one.type == "ApprovalRecorded" and one.payload.get("approval") == approval.uid
+    )
+    counted = [
+        chain.record_name(one.sequence)
+        for one in story.records
+        if one.type in ("ReleaseApproved", "WaiverGranted")
+        and approval.uid in one.payload.get("approvals", "").split(",")
+    ]
+    facts = [
+        f"- Signed by: {quoted(person.username)}, uid {quoted(person.uid or 'none')}, groups {quoted(', '.join(person.groups))}",
+        f"- Time: {quoted(str(approval.metadata['creationTimestamp']))}, holds until {quoted(spec.expires_at)}",
+        f"- Meaning: {MEANING.get((spec.subject_ref.kind, spec.decision), 'none: there is no such decision')}",
+        f"- Role: {quoted(spec.role)}",
+        f"- Content: {quoted(spec.subject_digest)}",
+        f"- Approval: {quoted(approval.name)}, uid {quoted(approval.uid)}",
+        f"- Recorded in {chain.record_name(recorded.sequence)}; counted in {', '.join(counted) or 'none'}",
+        "- Reason:",
+    ]
+    title = f"## {number}. {spec.decision} of {spec.subject_ref.kind} {spec.subject_ref.name}"
+    return "\n".join([title, "", *facts, "", textwrap.indent(spec.reason, "      ")])
+
+
+def verify_page(story: Story) -> str:
+    """Return how to check the folder with `sha256sum`, `jq` and `openssl`; lines that begin with `$ ` are commands."""
+    documents = layout.documents(story.statement)
+    named = "\n".join(
+        f"""$ jq -r '"\\(.layers[0].digest | ltrimstr("sha256:"))  {one.path}"' {one.manifest_path} | sha256sum -c"""
+        for one in documents
+    )
+    return VERIFY.format(
+        release=f"{story.statement.release.namespace}/{story.statement.release.name}",
+        digest=story.digest, head=story.head, named=named,
+    )  # fmt: skip
+
+
+VERIFY = """\
+How to check this folder without our tool
+
+With bash, sha256sum, jq and openssl, in this folder. Each command that fails, or prints FAILED or a line that begins with
+< or >, has found a difference. Compare with what you noted elsewhere, never with what stands here:
+
+  release {release}
+  release digest {digest}
+  ledger head    {head}
+
+1. The files are those of the index. The index's own SHA-256 is what `tunegate evidence export` printed.
+
+$ sha256sum index.json
+$ jq -r '.files[] | "\\(.sha256)  \\(.path)"' index.json | sha256sum -c --quiet
+$ diff <(jq -r '.files[].path' index.json | sort) <(find . -type f ! -path ./index.json | sed 's|^./||' | sort)
+
+2. The release digest is the SHA-256 of the release statement.
+
+$ sha256sum release-statement.json
+
+3. The statement names the OCI manifest of every result, of the data statement and of the adapter.
+
+$ jq -r '.job.results | to_entries[] | "\\(.value | ltrimstr("sha256:"))  oci/\\(.key).json"' release-statement.json | sha256sum -c
+$ jq -r '"\\(.data.statementDigest | ltrimstr("sha256:"))  oci/data-statement.json"' release-statement.json | sha256sum -c
+$ jq -r '"\\(.adapter.digest | ltrimstr("sha256:"))  oci/adapter.json"' release-statement.json | sha256sum -c
+
+4. Each of these manifests names its document.
+
+{named}
+
+5. The adapter's manifest names its files. Pull them with any OCI tool and compare.
+
+$ diff <(jq -r '.layers[] | "\\(.digest | ltrimstr("sha256:"))  \\(.annotations["org.opencontainers.image.title"])"' oci/adapter.json | sort -k 2) <(jq -r '.files[] | "\\(.sha256)  \\(.path)"' manifest.json)
+
+6. The ledger: each record names the hash before it, and has the hash of its own content. The last one is the head.
+
+$ diff <(jq -r .spec.previousHash ledger-extract.jsonl | tail -n +2) <(jq -r .spec.hash ledger-extract.jsonl | head -n -1)
+$ diff <(jq -r .spec.hash ledger-extract.jsonl) <(while read -r line; do (printf 'tunegate.io/audit-record/v1\\n'; printf '%s' "$line" | jq -jcS '.spec | del(.hash)') | openssl dgst -sha256 -r | sed 's/^/sha256:/; s/ .*//'; done < ledger-extract.jsonl)
+$ tail -n 1 ledger-extract.jsonl | jq -r '"\\(.spec.sequence):\\(.spec.hash)"'
+
+7. The decisions: the ledger holds the SHA-256 of what each one says. Who they are is in approvals.md; whether they suffice
+is for you to compare with .policy.spec.roles of the release statement.
+
+$ while read -r line; do uid=$(jq -r .metadata.uid <<< "$line"); diff <(printf 'sha256:%s\\n' "$(jq -jcS '.spec | {{approver: ([.approver.username, .approver.uid // ""] + .approver.groups), decision, digest: .subjectDigest, expiresAt, reason, role, subject: [.subjectRef.kind, .subjectRef.name, .subjectRef.uid]}}' <<< "$line" | openssl dgst -sha256 -r | cut -d ' ' -f 1)") <(jq -r --arg uid "$uid" '.spec | select(.type == "ApprovalRecorded" and .payload.approval == $uid) | .payload.content' ledger-extract.jsonl); done < approvals.jsonl
+
+jq writes characters below U+0020 and U+007F in its own way: a record or reason that holds one needs an RFC 8785 tool instead.
+
+8. environment.json, manifest.json, approvals.md, model-card.md, mlbom.cdx.json and provenance.intoto.json repeat what stands
+in the other files, for people and for other tools: believe the sources.
+"""

@@ -1,0 +1,65 @@
+"""The sources of the folder, read: what a release was made of, who decided, what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunegate.api.approval import Approval
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.datastatement import DataStatement
+from tunegate.api.finetunejob import StageName
+from tunegate.api.stages import EvaluateResult, FileEntry, StageResult, TrainResult
+from tunegate.ledger import chain
+from tunegate.release.statement import ReleaseStatement
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that does not fit. ``file`` is its path in the folder."""
+
+    file: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that the sources say, after they were found to fit together."""
+
+    statement: ReleaseStatement
+    digest: str
+    """The release digest."""
+    data: DataStatement
+    results: Mapping[StageName, StageResult]
+    files: tuple[FileEntry, ...]
+    """Of the adapter, by path."""
+    approvals: tuple[Approval, ...]
+    """Every decision on the release and on its job, oldest first."""
+    records: tuple[AuditRecordSpec, ...]
+    """The ledger from its first record."""
+
+    @property
+    def evaluation(self) -> EvaluateResult:
+        """The verdict of the gate: no release statement is made without one."""
+        found = self.results["evaluate"]
+        assert isinstance(found, EvaluateResult)  # noqa: S101  a story is made after each result was compared with its stage
+        return found
+
+    @property
+    def training(self) -> TrainResult | None:
+        """What training did; None for an imported adapter."""
+        found = self.results.get("train")
+        return found if isinstance(found, TrainResult) else None
+
+    @property
+    def own_records(self) -> tuple[AuditRecordSpec, ...]:
+        """The records about the release."""
+        return tuple(one for one in self.records if one.subject.uid == self.statement.release.uid)
+
+    @property
+    def head(self) -> str:
+        """The ledger's head, as `<sequence>:<hash>`."""
+        return str(chain.head(self.records))

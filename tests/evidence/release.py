@@ -1,0 +1,203 @@
+"""A released adapter whose documents really hash to what the statement names: in memory, or pushed to a registry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from tests.governance import evidence
+from tests.governance.walk import NOW, Walk
+from tests.job.documents import baselined, evaluated, trained, validated
+from tests.statements import data_statement
+from tunegate.api.approval import Approval
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.stages import (
+    ADAPTER_MEDIA_TYPE,
+    DATA_STATEMENT_MEDIA_TYPE,
+    RESULT_MEDIA_TYPE,
+    DataOrigin,
+    FileEntry,
+    Manifest,
+    SealResult,
+)
+from tunegate.digests import canonical, manifest_digest, sha256
+from tunegate.evidence import decisions, folder, layout
+from tunegate.ledger import chain
+from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.reconcile.approvals import recorded
+from tunegate.reconcile.modelrelease import Observed
+from tunegate.registry import artifact
+from tunegate.registry.artifact import Artifact, Layer
+from tunegate.registry.client import RegistryClient
+
+Json = dict[str, Any]
+JOB_UID = "0f0e0d0c-1111-2222-3333-444455556666"
+RELEASE_UID = "aaaa0000-1111-2222-3333-444455556666"
+WAIVER = evidence.digest("7")
+ADAPTER_FILES = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"}
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What the stages of one job left in the registry, and the job's status that names it."""
+
+    contents: dict[str, bytes]
+    """By the name of the manifest: `data-statement`, `validate`, …"""
+    status: Json
+
+    def push(self, client: RegistryClient, repository: str) -> None:
+        """Store all of it below a job's repository."""
+        for name, content in self.contents.items():
+            digest = client.push_document(f"{repository}/results", content, _media_type(name))
+            assert digest == sha256(_manifest(name, content))
+        layers = [
+            client.push_blob(f"{repository}/adapter", content, "application/octet-stream", title=name)
+            for name, content in ADAPTER_FILES.items()
+        ]
+        assert client.push_artifact(f"{repository}/adapter", ADAPTER_MEDIA_TYPE, layers) == sha256(ADAPTER)
+
+
+ADAPTER = artifact.write(
+    Artifact(
+        ADAPTER_MEDIA_TYPE,
+        tuple(
+            Layer("application/octet-stream", sha256(content), len(content), name)
+            for name, content in ADAPTER_FILES.items()
+        ),
+    )
+)
+ADAPTER_MANIFEST = Manifest(
+    files=[
+        FileEntry(path=name, size=len(content), sha256=sha256(content).removeprefix("sha256:"))
+        for name, content in ADAPTER_FILES.items()
+    ]
+)
+
+
+def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
+    """Return what a job would leave that passed its gate; ``world`` is its catalogue, ``job`` the object."""
+    adapter = manifest_digest(ADAPTER_MANIFEST)
+    profile, suite = evidence.digests_of(world)
+    spec = FineTuneJob.model_validate(job).spec.dataset
+    origin = DataOrigin(
+        uri=spec.uri, source=spec.source, license=spec.license, classification=spec.classification, steward=spec.steward
+    )
+    stated = data_statement(
+        namespace=job["metadata"]["namespace"], job=job["metadata"]["name"], job_uid=job["metadata"]["uid"],
+        origin=origin, digest=evidence.digest("d"), base_model_digest=evidence.digest("b"), suite_digest=suite,
+    )  # fmt: skip
+    data = canonical(stated.to_dict())
+    statement = sha256(_manifest("data-statement", data))
+    sealed = SealResult(
+        outcome="Passed", repository=f"{repository}/adapter", digest=sha256(ADAPTER), manifest=ADAPTER_MANIFEST,
+        manifest_digest=adapter, bytes=9, rank=16, target_modules=["q_proj"],
+    )  # fmt: skip
+    made = {
+        "validate": validated(dataset_digest=evidence.digest("d"), statement_digest=statement),
+        "baseline": baselined(),
+        "train": trained().model_copy(
+            update={"hyperparameters": {"rank": "16", "seed": "17"}, "libraries": {"peft": "0.21.2"}}
+        ),
+        "seal": sealed,
+        "evaluate": evaluated(
+            adapter_manifest_digest=adapter, base_model_digest=evidence.digest("b"), profile_digest=profile,
+            suite_digest=suite,
+        ),
+    }  # fmt: skip
+    contents = {"data-statement": data, **{name: canonical(result.to_dict()) for name, result in made.items()}}
+    status = evidence.job_status(world, "")
+    status["stages"] = [
+        {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(_manifest(name, contents[name]))}
+        for name in made
+    ]
+    status["dataset"]["statementDigest"] = statement
+    status["adapter"] |= {"repository": f"{repository}/adapter", "digest": sha256(ADAPTER), "manifestDigest": adapter}
+    status["gate"]["adapterDigest"] = adapter
+    return Documents(contents, status)
+
+
+class Released(Walk):
+    """A release that two people approved, whose job was waived by one, in a ledger that holds others' records as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.job["metadata"]["uid"] = JOB_UID
+        self.release = evidence.with_metadata(evidence.release_of(self.job), uid=RELEASE_UID)
+        self.documents = documents(self.world, self.job, "team/job-0f0e0d0c")
+        self.job["status"] = self.documents.status
+        self.result = json.loads(self.documents.contents["evaluate"])
+        self.start_again()
+
+    def start_again(self, phase: str = "Approved") -> None:
+        """Begin a new ledger and let all decide anew, after job or release were changed."""
+        self.records, self.approvals, self.stored = [], [], None
+        self._append(AuditEntry("JobRequested", "zoe", AuditSubject("FineTuneJob", "other", "job", "elsewhere"), "1"))
+        self._waive()
+        self.settle()
+        for number, who in enumerate(("ravi", "cora")):
+            self.decide(who)
+            self.approvals[-1]["metadata"]["uid"] = f"bbbb000{number}-1111-2222-3333-444455556666"
+        assert self.settle() == phase
+
+    def observe(self) -> Observed:
+        """The controller asks the ledger for the records of the release only."""
+        seen = super().observe()
+        return replace(seen, records=tuple(one for one in seen.records if one.subject.uid == RELEASE_UID))
+
+    def sources(self) -> dict[str, bytes]:
+        """Return the files that an export would read from cluster and registry."""
+        assert self.stored is not None
+        statement = self.stored.statement
+        contents = self.documents.contents
+        found = {layout.STATEMENT: statement.content, layout.ADAPTER: ADAPTER}
+        for one in layout.documents(statement):
+            name = one.manifest_path.removeprefix("oci/").removesuffix(".json")
+            found |= {one.path: contents[name], one.manifest_path: _manifest(name, contents[name])}
+        found[layout.APPROVALS] = decisions.approval_lines([Approval.model_validate(one) for one in self.approvals])
+        found[layout.LEDGER] = decisions.ledger_lines([chain.record_object(one) for one in self.records])
+        return found
+
+    def files(self) -> dict[str, bytes]:
+        """Return the whole folder."""
+        files, differences = folder.complete(self.sources())
+        assert differences == ()
+        return files
+
+    def noted(self) -> folder.Noted:
+        """Return what an auditor wrote down: release digest and ledger head."""
+        assert self.stored is not None
+        return folder.Noted(digest=self.stored.digest, head=chain.head(self.records))
+
+    def _append(self, entry: AuditEntry) -> None:
+        self.records.append(chain.next_record(entry, self.records[-1] if self.records else None, self.now))
+
+    def _waive(self) -> None:
+        job = FineTuneJob.model_validate(self.job)
+        made = evidence.with_metadata(evidence.decision(self.job, "rita", "rita-waives"), uid="cccc")
+        made["spec"] |= {
+            "subjectRef": {"kind": "FineTuneJob", "name": job.name, "uid": job.uid}, "subjectDigest": WAIVER,
+            "role": "steward", "approver": {"username": "rita", "groups": ["stewards"]},
+        }  # fmt: skip
+        self.approvals.append(made)
+        subject = AuditSubject("FineTuneJob", job.namespace, job.name, job.uid)
+        for entry in recorded(subject, [Approval.model_validate(made)]):
+            self._append(entry)
+        granted = {"waiverDigest": WAIVER, "approvals": "cccc", "approvers": "rita (steward)"}
+        self._append(AuditEntry("WaiverGranted", "tunegate-operator", subject, "1", granted))
+        rule = {"name": "steward", "minApprovals": 1, "groups": ["stewards"], "findings": ["MinimumExamples"]}
+        self.job["status"]["waiver"] = {
+            "digest": WAIVER, "rules": [rule], "grantedTime": (NOW - timedelta(hours=1)).isoformat(),
+            "findings": [{"check": "MinimumExamples", "count": 37, "message": "37 examples, 200 are needed"}],
+            "counted": [{"name": "rita-waives", "username": "rita", "role": "steward", "time": "2026-11-24T12:00:00Z"}],
+        }  # fmt: skip
+
+
+def _media_type(name: str) -> str:
+    return DATA_STATEMENT_MEDIA_TYPE if name == "data-statement" else RESULT_MEDIA_TYPE
+
+
+def _manifest(name: str, content: bytes) -> bytes:
+    layer = Layer(_media_type(name), sha256(content), len(content))
+    return artifact.write(Artifact(_media_type(name), (layer,)))

@@ -1,0 +1,136 @@
+"""What is made of the sources, read by the libraries and tools that others will read it with."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from huggingface_hub import ModelCard
+
+from tests.evidence.release import ADAPTER_FILES, Released
+from tunegate.digests import sha256
+from tunegate.evidence import card, layout
+
+COMMAND = re.compile(r"^\$ (.*)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return Released().files()
+
+
+@pytest.fixture
+def exported(files: dict[str, bytes], tmp_path: Path) -> Path:
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    return tmp_path
+
+
+def by_hand(where: Path) -> list[str]:
+    """Run the commands of `verify.txt`; return those that fail or print a difference, with what they said."""
+    found = []
+    for command in COMMAND.findall((where / "verify.txt").read_text()):
+        done = subprocess.run(["bash", "-c", command], cwd=where, capture_output=True, text=True, check=False)
+        said = done.stdout + done.stderr
+        if done.returncode or "FAILED" in said or re.search(r"^[<>]", said, re.MULTILINE):
+            found.append(f"{command}\n{said}")
+    return found
+
+
+def test_bill_of_materials_is_valid_cyclonedx_with_a_model_card(files: dict[str, bytes]) -> None:
+    bill = files["mlbom.cdx.json"].decode()
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    assert validator.validate_str(bill) is None
+    assert validator.validate_str(bill.replace('"useCases"', '"useCase"')) is not None
+    model = json.loads(bill)["metadata"]["component"]
+    assert model["modelCard"]["considerations"]["useCases"] == ["Extract copyright holder and years; nothing else."]
+    assert model["hashes"] == [{"alg": "SHA-256", "content": sha256(files[layout.ADAPTER]).removeprefix("sha256:")}]
+
+
+def test_model_card_is_read_by_the_hubs_library(files: dict[str, bytes]) -> None:
+    read = ModelCard(files["model-card.md"].decode())
+    assert (read.data.base_model, read.data.library_name) == ("base", "peft")
+    assert [(one.metric_type, one.metric_value) for one in read.data.eval_results] == [("ExactMatch", 0.79)]
+    assert "Extract copyright holder and years; nothing else." in read.text
+
+
+@pytest.mark.parametrize("text", ["a `code` |b", "# title\n\n- one", "---\nlicense: mit\n---"])
+def test_what_people_wrote_is_never_read_as_markdown(text: str) -> None:
+    shown = card.quoted(text)
+    assert shown.startswith("`")
+    assert shown.endswith("`")
+    assert "`" not in shown[1:-1]
+    assert "\n" not in shown
+
+
+def test_provenance_is_an_in_toto_statement_over_the_adapters_files(files: dict[str, bytes]) -> None:
+    said: dict[str, Any] = json.loads(files["provenance.intoto.json"])
+    assert said["_type"] == "https://in-toto.io/Statement/v1"
+    assert said["predicateType"] == "https://slsa.dev/provenance/v1"
+    assert {one["name"]: f"sha256:{one['digest']['sha256']}" for one in said["subject"]} == {
+        name: sha256(content) for name, content in ADAPTER_FILES.items()
+    }
+    build, run = said["predicate"]["buildDefinition"], said["predicate"]["runDetails"]
+    assert build["externalParameters"]["hyperparameters"] == {"rank": "16", "seed": "17"}
+    assert {one["name"] for one in build["resolvedDependencies"]} >= {"training data", "base model base", "suite suite"}
+    assert f"sha256:{run['byproducts'][0]['digest']['sha256']}" == sha256(files["oci/data-statement.json"])
+
+
+def test_imported_adapter_has_no_training_in_its_files() -> None:
+    released = Released()
+    del released.documents.contents["train"]
+    released.job["spec"]["source"] = "Import"
+    stages = [one for one in released.job["status"]["stages"] if one["name"] != "train"]
+    released.job["status"]["stages"] = stages
+    released.start_again()
+    files = released.files()
+    assert json.loads(files["environment.json"])["training"] is None
+    assert "the adapter was made elsewhere" in files["model-card.md"].decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(files["mlbom.cdx.json"].decode()) is None
+
+
+def test_page_of_approvals_names_who_signed_what_when_and_why(files: dict[str, bytes]) -> None:
+    page = files["approvals.md"].decode()
+    for words in (
+        "Signed by: `ravi`", "Time: `2026-11-24T12:00:00Z`", "agrees that exactly this content is served",
+        "counted in audit-0000000007", "report and data were read", "lets the job go on in spite of",
+    ):  # fmt: skip
+        assert words in page
+
+
+def test_commands_of_the_page_find_nothing_in_an_untouched_folder(exported: Path) -> None:
+    assert len(COMMAND.findall((exported / "verify.txt").read_text())) == 18
+    assert by_hand(exported) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        (layout.EVALUATION, b'"questions":112', b'"questions":999'),
+        (layout.DATA, b'"rows":267', b'"rows":999'),
+        ("results/train.json", b'"steps":60', b'"steps":61'),
+        ("oci/seal.json", b'"size":', b'"size" :'),
+        (layout.LEDGER, b'"actor":"zoe"', b'"actor":"eve"'),
+        (layout.APPROVALS, b"report and data were read", b"nothing was ever read, ok"),
+        ("manifest.json", b"adapter_model", b"another_model"),
+    ],
+)
+def test_commands_of_the_page_find_what_was_altered_with_an_index_that_fits(
+    exported: Path, path: str, old: bytes, new: bytes
+) -> None:
+    content = (exported / path).read_bytes()
+    assert old in content
+    (exported / path).write_bytes(content.replace(old, new))
+    listed = json.loads((exported / layout.INDEX).read_text())
+    for one in listed["files"]:
+        if one["path"] == path:
+            one["sha256"] = sha256((exported / path).read_bytes()).removeprefix("sha256:")
+    (exported / layout.INDEX).write_text(json.dumps(listed))
+    assert len(by_hand(exported)) == 1
