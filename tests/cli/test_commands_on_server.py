@@ -20,6 +20,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from tests.builders import make_basemodel, make_evaluationsuite, make_finetunejob, make_modelserver
+from tests.evidence.release import documents
 from tests.governance import evidence
 from tests.governance.governed import OPERATOR, World
 from tests.job.documents import validated
@@ -324,6 +325,43 @@ def test_what_was_stated_of_the_data_is_read_in_every_form(desk: Desk, job: str,
     assert desk.run("reviewer-risk", "data", "job", *where, "-o", "json") == STATEMENT.decode() + "\n"
     assert json.loads(desk.run("reviewer-risk", "data", "job", *where, "-o", "croissant"))["license"] == "MIT"
     assert desk.run("reviewer-risk", "data", "job", *where, "-o", "html") == PAGE.decode()
+
+
+async def test_release_is_taken_along_as_a_folder_and_verified_without_the_cluster(
+    world: World, desk: Desk, catalogue: dict[str, Json], settle: Any, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    person = {"username": "erin", "groups": ["tunegate:engineers"]}
+    made = make_finetunejob("sealed", world.namespace, requestedBy=person)
+    world.create("engineer", made, dry_run=False).passes()
+    live = json.loads(get(world, "FineTuneJob", "sealed"))
+    repository = job_repository(world.namespace, "sealed", live["metadata"]["uid"])
+    left = documents(catalogue, live, repository)
+    with RegistryClient(registry.host, plain_http=True) as client:
+        left.push(client, repository)
+    say(world, "finetunejob", "sealed", left.status)
+    asked = ("release", "sealed", "--model", "extractor", "--risk", "Low", "--name", "taken")
+    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    await settle("taken")
+    desk.run("reviewer-risk", "approve", "taken", "--reason", "report was read", "--yes")
+    desk.run("reviewer-compliance", "approve", "taken", "--reason", "data was read", "--yes")
+    assert (await settle("taken"))["phase"] == "Approved"
+
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+    folder = tmp_path / "taken"
+    told = desk.run("auditor", "evidence", "export", "taken", "--output", str(folder), *where)
+    noted = next(line.split()[1:] for line in told.splitlines() if line.startswith("  tunegate evidence verify"))
+    assert main(noted) == 0
+    shown = desk.capsys.readouterr().out
+    assert f"evidence of {world.namespace}/taken fits" in shown
+    assert "ravi (risk)" in shown
+    page = folder / "approvals.jsonl"
+    page.write_bytes(page.read_bytes().replace(b"data was read", b"data was fine"))
+    assert main(noted) == 1
+    assert "DIFFERS approvals.jsonl" in desk.capsys.readouterr().out
+    assert "not empty" in desk.run("auditor", "evidence", "export", "taken", "--output", str(folder), *where, code=1)
+    other = ("--output", str(tmp_path / "hers"), *where)
+    assert "auditrecords" in desk.run("engineer", "evidence", "export", "taken", *other, code=1)
+    assert not (tmp_path / "hers").exists()
 
 
 async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Any) -> None:

@@ -11,6 +11,7 @@ from tests.evidence import forgery
 from tests.evidence.release import Released
 from tunegate import __version__
 from tunegate.api.approval import Approval
+from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.digests import sha256
 from tunegate.evidence import decisions, folder, index, layout
 from tunegate.evidence.folder import Noted
@@ -198,7 +199,7 @@ def test_file_of_nonsense_is_named(released: Released, path: str, line: bytes) -
     assert path in named(files, Noted())
 
 
-def relink(record: chain.AuditRecordSpec, previous: chain.AuditRecordSpec | None) -> chain.AuditRecordSpec:
+def relink(record: AuditRecordSpec, previous: AuditRecordSpec | None) -> AuditRecordSpec:
     """Return the record as the successor of ``previous``, with a hash that fits."""
     sequence, before = (previous.sequence + 1, previous.hash) if previous else (1, chain.GENESIS)
     event = sha256(f"{record.event_id} {record.type} {sequence}".encode())
@@ -206,9 +207,9 @@ def relink(record: chain.AuditRecordSpec, previous: chain.AuditRecordSpec | None
     return moved.model_copy(update={"hash": chain.record_hash(moved)})
 
 
-def relinked(records: list[chain.AuditRecordSpec]) -> bytes:
+def relinked(records: list[AuditRecordSpec]) -> bytes:
     """Return the file of a ledger that was chained anew."""
-    made: list[chain.AuditRecordSpec] = []
+    made: list[AuditRecordSpec] = []
     for record in records:
         made.append(relink(record, made[-1] if made else None))
     return decisions.ledger_lines([chain.record_object(one) for one in made])

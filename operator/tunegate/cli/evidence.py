@@ -188,7 +188,7 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted) -> None:
     print(f"  data            {data.digest}, {data.rows} rows, {data.classification}, {data.license}")
     print(f"  gate            {evaluation.outcome}, {evaluation.metric} {evaluation.tuned} on suite {evaluation.suite}")
     for record in story.own_records:
-        what = record.payload["decision"] if record.type == "ApprovalRecorded" else record.type
+        what = record.payload.get("decision", record.type)
         by = record.payload.get("approvers", record.actor)
         print(f"  {what:15} {record.time} by {by}, {chain.record_name(record.sequence)}")
     print(f"  ledger head     {story.head}\n  index           {sha256(files[layout.INDEX])}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,8 @@ def read_statement(content: bytes, noted: str | None) -> tuple[ReleaseStatement 
         found.append(Difference(layout.STATEMENT, f"cannot be read: {wrong_fields(error)}"))
         return None, found
     except (ValueError, rfc8785.CanonicalizationError):
-        found.append(Difference(layout.STATEMENT, "is not in canonical form (RFC 8785)"))
+        found.append(Difference(layout.STATEMENT, "has no canonical form (RFC 8785)"))
+        return None, found
     return statement, found
 
 
@@ -174,7 +176,7 @@ def _of_results(
                 (path, "the base model", result.base_model_digest, statement.base_model.manifest_digest),
                 (path, "the engine profile", result.profile_digest, statement.engine.digest),
                 (path, "the metric", result.metric, stated.metric),
-                (path, "the score", f"{result.tuned[result.metric]:.4f}", stated.tuned),
+                (path, "the score", f"{result.tuned.get(result.metric, math.nan):.4f}", stated.tuned),
                 (path, "the margin", f"{result.margin:.4f}", stated.margin),
             ]
         elif isinstance(result, SealResult):

@@ -45,7 +45,8 @@ class Story:
     def evaluation(self) -> EvaluateResult:
         """The verdict of the gate: no release statement is made without one."""
         found = self.results["evaluate"]
-        assert isinstance(found, EvaluateResult)  # noqa: S101  a story is made after each result was compared with its stage
+        if not isinstance(found, EvaluateResult):
+            raise AssertionError("a story is made after each result was compared with its stage")
         return found
 
     @property
