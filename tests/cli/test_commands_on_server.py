@@ -337,7 +337,7 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
     repository = job_repository(world.namespace, "sealed", live["metadata"]["uid"])
     left = documents(catalogue, live, repository)
     with RegistryClient(registry.host, plain_http=True) as client:
-        left.push(client, repository)
+        left.push(client, repository, job_repository(world.namespace, "earlier", "12345678"))
     say(world, "finetunejob", "sealed", left.status)
     asked = ("release", "sealed", "--model", "extractor", "--risk", "Low", "--name", "taken")
     desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")

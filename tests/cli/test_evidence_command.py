@@ -53,6 +53,12 @@ def test_what_was_not_noted_is_said_openly(exported: Path, capsys: pytest.Captur
     assert "without --anchor" in shown
 
 
+def test_nothing_of_a_folder_moves_the_cursor(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (exported / "\x1b[2Jfits").write_text("x")
+    assert verify(exported) == 1
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_altered_file_is_named(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = exported / "approvals.md"
     page.write_text(page.read_text().replace("ravi", "rita"))

@@ -47,10 +47,12 @@ class Documents:
     """By the name of the manifest: `data-statement`, `validate`, …"""
     status: Json
 
-    def push(self, client: RegistryClient, repository: str) -> None:
-        """Store all of it below a job's repository."""
+    def push(self, client: RegistryClient, repository: str, earlier: str) -> None:
+        """Store all of it below a job's repository, but the baseline: it was taken over from an ``earlier`` job."""
+        next(one for one in self.status["stages"] if one["name"] == "baseline")["repository"] = earlier
         for name, content in self.contents.items():
-            digest = client.push_document(f"{repository}/results", content, _media_type(name))
+            where = earlier if name == "baseline" else repository
+            digest = client.push_document(f"{where}/results", content, _media_type(name))
             assert digest == sha256(_manifest(name, content))
         layers = [
             client.push_blob(f"{repository}/adapter", content, "application/octet-stream", title=name)

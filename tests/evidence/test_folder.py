@@ -137,6 +137,39 @@ def test_approval_that_the_operator_counted_wrongly_is_counted_again() -> None:
     ]
 
 
+def test_release_that_lost_an_approval_and_got_another_fits() -> None:
+    later = Released()
+    later.decide("ravi", "ravi-takes-back", decision="Withdraw", reason="the wrong report was read")
+    assert later.settle() == "PendingApproval"
+    later.decide("rita", "rita-approves")
+    assert later.settle() == "Approved"
+    later.decide("cora", "cora-revokes", decision="Revoke", reason="wrong answers in production")
+    assert later.settle() == "Revoked"
+    report = folder.verify(later.files(), later.noted())
+    assert report.differences == ()
+    assert [one.type for one in later.records][-1] == "ReleaseRevoked"
+
+
+def test_approval_that_was_withdrawn_before_it_was_counted_is_found() -> None:
+    later = Released()
+    approved = later.records.pop()
+    later.decide("ravi", "ravi-takes-back", decision="Withdraw", reason="the wrong report was read")
+    assert later.settle() == "PendingApproval"
+    later.records.append(relink(approved, later.records[-1]))
+    _, differences = folder.complete(later.sources())
+    assert "ravi-approves: Withdrawn" in str(differences[0])
+
+
+def test_time_that_is_none_is_named(released: Released) -> None:
+    sources = released.sources()
+    timeless = [one.model_copy(update={"time": "9"}) for one in released.records]
+    sources[layout.LEDGER] = relinked(timeless)
+    assert "the time of audit-0000000001 is none" in str(folder.complete(sources)[1][0])
+    sources = released.sources()
+    sources[layout.APPROVALS] = sources[layout.APPROVALS].replace(b"2026-11-24T12:00:00Z", b"9")
+    assert "creationTimestamp is no time" in str(folder.complete(sources)[1][0])
+
+
 def test_requester_who_was_counted_is_found() -> None:
     mine = Released()
     mine.job["spec"]["requestedBy"] = {"username": "ravi"}

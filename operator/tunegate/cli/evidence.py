@@ -166,36 +166,36 @@ def _read(where: Path) -> tuple[dict[str, bytes], list[Difference]]:
 
 
 def _shown(name: str) -> str:
-    """Return a file's name as a terminal may show it."""
+    """Return text of a folder that nobody vouches for as a terminal may show it: no control characters."""
     return name if name.isprintable() else ascii(name)
 
 
 def _print(differences: tuple[Difference, ...], where: Path) -> None:
     for one in differences:
-        print(f"DIFFERS {one}")
+        print(_shown(f"DIFFERS {one}"))
     print(f"{len(differences)} differences in {where}")
 
 
 def _summary(story: Story, files: dict[str, bytes], noted: Noted) -> None:
-    statement, evaluation = story.statement, story.statement.evaluation
-    release, data = statement.release, statement.data
-    print(
-        f"evidence of {release.namespace}/{release.name} fits: {len(files)} files, {len(story.records)} ledger records"
-    )
-    print(f"  release digest  {story.digest}")
-    print(f"  adapter         {statement.adapter.digest}, {len(story.files)} files")
-    print(f"  base model      {statement.base_model.name} {statement.base_model.manifest_digest}")
-    print(f"  data            {data.digest}, {data.rows} rows, {data.classification}, {data.license}")
-    print(f"  gate            {evaluation.outcome}, {evaluation.metric} {evaluation.tuned} on suite {evaluation.suite}")
+    statement, gate = story.statement, story.statement.evaluation
+    release, base, data = statement.release, statement.base_model, statement.data
+    lines = [
+        f"evidence of {release.namespace}/{release.name} fits: {len(files)} files, {len(story.records)} ledger records",
+        f"  release digest  {story.digest}",
+        f"  adapter         {statement.adapter.digest}, {len(story.files)} files",
+        f"  base model      {base.name} {base.manifest_digest}",
+        f"  data            {data.digest}, {data.rows} rows, {data.classification}, {data.license}",
+        f"  gate            {gate.outcome}, {gate.metric} {gate.tuned} on suite {gate.suite}",
+    ]
     for record in story.own_records:
         what = record.payload.get("decision", record.type)
         by = record.payload.get("approvers", record.actor)
-        print(f"  {what:15} {record.time} by {by}, {chain.record_name(record.sequence)}")
-    print(f"  ledger head     {story.head}\n  index           {sha256(files[layout.INDEX])}")
-    for option, value, what in (
-        ("--digest", noted.digest, "a folder that was made up whole fits as well"),
-        ("--anchor", noted.head, "a ledger that was cut off or written anew fits as well"),
-    ):
-        if value is None:
-            print(f"Not compared with what you noted: without {option}, {what}.")
-    print("Not shown by this folder:", *NOT_SHOWN, sep="\n  - ")
+        lines.append(f"  {what:15} {record.time} by {by}, {chain.record_name(record.sequence)}")
+    lines += [f"  ledger head     {story.head}", f"  index           {sha256(files[layout.INDEX])}"]
+    if noted.digest is None:
+        lines.append("Not compared: without --digest, a folder that was made up whole fits as well.")
+    if noted.head is None:
+        lines.append("Not compared: without --anchor, a ledger that was cut off or chained anew fits as well.")
+    lines += ["Not shown by this folder:", *(f"  - {text}" for text in NOT_SHOWN)]
+    for line in lines:
+        print(_shown(line))

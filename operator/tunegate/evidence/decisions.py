@@ -62,6 +62,8 @@ def read_approvals(content: bytes) -> tuple[tuple[Approval, ...], list[Differenc
             return (), [Difference(layout.APPROVALS, f"line {number} cannot be read: {wrong_fields(error)}")]
         if not all(isinstance(approval.metadata.get(key), str) for key in METADATA):
             return (), [Difference(layout.APPROVALS, f"line {number} lacks one of {', '.join(METADATA)}")]
+        if not _is_time(approval.metadata["creationTimestamp"]):
+            return (), [Difference(layout.APPROVALS, f"line {number}: creationTimestamp is no time")]
         approvals.append(approval)
     if approval_lines(approvals) != content:
         text = "is not as it was written: order, spaces, or fields that no digest covers"
@@ -91,22 +93,14 @@ def read_ledger(content: bytes, noted: chain.Head | None) -> tuple[tuple[AuditRe
     if whole != content:
         text = "is not as it was written: order, spaces, or fields that no hash covers"
         return (), [Difference(layout.LEDGER, text)]
-    return records, []
+    timeless = [chain.record_name(one.sequence) for one in records if not _is_time(one.time)]
+    return records, [Difference(layout.LEDGER, f"the time of {name} is none") for name in timeless]
 
 
 def check(
     statement: ReleaseStatement, digest: str, approvals: Sequence[Approval], records: Sequence[AuditRecordSpec]
 ) -> list[Difference]:
     """Compare the decisions with the ledger, and count them again."""
-    try:
-        return _check(statement, digest, approvals, records)
-    except ValueError as error:
-        return [Difference(layout.LEDGER, f"holds a time that is none: {error}")]
-
-
-def _check(
-    statement: ReleaseStatement, digest: str, approvals: Sequence[Approval], records: Sequence[AuditRecordSpec]
-) -> list[Difference]:
     release = [one for one in records if one.subject.uid == statement.release.uid]
     job = [one for one in records if one.subject.uid == statement.job.uid]
     found = _requested(statement, digest, release) + _recorded(approvals, [*release, *job])
@@ -127,6 +121,14 @@ def _check(
     if statement.job.waiver is not None:
         found += _waiver(statement, statement.job.waiver, approvals, job)
     return found
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _plain(approval: Approval) -> dict[str, Any]:

@@ -26,11 +26,10 @@ from tunegate.api.stages import (
 from tunegate.digests import canonical, document_digest, manifest_digest, sha256
 from tunegate.errors import wrong_fields
 from tunegate.evidence import layout
+from tunegate.evidence.layout import Files
 from tunegate.evidence.story import Difference
 from tunegate.registry import artifact
 from tunegate.release.statement import ReleaseStatement
-
-Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,10 @@ def read_documents(files: Files, statement: ReleaseStatement) -> tuple[Documents
             found.append(wrong)
             continue
         try:
-            if document.path == layout.DATA:
+            if document.stage is None:
                 data = DataStatement.model_validate_json(content)
             else:
-                result = STAGE_RESULT.validate_json(content)
-                results[_stage(document, statement)] = result
+                results[document.stage] = STAGE_RESULT.validate_json(content)
         except ValidationError as error:
             found.append(Difference(document.path, f"cannot be read by this version: {wrong_fields(error)}"))
     entries = _adapter(files.get(layout.ADAPTER), statement, found)
@@ -109,10 +107,6 @@ def _wrong(document: layout.Document, manifest: bytes, content: bytes) -> Differ
             document.path, f"its SHA-256 is {sha256(content)}, {document.manifest_path} names {said.layers[0].digest}"
         )
     return None
-
-
-def _stage(document: layout.Document, statement: ReleaseStatement) -> StageName:
-    return next(stage for stage in statement.job.results if layout.result_path(stage) == document.path)
 
 
 def _adapter(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tunegate import __version__
@@ -13,13 +12,11 @@ from tunegate.evidence.card import model_card
 from tunegate.evidence.documents import read_documents, read_statement
 from tunegate.evidence.environment import environment, manifest
 from tunegate.evidence.index import Index, IndexedRelease, pretty
+from tunegate.evidence.layout import Files
 from tunegate.evidence.pages import approvals_page, verify_page
 from tunegate.evidence.provenance import provenance
 from tunegate.evidence.story import Difference, Story
 from tunegate.ledger import chain
-
-Files = Mapping[str, bytes]
-"""Content by path, with `/` between folders."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,7 @@ def verify(files: Files, noted: Noted) -> Report:
     if story is not None:
         found += _made_again(files, story, listed, noted)
     known = {one.file for one in found}
+    # A file that is what it must be, and yet differs from the index: it is the index that was altered.
     at_index = [one for one in at_index if one.file not in known]
     if story is not None and not found and listed is not None and listed.written_by == __version__:
         at_index = [

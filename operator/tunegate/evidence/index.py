@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from tunegate.api.stages import FileEntry
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
 from tunegate.evidence import layout
+from tunegate.evidence.layout import Files
 from tunegate.evidence.story import Difference
 
 
@@ -48,7 +49,7 @@ def pretty(document: Any) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def entries(files: Mapping[str, bytes]) -> list[FileEntry]:
+def entries(files: Files) -> list[FileEntry]:
     """Return what an index says of files."""
     return [
         FileEntry(path=path, size=len(content), sha256=sha256(content).removeprefix("sha256:"))
@@ -57,12 +58,12 @@ def entries(files: Mapping[str, bytes]) -> list[FileEntry]:
     ]
 
 
-def make(files: Mapping[str, bytes], release: IndexedRelease, head: str) -> Index:
+def make(files: Files, release: IndexedRelease, head: str) -> Index:
     """Return the index of a folder."""
     return Index(written_by=__version__, release=release, ledger_head=head, files=entries(files))
 
 
-def check(files: Mapping[str, bytes], noted: str | None) -> tuple[Index | None, list[Difference]]:
+def check(files: Files, noted: str | None) -> tuple[Index | None, list[Difference]]:
     """Return the folder's index, if it can be read, and where it differs from the files or from the digest noted."""
     content = files.get(layout.INDEX)
     if content is None:

@@ -6,6 +6,7 @@ is made of the sources is made again and compared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -24,6 +25,10 @@ ADAPTER = "oci/adapter.json"
 INDEX = "index.json"
 
 
+Files = Mapping[str, bytes]
+"""The folder: content by path, with `/` between folders."""
+
+
 @dataclass(frozen=True)
 class Document:
     """A document of the registry: an OCI manifest, which the release statement names, and the content it names."""
@@ -33,6 +38,8 @@ class Document:
     digest: str
     """SHA-256 of the OCI manifest."""
     media_type: str
+    stage: StageName | None = None
+    """Whose result it is; None: the data statement."""
 
 
 def documents(statement: ReleaseStatement) -> tuple[Document, ...]:
@@ -42,7 +49,7 @@ def documents(statement: ReleaseStatement) -> tuple[Document, ...]:
     return (
         Document(DATA, "oci/data-statement.json", statement.data.statement_digest, DATA_STATEMENT_MEDIA_TYPE),
         *(
-            Document(result_path(stage), f"oci/{stage}.json", results[stage], RESULT_MEDIA_TYPE)
+            Document(result_path(stage), f"oci/{stage}.json", results[stage], RESULT_MEDIA_TYPE, stage)
             for stage in stages
             if stage in results
         ),
