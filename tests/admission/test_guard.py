@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import ClientFactory
 from tests.governance.governed import World, as_list, render, scoped
 from tunegate.admission.guard import Guard, GuardedLedger
-from tunegate.admission.rules import parse, subject_of, unguarded, windows
+from tunegate.admission.rules import Rule, parse, subject_of, unguarded, windows
 from tunegate.errors import Waiting
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import AuditEntry, AuditSubject
@@ -32,6 +32,7 @@ class Watched:
 
     world: World
     objects: list[Json]
+    expected: tuple[Rule, ...]
     guard: Guard
     ledger: LedgerWriter
 
@@ -62,26 +63,29 @@ def rules(kubeconfig: Callable[[str], str]) -> Iterator[tuple[World, list[Json]]
 @pytest.fixture
 async def watched(rules: tuple[World, list[Json]], operator_kube: KubeClient) -> Watched:
     world, objects = rules
-    kube = operator_kube
-    ledger = LedgerWriter(kube)
-    guard = Guard(kube, ledger, parse(yaml.safe_dump_all(objects)), namespace=world.system, lease="guard")
-    return Watched(world, objects, guard, ledger)
+    ledger = LedgerWriter(operator_kube)
+    expected = parse(yaml.safe_dump_all(objects))
+    guard = Guard(operator_kube, ledger, expected, namespace=world.system, lease="guard")
+    return Watched(world, objects, expected, guard, ledger)
 
 
-async def test_nothing_new_is_recorded_before_the_rules_were_seen_in_force(watched: Watched) -> None:
+async def test_nothing_new_is_recorded_before_the_rules_were_seen_in_force(
+    watched: Watched, operator_kube: KubeClient
+) -> None:
     subject = AuditSubject("ModelRelease", watched.world.namespace, "release", f"uid-{watched.world.namespace}")
     guarded = GuardedLedger(watched.ledger, watched.guard)
-    with pytest.raises(Waiting, match="have not been looked at"):
+    with pytest.raises(Waiting, match="is missing"):
         await guarded.append(AuditEntry("ReleaseApproved", "operator", subject, "1"))
-    assert "is missing" in (await watched.look() or "")
     with pytest.raises(Waiting, match="is missing"):
         await guarded.append(AuditEntry("RolloutStarted", "operator", subject, "1"))
     # What takes something away needs no rule.
     await guarded.append(AuditEntry("RouteClosed", "operator", subject, "1"))
 
     watched.apply()
-    assert await watched.look() is None
-    await guarded.append(AuditEntry("ReleaseApproved", "operator", subject, "1"))
+    with pytest.raises(Waiting, match="counted anew"):
+        await guarded.append(AuditEntry("ReleaseApproved", "operator", subject, "1"))
+    later = Guard(operator_kube, watched.ledger, watched.expected, namespace=watched.world.system, lease="guard")
+    await GuardedLedger(watched.ledger, later).append(AuditEntry("ReleaseApproved", "operator", subject, "1"))
     assert [one.type for one in await guarded.of_subject(subject.uid)] == ["RouteClosed", "ReleaseApproved"]
     assert await watched.types() == ["AdmissionDrift", "AdmissionVerified"]
 
@@ -132,7 +136,7 @@ async def test_a_rule_that_was_away_while_nobody_looked_is_found_out(
     later = Guard(
         operator_kube,
         watched.ledger,
-        parse(yaml.safe_dump_all(watched.objects)),
+        watched.expected,
         namespace=watched.world.system,
         lease="guard",
     )
@@ -153,8 +157,6 @@ async def test_rules_that_stay_leave_one_record(watched: Watched) -> None:
 
 async def test_rules_that_cannot_be_read_are_not_in_force(watched: Watched, client_of: ClientFactory) -> None:
     kube = await client_of("outsider")
-    blind = Guard(
-        kube, watched.ledger, parse(yaml.safe_dump_all(watched.objects)), namespace=watched.world.system, lease="guard"
-    )
+    blind = Guard(kube, watched.ledger, watched.expected, namespace=watched.world.system, lease="guard")
     await blind.try_look(datetime.now(UTC))
     assert "cannot be read" in (blind.frozen or "")

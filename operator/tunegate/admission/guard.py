@@ -27,6 +27,8 @@ HELD_BACK: frozenset[EventType] = frozenset({"ReleaseApproved", "WaiverGranted",
 UNREAD = timedelta(seconds=60)
 """For how long the last look vouches for the rules when they cannot be read."""
 HELD_SECONDS = 15.0
+SETTLING = timedelta(seconds=30)
+"""Longer than a reconcile takes from reading to recording."""
 MANAGER = "tunegate-guard"
 TEXT = 2000
 
@@ -43,6 +45,8 @@ class Guard:
         self._subject = subject_of(namespace)
         self._lease = ObjectRef("coordination.k8s.io/v1", "Lease", lease, namespace)
         self._verified: datetime | None = None
+        self._restored: datetime | None = None
+        self._lock = asyncio.Lock()
         self.frozen: str | None = "the admission rules have not been looked at yet"
 
     async def run(self, seconds: float) -> None:
@@ -61,15 +65,31 @@ class Guard:
             if self._verified is None or now - self._verified > UNREAD:
                 self._freeze(f"the admission rules cannot be read: {error.message}")
 
+    async def vouch(self, what: str) -> None:
+        """Look now, since a count may rest on what was made a moment ago.
+
+        Raises ``Waiting`` when the rules are not in force, or came into force so lately that the count may not know of
+        the time without them; ``Transient`` or ``Terminal`` as ``look`` does.
+        """
+        now = datetime.now(UTC)
+        await self.look(now)
+        why = self.frozen
+        if why is None and self._restored is not None and now - self._restored < SETTLING:
+            why = f"they are since {rfc3339(self._restored)} only, and what was made before is counted anew"
+        if why is not None:
+            message = f"{what} is held back for the sake of the admission rules: {why}"
+            raise Waiting("RulesNotInForce", message, requeue_after=HELD_SECONDS)
+
     async def look(self, now: datetime) -> None:
         """Compare once. Raises ``Transient`` or ``Terminal`` when the API server or the ledger cannot be asked."""
-        live = [one for kind in KINDS for one in await self._kube.list(API, kind)]
-        problems = differences(self._expected, live)
-        records = await self._ledger.of_subject(self._subject.uid)
-        if problems:
-            await self._altered("; ".join(problems)[:TEXT], records)
-        else:
-            await self._in_force(fingerprint(self._expected, live), records, now)
+        async with self._lock:
+            live = [one for kind in KINDS for one in await self._kube.list(API, kind)]
+            problems = differences(self._expected, live)
+            records = await self._ledger.of_subject(self._subject.uid)
+            if problems:
+                await self._altered("; ".join(problems)[:TEXT], records)
+            else:
+                await self._in_force(fingerprint(self._expected, live), records, now)
 
     async def _altered(self, problems: str, records: Sequence[AuditRecordSpec]) -> None:
         self._freeze(f"{problems}. Delete what was altered, run helm upgrade, and find out who did it")
@@ -84,6 +104,7 @@ class Guard:
             since, until = self._since(records), rfc3339(now)
             payload = {"fingerprint": mark, "since": since, "until": until}
             await self._record("AdmissionVerified", f"{mark} {until}", payload)
+            self._restored = now
         self._verified = now
         spec = {"holderIdentity": MANAGER, "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
         metadata = {"name": self._lease.name, "namespace": self._lease.namespace}
@@ -130,9 +151,8 @@ class GuardedLedger:
 
     async def append(self, entry: AuditEntry) -> AuditRecordSpec:
         """Record as ``LedgerWriter`` does. Raises ``Waiting`` for what is held back."""
-        if entry.type in HELD_BACK and self._guard.frozen is not None:
-            message = f"{entry.type} is held back, since the admission rules are not in force: {self._guard.frozen}"
-            raise Waiting("RulesNotInForce", message, requeue_after=HELD_SECONDS)
+        if entry.type in HELD_BACK:
+            await self._guard.vouch(entry.type)
         return await self._ledger.append(entry)
 
     async def of_subject(self, uid: str) -> Sequence[AuditRecordSpec]:

@@ -14,6 +14,7 @@ from typing import Any
 import rfc8785
 from pydantic import ValidationError
 
+from tunegate.admission.rules import Window, windows
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.markers import API_VERSION
@@ -117,9 +118,9 @@ def check(
             found.append(
                 _misfit(record, f"approves {record.payload.get('releaseDigest')}, the release digest is {digest}")
             )
-        found += _again(record, asked, approvals, release)
+        found += _again(record, asked, approvals, release, windows_before(record, records))
     if statement.job.waiver is not None:
-        found += _waiver(statement, statement.job.waiver, approvals, job)
+        found += _waiver(statement, statement.job.waiver, approvals, records)
     return found
 
 
@@ -187,15 +188,24 @@ def _recorded(approvals: Sequence[Approval], records: Sequence[AuditRecordSpec])
     return found
 
 
+def windows_before(record: AuditRecordSpec, records: Sequence[AuditRecordSpec]) -> tuple[Window, ...]:
+    """Return the times without admission rules that were known when ``record`` was written."""
+    return windows(one for one in records if one.sequence < record.sequence)
+
+
 def _again(
-    record: AuditRecordSpec, asked: Question, approvals: Sequence[Approval], records: Sequence[AuditRecordSpec]
+    record: AuditRecordSpec,
+    asked: Question,
+    approvals: Sequence[Approval],
+    records: Sequence[AuditRecordSpec],
+    times: Sequence[Window],
 ) -> list[Difference]:
     """Count what was recorded before ``record``: it must be the quorum that ``record`` says it was."""
     earlier = {
         one.payload["approval"] for one in records if one.type == "ApprovalRecorded" and one.sequence < record.sequence
     }
     named = frozenset(record.payload.get("approvals", "").split(","))
-    known = [one for one in votes(approvals, named) if one.uid in earlier]
+    known = [one for one in votes(approvals, named, times) if one.uid in earlier]
     verdict = count(asked, known, datetime.fromisoformat(record.time.upper()).astimezone(UTC))
     counted = {one.vote.uid for one in verdict.counted}
     if verdict.outcome == "Quorum" and counted == named:
@@ -215,9 +225,8 @@ def _waiver(
     approvals: Sequence[Approval],
     records: Sequence[AuditRecordSpec],
 ) -> list[Difference]:
-    granted = [
-        one for one in records if one.type == "WaiverGranted" and one.payload.get("waiverDigest") == waiver.digest
-    ]
+    job = [one for one in records if one.subject.uid == statement.job.uid]
+    granted = [one for one in job if one.type == "WaiverGranted" and one.payload.get("waiverDigest") == waiver.digest]
     if not granted:
         return [Difference(layout.LEDGER, f"no record says that the waiver {waiver.digest} was granted")]
     asked = Question(
@@ -227,4 +236,4 @@ def _waiver(
         roles=tuple(waiver.rules),
         max_age=LONGEST,
     )
-    return _again(granted[-1], asked, approvals, records)
+    return _again(granted[-1], asked, approvals, job, windows_before(granted[-1], records))
