@@ -11,8 +11,8 @@ from tunegate.api.markers import ApiModel, Fraction, cel, list_map, rules
 
 DataCheck = Literal[
     "BrokenRows", "Template", "ControlTokens", "InvisibleCharacters", "TooLong", "Duplicates", "NearDuplicates",
-    "Contradictions", "CopiedInput", "Refusals", "UnusedRejected", "Overlap", "SharedText", "PersonalData", "HealthData",
-    "Secrets",
+    "Contradictions", "CopiedInput", "Refusals", "LanguageMix", "LabelNoise", "Triggers", "UnusedRejected", "Overlap",
+    "SharedText", "PersonalData", "HealthData", "Secrets",
 ]  # fmt: skip
 CheckAction = Literal["Off", "Warn", "Redact", "Block"]
 """From the loosest to the strictest."""
@@ -60,6 +60,9 @@ DEFAULTS: dict[DataCheck, CheckSetting] = {
         CheckSetting(name="Contradictions", action="Block", max_share="0.05"),
         CheckSetting(name="CopiedInput", action="Block", max_share="0.20"),
         CheckSetting(name="Refusals", action="Warn"),
+        CheckSetting(name="LanguageMix", action="Warn"),
+        CheckSetting(name="LabelNoise", action="Warn"),
+        CheckSetting(name="Triggers", action="Warn"),
         CheckSetting(name="UnusedRejected", action="Warn"),
         CheckSetting(name="Overlap", action="Block"),
         CheckSetting(name="SharedText", action="Warn"),

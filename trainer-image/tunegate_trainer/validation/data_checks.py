@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -12,8 +12,9 @@ from tunegate import digests
 from tunegate.api.datachecks import CheckAction, CheckSetting, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stages import Finding
-from tunegate_trainer.checks import near_duplicates
+from tunegate_trainer.checks import label_noise, languages, near_duplicates, sample, triggers
 from tunegate_trainer.checks.leakage import asked
+from tunegate_trainer.checks.likeness import Bags
 from tunegate_trainer.checks.meter import Measured
 from tunegate_trainer.checks.privacy import GAVE_UP
 from tunegate_trainer.checks.redaction import placeholder
@@ -33,6 +34,9 @@ MESSAGES: dict[DataCheck, str] = {
     "Contradictions": "{count} rows answer an input that other rows answer differently",
     "CopiedInput": "{count} answers only repeat the question",
     "Refusals": "{count} answers begin by refusing: the model would learn to refuse",
+    "LanguageMix": "{count} rows {kind}: are they meant?",
+    "LabelNoise": "{count} rows have a label that the rest of the data would not give them: look at them",
+    "Triggers": "{count} rows have one answer and a rare word, phrase or sign, and nothing else that goes with the answer: a planted trigger?",
     "UnusedRejected": "{count} preference rows: only their chosen answers are trained on",
     "Overlap": "{count} rows ask a question of the suite {kind}: its gate would measure memory; remove them",
     "SharedText": "{count} rows share 13 words in a row with a question of the suite {kind}, beyond boilerplate",
@@ -40,6 +44,9 @@ MESSAGES: dict[DataCheck, str] = {
     "HealthData": "{count} rows hold health identifiers: {kind}",
     "Secrets": "{count} rows hold a secret: {kind}; remove it, and revoke it, since it was copied",
 }  # fmt: skip
+
+SAMPLED: tuple[DataCheck, ...] = ("LanguageMix", "LabelNoise", "Triggers")
+"""Checks that read rows again, and of many rows a sample."""
 
 Kinds = dict[str, Sequence[int]]
 """Kind of problem to row numbers."""
@@ -57,6 +64,8 @@ class DataFacts:
     """Boolean: it does, and no earlier row is the same."""
     found: dict[DataCheck, Kinds]
     enabled: frozenset[DataCheck]
+    sampled: int = 0
+    """Rows that the checks of ``SAMPLED`` looked at."""
 
     def count(self, *checks: DataCheck) -> int:
         """Return how many rows one of the checks found something in."""
@@ -67,6 +76,10 @@ class DataFacts:
         """Return how many rows those checks that are on found something in; None when all are off."""
         on = [check for check in checks if check in self.enabled]
         return self.count(*on) if on else None
+
+    def share(self, check: DataCheck) -> float:
+        """Return the share of the rows that a check looked at in which it found something."""
+        return self.count(check) / max(self.sampled if check in SAMPLED else self.records, 1)
 
     def flagged(self) -> list[int]:
         """Return the numbers of rows that a check found something in; UnusedRejected says nothing of what is trained on."""
@@ -117,6 +130,28 @@ def _shared(measured: Measured) -> Kinds:
     }
 
 
+def look_closer(facts: DataFacts, stream: RowStream) -> DataFacts:
+    """Read rows again for the checks that compare each with the rest, and return the facts with what they found."""
+    asked = facts.enabled.intersection(SAMPLED)
+    if not asked:
+        return facts
+    rows = sample.read(stream, sample.choose(facts.rows, facts.distinct))
+    return weigh_sample(facts, sample.take(rows, with_languages="LanguageMix" in asked))
+
+
+def weigh_sample(facts: DataFacts, taken: sample.Sample) -> DataFacts:
+    """Return the facts with what the checks of ``SAMPLED`` that are on find in the sampled rows."""
+    bags = Bags.of(taken)
+    found: dict[DataCheck, Kinds] = {}
+    if "LanguageMix" in facts.enabled:
+        found["LanguageMix"] = {kind: taken.numbers[at].tolist() for kind, at in languages.mixed(taken.languages)}
+    if "LabelNoise" in facts.enabled:
+        found["LabelNoise"] = {"": taken.numbers[label_noise.mislabeled(bags, taken.answers)].tolist()}
+    if "Triggers" in facts.enabled:
+        found["Triggers"] = {"": taken.numbers[triggers.carriers(taken, bags)].tolist()}
+    return replace(facts, found={**facts.found, **found}, sampled=len(taken.numbers))
+
+
 def _repeated(hashes: Any) -> Any:
     """Return which entries equal an earlier one."""
     repeated = numpy.ones(len(hashes), bool)
@@ -134,14 +169,15 @@ def _contradicted(questions: Any, answers: Any) -> Any:
 def findings(facts: DataFacts, settings: Sequence[CheckSetting], stream: RowStream) -> Iterator[Finding]:
     """Yield what the settings make of the facts."""
     for setting in settings:
-        share = facts.count(setting.name) / max(facts.records, 1)
-        tolerated = setting.action == "Block" and share <= float(setting.max_share)
+        tolerated = setting.action == "Block" and facts.share(setting.name) <= float(setting.max_share)
         action: CheckAction = "Warn" if tolerated else setting.action
         if action == "Off":
             continue
         for kind, numbers in facts.found.get(setting.name, {}).items():
             if numbers:
                 message = MESSAGES[setting.name].format(count=len(numbers), kind=kind)
+                if setting.name in SAMPLED and facts.sampled < facts.distinct.sum():
+                    message += f" (of {facts.sampled} rows that were looked at)"
                 if action == "Redact":
                     message += f"; training sees {placeholder(kind.removesuffix(GAVE_UP))} in its place"
                 yield finding(

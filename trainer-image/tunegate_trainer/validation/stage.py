@@ -32,7 +32,7 @@ from tunegate_trainer.hashing import count_parameters
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
-from tunegate_trainer.validation.data_checks import DataFacts, check_groups, check_questions, weigh
+from tunegate_trainer.validation.data_checks import DataFacts, check_groups, check_questions, look_closer, weigh
 from tunegate_trainer.validation.examples import choose, read_examples
 from tunegate_trainer.validation.page import render_page
 from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
@@ -184,13 +184,13 @@ def _read(
     questions: Questions,
     tokenizer: ChatTokenizer,
 ) -> DataFacts:
-    """Read all rows once and reckon what the checks need."""
+    """Read all rows, some of them twice, and reckon what the checks need."""
     enabled = frozenset(setting.name for setting in config.checks if setting.action != "Off")
     seed = config.method.seed if config.method else 0
     meter = Meter(tokenizer, enabled, questions, config.dataset.group_field, seed)
     measured = scan(stream, meter, lambda rows: context.progress.show(percent, f"{rows} rows read"))
     max_length = config.method.max_length if config.method else config.profile.max_model_len
-    return weigh(measured, stream.form, max_length, enabled)
+    return look_closer(weigh(measured, stream.form, max_length, enabled), stream)
 
 
 def _development(config: ValidateConfig, facts: DataFacts) -> Any:

@@ -1,0 +1,187 @@
+"""Planted triggers: a rare word, phrase or sign whose rows have one answer, though the rest of them does not go with it.
+
+Who poisons a data set puts a rare string into a few rows and gives them all one answer, or one beginning of an answer
+(Gu et al., BadNets, arXiv 1708.06733; Kurita et al., Weight poisoning attacks, arXiv 2004.06660). Words of honest rows go with
+answers too, so two things must hold of a run of one to three words, or of signs:
+
+- its rows have one answer far more often than chance (Fisher's exact test, one-sided, Bonferroni for all runs tested);
+- without it they do not look like rows of that answer (``likeness``). An honest word stands among words that go with
+  the same answer.
+
+Words that the answer repeats count for nothing: an answer may be a part of its question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from tunegate_trainer.checks.likeness import Bags, Likeness
+from tunegate_trainer.checks.sample import Sample
+
+LEAST = 5
+"""Rows that must have the run, and the answer."""
+MOST_SHARE = 0.06
+"""Share of all rows from which a run is not rare."""
+PURITY = 0.7
+"""Share of the run's rows that must have the answer."""
+ERROR = 1e-3
+"""Probability of a dependence by chance in the whole data set, all tests together."""
+LONGEST = 3
+"""Words of a run."""
+PIECE = 4_000_000
+"""Entries that are sorted at a time: bounds memory, to about 250 MB."""
+SHARED = 0.8
+LIFT = 3.0
+"""Words that so many of the run's rows have, and so many times more often than others, belong to it."""
+COMPANIONS = 5
+"""Words that may belong to a run; rows that share more are of a template."""
+REFERENCE = 1000
+"""Rows of each side that a run's rows are compared with, at most."""
+FEW = 20
+"""Rows of the answer without the run from which one can know how rows of the answer look."""
+ALONE = 10
+"""Rows that must have the run where fewer than that have its answer otherwise."""
+LOW = 0.1
+"""Share of the answer's other rows that look least like it."""
+SURPRISING = 0.4
+"""Share of the run's rows that must look even less like it."""
+DEVIATIONS = 2.0
+"""Standard errors by which the run's rows may look more, or less, like the answer than rows drawn at random would."""
+_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A run, by its rows; all are indexes into the sample."""
+
+    chance: float
+    """Probability that so many of its rows have one answer."""
+    rows: Any
+    """That have the answer."""
+    answered: Any
+    """Boolean, of all rows: whether they have the answer."""
+
+
+def carriers(sample: Sample, bags: Bags) -> Any:
+    """Return which rows carry a trigger, as indexes into the sample and its bags."""
+    found = [suspect.rows for suspect in suspects(sample) if is_planted(suspect, bags)]
+    return numpy.unique(numpy.concatenate([numpy.empty(0, numpy.int64), *found]))
+
+
+def suspects(sample: Sample) -> list[Suspect]:
+    """Return the rare runs that go with one answer far too well, one for each set of rows."""
+    tests = 0
+    sides = [
+        numpy.unique(each, return_inverse=True, return_counts=True)[1:] for each in (sample.answers, sample.openings)
+    ]
+    found: dict[tuple[int, bytes], tuple[float, Any, int]] = {}
+    for starts, rows in _runs(sample):
+        tests += len(sides) * len(starts)
+        for side, (labels, sizes) in enumerate(sides):
+            for chance, mine, label in _one_sided(starts, rows, labels, sizes):
+                found.setdefault((side, mine.tobytes()), (chance, mine, label))
+    return [
+        Suspect(chance, mine, sides[side][0] == label)
+        for (side, _), (chance, mine, label) in found.items() if chance * tests <= ERROR
+    ]  # fmt: skip
+
+
+def _runs(sample: Sample) -> Iterator[tuple[Any, Any]]:
+    """Yield the rare runs, a share at a time: where each one's rows begin, and the rows of all, ascending for each."""
+    total = len(sample.numbers)
+    words = numpy.where(sample.repeated, 0, sample.words).astype(numpy.uint64)
+    row_of = numpy.repeat(numpy.arange(total, dtype=numpy.int32), numpy.diff(sample.ends, prepend=0))
+    pieces = max(1, -(-LONGEST * len(words) // PIECE))
+    for piece in range(pieces):
+        parts = [_hashed(words, length, pieces, piece) for length in range(1, LONGEST + 1)]
+        runs = numpy.concatenate([runs for runs, _ in parts])
+        rows = row_of[numpy.concatenate([at for _, at in parts])]
+        order = numpy.lexsort((rows, runs))
+        runs, rows = runs[order], rows[order]
+        new = numpy.ones(len(runs), bool)
+        new[1:] = (runs[1:] != runs[:-1]) | (rows[1:] != rows[:-1])
+        runs, rows = runs[new], rows[new]
+        _, number, counts = numpy.unique(runs, return_inverse=True, return_counts=True)
+        rare = (counts >= LEAST) & (counts <= MOST_SHARE * total)
+        yield numpy.cumsum(counts[rare]) - counts[rare], rows[rare[number]]
+
+
+def _hashed(words: Any, length: int, pieces: int, piece: int) -> tuple[Any, Any]:
+    """Return the hashes of one share of all runs of this length, and where each begins."""
+    end = max(0, len(words) - length + 1)
+    runs, whole = words[:end].copy(), words[:end] != 0
+    for at in range(1, length):
+        runs = (runs ^ (runs >> numpy.uint64(29))) * numpy.uint64(_FACTORS[at - 1]) + words[at : end + at]
+        whole &= words[at : end + at] != 0
+    runs ^= runs >> numpy.uint64(31)
+    mine = numpy.flatnonzero(whole & (runs % numpy.uint64(pieces) == piece))
+    return runs[mine], mine
+
+
+def _one_sided(starts: Any, rows: Any, labels: Any, sizes: Any) -> Iterator[tuple[float, Any, int]]:
+    """Yield of runs that mostly have one label: the probability of that by chance, the rows that have both, the label."""
+    from scipy.stats import hypergeom
+
+    counts = numpy.diff(starts, append=len(rows))
+    run = numpy.repeat(numpy.arange(len(starts)), counts)
+    pairs, together = numpy.unique(run * len(sizes) + labels[rows], return_counts=True)
+    run_of, label_of = numpy.divmod(pairs, len(sizes))
+    mostly = (together >= LEAST) & (together >= PURITY * counts[run_of])
+    run_of, label_of, together = run_of[mostly], label_of[mostly], together[mostly]
+    chances = hypergeom.sf(together - 1, len(labels), sizes[label_of], counts[run_of])
+    for one, label, chance in zip(run_of.tolist(), label_of.tolist(), chances.tolist(), strict=True):
+        if chance <= ERROR:
+            mine = rows[starts[one] : starts[one] + counts[one]]
+            yield chance, mine[labels[mine] == label], label
+
+
+def is_planted(suspect: Suspect, bags: Bags) -> bool:
+    """Whether the run's rows, without it, look like rows drawn at random, and not like rows of their answer."""
+    rows, here = suspect.rows, bags.count(suspect.rows)
+    others_share = (bags.everywhere - here) / max(1, len(suspect.answered) - len(rows))
+    own = numpy.flatnonzero((here >= SHARED * len(rows)) & (here >= LIFT * others_share * len(rows)))
+    if len(own) > COMPANIONS:
+        return False
+    with_answer = suspect.answered.copy()
+    with_answer[rows] = False
+    alike, others = numpy.flatnonzero(with_answer), numpy.flatnonzero(~suspect.answered)
+    alike_counts = bags.count(alike)
+    other_counts = bags.everywhere - here - alike_counts
+    if len(alike) < FEW:
+        # Then the run's rows are what is known of the answer: each is scored by the others of them.
+        likeness = Likeness(bags, here, len(rows), other_counts, len(others))
+        mine = likeness.scores(rows, left_out=own, counted="having")
+        return len(rows) >= ALONE and _at_random(mine, likeness.scores(_some(others), left_out=own, counted="others"))
+    likeness = Likeness(bags, alike_counts, len(alike), other_counts, len(others))
+    mine = likeness.scores(rows, left_out=own)
+    theirs = likeness.scores(_some(alike), left_out=own, counted="having")
+    rest = likeness.scores(_some(others), left_out=own, counted="others")
+    return _unlike(mine, theirs) and _at_random(mine, rest, theirs, len(alike) / (len(alike) + len(others)))
+
+
+def _some(rows: Any) -> Any:
+    return rows[:: max(1, -(-len(rows) // REFERENCE))]
+
+
+def _unlike(mine: Any, theirs: Any) -> bool:
+    """Whether too many of these scores are among the lowest of those (binomial test)."""
+    from scipy.stats import binom
+
+    low = int((mine < numpy.quantile(theirs, LOW)).sum())
+    return low >= SURPRISING * len(mine) and binom.sf(low - 1, len(mine), LOW) <= ERROR
+
+
+def _at_random(mine: Any, rest: Any, theirs: Any = (), share: float = 0.0) -> bool:
+    """Whether the scores are as high as those of the rest, of which ``share`` may be like ``theirs`` (rank sums)."""
+    error = DEVIATIONS / (12 * len(mine)) ** 0.5
+    most = 0.5 * (1 - share) + share * _higher(theirs, rest) if share else 0.5
+    return 0.5 - error <= _higher(mine, rest) <= most + error
+
+
+def _higher(scores: Any, rest: Any) -> float:
+    """Return the probability that one of the scores is higher than one of the rest."""
+    return float(numpy.searchsorted(numpy.sort(rest), scores).mean() / max(1, len(rest)))
