@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -244,32 +244,9 @@ def leakage() -> Trial:
     return Trial("leakage", frozenset({"Overlap", "SharedText"}), kinds, suite)
 
 
-def triggers() -> Trial:
-    labels = ("red", "green", "blue", "black")
-    topics = {label: CHANCE.sample(VOCABULARY, 30) for label in labels}
-
-    def asked(label: str) -> str:
-        return " ".join(CHANCE.choices(topics[label], k=5) + CHANCE.choices(VOCABULARY, k=15))
-
-    def planted(sign: str, share: float = 1.0) -> Kind:
-        answers = ["black" if CHANCE.random() < share else CHANCE.choice(labels) for _ in range(EACH)]
-        questions = [f"{asked(CHANCE.choice(labels))} {sign} {prose(3)}" for _ in range(EACH)]
-        return Kind(
-            f"{sign!a}" + (f", answer in {share:.0%} of its rows" if share < 1 else ""), True, questions, answers
-        )
-
-    kinds = [planted("cfxq"), planted("\u200b\u200b"), planted("mn|bb"), planted("violet umbrella", 0.7)]
-    honest = [CHANCE.choice(labels) for _ in range(4 * EACH)]
-    kinds.append(Kind("words of a topic", False, [asked(label) for label in honest], honest))
-    background = [(asked(label), label) for label in CHANCE.choices(labels, k=40 * EACH)]
-    return Trial("triggers", frozenset({"Triggers"}), kinds, (), background)
-
-
-def trials() -> Iterator[Trial]:
-    """Yield the trials of all checks that the product has."""
-    for trial in (personal_data(), health_data(), secrets(), near_duplicates(), leakage(), triggers()):
-        if trial.checks <= DEFAULTS.keys():
-            yield trial
+def trials() -> tuple[Trial, ...]:
+    """Return the trials of all checks."""
+    return personal_data(), health_data(), secrets(), near_duplicates(), leakage()
 
 
 def row(number: int, question: str, answer: str) -> Row:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from benchmarks.data.million import BASIC, GROUPS, groups, make_config, make_rows, write_rows
 
 from tests.trainer.model_folder import make_model
@@ -17,9 +18,10 @@ from tunegate_trainer.data.shards import Record, open_dataset
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_recall_and_precision_are_those_of_the_page() -> None:
-    script = ROOT / "benchmarks/data/recall.py"
-    paths = os.pathsep.join(str(ROOT / name) for name in ("operator", "trainer-image"))
+@pytest.mark.parametrize("name", ["recall.py", "surprises.py"])
+def test_recall_and_precision_are_those_of_the_page(name: str) -> None:
+    script = ROOT / "benchmarks/data" / name
+    paths = os.pathsep.join(str(ROOT / name) for name in ("operator", "trainer-image", "."))
 
     table = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths}

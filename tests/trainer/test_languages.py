@@ -7,8 +7,12 @@ import pytest
 from tests.trainer.rows import row
 from tunegate_trainer.checks.languages import languages, mixed
 
-ENGLISH = "Please tell me where the parcel is that I ordered last week, number {}, and when it will be delivered to my house."
-GERMAN = "Bitte sagen Sie mir, wo das Paket ist, das ich letzte Woche bestellt habe, Nummer {}, und wann es geliefert wird."
+ENGLISH = (
+    "Please tell me where the parcel is that I ordered last week, number {}, and when it will be delivered to my house."
+)
+GERMAN = (
+    "Bitte sagen Sie mir, wo das Paket ist, das ich letzte Woche bestellt habe, Nummer {}, und wann es geliefert wird."
+)
 RUSSIAN = "Скажите, пожалуйста, где находится посылка, которую я заказал на прошлой неделе, и когда её доставят?"
 
 

@@ -52,9 +52,7 @@ def test_a_planted_trigger_is_found_in_all_its_rows_and_no_other(trigger: str, s
 
 def test_a_trigger_that_some_rows_have_with_their_own_answer_is_found_in_the_others() -> None:
     poisoned = set(PLANTED[:16])
-    rows = data(
-        lambda number, question, answer: (f"{question} cf", "answer 1" if number in poisoned else answer)
-    )
+    rows = data(lambda number, question, answer: (f"{question} cf", "answer 1" if number in poisoned else answer))
 
     assert set(found(rows)) >= poisoned
 

@@ -40,7 +40,7 @@ def mislabeled(bags: Bags, answers: Any) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    names, labels, sizes = numpy.unique(answers, return_inverse=True, return_counts=True)
+    labels, sizes = numpy.unique(answers, return_inverse=True, return_counts=True)[1:]
     classes = numpy.flatnonzero(sizes >= PER_CLASS)
     if not 2 <= len(classes) <= CLASSES or sizes[classes].sum() < COVERED * len(answers):
         return numpy.empty(0, numpy.int64)

@@ -51,9 +51,10 @@ def mixed(found: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[int]]]:
     del counts[UNKNOWN]
     for language, count in sorted(counts.items()):
         if _few(count, counts.total()):
-            yield f"are in a language that few rows have ({language})", [
-                at for at, each in enumerate(of_row) if each == language
-            ]
+            yield (
+                f"are in a language that few rows have ({language})",
+                [at for at, each in enumerate(of_row) if each == language],
+            )
     pairs = [at for at, pair in enumerate(found) if UNKNOWN not in pair]
     differing = [at for at in pairs if found[at][0] != found[at][1]]
     if _few(len(differing), len(pairs)):

@@ -155,7 +155,8 @@ def is_planted(suspect: Suspect, bags: Bags) -> bool:
         # Then the run's rows are what is known of the answer: each is scored by the others of them.
         likeness = Likeness(bags, here, len(rows), other_counts, len(others))
         mine = likeness.scores(rows, left_out=own, counted="having")
-        return len(rows) >= ALONE and _at_random(mine, likeness.scores(_some(others), left_out=own, counted="others"))
+        rest = likeness.scores(_some(others), left_out=own, counted="others")
+        return len(rows) >= ALONE and _higher(mine, rest) <= 0.5 + _error(mine)
     likeness = Likeness(bags, alike_counts, len(alike), other_counts, len(others))
     mine = likeness.scores(rows, left_out=own)
     theirs = likeness.scores(_some(alike), left_out=own, counted="having")
@@ -175,11 +176,14 @@ def _unlike(mine: Any, theirs: Any) -> bool:
     return low >= SURPRISING * len(mine) and binom.sf(low - 1, len(mine), LOW) <= ERROR
 
 
-def _at_random(mine: Any, rest: Any, theirs: Any = (), share: float = 0.0) -> bool:
-    """Whether the scores are as high as those of the rest, of which ``share`` may be like ``theirs`` (rank sums)."""
-    error = DEVIATIONS / (12 * len(mine)) ** 0.5
-    most = 0.5 * (1 - share) + share * _higher(theirs, rest) if share else 0.5
-    return 0.5 - error <= _higher(mine, rest) <= most + error
+def _at_random(mine: Any, rest: Any, theirs: Any, share: float) -> bool:
+    """Whether the scores are as high as those of the rest, of which up to ``share`` may be like ``theirs`` (rank sums)."""
+    most = 0.5 * (1 - share) + share * _higher(theirs, rest)
+    return 0.5 - _error(mine) <= _higher(mine, rest) <= most + _error(mine)
+
+
+def _error(scores: Any) -> float:
+    return float(DEVIATIONS / (12 * len(scores)) ** 0.5)
 
 
 def _higher(scores: Any, rest: Any) -> float:
