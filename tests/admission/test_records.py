@@ -18,7 +18,7 @@ from tests.builders import (
     make_finetunejob,
     make_modelserver,
 )
-from tests.governance.governed import OPERATOR, Answer, Json, World, first_record, labelled, owned
+from tests.governance.governed import OPERATOR, Json, World, first_record, labelled, owned, patch, say_phase
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"
@@ -37,46 +37,38 @@ def release(world: World) -> str:
     return "kept"
 
 
-def patch(world: World, role: str, kind: str, name: str, change: object, *more: str) -> Answer:
-    return world.kubectl(
-        role, "patch", kind, name, "-n", world.namespace, "--type=merge", "-p", json.dumps(change), *more
-    )
-
-
-def say_phase(world: World, release: str, phase: str, **more: str) -> None:
-    change = json.dumps({"status": {"phase": phase, **more}})
-    world.kubectl(
-        "admin", "patch", "modelrelease", release, "-n", world.namespace, "--type=merge", "--subresource=status",
-        "-p", change, as_=OPERATOR, groups=("system:masters",),
-    ).passes()  # fmt: skip
-
-
+@pytest.mark.attack(8)
 def test_approval_is_not_edited(world: World, approval: str) -> None:
     patch(world, ADMIN, "approval", approval, {"spec": {"reason": "something else"}}).refused(
         "cannot change after creation"
     )
 
 
+@pytest.mark.attack(8)
 def test_approval_keeps_its_labels_and_annotations(world: World, approval: str) -> None:
     change = {"metadata": {"annotations": {"note": "x"}}}
     patch(world, ADMIN, "approval", approval, change).refused("is a record")
 
 
+@pytest.mark.attack(17)
 def test_approval_is_not_deleted(world: World, approval: str) -> None:
     world.kubectl(ADMIN, "delete", "approval", approval, "-n", world.namespace).refused("approvals are never deleted")
 
 
+@pytest.mark.attack(17)
 def test_approvals_are_not_deleted_as_a_collection(world: World, approval: str) -> None:
     path = f"/apis/tunegate.io/v1alpha1/namespaces/{world.namespace}/approvals"
     world.kubectl(ADMIN, "delete", "--raw", path).refused("approvals are never deleted")
     world.kubectl(ADMIN, "get", "approval", approval, "-n", world.namespace).passes()
 
 
+@pytest.mark.attack(17)
 def test_approval_is_not_deleted_by_the_operator_either(world: World, approval: str) -> None:
     args = ("delete", "approval", approval, "-n", world.namespace)
     world.kubectl("admin", *args, as_=OPERATOR, groups=("system:masters",)).refused("approvals are never deleted")
 
 
+@pytest.mark.attack(8)
 def test_release_is_not_edited(world: World, release: str) -> None:
     patch(world, ADMIN, "modelrelease", release, {"spec": {"risk": "High"}}).refused("cannot change after creation")
 
@@ -86,6 +78,7 @@ def test_release_that_was_never_approved_may_be_deleted(world: World) -> None:
     world.kubectl("engineer", "delete", "modelrelease", "withdrawn", "-n", world.namespace).passes()
 
 
+@pytest.mark.attack(17)
 def test_release_that_was_approved_is_not_deleted(world: World) -> None:
     world.create("engineer", labelled(world, world.release("served")), dry_run=False).passes()
     say_phase(world, "served", "Serving", approvedTime="2026-01-01T00:00:00Z")
@@ -94,6 +87,7 @@ def test_release_that_was_approved_is_not_deleted(world: World) -> None:
     world.kubectl(ADMIN, "delete", "modelrelease", "served", "-n", world.namespace).refused("never deleted")
 
 
+@pytest.mark.attack(15)
 def test_status_of_a_release_is_written_by_the_operator_only(world: World, release: str) -> None:
     change = {"status": {"phase": "Approved"}}
     for role in (ADMIN, "admin"):
@@ -101,6 +95,7 @@ def test_status_of_a_release_is_written_by_the_operator_only(world: World, relea
     say_phase(world, release, "PendingApproval")
 
 
+@pytest.mark.attack(15)
 def test_status_brought_along_on_creation_is_dropped(world: World) -> None:
     made = {**world.release("early"), "status": {"phase": "Approved"}}
     answer = world.kubectl(ADMIN, "create", "-f", "-", "--dry-run=server", "-o", "json", "--validate=false", stdin={
@@ -114,6 +109,7 @@ def make_own_job() -> Json:
     return make_finetunejob(requestedBy={"username": "tunegate-admin"})
 
 
+@pytest.mark.attack(15)
 @pytest.mark.parametrize(
     "make",
     [make_own_job, make_basemodel, make_computepool, make_approvalpolicy, make_evaluationsuite, make_modelserver],
@@ -132,6 +128,7 @@ def test_status_of_every_other_kind_is_written_by_the_operator_only(world: World
         world.kubectl("admin", "delete", kind, world.namespace, "-n", world.namespace, "--wait=false").passes()
 
 
+@pytest.mark.attack(29)
 def test_ledger_is_written_by_the_operator_only(world: World) -> None:
     record = first_record()
     record["metadata"]["name"] = "audit-9999999999"
@@ -140,10 +137,12 @@ def test_ledger_is_written_by_the_operator_only(world: World) -> None:
     world.create("admin", record, as_=OPERATOR, groups=("system:masters",)).passes()
 
 
+@pytest.mark.attack(17)
 def test_audit_record_is_not_deleted(world: World) -> None:
     world.kubectl(ADMIN, "delete", "auditrecord", world.record, "--dry-run=server").refused("never deleted")
 
 
+@pytest.mark.attack(29)
 def test_audit_record_is_not_edited(world: World) -> None:
     change = json.dumps({"spec": {"actor": "nobody"}})
     args = ("patch", "auditrecord", world.record, "--type=merge", "-p", change, "--dry-run=server")
@@ -151,28 +150,33 @@ def test_audit_record_is_not_edited(world: World) -> None:
     world.kubectl("admin", *args, as_=OPERATOR, groups=("system:masters",)).refused("cannot change after creation")
 
 
+@pytest.mark.attack(17)
 def test_owner_reference_on_creation_is_refused(world: World) -> None:
     made = labelled(world, owned(world.approval()))
     world.create("reviewer-risk", made).refused("metadata.ownerReferences are not allowed")
 
 
+@pytest.mark.attack(18)
 def test_finalizer_on_creation_is_refused(world: World) -> None:
     made = labelled(world, world.release("held"))
     made["metadata"]["finalizers"] = ["example.org/mine"]
     world.create("engineer", made).refused("metadata.finalizers")
 
 
+@pytest.mark.attack(18)
 def test_finalizer_added_later_is_refused(world: World, release: str) -> None:
     change = {"metadata": {"finalizers": ["example.org/mine"]}}
     patch(world, ADMIN, "modelrelease", release, change).refused("metadata.finalizers")
 
 
+@pytest.mark.attack(17)
 def test_governed_namespace_is_not_deleted(world: World) -> None:
     world.kubectl(ADMIN, "delete", "namespace", world.namespace, "--dry-run=server").refused(
         "holds approvals and evidence"
     )
 
 
+@pytest.mark.attack(17)
 def test_crd_of_ours_is_not_deleted(world: World) -> None:
     answer = world.kubectl(ADMIN, "delete", "crd", "approvals.tunegate.io", "--dry-run=server")
     answer.refused("would delete every object of its kind")

@@ -32,12 +32,14 @@ def test_engineer_asks_for_a_release_in_her_own_name(world: World) -> None:
     world.create("engineer", world.release("mine", "erin")).passes()
 
 
+@pytest.mark.attack(3)
 def test_job_in_another_name_is_refused_and_the_line_to_paste_is_shown(world: World) -> None:
     world.create("engineer", world.job("ravi")).refused(
         'requestedBy: {username: "erin", groups: ["tunegate:engineers"]}'
     )
 
 
+@pytest.mark.attack(3)
 def test_release_in_another_name_is_refused(world: World) -> None:
     world.create("engineer", world.release("other", "ravi")).refused(
         'requestedBy: {username: "erin", groups: ["tunegate:engineers"]}'
@@ -54,17 +56,20 @@ def test_job_with_a_group_that_the_caller_does_not_hold_is_refused(world: World)
     world.create("engineer", job).refused("a group that you are not in")
 
 
+@pytest.mark.attack(5)
 def test_service_account_cannot_ask_for_a_release(world: World) -> None:
     account = f"system:serviceaccount:{world.namespace}:bot"
     answer = world.create("admin", world.release("bot", account), as_=account, groups=("system:masters",))
     answer.refused("requested by people")
 
 
+@pytest.mark.attack(41)
 def test_job_for_a_server_without_the_verb_use_is_refused(world: World) -> None:
     rights(world, "ned", ("create", "finetunejobs"))
     world.create("admin", world.job("ned"), as_="ned").refused('verb "use" on modelservers/server')
 
 
+@pytest.mark.attack(41)
 def test_job_on_a_pool_without_the_verb_use_is_refused(world: World) -> None:
     rights(world, "nora", ("create", "finetunejobs"), ("use", "modelservers"))
     world.create("admin", world.job("nora"), as_="nora").passes()

@@ -50,10 +50,12 @@ def running(world: World) -> str:
     return name.removeprefix("pod/")
 
 
+@pytest.mark.attack(19)
 def test_pod_by_a_person_is_refused(world: World) -> None:
     world.create(ADMIN, pod(world.namespace)).refused(GOVERNED)
 
 
+@pytest.mark.attack(19)
 @pytest.mark.parametrize(
     "kind", ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController"]
 )
@@ -61,6 +63,7 @@ def test_workload_by_a_person_is_refused(world: World, kind: str) -> None:
     world.create(ADMIN, workload(world, kind)).refused(GOVERNED)
 
 
+@pytest.mark.attack(19)
 def test_pod_by_a_service_account_of_the_namespace_is_refused(world: World) -> None:
     account = f"system:serviceaccount:{world.namespace}:default"
     world.create("admin", pod(world.namespace), as_=account, groups=("system:masters",)).refused(GOVERNED)
@@ -70,18 +73,21 @@ def test_pod_in_another_namespace_is_nobodys_business(world: World) -> None:
     world.create(ADMIN, pod(world.system)).passes()
 
 
+@pytest.mark.attack(20)
 @pytest.mark.parametrize("way", ["exec?command=sh&container=main", "attach", "portforward?ports=80"])
 def test_connection_into_a_pod_is_refused(world: World, running: str, way: str) -> None:
     path = f"/api/v1/namespaces/{world.namespace}/pods/{running}/{way}"
     world.kubectl(ADMIN, "create", "--raw", path, "-f", "-", stdin={}).refused("nobody opens a connection")
 
 
+@pytest.mark.attack(20)
 @pytest.mark.parametrize("what", ["pods", "services"])
 def test_proxy_is_refused(world: World, running: str, what: str) -> None:
     path = f"/api/v1/namespaces/{world.namespace}/{what}/{running}/proxy/"
     world.kubectl(ADMIN, "get", "--raw", path).refused("nobody opens a connection")
 
 
+@pytest.mark.attack(20)
 def test_exec_by_the_operator_is_refused_too(world: World, running: str) -> None:
     path = f"/api/v1/namespaces/{world.namespace}/pods/{running}/exec?command=sh&container=main"
     answer = world.kubectl(
@@ -90,16 +96,19 @@ def test_exec_by_the_operator_is_refused_too(world: World, running: str) -> None
     answer.refused("nobody opens a connection")
 
 
+@pytest.mark.attack(19)
 def test_ephemeral_container_is_refused(world: World, running: str) -> None:
     args = ("debug", running, "-n", world.namespace, "--image=example.invalid/shell", "--container=shell")
     world.kubectl(ADMIN, *args).refused(GOVERNED)
 
 
+@pytest.mark.attack(19)
 def test_edit_of_the_operators_pod_is_refused(world: World, running: str) -> None:
     args = ("set", "image", f"pod/{running}", "main=example.invalid/other", "-n", world.namespace)
     world.kubectl(ADMIN, *args).refused(GOVERNED)
 
 
+@pytest.mark.attack(19)
 def test_edit_and_scaling_of_the_operators_deployment_are_refused(world: World) -> None:
     made = workload(world, "Deployment")
     made["metadata"]["name"] = "engine"
@@ -135,6 +144,7 @@ def test_managed_object_by_a_person_is_refused(world: World, kind: str) -> None:
     world.create(ADMIN, plain).passes()
 
 
+@pytest.mark.attack(19)
 def test_managed_object_is_not_edited_relabelled_or_deleted_by_a_person(world: World) -> None:
     world.as_operator(managed(world, "ConfigMap", "routes")).passes()
     where = ("configmap", "routes", "-n", world.namespace)
@@ -144,6 +154,7 @@ def test_managed_object_is_not_edited_relabelled_or_deleted_by_a_person(world: W
     world.kubectl(ADMIN, "delete", *where).refused("belongs to the operator")
 
 
+@pytest.mark.attack(35)
 def test_token_of_the_operator_is_not_handed_out(world: World) -> None:
     answer = world.kubectl(ADMIN, "create", "token", "tunegate-operator", "-n", world.system)
     answer.refused("given to its pods only")

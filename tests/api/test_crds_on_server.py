@@ -173,6 +173,7 @@ async def test_a_bad_object_is_refused_with_the_reason(obj: Json, message: str, 
         await store(obj)
 
 
+@pytest.mark.attack(8)
 @pytest.mark.parametrize(
     ("obj", "change", "message"),
     [

@@ -252,6 +252,7 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     assert "Revoked" in desk.run("reviewer-risk", "status", "extractor-1")
 
 
+@pytest.mark.attack(3)
 async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     world: World, desk: Desk, job: str, settle: Any
 ) -> None:
@@ -270,6 +271,7 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     assert found == {"petra": "NotInRoleGroup", "ravi": "Withdrawn"}
 
 
+@pytest.mark.attack(25)
 async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_reason(
     world: World, desk: Desk, job: str, settle: Any
 ) -> None:

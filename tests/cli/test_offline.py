@@ -32,6 +32,7 @@ def test_exported_ledger_is_verified_without_a_cluster(export: Path, capsys: pyt
     assert "ledger intact: 3 records, head 3:sha256:" in capsys.readouterr().out
 
 
+@pytest.mark.attack(29, 38)
 def test_edit_of_an_export_is_found(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export.write_text(export.read_text().replace('"erin"', '"eve"', 1))
     assert main(["audit", "verify", "--file", str(export)]) == 1

@@ -64,6 +64,7 @@ async def test_an_adapter_that_answers_as_the_base_is_left_out_and_its_route_sta
     assert told["ready"] is True
 
 
+@pytest.mark.attack(20)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -178,6 +179,7 @@ async def test_metrics_name_releases_and_never_what_clients_made_up(stage: Scene
     assert "made-up" not in text
 
 
+@pytest.mark.attack(26)
 async def test_a_revocation_closes_the_route_at_once_and_cuts_what_is_being_answered(stage: Scene) -> None:
     stage.engine.go.clear()
     body = {"model": "extract", "messages": [], "stream": True}
@@ -207,6 +209,7 @@ async def test_the_last_known_routes_hold_while_the_api_server_is_away(stage: Sc
     assert (await stage.ask("extract"))[0] == 404
 
 
+@pytest.mark.attack(20)
 async def test_a_name_that_nobody_approved_in_the_engine_stops_everything(stage: Scene) -> None:
     stage.engine.models.append("stranger")
     await until(lambda: stage.gateway.status().engine == "Tampered", "noticed")

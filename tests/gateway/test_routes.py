@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def test_a_pod_of_the_old_rollout_keeps_the_old_adapter_while_it_is_approved() -
     assert table.resolve("extract") == OLD
 
 
+@pytest.mark.attack(26)
 def test_a_revoked_adapter_answers_nothing_even_where_the_new_one_is_missing() -> None:
     table = RouteTable()
     table.hold(frozenset({OLD}))
@@ -54,6 +56,7 @@ def test_a_revoked_adapter_answers_nothing_even_where_the_new_one_is_missing() -
     assert table.resolve("extract") is None
 
 
+@pytest.mark.attack(22)
 def test_a_route_named_base_never_shadows_the_base_model() -> None:
     table = RouteTable()
     table.hold(frozenset({NEW}))

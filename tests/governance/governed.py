@@ -222,6 +222,20 @@ def owned(obj: Json) -> Json:
     return obj
 
 
+def patch(world: World, role: str, kind: str, name: str, change: object, *more: str) -> Answer:
+    return world.kubectl(
+        role, "patch", kind, name, "-n", world.namespace, "--type=merge", "-p", json.dumps(change), *more
+    )
+
+
+def say_phase(world: World, release: str, phase: str, **more: str) -> None:
+    change = json.dumps({"status": {"phase": phase, **more}})
+    world.kubectl(
+        "admin", "patch", "modelrelease", release, "-n", world.namespace, "--type=merge", "--subresource=status",
+        "-p", change, as_=OPERATOR, groups=("system:masters",),
+    ).passes()  # fmt: skip
+
+
 def pod(namespace: str, name: str = "foreign") -> Json:
     return {
         "apiVersion": "v1",

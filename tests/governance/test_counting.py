@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ def test_what_was_made_without_admission_rules_stops_but_does_not_approve() -> N
         assert count(ask(role("risk")), [vote("ravi", number=1), stop], NOW).outcome == outcome
 
 
+@pytest.mark.attack(4)
 def test_one_person_with_two_roles_fills_one_slot() -> None:
     verdict = count(ask(role("risk"), role("compliance")), [vote("ravi"), vote("ravi", "compliance")], NOW)
     assert verdict.outcome == "Waiting"
@@ -84,6 +86,7 @@ def test_person_with_two_roles_does_not_block_the_only_other_reviewer() -> None:
     assert verdict.outcome == "Quorum"
 
 
+@pytest.mark.attack(4)
 def test_two_accounts_with_one_uid_are_one_person() -> None:
     votes = [
         vote("amy", account=Account("amy", "7")),
@@ -93,6 +96,7 @@ def test_two_accounts_with_one_uid_are_one_person() -> None:
     assert len(verdict.counted) == 1
 
 
+@pytest.mark.attack(3)
 def test_requester_does_not_count_not_even_by_a_second_account() -> None:
     question = replace(ask(role("risk")), requesters=frozenset({Account("erin", "9")}))
     for account in (Account("erin"), Account("erin", "9"), Account("erin-admin", "9")):
@@ -101,6 +105,7 @@ def test_requester_does_not_count_not_even_by_a_second_account() -> None:
         assert [entry.reason for entry in verdict.dropped] == ["IsRequester"]
 
 
+@pytest.mark.attack(9, 10, 24, 25)
 def test_every_reason_not_to_count() -> None:
     votes = {
         "WrongSubject": vote("amy", subject_uid="uid-of-an-earlier-release"),
@@ -116,6 +121,7 @@ def test_every_reason_not_to_count() -> None:
     assert {entry.vote.name: entry.reason for entry in verdict.dropped} == {one.name: why for why, one in votes.items()}
 
 
+@pytest.mark.attack(24)
 def test_approval_outlives_the_policys_age_by_no_second() -> None:
     old = vote("ravi", created=NOW - timedelta(days=1), expires=NOW + timedelta(days=300))
     assert count(ask(role("risk"), max_age=timedelta(days=1, seconds=1)), [old], NOW).outcome == "Quorum"
@@ -128,6 +134,7 @@ def test_third_reviewer_is_not_needed() -> None:
     assert reasons(verdict) == {"rosa": "NotNeeded"}
 
 
+@pytest.mark.attack(24)
 def test_withdraw_wins_whether_it_came_before_or_after() -> None:
     for at in (-60, 60):
         verdict = count(ask(role("risk")), [vote("ravi"), vote("ravi", "compliance", "Withdraw", at=at)], NOW)
@@ -168,6 +175,7 @@ def test_decision_on_an_earlier_release_of_the_name_stops_nothing() -> None:
     assert count(ask(role("risk")), votes, NOW).outcome == "Quorum"
 
 
+@pytest.mark.attack(11)
 def test_without_a_digest_or_roles_there_is_never_a_quorum() -> None:
     assert count(replace(ask(role("risk")), digest=None), [vote("ravi")], NOW).outcome == "Waiting"
     assert count(ask(), [vote("ravi")], NOW).outcome == "Waiting"

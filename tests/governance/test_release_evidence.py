@@ -32,6 +32,7 @@ def test_job_without_a_passed_gate_is_not_released(walk: Walk) -> None:
     assert failing(walk) == ("Failed", "JobNotPassed")
 
 
+@pytest.mark.attack(9)
 def test_job_made_again_under_the_name_is_another_job(walk: Walk) -> None:
     walk.job["metadata"]["uid"] = "another"
     assert failing(walk) == ("Failed", "JobNotPassed")
@@ -53,11 +54,13 @@ def test_unfinished_job_is_waited_for(walk: Walk) -> None:
     assert failing(walk) == ("PendingEvidence", "WaitingForJob")
 
 
+@pytest.mark.attack(28)
 def test_evaluation_of_another_adapter_is_no_evidence(walk: Walk) -> None:
     walk.result["adapterManifestDigest"] = evidence.digest("1")
     assert failing(walk) == ("Failed", "EvidenceDiffers")
 
 
+@pytest.mark.attack(14)
 def test_evaluation_in_another_profile_is_no_evidence(walk: Walk) -> None:
     walk.world["ModelServer"]["spec"]["profile"]["maxLoraRank"] = 64
     assert failing(walk) == ("Failed", "EvidenceDiffers")
@@ -114,6 +117,7 @@ def test_statement_names_the_source_and_the_redacted_data_that_was_trained_on(wa
     assert differences(walk.stored.statement, walk.live()) == ("job",)
 
 
+@pytest.mark.attack(14)
 def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
     def digest_of(change: Any) -> str:
         other = Walk()

@@ -87,6 +87,7 @@ def test_nothing_is_approved_while_the_ledger_is_down(walk: Walk) -> None:
     assert walk.settle() == "Approved"
 
 
+@pytest.mark.attack(26)
 @pytest.mark.parametrize(("decision", "phase"), [("Revoke", "Revoked"), ("Reject", "Denied")])
 def test_stop_acts_at_once_without_the_ledger_and_is_recorded_afterwards(walk: Walk, decision: str, phase: str) -> None:
     walk.approve()
@@ -145,6 +146,7 @@ def test_expired_approvals_keep_what_runs_and_say_so(walk: Walk) -> None:
     assert walk.types.count("ReleaseApproved") == 2
 
 
+@pytest.mark.attack(24)
 def test_expired_approvals_approve_nothing(walk: Walk) -> None:
     walk.settle()
     walk.decide("ravi", expiresAt="2026-11-24T12:10:00Z")
@@ -170,6 +172,7 @@ def test_planner_wakes_up_when_an_approval_expires(walk: Walk) -> None:
     assert walk.step().requeue_after == pytest.approx(61.0)
 
 
+@pytest.mark.attack(3, 10, 25)
 def test_approval_by_the_requester_and_for_another_digest_do_not_count(walk: Walk) -> None:
     walk.settle()
     walk.decide("erin")
@@ -181,6 +184,7 @@ def test_approval_by_the_requester_and_for_another_digest_do_not_count(walk: Wal
     assert walk.release["status"]["approvals"] == "0/2"
 
 
+@pytest.mark.attack(23)
 def test_policy_loosened_later_helps_no_open_release(walk: Walk) -> None:
     walk.settle()
     walk.world["ApprovalPolicy"]["spec"]["roles"] = [{"name": "risk", "groups": ["model-risk"]}]
@@ -189,6 +193,7 @@ def test_policy_loosened_later_helps_no_open_release(walk: Walk) -> None:
     assert walk.condition("Tampered").status == "False"
 
 
+@pytest.mark.attack(14)
 def test_base_model_swapped_before_the_quorum_stops_the_release(walk: Walk) -> None:
     walk.settle()
     walk.world["BaseModel"]["status"]["manifestDigest"] = evidence.digest("8")
@@ -200,6 +205,7 @@ def test_base_model_swapped_before_the_quorum_stops_the_release(walk: Walk) -> N
     assert "ReleaseApproved" not in walk.types
 
 
+@pytest.mark.attack(14)
 def test_swapped_base_model_keeps_what_runs_but_rolls_out_nothing(walk: Walk) -> None:
     walk.approve()
     walk.serve()
@@ -211,6 +217,7 @@ def test_swapped_base_model_keeps_what_runs_but_rolls_out_nothing(walk: Walk) ->
     assert walk.settle() == "Failed"
 
 
+@pytest.mark.attack(17)
 def test_vanished_approval_is_noticed(walk: Walk) -> None:
     walk.approve()
     walk.approvals.pop()
@@ -218,6 +225,7 @@ def test_vanished_approval_is_noticed(walk: Walk) -> None:
     assert walk.condition("Tampered").reason == ReleaseReason.RECORD_MISSING
 
 
+@pytest.mark.attack(8)
 def test_edited_approval_is_noticed(walk: Walk) -> None:
     walk.approve()
     walk.approvals[0]["spec"]["role"] = "compliance"
@@ -241,6 +249,7 @@ def test_status_lost_in_a_restore_is_rebuilt_from_the_ledger(walk: Walk) -> None
     assert {key: value for key, value in walk.release["status"].items() if key != "conditions"} == before
 
 
+@pytest.mark.attack(15)
 def test_status_forged_to_approved_is_put_right(walk: Walk) -> None:
     walk.settle()
     walk.release["status"]["phase"] = "Approved"

@@ -224,6 +224,7 @@ def test_the_digest_changes_with_data_findings_spec_and_rules_and_with_nothing_e
     assert len(others) == 6
 
 
+@pytest.mark.attack(23)
 def test_rules_that_are_loosened_while_the_job_waits_ask_anew() -> None:
     world = WaiverWorld(waivers=[{**STEWARD, "minApprovals": 2}]).refuse(FEW)
     world.decide("stella")
@@ -246,6 +247,7 @@ def test_a_policy_that_allows_it_no_more_ends_the_job_and_one_that_is_gone_is_wa
     assert "nobody can waive MinimumExamples" in world.status["message"]
 
 
+@pytest.mark.attack(10)
 def test_what_is_decided_on_a_job_never_counts_for_a_release_of_its_name() -> None:
     walk = Walk()
     walk.settle()

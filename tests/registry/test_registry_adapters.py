@@ -52,6 +52,7 @@ def test_an_adapter_comes_back_whole(client: RegistryClient, tmp_path: Path) -> 
     assert sealed == push_adapter(client, REPOSITORY, folder)
 
 
+@pytest.mark.attack(12)
 def test_a_byte_flipped_in_the_registry_is_found_and_nothing_is_left(
     client: RegistryClient, registry: RunningRegistry, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_an_artifact_with_other_files_than_the_manifest_is_refused(client: Regis
         pull_adapter(client, REPOSITORY, second.digest, first.manifest, tmp_path / "back")
 
 
+@pytest.mark.attack(13)
 @pytest.mark.parametrize("name", ["adapter_model.bin", "weights.pt", "modeling.py", ".hidden.json", "README.md"])
 def test_other_formats_never_enter(client: RegistryClient, tmp_path: Path, name: str) -> None:
     folder = make_folder(tmp_path)
@@ -92,6 +94,7 @@ def test_other_formats_never_enter(client: RegistryClient, tmp_path: Path, name:
         push_adapter(client, REPOSITORY, folder)
 
 
+@pytest.mark.attack(13)
 def test_links_and_folders_never_enter(client: RegistryClient, tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     (folder / "extra.json").symlink_to("/etc/hostname")
@@ -104,6 +107,7 @@ def test_links_and_folders_never_enter(client: RegistryClient, tmp_path: Path) -
         push_adapter(client, REPOSITORY, folder)
 
 
+@pytest.mark.attack(13)
 @pytest.mark.parametrize("name", ["../escape.json", "/etc/escape.json", "a/b.json", "..json", "x.bin"])
 def test_a_manifest_cannot_name_a_path_outside(client: RegistryClient, tmp_path: Path, name: str) -> None:
     manifest = Manifest(files=[FileEntry(path=name, size=1, sha256="0" * 64)])

@@ -122,6 +122,7 @@ def test_a_job_may_push_to_its_own_repository(registry: Registry) -> None:
     assert registry.start_upload(OWN, token_of(registry, [Access(OWN, ("pull", "push"))])) == 202
 
 
+@pytest.mark.attack(28)
 def test_a_job_may_not_push_to_another_job_s_repository(registry: Registry) -> None:
     assert registry.start_upload(OTHER, token_of(registry, [Access(OWN, ("pull", "push"))])) == 401
 

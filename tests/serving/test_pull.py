@@ -56,6 +56,7 @@ def test_without_adapters_the_engine_starts_with_the_base_alone(bench: Bench) ->
     assert json.loads((bench.target / "engine.yaml").read_text()) == {"max-cpu-loras": 1}
 
 
+@pytest.mark.attack(12)
 def test_a_flipped_byte_leaves_out_that_adapter_alone(bench: Bench) -> None:
     good, bad = bench.seal("good"), bench.seal("flipped", weights=safetensors([3.5, 4.5]))
     weights = next(file for file in bad.manifest.files if file.path.endswith(".safetensors"))
@@ -77,6 +78,7 @@ def test_a_missing_file_is_found(bench: Bench) -> None:
     assert not (bench.target / bad.served_name).exists()
 
 
+@pytest.mark.attack(13)
 def test_an_artifact_with_more_files_than_approved_is_found(bench: Bench) -> None:
     entry = bench.seal("extra")
     fewer = Manifest(files=[file for file in entry.manifest.files if file.path.endswith(".safetensors")])
@@ -96,6 +98,7 @@ def test_a_file_list_with_another_digest_than_approved_is_found(bench: Bench) ->
     assert "digest that was approved" in reasons(bench)["one"]
 
 
+@pytest.mark.attack(12)
 def test_another_adapter_under_the_approved_digest_is_found(bench: Bench) -> None:
     entry, other = bench.seal("one"), bench.seal("other")
     bench.replace(entry, repository=other.repository, digest=other.digest)
@@ -108,6 +111,7 @@ def test_content_that_the_registry_does_not_have_is_no_reason_to_wait(bench: Ben
     assert set(reasons(bench)) == {"one"}
 
 
+@pytest.mark.attack(22)
 @pytest.mark.parametrize("name", ["base", "smollm2", "report.json", "one", "UPPER-00000000"])
 def test_a_name_that_shadows_or_is_none_of_ours_is_refused(bench: Bench, name: str) -> None:
     bench.replace(bench.seal("one"), served_name=name)
@@ -192,6 +196,7 @@ def _add(base: Path) -> None:
     (base / "model-2.safetensors").write_bytes(b"more")
 
 
+@pytest.mark.attack(14)
 @pytest.mark.parametrize(("change", "word"), [(_shorten, "bytes"), (_remove, "missing"), (_add, "not in the")])
 def test_another_base_model_than_the_catalogues_is_never_served(bench: Bench, change: object, word: str) -> None:
     document = bench.document()

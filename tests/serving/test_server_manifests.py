@@ -35,6 +35,7 @@ def test_adapters_are_verified_before_the_engine_starts_and_the_engine_outlives_
     assert [one["name"] for one in pod(world)["containers"]] == ["gateway"]
 
 
+@pytest.mark.attack(20)
 def test_the_engine_listens_on_a_socket_and_opens_no_port(world: World) -> None:
     engine = containers(world)["engine"]
     assert f"--uds={serving.ENGINE_SOCKET}" in engine["args"]

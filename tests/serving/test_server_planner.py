@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,6 +160,7 @@ def test_pinned_to_what_is_not_approved_or_has_another_name_stays_closed() -> No
         assert name in route(world)["reason"]
 
 
+@pytest.mark.attack(22)
 def test_a_route_cannot_take_the_base_models_name() -> None:
     world = World(spec={"routes": [{"name": "base"}]})
     world.put(release("one", model="base"))
@@ -168,6 +170,7 @@ def test_a_route_cannot_take_the_base_models_name() -> None:
     assert world.routes.routes == {}
 
 
+@pytest.mark.attack(26)
 def test_revoking_closes_the_route_in_a_step_that_waits_for_nothing() -> None:
     world = World()
     world.put(release("one"))

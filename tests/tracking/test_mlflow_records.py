@@ -82,6 +82,7 @@ async def test_the_operator_joins_the_run_that_a_stage_began(server: MlflowServe
     assert await tracking.record_job(record_of("begun")) == begun
 
 
+@pytest.mark.attack(27)
 async def test_a_tag_that_somebody_changed_is_set_right(server: MlflowServer, tracking: Tracking) -> None:
     record = record_of("drift")
     run_id = await tracking.record_job(record)
@@ -111,6 +112,7 @@ async def test_a_release_becomes_one_version_that_points_at_the_sealed_bytes(
     assert values(version["tags"])["gov.phase"] == "Serving"
 
 
+@pytest.mark.attack(28)
 async def test_a_stage_can_touch_neither_registered_models_nor_other_experiments(
     server: MlflowServer, tracking: Tracking
 ) -> None:

@@ -64,6 +64,7 @@ def test_tensors_of_another_model_are_refused(tmp_path: Path, tensors: dict[str,
     assert check in checks(make_adapter(tmp_path / "a", tensors))
 
 
+@pytest.mark.attack(13)
 @pytest.mark.parametrize("name", ["adapter_model.bin", "training_args.bin", "model.py", "weights.pt", "x.safetensors"])
 def test_other_weights_and_code_beside_it_are_refused(tmp_path: Path, name: str) -> None:
     folder = make_adapter(tmp_path / "a")

@@ -1,0 +1,28 @@
+"""The governed namespace, with a release, an approval and a pod to attack. No operator works for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.governance.governed import World, labelled, pod, world
+
+__all__ = ["world"]
+
+
+@pytest.fixture(scope="session")
+def release(world: World) -> str:
+    world.create("engineer", labelled(world, world.release("target")), dry_run=False).passes()
+    return "target"
+
+
+@pytest.fixture(scope="session")
+def approval(world: World) -> str:
+    made = labelled(world, world.approval())
+    world.create("reviewer-risk", made, dry_run=False).passes()
+    return str(made["metadata"]["name"])
+
+
+@pytest.fixture(scope="session")
+def stage_pod(world: World) -> str:
+    world.as_operator(pod(world.namespace, "stage")).passes()
+    return "stage"
