@@ -69,6 +69,7 @@ async def watched(rules: tuple[World, list[Json]], operator_kube: KubeClient) ->
     return Watched(world, objects, expected, guard, ledger)
 
 
+@pytest.mark.attack(31)
 async def test_nothing_new_is_recorded_before_the_rules_were_seen_in_force(
     watched: Watched, operator_kube: KubeClient
 ) -> None:
@@ -90,6 +91,7 @@ async def test_nothing_new_is_recorded_before_the_rules_were_seen_in_force(
     assert await watched.types() == ["AdmissionDrift", "AdmissionVerified"]
 
 
+@pytest.mark.attack(31)
 @pytest.mark.parametrize(
     ("kind", "patch", "words"),
     [
@@ -121,6 +123,7 @@ async def test_an_altered_rule_is_found_and_the_time_without_it_is_known(
     assert not unguarded(datetime.now(UTC) + timedelta(seconds=1), times)
 
 
+@pytest.mark.attack(31)
 async def test_a_rule_that_was_away_while_nobody_looked_is_found_out(
     watched: Watched, operator_kube: KubeClient
 ) -> None:

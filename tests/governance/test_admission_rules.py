@@ -68,6 +68,7 @@ def spec(name: str) -> Callable[[dict[str, Json]], Json]:
 APPROVER, BINDING = spec("tunegate-approver"), spec("binding tunegate-approver")
 
 
+@pytest.mark.attack(31)
 @pytest.mark.parametrize(
     ("alter", "place"),
     [

@@ -35,6 +35,7 @@ def test_way_from_evidence_to_serving(walk: Walk) -> None:
     assert walk.types == ["ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved"]
 
 
+@pytest.mark.attack(31)
 @pytest.mark.parametrize("kind", ["job", "release"])
 def test_what_was_asked_for_without_admission_rules_is_not_approved(walk: Walk, kind: str) -> None:
     walk.settle()
@@ -50,6 +51,7 @@ def test_what_was_asked_for_without_admission_rules_is_not_approved(walk: Walk, 
     assert "ReleaseApproved" not in walk.types
 
 
+@pytest.mark.attack(31)
 def test_approval_made_without_admission_rules_has_to_be_given_again(walk: Walk) -> None:
     walk.settle()
     walk.decide("ravi")

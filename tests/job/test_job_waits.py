@@ -126,6 +126,7 @@ def test_what_a_policy_wants_stated_of_the_data_has_to_be_stated(changes: Json, 
     assert first_plan(spec=data(**{**STATED, **changes})).status["phase"] == "Validating"
 
 
+@pytest.mark.attack(31)
 def test_a_job_that_was_made_without_admission_rules_does_not_start() -> None:
     made = datetime.fromisoformat(job().metadata["creationTimestamp"])
     before = Window(made - timedelta(minutes=2), made - timedelta(minutes=1))
