@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
 
 # Below the range from which Linux takes the ports of outgoing connections (32768 on), so that none of those can slip in
 # between the choice of a port and the bind of the server; and below the node ports of Kubernetes (30000 on).
@@ -21,3 +25,15 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def wait_until_open(address: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once the server that was just started takes connections. Raises ``RuntimeError`` with the end of its log."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection((address, port), timeout=1):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"the server did not come up: {log.read_text()[-500:]}")

@@ -1,18 +1,15 @@
-"""A real S3 server (VersityGW over a folder) for one test, and a proxy that disturbs what it answers."""
+"""A real S3 server (VersityGW over a folder) for one test."""
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.ports import free_port
+from tests.ports import free_port, wait_until_open
 from tests.programs import built
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
@@ -62,75 +59,8 @@ def running_store(
     with (folder / "store.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        _wait_until_up(store, process, folder / "store.log")
+        wait_until_open(address, store.port, process, folder / "store.log")
         yield store
     finally:
         process.terminate()
         process.wait(timeout=20)
-
-
-def _wait_until_up(store: ObjectStore, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(200):
-        with suppress(OSError), socket.create_connection((store.address, store.port), timeout=1):
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise RuntimeError(f"the object store did not come up: {log.read_text()[-500:]}")
-
-
-@dataclass
-class FaultyProxy:
-    """Passes connections on to ``upstream`` (a port); the next ``faults`` of them end after ``cut`` bytes of the answer."""
-
-    upstream: int
-    cut: int = 0
-    faults: int = 0
-    seen: int = 0
-    broken: int = 0
-    listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def serve(self) -> None:
-        with suppress(OSError):  # the listener was closed: the test is over
-            while True:
-                client, _ = self.listener.accept()
-                self.seen += 1
-                threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
-
-    def _pass_on(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self.upstream)) as server:
-            threading.Thread(target=_pump, args=(client, server), daemon=True).start()
-            passed = 0
-            with suppress(OSError):
-                while piece := server.recv(65536):
-                    if self.faults > 0 and passed + len(piece) > self.cut:
-                        self.faults -= 1
-                        self.broken += 1
-                        client.sendall(piece[: max(0, self.cut - passed)])
-                        return
-                    client.sendall(piece)
-                    passed += len(piece)
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            target.sendall(piece)
-
-
-@contextmanager
-def faulty_proxy(store: ObjectStore) -> Iterator[FaultyProxy]:
-    """Stand between a stage and a store on plain HTTP."""
-    proxy = FaultyProxy(store.port)
-    thread = threading.Thread(target=proxy.serve, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.listener.shutdown(socket.SHUT_RDWR)
-        proxy.listener.close()
-        thread.join(timeout=5)

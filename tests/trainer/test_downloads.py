@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.certificates import write_localhost_certificate
-from tests.trainer.object_store import SECRET_KEY, ObjectStore, faulty_proxy, running_store, secret
+from tests.trainer.faulty_proxy import faulty_proxy
+from tests.trainer.object_store import SECRET_KEY, ObjectStore, running_store, secret
 from tests.trainer.stage_process import Pod, StageEnding, stage_base
 from tunegate.api.stages import DatasetInput, DownloadConfig, ExitCode
 from tunegate_trainer.data.shards import open_dataset
@@ -28,16 +28,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
         running.put("training", "sets/folder/day=2/part-2.jsonl.gz", gzip.compress(ROWS))
         running.put("training", "sets/large.jsonl", b"x" * PIECES)
         yield running
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place], check=True)
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def download(
@@ -122,7 +112,7 @@ def test_what_is_not_there_or_too_large_is_bad_input(pod: Pod, store: ObjectStor
 
 
 def test_answers_that_break_off_are_asked_for_again(pod: Pod, store: ObjectStore, tmp_path: Path) -> None:
-    with faulty_proxy(store) as proxy:
+    with faulty_proxy(store.port) as proxy:
         proxy.faults, proxy.cut = 3, 5_000_000
         ending = download(pod, tmp_path / "large.jsonl", "sets/large.jsonl", secret(proxy.url))
 
@@ -131,8 +121,37 @@ def test_answers_that_break_off_are_asked_for_again(pod: Pod, store: ObjectStore
     assert (tmp_path / "large.jsonl").stat().st_size == PIECES
 
 
+def test_a_store_that_crawls_is_waited_for(pod: Pod, store: ObjectStore, tmp_path: Path) -> None:
+    with faulty_proxy(store.port) as proxy:
+        proxy.piece, proxy.pause = 1000, 0.2
+        ending = download(pod, tmp_path / "plain.jsonl", "sets/plain.jsonl", secret(proxy.url))
+
+    assert ending.exit_code == ExitCode.VERDICT, ending.log
+    assert (tmp_path / "plain.jsonl").read_bytes() == ROWS
+
+
+def test_an_answer_that_stands_still_is_asked_for_again(pod: Pod, store: ObjectStore, tmp_path: Path) -> None:
+    with faulty_proxy(store.port) as proxy:
+        proxy.faults, proxy.cut, proxy.stalls = 1, 5_000_000, True
+        ending = download(pod, tmp_path / "large.jsonl", "sets/large.jsonl", secret(proxy.url))
+
+    assert proxy.broken == 1
+    assert ending.exit_code == ExitCode.VERDICT, ending.log
+    assert (tmp_path / "large.jsonl").stat().st_size == PIECES
+
+
+@pytest.mark.timeout(600)
+def test_a_store_that_always_stands_still_is_unavailable(pod: Pod, store: ObjectStore, tmp_path: Path) -> None:
+    with faulty_proxy(store.port) as proxy:
+        proxy.faults, proxy.stalls = 1000, True
+        ending = download(pod, tmp_path / "large.jsonl", "sets/large.jsonl", secret(proxy.url))
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.UNAVAILABLE, "Unavailable")
+    assert "s3://training/sets/large.jsonl: the store cannot be read (" in ending.termination.message
+
+
 def test_a_connection_that_never_holds_is_unavailable(pod: Pod, store: ObjectStore, tmp_path: Path) -> None:
-    with faulty_proxy(store) as proxy:
+    with faulty_proxy(store.port) as proxy:
         proxy.faults, proxy.cut = 1000, 5_000_000
         ending = download(pod, tmp_path / "large.jsonl", "sets/large.jsonl", secret(proxy.url))
 
