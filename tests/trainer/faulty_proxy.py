@@ -52,6 +52,8 @@ class FaultyProxy:
                         client.sendall(piece[: max(0, self.cut - passed)])
                         if self.stalls:
                             left.wait(timeout=120)
+                        # Closing alone ends nothing while the other thread still reads from it.
+                        client.shutdown(socket.SHUT_RDWR)
                         return
                     time.sleep(self.pause)
                     client.sendall(piece)
