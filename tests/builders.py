@@ -28,6 +28,9 @@ def make_basemodel(name: str = "base", **changes: Any) -> Json:
     return _object("BaseModel", name, "", spec, changes)
 
 
+HUB_SOURCE = f"hf://acme/tiny-1b@{'0123456789' * 4}"
+
+
 def make_computepool(name: str = "pool", **changes: Any) -> Json:
     spec: Json = {"deviceMemory": "8Gi", "throughput": "20", "clearedFor": ["Public"]}
     return _object("ComputePool", name, "", spec, changes)

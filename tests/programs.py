@@ -18,6 +18,19 @@ def program(name: str) -> str:
     return found
 
 
+def installed(requirement: str, newest: str) -> Path:
+    """Return the folder of programs of a Python package, `name==version`, in an environment of its own: its requirements,
+    none newer than the day ``newest``, do not fit ours."""
+    target = CACHE / "tools" / requirement.replace("==", "-")
+    if not (target / "installed").exists():
+        uv = program("uv")
+        subprocess.run([uv, "venv", "--quiet", "--clear", target], check=True)
+        where: list[str | Path] = ["--quiet", "--python", target / "bin/python", "--exclude-newer", newest]
+        subprocess.run([uv, "pip", "install", *where, requirement], check=True)
+        (target / "installed").touch()
+    return target / "bin"
+
+
 def built(module: str) -> Path:
     """Return the program of a Go module, `path@version`; built once, a minute or two, with the local cluster's Go caches."""
     path, _, version = module.partition("@")

@@ -43,6 +43,8 @@ class Settings(BaseModel):
     """Private key with which the operator signs repository-scoped registry tokens."""
     registry_token_cert: Path | None = None
     ca_file: Path | None = None
+    hub_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Hub mirror of base models that name none."""
     mlflow_uri: str | None = None
     mlflow_user_file: Path | None = None
     mlflow_password_file: Path | None = None

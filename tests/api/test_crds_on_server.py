@@ -97,6 +97,11 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
         (builders.make_finetunejob(dataset={**ROWS, "secretName": "bucket"}), "needs secretName"),
         (builders.make_finetunejob(baseline={"documents": {"uri": "s3://bucket/x"}}), "needs secretName"),
         (builders.make_finetunejob(baseline={"documents": {"uri": "/manuals"}}), "spec.baseline.documents.uri"),
+        (builders.make_basemodel(source="hf://acme/tiny"), "full commit hash behind the name"),
+        (builders.make_basemodel(source="hf://acme/tiny@main"), "full commit hash behind the name"),
+        (builders.make_basemodel(source=f"hf://{'a' * 40}@{'0' * 40}"), "spec.source"),
+        (builders.make_basemodel(hub={"size": "3Gi"}), "hub is for a source hf://"),
+        (builders.make_basemodel(source=builders.HUB_SOURCE, hub={"endpoint": "hub.example"}), "spec.hub.endpoint"),
         (
             builders.make_evaluationsuite(task={"type": "Classification"}),
             "labels are required for type Classification",

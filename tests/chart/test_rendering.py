@@ -26,6 +26,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "no lineage": {"mlflow": {"enabled": False}},
     "plain registry": {"registry": {"enabled": False, "external": {"host": "localhost:5050", "plainHTTP": True}}},
     "site authority": {"caBundle": CERTIFICATE},
+    "mirror": {"hubMirror": {"endpoint": "https://hub.example"}},
     "pull secrets": {"imagePullSecrets": ["pull-a", "pull-b"]},
     "no network policies": {"networkPolicies": {"enabled": False}},
     "given API server": {"networkPolicies": {"apiServerCIDRs": ["10.0.0.1/32"]}},
@@ -122,6 +123,12 @@ def test_own_stores_are_what_the_operator_is_told() -> None:
     assert told["TUNEGATE_MLFLOW_URI"] == "https://tunegate-mlflow.tunegate-system.svc:5000"
     assert told["TUNEGATE_STAGE_TRACKING_SECRET"] == "tunegate-stage-tracking"
     assert json.loads(told["TUNEGATE_GOVERNED"]) == helm.MINIMAL["governedNamespaces"]
+
+
+def test_the_operator_is_told_of_a_mirror_only_where_the_site_names_one() -> None:
+    told = helm.environment(helm.render(helm.values(hubMirror={"endpoint": "https://hub.example/models"})))
+    assert told["TUNEGATE_HUB_ENDPOINT"] == "https://hub.example/models"
+    assert "TUNEGATE_HUB_ENDPOINT" not in helm.environment(helm.render(helm.values()))
 
 
 def test_the_operator_understands_every_setting_that_it_is_given(objects: list[helm.Json]) -> None:

@@ -58,6 +58,7 @@ def test_schema_and_defaults_name_the_same_values() -> None:
         ({"images": {**helm.MINIMAL["images"], "trainer": ""}}, "images.trainer is empty: give it by digest"),
         ({"images": {**helm.MINIMAL["images"], "mlflow": ""}}, "images.mlflow is empty"),
         ({"governedNamespaces": [{"name": "team-a"}]}, "missing property 'policy'"),
+        ({"hubMirror": {"endpoint": "hub.example"}}, "/hubMirror/endpoint"),
         ({"governedNamespaces": [{"name": "a", "policy": "p"}, {"name": "a", "policy": "q"}]}, "names a twice"),
         ({"governedNamespaces": [{"name": helm.SYSTEM, "policy": "p"}]}, "cannot be governed"),
         ({"governedNamespaces": [{"name": "kube-system", "policy": "p"}]}, "cannot be governed"),

@@ -15,7 +15,9 @@ from tunegate import digests
 Json = dict[str, Any]
 
 
-def write_plan_files(folder: Path, *, extra_rows: tuple[str, ...] = (), **job: Any) -> list[str]:
+def write_plan_files(
+    folder: Path, *, extra_rows: tuple[str, ...] = (), base: Json | None = None, **job: Any
+) -> list[str]:
     """Write rows, suite and manifests; return the command's arguments but for where the base model lies."""
     data = folder / "volume"
     data.mkdir(parents=True)
@@ -31,7 +33,7 @@ def write_plan_files(folder: Path, *, extra_rows: tuple[str, ...] = (), **job: A
     elsewhere = {"uri": "pvc://nowhere/gate.jsonl", "digest": builders.DIGEST}
     objects = [
         builders.make_modelserver(),
-        builders.make_basemodel(),
+        builders.make_basemodel(**(base or {})),
         builders.make_computepool(pricePerDeviceHour="2"),
         builders.make_evaluationsuite(data=questions),
         builders.make_evaluationsuite("beside", data=other),

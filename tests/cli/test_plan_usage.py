@@ -60,7 +60,16 @@ def test_data_of_a_class_that_the_policy_does_not_allow_is_refused_as_the_operat
 def test_claims_without_a_folder_are_named(tmp_path: Path, capsys: Capture) -> None:
     said = refused(write_plan_files(tmp_path / "files"), capsys)
 
-    assert said == "tunegate: say where these claims lie on this machine: --volume models=…\n"
+    assert said == "tunegate: say where these lie on this machine: --volume models=…\n"
+
+
+def test_a_model_of_a_mirror_is_mapped_by_its_name(tmp_path: Path, capsys: Capture) -> None:
+    dataset = {**builders.make_finetunejob()["spec"]["dataset"], "classification": "PHI"}
+    arguments = write_plan_files(tmp_path / "files", base={"source": builders.HUB_SOURCE}, dataset=dataset)
+
+    assert refused(arguments, capsys).endswith("this machine: --volume acme/tiny-1b=…\n")
+    arguments += ["--volume", f"acme/tiny-1b={make_model(tmp_path / 'model')}"]
+    assert "NotAllowed: The data is classified PHI" in refused(arguments, capsys)
 
 
 def test_two_policies_are_one_too_many(site: list[str], tmp_path: Path, capsys: Capture) -> None:

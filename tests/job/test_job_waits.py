@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approvalpolicy
+from tests.builders import HUB_SOURCE, make_approvalpolicy
 from tests.job.documents import SETTINGS, job, world_objects
 from tests.job.world import WORKSPACE, World, condition, run_to
 from tunegate.admission.rules import Window
@@ -38,6 +38,11 @@ SEARCHED = {"baseline": {"documents": {"uri": "s3://manuals/2026", "secretName":
 MANUALS = {"baseline": {"documents": {"uri": "pvc://manuals/2026"}}}
 CLOSED_CLAIM = {**world_objects()["claims"], "manuals": {"metadata": {"name": "manuals"}}}
 CLOSED = StoreSecret({}, frozenset(STORE_REQUIRED))
+MIRRORED = HASHING.model_copy(
+    update={
+        "spec": HASHING.spec.model_copy(update={"source": HUB_SOURCE}), "status": world_objects()["base_model"].status,
+    }
+)  # fmt: skip
 POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCESS_KEY_ID"}))
 
 
@@ -51,6 +56,7 @@ POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCES
         ({"base_model": None}, "WaitingForBaseModel", "not in the catalogue"),
         ({"base_model": HASHING}, "WaitingForBaseModel", "Hashing"),
         ({"base_manifest": None}, "WaitingForBaseModel", "registry"),
+        ({"base_model": MIRRORED}, "WaitingForBaseModel", "hubMirror.endpoint"),
         ({"claims": {}}, "WaitingForVolume", "does not exist"),
         ({"claims": UNLABELLED}, "WaitingForVolume", "usable-by-jobs=true"),
         ({"denied": ("computepools/pool",)}, "NotAllowed", "computepools/pool"),

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approvalpolicy
+from tests.builders import HUB_SOURCE, make_approvalpolicy, make_basemodel
 from tests.job.documents import SETTINGS, job, sealed, trained, world_objects
 from tests.job.world import WORKSPACE
 from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.basemodel import BaseModel
 from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
@@ -18,6 +19,7 @@ from tunegate.api.stages import (
     MAX_DOCUMENT_BYTES,
     STAGE_CONFIG,
     STORE_REQUIRED,
+    CopyModelConfig,
     DownloadConfig,
     EvaluateConfig,
     SealConfig,
@@ -28,7 +30,7 @@ from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.manifests.engine import engine_args, engine_env
 from tunegate.manifests.pods import threads
-from tunegate.manifests.sources import ClaimPath, StorePath, claim_path, data_path
+from tunegate.manifests.sources import ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
 from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
@@ -49,6 +51,7 @@ def objects(
     documents_secret: StoreSecret | None = None,
     dataset_status: Json | None = None,
     documents_digest: str | None = None,
+    base_model: BaseModel | None = None,
     **spec: Any,
 ) -> dict[str, Json]:
     results = {sha256(b"train"): trained(), sha256(b"seal"): sealed(), sha256(b"baseline"): None}
@@ -56,7 +59,10 @@ def objects(
         {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(name.encode())}
         for name in ("validate", "baseline", "train", "seal")
     ]
-    facts = {**world_objects(**(pool or {})), "store_secret": store_secret, "documents_secret": documents_secret}
+    facts = {
+        **world_objects(**(pool or {})), "store_secret": store_secret, "documents_secret": documents_secret,
+        "hub_endpoint": "https://hub.example", **({"base_model": base_model} if base_model else {}),
+    }  # fmt: skip
     found = {"dataset": dataset_status, "documentsDigest": documents_digest}
     status = {"observedGeneration": 1, "stages": stages, **{key: value for key, value in found.items() if value}}
     seen = Observed(job=job(status, **spec), results=results, **facts)  # type: ignore[arg-type]
@@ -181,6 +187,52 @@ def test_documents_of_a_store_come_with_a_credential_of_their_own(stage: str) ->
         assert volumes["documents-store"]["secret"] == {"secretName": "shelf"}
         mount = next(m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "documents")
         assert mount == {"name": "documents", "mountPath": "/mnt/documents", "readOnly": True}
+
+
+def mirrored(**hub: Any) -> BaseModel:
+    made = make_basemodel(source=HUB_SOURCE, hub=hub or None)
+    return BaseModel.model_validate({**made, "status": world_objects()["base_model"].status.to_dict()})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_model_of_a_mirror_is_copied_into_every_pod_that_reads_it(stage: str) -> None:
+    made = objects(stage, base_model=mirrored(secretName="hub-reader", size="3Gi"))
+    spec = made["Job"]["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    seen = {c["name"]: {m["name"]: m.get("readOnly", False) for m in c["volumeMounts"]} for c in containers(spec)}
+    if stage == "seal":
+        assert "initContainers" not in spec
+        assert "base" not in volumes
+        return
+    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["copy-model.json"])
+    assert isinstance(config, CopyModelConfig)
+    assert (config.endpoint, config.repository, config.revision) == (
+        "https://hub.example",
+        "acme/tiny-1b",
+        HUB_SOURCE[-40:],
+    )
+    assert (config.path, config.max_bytes, config.secret_name) == ("/mnt/base/tiny-1b", 3 * 2**30, "hub-reader")
+    assert config.manifest == world_objects()["base_manifest"]
+    assert spec["initContainers"][0]["name"] == "copy-model"
+    assert volumes["base"]["emptyDir"] == {"sizeLimit": "3Gi"}
+    assert volumes["base-store"]["secret"] == {"secretName": "hub-reader", "optional": True}
+    assert {name for name, mounts in seen.items() if "base-store" in mounts} == {"copy-model"}
+    readers = {"engine", "stage"} if stage in ("baseline", "evaluate") else {"stage"}
+    assert {name: mounts["base"] for name, mounts in seen.items() if "base" in mounts} == {
+        "copy-model": False, **dict.fromkeys(readers, True),
+    }  # fmt: skip
+    assert json.loads(made["ConfigMap"]["data"]["stage.json"])["baseModel"]["path"] == "/mnt/base/tiny-1b"
+
+
+def test_data_of_a_store_and_a_model_of_a_mirror_come_one_after_the_other() -> None:
+    own = mirrored(endpoint="http://mirror.models.svc:8080")
+    made = objects("evaluate", base_model=own, dataset=IN_STORE, store_secret=OPEN)
+    spec = made["Job"]["spec"]["template"]["spec"]
+    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["copy-model.json"])
+    assert isinstance(config, CopyModelConfig)
+    assert [container["name"] for container in spec["initContainers"]] == ["download", "copy-model", "fetch", "engine"]
+    assert (config.endpoint, config.secret_name) == ("http://mirror.models.svc:8080", None)
+    assert "base-store" not in {volume["name"] for volume in spec["volumes"]}
 
 
 REDACTING: Json = {"checks": [{"name": "PersonalData", "action": "Redact"}]}
@@ -375,3 +427,11 @@ def test_the_objects_of_an_attempt_carry_no_secret() -> None:
     text = json.dumps([objects(stage) for stage in STAGES])
     assert "registrytoken" not in text
     assert "password" not in text
+
+
+def test_a_model_of_a_mirror_is_named_by_one_commit() -> None:
+    assert model_path(HUB_SOURCE) == HubPath("acme", "tiny-1b", HUB_SOURCE[-40:])
+    assert model_path("pvc://models/tiny") == ClaimPath("models", "tiny")
+    for uri in ("hf://acme/tiny", "hf://acme/tiny@main", "hf://acme/tiny@0123abc", f"hf://acme/../{HUB_SOURCE[10:]}"):
+        with pytest.raises(ValueError, match="full commit hash|may not contain"):
+            model_path(uri)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import make_basemodel
+from tests.builders import HUB_SOURCE, make_basemodel
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.conditions import rfc3339
 from tunegate.api.stages import FileEntry, Finding, HashResult, Manifest
@@ -33,8 +33,8 @@ PASSED = HashResult(
 )
 
 
-def observed(*attempts: Attempt, status: Json | None = None, **changes: Any) -> Observed:
-    raw = make_basemodel()
+def observed(*attempts: Attempt, status: Json | None = None, spec: Json | None = None, **changes: Any) -> Observed:
+    raw = make_basemodel(**(spec or {}))
     raw["metadata"] |= {"uid": UID, "generation": 1}
     raw["status"] = status or {}
     fields: Json = {
@@ -88,6 +88,34 @@ def test_the_first_attempt_reads_the_named_folder_read_only() -> None:
     assert {"claimName": "models", "readOnly": True} == volume
     assert all(obj["metadata"]["ownerReferences"][0]["uid"] == UID for obj in made.creates)
     assert ["Hashing"] == [note.reason for note in made.events]
+
+
+MIRRORED: Json = {"source": HUB_SOURCE, "hub": {"secretName": "hub-reader"}}
+
+
+def test_no_mirror_is_asked_that_nobody_named() -> None:
+    made = plan(observed(spec=MIRRORED, claim_exists=False), SETTINGS, NOW)
+
+    assert made.status is not None
+    assert ("Pending", "WaitingForMirror") == (made.status["phase"], made.status["conditions"][0]["reason"])
+    assert "hubMirror.endpoint in the chart's values, or" in made.status["message"]
+    assert () == made.creates
+    assert made.requeue_after is not None
+
+
+@pytest.mark.parametrize("own", [None, "https://own.example"])
+def test_a_model_of_a_mirror_is_copied_and_hashed(own: str | None) -> None:
+    spec = {**MIRRORED, "hub": {**MIRRORED["hub"], **({"endpoint": own} if own else {})}}
+    settings = SETTINGS.model_copy(update={"hub_endpoint": "https://hub.example"})
+    made = plan(observed(spec=spec, claim_exists=False), settings, NOW)
+
+    stage, copy = (json.loads(made.creates[1]["data"][name]) for name in ("stage.json", "copy-model.json"))
+    assert (own or "https://hub.example", "/mnt/base/tiny-1b") == (copy["endpoint"], stage["path"])
+    assert copy.get("manifest") is None
+    pod = made.creates[2]["spec"]["template"]["spec"]
+    assert ["copy-model"] == [container["name"] for container in pod["initContainers"]]
+    assert not [volume for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+    assert {"secretName": "hub-reader", "optional": True} in [volume.get("secret") for volume in pod["volumes"]]
 
 
 def test_a_running_attempt_is_left_alone() -> None:

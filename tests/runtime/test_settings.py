@@ -34,6 +34,7 @@ def test_governed_namespaces_name_their_policies() -> None:
         ("TUNEGATE_WORKERS", "many"),
         ("TUNEGATE_TRAINER_IMAGE", ""),
         ("TUNEGATE_LEASE_DURATION_SECONDS", "1"),
+        ("TUNEGATE_HUB_ENDPOINT", "hub.example"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.serving.world import SERVER_UID, World, release
+from tests.builders import HUB_SOURCE
+from tests.serving.world import SERVER_UID, World, base_model, release
 from tunegate.api import serving
+from tunegate.api.stages import STAGE_CONFIG, CopyModelConfig
 
 
 @pytest.fixture
@@ -115,3 +117,45 @@ def test_the_documents_of_a_rollout_never_change(world: World) -> None:
 def test_no_gate_question_lies_in_a_config_map(world: World) -> None:
     (config_map,) = world.config_maps.values()
     assert "messages" not in config_map["data"]["adapters.json"]
+
+
+def mirrored(**hub: str) -> World:
+    made, base = World(), base_model()
+    made.base = base.model_validate(
+        {**base.to_dict(), "spec": {**base.spec.to_dict(), "source": HUB_SOURCE, "hub": hub}}
+    )
+    made.put(release("one"))
+    made.step()
+    return made
+
+
+def test_a_model_of_a_mirror_is_copied_into_the_pod_before_adapters_are_checked_against_it() -> None:
+    world = mirrored(endpoint="https://hub.example", secretName="hub-reader", size="3Gi")
+    volumes = {volume["name"]: volume for volume in pod(world)["volumes"]}
+    (documents,) = world.config_maps.values()
+    config = STAGE_CONFIG.validate_json(documents["data"]["copy-model.json"])
+
+    assert [one["name"] for one in pod(world)["initContainers"]] == ["copy-model", "pull", "engine"]
+    assert isinstance(config, CopyModelConfig)
+    assert (config.path, config.manifest is not None) == ("/mnt/base/tiny-1b", True)
+    assert containers(world)["copy-model"]["args"] == ["--config", f"{serving.CONFIG_DIR}/copy-model.json"]
+    assert volumes["base"] == {"name": "base", "emptyDir": {"sizeLimit": "3Gi"}}
+    assert volumes["hub"]["secret"] == {"secretName": "hub-reader", "optional": True}
+    mounts = {
+        name: {m["name"]: m.get("readOnly", False) for m in one["volumeMounts"]}
+        for name, one in containers(world).items()
+    }
+    assert {name: seen["base"] for name, seen in mounts.items() if "base" in seen} == {
+        "copy-model": False, "pull": True, "engine": True,
+    }  # fmt: skip
+    assert [name for name, seen in mounts.items() if "hub" in seen] == ["copy-model"]
+    security = containers(world)["copy-model"]["securityContext"]
+    assert security["readOnlyRootFilesystem"] is True
+    assert f"--model={config.path}" in containers(world)["engine"]["args"]
+
+
+def test_a_server_whose_model_comes_from_nowhere_says_so() -> None:
+    world = mirrored(size="3Gi")
+
+    assert world.deployment is None
+    assert "hubMirror.endpoint" in world.status["message"]

@@ -23,7 +23,12 @@ from tunegate.reconcile.modelserver_observed import Candidate, Observed, Serving
 from tunegate.reconcile.plan import Plan
 
 MANIFEST = Manifest(files=[FileEntry(path="adapter_model.safetensors", size=1, sha256="0" * 64)])
-SETTINGS = ServingSettings("registry.example/operator@sha256:" + "1" * 64, "registry.example", False)
+SETTINGS = ServingSettings(
+    "registry.example/operator@sha256:" + "1" * 64,
+    "registry.example",
+    False,
+    "registry.example/trainer@sha256:" + "1" * 64,
+)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER_UID = "server-uid"
 

@@ -161,6 +161,11 @@ def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
 
             downloading.run(config, context)
             return None
+        case stages.CopyModelConfig():
+            from tunegate_trainer import mirroring
+
+            mirroring.run(config, context)
+            return None
 
 
 def _publish(config: StageConfig, registry: RegistryClient, result: StrictModel) -> str:

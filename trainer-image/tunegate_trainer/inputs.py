@@ -22,6 +22,11 @@ def is_document(path: Path) -> bool:
     return path.name in DOCUMENT_NAMES or path.suffix.lower() in DOCUMENT_SUFFIXES
 
 
+def is_model_file(path: Path) -> bool:
+    """Whether a base model may have such a file, by its name."""
+    return path.suffix in MODEL_SUFFIXES and not path.name.startswith((".", "adapter_")) and not is_document(path)
+
+
 def model_files(folder: Path) -> tuple[list[Path], list[str]]:
     """Return a base model's files, sorted, and the names of entries that don't belong into its folder.
 
@@ -33,8 +38,7 @@ def model_files(folder: Path) -> tuple[list[Path], list[str]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or is_document(path):
             continue
-        regular = stat.S_ISREG(path.lstat().st_mode)
-        if regular and path.suffix in MODEL_SUFFIXES and not path.name.startswith("adapter_"):
+        if stat.S_ISREG(path.lstat().st_mode) and is_model_file(path):
             files.append(path)
         else:
             foreign.append(path.name)

@@ -13,10 +13,13 @@ from tunegate.api.markers import (
     DataClass,
     Digest,
     Kind,
+    ModelUri,
+    Quantity,
     Resource,
+    ResourceName,
     ShortText,
     Text,
-    VolumeUri,
+    WebAddress,
     cel,
     immutable,
     rules,
@@ -24,13 +27,34 @@ from tunegate.api.markers import (
 from tunegate.api.shared import StatusBase
 
 
+class HubMirror(ApiModel):
+    """How a model of a Hub mirror comes into the pods that read it: each copies it into a folder of its own."""
+
+    endpoint: WebAddress | None = None
+    """Address of the mirror; absent: `hubMirror.endpoint` of the chart's values. No other mirror is ever asked."""
+    secret_name: ResourceName | None = None
+    """Secret with the keys `HF_TOKEN`, `ca.crt` or both, in the system namespace and in each that uses the model."""
+    size: Quantity = "50Gi"
+    """Room for the model in each pod; a larger one is refused before a byte of it is read."""
+
+
 class BaseModelSpec(ApiModel):
     """Where a base model lies and what it may be used for."""
 
-    model_config = rules(immutable("A BaseModel"))
+    model_config = rules(
+        immutable("A BaseModel"),
+        cel(
+            "!self.source.startsWith('hf://') || self.source.matches('@[0-9a-f]{40}$')",
+            "source hf://… needs the full commit hash behind the name, 40 hex digits: a branch or tag may change",
+        ),
+        cel("!has(self.hub) || self.source.startsWith('hf://')", "hub is for a source hf://… only; leave it out"),
+    )
 
-    source: VolumeUri
-    """Folder with safetensors weights, configuration, tokenizer and chat template."""
+    source: ModelUri
+    """Folder with safetensors weights, configuration, tokenizer and chat template: on a claim, `pvc://claim/path`, or on
+    a Hub mirror, `hf://organization/name@commit`."""
+    hub: HubMirror | None = None
+    """Where the mirror of a source `hf://` is, and what opens it."""
     license: ShortText
     """SPDX expression, e.g. `Apache-2.0`."""
     publisher: ShortText = ""

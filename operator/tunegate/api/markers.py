@@ -122,6 +122,17 @@ Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=8192)]
 VolumeUri = Annotated[str, Field(max_length=300, pattern=r"^pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9._/-]+$")]
 """``pvc://<claim>/<path>``: a file or folder on a claim of the namespace of the pod that uses it."""
+ModelUri = Annotated[
+    str,
+    Field(
+        max_length=300,
+        pattern=r"^(pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9._/-]+|hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9._-]+)?)$",
+    ),
+]
+"""A ``VolumeUri``, or ``hf://<organization>/<name>@<commit>``: one commit of a model that a Hub mirror holds."""
+WebAddress = Annotated[
+    str, Field(max_length=300, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?$")
+]
 DataUri = Annotated[
     str,
     Field(

@@ -60,6 +60,7 @@ class CatalogueReason(StrEnum):
     """Reasons of the condition `Ready` of BaseModel, ComputePool, ApprovalPolicy and EvaluationSuite."""
 
     WAITING_FOR_VOLUME = "WaitingForVolume"
+    WAITING_FOR_MIRROR = "WaitingForMirror"
     WAITING_FOR_RESULT = "WaitingForResult"
     HASHING = "Hashing"
     HASHED = "Hashed"

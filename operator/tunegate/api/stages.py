@@ -28,6 +28,9 @@ CA_PATH = "/etc/tunegate/ca/ca.crt"
 """Additional certificate authority for registry and MLflow; may be absent."""
 STORE_DIR = "/etc/tunegate/store"
 """Files of the Secret that says where an S3-compatible store is and who may read it, named like AWS's environment variables."""
+HUB_TOKEN = "HF_TOKEN"
+HUB_AUTHORITY = "ca.crt"
+"""Files in ``STORE_DIR`` where a model comes from a Hub mirror: what opens it, and who signs its certificate."""
 STORE_REQUIRED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 TERMINATION_PATH = "/dev/termination-log"
 BASE_MODEL_MOUNT = "/mnt/base"
@@ -313,6 +316,24 @@ class DownloadConfig(StageConfigBase):
     """What to do about it."""
 
 
+class CopyModelConfig(StageConfigBase):
+    """Copy a base model from a Hub mirror into ``path``: init container of pods that read it."""
+
+    stage: Literal["copy-model"] = "copy-model"
+    endpoint: str
+    repository: str
+    """`organization/name`."""
+    revision: str
+    """Full commit hash."""
+    path: str
+    max_bytes: int
+    """More than this is refused before a byte is read: the pod's folder has no more room."""
+    secret_name: str | None = None
+    """The Secret that should lie in ``STORE_DIR``, for messages."""
+    manifest: Manifest | None = None
+    """What the catalogue admitted: exactly these files with these bytes; None: not admitted yet."""
+
+
 StageConfig = Annotated[
     HashConfig
     | ValidateConfig
@@ -321,7 +342,8 @@ StageConfig = Annotated[
     | SealConfig
     | EvaluateConfig
     | FetchConfig
-    | DownloadConfig,
+    | DownloadConfig
+    | CopyModelConfig,
     Field(discriminator="stage"),
 ]
 STAGE_CONFIG: TypeAdapter[StageConfig] = TypeAdapter(StageConfig)

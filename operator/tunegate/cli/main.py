@@ -93,7 +93,10 @@ def _plan(one: argparse.ArgumentParser) -> None:
         help="file or folder with the server, base model, pool, suite and policy; may be given again",
     )  # fmt: skip
     one.add_argument(
-        "--volume", action="append", metavar="CLAIM=FOLDER", help="where a claim of pvc://CLAIM/… lies on this machine"
+        "--volume",
+        action="append",
+        metavar="CLAIM=FOLDER",
+        help="where a claim of pvc://CLAIM/…, or a model of hf://ORG/NAME@…, lies on this machine",
     )
     one.add_argument("-o", "--output", choices=list(plan_report.FORMATS), default="text")
     one.add_argument("--strict", action="store_true", help="warnings count as a refusal")

@@ -29,7 +29,7 @@ from tunegate.cli import plan_report
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import file_entry, manifest_digest
 from tunegate.errors import wrong_fields
-from tunegate.manifests.sources import ClaimPath, claim_path, data_path
+from tunegate.manifests.sources import ClaimPath, HubPath, data_path, model_path
 from tunegate.reconcile.data_rights import past_retention
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs, needed_claims, resolve
@@ -172,7 +172,10 @@ def _volumes(named: Iterable[str]) -> Volumes:
     for text in named:
         claim, _, folder = text.partition("=")
         if not claim or not folder or not Path(folder).is_dir():
-            raise CommandFailure(f"--volume {text}: expected CLAIM=FOLDER, with a folder of this machine")
+            raise CommandFailure(
+                f"--volume {text}: expected CLAIM=FOLDER, with a folder of this machine; ORG/NAME=FOLDER for a model of a "
+                "Hub mirror"
+            )
         found[claim] = Path(folder).resolve()
     return found
 
@@ -195,11 +198,11 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
     }  # fmt: skip
     named = Observed(**facts, base_model=base)
     claims = needed_claims(named)
-    missing = [claim for claim in claims if claim not in volumes]
+    source = model_path(base.spec.source)
+    needed = [*claims, *([source.repository] if isinstance(source, HubPath) else [])]
+    missing = [name for name in needed if name not in volumes]
     if missing:
-        raise CommandFailure(
-            f"say where these claims lie on this machine: {' '.join(f'--volume {one}=…' for one in missing)}"
-        )
+        raise CommandFailure(f"say where these lie on this machine: {' '.join(f'--volume {one}=…' for one in missing)}")
     manifest = _manifest(base, volumes)
     digest = manifest_digest(manifest)
     admitted = {"phase": "Ready", "manifest_digest": digest, "result_digest": digest}
@@ -212,6 +215,7 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
         **facts,
         base_model=base.model_copy(update={"status": base.status.model_copy(update=admitted)}),
         base_manifest=manifest,
+        hub_endpoint=f"https://{NOWHERE}",
         claims=dict.fromkeys([*claims, *mapped], claim),
     )
 
@@ -222,7 +226,7 @@ def _manifest(base: BaseModel, volumes: Volumes) -> Manifest:
     except ImportError as error:
         raise CommandFailure(LIBRARIES) from error
 
-    folder = _place(claim_path(base.spec.source), volumes)
+    folder = _place(model_path(base.spec.source), volumes)
     if not folder.is_dir():
         raise CommandFailure(f"BaseModel {base.name}: {folder} is not a folder")
     return Manifest(files=[file_entry(folder, file) for file in model_files(folder)[0]])
@@ -256,16 +260,16 @@ def _config(seen: Observed, inputs: Inputs, volumes: Volumes) -> ValidateConfig:
     )
 
 
-def _paths(inputs: Inputs) -> dict[str, ClaimPath]:
+def _paths(inputs: Inputs) -> dict[str, ClaimPath | HubPath]:
     found = {
         "base": inputs.base, "dataset": inputs.dataset, "suite": inputs.questions, "imported": inputs.imported,
         "documents": inputs.documents,
     }  # fmt: skip
-    return {name: path for name, path in found.items() if isinstance(path, ClaimPath)}
+    return {name: path for name, path in found.items() if isinstance(path, ClaimPath | HubPath)}
 
 
-def _place(path: ClaimPath, volumes: Volumes) -> Path:
-    return volumes[path.claim] / path.path
+def _place(path: ClaimPath | HubPath, volumes: Volumes) -> Path:
+    return volumes[path.repository] if isinstance(path, HubPath) else volumes[path.claim] / path.path
 
 
 def _validate(config: ValidateConfig, *, quiet: bool) -> ValidateResult:

@@ -15,7 +15,7 @@ from tunegate.api.stages import StageResult, Termination
 from tunegate.controllers.finetunejob_results import ResultReader
 from tunegate.controllers.services import Services
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
-from tunegate.manifests.sources import claim_path
+from tunegate.manifests.sources import SCHEME, claim_path
 from tunegate.manifests.stage_job import STAGE_CONTAINER
 from tunegate.reconcile.basemodel import STAGE, Observed, plan
 from tunegate.reconcile.finetunejob_attempts import Attempt, container_state
@@ -83,6 +83,8 @@ class BaseModelController:
         return tuple(found)
 
     async def _claim_exists(self, model: BaseModel) -> bool:
+        if not model.spec.source.startswith(SCHEME):
+            return False
         claim = claim_path(model.spec.source).claim
         ref = ObjectRef("v1", "PersistentVolumeClaim", claim, self._settings.system_namespace)
         return await self._kube.get(ref) is not None

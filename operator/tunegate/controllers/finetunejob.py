@@ -126,6 +126,7 @@ class FineTuneJobController:
             "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
             "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
             "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
+            "hub_endpoint": self._settings.hub_endpoint,
         }
         if job.status.stage("validate").state == "Waiting":
             facts["other_suites"] = await self._other_suites(job)

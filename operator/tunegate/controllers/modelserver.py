@@ -221,6 +221,8 @@ class ModelServerController:
         settings = self._settings
         return ServingSettings(
             operator_image=settings.operator_image,
+            trainer_image=settings.trainer_image,
+            hub_endpoint=settings.hub_endpoint,
             registry_host=settings.registry_host,
             registry_plain_http=settings.registry_plain_http,
             pull_secrets=settings.image_pull_secrets,

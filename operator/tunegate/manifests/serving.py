@@ -20,6 +20,7 @@ from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
 from tunegate.digests import document_digest
+from tunegate.manifests.downloads import Download
 from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env
 from tunegate.manifests.pods import (
     container_resources,
@@ -30,6 +31,7 @@ from tunegate.manifests.pods import (
     scratch_volumes,
     threads,
 )
+from tunegate.manifests.stage_job import STAGE_COMMAND
 
 CONFIGURATION_ANNOTATION = f"{GROUP}/configuration"
 """On Deployment and pods: digest of the documents they were made from."""
@@ -40,6 +42,8 @@ GATEWAY_CONTAINER = "gateway"
 PULL_CONTAINER = "pull"
 SMALL = Resources(cpu="100m", memory="384Mi")
 """Of `pull` and the gateway; neither holds an adapter in memory."""
+COPYING = Resources(cpu="100m", memory="1Gi")
+"""Of the container that copies a base model: as much as hashing one takes."""
 GRACE_SECONDS = 300
 """Longer than the gateway's delay and bound for draining together (``tunegate.gateway.settings.Limits``)."""
 TOKEN_SECONDS = 3600
@@ -57,10 +61,12 @@ class Serving:
     labels: Mapping[str, str]
     """Of every object, and the selector of the pods."""
     pool: ComputePoolSpec
-    base_claim: str
+    base: str | Download
+    """The claim that holds the base model, or how it is copied into each pod."""
     document: ServerDocument
     adapters: Sequence[AdapterEntry]
     operator_image: str
+    trainer_image: str
     service_account: str
     ca_config_map: str
     registry_secret: str
@@ -71,9 +77,11 @@ class Serving:
     def data(self) -> dict[str, str]:
         """The documents that pods mount; sorted, so that equal content is equal text."""
         adapters = [entry.to_dict() for entry in sorted(self.adapters, key=lambda entry: entry.served_name)]
+        copied = {self.base.config_file: self.base.config_text} if isinstance(self.base, Download) else {}
         return {
             "adapters.json": json.dumps(adapters, sort_keys=True),
             "server.json": json.dumps(self.document.to_dict(), sort_keys=True),
+            **copied,
         }
 
     @property
@@ -204,10 +212,32 @@ def _pod(made: Serving) -> dict[str, Any]:
         **placement(made.pool, pinned=True),
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "initContainers": [_pull(made), _engine(made)],
+        "initContainers": [*_copy_model(made), _pull(made), _engine(made)],
         "containers": [_gateway(made)],
         "volumes": _volumes(made),
     }
+
+
+def _copy_model(made: Serving) -> list[dict[str, Any]]:
+    """Return the container that copies the base model from a Hub mirror, if that is where it comes from."""
+    if not isinstance(made.base, Download):
+        return []
+    container = {
+        "name": made.base.container,
+        "image": made.trainer_image,
+        "command": STAGE_COMMAND,
+        "args": ["--config", f"{serving.CONFIG_DIR}/{made.base.config_file}"],
+        "env": [{"name": "HOME", "value": SCRATCH}, {"name": "PYTHONUNBUFFERED", "value": "1"}],
+        "securityContext": container_security(),
+        "resources": container_resources(COPYING),
+        "volumeMounts": [
+            {"name": "pull-tmp", "mountPath": SCRATCH},
+            _read_only("documents", serving.CONFIG_DIR),
+            _read_only("ca", CA_PATH.rpartition("/")[0]),
+            *made.base.own_mounts,
+        ],
+    }
+    return [container]
 
 
 def _pull(made: Serving) -> dict[str, Any]:
@@ -296,10 +326,14 @@ def _volumes(made: Serving) -> list[dict[str, Any]]:
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         ]
     }
+    if isinstance(made.base, Download):
+        base = made.base.volumes
+    else:
+        base = [{"name": "base", "persistentVolumeClaim": {"claimName": made.base, "readOnly": True}}]
     return [
         *scratch_volumes("pull-tmp", "engine-tmp", "gateway-tmp", "adapters", "run"),
         {"name": "documents", "configMap": {"name": made.config_map_name}},
-        {"name": "base", "persistentVolumeClaim": {"claimName": made.base_claim, "readOnly": True}},
+        *base,
         {"name": "registry", "secret": {"secretName": made.registry_secret}},
         {"name": "ca", "configMap": {"name": made.ca_config_map, "optional": True}},
         keys,

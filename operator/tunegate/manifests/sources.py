@@ -1,5 +1,5 @@
-"""Data that people name: `pvc://claim/path` as a read-only mount of the claim and a path inside it, `s3://bucket/key` as
-what is downloaded before the stage starts.
+"""What people name: `pvc://claim/path` as a read-only mount of the claim and a path inside it, data at `s3://bucket/key`
+and models at `hf://organization/name@commit` as what is downloaded before anything reads it.
 
 The claim is mounted whole and the path is looked up inside. A `subPath` was rejected: for a path that is missing the
 kubelet makes an empty folder of that name on the owner's volume.
@@ -7,10 +7,13 @@ kubelet makes an empty folder of that name on the owner's volume.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 SCHEME = "pvc://"
 STORE_SCHEME = "s3://"
+HUB_SCHEME = "hf://"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,24 @@ class StorePath:
     def below(self, folder: str) -> str:
         """Return where the object, or the folder of objects, lies after it was downloaded into ``folder``."""
         return f"{folder}/{self.key.rpartition('/')[2]}"
+
+
+@dataclass(frozen=True)
+class HubPath:
+    """One commit of a model that a Hub mirror holds."""
+
+    organization: str
+    name: str
+    commit: str
+
+    @property
+    def repository(self) -> str:
+        """The model as the mirror calls it."""
+        return f"{self.organization}/{self.name}"
+
+    def below(self, folder: str) -> str:
+        """Return where the model lies after it was downloaded into ``folder``."""
+        return f"{folder}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,19 @@ def data_path(uri: str) -> ClaimPath | StorePath:
     if not bucket or not key:
         raise ValueError(f"{uri}: bucket and key are required, e.g. s3://training/rows.jsonl")
     return StorePath(bucket, key)
+
+
+def model_path(uri: str) -> ClaimPath | HubPath:
+    """Read a `pvc://` or `hf://` address. Raises ``ValueError``, also for a branch or tag, which may change."""
+    if not uri.startswith(HUB_SCHEME):
+        return claim_path(uri)
+    organization, named = _parts(uri, HUB_SCHEME)
+    name, _, commit = named.partition("@")
+    if not organization or not name or "/" in named or not _COMMIT.fullmatch(commit):
+        raise ValueError(
+            f"{uri}: organization, name and the full commit hash are required, hf://ORG/NAME@40 hex digits"
+        )
+    return HubPath(organization, name, commit)
 
 
 def _parts(uri: str, scheme: str) -> tuple[str, str]:

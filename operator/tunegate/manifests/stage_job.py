@@ -24,11 +24,11 @@ from tunegate.api.stages import (
     ENGINE_PORT,
     PROGRESS_PORT,
     REGISTRY_AUTH_PATH,
-    STORE_DIR,
     TERMINATION_PATH,
     TRACKING_AUTH_DIR,
     TUNED_SERVED_NAME,
 )
+from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, Download
 from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env, startup_probe
 from tunegate.manifests.pods import (
     SCRATCH,
@@ -46,9 +46,7 @@ STAGE_COMMAND = ["python3", "-m", "tunegate_trainer"]
 STAGE_CONTAINER = "stage"
 ENGINE_CONTAINER = "engine"
 FETCH_CONTAINER = "fetch"
-DOWNLOAD_CONTAINER = "download"
-DOCUMENTS_CONTAINER = "download-documents"
-PREPARING = (DOWNLOAD_CONTAINER, DOCUMENTS_CONTAINER, FETCH_CONTAINER)
+PREPARING = (DOWNLOAD_CONTAINER, DOCUMENTS_CONTAINER, COPY_MODEL_CONTAINER, FETCH_CONTAINER)
 """Containers that bring inputs into the pod."""
 RENDEZVOUS_PORT = 29500
 CONFIG_FILE = CONFIG_PATH.rpartition("/")[2]
@@ -67,34 +65,6 @@ class Engine:
     resources: Resources
     adapter: bool
     """The sealed adapter is fetched and verified before the engine starts, and loaded as ``tuned``."""
-
-
-@dataclass(frozen=True)
-class Download:
-    """An input that an init container copies from a store; only that container sees the store's credential."""
-
-    container: str
-    volume: str
-    """The pod's folder for it."""
-    mount_path: str
-    config: Mapping[str, Any]
-    secret: str
-    size: str
-    """Quantity: the room in the pod's folder."""
-
-    @property
-    def file(self) -> str:
-        """Name of its configuration's file."""
-        return f"{self.container}.json"
-
-    @property
-    def store(self) -> str:
-        """Name of the volume with the store's Secret."""
-        return f"{self.volume}-store"
-
-    def mount(self, *, read_only: bool) -> dict[str, Any]:
-        """Return the mount of the folder."""
-        return {"name": self.volume, "mountPath": self.mount_path, "readOnly": read_only}
 
 
 @dataclass(frozen=True)
@@ -161,7 +131,7 @@ def _pod(stage: StageJob) -> dict[str, Any]:
         pod |= placement(stage.pool, pinned=writes or stage.engine is not None)
     if stage.distributed:
         pod["subdomain"] = stage.name
-    before = [_download_container(stage, download) for download in stage.downloads]
+    before = [_preparing(stage, one.container, one.config_file, one.own_mounts) for one in stage.downloads]
     if stage.engine is not None:
         before += [_fetch_container(stage)] if stage.engine.adapter else []
         before.append(_engine_container(stage, stage.engine))
@@ -194,7 +164,7 @@ def _stage_container(stage: StageJob) -> dict[str, Any]:
         "volumeMounts": [
             *_fixed_mounts(),
             *_claim_mounts(stage),
-            *(download.mount(read_only=True) for download in stage.downloads),
+            *(download.reading_mount for download in stage.downloads),
             *_adapter_mount(stage, read_only=True),
         ],
     }
@@ -202,11 +172,6 @@ def _stage_container(stage: StageJob) -> dict[str, Any]:
 
 def _fetch_container(stage: StageJob) -> dict[str, Any]:
     return _preparing(stage, FETCH_CONTAINER, FETCH_FILE, _adapter_mount(stage, read_only=False))
-
-
-def _download_container(stage: StageJob, download: Download) -> dict[str, Any]:
-    store = {"name": download.store, "mountPath": STORE_DIR, "readOnly": True}
-    return _preparing(stage, download.container, download.file, [store, download.mount(read_only=False)])
 
 
 def _preparing(stage: StageJob, name: str, file: str, mounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -222,7 +187,8 @@ def _preparing(stage: StageJob, name: str, file: str, mounts: Sequence[Mapping[s
 
 def _engine_container(stage: StageJob, engine: Engine) -> dict[str, Any]:
     """Return the native sidecar: an init container that is restarted and ends when the stage's container has ended."""
-    base = [mount for mount in _claim_mounts(stage) if mount["mountPath"] == BASE_MODEL_MOUNT]
+    mounts = [*_claim_mounts(stage), *(download.reading_mount for download in stage.downloads)]
+    base = [mount for mount in mounts if mount["mountPath"] == BASE_MODEL_MOUNT]
     device = stage.pool.device_resource if stage.pool and engine.profile.device != "CPU" else None
     return {
         "name": ENGINE_CONTAINER,
@@ -287,13 +253,8 @@ def _volumes(stage: StageJob) -> list[dict[str, Any]]:
         {"name": "tracking", "secret": {"secretName": stage.tracking_secret, "optional": True}},
         {"name": "ca", "configMap": {"name": stage.ca_config_map, "optional": True}},
         *claims,
-        *_download_volumes(stage),
+        *(volume for download in stage.downloads for volume in download.volumes),
     ]
-
-
-def _download_volumes(stage: StageJob) -> list[dict[str, Any]]:
-    folders = [{"name": one.volume, "emptyDir": {"sizeLimit": one.size}} for one in stage.downloads]
-    return folders + [{"name": one.store, "secret": {"secretName": one.secret}} for one in stage.downloads]
 
 
 def _fixed_mounts() -> list[dict[str, Any]]:
@@ -331,8 +292,7 @@ def _config_map(stage: StageJob) -> dict[str, Any]:
     data = {CONFIG_FILE: json.dumps(stage.config, indent=1, sort_keys=True)}
     if stage.fetch_config is not None:
         data[FETCH_FILE] = json.dumps(stage.fetch_config, indent=1, sort_keys=True)
-    for download in stage.downloads:
-        data[download.file] = json.dumps(download.config, indent=1, sort_keys=True)
+    data |= {download.config_file: download.config_text for download in stage.downloads}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(stage), "immutable": True, "data": data}
 
 

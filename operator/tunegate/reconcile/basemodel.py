@@ -17,12 +17,14 @@ from tunegate.api.reasons import CatalogueReason, StageReason
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, HashConfig, HashResult, JobIdentity, RegistryTarget, StageResult
 from tunegate.kube.client import ObjectRef
-from tunegate.manifests.sources import ClaimMount, claim_path
+from tunegate.manifests.downloads import Download
+from tunegate.manifests.sources import ClaimMount, ClaimPath, model_path
 from tunegate.manifests.stage_job import StageJob, stage_objects
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, OnItsWay, judge
 from tunegate.reconcile.finetunejob_observed import LostResult
 from tunegate.reconcile.finetunejob_placement import place
+from tunegate.reconcile.mirrored import copied_model, without_mirror
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     BASE_MODEL_LABEL,
@@ -81,19 +83,26 @@ def plan(seen: Observed, settings: Settings, now: datetime) -> Plan:
 
 
 def _begin(seen: Observed, number: int, settings: Settings, now: datetime) -> Plan:
-    """Start attempt ``number``, once the claim with the files is there."""
-    claim = claim_path(seen.model.spec.source)
-    if not seen.claim_exists:
-        message = (
-            f"PersistentVolumeClaim {claim.claim} is not in namespace {settings.system_namespace}: create it there, "
-            f"with the model's files at {claim.path}"
-        )
-        report = _Report("Pending", "False", CatalogueReason.WAITING_FOR_VOLUME, message)
-        return report.plan(seen, now, requeue_after=30.0, attempts=number - 1)
+    """Start attempt ``number``, once the claim with the files is there, or a mirror is named."""
+    waits = _missing(seen, settings)
+    if waits is not None:
+        return waits.plan(seen, now, requeue_after=30.0, attempts=number - 1)
     message = f"Hashing the files at {seen.model.spec.source} (attempt {number})."
     report = _Report("Hashing", "Unknown", CatalogueReason.HASHING, message)
     creates = tuple(_attempt_objects(seen, number, settings))
     return report.plan(seen, now, requeue_after=LOOK_AGAIN, attempts=number, creates=creates)
+
+
+def _missing(seen: Observed, settings: Settings) -> _Report | None:
+    source = model_path(seen.model.spec.source)
+    if isinstance(source, ClaimPath) and not seen.claim_exists:
+        message = (
+            f"PersistentVolumeClaim {source.claim} is not in namespace {settings.system_namespace}: create it there, "
+            f"with the model's files at {source.path}"
+        )
+        return _Report("Pending", "False", CatalogueReason.WAITING_FOR_VOLUME, message)
+    missing = without_mirror(seen.model, settings.hub_endpoint)
+    return None if missing is None else _Report("Pending", "False", CatalogueReason.WAITING_FOR_MIRROR, missing)
 
 
 def _after(seen: Observed, last: Attempt, settings: Settings, now: datetime) -> Plan:
@@ -209,17 +218,25 @@ def _attempt_objects(seen: Observed, number: int, settings: Settings) -> list[di
     namespace = settings.system_namespace
     labels = attempt_labels(model.name, number)
     owner = owner_reference(seen.raw)
-    claim = claim_path(model.spec.source)
+    source = model_path(model.spec.source)
+    identity = JobIdentity(namespace=namespace, name=model.name, uid=model.uid, attempt=number)
+    registry = RegistryTarget(
+        host=settings.registry_host,
+        plain_http=settings.registry_plain_http,
+        repository=base_model_repository(model.name),
+    )
     config = HashConfig(
-        job=JobIdentity(namespace=namespace, name=model.name, uid=model.uid, attempt=number),
-        registry=RegistryTarget(
-            host=settings.registry_host,
-            plain_http=settings.registry_plain_http,
-            repository=base_model_repository(model.name),
-        ),
-        path=claim.below(BASE_MODEL_MOUNT),
+        job=identity,
+        registry=registry,
+        path=source.below(BASE_MODEL_MOUNT),
         expected_manifest_digest=model.spec.expected_manifest_digest,
     )
+    mounts: tuple[ClaimMount, ...] = ()
+    downloads: tuple[Download, ...] = ()
+    if isinstance(source, ClaimPath):
+        mounts = (ClaimMount(source.claim, BASE_MODEL_MOUNT),)
+    else:
+        downloads = (copied_model(model, source, settings.hub_endpoint, identity, registry, None),)
     job = StageJob(
         name=name,
         namespace=namespace,
@@ -233,7 +250,8 @@ def _attempt_objects(seen: Observed, number: int, settings: Settings) -> list[di
         tracking_secret=settings.stage_tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
         resources=RESOURCES,
-        mounts=(ClaimMount(claim.claim, BASE_MODEL_MOUNT),),
+        mounts=mounts,
+        downloads=downloads,
         pull_secrets=settings.image_pull_secrets,
     )
     secret = credential_secret(name, namespace, docker_config=seen.docker_config, labels=labels, owner=owner)

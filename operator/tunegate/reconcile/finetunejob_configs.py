@@ -115,7 +115,7 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         service_account=STAGE_SERVICE_ACCOUNT,
         config=_config(seen, inputs, settings, stage, number).to_dict(),
         fetch_config=fetch,
-        downloads=downloads(job, inputs, stage, _config_base(job, settings, number)),
+        downloads=downloads(seen, inputs, stage, _config_base(job, settings, number)),
         registry_secret=registry_secret_name(job.name, job.uid),
         tracking_secret=settings.tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
@@ -258,7 +258,7 @@ def _engine(inputs: Inputs, *, adapter: bool) -> Engine:
 
 
 def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMount]:
-    base = ClaimMount(inputs.base.claim, BASE_MODEL_MOUNT)
+    base = [ClaimMount(inputs.base.claim, BASE_MODEL_MOUNT)] if isinstance(inputs.base, ClaimPath) else []
     dataset = []
     if isinstance(inputs.dataset, ClaimPath) and reads_source(job, stage):
         dataset = [ClaimMount(inputs.dataset.claim, DATASET_MOUNT)]
@@ -273,13 +273,13 @@ def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMou
         workspace = [ClaimMount(name, WORKSPACE_MOUNT, read_only=not writes)]
     match stage:
         case "validate":
-            return [base, *dataset, suite, *inputs.further.mounts(), *imported, *documents, *workspace]
+            return [*base, *dataset, suite, *inputs.further.mounts(), *imported, *documents, *workspace]
         case "train":
-            return [base, *dataset, *workspace]
+            return [*base, *dataset, *workspace]
         case "seal":
             return imported or workspace
         case _:
-            return [base, *dataset, suite, *documents, *workspace]
+            return [*base, *dataset, suite, *documents, *workspace]
 
 
 def _uses_workspace(job: FineTuneJob, inputs: Inputs, stage: StageName) -> bool:

@@ -1,4 +1,4 @@
-"""Which stages read data set and documents, and how they come into a pod when they lie in a store."""
+"""Which stages read data set and documents, and what is copied into a pod: they from a store, a base model from a mirror."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 from tunegate.api.computepool import memory_bytes
 from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.stages import DATASET_MOUNT, DOCUMENTS_MOUNT, MAX_DOCUMENT_BYTES, DownloadConfig
-from tunegate.manifests.sources import StorePath
-from tunegate.manifests.stage_job import DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, Download
+from tunegate.manifests.downloads import Download, data_download, documents_download
+from tunegate.manifests.sources import HubPath, StorePath
 from tunegate.reconcile.finetunejob_inputs import Inputs
+from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.mirrored import copied_model
 
 DOCUMENTS_FOLDER = "64Mi"
 """Room for documents: small files take more of a disk than they have bytes."""
@@ -27,11 +29,12 @@ def reads_documents(stage: StageName) -> bool:
     return stage in ("validate", "baseline")
 
 
-def downloads(job: FineTuneJob, inputs: Inputs, stage: StageName, base: Mapping[str, Any]) -> list[Download]:
-    """Return what is copied from a store before the stage starts. ``base``: what every stage is told.
+def downloads(seen: Observed, inputs: Inputs, stage: StageName, base: Mapping[str, Any]) -> list[Download]:
+    """Return what is copied before the stage starts. ``base``: what every stage is told.
 
     The data set may be as large as the job's workspace.
     """
+    job = seen.job
     data, documents = job.spec.dataset, job.spec.baseline.documents
     found = []
     if isinstance(inputs.dataset, StorePath) and data.secret_name and reads_source(job, stage):
@@ -44,7 +47,7 @@ def downloads(job: FineTuneJob, inputs: Inputs, stage: StageName, base: Mapping[
             max_bytes=memory_bytes(size),
             too_large="ask for a larger workspace.size",
         )
-        found.append(Download(DOWNLOAD_CONTAINER, "dataset", DATASET_MOUNT, config.to_dict(), data.secret_name, size))
+        found.append(data_download(config.to_dict(), data.secret_name, size))
     if isinstance(inputs.documents, StorePath) and documents and documents.secret_name and reads_documents(stage):
         config = DownloadConfig(
             **base,
@@ -54,6 +57,8 @@ def downloads(job: FineTuneJob, inputs: Inputs, stage: StageName, base: Mapping[
             max_bytes=MAX_DOCUMENT_BYTES,
             too_large="name fewer documents in baseline.documents",
         )
-        size, secret = DOCUMENTS_FOLDER, documents.secret_name
-        found.append(Download(DOCUMENTS_CONTAINER, "documents", DOCUMENTS_MOUNT, config.to_dict(), secret, size))
+        found.append(documents_download(config.to_dict(), documents.secret_name, DOCUMENTS_FOLDER))
+    if isinstance(inputs.base, HubPath) and stage != "seal":
+        model, manifest = inputs.base_model, inputs.base_manifest
+        found.append(copied_model(model, inputs.base, seen.hub_endpoint, base["job"], base["registry"], manifest))
     return found

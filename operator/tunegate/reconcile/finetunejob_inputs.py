@@ -15,10 +15,11 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.stages import STORE_REQUIRED, Manifest
 from tunegate.digests import document_digest
-from tunegate.manifests.sources import ClaimPath, StorePath, claim_path, data_path
+from tunegate.manifests.sources import HUB_SCHEME, ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
 from tunegate.reconcile.data_rights import not_cleared, not_stated
 from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
 from tunegate.reconcile.finetunejob_suites import FurtherSuites, further_suites
+from tunegate.reconcile.mirrored import without_mirror
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
 
@@ -46,7 +47,7 @@ class Inputs:
     policy: ApprovalPolicy
     dataset: ClaimPath | StorePath
     questions: ClaimPath
-    base: ClaimPath
+    base: ClaimPath | HubPath
     imported: ClaimPath | None
     documents: ClaimPath | StorePath | None
 
@@ -69,13 +70,10 @@ class Inputs:
 
 def needed_claims(seen: Observed) -> list[str]:
     """Return the names of the claims that the job's inputs lie on, as far as they are known."""
-    uris = [uri for uri, _ in _sources(seen)]
-    if seen.base_model is not None:
-        uris.append(seen.base_model.spec.source)
     names = []
-    for uri in uris:
+    for uri, _ in [*_sources(seen), *_base_source(seen)]:
         try:
-            path = data_path(uri)
+            path = _path(uri)
         except ValueError:
             continue
         names += [path.claim] if isinstance(path, ClaimPath) else []
@@ -108,7 +106,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         policy=policy,
         dataset=data_path(spec.dataset.uri),
         questions=claim_path(suite.spec.data.uri),
-        base=claim_path(base_model.spec.source),
+        base=model_path(base_model.spec.source),
         imported=claim_path(spec.adapter.uri) if spec.adapter else None,
         documents=data_path(spec.baseline.documents.uri) if spec.baseline.documents else None,
     )
@@ -161,7 +159,8 @@ def _base_model(seen: Observed, name: str) -> Blocked | None:
             f"The file manifest of BaseModel {name} can't be read from the registry ({status.result_digest}). "
             "It is tried again; see whether the registry runs.",
         )
-    return None
+    missing = without_mirror(base_model, seen.hub_endpoint)
+    return None if missing is None else Blocked(JobReason.WAITING_FOR_BASE_MODEL, missing)
 
 
 def _sources(seen: Observed) -> list[tuple[str, str]]:
@@ -177,16 +176,23 @@ def _sources(seen: Observed) -> list[tuple[str, str]]:
     return sources
 
 
+def _base_source(seen: Observed) -> list[tuple[str, str]]:
+    return [] if seen.base_model is None else [(seen.base_model.spec.source, f"BaseModel {seen.base_model.name}")]
+
+
+def _path(uri: str) -> ClaimPath | StorePath | HubPath:
+    return model_path(uri) if uri.startswith(HUB_SCHEME) else data_path(uri)
+
+
 def _volumes(seen: Observed) -> Iterator[Blocked]:
     named = _sources(seen)
-    base = [] if seen.base_model is None else [(seen.base_model.spec.source, f"BaseModel {seen.base_model.name}")]
-    for uri, where in [*named, *base]:
+    for uri, where in [*named, *_base_source(seen)]:
         try:
-            path = data_path(uri)
+            path = _path(uri)
         except ValueError as error:
             yield Blocked(JobReason.BAD_INPUT, f"{where}: {error}. Create a new job with a right address.", final=True)
             continue
-        if isinstance(path, StorePath):
+        if not isinstance(path, ClaimPath):
             continue
         claim = path.claim
         found = seen.claims.get(claim)

@@ -85,6 +85,8 @@ class Observed:
     """Virtual resources that the requester may not `use`, e.g. ``computepools/a100``."""
     claims: Mapping[str, Json] = field(default_factory=dict)
     """PersistentVolumeClaims of the namespace that exist, among those that the job needs, by name."""
+    hub_endpoint: str | None = None
+    """Address of the site's Hub mirror, for a base model that names none."""
     store_secret: StoreSecret | None = None
     """What `dataset.secretName` names; None when that is absent or does not exist."""
     documents_secret: StoreSecret | None = None

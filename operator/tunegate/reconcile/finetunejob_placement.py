@@ -8,7 +8,8 @@ from typing import Any
 
 from tunegate.api.conditions import ConditionStatus
 from tunegate.api.reasons import JobReason
-from tunegate.manifests.stage_job import DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, ENGINE_CONTAINER, STAGE_CONTAINER
+from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER
+from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER
 from tunegate.reconcile.finetunejob_attempts import Attempt, container_state
 from tunegate.reconcile.finetunejob_observed import Json
 
@@ -51,6 +52,8 @@ def place(attempt: Attempt, nodes: int) -> Placement:
         return Placement("True", JobReason.STAGE_RUNNING, "the training data is being downloaded")
     if any(container_state(pod, DOCUMENTS_CONTAINER).get("running") for pod in pods):
         return Placement("True", JobReason.STAGE_RUNNING, "the documents are being downloaded")
+    if any(container_state(pod, COPY_MODEL_CONTAINER).get("running") for pod in pods):
+        return Placement("True", JobReason.STAGE_RUNNING, "the base model is being copied from the Hub mirror")
     if any(container_state(pod, ENGINE_CONTAINER).get("running") for pod in pods):
         return Placement("True", JobReason.STAGE_RUNNING, "the engine is loading the model")
     if any(container_state(pod, STAGE_CONTAINER).get("terminated") for pod in pods):

@@ -11,19 +11,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from tunegate.api.computepool import ComputePool
+from tunegate.api.basemodel import BaseModel
 from tunegate.api.modelserver import ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument
-from tunegate.api.stages import BASE_MODEL_MOUNT, Manifest
+from tunegate.api.stages import BASE_MODEL_MOUNT, JobIdentity, Manifest, RegistryTarget
 from tunegate.kube.client import ObjectRef
 from tunegate.manifests import serving as objects
+from tunegate.manifests.downloads import Download
 from tunegate.manifests.serving import Serving
-from tunegate.manifests.sources import claim_path
+from tunegate.manifests.sources import ClaimPath, HubPath, model_path
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import modelserver_routes as routes
 from tunegate.reconcile import modelserver_status as state
 from tunegate.reconcile import naming
+from tunegate.reconcile.mirrored import copied_model, without_mirror
 from tunegate.reconcile.modelserver_observed import Observed, ServingSettings
 from tunegate.reconcile.modelserver_routes import OPERATOR, RouteChoice
 from tunegate.reconcile.modelserver_status import Health
@@ -96,6 +98,8 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
     if base is None or base.status.phase != "Ready" or base.status.manifest_digest is None:
         found = "does not exist" if base is None else f"is {base.status.phase}"
         return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref} {found}")
+    if (nowhere := without_mirror(base, settings.hub_endpoint)) is not None:
+        return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, nowhere)
     if pool is None:
         return Health("Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref} does not exist")
     held = state.held_candidates(seen)
@@ -105,6 +109,7 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         return Health(
             "Pending", ServerReason.WAITING_FOR_REGISTRY, f"the registry cannot be read now (needed for {what})"
         )
+    source = model_path(base.spec.source)
     return Serving(
         name=server.name,
         namespace=server.namespace,
@@ -112,10 +117,11 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         owner=owner_of(seen),
         labels=server_labels(server.name),
         pool=pool.spec,
-        base_claim=claim_path(base.spec.source).claim,
-        document=_document(seen, settings, pool, base.spec.source, base.status.manifest_digest, manifest),
+        base=source.claim if isinstance(source, ClaimPath) else _copied(seen, settings, base, source, manifest),
+        document=_document(seen, settings, source, base.status.manifest_digest, manifest),
         adapters=[one.entry for one in held if one.entry is not None and not one.obstacle],
         operator_image=settings.operator_image,
+        trainer_image=settings.trainer_image,
         service_account=naming.SERVING_SERVICE_ACCOUNT,
         ca_config_map=naming.CA_CONFIG_MAP,
         registry_secret=naming.registry_secret_name(server.name, server.uid),
@@ -124,8 +130,21 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
     )
 
 
+def _copied(
+    seen: Observed, settings: ServingSettings, base: BaseModel, source: HubPath, manifest: Manifest
+) -> Download:
+    server = seen.server
+    identity = JobIdentity(namespace=server.namespace, name=server.name, uid=server.uid, attempt=1)
+    registry = RegistryTarget(
+        host=settings.registry_host,
+        plain_http=settings.registry_plain_http,
+        repository=naming.base_model_repository(base.name),
+    )
+    return copied_model(base, source, settings.hub_endpoint, identity, registry, manifest)
+
+
 def _document(
-    seen: Observed, settings: ServingSettings, pool: ComputePool, source: str, digest: str, manifest: Manifest
+    seen: Observed, settings: ServingSettings, source: ClaimPath | HubPath, digest: str, manifest: Manifest
 ) -> ServerDocument:
     server = seen.server
     return ServerDocument(
@@ -135,7 +154,7 @@ def _document(
         registry_plain_http=settings.registry_plain_http,
         base=ServedBase(
             name=server.spec.base_model_ref,
-            path=claim_path(source).below(BASE_MODEL_MOUNT),
+            path=source.below(BASE_MODEL_MOUNT),
             manifest=manifest,
             manifest_digest=digest,
         ),

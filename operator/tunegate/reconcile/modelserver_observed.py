@@ -26,6 +26,9 @@ class ServingSettings:
     operator_image: str
     registry_host: str
     registry_plain_http: bool
+    trainer_image: str
+    """Copies models of a Hub mirror into the pods."""
+    hub_endpoint: str | None = None
     pull_secrets: tuple[str, ...] = ()
 
 
