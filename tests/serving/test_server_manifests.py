@@ -140,7 +140,7 @@ def test_a_model_of_a_mirror_is_copied_into_the_pod_before_adapters_are_checked_
     assert (config.path, config.manifest is not None) == ("/mnt/base/tiny-1b", True)
     assert containers(world)["copy-model"]["args"] == ["--config", f"{serving.CONFIG_DIR}/copy-model.json"]
     assert volumes["base"] == {"name": "base", "emptyDir": {"sizeLimit": "3Gi"}}
-    assert volumes["hub"]["secret"] == {"secretName": "hub-reader", "optional": True}
+    assert volumes["base-store"]["secret"] == {"secretName": "hub-reader", "optional": True}
     mounts = {
         name: {m["name"]: m.get("readOnly", False) for m in one["volumeMounts"]}
         for name, one in containers(world).items()
@@ -148,7 +148,7 @@ def test_a_model_of_a_mirror_is_copied_into_the_pod_before_adapters_are_checked_
     assert {name: seen["base"] for name, seen in mounts.items() if "base" in seen} == {
         "copy-model": False, "pull": True, "engine": True,
     }  # fmt: skip
-    assert [name for name, seen in mounts.items() if "hub" in seen] == ["copy-model"]
+    assert [name for name, seen in mounts.items() if "base-store" in seen] == ["copy-model"]
     security = containers(world)["copy-model"]["securityContext"]
     assert security["readOnlyRootFilesystem"] is True
     assert f"--model={config.path}" in containers(world)["engine"]["args"]
