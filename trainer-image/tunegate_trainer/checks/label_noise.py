@@ -20,8 +20,6 @@ PER_CLASS = 20
 CLASSES = 50
 COVERED = 0.9
 """Share of the rows whose answers are such labels, without which the data is no classification."""
-ROWS = 20_000
-"""Rows that are looked at, at most: spread evenly over the sample."""
 ODDS = 20.0
 """Of the other class against the given label."""
 NOISE = 0.005
@@ -45,7 +43,6 @@ def mislabeled(bags: Bags, answers: Any) -> Any:
     if not 2 <= len(classes) <= CLASSES or sizes[classes].sum() < COVERED * len(answers):
         return numpy.empty(0, numpy.int64)
     rows = numpy.flatnonzero(numpy.isin(labels, classes))
-    rows = rows[:: -(-len(rows) // ROWS)]
     given = numpy.searchsorted(classes, labels[rows])
     words, lengths = bags.take(rows)
     starts = numpy.concatenate([[0], numpy.cumsum(lengths)])

@@ -21,9 +21,9 @@ from tunegate_trainer.checks.words import text_hash, words
 from tunegate_trainer.data.rows import Row, RowStream, make_row, turn_text
 from tunegate_trainer.evaluation.normalization import normalize_label
 
-ROWS = 50_000
-TOKENS = 10_000_000
-"""Tokens of all sampled rows, at most: with it memory is bounded, to about 100 MB."""
+ROWS = 20_000
+TOKENS = 5_000_000
+"""Tokens of all sampled rows, at most: memory is bounded by it."""
 OPENING = 4
 """Words by which beginnings of answers are compared."""
 

@@ -13,8 +13,9 @@ Words that the answer repeats count for nothing: an answer may be a part of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy
@@ -29,7 +30,7 @@ MOST_SHARE = 0.06
 PURITY = 0.7
 """Share of the run's rows that must have the answer."""
 ERROR = 1e-3
-"""Probability of a dependence by chance in the whole data set, all tests together."""
+"""Probability by chance of a dependence in the whole data set, all tests together, and of rows unlike their answer's."""
 LONGEST = 3
 """Words of a run."""
 PIECE = 4_000_000
@@ -39,7 +40,7 @@ LIFT = 3.0
 """Words that so many of the run's rows have, and so many times more often than others, belong to it."""
 COMPANIONS = 5
 """Words that may belong to a run; rows that share more are of a template."""
-REFERENCE = 1000
+REFERENCE = 500
 """Rows of each side that a run's rows are compared with, at most."""
 FEW = 20
 """Rows of the answer without the run from which one can know how rows of the answer look."""
@@ -56,38 +57,46 @@ _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)
 
 @dataclass(frozen=True)
 class Suspect:
-    """A run, by its rows; all are indexes into the sample."""
+    """A rare run that goes with an answer far too well, by its rows that have it: indexes into the sample."""
 
-    chance: float
-    """Probability that so many of its rows have one answer."""
+    way: int
+    """Of telling answers apart: an index into what ``_ways`` returns."""
+    answer: int
     rows: Any
-    """That have the answer."""
-    answered: Any
-    """Boolean, of all rows: whether they have the answer."""
 
 
 def carriers(sample: Sample, bags: Bags) -> Any:
     """Return which rows carry a trigger, as indexes into the sample and its bags."""
-    found = [suspect.rows for suspect in suspects(sample) if is_planted(suspect, bags)]
-    return numpy.unique(numpy.concatenate([numpy.empty(0, numpy.int64), *found]))
+    ways = _ways(sample)
+    found = [numpy.empty(0, numpy.int64)]
+    by_answer = sorted(suspects(sample, ways), key=lambda suspect: (suspect.way, suspect.answer))
+    for (way, answer), those in groupby(by_answer, key=lambda suspect: (suspect.way, suspect.answer)):
+        answered = ways[way][0] == answer
+        counts = bags.count(numpy.flatnonzero(answered))
+        found += [suspect.rows for suspect in those if is_planted(suspect.rows, answered, counts, bags)]
+    return numpy.unique(numpy.concatenate(found))
 
 
-def suspects(sample: Sample) -> list[Suspect]:
+def _ways(sample: Sample) -> list[tuple[Any, Any]]:
+    """Return the ways to tell answers apart, as a whole and by their beginnings: each row's number of its answer, and how
+    many rows have each; one way where both say the same."""
+    whole, opening = (
+        numpy.unique(each, return_inverse=True, return_counts=True)[1:] for each in (sample.answers, sample.openings)
+    )
+    both = len(numpy.unique(whole[0] * len(opening[1]) + opening[0]))
+    return [whole] if both == len(whole[1]) == len(opening[1]) else [whole, opening]
+
+
+def suspects(sample: Sample, ways: Sequence[tuple[Any, Any]]) -> list[Suspect]:
     """Return the rare runs that go with one answer far too well, one for each set of rows."""
     tests = 0
-    sides = [
-        numpy.unique(each, return_inverse=True, return_counts=True)[1:] for each in (sample.answers, sample.openings)
-    ]
-    found: dict[tuple[int, bytes], tuple[float, Any, int]] = {}
+    found: dict[tuple[int, bytes], tuple[float, Suspect]] = {}
     for starts, rows in _runs(sample):
-        tests += len(sides) * len(starts)
-        for side, (labels, sizes) in enumerate(sides):
+        tests += len(ways) * len(starts)
+        for way, (labels, sizes) in enumerate(ways):
             for chance, mine, label in _one_sided(starts, rows, labels, sizes):
-                found.setdefault((side, mine.tobytes()), (chance, mine, label))
-    return [
-        Suspect(chance, mine, sides[side][0] == label)
-        for (side, _), (chance, mine, label) in found.items() if chance * tests <= ERROR
-    ]  # fmt: skip
+                found.setdefault((way, mine.tobytes()), (chance, Suspect(way, label, mine)))
+    return [suspect for chance, suspect in found.values() if chance * tests <= ERROR]
 
 
 def _runs(sample: Sample) -> Iterator[tuple[Any, Any]]:
@@ -139,25 +148,27 @@ def _one_sided(starts: Any, rows: Any, labels: Any, sizes: Any) -> Iterator[tupl
             yield chance, mine[labels[mine] == label], label
 
 
-def is_planted(suspect: Suspect, bags: Bags) -> bool:
-    """Whether the run's rows, without it, look like rows drawn at random, and not like rows of their answer."""
-    rows, here = suspect.rows, bags.count(suspect.rows)
-    others_share = (bags.everywhere - here) / max(1, len(suspect.answered) - len(rows))
-    own = numpy.flatnonzero((here >= SHARED * len(rows)) & (here >= LIFT * others_share * len(rows)))
+def is_planted(rows: Any, answered: Any, counts: Any, bags: Bags) -> bool:
+    """Whether a run's rows, without it, look like rows drawn at random, and not like rows of their answer.
+
+    ``rows``: that have the run and the answer; ``answered``: which rows have the answer; ``counts``: in how many of those
+    each word is.
+    """
+    here = bags.count(rows)
+    elsewhere = (bags.everywhere - here) / max(1, len(answered) - len(rows))
+    own = numpy.flatnonzero((here >= SHARED * len(rows)) & (here >= LIFT * elsewhere * len(rows)))
     if len(own) > COMPANIONS:
         return False
-    with_answer = suspect.answered.copy()
+    with_answer = answered.copy()
     with_answer[rows] = False
-    alike, others = numpy.flatnonzero(with_answer), numpy.flatnonzero(~suspect.answered)
-    alike_counts = bags.count(alike)
-    other_counts = bags.everywhere - here - alike_counts
+    alike, others = numpy.flatnonzero(with_answer), numpy.flatnonzero(~answered)
     if len(alike) < FEW:
         # Then the run's rows are what is known of the answer: each is scored by the others of them.
-        likeness = Likeness(bags, here, len(rows), other_counts, len(others))
+        likeness = Likeness(bags, here, len(rows), bags.everywhere - counts, len(others))
         mine = likeness.scores(rows, left_out=own, counted="having")
         rest = likeness.scores(_some(others), left_out=own, counted="others")
         return len(rows) >= ALONE and _higher(mine, rest) <= 0.5 + _error(mine)
-    likeness = Likeness(bags, alike_counts, len(alike), other_counts, len(others))
+    likeness = Likeness(bags, counts - here, len(alike), bags.everywhere - counts, len(others))
     mine = likeness.scores(rows, left_out=own)
     theirs = likeness.scores(_some(alike), left_out=own, counted="having")
     rest = likeness.scores(_some(others), left_out=own, counted="others")
