@@ -47,7 +47,8 @@ ADAPTER_MOUNT = "/adapter"
 """Shared folder of an evaluation pod: `fetch` puts the verified adapter here, vLLM loads it from here."""
 MAX_DOCUMENTS = 2000
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
-"""Bounds of `baseline.documents`, in files and in bytes of all of them: they are searched in the stage's memory."""
+"""Bounds of `baseline.documents`, in files and in bytes of all of them. They are searched in the stage's memory: 32 MiB of
+words that all differ take 1.1 GB, and 22 s of a core."""
 PROGRESS_PORT = 8090
 """`GET /progress` on the pod answers with a ``ProgressReport``; no Kubernetes credential is needed to report."""
 ENGINE_PORT = 8000
