@@ -21,7 +21,6 @@ import pytest
 from tests.e2e.faults import TEAM
 from tests.e2e.test_demo_under_faults import ADMIN
 from tests.programs import program
-from tests.trainer.hub_mirror import running_mirror
 from tests.trainer.model_folder import make_adapter
 from tests.trainer.object_store import running_store, secret
 from tunegate.reconcile.naming import JOB_LABEL
@@ -32,7 +31,6 @@ Json = dict[str, Any]
 CLAIM = "licenses-data"
 COSTLY = {"maxCost": "0.000001"}
 TOO_COSTLY = "the budget allows 0.000001"
-SYSTEM = "tunegate-system"
 
 
 def kubectl(*arguments: str, document: Json | None = None) -> str:
@@ -275,28 +273,3 @@ def test_data_of_a_store_is_downloaded_and_judged_like_data_of_a_claim(run: str,
     assert status["documentsDigest"].startswith("sha256:")
     assert TOO_COSTLY in status["message"]
     assert known(status) == known(finished["status"])
-
-
-def test_a_base_model_of_a_mirror_has_the_digest_of_the_same_files_on_a_claim(tmp_path: Path) -> None:
-    models: list[Json] = json.loads(kubectl("get", "basemodels", "-o", "json"))["items"]
-    known = next(model for model in models if model["spec"]["source"].startswith("pvc://"))
-    claim, _, path = known["spec"]["source"].removeprefix("pvc://").partition("/")
-    volume_name = json.loads(kubectl("-n", SYSTEM, "get", "pvc", claim, "-o", "json"))["spec"]["volumeName"]
-    folder = Path(json.loads(kubectl("get", "pv", volume_name, "-o", "json"))["spec"]["hostPath"]["path"]) / path
-    name = f"mirrored-{secrets.token_hex(3)}"
-    with running_mirror(tmp_path, address=GATEWAY) as mirror:
-        commit = mirror.put("acme/base", {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()})
-        hub = {"endpoint": mirror.url, "size": "2Gi"}
-        spec = {**known["spec"], "source": f"hf://acme/base@{commit}", "hub": hub}
-        document = {"apiVersion": known["apiVersion"], "kind": "BaseModel", "metadata": {"name": name}, "spec": spec}
-        kubectl("create", "-f", "-", document=document)
-        status: Json = {}
-        deadline = time.monotonic() + 600
-        while status.get("phase") not in ("Ready", "Failed"):
-            assert time.monotonic() < deadline, kubectl("describe", "basemodel", name)
-            time.sleep(1)
-            status = json.loads(kubectl("get", "basemodel", name, "-o", "json")).get("status", {})
-    kubectl("delete", "basemodel", name)
-
-    assert status["phase"] == "Ready", status["message"]
-    assert status["manifestDigest"] == known["status"]["manifestDigest"]
