@@ -17,7 +17,7 @@ from tunegate.api.stages import CopyModelConfig, ExitCode, HashConfig, HashResul
 
 pytestmark = pytest.mark.timeout(600)
 
-LARGE = 30_000_000
+LARGE = 12_000_000
 FOREIGN = {
     "pytorch_model.bin": b"pickle", "modeling.py": b"import os", "README.md": b"card", "adapter_config.json": b"{}",
     "original/model.safetensors": b"x", ".gitattributes": b"*.bin",
