@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,14 @@ class Pod:
         self.workspace = self.folder / "workspace"
         self.workspace.mkdir(parents=True, exist_ok=True)
 
-    def start(self, config: StageConfigBase, **environment: str) -> StageProcess:
-        """Start `python -m tunegate_trainer` with ``config``."""
+    def start(self, config: StageConfigBase, *, within: Sequence[str] = (), **environment: str) -> StageProcess:
+        """Start `python -m tunegate_trainer` with ``config``, by way of the command ``within`` where there is one."""
         self.started += 1
         folder = self.folder / f"attempt-{self.started}"
         folder.mkdir()
         (folder / "stage.json").write_text(json.dumps(config.to_dict()))
         command: list[str | Path] = [
-            sys.executable, "-m", "tunegate_trainer", "--config", folder / "stage.json",
+            *within, sys.executable, "-m", "tunegate_trainer", "--config", folder / "stage.json",
             "--termination", folder / "termination", "--registry-auth", folder / "none.json",
             "--tracking-auth", folder / "none", "--ca", folder / "none.crt", "--store", self.folder / "store",
             "--workspace", self.workspace, "--progress-port", environment.pop("PROGRESS_PORT", "0"),
@@ -109,6 +110,20 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     path = os.pathsep.join(str(ROOT / name) for name in ("operator", "trainer-image"))
     threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     return {**os.environ, **threads, **offline, "PYTHONPATH": path, **extra}
+
+
+def until_handled(proc: Path, number: int) -> None:
+    """Wait until a process, given as its folder in /proc, has a handler for the signal."""
+    deadline = time.monotonic() + 60
+    while not _handled(proc, number):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def _handled(proc: Path, number: int) -> bool:
+    """Look at the mask of caught signals in the process's status."""
+    masks = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines() if ":\t" in line)
+    return bool(int(masks["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def stage_base(host: str, attempt: int = 1) -> dict[str, Any]:

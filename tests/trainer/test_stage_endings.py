@@ -6,14 +6,13 @@ import json
 import logging
 import signal
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.trainer.model_folder import make_adapter, make_model
-from tests.trainer.stage_process import REPOSITORY, Pod, stage_base
+from tests.trainer.stage_process import REPOSITORY, Pod, stage_base, until_handled
 from tunegate import digests
 from tunegate.api.stages import (
     AdapterInput,
@@ -49,20 +48,11 @@ def test_a_stage_that_is_stopped_while_its_libraries_load_ends_at_once(pod: Pod,
     """The kernel delivers SIGTERM to process 1 of a container only where there is a handler."""
     stage = pod.start(HashConfig(**stage_base(pod.host), path=str(tmp_path / "nothing")))
     proc = Path("/proc", str(stage.process.pid))
-    deadline = time.monotonic() + 60
-    while not handled(proc, signal.SIGTERM):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    until_handled(proc, signal.SIGTERM)
     loaded = "pydantic_core" in (proc / "maps").read_text()
     stage.process.terminate()
 
     assert (stage.process.wait(timeout=60), loaded) == (128 + signal.SIGTERM, False)
-
-
-def handled(proc: Path, number: int) -> bool:
-    """Tell whether a process has a handler for the signal (the mask of caught signals in its status)."""
-    masks = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines() if ":\t" in line)
-    return bool(int(masks["SigCgt"], 16) >> (number - 1) & 1)
 
 
 def test_a_missing_input_is_bad_input(pod: Pod, tmp_path: Path) -> None:
