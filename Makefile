@@ -48,6 +48,10 @@ unit: setup ## Tests that need neither a cluster nor a model
 lint: setup ## ruff, mypy --strict, layers, generated files
 	@./tests/lint.sh
 
+.PHONY: mutants
+mutants: setup ## Mutation testing of the count of approvals: which small changes of it no test would find; half an hour
+	@./tests/mutants.sh tunegate/release/counting.py tests/governance/test_counting.py tests/governance/test_counting_properties.py
+
 .PHONY: generate
 generate: setup ## Write crds/ and charts/tunegate-crds from the API models
 	@$(RUN) -m tunegate.api.crd --write crds --chart charts/tunegate-crds

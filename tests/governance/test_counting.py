@@ -121,6 +121,49 @@ def test_every_reason_not_to_count() -> None:
     assert {entry.vote.name: entry.reason for entry in verdict.dropped} == {one.name: why for why, one in votes.items()}
 
 
+def test_each_reason_is_told_in_words() -> None:
+    question = ask(ApprovalRole(name="risk", groups=["group-risk", "auditors"]), role("compliance"))
+    votes = [
+        vote("ravi"),
+        vote("ravi", "compliance", number=1),
+        vote("rosa", at=1),
+        vote("sam", at=2),
+        vote("amy", subject_uid="uid-0"),
+        vote("bob", digest=OTHER),
+        vote("cem", "marketing"),
+        vote("dan", groups=frozenset({"group-compliance"})),
+        vote("eve", expires=NOW),
+        vote("fay", authorized=False),
+        vote("gus", guarded=False),
+        vote("erin"),
+        vote("hal"),
+        vote("hal", decision="Withdraw"),
+    ]
+    told = [
+        f"{entry.vote.account.username}: {entry.reason}, {entry.message}"
+        for entry in count(question, votes, NOW).dropped
+    ]
+    assert sorted(told) == [
+        "amy: WrongSubject, names another object of this name (uid uid-0)",
+        "bob: WrongDigest, names sha256:bbbbbbbbbbbb…, the present digest is sha256:aaaaaaaaaaaa",
+        "cem: UnknownRole, the policy asks for no role marketing here: compliance, risk",
+        "dan: NotInRoleGroup, role risk needs one of the groups group-risk, auditors",
+        "erin: IsRequester, who requested the job or its release cannot approve it",
+        "eve: Expired, held until 2026-11-24T12:00:00+00:00",
+        "fay: NotAuthorized, RBAC does not let fay approve for role risk (any more)",
+        "gus: RulesNotInForce, made while the admission rules were not in force: whose it is cannot be told. Approve again",
+        "hal: Withdrawn, taken back by its author",
+        "ravi: SamePerson, ravi counts once, for role compliance",
+        "sam: NotNeeded, all slots of role risk are filled by others",
+    ]
+    assert [entry.message for entry in count(replace(ask(), digest=None), [vote("ravi")], NOW).dropped] == [
+        "names sha256:aaaaaaaaaaaa…, the present digest is not known yet"
+    ]
+    assert [entry.message for entry in count(ask(), [vote("ravi")], NOW).dropped] == [
+        "the policy asks for no role risk here: none"
+    ]
+
+
 @pytest.mark.attack(24)
 def test_approval_outlives_the_policys_age_by_no_second() -> None:
     old = vote("ravi", created=NOW - timedelta(days=1), expires=NOW + timedelta(days=300))

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Mutation testing: does a test fail for every small change of a module? Survivors are shown as diffs; minutes, so not in CI.
+#   tests/mutants.sh tunegate/release/counting.py tests/governance/test_counting.py tests/governance/test_counting_properties.py
+# mutmut knows modules by their path below src/, hence the copy; nothing is written into the checkout.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+module=${1:?module below operator/, then its test files}
+shift
+tests=$(printf '"%s", ' "$@")
+PATH=$PATH:${TUNEGATE_CACHE:-$HOME/.cache/tunegate}/uv/bin
+site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/src"
+cp -r operator/tunegate "$work/src/"
+cp -r tests "$work/"
+cat > "$work/pyproject.toml" <<END
+[tool.pytest.ini_options]
+addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
+asyncio_mode = "auto"
+markers = ["cluster", "model", "e2e"]
+[tool.mutmut]
+source_paths = ["src"]
+only_mutate = ["src/$module"]
+pytest_add_cli_args_test_selection = [$tests]
+END
+uv venv -q --python .venv/bin/python "$work/venv"
+uv pip install -q --python "$work/venv/bin/python" mutmut==3.8.1
+cd "$work"
+export PYTHONPATH=$site PYTHONDONTWRITEBYTECODE=1
+venv/bin/mutmut run --max-children "${MUTANTS_AT_ONCE:-$(nproc)}" > log 2>&1 || { tail -n 30 log; exit 1; }
+venv/bin/mutmut results | sed 's/:.*//' | while read -r mutant; do venv/bin/mutmut show "$mutant"; done
+tr '\r' '\n' < log | tail -n 2
