@@ -42,6 +42,13 @@ class Settings(BaseModel):
     registry_token_key: Path | None = None
     """Private key with which the operator signs repository-scoped registry tokens."""
     registry_token_cert: Path | None = None
+    ledger_keys: Path | None = None
+    """Folder with `key.pem`, which signs checkpoints of the ledger, and after a rotation `previous.pem`."""
+    checkpoint_records: Annotated[int, Field(ge=1)] = 100
+    checkpoint_minutes: Annotated[int, Field(ge=1)] = 10
+    """So many records, or a record that old, make the next checkpoint due."""
+    anchor_folder: Path | None = None
+    """Where checkpoints are kept outside the cluster's store."""
     ca_file: Path | None = None
     hub_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Hub mirror of base models that name none."""

@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterable
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.governance.ledgers import NOW, Json, Store, entry
 from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.digests import canonical, sha256
 from tunegate.errors import Terminal
-from tunegate.kube.client import AlreadyExists, ObjectRef
 from tunegate.ledger import chain
+from tunegate.ledger.chain import Head, Problem
 from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.ledger.verify import ordered, verify
 from tunegate.ledger.writer import LedgerWriter
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-Json = dict[str, Any]
 
-
-class Store:
-    """What the API server does with records: names are unique, nothing else is checked."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, Json] = {}
-
-    async def get(self, ref: ObjectRef) -> Json | None:
-        await asyncio.sleep(0)
-        return copy.deepcopy(self.objects.get(ref.name))
-
-    async def list(self, api_version: str, kind: str) -> list[Json]:
-        await asyncio.sleep(0)
-        return copy.deepcopy(sorted(self.objects.values(), key=lambda one: str(one["metadata"]["name"]), reverse=True))
-
-    async def create(self, obj: Json) -> Json:
-        await asyncio.sleep(0)
-        name = obj["metadata"]["name"]
-        if name in self.objects:
-            raise AlreadyExists(name)
-        self.objects[name] = copy.deepcopy(obj)
-        return obj
-
-
-def entry(number: int, **payload: str) -> AuditEntry:
-    subject = AuditSubject("ModelRelease", "team", f"release-{number % 3}", f"uid-{number % 3}")
-    return AuditEntry("ApprovalRecorded", "ravi", subject, str(number), payload)
+def problems(objects: Iterable[Json], noted: Head | None = None) -> list[Problem]:
+    """What is wrong with records of any order."""
+    return list(verify(ordered(objects), noted=noted).problems)
 
 
 def records(length: int) -> list[Json]:
@@ -60,7 +36,7 @@ def records(length: int) -> list[Json]:
 
 
 def test_untouched_chain_verifies_in_any_order() -> None:
-    assert chain.verify(reversed(records(7))) == []
+    assert problems(reversed(records(7))) == []
 
 
 @pytest.mark.attack(29)
@@ -77,7 +53,7 @@ def test_change_of_any_field_shows(index: int, field: str) -> None:
         "previousHash": "sha256:" + "2" * 64, "sequence": 99,
     }  # fmt: skip
     spec[field] = changed[field]
-    assert chain.verify(made)
+    assert problems(made)
 
 
 @pytest.mark.attack(29)
@@ -88,7 +64,7 @@ def test_change_with_a_new_hash_shows_at_the_next_record(index: int, data: st.Da
         {**made[index]["spec"], "actor": data.draw(st.sampled_from(["eve", "dan"]))}
     )
     made[index]["spec"] = forged.model_copy(update={"hash": chain.record_hash(forged)}).to_dict()
-    assert [problem.where for problem in chain.verify(made)] == [chain.record_name(index + 2)]
+    assert [problem.where for problem in problems(made)] == [chain.record_name(index + 2)]
 
 
 @pytest.mark.attack(29)
@@ -96,35 +72,72 @@ def test_change_with_a_new_hash_shows_at_the_next_record(index: int, data: st.Da
 def test_missing_record_shows(index: int) -> None:
     made = records(7)
     del made[index]
-    assert any("is missing" in str(problem) for problem in chain.verify(made))
+    assert any("is missing" in str(problem) for problem in problems(made))
 
 
 @pytest.mark.attack(29)
 def test_field_that_the_hash_does_not_cover_shows() -> None:
     made = records(2)
     made[0]["spec"]["note"] = "added later"
-    assert chain.verify(made) == [chain.Problem("audit-0000000001", "has fields that the hash does not cover")]
+    found = problems(made)[0]
+    assert found.where == "audit-0000000001"
+    assert "has fields that the hash does not cover" in found.message
 
 
 @pytest.mark.attack(29, 38)
-def test_cut_off_tail_shows_only_against_an_anchor() -> None:
+def test_cut_off_tail_shows_only_against_a_noted_head() -> None:
     made = records(7)
-    anchor = chain.Head.parse(str(chain.Head(7, made[6]["spec"]["hash"])))
-    assert chain.verify(made[:5]) == []
-    assert "the tail was cut" in str(chain.verify(made[:5], anchor)[0])
+    noted = Head.parse(str(Head(7, made[6]["spec"]["hash"])))
+    assert problems(made[:5]) == []
+    assert "the tail was cut" in str(problems(made[:5], noted)[0])
 
 
 @pytest.mark.attack(29, 38)
-def test_ledger_written_anew_shows_against_an_anchor() -> None:
+def test_ledger_written_anew_shows_against_a_noted_head() -> None:
     old = records(3)
-    anchor = chain.Head(3, old[2]["spec"]["hash"])
+    noted = Head(3, old[2]["spec"]["hash"])
     previous = None
     new = []
     for number in range(3):
         previous = chain.next_record(entry(number, role="legal"), previous, NOW)
         new.append(chain.record_object(previous))
-    assert chain.verify(new) == []
-    assert "another hash than the anchor" in str(chain.verify(new, anchor)[0])
+    assert problems(new) == []
+    assert "another hash than the noted head" in str(problems(new, noted)[0])
+
+
+@pytest.mark.parametrize("sequence", [1.0, True, "1", 0, -1, 2**53])
+def test_number_in_another_form_is_no_sequence(sequence: object) -> None:
+    made = records(1)
+    made[0]["spec"]["sequence"] = sequence
+    assert "not an audit record" in problems(made)[0].message
+
+
+@pytest.mark.parametrize("time", ["2026-11-24T12:00:00+00:00", "2026-11-24T12:00:00.000Z", "٢٠٢٦-11-24T12:00:00Z"])
+def test_time_in_another_form_is_refused_since_times_are_compared_as_text(time: str) -> None:
+    made = records(1)
+    made[0]["spec"]["time"] = time
+    made[0]["spec"]["hash"] = chain.content_hash(made[0]["spec"])
+    assert "not an audit record" in problems(made)[0].message
+
+
+def test_half_of_a_surrogate_pair_is_a_problem_and_no_crash() -> None:
+    made = records(1)
+    made[0]["spec"]["actor"] = "ravi\ud800"
+    assert "not Unicode" in problems(made)[0].message
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=5), st.text(max_size=10))
+def test_hash_is_that_of_the_canonical_json_whatever_the_text(payload: dict[str, str], actor: str) -> None:
+    spec = {**records(1)[0]["spec"], "payload": payload, "actor": actor}
+    content = {key: value for key, value in spec.items() if key != "hash"}
+    assert chain.content_hash(spec) == sha256(chain.DOMAIN + canonical(content))
+
+
+@pytest.mark.parametrize("change", [{"name": "audit-0000000002"}, {"labels": {}}, {"labels": {"a": "b"}}])
+def test_name_and_label_must_fit_the_content(change: Json) -> None:
+    made = records(1)
+    made[0]["metadata"].update(change)
+    assert len(problems(made)) == 1
 
 
 @pytest.mark.attack(24)
@@ -139,7 +152,7 @@ async def test_many_writers_make_one_unbroken_chain_without_doubles() -> None:
     writers = [LedgerWriter(store, lambda: NOW) for _ in range(4)]
     await asyncio.gather(*(writer.append(entry(number)) for number in range(12) for writer in writers))
     assert len(store.objects) == 12
-    assert chain.verify(store.objects.values()) == []
+    assert problems(store.objects.values()) == []
 
 
 async def test_event_recorded_before_a_crash_is_found_again() -> None:

@@ -11,7 +11,8 @@ from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, Short
 EventType = Literal[
     "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded",
     "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted",
-    "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified", "AdmissionDrift",
+    "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified", "AdmissionDrift", "CheckpointSigned",
+    "KeyRotated",
 ]  # fmt: skip
 
 

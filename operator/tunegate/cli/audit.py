@@ -1,89 +1,121 @@
-"""`audit verify`: is the ledger whole, and do the records that it speaks of still exist?"""
+"""`audit verify`: is the ledger whole, and do the records that it speaks of still exist? `audit export`: take it along."""
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tunegate.api.approval import Approval
-from tunegate.api.auditrecord import AuditRecord, AuditRecordSpec
+from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli import audit_files, audit_objects
+from tunegate.cli.audit_objects import Remembered
 from tunegate.cli.cluster import Cluster, readable
 from tunegate.cli.failure import CommandFailure
-from tunegate.ledger import chain
-from tunegate.release.content import approval_digest
+from tunegate.ledger.chain import Head, Problem, record_name
+from tunegate.ledger.seal import PublicKey
+from tunegate.ledger.verify import Report, ordered, verify
 
 
-def verify(cluster: Cluster | None, options: Namespace) -> int:
-    """Verify the cluster's ledger, or with ``--file`` an exported one without any cluster. Status 1 when it is broken."""
-    try:
-        anchor = chain.Head.parse(options.anchor) if options.anchor else None
-    except ValueError as error:
-        raise CommandFailure(f"--anchor {error}") from error
+def audit(cluster: Cluster | None, options: Namespace) -> int:
+    """Verify the cluster's ledger, or with ``--file`` an exported one without any cluster, or export it.
+
+    Status 1 when the ledger is broken.
+    """
+    if options.action == "export":
+        if cluster is None or options.folder is None:
+            raise CommandFailure("audit export needs a cluster and the FOLDER to make")
+        return export(cluster, Path(options.folder))
+    if options.folder is not None:
+        raise CommandFailure("audit verify takes no folder: give --file FOLDER/records.jsonl")
+    if options.objects and options.file is None:
+        raise CommandFailure("--objects belongs to --file: a cluster is asked for its objects itself")
+    keys = audit_files.public_keys(options.public_key or ())
+    seen = Remembered()
     if options.file is not None:
-        objects = read(Path(options.file))
-        problems = chain.verify(objects, anchor)
-        records, _ = chain.parse(objects)
+        report = _check(audit_files.records(Path(options.file)), seen, keys, options)
+        problems = _exported_objects(seen, Path(options.objects)) if options.objects else []
+    elif cluster is not None:
+        report = _check(ordered(cluster.all_raw(AuditRecord)), seen, keys, options)
+        problems = _live_objects(cluster, seen)
     else:
-        if cluster is None:
-            raise CommandFailure("no cluster")
-        objects = cluster.all_raw(AuditRecord)
-        problems = chain.verify(objects, anchor)
-        records, _ = chain.parse(objects)
-        problems += against_objects(cluster, records)
-    head = chain.head(records)
+        raise CommandFailure("no cluster")
+    return _tell(report, [*report.problems, *problems], keys)
+
+
+def _check(records: Iterable[Mapping[str, Any]], seen: Remembered, keys: list[PublicKey], options: Namespace) -> Report:
+    try:
+        noted = Head.parse(options.head) if options.head else None
+    except ValueError as error:
+        raise CommandFailure(f"--head {error}") from error
+    anchors = audit_files.anchors(options.anchors or ())
+    return verify(records, keys=keys, anchors=anchors, noted=noted, note=seen.note)
+
+
+def _tell(report: Report, problems: list[Problem], keys: list[PublicKey]) -> int:
     for problem in problems:
         print(f"BROKEN {problem}")
+    verdict = f"{len(problems)} problems in {report.records} records" if problems else (
+        f"ledger intact: {report.records} records, head {report.head or '(empty)'}"
+    )  # fmt: skip
+    print(verdict)
+    if report.proven is not None:
+        proven = f"{record_name(report.proven.sequence)}, as signed at {report.proven.time}"
+        print(f"Proven up to {proven}." + (" What is wrong came after it." if problems else ""))
+        if report.unsigned and not problems:
+            print(
+                f"{report.unsigned} later records are chained, not signed yet: an anchor or the next export covers them."
+            )
+    elif keys:
+        print("Nothing in it is proven by the given keys.")
+    else:
+        named = f" The records name key {', '.join(key.id for key in report.signers)}." if report.signers else ""
+        print(f"Signatures were not checked: give --public-key, from a source other than the records.{named}")
     if problems:
-        print(f"{len(problems)} problems in {len(records)} records")
         return 1
-    print(f"ledger intact: {len(records)} records, head {head or '(empty)'}")
-    print("Keep the head elsewhere: `tunegate audit verify --anchor <head>` finds a cut-off tail later.")
+    print("Keep the head elsewhere: `tunegate audit verify --head <head>` finds a cut-off tail later.")
     return 0
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Read exported records: a Kubernetes List, a JSON array, or one JSON object a line. Raises ``CommandFailure``."""
-    try:
-        text = path.read_text()
-        try:
-            document = json.loads(text)
-        except ValueError:
-            document = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise CommandFailure(f"{path}: not an export of audit records: {error}") from error
-    items = document.get("items", [document]) if isinstance(document, dict) else document
-    return [item for item in items if isinstance(item, dict)]
+def export(cluster: Cluster, folder: Path) -> int:
+    """Write records, checkpoints, decisions and releases as files, and which keys the records name."""
+    records = ordered(cluster.all_raw(AuditRecord))
+    report = verify(records)
+    others = [*cluster.all_raw(Approval), *cluster.all_raw(ModelRelease)]
+    count = audit_files.write(folder, records, others, report.signers)
+    print(f"{count} records, {len(others)} objects: {folder}")
+    for problem in report.problems:
+        print(f"BROKEN {problem}")
+    print(f"Check them with a key from elsewhere: tunegate audit verify --file {folder / audit_files.RECORDS} "
+          f"--objects {folder / audit_files.OBJECTS} --public-key KEY.pem")  # fmt: skip
+    return 1 if report.problems else 0
 
 
-def against_objects(cluster: Cluster, records: list[AuditRecordSpec]) -> list[chain.Problem]:
-    """Return what the ledger holds and the cluster does not: approvals gone or changed, approved releases gone."""
-    problems: list[chain.Problem] = []
-    gone: set[str] = set()
-    approvals: dict[str, dict[str, str] | None] = {}
-    releases: dict[str, set[str] | None] = {}
-    for record in records:
-        namespace, where = record.subject.namespace, chain.record_name(record.sequence)
-        if record.type not in ("ApprovalRecorded", "ReleaseApproved"):
-            continue
-        if namespace not in approvals:
-            found = readable(cluster.all, Approval, namespace)
-            listed = readable(cluster.all, ModelRelease, namespace)
-            approvals[namespace] = None if found is None else {one.uid: approval_digest(one) for one in found}
-            releases[namespace] = None if listed is None else {one.uid for one in listed}
-            if not found and not listed and readable(cluster.namespace_exists, namespace) is False:
-                gone.add(namespace)
-        if namespace in gone:
-            continue
-        live, uids = approvals[namespace], releases[namespace]
-        if record.type == "ApprovalRecorded":
-            if live is not None and live.get(record.payload["approval"]) != record.payload["content"]:
-                state = "was changed" if record.payload["approval"] in live else "is gone"
-                problems.append(chain.Problem(where, f"Approval {namespace}/{record.payload['name']} {state}"))
-        elif uids is not None and record.subject.uid not in uids:
-            problems.append(chain.Problem(where, f"approved ModelRelease {namespace}/{record.subject.name} is gone"))
-    for namespace in sorted(gone):
-        print(f"note: namespace {namespace} does not exist any more: its approvals are not compared")
-    return problems
+def _exported_objects(seen: Remembered, path: Path) -> list[Problem]:
+    approvals, releases = audit_files.objects(path, Approval, ModelRelease)
+    return [
+        *audit_objects.without_objects(seen, approvals, releases, seen.namespaces),
+        *audit_objects.without_records(seen, approvals, releases),
+    ]
+
+
+def _live_objects(cluster: Cluster, seen: Remembered) -> list[Problem]:
+    """Compare with the cluster, as far as the person may look. A namespace that is gone is said, not counted."""
+    approvals: list[Approval] = []
+    releases: list[ModelRelease] = []
+    known: list[str] = []
+    for namespace in sorted(seen.namespaces - {""}):
+        found = readable(cluster.all, Approval, namespace)
+        listed = readable(cluster.all, ModelRelease, namespace)
+        if found is None or listed is None:
+            print(f"note: you may not read approvals and releases of namespace {namespace}: they are not compared")
+        elif not found and not listed and readable(cluster.namespace_exists, namespace) is False:
+            print(f"note: namespace {namespace} does not exist any more: its approvals are not compared")
+        else:
+            approvals, releases, known = [*approvals, *found], [*releases, *listed], [*known, namespace]
+    return [
+        *audit_objects.without_objects(seen, approvals, releases, known),
+        *audit_objects.without_records(seen, approvals, releases),
+    ]

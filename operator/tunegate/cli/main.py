@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if getattr(options, "file", None) is not None:
-            return audit.verify(None, options)
+            return audit.audit(None, options)
         if getattr(options, "offline", None) is not None:
             return int(options.offline(options))
         command: Command = options.command
@@ -68,12 +68,7 @@ def parser() -> argparse.ArgumentParser:
     _data(add("data", data.data, "what was stated and found of a job's training data"))
     _answers(add("answers", answers.answers, "what the models answered at the gate"))
     _evidence(commands, shared)
-    one = add("audit", audit.verify, "check the ledger")
-    one.add_argument("action", choices=["verify"])
-    one.add_argument("--file", help="exported records (`kubectl get auditrecords -o json`): no cluster is needed")
-    one.add_argument(
-        "--anchor", metavar="HEAD", help="head noted earlier, <sequence>:sha256:<hex>: finds a cut-off tail"
-    )
+    _audit(add("audit", audit.audit, "check the ledger, or export it"))
     return top
 
 
@@ -173,6 +168,19 @@ def _answers(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("-o", "--output", choices=["text", "json"], default="text", help="json: one line for each answer")
     registry.add_options(one, "where the answers lie", required=True)
+
+
+def _audit(one: argparse.ArgumentParser) -> None:
+    one.add_argument("action", choices=["verify", "export"])
+    one.add_argument("folder", nargs="?", metavar="FOLDER", help="for export: the folder to make")
+    one.add_argument("--file", metavar="FILE", help="exported records: no cluster and no network is needed")
+    one.add_argument("--objects", metavar="FILE", help="with --file: exported approvals and releases to compare with")
+    one.add_argument(
+        "--public-key", action="append", metavar="FILE",
+        help="key that signs checkpoints, from a source other than the records; after a rotation the newest",
+    )  # fmt: skip
+    one.add_argument("--anchors", action="append", metavar="DIR", help="folder of checkpoints that were kept elsewhere")
+    one.add_argument("--head", metavar="HEAD", help="head noted earlier, <sequence>:sha256:<hex>")
 
 
 def _lifetime(text: str) -> str:

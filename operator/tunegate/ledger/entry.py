@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from tunegate.api.auditrecord import EventType
 from tunegate.digests import document_digest
 
+OPERATOR = "tunegate-operator"
+"""Actor of entries that no single person caused."""
+
 
 @dataclass(frozen=True)
 class AuditSubject:

@@ -131,8 +131,10 @@ async def lead(settings: Settings, kube: KubeClient, health: Health) -> None:
     metrics.LEADER.set(1)
     lost = False
     try:
-        async with connected(settings, kube) as services, asyncio.TaskGroup() as group:
+        async with connected(settings, kube) as (services, checkpoints), asyncio.TaskGroup() as group:
             group.create_task(lease.keep())
+            if checkpoints is not None:
+                group.create_task(checkpoints.run())
             group.create_task(Operator(services, health).run())
     except* LeaseLost:
         lost = True

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
 
 import yaml
 
@@ -13,6 +16,10 @@ from tunegate.admission.rules import parse
 from tunegate.controllers.services import Services
 from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
+from tunegate.ledger.anchors import AnchorPlace, FolderAnchor, MlflowAnchor, read_folder
+from tunegate.ledger.checkpoints import Checkpoints
+from tunegate.ledger.seal import KeyRing
+from tunegate.ledger.verify import Anchor
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import OperatorCredential, TokenSigner
@@ -23,8 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[Services]:
-    """Yield the clients and close them afterwards. Raises ``Terminal`` for a key or certificate that can't be read."""
+async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple[Services, Checkpoints | None]]:
+    """Yield the clients and close them afterwards, and what signs the ledger where there is a key for it.
+
+    Raises ``Terminal`` for a key or certificate that can't be read.
+    """
     signer = _signer(settings)
     registry = RegistryClient(
         settings.registry_host,
@@ -34,10 +44,10 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[Servi
         token_source=OperatorCredential(signer) if signer is not None else None,
     )
     tracking = _tracking(settings)
-    writer = LedgerWriter(kube)
+    writer = LedgerWriter(kube, anchors=partial(_kept_anchors, settings.anchor_folder))
     guard = _guard(settings, kube, writer)
     try:
-        yield Services(
+        services = Services(
             kube=kube,
             settings=settings,
             registry=registry,
@@ -46,6 +56,7 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[Servi
             tracking=tracking,
             signer=signer,
         )
+        yield services, _checkpoints(settings, writer, tracking)
     finally:
         registry.close()
         if tracking is not None:
@@ -70,6 +81,32 @@ def _tracking(settings: Settings) -> Tracking | None:
     if settings.mlflow_user_file is not None and settings.mlflow_password_file is not None:
         login = Login(settings.mlflow_user_file, settings.mlflow_password_file)
     return Tracking(settings.mlflow_uri, login=login, ca_file=settings.ca_file)
+
+
+def _checkpoints(settings: Settings, ledger: LedgerWriter, tracking: Tracking | None) -> Checkpoints | None:
+    if settings.ledger_keys is None:
+        return None
+    try:
+        keys = KeyRing.from_folder(settings.ledger_keys)
+    except (OSError, ValueError) as error:
+        raise Terminal("BadSettings", f"the ledger's signing key cannot be read: {error}") from error
+    places: list[AnchorPlace] = []
+    if settings.anchor_folder is not None:
+        places.append(FolderAnchor(settings.anchor_folder))
+    if tracking is not None:
+        places.append(MlflowAnchor(tracking))
+    return Checkpoints(
+        ledger,
+        keys,
+        places,
+        records=settings.checkpoint_records,
+        age=timedelta(minutes=settings.checkpoint_minutes),
+    )
+
+
+def _kept_anchors(folder: Path | None) -> list[Anchor]:
+    """Return what the ledger must still hold. A file without content is left out: its writing was cut short."""
+    return [anchor for anchor in read_folder(folder) if anchor.text] if folder is not None else []
 
 
 def _signer(settings: Settings) -> TokenSigner | None:

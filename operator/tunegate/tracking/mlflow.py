@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 
 from tunegate.errors import Transient
 from tunegate.tracking.records import (
+    CHECKPOINT_SIZE_TAG,
+    CHECKPOINT_TAG,
     FINGERPRINT_TAG,
+    LEDGER_EXPERIMENT,
     OWNER,
     OWNER_TAG,
     RELEASE_UID_TAG,
@@ -77,6 +80,10 @@ class Tracking:
     async def record_release(self, record: ReleaseRecord) -> str:
         """Write a release's model version and return its number. Raises ``TrackingUnavailable``."""
         return await self._call(lambda: self._record_release(record))
+
+    async def record_checkpoint(self, size: int, text: str) -> None:
+        """Show the ledger's newest signed checkpoint as tags of an experiment. Raises ``TrackingUnavailable``."""
+        await self._call(lambda: self._record_checkpoint(size, text))
 
     async def _call(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -158,6 +165,14 @@ class Tracking:
             if version.tags.get(key) != value:
                 client.set_model_version_tag(record.model, number, key, value[:TAG_LENGTH])
         return number
+
+    # The ledger
+
+    def _record_checkpoint(self, size: int, text: str) -> None:
+        client = self._connect()
+        experiment = _ensure_experiment(client, LEDGER_EXPERIMENT)
+        client.set_experiment_tag(experiment, CHECKPOINT_SIZE_TAG, str(size))
+        client.set_experiment_tag(experiment, CHECKPOINT_TAG, text)
 
     def _ensure_model(self, client: Any, name: str) -> None:
         from mlflow.exceptions import MlflowException

@@ -17,6 +17,10 @@ FINGERPRINT_TAG = "tunegate.record"
 RELEASE_UID_TAG = "gov.releaseUid"
 OWNER_TAG = "gov.managedBy"
 OWNER = "tunegate"
+LEDGER_EXPERIMENT = "tunegate-ledger"
+"""No namespace's experiment: those begin with `tunegate/`."""
+CHECKPOINT_TAG = "tunegate.checkpoint"
+CHECKPOINT_SIZE_TAG = "tunegate.checkpointSize"
 RunState = Literal["RUNNING", "FINISHED", "FAILED"]
 
 

@@ -1,0 +1,180 @@
+"""Signed statements about the ledger: who holds the key says what the chain was at a time.
+
+A checkpoint states ledger, size, head and time; a rotation also the public key that goes and the one that comes, and is
+signed by both. The envelope is DSSE (https://github.com/secure-systems-lab/dsse), so that other tools can verify it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import Error
+from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+
+from tunegate.digests import canonical
+from tunegate.ledger.chain import Link, record_name
+from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
+from tunegate.ledger.strict import strict_json
+
+SealType = Literal["CheckpointSigned", "KeyRotated"]
+
+PAYLOAD_TYPE = "application/vnd.tunegate.ledger-checkpoint+json"
+KEY_FILE = "key.pem"
+PREVIOUS_KEY_FILE = "previous.pem"
+ALLOWED = "an ECDSA P-256 or Ed25519 key in PEM form"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A key that verifies. ``id`` is the SHA-256 of its DER form in hex, as `openssl pkey -pubin -outform DER` gives it."""
+
+    id: str
+    pem: str
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> PublicKey:
+        """Read a public key. Raises ``ValueError`` for anything else, without quoting it."""
+        try:
+            return cls.of(load_pem_public_key(pem))
+        except ValueError:
+            raise ValueError(f"not {ALLOWED}") from None
+
+    @classmethod
+    def of(cls, key: object) -> PublicKey:
+        """Wrap a key of the library. Raises ``ValueError`` for other kinds of keys."""
+        if not isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey):
+            raise ValueError(f"not {ALLOWED}")
+        if isinstance(key, EllipticCurvePublicKey) and not isinstance(key.curve, SECP256R1):
+            raise ValueError(f"not {ALLOWED}")
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return cls(sha256(der).hexdigest(), pem.decode())
+
+    def signed(self, envelope: Envelope) -> bool:
+        """Tell whether this key made one of the envelope's signatures."""
+        key = SSlibKey.from_crypto(load_pem_public_key(self.pem.encode()), keyid=self.id)
+        try:
+            envelope.verify([key], 1)
+        except (Error, ValueError):
+            return False
+        return True
+
+
+class SigningKey:
+    """A private key that signs. Nothing of it can be printed: it has no fields that are shown."""
+
+    def __init__(self, private: EllipticCurvePrivateKey | Ed25519PrivateKey) -> None:
+        self.public = PublicKey.of(private.public_key())
+        key = SSlibKey.from_crypto(private.public_key(), keyid=self.public.id)
+        self._signer = CryptoSigner(private, key)
+
+    @classmethod
+    def from_file(cls, path: Path) -> SigningKey:
+        """Read a PEM file without a password. Raises ``OSError``, or ``ValueError`` naming the file, never its content."""
+        try:
+            private = load_pem_private_key(path.read_bytes(), password=None)
+        except (ValueError, TypeError):
+            raise ValueError(f"{path}: not {ALLOWED}, without a password") from None
+        if not isinstance(private, EllipticCurvePrivateKey | Ed25519PrivateKey):
+            raise ValueError(f"{path}: not {ALLOWED}")
+        try:
+            return cls(private)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def sign(self, envelope: Envelope) -> None:
+        """Add this key's signature."""
+        envelope.sign(self._signer)
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """The operator's keys: the one that signs and, for a rotation, the one before it."""
+
+    key: SigningKey
+    previous: SigningKey | None = None
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> KeyRing:
+        """Read `key.pem` and, where there is one, `previous.pem`. Raises ``OSError`` or ``ValueError``."""
+        previous = folder / PREVIOUS_KEY_FILE
+        return cls(
+            SigningKey.from_file(folder / KEY_FILE), SigningKey.from_file(previous) if previous.exists() else None
+        )
+
+
+def ledger_id(first_hash: str) -> str:
+    """Return the ledger's name: the first 32 hex digits of the first record's hash, so that nobody chooses it."""
+    return first_hash.removeprefix("sha256:")[:32]
+
+
+def statement(ledger: str, size: int, head: str, ts: str) -> dict[str, Any]:
+    """Return what a checkpoint states: after ``size`` records the head was ``head``, at ``ts`` (RFC 3339, UTC)."""
+    return {"ledgerId": ledger, "size": size, "head": head, "ts": ts}
+
+
+def rotation(content: Mapping[str, Any], previous: PublicKey, following: PublicKey) -> dict[str, Any]:
+    """Return what a change of keys states beside that."""
+    return {**content, "previousKey": previous.pem, "nextKey": following.pem}
+
+
+def sealing_entry(type_: SealType, ledger: str, head: str, payload: Mapping[str, str]) -> AuditEntry:
+    """Return the entry of a signed statement. Nothing in it is free: whoever verifies makes it again and compares."""
+    return AuditEntry(type_, OPERATOR, AuditSubject("AuditRecord", "", record_name(1), ledger), head, payload)
+
+
+def seal(content: Mapping[str, Any], keys: Sequence[SigningKey]) -> str:
+    """Return the signed statement as the canonical JSON of its envelope."""
+    envelope = Envelope(canonical(dict(content)), PAYLOAD_TYPE, {})
+    for key in keys:
+        key.sign(envelope)
+    return canonical(envelope.to_dict()).decode()
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """An envelope as it was read; nothing in it is proven before a key of the reader ``signed`` it."""
+
+    text: str
+    envelope: Envelope
+    content: Mapping[str, Any]
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Who claims to have signed, in order."""
+        return tuple(self.envelope.signatures)
+
+    @property
+    def covers(self) -> Link:
+        """The last record that it speaks of, with the time of the statement."""
+        return Link(self.content["size"], str(self.content.get("head")), self.content["ts"])
+
+
+def read_seal(text: str) -> Sealed:
+    """Read an envelope that ``seal`` wrote, byte for byte. Raises ``ValueError``."""
+    try:
+        document = strict_json(text)
+        envelope = Envelope.from_dict(document)
+        if canonical(envelope.to_dict()).decode() != text:
+            raise ValueError("not in canonical form")
+        content = strict_json(envelope.payload.decode())
+    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+        raise ValueError(f"not a signed checkpoint: {type(error).__name__}") from error
+    if envelope.payload_type != PAYLOAD_TYPE:
+        raise ValueError(f"not a signed checkpoint: its payload type must be {PAYLOAD_TYPE}")
+    if not isinstance(content, dict) or type(content.get("size")) is not int or type(content.get("ts")) is not str:
+        raise ValueError("not a signed checkpoint: it states no size and time")
+    return Sealed(text, envelope, content)
