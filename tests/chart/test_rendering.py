@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chart import helm
+from tunegate.ledger.seal import KeyRing, read_seal, seal
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 EXTERNAL: dict[str, Any] = {
@@ -30,6 +32,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "pull secrets": {"imagePullSecrets": ["pull-a", "pull-b"]},
     "no network policies": {"networkPolicies": {"enabled": False}},
     "given API server": {"networkPolicies": {"apiServerCIDRs": ["10.0.0.1/32"]}},
+    "own ledger key": {"ledger": {"keySecret": "our-key", "anchorClaim": "worm", "checkpointRecords": 5}},
     "one replica": {"operator": {"replicas": 1, "priorityClassName": "high", "nodeSelector": {"a": "b"}}},
 }
 
@@ -117,6 +120,29 @@ def test_the_registry_gets_the_certificate_of_the_signing_key_and_never_the_key(
     assert token["items"] == [{"key": "tls.crt", "path": "tls.crt"}]
 
 
+def test_the_ledger_is_signed_with_a_key_that_the_operator_can_read(tmp_path: Path) -> None:
+    secret = helm.one(helm.render(helm.values()), "Secret", "tunegate-ledger-key")["data"]
+    assert list(secret) == ["key.pem"]
+    (tmp_path / "key.pem").write_bytes(base64.b64decode(secret["key.pem"]))
+    ring = KeyRing.from_folder(tmp_path)
+    assert ring.key.public.signed(read_seal(seal({"size": 1, "ts": ""}, [ring.key])).envelope)
+
+
+def test_a_given_ledger_key_and_anchor_claim_are_mounted_and_no_key_is_made() -> None:
+    objects = helm.render(helm.values(**MATRIX["own ledger key"]))
+    assert not [o for o in objects if o["metadata"]["name"] == "tunegate-ledger-key"]
+    volumes = {volume["name"]: volume for volume in dict(helm.pod_specs(objects))["tunegate-operator"]["volumes"]}
+    assert volumes["ledger"]["secret"]["secretName"] == "our-key"
+    assert volumes["anchors"]["persistentVolumeClaim"] == {"claimName": "worm"}
+    told = helm.environment(objects)
+    assert (told["TUNEGATE_ANCHOR_FOLDER"], told["TUNEGATE_CHECKPOINT_RECORDS"]) == ("/var/lib/tunegate/anchors", "5")
+
+
+def test_only_the_operator_mounts_the_ledger_key(objects: list[helm.Json]) -> None:
+    held = [name for name, spec in helm.pod_specs(objects) if "ledger" in json.dumps(spec["volumes"])]
+    assert held == ["tunegate-operator"]
+
+
 def test_own_stores_are_what_the_operator_is_told() -> None:
     told = helm.environment(helm.render(helm.values()))
     assert told["TUNEGATE_REGISTRY_HOST"] == "tunegate-registry.tunegate-system.svc:5000"
@@ -149,7 +175,8 @@ def test_external_stores_bring_no_store_along() -> None:
     assert told["TUNEGATE_MLFLOW_URI"] == "https://mlflow.example"
     assert told["TUNEGATE_STAGE_TRACKING_SECRET"] == "mlflow-stage"
     assert [name for name, _ in helm.pod_specs(objects)] == ["tunegate-operator"]
-    assert not [o for o in objects if o["kind"] in {"PersistentVolumeClaim", "Secret"}]
+    stores = [o["metadata"]["name"] for o in objects if o["kind"] in {"PersistentVolumeClaim", "Secret"}]
+    assert stores == ["tunegate-ledger-key"]
 
 
 def test_without_any_authority_no_empty_one_is_trusted() -> None:
@@ -172,7 +199,8 @@ def test_what_holds_data_or_keys_survives_an_uninstall() -> None:
         if o["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
     }
     assert {(o["kind"], o["metadata"]["name"]) for o in objects if o["kind"] == "PersistentVolumeClaim"} <= kept
-    assert {("Namespace", "team-a"), ("Secret", "tunegate-ca"), ("Secret", "tunegate-registry-token")} <= kept
+    keys = {("Secret", name) for name in ("tunegate-ca", "tunegate-registry-token", "tunegate-ledger-key")}
+    assert keys | {("Namespace", "team-a")} <= kept
 
 
 def test_no_store_may_reach_anything() -> None:
