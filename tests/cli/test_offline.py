@@ -154,6 +154,15 @@ def test_objects_without_records_and_records_without_objects_are_told(
     assert "Approval team/yes is gone" in capsys.readouterr().out
 
 
+def test_namespace_that_was_gone_at_the_export_is_said_and_one_that_was_emptied_is_counted(
+    taken: Taken, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert taken.verify(*taken.objects({"kind": "Namespace", "metadata": {"name": "other"}})) == 0
+    assert "note: namespace team did not exist any more" in capsys.readouterr().out
+    assert taken.verify(*taken.objects({"kind": "Namespace", "metadata": {"name": "team"}})) == 1
+    assert "Approval team/yes is gone" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -11,6 +11,7 @@ import pytest
 
 from tests.tracking import story
 from tests.tracking.mlflow_process import MlflowServer
+from tunegate.ledger.anchors import MlflowAnchor
 from tunegate.reconcile.lineage import job_record
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 from tunegate.tracking.records import JobRecord, ReleaseRecord
@@ -59,6 +60,14 @@ async def test_data_sets_and_result_documents_are_shown_with_the_run(server: Mlf
     assert {Path(file["path"]).name for file in files} == {f"{name}.json" for name in story.results()}
     place = next((server.folder / "artifacts").rglob(f"{run_id}/artifacts/reports/evaluate.json"))
     assert json.loads(place.read_text())["tuned"]["ExactMatch"] == 0.795
+
+
+async def test_the_newest_checkpoint_of_the_ledger_is_shown(server: MlflowServer, tracking: Tracking) -> None:
+    for size in (7, 9):
+        await MlflowAnchor(tracking).keep(size, f'{{"payload": "{size}"}}')
+    answer = server.ask("operator", "experiments/get-by-name?experiment_name=tunegate-ledger")
+    tags = values(answer.json()["experiment"]["tags"])
+    assert (tags["tunegate.checkpointSize"], tags["tunegate.checkpoint"]) == ("9", '{"payload": "9"}')
 
 
 async def test_no_question_of_the_gate_is_shown(server: MlflowServer, tracking: Tracking) -> None:

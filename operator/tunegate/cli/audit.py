@@ -82,8 +82,9 @@ def _tell(report: Report, problems: list[Problem], keys: list[PublicKey]) -> int
 def export(cluster: Cluster, folder: Path) -> int:
     """Write records, checkpoints, decisions and releases as files, and which keys the records name."""
     records = ordered(cluster.all_raw(AuditRecord))
-    report = verify(records)
-    others = [*cluster.all_raw(Approval), *cluster.all_raw(ModelRelease)]
+    seen = Remembered()
+    report = verify(records, note=seen.note)
+    others = [*cluster.all_raw(Approval), *cluster.all_raw(ModelRelease), *_namespaces(cluster, seen)]
     count = audit_files.write(folder, records, others, report.signers)
     print(f"{count} records, {len(others)} objects: {folder}")
     for problem in report.problems:
@@ -93,10 +94,23 @@ def export(cluster: Cluster, folder: Path) -> int:
     return 1 if report.problems else 0
 
 
-def _exported_objects(seen: Remembered, path: Path) -> list[Problem]:
-    approvals, releases = audit_files.objects(path, Approval, ModelRelease)
+def _namespaces(cluster: Cluster, seen: Remembered) -> list[dict[str, Any]]:
+    """Return the namespaces that the records speak of and that exist, or that this person may not look at."""
     return [
-        *audit_objects.without_objects(seen, approvals, releases, seen.namespaces),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in sorted(seen.namespaces - {""})
+        if readable(cluster.namespace_exists, name) is not False
+    ]
+
+
+def _exported_objects(seen: Remembered, path: Path) -> list[Problem]:
+    """Compare with an export. Where it lists namespaces, others did not exist when it was made: said, not counted."""
+    approvals, releases, existing = audit_files.objects(path, Approval, ModelRelease)
+    known = existing if existing is not None else seen.namespaces
+    for namespace in sorted(seen.namespaces - known - {""}):
+        print(f"note: namespace {namespace} did not exist any more: its approvals are not compared")
+    return [
+        *audit_objects.without_objects(seen, approvals, releases, known),
         *audit_objects.without_records(seen, approvals, releases),
     ]
 

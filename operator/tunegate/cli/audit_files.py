@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunegate.api.markers import Resource
 from tunegate.cli.failure import CommandFailure
@@ -16,6 +16,8 @@ from tunegate.ledger.strict import strict_json
 from tunegate.ledger.verify import SEALS, Anchor, ordered
 
 Json = dict[str, Any]
+T = TypeVar("T", bound=Resource)
+U = TypeVar("U", bound=Resource)
 RECORDS, OBJECTS, CHECKPOINTS, HINT = "records.jsonl", "objects.json", "checkpoints", "public-key-hint.pem"
 
 
@@ -66,15 +68,19 @@ def _items(path: Path) -> list[Json]:
     return items
 
 
-def objects(path: Path, *models: type[Resource]) -> tuple[list[Any], ...]:
-    """Return the objects of these kinds from a List, as models. Raises ``CommandFailure``."""
+def objects(path: Path, first: type[T], second: type[U]) -> tuple[list[T], list[U], set[str] | None]:
+    """Return the objects of two kinds from a List, and the names of its namespaces, None where it lists none.
+
+    Raises ``CommandFailure``.
+    """
     try:
         items = _items(path)
-        return tuple(
-            [model.model_validate(one) for one in items if one.get("kind") == model.KIND.kind] for model in models
-        )
-    except (OSError, ValueError) as error:
+        ones = [first.model_validate(one) for one in items if one.get("kind") == first.KIND.kind]
+        others = [second.model_validate(one) for one in items if one.get("kind") == second.KIND.kind]
+        names = {str(one["metadata"]["name"]) for one in items if one.get("kind") == "Namespace"}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandFailure(f"{path}: not a List of objects: {type(error).__name__}") from error
+    return ones, others, names or None
 
 
 def public_keys(paths: Iterable[str]) -> list[PublicKey]:

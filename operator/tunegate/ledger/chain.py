@@ -153,18 +153,26 @@ def faults(obj: Mapping[str, Any]) -> list[str]:
     found = []
     if (obj.get("apiVersion"), obj.get("kind"), len(obj)) != (API_VERSION, AuditRecord.KIND.kind, 4):
         found.append(f"is not of {API_VERSION}, kind {AuditRecord.KIND.kind}, with metadata and spec and nothing else")
-    if not isinstance(metadata, dict) or metadata.get("name") != record_name(spec["sequence"]):
-        found.append(f"holds sequence {spec['sequence']}: its name must be {record_name(spec['sequence'])}")
-    elif not metadata.keys() - {"name", "labels"} <= SERVER_METADATA:
-        found.append("its metadata hold more than name, label and what the API server adds")
-    elif metadata.get("labels") != {SUBJECT_LABEL: spec["subject"]["uid"]}:
-        found.append(f"its labels must be {SUBJECT_LABEL} with the subject's uid, nothing else")
+    wanted = {"name": record_name(spec["sequence"]), "labels": {SUBJECT_LABEL: spec["subject"]["uid"]}}
+    if metadata != wanted:
+        found += _wrong_metadata(metadata, wanted)
     try:
         if spec["hash"] != content_hash(spec):
             found.append("hash does not fit the content: the record was changed")
     except ValueError:
         found.append("holds text that is not Unicode")
     return found
+
+
+def _wrong_metadata(metadata: object, wanted: Mapping[str, Any]) -> list[str]:
+    """Return which of name and label is wrong, or what is there that neither we nor the API server put there."""
+    if not isinstance(metadata, dict) or metadata.get("name") != wanted["name"]:
+        return [f"its name must be {wanted['name']}, after its sequence"]
+    if metadata.get("labels") != wanted["labels"]:
+        return [f"its labels must be {SUBJECT_LABEL} with the subject's uid, nothing else"]
+    if metadata.keys() - wanted.keys() - SERVER_METADATA:
+        return ["its metadata hold more than name, label and what the API server adds"]
+    return []
 
 
 def _exact(spec: dict[str, Any]) -> bool:

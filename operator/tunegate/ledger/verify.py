@@ -118,7 +118,8 @@ class _Walk:
             found += self._seal(spec)
         if self._noted is not None and sequence == self._noted.sequence:
             self._noted_hash = spec["hash"]
-        self.problems += [Problem(record_name(sequence), message, spec["time"]) for message in found]
+        if found:
+            self.problems += [Problem(record_name(sequence), message, spec["time"]) for message in found]
         if spec["type"] in SEALS and not self.problems:
             self._proven = sequence - 1
         if self.last is None or sequence > self.last.sequence:

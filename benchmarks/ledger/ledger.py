@@ -1,0 +1,228 @@
+"""What the ledger costs: appending, verifying an exported ledger, memory. Prints the tables of README.md.
+
+`PYTHONPATH=operator .venv/bin/python benchmarks/ledger/ledger.py [--records 100000]`; with `--kubeconfig FILE` it appends to
+a real API server instead, as the operator, and nothing that it appends can be taken away again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.cli.audit_files import public_keys, records
+from tunegate.digests import canonical
+from tunegate.kube.client import AlreadyExists, KubeClient, ObjectRef
+from tunegate.ledger.chain import DOMAIN
+from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.ledger.seal import KeyRing, SigningKey
+from tunegate.ledger.verify import verify
+from tunegate.ledger.writer import LedgerWriter
+
+Json = dict[str, Any]
+OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
+BETWEEN_CHECKPOINTS = 100
+REPEATS = 3
+
+
+class Memory:
+    """A store of records without a network."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Json] = {}
+
+    async def get(self, ref: ObjectRef) -> Json | None:
+        return self.objects.get(ref.name)
+
+    async def list(self, api_version: str, kind: str) -> list[Json]:
+        return list(self.objects.values())
+
+    async def create(self, obj: Json) -> Json:
+        if obj["metadata"]["name"] in self.objects:
+            raise AlreadyExists(obj["metadata"]["name"])
+        self.objects[obj["metadata"]["name"]] = obj
+        return obj
+
+
+def entry(number: int) -> AuditEntry:
+    """An approval, as the operator records it: about 1 kB."""
+    uid = str(uuid.UUID(int=number))
+    subject = AuditSubject("ModelRelease", "licenses-team", f"extractor-{number % 97}", uid)
+    payload = {
+        "approval": uid, "name": f"extractor-{number}-ravi", "decision": "Approve", "role": "model-risk",
+        "subjectDigest": f"sha256:{number:064x}", "expiresAt": "2027-01-01T00:00:00Z", "content": f"sha256:{number:064x}",
+    }  # fmt: skip
+    return AuditEntry("ApprovalRecorded", "ravi@example.org", subject, uid, payload)
+
+
+async def appended(writer: LedgerWriter, count: int, ring: KeyRing | None) -> list[float]:
+    """Append so many entries and return the milliseconds of each."""
+    taken = []
+    for number in range(count):
+        began = time.perf_counter()
+        await writer.append(entry(time.time_ns() if ring is None else number))
+        taken.append((time.perf_counter() - began) * 1000)
+        if ring is not None and number % BETWEEN_CHECKPOINTS == BETWEEN_CHECKPOINTS - 1:
+            await writer.seal(ring)
+    return taken
+
+
+def spread(taken: list[float]) -> str:
+    """Median, 99th percentile and largest, as cells of a table."""
+    cuts = statistics.quantiles(taken, n=100)
+    return f"{statistics.median(taken):.2f} | {cuts[98]:.2f} | {max(taken):.1f}"
+
+
+def by_the_model(lines: Iterable[str]) -> int:
+    """The way before this benchmark: each record through pydantic and back, hashed over rfc8785's bytes."""
+    previous, count = "", 0
+    for line in lines:
+        obj = json.loads(line)
+        spec = AuditRecordSpec.model_validate(obj["spec"])
+        plain = spec.to_dict()
+        content = {key: value for key, value in plain.items() if key != "hash"}
+        digest = "sha256:" + hashlib.sha256(DOMAIN + rfc8785.dumps(content)).hexdigest()
+        if plain != obj["spec"] or digest != spec.hash or (previous and spec.previous_hash != previous):
+            raise ValueError(spec.sequence)
+        previous, count = spec.hash, count + 1
+    return count
+
+
+def plain_chain(lines: Iterable[str]) -> int:
+    """The least that a hash chain needs: no shapes, no doubled names, no events, no signatures."""
+    previous, count = "", 0
+    for line in lines:
+        spec = json.loads(line)["spec"]
+        content = {key: value for key, value in spec.items() if key != "hash"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        digest = "sha256:" + hashlib.sha256(DOMAIN + text.encode()).hexdigest()
+        if digest != spec["hash"] or (previous and spec["previousHash"] != previous):
+            raise ValueError(spec["sequence"])
+        previous, count = digest, count + 1
+    return count
+
+
+def ours(path: Path) -> int:
+    """What `tunegate audit verify --file --public-key` does."""
+    report = verify(records(path), keys=public_keys([str(path.with_name("key.pem"))]))
+    if report.problems or report.proven is None:
+        raise ValueError(report.problems[:1])
+    return report.records
+
+
+def lines_of(check: Callable[[Iterable[str]], int]) -> Callable[[Path], int]:
+    """Let a check of lines read a file."""
+
+    def run(path: Path) -> int:
+        with path.open() as stream:
+            return check(stream)
+
+    return run
+
+
+WAYS: dict[str, Callable[[Path], int]] = {
+    "ours": ours, "model": lines_of(by_the_model), "plain": lines_of(plain_chain),
+}  # fmt: skip
+TITLES = {
+    "ours": "`tunegate audit verify`, one checkpoint for 100 records",
+    "model": "chain only, through pydantic and rfc8785 (before)",
+    "plain": "chain only, `json.dumps(sort_keys)` and SHA-256, nothing else checked",
+}
+
+
+def child(way: str, path: Path) -> None:
+    """Check the file once and print records, seconds of this process's CPU time and MiB of memory beyond the start."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.process_time()
+    count = WAYS[way](path)
+    took = time.process_time() - began
+    print(json.dumps([count, took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
+
+
+def verified(path: Path) -> None:
+    """Print the table of verification: the best of some runs of each way, each in a process of its own, in turn."""
+    runs: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+    for _ in range(REPEATS):
+        for way in WAYS:
+            done = subprocess.run(
+                [sys.executable, __file__, "--way", way, "--file", str(path)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            runs[way].append(json.loads(done.stdout))
+    best = {way: min(found, key=lambda one: one[1]) for way, found in runs.items()}
+    print("| | CPU seconds | records a second | ratio | memory, MiB |\n|---|---|---|---|---|")
+    for way, (count, took, memory) in best.items():
+        print(f"| {TITLES[way]} | {took:.2f} | {count / took:,.0f} | {took / best['ours'][1]:.2f} | {memory:.0f} |")
+
+
+async def in_memory(count: int) -> None:
+    """Append without a network, write the export, verify it."""
+    key = SigningKey(generate_private_key(SECP256R1()))
+    store = Memory()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    taken = await appended(LedgerWriter(store), count, KeyRing(key))
+    print("| append | median, ms | 99 %, ms | most, ms |\n|---|---|---|---|")
+    print(f"| in memory, {count:,} records | {spread(taken)} |")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"\nWriter and store grew by {grown:.0f} MiB.\n")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records.jsonl"
+        with path.open("wb") as stream:
+            stream.writelines(canonical(obj) + b"\n" for obj in store.objects.values())
+        path.with_name("key.pem").write_text(key.public.pem)
+        print(f"{len(store.objects):,} records, {path.stat().st_size / 1e6:.0f} MB.\n")
+        store.objects.clear()
+        verified(path)
+
+
+async def on_server(kubeconfig: str, count: int) -> None:
+    """Append to a real ledger; no checkpoints, since the key is the operator's."""
+    configuration = Configuration()
+    await config.load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
+    api = ApiClient(configuration)
+    api.set_default_header("Impersonate-User", OPERATOR)
+    api.set_default_header("Impersonate-Group", "system:masters")
+    async with KubeClient(api) as kube:
+        writer = LedgerWriter(kube)
+        held = len((await writer.since_seal())[1])
+        taken = await appended(writer, count, None)
+    print(f"| API server, {count:,} records after {held:,} | {spread(taken)} |")
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--kubeconfig")
+    parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        child(options.way, options.file)
+    elif options.kubeconfig:
+        asyncio.run(on_server(options.kubeconfig, options.records))
+    else:
+        asyncio.run(in_memory(options.records))
+
+
+if __name__ == "__main__":
+    main()
