@@ -107,7 +107,7 @@ def _exported_objects(seen: Remembered, path: Path) -> list[Problem]:
     """Compare with an export. Where it lists namespaces, others did not exist when it was made: said, not counted."""
     approvals, releases, existing = audit_files.objects(path, Approval, ModelRelease)
     known = existing if existing is not None else seen.namespaces
-    for namespace in sorted(seen.namespaces - known - {""}):
+    for namespace in sorted(seen.bound() - known):
         print(f"note: namespace {namespace} did not exist any more: its approvals are not compared")
     return [
         *audit_objects.without_objects(seen, approvals, releases, known),
@@ -126,7 +126,8 @@ def _live_objects(cluster: Cluster, seen: Remembered) -> list[Problem]:
         if found is None or listed is None:
             print(f"note: you may not read approvals and releases of namespace {namespace}: they are not compared")
         elif not found and not listed and readable(cluster.namespace_exists, namespace) is False:
-            print(f"note: namespace {namespace} does not exist any more: its approvals are not compared")
+            if namespace in seen.bound():
+                print(f"note: namespace {namespace} does not exist any more: its approvals are not compared")
         else:
             approvals, releases, known = [*approvals, *found], [*releases, *listed], [*known, namespace]
     return [

@@ -37,6 +37,10 @@ class Remembered:
         elif spec["type"] == "ReleaseRequested":
             self.requested.add(subject["uid"])
 
+    def bound(self) -> set[str]:
+        """Return the namespaces in which the records say that objects are kept for ever."""
+        return {spec["subject"]["namespace"] for spec in (*self.decisions, *self.approved)}
+
 
 def without_objects(
     seen: Remembered, approvals: Iterable[Approval], releases: Iterable[ModelRelease], namespaces: Iterable[str]
