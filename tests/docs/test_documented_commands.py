@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 CACHE = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate")))
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"
-VALUE = re.compile(r"`((?:registry|mlflow|operator|hubMirror|networkPolicies|admission|ledger)(?:\.[a-zA-Z]+)+)(?:=[^`]*)?`")
+VALUE = re.compile(
+    r"`((?:registry|mlflow|operator|hubMirror|networkPolicies|admission|ledger)(?:\.[a-zA-Z]+)+)(?:=[^`]*)?`"
+)
 ADJACENT_LINK = re.compile(r"\]\(([^)#]+)")
 
 

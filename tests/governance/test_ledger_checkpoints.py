@@ -87,6 +87,7 @@ async def test_empty_ledger_has_no_checkpoint() -> None:
     assert await LedgerWriter(Store(), Clock()).seal(RING) is None
 
 
+@pytest.mark.attack(29)
 async def test_chain_made_anew_from_a_place_on_contradicts_the_next_signature() -> None:
     store = await sealed_ledger(RING, (3, 3, 3))
     made = store.records
@@ -99,6 +100,7 @@ async def test_chain_made_anew_from_a_place_on_contradicts_the_next_signature() 
     assert report.problems[0].time
 
 
+@pytest.mark.attack(38)
 async def test_forger_with_a_key_of_his_own_is_told_apart() -> None:
     forged = await sealed_ledger(KeyRing(new_key()), (3,))
     assert verify(forged.records).problems == ()
@@ -113,6 +115,7 @@ async def test_chain_without_any_signature_proves_nothing() -> None:
     assert "no checkpoint" in report.problems[0].message
 
 
+@pytest.mark.attack(29, 38)
 async def test_roll_back_to_an_earlier_checkpoint_shows_against_an_anchor_only() -> None:
     made = (await sealed_ledger(RING, (3, 3))).records
     assert verify(made[:4], keys=[KEY.public]).problems == ()
@@ -122,6 +125,7 @@ async def test_roll_back_to_an_earlier_checkpoint_shows_against_an_anchor_only()
     assert "rolled back" in report.problems[0].message
 
 
+@pytest.mark.attack(30)
 async def test_second_history_signed_by_the_same_key_contradicts_the_anchor_since_the_last_that_agrees() -> None:
     made = (await sealed_ledger(RING, (3, 3, 3))).records
     store = Store()
@@ -168,12 +172,14 @@ async def test_after_a_rotation_either_key_proves_all_checkpoints() -> None:
         assert report.proven.sequence == 7
 
 
+@pytest.mark.attack(30)
 async def test_key_that_went_cannot_sign_history_again_for_who_has_the_newer_key() -> None:
     _, following = await rotated()
     forged = await sealed_ledger(RING, (3, 3))
     assert "signed nothing here" in verify(forged.records, keys=[following.public]).problems[0].message
 
 
+@pytest.mark.attack(30)
 async def test_key_that_went_cannot_sign_after_its_rotation() -> None:
     store, _ = await rotated()
     made = store.records[:7]

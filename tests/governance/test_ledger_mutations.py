@@ -326,6 +326,7 @@ def test_the_untouched_export_is_found_whole(ledger: list[Json], tmp_path: Path)
         assert (report.problems, report.unsigned) == ((), 0)
 
 
+@pytest.mark.attack(29)
 @pytest.mark.parametrize("number_of_kind", range(len(KINDS)), ids=lambda at: f"{at}-{KINDS[at].__name__}")
 def test_every_change_is_found(number_of_kind: int, ledger: list[Json], tmp_path: Path) -> None:
     random = Random(number_of_kind)  # noqa: S311 - drawn again the same way each time

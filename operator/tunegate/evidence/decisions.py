@@ -7,11 +7,10 @@ cannot be asked again, so the approvals that the record names are taken as backe
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import rfc8785
 from pydantic import ValidationError
 
 from tunegate.admission.rules import Window, windows
@@ -24,6 +23,7 @@ from tunegate.errors import wrong_fields
 from tunegate.evidence import layout
 from tunegate.evidence.story import Difference
 from tunegate.ledger import chain
+from tunegate.ledger.verify import ordered, verify
 from tunegate.reconcile.approvals import account, votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last
 from tunegate.reconcile.modelrelease_votes import question
@@ -83,19 +83,15 @@ def read_ledger(content: bytes, noted: chain.Head | None) -> tuple[tuple[AuditRe
         if not (isinstance(found, dict) and isinstance(found.get("metadata"), dict)):
             return (), [Difference(layout.LEDGER, f"line {number} is no audit record")]
         objects.append(found)
-    try:
-        problems = chain.verify(objects, noted)
-        records = tuple(chain.parse(objects)[0])
-        whole = ledger_lines([chain.record_object(spec) for spec in records])
-    except rfc8785.CanonicalizationError as error:
-        return (), [Difference(layout.LEDGER, f"holds what cannot be hashed ({type(error).__name__})")]
-    if problems:
-        return (), [Difference(layout.LEDGER, str(problem)) for problem in problems]
-    if whole != content:
+    specs: list[Mapping[str, Any]] = []
+    report = verify(ordered(objects), noted=noted, note=specs.append)
+    if report.problems:
+        return (), [Difference(layout.LEDGER, str(problem)) for problem in report.problems]
+    records = tuple(AuditRecordSpec.model_validate(spec) for spec in specs)
+    if ledger_lines([chain.record_object(spec) for spec in records]) != content:
         text = "is not as it was written: order, spaces, or fields that no hash covers"
         return (), [Difference(layout.LEDGER, text)]
-    timeless = [chain.record_name(one.sequence) for one in records if not _is_time(one.time)]
-    return records, [Difference(layout.LEDGER, f"the time of {name} is none") for name in timeless]
+    return records, []
 
 
 def check(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
@@ -79,6 +79,11 @@ class Head:
         if not separator or not digest.startswith("sha256:"):
             raise ValueError(f"{text!r}: expected <sequence>:sha256:<64 hex digits>")
         return cls(int(sequence), digest)
+
+
+def head(records: Sequence[AuditRecordSpec]) -> Head | None:
+    """Return the head of records in their order."""
+    return Head(records[-1].sequence, records[-1].hash) if records else None
 
 
 def record_name(sequence: int) -> str:
