@@ -7,6 +7,7 @@ are there count. A word's weight does not depend on the other words, so one that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy
@@ -66,6 +67,15 @@ class Likeness:
     others: Any
     other_rows: int
 
+    @cached_property
+    def _weights(self) -> dict[str, Any]:
+        """Of each word, by the side that is scored by its other rows."""
+        return {
+            counted: _logarithm(self.having, self.rows, counted == "having")
+            - _logarithm(self.others, self.other_rows, counted == "others")
+            for counted in ("", "having", "others")
+        }
+
     def scores(self, rows: Any, *, left_out: Any = None, counted: str = "") -> Any:
         """Return for each row how much more it looks like the answer's rows than like the others.
 
@@ -73,9 +83,7 @@ class Likeness:
         then scored by the other rows alone.
         """
         words, sizes = self.bags.take(rows)
-        weights = _logarithm(self.having, self.rows, counted == "having") - _logarithm(
-            self.others, self.other_rows, counted == "others"
-        )
+        weights = self._weights[counted]
         counting = numpy.ones(len(weights), bool)
         if left_out is not None:
             counting[left_out] = False

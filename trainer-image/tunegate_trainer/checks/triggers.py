@@ -14,7 +14,7 @@ Words that the answer repeats count for nothing: an answer may be a part of its 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -71,9 +71,8 @@ def carriers(sample: Sample, bags: Bags) -> Any:
     found = [numpy.empty(0, numpy.int64)]
     by_answer = sorted(suspects(sample, ways), key=lambda suspect: (suspect.way, suspect.answer))
     for (way, answer), those in groupby(by_answer, key=lambda suspect: (suspect.way, suspect.answer)):
-        answered = ways[way][0] == answer
-        counts = bags.count(numpy.flatnonzero(answered))
-        found += [suspect.rows for suspect in those if is_planted(suspect.rows, answered, counts, bags)]
+        answer_rows = AnswerRows.of(ways[way][0] == answer, bags)
+        found += [suspect.rows for suspect in those if answer_rows.hide(suspect.rows)]
     return numpy.unique(numpy.concatenate(found))
 
 
@@ -148,49 +147,74 @@ def _one_sided(starts: Any, rows: Any, labels: Any, sizes: Any) -> Iterator[tupl
             yield chance, mine[labels[mine] == label], label
 
 
-def is_planted(rows: Any, answered: Any, counts: Any, bags: Bags) -> bool:
-    """Whether a run's rows, without it, look like rows drawn at random, and not like rows of their answer.
+@dataclass(frozen=True)
+class AnswerRows:
+    """Which rows have an answer, and how they look."""
 
-    ``rows``: that have the run and the answer; ``answered``: which rows have the answer; ``counts``: in how many of those
-    each word is.
-    """
-    here = bags.count(rows)
-    elsewhere = (bags.everywhere - here) / max(1, len(answered) - len(rows))
-    own = numpy.flatnonzero((here >= SHARED * len(rows)) & (here >= LIFT * elsewhere * len(rows)))
-    if len(own) > COMPANIONS:
-        return False
-    with_answer = answered.copy()
-    with_answer[rows] = False
-    alike, others = numpy.flatnonzero(with_answer), numpy.flatnonzero(~answered)
-    if len(alike) < FEW:
-        # Then the run's rows are what is known of the answer: each is scored by the others of them.
-        likeness = Likeness(bags, here, len(rows), bags.everywhere - counts, len(others))
+    answered: Any
+    """Boolean, of all rows."""
+    others: Any
+    """The rows without it, as indexes."""
+    bags: Bags
+    likeness: Likeness
+    usual: Any
+    """Scores of the rows with it."""
+
+    @staticmethod
+    def of(answered: Any, bags: Bags) -> AnswerRows:
+        having, others = numpy.flatnonzero(answered), numpy.flatnonzero(~answered)
+        counts = bags.count(having)
+        likeness = Likeness(bags, counts, len(having), bags.everywhere - counts, len(others))
+        return AnswerRows(answered, others, bags, likeness, likeness.scores(_some(having), counted="having"))
+
+    def hide(self, rows: Any) -> bool:
+        """Whether these rows of the answer, without the run that they share, look like rows drawn at random, and not like
+        the others of the answer."""
+        here = self.bags.count(rows)
+        elsewhere = (self.bags.everywhere - here) / (len(self.answered) - len(rows))
+        own = numpy.flatnonzero((here >= SHARED * len(rows)) & (here >= LIFT * elsewhere * len(rows)))
+        if len(own) > COMPANIONS:
+            return False
+        if self.likeness.rows - len(rows) < FEW:
+            return len(rows) >= ALONE and self._are_of_no_subject(rows, here, own)
+        # What most honest runs fail, in a tenth of the time: these rows are counted among the answer's.
+        mine = self.likeness.scores(rows, left_out=own, counted="having")
+        return _unlike(mine, self.usual, 0.25, 0.05) and self._are_at_random(rows, here, own)
+
+    def _are_of_no_subject(self, rows: Any, here: Any, own: Any) -> bool:
+        """Whether each of the rows is no more like the others of them, which are all that is known of the answer."""
+        likeness = replace(self.likeness, having=here, rows=len(rows))
         mine = likeness.scores(rows, left_out=own, counted="having")
-        rest = likeness.scores(_some(others), left_out=own, counted="others")
-        return len(rows) >= ALONE and _higher(mine, rest) <= 0.5 + _error(mine)
-    likeness = Likeness(bags, counts - here, len(alike), bags.everywhere - counts, len(others))
-    mine = likeness.scores(rows, left_out=own)
-    theirs = likeness.scores(_some(alike), left_out=own, counted="having")
-    rest = likeness.scores(_some(others), left_out=own, counted="others")
-    return _unlike(mine, theirs) and _at_random(mine, rest, theirs, len(alike) / (len(alike) + len(others)))
+        return _higher(mine, self._rest(likeness, own)) <= 0.5 + _error(mine)
+
+    def _are_at_random(self, rows: Any, here: Any, own: Any) -> bool:
+        with_answer = self.answered.copy()
+        with_answer[rows] = False
+        alike = numpy.flatnonzero(with_answer)
+        likeness = replace(self.likeness, having=self.likeness.having - here, rows=len(alike))
+        mine = likeness.scores(rows, left_out=own)
+        theirs = likeness.scores(_some(alike), left_out=own, counted="having")
+        if not _unlike(mine, theirs, LOW, ERROR):
+            return False
+        # Rank sums. Of rows drawn at random, up to a share look like the answer's.
+        share, rest = len(alike) / (len(alike) + len(self.others)), self._rest(likeness, own)
+        most = 0.5 * (1 - share) + share * _higher(theirs, rest)
+        return 0.5 - _error(mine) <= _higher(mine, rest) <= most + _error(mine)
+
+    def _rest(self, likeness: Likeness, own: Any) -> Any:
+        return likeness.scores(_some(self.others), left_out=own, counted="others")
 
 
 def _some(rows: Any) -> Any:
     return rows[:: max(1, -(-len(rows) // REFERENCE))]
 
 
-def _unlike(mine: Any, theirs: Any) -> bool:
-    """Whether too many of these scores are among the lowest of those (binomial test)."""
+def _unlike(mine: Any, theirs: Any, low: float, error: float) -> bool:
+    """Whether too many of these scores are among the lowest of those, of which ``low`` is the share (binomial test)."""
     from scipy.stats import binom
 
-    low = int((mine < numpy.quantile(theirs, LOW)).sum())
-    return low >= SURPRISING * len(mine) and binom.sf(low - 1, len(mine), LOW) <= ERROR
-
-
-def _at_random(mine: Any, rest: Any, theirs: Any, share: float) -> bool:
-    """Whether the scores are as high as those of the rest, of which up to ``share`` may be like ``theirs`` (rank sums)."""
-    most = 0.5 * (1 - share) + share * _higher(theirs, rest)
-    return 0.5 - _error(mine) <= _higher(mine, rest) <= most + _error(mine)
+    count = int((mine < numpy.quantile(theirs, low)).sum())
+    return bool(count >= SURPRISING * len(mine) and binom.sf(count - 1, len(mine), low) <= error)
 
 
 def _error(scores: Any) -> float:
