@@ -13,11 +13,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/src"
 cp -r operator/tunegate "$work/src/"
-cp -r tests "$work/"
+cp -r tests trainer-image "$work/"
 cat > "$work/pyproject.toml" <<END
 [tool.pytest.ini_options]
 addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
 asyncio_mode = "auto"
+asyncio_default_fixture_loop_scope = "function"
 markers = ["cluster", "model", "e2e"]
 [tool.mutmut]
 source_paths = ["src"]
@@ -27,7 +28,7 @@ END
 uv venv -q --python .venv/bin/python "$work/venv"
 uv pip install -q --python "$work/venv/bin/python" mutmut==3.8.1
 cd "$work"
-export PYTHONPATH=$site PYTHONDONTWRITEBYTECODE=1
-venv/bin/mutmut run --max-children "${MUTANTS_AT_ONCE:-$(nproc)}" > log 2>&1 || { tail -n 30 log; exit 1; }
+export PYTHONPATH=$site:$work/trainer-image PYTHONDONTWRITEBYTECODE=1
+venv/bin/mutmut run --max-children "${MUTANTS_AT_ONCE:-$(nproc)}" > log 2>&1 || { tr '\r' '\n' < log | tail -n 30; exit 1; }
 venv/bin/mutmut results | sed 's/:.*//' | while read -r mutant; do venv/bin/mutmut show "$mutant"; done
 tr '\r' '\n' < log | tail -n 2
