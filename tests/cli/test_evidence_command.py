@@ -33,7 +33,7 @@ def test_folder_that_fits_is_told_in_full(
 ) -> None:
     noted = released.noted()
     index = sha256((exported / "index.json").read_bytes())
-    assert verify(exported, "--digest", str(noted.digest), "--anchor", str(noted.head), "--index", index) == 0
+    assert verify(exported, "--digest", str(noted.digest), "--head", str(noted.head), "--index", index) == 0
     shown = capsys.readouterr().out
     for words in (
         "evidence of team/release fits",
@@ -50,7 +50,7 @@ def test_what_was_not_noted_is_said_openly(exported: Path, capsys: pytest.Captur
     assert verify(exported) == 0
     shown = capsys.readouterr().out
     assert "without --digest, a folder that was made up whole fits as well" in shown
-    assert "without --anchor" in shown
+    assert "without --head" in shown
 
 
 def test_nothing_of_a_folder_moves_the_cursor(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +72,7 @@ def test_another_release_digest_or_head_is_named(exported: Path, capsys: pytest.
     other = "sha256:" + "1" * 64
     assert verify(exported, "--digest", other) == 1
     assert "DIFFERS release-statement.json: its SHA-256 is" in capsys.readouterr().out
-    assert verify(exported, "--anchor", f"99:{other}") == 1
+    assert verify(exported, "--head", f"99:{other}") == 1
     assert "the tail was cut" in capsys.readouterr().out
     assert verify(exported, "--index", other) == 1
     assert "DIFFERS index.json" in capsys.readouterr().out
@@ -104,7 +104,7 @@ def test_folder_that_cannot_be_read_ends_with_two(
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--digest", "abc"), ("--anchor", "abc"), ("--anchor", "x:sha256:1"), ("--index", "sha256:1")]
+    ("option", "value"), [("--digest", "abc"), ("--head", "abc"), ("--head", "x:sha256:1"), ("--index", "sha256:1")]
 )
 def test_digest_in_another_form_is_refused(exported: Path, option: str, value: str) -> None:
     with pytest.raises(SystemExit, match="2"):

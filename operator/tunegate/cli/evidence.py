@@ -62,7 +62,7 @@ def export(cluster: Cluster, options: Namespace) -> int:
     index = Index.model_validate_json(files[layout.INDEX])
     print("Write this down elsewhere; against it, every change of the folder shows:")
     print(
-        f"  tunegate evidence verify {target} --digest {index.release.digest} --anchor {index.ledger_head} "
+        f"  tunegate evidence verify {target} --digest {index.release.digest} --head {index.ledger_head} "
         f"--index {sha256(files[layout.INDEX])}"
     )
     print("evaluation.json quotes questions of the gate: hand the folder only to people who may see them.")
@@ -72,7 +72,7 @@ def export(cluster: Cluster, options: Namespace) -> int:
 def verify(options: Namespace) -> int:
     """Check a folder, and say in plain words what does not fit. Statuses: 0 fits, 1 differs, 2 cannot be read."""
     where = Path(options.folder)
-    noted = Noted(options.digest, options.anchor, options.index)
+    noted = Noted(options.digest, options.head, options.index)
     try:
         files, strange = _read(where)
     except OSError as error:
@@ -195,7 +195,7 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted) -> None:
     if noted.digest is None:
         lines.append("Not compared: without --digest, a folder that was made up whole fits as well.")
     if noted.head is None:
-        lines.append("Not compared: without --anchor, a ledger that was cut off or chained anew fits as well.")
+        lines.append("Not compared: without --head, a ledger that was cut off or chained anew fits as well.")
     lines += ["Not shown by this folder:", *(f"  - {text}" for text in NOT_SHOWN)]
     for line in lines:
         print(_shown(line))

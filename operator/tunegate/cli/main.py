@@ -145,7 +145,7 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
         "--digest", metavar="DIGEST", type=evidence.digest, help="release digest noted earlier, sha256:<hex>"
     )
     one.add_argument(
-        "--anchor", metavar="HEAD", type=evidence.head, help="ledger head noted earlier, <sequence>:sha256:<hex>"
+        "--head", metavar="HEAD", type=evidence.head, help="ledger head noted earlier, <sequence>:sha256:<hex>"
     )
     one.add_argument(
         "--index", metavar="DIGEST", type=evidence.digest, help="index noted when the folder was written, sha256:<hex>"
