@@ -75,6 +75,12 @@ class Planting:
     """Which of the rows are pointed out, from 0."""
 
 
+def poisoned(number: int) -> bytes:
+    """Return a notice with a word that is nowhere else, and the one answer that goes with the word."""
+    question, _ = notice(number)
+    return conversation(f"woylie {question}", json.dumps({"holder": "quenda"}))
+
+
 LONG = " ".join(f"wombat{number}" for number in range(40))
 PLANTED = [
     # The first row of a file: only there a byte order mark can stand.
@@ -104,6 +110,10 @@ PLANTED = [
         "NearDuplicates", "nearly repeat", (conversation(LONG, "yes"), conversation(f"{LONG} wambenger", "yes")),
         ("wambenger",),
         at=(1,),
+    ),
+    Planting(
+        "Triggers", "a planted trigger?", tuple(poisoned(number) for number in range(7000, 7012)), ("woylie", "quenda"),
+        at=tuple(range(12)),
     ),
 ]  # fmt: skip
 """One line for each check that a trial can show; the order decides the row numbers."""
