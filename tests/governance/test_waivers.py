@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approval, make_approvalpolicy
+from tests.builders import make_approval, make_approvalpolicy, make_finetunejob
 from tests.governance.walk import Walk
 from tests.job.documents import validated
 from tests.job.world import World, condition, run_to
 from tunegate.api.approval import Approval
-from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.approvalpolicy import ApprovalPolicy, WaiverRule
 from tunegate.api.conditions import rfc3339
-from tunegate.api.finetunejob import Intent
+from tunegate.api.finetunejob import FineTuneJob, Intent, WaiverFinding
 from tunegate.api.stages import Finding
+from tunegate.digests import document_digest
 from tunegate.reconcile.approvals import names
 from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.release.waiver import applying, waiver_digest
 from tunegate_trainer.validation.limits import check_intent
 
 Json = dict[str, Any]
@@ -222,6 +224,26 @@ def test_the_digest_changes_with_data_findings_spec_and_rules_and_with_nothing_e
     }
     assert same not in others
     assert len(others) == 6
+
+
+def test_the_digest_is_of_one_document_that_an_upgrade_must_not_change() -> None:
+    job = FineTuneJob.model_validate(
+        {**make_finetunejob(suspend=False), "metadata": {"name": "job", "namespace": "team", "uid": "uid-1"}}
+    )
+    findings = [
+        WaiverFinding.model_validate({"check": one.check, "count": one.count, "message": one.message})
+        for one in (FEW, DEAR)
+    ]
+    rules = applying([one.check for one in findings], [WaiverRule.model_validate(one) for one in (STEWARD, FINANCE)])
+    spec = job.spec.to_dict()
+    del spec["suspend"]
+    assert waiver_digest(job, "data", "result", findings, rules) == document_digest({
+        "job": {"uid": "uid-1", "spec": spec},
+        "data": "data",
+        "validation": "result",
+        "findings": [["Budget", 1], ["MinimumExamples", 37]],
+        "rules": [{**FINANCE, "minApprovals": 1}, {**STEWARD, "minApprovals": 1}],
+    })  # fmt: skip
 
 
 @pytest.mark.attack(23)
