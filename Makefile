@@ -49,7 +49,7 @@ lint: setup ## ruff, mypy --strict, layers, generated files
 	@./tests/lint.sh
 
 .PHONY: mutants
-mutants: setup ## Mutation testing of the count of approvals: which small changes of it no test would find; half an hour
+mutants: setup ## Mutation testing of the count of approvals: which small changes of it no test would find; minutes
 	@./tests/mutants.sh tunegate/release/counting.py tests/governance/test_counting.py tests/governance/test_counting_properties.py
 
 .PHONY: generate
