@@ -17,7 +17,7 @@ import pytest
 
 from tests.trainer.stage_process import REPOSITORY, Pod, StageProcess, stage_base, until_handled
 from tunegate import digests
-from tunegate.api.stages import AdapterInput, ExitCode, FetchConfig, Manifest, Termination
+from tunegate.api.stages import AdapterInput, ExitCode, FetchConfig, FileEntry, Manifest, Termination
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
 MOMENTS = 6
@@ -54,9 +54,10 @@ def test_a_first_process_that_gets_sigterm_at_any_moment_ends_soon(
 
 def fetching_from(host: str, folder: Path) -> FetchConfig:
     """A stage that waits for the registry."""
+    manifest = Manifest(files=[FileEntry(path="adapter_model.safetensors", size=1, sha256="0" * 64)])
     adapter = AdapterInput(
-        repository=REPOSITORY, digest=digests.sha256(b""), manifest=Manifest(files=[]),
-        manifest_digest=digests.manifest_digest(Manifest(files=[])), path=str(folder / "shared"),
+        repository=REPOSITORY, digest=digests.sha256(b""), manifest=manifest,
+        manifest_digest=digests.manifest_digest(manifest), path=str(folder / "shared"),
     )  # fmt: skip
     return FetchConfig(**stage_base(host), adapter=adapter)
 
