@@ -146,12 +146,12 @@ class LedgerWriter:
         if self._records is None:
             objects = ordered(await self._store.list(API_VERSION, KIND))
             self._problems = self._examine(objects)
-            self._records = [spec for obj in objects if (spec := _readable(obj)) is not None]
+            self._records = [spec for obj in objects if (spec := chain.readable(obj)) is not None]
             self._events = {record.event_id: record for record in self._records}
         records = self._records
         while (found := await self._store.get(self._ref_after(records))) is not None:
             self._problems += _problems_of(found, records[-1] if records else None)
-            if (spec := _readable(found)) is None:
+            if (spec := chain.readable(found)) is None:
                 break
             self._remember(spec)
         return records
@@ -181,14 +181,6 @@ def _next(entry: AuditEntry, records: list[AuditRecordSpec], now: datetime) -> A
         return chain.next_record(entry, records[-1] if records else None, now)
     except ValidationError as error:
         raise Terminal("BadAuditEntry", f"audit entry {entry.type}: {error}") from error
-
-
-def _readable(obj: Mapping[str, Any]) -> AuditRecordSpec | None:
-    """Return a record that can be shown, whether it is in order or not."""
-    try:
-        return AuditRecordSpec.model_validate(obj.get("spec"))
-    except ValidationError:
-        return None
 
 
 def _problems_of(obj: Mapping[str, Any], previous: AuditRecordSpec | None) -> list[chain.Problem]:
