@@ -273,7 +273,7 @@ def table(options: argparse.Namespace, whole: Path, sample: Path) -> Iterator[st
             yield line(f"none and {name}", sample, f"ours:{name}")
     yield line("all, sample", sample, "ours:all")
     ours = dict(costs)
-    for processes in (1, 2):
+    for processes in options.whole_on:
         yield line("**all**", whole, "ours:all", processes)
     for name in SLOW_SAMPLES:
         if name != "presidio-model" or options.language_model:
@@ -309,6 +309,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="folder of a base model")
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument(
+        "--whole-on",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        metavar="PROCESSES",
+        help="how often, and by how many, all rows are checked",
+    )
     parser.add_argument("--tools", type=Path, help="folder of packages that the image lacks: datasketch")
     parser.add_argument("--language-model", help="an installed spaCy model, for presidio's default pipeline")
     for name, kind in (("--measured", Path), ("--what", str), ("--processes", int)):
