@@ -19,6 +19,23 @@ part() {
     "$@" || { printf '\n=== failed: %s (after %d s)\n' "$name" $((SECONDS - started)) >&2; exit 1; }
     printf '=== %s took %d s\n' "$name" $((SECONDS - started))
 }
+# What computes at idle priority beside a part that mostly waits. Its words come when it is joined.
+beside() {
+    beside_name=$1 beside_since=$SECONDS beside_log=$(mktemp)
+    shift
+    printf '\n=== %s, beside the next part\n' "$beside_name"
+    setsid nice -n 19 "$@" >"$beside_log" 2>&1 &
+    beside=$!
+}
+join_beside() {
+    local code=0
+    wait "$beside" || code=$?
+    beside=
+    cat "$beside_log"
+    rm -f "$beside_log"
+    [ "$code" = 0 ] || printf '=== it ended with status %d after %d s\n' "$code" $((SECONDS - beside_since)) >&2
+    return "$code"
+}
 pytest() { $run -m pytest -q "$@"; }
 # Tests of one file stay together: they share servers that are slow to start.
 parallel=(-n "$(nproc)" --dist loadfile)
@@ -30,15 +47,20 @@ if ! $cluster status >/dev/null 2>&1; then
     export TUNEGATE_STATE=${TEST_STATE:?is set by make}
     $cluster wipe
 fi
-stop_cluster() { [ "$own" = no ] || $cluster stop || true; }
-trap stop_cluster EXIT
+beside=
+stop_all() {
+    [ -z "$beside" ] || { kill -TERM -- "-$beside" && wait "$beside"; rm -f "$beside_log"; } 2>/dev/null || true
+    [ "$own" = no ] || $cluster stop || true
+}
+trap stop_all EXIT
 
 part "Lint, types, layers, generated files" tests/lint.sh
 part "Local cluster" $cluster start
 part "Container images" $cluster images
 part "Tests without cluster and model" pytest "${parallel[@]}" -m "not cluster and not model and not e2e"
-part "Tests on torch, vLLM and the small model" tests/in_trainer_image.sh
 part "The demo under faults, and the documented commands" pytest -s -m e2e tests/e2e tests/docs
+beside "Tests on torch, vLLM and the small model" tests/in_trainer_image.sh
 part "Tests on the cluster" pytest -m "cluster and not e2e"
+part "Tests on torch, vLLM and the small model" join_beside
 [ "$own" = no ] || part "Nothing of the cluster is left" remove_cluster
 printf '\nAll tests passed in %d s.\n' $SECONDS

@@ -2,8 +2,8 @@
 
     tests/in_trainer_image.sh --run benchmarks/data/million.py --model /cache/models/smollm2 --tools /cache/test-tools
 
-Every measurement is a process of its own, bound to as many processors as it may use. Ours is the validate stage itself, as
-a pod runs it. Memory is the largest sum over all its processes (proportional set size: shared pages count once). Groups of
+Every measurement is a process of its own, bound to as many processors as it may use, its libraries loaded. Ours is the
+validate stage itself, as a pod runs it. Memory is the largest sum over all its processes (proportional set size: shared pages count once). Groups of
 checks and pandas work on the first `SAMPLE` rows, the slow alternatives on fewer; the table says on how many.
 
 Rows are synthetic, with a seed: 125 to 165 words drawn from the license's text, one in twenty with an e-mail address and a
@@ -205,7 +205,9 @@ def measure(options: argparse.Namespace) -> None:
     if options.what.startswith("ours:"):
         name = options.what.removeprefix("ours:")
         checks = frozenset(DEFAULTS) if name == "all" else groups()[name]
-        config = make_config(options.model, data, folder / "suite.jsonl", checks)
+        suite = folder / "suite.jsonl"
+        validate(make_config(options.model, suite, suite, checks))
+        config = make_config(options.model, data, suite, checks)
         start = time.perf_counter()
         rows = validate(config)
     else:
@@ -227,7 +229,7 @@ def memory_of(group: int) -> int:
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if int((folder / "stat").read_text().rsplit(") ", 1)[1].split()[2]) == group:
+            if os.getpgid(int(folder.name)) == group:
                 total += int((folder / "smaps_rollup").read_text().split("Pss:")[1].split()[0]) * 1024
         except (OSError, IndexError):
             continue  # it ended meanwhile
@@ -246,7 +248,7 @@ def run(options: argparse.Namespace, data: Path, what: str, processes: int = 1) 
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
         while process.poll() is None:
             peak = max(peak, memory_of(process.pid))
-            time.sleep(0.5)
+            time.sleep(1)
         log.seek(0)
         if process.returncode or process.stdout is None:
             raise RuntimeError(f"{what}: {log.read().decode()[-2000:]}")

@@ -37,7 +37,7 @@ def test_the_share_of_the_pod_counts_and_not_the_processors_of_the_node(monkeypa
 @pytest.mark.usefixtures("sixteen_processors")
 @pytest.mark.parametrize(
     ("limit", "workers"),
-    [(str(4 * GIB), 3), (str(GIB // 2), 1), ("max", 16), ("9223372036854771712", 16)],
+    [(str(4 * GIB), 5), (str(GIB // 2), 1), ("max", 16), ("9223372036854771712", 16)],
 )
 def test_memory_bounds_the_processes(tmp_path: Path, limit: str, workers: int) -> None:
     """Both versions of cgroups have a word for no limit: `max` and a number beyond all memory."""

@@ -14,7 +14,7 @@ from tunegate_trainer.data.rows import Row
 
 LEAST_LETTERS = 60
 """In shorter texts languages are mistaken for each other."""
-LOOKED_AT = 1000
+LOOKED_AT = 500
 """Characters of a text."""
 SURE = 0.9
 """Probability from which a language is believed."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -88,11 +90,27 @@ def presidio_spans(recognizer: Any) -> Spans:
     return spans
 
 
+@contextmanager
+def _not_installed(*packages: str) -> Iterator[None]:
+    """Let packages that nobody has imported yet look as if they were not there.
+
+    presidio imports them for language models, which are not asked here: 700 MiB and five seconds in every process.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # Python's own sign for "cannot be imported"
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 @cache
 def recognizers() -> tuple[Recognizer, ...]:
-    """Return all recognizers of personal and health data; loading the library takes about two seconds, once."""
+    """Return all recognizers of personal and health data; loading the library takes about a second, once."""
     os.environ.setdefault("REGEX_TIMEOUT_SECONDS", str(SECONDS))  # read when presidio is imported
-    from presidio_analyzer import predefined_recognizers as presidio
+    with _not_installed("torch", "transformers"):
+        from presidio_analyzer import predefined_recognizers as presidio
 
     # Patterns that begin with a sign of few: the search runs from one to the next and tries nothing between them.
     digits = r"\d(?:[ ().\-/]{0,3}\d){6}"

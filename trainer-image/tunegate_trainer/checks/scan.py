@@ -17,8 +17,9 @@ CHUNK_TEXT = 1 << 20
 """Rows that are measured at a time, at most, and characters from which no other is added."""
 WORTH_SHARING = 16 * 1024 * 1024
 """Bytes of data from which other processes pay: each takes some seconds to load the tokenizer and the recognizers."""
-WORKER_MEMORY = 1 << 30
-"""Bytes of one process, this one included: libraries, tokenizer, recognizers and the rows at work."""
+OWN_MEMORY, WORKER_MEMORY = 3 << 29, 1 << 29
+"""Bytes of this process, with the columns of a million rows, and of each other: libraries, tokenizer, recognizers and the
+rows at work."""
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where a container finds its own limit: cgroup version 2, version 1."""
 AHEAD = 3
@@ -51,7 +52,7 @@ def worker_count(limits: Sequence[Path] = MEMORY_LIMITS) -> int:
     share = os.environ.get("OMP_NUM_THREADS", "")
     if share.isdecimal():
         processors = min(processors, int(share))
-    room = [int(limit) // WORKER_MEMORY - 1 for limit in map(_content, limits) if limit.isdecimal()]
+    room = [(int(limit) - OWN_MEMORY) // WORKER_MEMORY for limit in map(_content, limits) if limit.isdecimal()]
     return max(1, min([processors, *room]))
 
 
