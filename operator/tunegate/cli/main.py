@@ -164,6 +164,10 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--index", metavar="DIGEST", type=evidence.digest, help="index noted when the folder was written, sha256:<hex>"
     )
+    one.add_argument(
+        "--approver-keys", metavar="FOLDER",
+        help="public keys of approvers that you collected yourself, NAME.pem each: what was counted must be signed with them",
+    )  # fmt: skip
 
 
 def _data(one: argparse.ArgumentParser) -> None:

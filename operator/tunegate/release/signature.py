@@ -16,7 +16,7 @@ from securesystemslib.exceptions import Error
 from tunegate.api.approval import Approval, DropReason, SignedStatement
 from tunegate.api.approvalpolicy import ApprovalRole, Signer
 from tunegate.digests import canonical
-from tunegate.keys import PublicKey, Signing
+from tunegate.keys import ALLOWED, PublicKey, Signing
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -81,12 +81,9 @@ def signature_fault(approval: Approval, roles: Sequence[ApprovalRole]) -> tuple[
     bound = [signer for signer in signers if signer.username == person]
     if not bound:
         return "BadSignature", f"the policy has no key of {person} for role {spec.role}"
-    keys = _readable(bound)
+    keys = [key for key in map(_key, bound) if key is not None]
     if not keys:
-        return (
-            "BadSignature",
-            f"the policy's key of {person} is not an ECDSA P-256 or Ed25519 key: the policy owner mends it",
-        )
+        return "BadSignature", f"the policy's key of {person} is not {ALLOWED}: the policy owner mends it"
     if signed_by(approval, keys) is not None:
         return None
     named = spec.signature.signatures[0].keyid
@@ -96,6 +93,12 @@ def signature_fault(approval: Approval, roles: Sequence[ApprovalRole]) -> tuple[
         "BadSignature",
         f"key {named[:16]}… of {person} did not sign this: the signature is of another decision, or no signature",
     )
+
+
+def unreadable(roles: Iterable[ApprovalRole]) -> tuple[str, ...]:
+    """Return `user name (role)` of each signer whose key is none."""
+    signers = ((role, signer) for role in roles for signer in role.signers or ())
+    return tuple(f"{signer.username} ({role.name})" for role, signer in signers if _key(signer) is None)
 
 
 def _envelope(approval: Approval) -> Envelope | None:
@@ -110,11 +113,8 @@ def _envelope(approval: Approval) -> Envelope | None:
     return envelope if envelope.to_dict() == stated.to_dict() else None
 
 
-def _readable(signers: Iterable[Signer]) -> list[PublicKey]:
-    keys = []
-    for signer in signers:
-        try:
-            keys.append(PublicKey.from_pem(signer.public_key.encode()))
-        except ValueError:
-            continue
-    return keys
+def _key(signer: Signer) -> PublicKey | None:
+    try:
+        return PublicKey.from_pem(signer.public_key.encode())
+    except ValueError:
+        return None
