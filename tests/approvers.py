@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -26,10 +26,6 @@ def private_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
     """Return the key as `openssl genpkey` writes it, encrypted where there is a passphrase."""
     encryption: KeySerializationEncryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-
-
-def new_key() -> SigningKey:
-    return SigningKey(generate_private_key(SECP256R1()))
 
 
 def signer(username: str, key: SigningKey) -> Json:

@@ -53,7 +53,7 @@ def signed(document: Json, options: Namespace) -> Json:
             made = signature.sign(Approval.model_validate(document), key)
     except (OSError, ValueError) as error:
         name = SCHEME + "…" if options.key.startswith(SCHEME) else options.key
-        raise CommandFailure(f"--key {name}: {str(error).removeprefix(f'{name}: ')}: nothing was recorded") from None
+        raise CommandFailure(f"--key {name}: {str(error).removeprefix(f'{name}: ')}. Nothing was recorded") from None
     print(f"signed with key {made.signatures[0].keyid}", file=sys.stderr)
     return {**document, "spec": {**document["spec"], "signature": made.to_dict()}}
 
