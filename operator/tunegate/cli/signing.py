@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
 
-from rich.console import Console
-
 from tunegate.api.approval import Approval
 from tunegate.cli.cluster import Json
 from tunegate.cli.failure import CommandFailure
@@ -41,9 +39,7 @@ def add_options(one: ArgumentParser) -> None:
 def show(document: Json) -> None:
     """Print what would be signed, to the error stream: all of it, as it is signed but for spaces."""
     text = json.dumps(signature.statement(Approval.model_validate(document)), indent=2, ensure_ascii=False)
-    console = Console(stderr=True, highlight=False)
-    console.print("Your key signs:", markup=False)
-    console.print(text, markup=False, soft_wrap=True)
+    print(f"Your key signs:\n{text}", file=sys.stderr)
 
 
 def signed(document: Json, options: Namespace) -> Json:
@@ -73,7 +69,7 @@ def _key(options: Namespace) -> Iterator[Signing]:
     try:
         from tunegate.cli.token_key import token_key
     except ImportError:
-        raise ValueError("smart cards need the extra tunegate[pkcs11], which is not installed") from None
+        raise ValueError("smart cards need python-pkcs11: uv sync --extra cli --extra pkcs11") from None
     with token_key(uri, module, lambda: _secret("pin-file", "PIN of the token", options)) as key:
         yield key
 
