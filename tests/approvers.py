@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tunegate.api.approval import Approval
-from tunegate.keys import SigningKey
+from tunegate.keys import PublicKey, SigningKey
 from tunegate.release.signature import sign
 
 Json = dict[str, Any]
@@ -28,9 +28,9 @@ def private_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
-def signer(username: str, key: SigningKey) -> Json:
+def signer(username: str, key: PublicKey) -> Json:
     """Return an entry of a role's `signers`."""
-    return {"username": username, "publicKey": key.public.pem}
+    return {"username": username, "publicKey": key.pem}
 
 
 def signed(approval: Json, key: SigningKey) -> Json:

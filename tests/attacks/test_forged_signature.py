@@ -24,7 +24,7 @@ RAVI = KEYS["ravi"]
 
 def counted(approval: Json) -> Verdict:
     """Count one approval as the operator would, for a role that takes ravi's signature."""
-    role: Json = {"name": "risk", "groups": ["tunegate:model-risk"], "signers": [signer("ravi", RAVI)]}
+    role: Json = {"name": "risk", "groups": ["tunegate:model-risk"], "signers": [signer("ravi", RAVI.public)]}
     made = Approval.model_validate(approval)
     roles = (ApprovalRole.model_validate(role),)
     asked = Question(made.spec.subject_ref.uid, made.spec.subject_digest, frozenset(), roles, timedelta(days=1))

@@ -106,8 +106,9 @@ def test_the_api_server_takes_an_envelope_in_one_form_only(world: World, token: 
         "signatures": [{"keyid": token.key.id, "sig": "AAAA"}],
     }  # fmt: skip
     world.create("reviewer-risk", world.approval(signature=signature)).passes()
-    for change in (
+    changes: tuple[Json, ...] = (
         {"payloadType": "text/plain"}, {"payload": "not base64!"}, {"signatures": []},
-        {"signatures": [{"keyid": "ravi", "sig": "AAAA"}]}, {"signatures": [*signature["signatures"] * 2]},
-    ):  # fmt: skip
+        {"signatures": [{"keyid": "ravi", "sig": "AAAA"}]}, {"signatures": signature["signatures"] * 2},
+    )  # fmt: skip
+    for change in changes:
         world.create("reviewer-risk", world.approval(signature=signature | change)).refused("spec.signature.")

@@ -25,7 +25,7 @@ class SignedRelease(Released):
         super().__init__()
 
     def start_again(self, phase: str = "Approved") -> None:
-        signers = [approvers.signer(name, key) for name, key in self.keys.items()]
+        signers = [approvers.signer(name, key.public) for name, key in self.keys.items()]
         for role in self.world["ApprovalPolicy"]["spec"]["roles"] if self.required else ():
             role["signers"] = signers
         super().start_again(phase)

@@ -50,7 +50,9 @@ def fault(obj: Json, *roles: ApprovalRole) -> str | None:
 def signing_walk(**keys: SigningKey) -> Walk:
     """Return a walk whose policy names a key of each person; cora's role asks for none."""
     walk = Walk()
-    walk.world["ApprovalPolicy"]["spec"]["roles"][0]["signers"] = [signer(name, key) for name, key in keys.items()]
+    walk.world["ApprovalPolicy"]["spec"]["roles"][0]["signers"] = [
+        signer(name, key.public) for name, key in keys.items()
+    ]
     walk.settle()
     return walk
 
@@ -104,7 +106,7 @@ def test_a_signature_holds_in_one_namespace() -> None:
 
 
 def test_each_wrong_signature_is_told_in_words() -> None:
-    bound = role(signer("ravi", RAVI), signer("rita", STRANGER))
+    bound = role(signer("ravi", RAVI.public), signer("rita", STRANGER.public))
     assert fault(approval(RAVI), bound) is None
     assert (
         fault(approval(), bound)
@@ -115,7 +117,8 @@ def test_each_wrong_signature_is_told_in_words() -> None:
         f"BadSignature: signed with key {stranger}…, which the policy does not have for ravi"
     )
     assert (
-        fault(approval(RAVI), role(signer("rita", RAVI))) == "BadSignature: the policy has no key of ravi for role risk"
+        fault(approval(RAVI), role(signer("rita", RAVI.public)))
+        == "BadSignature: the policy has no key of ravi for role risk"
     )
     altered = approval(RAVI)
     altered["spec"]["reason"] = "another one"
@@ -126,11 +129,11 @@ def test_each_wrong_signature_is_told_in_words() -> None:
 
 
 def test_a_spare_key_of_the_approver_is_as_good_and_a_role_without_signers_asks_for_nothing() -> None:
-    both = role(signer("ravi", STRANGER), signer("ravi", RAVI))
+    both = role(signer("ravi", STRANGER.public), signer("ravi", RAVI.public))
     assert fault(approval(RAVI), both) is None
     bare = ApprovalRole(name="risk", groups=["model-risk"])
     assert fault(approval(), bare) is None
-    assert fault(approval(), role(signer("ravi", RAVI), name="compliance")) is None
+    assert fault(approval(), role(signer("ravi", RAVI.public), name="compliance")) is None
 
 
 def test_a_key_that_is_none_makes_nothing_count_and_the_policy_says_so() -> None:
@@ -142,7 +145,7 @@ def test_a_key_that_is_none_makes_nothing_count_and_the_policy_says_so() -> None
         assert fault(approval(RAVI), role(entry)) == (
             "BadSignature: the policy's key of ravi is not an ECDSA P-256 or Ed25519 key in PEM form: the policy owner mends it"
         )
-        roles = [{"name": "risk", "groups": ["model-risk"], "signers": [signer("rita", RAVI), entry]}]
+        roles = [{"name": "risk", "groups": ["model-risk"], "signers": [signer("rita", RAVI.public), entry]}]
         policy = make_approvalpolicy(roles=roles)
         policy["metadata"] |= {"uid": "u", "generation": 1}
         status = dict(plan_policy(ApprovalPolicy.model_validate(policy), Walk().now).status or {})
@@ -179,7 +182,7 @@ def test_stopping_needs_no_signature() -> None:
 @pytest.mark.attack(23, 38)
 def test_a_key_that_is_put_into_the_policy_later_helps_no_open_release() -> None:
     walk = signing_walk(ravi=RAVI)
-    walk.world["ApprovalPolicy"]["spec"]["roles"][0]["signers"].append(signer("ravi", STRANGER))
+    walk.world["ApprovalPolicy"]["spec"]["roles"][0]["signers"].append(signer("ravi", STRANGER.public))
     walk.decide("cora")
     walk.decide("ravi")
     walk.approvals[-1] = signed(walk.approvals[-1], STRANGER)
@@ -187,7 +190,7 @@ def test_a_key_that_is_put_into_the_policy_later_helps_no_open_release() -> None
 
 
 def test_a_waiver_is_signed_in_the_same_way() -> None:
-    world = WaiverWorld(waivers=[{**STEWARD, "signers": [signer("stella", RAVI)]}]).refuse(FEW)
+    world = WaiverWorld(waivers=[{**STEWARD, "signers": [signer("stella", RAVI.public)]}]).refuse(FEW)
     made = world.decide("stella")
     world.reconcile()
     assert (world.status["phase"], world.dropped()) == ("PendingWaiver", {"stella": "NotSigned"})

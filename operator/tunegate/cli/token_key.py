@@ -9,10 +9,10 @@ from typing import Any
 
 import pkcs11
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, TokenFlag
 from pkcs11.util.ec import encode_ec_public_key, encode_ecdsa_signature
 from securesystemslib.dsse import Envelope
-from securesystemslib.signer import Signature
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 
 from tunegate.cli.key_uri import KeyUri
 from tunegate.keys import PublicKey
@@ -43,7 +43,9 @@ class TokenKey:
 def token_key(uri: KeyUri, module: str, pin: Callable[[], str]) -> Iterator[TokenKey]:
     """Open the token's key; ``pin`` is asked once. Raises ``ValueError`` for what is not there or can't be used."""
     try:
-        token = pkcs11.lib(module).get_token(token_label=uri.token, token_serial=uri.serial)
+        token = pkcs11.lib(module).get_token(
+            token_label=uri.token, token_serial=uri.serial, token_flags=TokenFlag.TOKEN_INITIALIZED
+        )
         secret = pin()
         with token.open(user_pin=secret) as session:
             private = _key(session, ObjectClass.PRIVATE_KEY, uri.object, uri.id)
