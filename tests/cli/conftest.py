@@ -1,7 +1,8 @@
-"""The governed namespace, shared by all tests of this folder."""
+"""The governed namespace and the smart card, shared by all tests of this folder."""
 
 from __future__ import annotations
 
 from tests.governance.governed import world
+from tests.software_token import token
 
-__all__ = ["world"]
+__all__ = ["token", "world"]

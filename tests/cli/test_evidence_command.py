@@ -43,7 +43,8 @@ def test_folder_that_fits_is_told_in_full(
         "API server proved it",
     ):
         assert words in shown
-    assert "Not compared" not in shown
+    assert "without --digest" not in shown
+    assert "without --head" not in shown
 
 
 def test_what_was_not_noted_is_said_openly(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,12 @@ from tunegate.cli.main import main, parser
 from tunegate.digests import sha256
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "audit.md").read_text()
+SECTION = PAGE.split("## Take a release along")[1].split("\n##")[0]
 
 
 def command(words: str) -> list[str]:
-    """Return the arguments of the page's command that begins so."""
-    found = re.findall(rf"^tunegate ({words} .*)$", PAGE, re.MULTILINE)
+    """Return the arguments of the section's command that begins so."""
+    found = re.findall(rf"^tunegate ({words} .*)$", SECTION, re.MULTILINE)
     assert len(found) == 1
     return shlex.split(found[0])
 
@@ -47,7 +48,6 @@ def test_verify_command_runs_and_its_statuses_are_those_of_the_page(
 
 
 def test_every_file_of_the_folder_stands_on_the_page() -> None:
-    section = PAGE.split("## Take a release along")[1].split("\n## ")[0]
-    named = set(re.findall(r"`([a-z.-]+(?:\.[a-z]+|/))`", section))
+    named = set(re.findall(r"`([a-z.-]+(?:\.[a-z]+|/))`", SECTION))
     written = {path if "/" not in path else f"{path.split('/')[0]}/" for path in Released().files()}
     assert written <= named

@@ -66,6 +66,13 @@ def test_what_was_made_without_admission_rules_stops_but_does_not_approve() -> N
         assert count(ask(role("risk")), [vote("ravi", number=1), stop], NOW).outcome == outcome
 
 
+def test_what_is_not_signed_stops_but_does_not_approve() -> None:
+    unsigned = ("NotSigned", "no signature")
+    for decision, outcome in (("Approve", "Waiting"), ("Reject", "Rejected"), ("Revoke", "Revoked")):
+        votes = [vote("ravi", decision=decision, signature_fault=unsigned)]
+        assert count(ask(role("risk")), votes, NOW).outcome == outcome
+
+
 @pytest.mark.attack(4)
 def test_one_person_with_two_roles_fills_one_slot() -> None:
     verdict = count(ask(role("risk"), role("compliance")), [vote("ravi"), vote("ravi", "compliance")], NOW)
@@ -115,6 +122,8 @@ def test_every_reason_not_to_count() -> None:
         "Expired": vote("eve", expires=NOW),
         "NotAuthorized": vote("fay", authorized=False),
         "IsRequester": vote("erin"),
+        "NotSigned": vote("gus", signature_fault=("NotSigned", "no signature")),
+        "BadSignature": vote("hal", signature_fault=("BadSignature", "another's key")),
     }
     verdict = count(ask(role("risk", 5)), votes.values(), NOW)
     assert verdict.counted == ()
@@ -138,6 +147,7 @@ def test_each_reason_is_told_in_words() -> None:
         vote("erin"),
         vote("hal"),
         vote("hal", decision="Withdraw"),
+        vote("ida", signature_fault=("BadSignature", "signed with another key")),
     ]
     told = [
         f"{entry.vote.account.username}: {entry.reason}, {entry.message}"
@@ -153,6 +163,7 @@ def test_each_reason_is_told_in_words() -> None:
         "fay: NotAuthorized, RBAC does not let fay approve for role risk (any more)",
         "gus: RulesNotInForce, made while the admission rules were not in force: whose it is cannot be told. Approve again",
         "hal: Withdrawn, taken back by its author",
+        "ida: BadSignature, signed with another key",
         "ravi: SamePerson, ravi counts once, for role compliance",
         "sam: NotNeeded, all slots of role risk are filled by others",
     ]

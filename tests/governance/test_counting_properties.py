@@ -73,6 +73,7 @@ class Election:
                 "Expired": self.now >= vote.expires or self.now - vote.created >= self.question.max_age,
                 "NotAuthorized": not vote.authorized,
                 "RulesNotInForce": not vote.guarded,
+                "BadSignature": vote.signature_fault is not None,
                 "IsRequester": bool(self.person(vote) & self.question.requesters),
                 "Withdrawn": taken_back,
             }
@@ -149,6 +150,7 @@ def make_election(seed: int) -> Election:
             decision=mostly("Approve", *stops, share=0.85) if stops else "Approve",  # type: ignore[arg-type]
             account=account(), groups=frozenset(groups(2)), created=after(0, 5), expires=after(4, 14),
             authorized=mostly(True, False), guarded=mostly(True, False),
+            signature_fault=mostly(None, ("BadSignature", "another's key")),
         )
         for number in range(dice.randint(0, 8))
     ]  # fmt: skip

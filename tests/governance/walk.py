@@ -81,7 +81,7 @@ class Walk:
         return Observed(
             release=live.release,
             approvals=approvals,
-            verdict=count(question, votes(approvals, backed, self.windows), self.now),
+            verdict=count(question, votes(approvals, question.roles, backed, self.windows), self.now),
             records=tuple(self.records),
             frozen=frozen,
             shortfall=shortfall,

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tunegate.api.markers import (
+    LIST_ATOMIC,
     ApiModel,
     Column,
     Digest,
@@ -25,8 +26,9 @@ from tunegate.api.shared import Person
 
 DropReason = Literal[
     "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
-    "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce",
+    "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce", "NotSigned", "BadSignature",
 ]  # fmt: skip
+BASE64 = r"^[A-Za-z0-9+/]+={0,2}$"
 
 
 class SubjectRef(ApiModel):
@@ -36,6 +38,22 @@ class SubjectRef(ApiModel):
     """A release to be served, or a job that waits for a waiver."""
     name: ResourceName
     uid: Annotated[str, Field(max_length=64, min_length=1)]
+
+
+class EnvelopeSignature(ApiModel):
+    """One signature over an envelope's payload."""
+
+    keyid: Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of the public key in DER form, in hex."""
+    sig: Annotated[str, Field(max_length=128, min_length=1, pattern=BASE64)]
+
+
+class SignedStatement(ApiModel):
+    """The decision once more, signed with the approver's own key: a DSSE envelope around an in-toto statement."""
+
+    payload_type: Literal["application/vnd.in-toto+json"]
+    payload: Annotated[str, Field(max_length=24576, min_length=1, pattern=BASE64)]
+    signatures: Annotated[list[EnvelopeSignature], Field(min_length=1, max_length=1, json_schema_extra=LIST_ATOMIC)]
 
 
 class ApprovalSpec(ApiModel):
@@ -65,6 +83,8 @@ class ApprovalSpec(ApiModel):
     """The caller; `tunegate approve` fills it in."""
     expires_at: Time
     """After this the approval starts no new rollout and grants no waiver."""
+    signature: SignedStatement | None = None
+    """Needed where the policy names signers for the role; `tunegate approve --key` makes it."""
 
 
 class Approval(Resource):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tunegate.api.datachecks import ALWAYS_BLOCKING, CheckSettings, DataCheck
 from tunegate.api.markers import (
+    LIST_ATOMIC,
     LIST_SET,
     ApiModel,
     Column,
@@ -26,7 +27,17 @@ from tunegate.api.shared import StatusBase
 
 WaivableFinding = Literal[DataCheck, "MinimumExamples", "MinimumPerClass", "Budget", "Knowledge"]
 """Blocking findings of validation that people may answer for. The others say that the job cannot run, or cannot be judged."""
+PUBLIC_KEY = r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]{40,190}\n-----END PUBLIC KEY-----\n?$"
 _ALWAYS_BLOCKING = f"{', '.join(ALWAYS_BLOCKING[:-1])} and {ALWAYS_BLOCKING[-1]}"
+
+
+class Signer(ApiModel):
+    """A key, and whose it is."""
+
+    username: Annotated[str, Field(max_length=256, min_length=1)]
+    """The approver's user name. Somebody may have several keys, e.g. a spare token."""
+    public_key: Annotated[str, Field(max_length=256, pattern=PUBLIC_KEY)]
+    """ECDSA P-256 or Ed25519, in PEM form, as `openssl pkey -pubout` writes it."""
 
 
 class ApprovalRole(ApiModel):
@@ -38,6 +49,8 @@ class ApprovalRole(ApiModel):
         list[Annotated[str, Field(max_length=256)]], Field(min_length=1, max_length=16, json_schema_extra=LIST_SET)
     ]
     """An approver must be in one of these groups as well as hold the RBAC verb."""
+    signers: Annotated[list[Signer], Field(min_length=1, max_length=32, json_schema_extra=LIST_ATOMIC)] | None = None
+    """Present: an approval for this role counts only when its author signed it with one of their keys here."""
 
 
 class WaiverRule(ApprovalRole):

@@ -72,6 +72,10 @@ def rendered(document: dict[str, Any]) -> str:
     class Dumper(yaml.SafeDumper):
         """Quotes what other YAML readers take for a number: PyYAML reads `2e-4` as text, Go reads it as a float."""
 
+        def ignore_aliases(self, data: object) -> bool:
+            """People read these files: what stands twice is written twice."""
+            return True
+
         def represent_text(self, text: str) -> yaml.ScalarNode:
             style = "'" if NUMBER_LIKE.fullmatch(text) else None
             return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)

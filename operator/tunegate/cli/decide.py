@@ -18,6 +18,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli import signing
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
 
@@ -35,6 +36,8 @@ class Hat:
     name: str
     groups: frozenset[str]
     max_age: int
+    signed: bool = False
+    """Whether one of them counts signed approvals only."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,15 @@ def decide(cluster: Cluster, options: Namespace) -> int:
     hat = _hat(cluster, options, subject)
     me = cluster.whoami()
     _show(subject, options.decision, hat)
+    document = _approval(subject, hat, me, options)
+    if options.key is not None:
+        signing.show(document)
+    elif hat.signed and options.decision == "Approve":
+        print(f"Without --key this may not count: role {hat.name} takes signed approvals", file=sys.stderr)
     _confirm(options, subject)
-    made = cluster.create(Approval, _approval(subject, hat, me, options), namespace)
+    if options.key is not None:
+        document = signing.signed(document, options)
+    made = cluster.create(Approval, document, namespace)
     print(f"{options.decision} of {namespace}/{options.name} recorded as {made['metadata']['name']} (role {hat.name})")
     return 0
 
@@ -179,8 +189,10 @@ def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
         if len(held) > 1 and verb == "approve":
             raise CommandFailure(f"you hold several roles: name one with --role: {', '.join(held)}")
         name = held[0]
-    groups = frozenset(group for role in subject.roles if role.name == name for group in role.groups)
-    return Hat(name, groups, subject.max_ages.get(name, DEFAULT_LIFE))
+    known_as = [role for role in subject.roles if role.name == name]
+    groups = frozenset(group for role in known_as for group in role.groups)
+    signed = any(role.signers is not None for role in known_as)
+    return Hat(name, groups, subject.max_ages.get(name, DEFAULT_LIFE), signed)
 
 
 def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:

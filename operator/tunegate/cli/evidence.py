@@ -15,14 +15,15 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import registry, results
+from tunegate.cli import approver_keys, registry, results
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
-from tunegate.evidence import decisions, folder, layout
+from tunegate.evidence import decisions, folder, layout, signatures
 from tunegate.evidence.folder import Noted
 from tunegate.evidence.index import Index
+from tunegate.evidence.signatures import Checked
 from tunegate.evidence.story import Difference, Story
 from tunegate.ledger import chain
 from tunegate.reconcile.naming import job_repository, stage_repository
@@ -32,8 +33,7 @@ from tunegate.release.statement import ReleaseStatement
 FITS, DIFFERS, UNREADABLE = 0, 1, 2
 """Exit statuses of `verify`."""
 NOT_SHOWN = (
-    "that each approver was who the Approval says, and held the right to approve: the API server proved it at that moment, "
-    "see its own audit log",
+    "that each approver held the right to approve: the API server proved it at that moment, see its own audit log",
     "records after the head that you noted are chained to it, but somebody who owns the folder could have made them",
     "that the adapter elsewhere has these bytes: pull it and compare with manifest.json",
 )
@@ -78,12 +78,21 @@ def verify(options: Namespace) -> int:
     except OSError as error:
         print(f"tunegate: {where} cannot be read: {error}", file=sys.stderr)
         return UNREADABLE
+    try:
+        keys = None if options.approver_keys is None else approver_keys.read(Path(options.approver_keys))
+    except (OSError, ValueError) as error:
+        print(f"tunegate: --approver-keys cannot be read: {error}", file=sys.stderr)
+        return UNREADABLE
     report = folder.verify(files, noted)
-    differences = (*strange, *report.differences)
-    if differences or report.story is None:
+    story, unsigned = report.story, list[Difference]()
+    checked: tuple[Checked, ...] | None = None
+    if story is not None and keys is not None:
+        checked, unsigned = signatures.check(story, keys)
+    differences = (*strange, *report.differences, *unsigned)
+    if differences or story is None:
         _print(differences, where)
         return DIFFERS
-    _summary(report.story, files, noted)
+    _summary(story, files, noted, checked)
     return FITS
 
 
@@ -176,7 +185,7 @@ def _print(differences: tuple[Difference, ...], where: Path) -> None:
     print(f"{len(differences)} differences in {where}")
 
 
-def _summary(story: Story, files: dict[str, bytes], noted: Noted) -> None:
+def _summary(story: Story, files: dict[str, bytes], noted: Noted, checked: tuple[Checked, ...] | None) -> None:
     statement, gate = story.statement, story.statement.evaluation
     release, base, data = statement.release, statement.base_model, statement.data
     lines = [
@@ -191,11 +200,21 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted) -> None:
         what = record.payload.get("decision", record.type)
         by = record.payload.get("approvers", record.actor)
         lines.append(f"  {what:15} {record.time} by {by}, {chain.record_name(record.sequence)}")
+    for one in checked or ():
+        spec = one.approval.spec
+        by = (
+            f"signed by {spec.approver.username}, key {one.key.id}"
+            if one.key
+            else "not signed with a key that you gave"
+        )
+        lines.append(f"  signature       {one.approval.name}, {spec.decision}: {by}")
     lines += [f"  ledger head     {story.head}", f"  index           {sha256(files[layout.INDEX])}"]
     if noted.digest is None:
         lines.append("Not compared: without --digest, a folder that was made up whole fits as well.")
     if noted.head is None:
         lines.append("Not compared: without --head, a ledger that was cut off or chained anew fits as well.")
+    if checked is None:
+        lines.append("Not compared: without --approver-keys, who decided is what the API server said at that moment.")
     lines += ["Not shown by this folder:", *(f"  - {text}" for text in NOT_SHOWN)]
     for line in lines:
         print(_shown(line))

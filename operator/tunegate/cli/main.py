@@ -7,7 +7,20 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tunegate.cli import answers, audit, data, decide, evidence, lineage, plan, plan_report, registry, show, submit
+from tunegate.cli import (
+    answers,
+    audit,
+    data,
+    decide,
+    evidence,
+    lineage,
+    plan,
+    plan_report,
+    registry,
+    show,
+    signing,
+    submit,
+)
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 
@@ -118,6 +131,7 @@ def _decision(one: argparse.ArgumentParser, name: str) -> None:
     )
     one.add_argument("--digest", help="refuse unless this is the present digest")
     one.add_argument("--yes", action="store_true", help="do not ask")
+    signing.add_options(one)
 
 
 def _lineage(one: argparse.ArgumentParser) -> None:
@@ -150,6 +164,10 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--index", metavar="DIGEST", type=evidence.digest, help="index noted when the folder was written, sha256:<hex>"
     )
+    one.add_argument(
+        "--approver-keys", metavar="FOLDER",
+        help="public keys of approvers that you collected yourself, NAME.pem each: what was counted must be signed with them",
+    )  # fmt: skip
 
 
 def _data(one: argparse.ArgumentParser) -> None:

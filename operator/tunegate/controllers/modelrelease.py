@@ -79,7 +79,7 @@ class ModelReleaseController:
         seen = modelrelease.Observed(
             release=release,
             approvals=approvals,
-            verdict=count(question, votes(approvals, authorized, times), now),
+            verdict=count(question, votes(approvals, question.roles, authorized, times), now),
             records=records,
             frozen=frozen,
             shortfall=shortfall,

@@ -201,7 +201,7 @@ def _again(
         one.payload["approval"] for one in records if one.type == "ApprovalRecorded" and one.sequence < record.sequence
     }
     named = frozenset(record.payload.get("approvals", "").split(","))
-    known = [one for one in votes(approvals, named, times) if one.uid in earlier]
+    known = [one for one in votes(approvals, asked.roles, named, times) if one.uid in earlier]
     verdict = count(asked, known, datetime.fromisoformat(record.time.upper()).astimezone(UTC))
     counted = {one.vote.uid for one in verdict.counted}
     if verdict.outcome == "Quorum" and counted == named:

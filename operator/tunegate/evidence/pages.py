@@ -54,12 +54,20 @@ def _decision(story: Story, approval: Approval, number: int) -> str:
         f"- Meaning: {MEANING.get((spec.subject_ref.kind, spec.decision), 'none: there is no such decision')}",
         f"- Role: {quoted(spec.role)}",
         f"- Content: {quoted(spec.subject_digest)}",
+        f"- Signature: {_signature(approval)}",
         f"- Approval: {quoted(approval.name)}, uid {quoted(approval.uid)}",
         f"- Recorded in {chain.record_name(recorded.sequence)}; counted in {', '.join(counted) or 'none'}",
         "- Reason:",
     ]
     title = f"## {number}. {spec.decision} of {spec.subject_ref.kind} {spec.subject_ref.name}"
     return "\n".join([title, "", *facts, "", textwrap.indent(spec.reason, "      ")])
+
+
+def _signature(approval: Approval) -> str:
+    signed = approval.spec.signature
+    if signed is None:
+        return "none; the API server vouched for who decided"
+    return f"names key {quoted(signed.signatures[0].keyid)}; `tunegate evidence verify --approver-keys` verifies it"
 
 
 def verify_page(story: Story) -> str:
@@ -118,7 +126,7 @@ $ tail -n 1 ledger-extract.jsonl | jq -r '"\\(.spec.sequence):\\(.spec.hash)"'
 7. The decisions: the ledger holds the SHA-256 of what each one says. Who they are is in approvals.md; whether they suffice
 is for you to compare with .policy.spec.roles of the release statement.
 
-$ while read -r line; do uid=$(jq -r .metadata.uid <<< "$line"); diff <(printf 'sha256:%s\\n' "$(jq -jcS '.spec | {{approver: ([.approver.username, .approver.uid // ""] + .approver.groups), decision, digest: .subjectDigest, expiresAt, reason, role, subject: [.subjectRef.kind, .subjectRef.name, .subjectRef.uid]}}' <<< "$line" | openssl dgst -sha256 -r | cut -d ' ' -f 1)") <(jq -r --arg uid "$uid" '.spec | select(.type == "ApprovalRecorded" and .payload.approval == $uid) | .payload.content' ledger-extract.jsonl); done < approvals.jsonl
+$ while read -r line; do uid=$(jq -r .metadata.uid <<< "$line"); diff <(printf 'sha256:%s\\n' "$(jq -jcS '.spec | {{approver: ([.approver.username, .approver.uid // ""] + .approver.groups), decision, digest: .subjectDigest, expiresAt, reason, role, subject: [.subjectRef.kind, .subjectRef.name, .subjectRef.uid]}} + (if .signature then {{signature}} else {{}} end)' <<< "$line" | openssl dgst -sha256 -r | cut -d ' ' -f 1)") <(jq -r --arg uid "$uid" '.spec | select(.type == "ApprovalRecorded" and .payload.approval == $uid) | .payload.content' ledger-extract.jsonl); done < approvals.jsonl
 
 jq writes characters below U+0020 and U+007F in its own way: a record or reason that holds one needs an RFC 8785 tool instead.
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from tunegate.admission.rules import Window, unguarded
 from tunegate.api.approval import Approval, CountedApproval, DroppedApproval, MissingApproval
+from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import Resource
 from tunegate.api.shared import Person
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.release.content import approval_digest
 from tunegate.release.counting import Account, Verdict, Vote
+from tunegate.release.signature import signature_fault
 
 SHOWN = 100
 """Most dropped approvals that a status lists."""
@@ -33,10 +35,16 @@ def names(approval: Approval, subject: Resource) -> bool:
     return reference.kind == subject.kind and reference.name == subject.name
 
 
-def votes(approvals: Iterable[Approval], authorized: frozenset[str], windows: Sequence[Window]) -> list[Vote]:
+def votes(
+    approvals: Iterable[Approval],
+    roles: Sequence[ApprovalRole],
+    authorized: frozenset[str],
+    windows: Sequence[Window],
+) -> list[Vote]:
     """Return the approvals as votes.
 
-    ``authorized`` holds the uids of those that RBAC still backs, ``windows`` the times without admission rules.
+    ``roles`` are those that are asked, and say whose signatures they need; ``authorized`` holds the uids of those that
+    RBAC still backs, ``windows`` the times without admission rules.
     """
     return [
         Vote(
@@ -52,6 +60,7 @@ def votes(approvals: Iterable[Approval], authorized: frozenset[str], windows: Se
             expires=_expiry(approval.spec.expires_at),
             authorized=approval.uid in authorized,
             guarded=not unguarded(created(approval), windows),
+            signature_fault=signature_fault(approval, roles),
         )
         for approval in approvals
     ]

@@ -15,8 +15,10 @@ from tunegate.api.markers import Resource
 from tunegate.api.reasons import CatalogueReason
 from tunegate.api.shared import Conditions
 from tunegate.digests import document_digest
+from tunegate.keys import ALLOWED
 from tunegate.reconcile.plan import EventNote, Plan
 from tunegate.reconcile.throughputs import learn
+from tunegate.release.signature import unreadable
 
 POOL_LOOK_AGAIN = 60.0
 """Seconds between counts: nodes are not watched, since their status changes all the time."""
@@ -54,19 +56,24 @@ def plan_pool(
 
 
 def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
-    """Record the digest of the policy's content: what a release freezes."""
+    """Record the digest of the policy's content: what a release freezes. A signer's key that can't be read is told."""
     digest = document_digest(policy.spec.to_dict())
-    message = "New releases freeze this content; open ones keep theirs."
-    reason = CatalogueReason.DIGEST_RECORDED
+    ready: ConditionStatus = "True"
+    message, reason = "New releases freeze this content; open ones keep theirs.", CatalogueReason.DIGEST_RECORDED
+    signers = unreadable([*policy.spec.roles, *policy.spec.waivers])
+    if signers:
+        ready, reason = "False", CatalogueReason.BAD_INPUT
+        message = f"signers[].publicKey of {', '.join(signers)} is not {ALLOWED}: what they sign does not count."[:1024]
     status = ApprovalPolicyStatus(
         observed_generation=policy.generation,
         message=message,
-        conditions=_ready(policy, policy.status.conditions, "True", reason, message, now),
+        conditions=_ready(policy, policy.status.conditions, ready, reason, message, now),
         digest=digest,
         quorum=", ".join(f"{role.min_approvals} x {role.name}" for role in policy.spec.roles)[:1024],
     )
     changed = policy.status.digest not in (None, digest)
-    events = (EventNote("Normal", reason, f"The content changed: digest {digest}"),) if changed else ()
+    told = EventNote("Normal", CatalogueReason.DIGEST_RECORDED, f"The content changed: digest {digest}")
+    events = (told,) if changed else ()
     return Plan(status=status.to_dict(), events=events, uid=policy.uid)
 
 

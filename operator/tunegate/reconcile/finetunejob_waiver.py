@@ -58,7 +58,8 @@ def follow(draft: Draft, seen: Observed, waiver: JobWaiver) -> None:
 def _judge(draft: Draft, seen: Observed, policy: ApprovalPolicySpec, findings: Sequence[WaiverFinding]) -> None:
     """Count the approvals. ``policy`` lists all ``findings``."""
     asked = _question(draft, findings, policy)
-    verdict = count(asked, approvals.votes(seen.approvals, seen.authorized, seen.windows), draft.now)
+    votes = approvals.votes(seen.approvals, asked.roles, seen.authorized, seen.windows)
+    verdict = count(asked, votes, draft.now)
     waiver = JobWaiver(
         digest=asked.digest or "",
         findings=list(findings),

@@ -44,6 +44,8 @@ class Vote:
     """RBAC still grants the verb for the role; looked up anew for every count of an Approve."""
     guarded: bool = True
     """The admission rules that bind a vote to its author were in force when it was made."""
+    signature_fault: tuple[DropReason, str] | None = None
+    """Why it is not signed as its role asks; looked up by whoever makes the vote."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,8 @@ def _fault(
     fault = _role_fault(vote, roles)
     if fault is not None:
         return fault
+    if vote.signature_fault is not None:
+        return vote.signature_fault
     if not vote.authorized:
         return "NotAuthorized", f"RBAC does not let {vote.account.username} approve for role {vote.role} (any more)"
     end = expiry(vote, question.max_age)

@@ -1,0 +1,29 @@
+"""Public keys of approvers that somebody collected in a folder: `NAME.pem` for each user name, one key or more in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from tunegate.keys import PublicKey
+
+BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n?", re.DOTALL)
+
+
+def read(folder: Path) -> dict[str, list[PublicKey]]:
+    """Return the keys by user name. In file names `%2F` is a slash, and so on. Raises ``OSError`` or ``ValueError``."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix == ".pem")
+    if not paths:
+        raise ValueError(f"{folder}: holds no file NAME.pem, NAME being an approver's user name")
+    return {unquote(path.stem): _keys(path) for path in paths}
+
+
+def _keys(path: Path) -> list[PublicKey]:
+    blocks = BLOCK.findall(path.read_bytes())
+    if not blocks:
+        raise ValueError(f"{path}: holds no public key in PEM form")
+    try:
+        return [PublicKey.from_pem(block) for block in blocks]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

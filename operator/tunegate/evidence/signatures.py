@@ -1,0 +1,50 @@
+"""Signatures of decisions against keys that the reader holds: what they prove, nobody in the cluster has to be believed for.
+
+Who rules the cluster can write an approval in another's name, with a policy and a ledger that fit: all of the folder then
+tells one story. What he lacks is the approver's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunegate.api.approval import Approval
+from tunegate.evidence import layout
+from tunegate.evidence.story import Difference, Story
+from tunegate.keys import PublicKey
+from tunegate.release.signature import signed_by
+
+Keys = Mapping[str, Sequence[PublicKey]]
+"""The reader's keys, by user name of the approver."""
+GRANTS = ("ReleaseApproved", "WaiverGranted")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A decision, and the reader's key of its approver that signed it; None: none did."""
+
+    approval: Approval
+    key: PublicKey | None
+
+
+def check(story: Story, keys: Keys) -> tuple[tuple[Checked, ...], list[Difference]]:
+    """Return for every decision who signed it, and those that were counted although the reader's keys do not prove them."""
+    counted = {
+        uid for one in story.records if one.type in GRANTS for uid in one.payload.get("approvals", "").split(",")
+    }
+    checked = tuple(Checked(one, signed_by(one, keys.get(one.spec.approver.username, ()))) for one in story.approvals)
+    return checked, [
+        Difference(layout.APPROVALS, f"{one.approval.name} was counted, but {_missing(one.approval, keys)}")
+        for one in checked
+        if one.key is None and one.approval.uid in counted
+    ]
+
+
+def _missing(approval: Approval, keys: Keys) -> str:
+    person, stated = approval.spec.approver.username, approval.spec.signature
+    if stated is None:
+        return f"{person} did not sign it"
+    if person not in keys:
+        return f"you gave no key of {person}"
+    return f"no key that you gave of {person} signed it; it names key {stated.signatures[0].keyid}"
