@@ -25,7 +25,7 @@ from tunegate.api.shared import Person
 
 DropReason = Literal[
     "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
-    "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce",
+    "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce", "NoPersonId", "StaleSession",
 ]  # fmt: skip
 
 
@@ -82,6 +82,7 @@ class Approval(Resource):
             Column("Decision", ".spec.decision"),
             Column("Role", ".spec.role"),
             Column("By", ".spec.approver.username"),
+            Column("Person", ".spec.approver.personId", wide=True),
             Column("Expires", ".spec.expiresAt", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),

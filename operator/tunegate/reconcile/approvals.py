@@ -52,6 +52,7 @@ def votes(approvals: Iterable[Approval], authorized: frozenset[str], windows: Se
             expires=_expiry(approval.spec.expires_at),
             authorized=approval.uid in authorized,
             guarded=not unguarded(created(approval), windows),
+            signed_in=_signed_in(approval.spec.approver),
         )
         for approval in approvals
     ]
@@ -64,7 +65,13 @@ def created(obj: Resource) -> datetime:
 
 def account(person: Person) -> Account:
     """Return the account that admission bound the person to."""
-    return Account(person.username, person.uid or "")
+    return Account(person.username, person.uid or "", person.person_id or "")
+
+
+def human(person: Person) -> dict[str, str]:
+    """Return what the identity provider said of the person, for the ledger; empty: nothing."""
+    said = {"personId": person.person_id, "authTime": person.auth_time}
+    return {name: value for name, value in said.items() if value}
 
 
 def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[AuditEntry]:
@@ -84,6 +91,7 @@ def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[Audit
                 "expiresAt": approval.spec.expires_at,
                 "createdAt": str(approval.metadata["creationTimestamp"]),
                 "content": approval_digest(approval),
+                **human(approval.spec.approver),
             },
         )
         for approval in sorted(approvals, key=lambda one: (str(one.metadata["creationTimestamp"]), one.name))
@@ -148,6 +156,14 @@ def seconds_to_expiry(verdict: Verdict, now: datetime) -> float | None:
 def _moment(text: str) -> datetime:
     """Return an RFC 3339 time of the API as an aware datetime in UTC. Raises ``ValueError``."""
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+def _signed_in(person: Person) -> datetime | None:
+    """A time that cannot be read says nothing."""
+    try:
+        return _moment(person.auth_time) if person.auth_time else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _expiry(text: str) -> datetime:
