@@ -7,39 +7,22 @@ says so in `userInfo.extra`, to which admission holds what an object claims.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from tunegate.api.approval import DropReason
 from tunegate.api.approvalpolicy import IdentityRule
 from tunegate.api.shared import Person
 
+if TYPE_CHECKING:
+    from tunegate.release.counting import Account, Vote
+
 SKEW = timedelta(minutes=5)
 """How far the identity provider's clock may run ahead of the API server's. A later time would make any session fresh."""
 
 
-class Known(Protocol):
-    """An account as far as it matters here."""
-
-    @property
-    def username(self) -> str: ...
-    @property
-    def person_id(self) -> str: ...
-
-
-class Signed(Protocol):
-    """An approval as far as it matters here."""
-
-    @property
-    def account(self) -> Known: ...
-    @property
-    def created(self) -> datetime: ...
-    @property
-    def signed_in(self) -> datetime | None: ...
-
-
 def identity_fault(
-    rule: IdentityRule | None, approval: Signed, requesters: Iterable[Known]
+    rule: IdentityRule | None, approval: Vote, requesters: Iterable[Account]
 ) -> tuple[DropReason, str] | None:
     """Return why too little is known of who approved, or of who asked, to count the approval; None: enough is."""
     if rule is None:
@@ -69,12 +52,12 @@ def unknown_requester(rule: IdentityRule | None, policy: str, requester: Person)
     if rule is None or not rule.require_person_id or requester.person_id:
         return None
     return (
-        f"ApprovalPolicy {policy} asks which human {requester.username} is, and spec.requestedBy has no personId. Sign in through "
-        "the identity provider"
+        f"ApprovalPolicy {policy} asks which human {requester.username} is, and spec.requestedBy has no personId. Sign in "
+        "through the identity provider"
     )
 
 
-def _stale(approval: Signed, longest: timedelta) -> tuple[DropReason, str] | None:
+def _stale(approval: Vote, longest: timedelta) -> tuple[DropReason, str] | None:
     again = "Sign in again and approve again"
     asks = f"the policy asks for a sign-in of the last {longest} before approving"
     if approval.signed_in is None:
