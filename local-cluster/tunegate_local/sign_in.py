@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tunegate_local import binaries, certificates, files, settings
 
@@ -20,7 +21,7 @@ AUTH_TIME = "tunegate.io/auth-time"
 
 def ensure_configuration() -> Path:
     """The API server's AuthenticationConfiguration; it reads the file anew when it changes."""
-    text = json.dumps(_document(certificates.issuer_authority().certificate.read_text()), indent=2)
+    text = json.dumps(document(certificates.issuer_authority().certificate.read_text()), indent=2)
     files.keep(CONFIGURATION, text + "\n")
     return CONFIGURATION
 
@@ -33,7 +34,8 @@ def issuer_command(people: Path) -> list[str]:
     return [*program, f"--certificate={pair.certificate}", f"--key={pair.key}"]
 
 
-def _document(authority: str) -> dict[str, object]:
+def document(authority: str) -> dict[str, Any]:
+    """The AuthenticationConfiguration; ``authority`` is the PEM text of the provider's."""
     extra = {
         PERSON_ID: "has(claims.employee_id) ? claims.employee_id : ''",
         AUTH_TIME: "has(claims.auth_time) ? string(timestamp(int(claims.auth_time))) : ''",

@@ -35,6 +35,12 @@ class Person(ApiModel):
     auth_time: Time | None = None
     """When the person last signed in (RFC 3339): `userInfo.extra["tunegate.io/auth-time"]`, held to in the same way."""
 
+    @property
+    def extra(self) -> dict[str, list[str]]:
+        """The part of `userInfo.extra` that the fields above hold."""
+        said = {PERSON_ID: self.person_id, AUTH_TIME: self.auth_time}
+        return {key: [value] for key, value in said.items() if value}
+
 
 class Toleration(ApiModel):
     """A toleration of a node taint (subset of the core type)."""
