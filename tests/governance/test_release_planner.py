@@ -90,6 +90,9 @@ def test_identity_that_the_policy_asks_for_is_frozen_with_it(walk: Walk) -> None
     }  # fmt: skip
     walk.decide("cora", "herself", **known("clara", "compliance", "E-4"))
     assert walk.settle() == "Approved"
+    assert {one["username"]: one["personId"] for one in walk.release["status"]["counted"]} == {
+        "ravi": "E-2", "clara": "E-4",
+    }  # fmt: skip
     said = [record.payload for record in walk.records if record.type == "ApprovalRecorded"]
     assert [one.get("personId") for one in said if one["name"] == "ravi-approves"] == ["E-2"]
     assert [one.get("authTime") for one in said if one["name"] == "carl-approves"] == ["2026-11-24T10:59:59Z"]

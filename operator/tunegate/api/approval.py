@@ -21,7 +21,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import Person
+from tunegate.api.shared import Person, PersonId
 
 DropReason = Literal[
     "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
@@ -96,6 +96,7 @@ class CountedApproval(ApiModel):
 
     name: Annotated[str, Field(max_length=253)]
     username: Annotated[str, Field(max_length=256)]
+    person_id: PersonId | None = None
     role: ResourceName
     time: Time
 
@@ -105,6 +106,7 @@ class DroppedApproval(ApiModel):
 
     name: Annotated[str, Field(max_length=253)]
     username: Annotated[str, Field(max_length=256)]
+    person_id: PersonId | None = None
     reason: DropReason
     message: Text
 

@@ -118,6 +118,7 @@ def tally(verdict: Verdict) -> dict[str, Any]:
             CountedApproval(
                 name=entry.vote.name,
                 username=entry.vote.account.username,
+                person_id=entry.vote.account.person_id or None,
                 role=entry.role,
                 time=rfc3339(entry.vote.created),
             )
@@ -127,6 +128,7 @@ def tally(verdict: Verdict) -> dict[str, Any]:
             DroppedApproval(
                 name=entry.vote.name,
                 username=entry.vote.account.username,
+                person_id=entry.vote.account.person_id or None,
                 reason=entry.reason,
                 message=entry.message[:TEXT],
             )
