@@ -215,7 +215,7 @@ def test_two_accounts_of_one_person_that_were_counted_as_two_are_found() -> None
     template = found.records[-1].model_copy(update={"type": "ReleaseApproved", "payload": payload})
     found.records.append(relink(template, found.records[-1]))
     _, differences = folder.complete(found.sources())
-    assert "cora-approves: SamePerson" in str(differences[0])
+    assert "ravi-approves: SamePerson" in str(differences[0])
 
 
 def test_waiver_that_was_never_granted_is_named(released: Released) -> None:

@@ -86,7 +86,7 @@ def test_identity_that_the_policy_asks_for_is_frozen_with_it(walk: Walk) -> None
     walk.decide("nora")
     assert walk.settle() == "PendingApproval"
     assert walk.dropped() == {
-        "cora": "SamePerson", "erin-risk": "IsRequester", "carl": "StaleSession", "nora": "NoPersonId",
+        "ravi": "SamePerson", "erin-risk": "IsRequester", "carl": "StaleSession", "nora": "NoPersonId",
     }  # fmt: skip
     walk.decide("cora", "herself", **known("clara", "compliance", "E-4"))
     assert walk.settle() == "Approved"
