@@ -17,6 +17,7 @@ from tunegate_local.progress import step
 
 KUBE_SOURCE = settings.SOURCE / "kube"
 REGISTRY_SOURCE = settings.SOURCE / "registry"
+ISSUER_SOURCE = settings.SOURCE / "issuer"
 DIGEST_LENGTH = 16
 COMPONENTS = (
     "etcd",
@@ -99,6 +100,15 @@ def ensure_registry() -> None:
     target = settings.BIN / f"registry-{digests.of(sources, command)[:DIGEST_LENGTH]}"
     _build(target, [*command, "-o", "{out}", "."], "the image registry", "1 minute the first time", REGISTRY_SOURCE)
     _link(registry(), target)
+
+
+def ensure_issuer() -> Path:
+    """The OpenID provider; no part of the cluster, so it is built when somebody wants to sign in."""
+    command = ["go", "build", "-trimpath", "-ldflags", "-s -w"]
+    sources = [ISSUER_SOURCE / name for name in ("main.go", "go.mod", "go.sum")]
+    target = settings.BIN / f"issuer-{digests.of(sources, command)[:DIGEST_LENGTH]}"
+    _build(target, [*command, "-o", "{out}", "."], "the OpenID provider", "1 minute the first time", ISSUER_SOURCE)
+    return target
 
 
 def ensure_uv() -> Path:

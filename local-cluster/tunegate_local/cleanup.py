@@ -175,7 +175,7 @@ def _programs_left() -> list[str]:
         except OSError:
             continue
         name = Path(program).name
-        if program.startswith(f"{settings.BIN}/") and name.startswith(("tunegate-kube-", "registry-")):
+        if program.startswith(f"{settings.BIN}/") and name.startswith(("tunegate-kube-", "registry-", "issuer-")):
             found.append(f"process {directory.name} ({name})")
     return found
 

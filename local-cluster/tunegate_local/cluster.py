@@ -45,7 +45,7 @@ def start() -> None:
     with step("image registry", "1 s"):
         image_registry.start()
         images.ensure("pause")
-    certificates.ensure_authority()
+    certificates.ensure_authorities()
     users.ensure_people()
     with step("container runtime", "1 s"):
         container_runtime.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tunegate_local import binaries, certificates, files, processes, settings, users
+from tunegate_local import binaries, certificates, files, processes, settings, sign_in, users
 from tunegate_local.certificates import Pair
 from tunegate_local.command import succeeds
 
@@ -91,6 +91,7 @@ def _start_api_server() -> None:
             f"--etcd-keyfile={to_etcd.key}",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
+            f"--authentication-config={sign_in.ensure_configuration()}",
             "--anonymous-auth=false",
             "--allow-privileged=true",
             "--profiling=false",

@@ -125,6 +125,8 @@ class Released(Walk):
 
     def __init__(self) -> None:
         super().__init__()
+        self.humans: dict[str, str] = {}
+        """Person-ids by user name; who has one also has a time of sign-in."""
         self.job["metadata"]["uid"] = JOB_UID
         self.release = evidence.with_metadata(evidence.release_of(self.job), uid=RELEASE_UID)
         self.documents = documents(self.world, self.job, "team/job-0f0e0d0c")
@@ -135,11 +137,14 @@ class Released(Walk):
     def start_again(self, phase: str = "Approved") -> None:
         """Begin a new ledger and let all decide anew, after job or release were changed."""
         self.records, self.approvals, self.stored = [], [], None
+        for one in (self.job, self.release):
+            one["spec"]["requestedBy"] |= self._human(one["spec"]["requestedBy"]["username"])
         self._append(AuditEntry("JobRequested", "zoe", AuditSubject("FineTuneJob", "other", "job", "elsewhere"), "1"))
         self._waive()
         self.settle()
         for number, who in enumerate(("ravi", "cora")):
             self.decide(who)
+            self.approvals[-1]["spec"]["approver"] |= self._human(who)
             self.approvals[-1] = self.signed(self.approvals[-1])
             self.approvals[-1]["metadata"]["uid"] = f"bbbb000{number}-1111-2222-3333-444455556666"
         assert self.settle() == phase
@@ -177,6 +182,9 @@ class Released(Walk):
         assert self.stored is not None
         return folder.Noted(digest=self.stored.digest, head=chain.head(self.records))
 
+    def _human(self, who: str) -> Json:
+        return {"personId": self.humans[who], "authTime": "2026-11-24T11:30:00Z"} if who in self.humans else {}
+
     def _append(self, entry: AuditEntry) -> None:
         self.records.append(chain.next_record(entry, self.records[-1] if self.records else None, self.now))
 
@@ -185,7 +193,7 @@ class Released(Walk):
         made = evidence.with_metadata(evidence.decision(self.job, "rita", "rita-waives"), uid="cccc")
         made["spec"] |= {
             "subjectRef": {"kind": "FineTuneJob", "name": job.name, "uid": job.uid}, "subjectDigest": WAIVER,
-            "role": "steward", "approver": {"username": "rita", "groups": ["stewards"]},
+            "role": "steward", "approver": {"username": "rita", "groups": ["stewards"], **self._human("rita")},
         }  # fmt: skip
         made = self.signed(made)
         self.approvals.append(made)
@@ -195,11 +203,21 @@ class Released(Walk):
         granted = {"waiverDigest": WAIVER, "approvals": "cccc", "approvers": "rita (steward)"}
         self._append(AuditEntry("WaiverGranted", "tunegate-operator", subject, "1", granted))
         rule = {"name": "steward", "minApprovals": 1, "groups": ["stewards"], "findings": ["MinimumExamples"]}
+        identity = self.world["ApprovalPolicy"]["spec"].get("identity")
         self.job["status"]["waiver"] = {
-            "digest": WAIVER, "rules": [rule], "grantedTime": (NOW - timedelta(hours=1)).isoformat(),
+            **({"identity": identity} if identity else {}), "digest": WAIVER, "rules": [rule], "grantedTime": (NOW - timedelta(hours=1)).isoformat(),
             "findings": [{"check": "MinimumExamples", "count": 37, "message": "37 examples, 200 are needed"}],
             "counted": [{"name": "rita-waives", "username": "rita", "role": "steward", "time": "2026-11-24T12:00:00Z"}],
         }  # fmt: skip
+
+
+def identified_release() -> Released:
+    """Return a release under a policy that asks for person-ids and fresh sign-ins, of its waiver as well."""
+    found = Released()
+    found.world["ApprovalPolicy"]["spec"]["identity"] = {"requirePersonId": True, "maxAuthAgeSeconds": 3600}
+    found.humans = {"erin": "E-1", "rita": "E-2", "ravi": "E-3", "cora": "E-4"}
+    found.start_again()
+    return found
 
 
 def _media_type(name: str) -> str:

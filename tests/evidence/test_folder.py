@@ -8,7 +8,7 @@ import random
 import pytest
 
 from tests.evidence import forgery
-from tests.evidence.release import Released
+from tests.evidence.release import Released, identified_release
 from tunegate import __version__
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
@@ -183,6 +183,39 @@ def test_requester_who_was_counted_is_found() -> None:
     mine.records.append(relink(template, mine.records[-1]))
     _, differences = folder.complete(mine.sources())
     assert "ravi-approves: IsRequester" in str(differences[0])
+
+
+@pytest.fixture(scope="module")
+def identified() -> Released:
+    return identified_release()
+
+
+def test_humans_and_their_sign_ins_are_shown_and_counted_again(identified: Released) -> None:
+    files = identified.files()
+    assert named(files, identified.noted()) == []
+    page = files["approvals.md"].decode()
+    assert "- Person: `E-3`\n- Signed in: `2026-11-24T11:30:00Z`" in page
+
+
+def test_person_id_or_auth_time_that_was_altered_is_not_what_the_ledger_recorded(identified: Released) -> None:
+    for old, new in ((b"E-3", b"E-5"), (b"2026-11-24T11:30:00Z", b"2026-11-24T11:30:01Z"), (b',"personId":"E-3"', b"")):
+        files = identified.files()
+        assert old in files[layout.APPROVALS], files[layout.APPROVALS]
+        files[layout.APPROVALS] = files[layout.APPROVALS].replace(old, new)
+        forgery.fit_the_index(files)
+        assert layout.APPROVALS in named(files, Noted())
+
+
+def test_two_accounts_of_one_person_that_were_counted_as_two_are_found() -> None:
+    found = Released()
+    found.humans = {"erin": "E-1", "rita": "E-2", "ravi": "E-3", "cora": "E-3"}
+    found.start_again("PendingApproval")
+    uids = sorted(one["metadata"]["uid"] for one in found.approvals[-2:])
+    payload = {"approvals": ",".join(uids), "releaseDigest": found.noted().digest, "approvers": "ravi (risk), cora"}
+    template = found.records[-1].model_copy(update={"type": "ReleaseApproved", "payload": payload})
+    found.records.append(relink(template, found.records[-1]))
+    _, differences = folder.complete(found.sources())
+    assert "ravi-approves: SamePerson" in str(differences[0])
 
 
 def test_waiver_that_was_never_granted_is_named(released: Released) -> None:

@@ -13,7 +13,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import ModelCard, ModelCardData
 
-from tests.evidence.release import ADAPTER_FILES, Released
+from tests.evidence.release import ADAPTER_FILES, Released, identified_release
 from tunegate.digests import sha256
 from tunegate.evidence import card, layout
 
@@ -27,10 +27,14 @@ def files() -> dict[str, bytes]:
 
 @pytest.fixture
 def exported(files: dict[str, bytes], tmp_path: Path) -> Path:
+    return write(files, tmp_path)
+
+
+def write(files: dict[str, bytes], folder: Path) -> Path:
     for path, content in files.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_bytes(content)
-    return tmp_path
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(content)
+    return folder
 
 
 def by_hand(where: Path) -> list[str]:
@@ -109,6 +113,15 @@ def test_page_of_approvals_names_who_signed_what_when_and_why(files: dict[str, b
 def test_commands_of_the_page_find_nothing_in_an_untouched_folder(exported: Path) -> None:
     assert len(COMMAND.findall((exported / "verify.txt").read_text())) == 18
     assert by_hand(exported) == []
+
+
+def test_commands_of_the_page_know_person_id_and_auth_time(tmp_path: Path) -> None:
+    folder = write(identified_release().files(), tmp_path)
+    assert by_hand(folder) == []
+    lines = (folder / layout.APPROVALS).read_bytes()
+    assert b'"personId":"E-3"' in lines
+    (folder / layout.APPROVALS).write_bytes(lines.replace(b'"personId":"E-3"', b'"personId":"E-5"'))
+    assert any("personId" in one for one in by_hand(folder))
 
 
 @pytest.mark.parametrize(

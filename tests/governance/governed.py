@@ -60,16 +60,19 @@ class World:
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
         return Answer(done.returncode, done.stdout, done.stderr)
 
-    def with_token(self, token: str, *args: str, stdin: Any) -> Answer:
-        """Run kubectl with a bearer token and nothing else: a client certificate would go before it."""
+    def token_kubeconfig(self, token: str, path: Path) -> str:
+        """Write a kubeconfig with a bearer token and nothing else: a client certificate would go before it."""
         cluster = yaml.safe_load(Path(self.kubeconfig("outsider")).read_text())["clusters"]
         user = {"name": "token", "user": {"token": token}}
         context = {"name": "token", "context": {"cluster": cluster[0]["name"], "user": "token"}}
         config = {"apiVersion": "v1", "kind": "Config", "clusters": cluster, "users": [user], "contexts": [context]}
-        with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
-            json.dump({**config, "current-context": "token"}, file)
-            file.flush()
-            command = [program("kubectl"), "--kubeconfig", file.name, *args]
+        path.write_text(json.dumps({**config, "current-context": "token"}))
+        return str(path)
+
+    def with_token(self, token: str, *args: str, stdin: Any = None) -> Answer:
+        """Run kubectl with a bearer token."""
+        with tempfile.NamedTemporaryFile(suffix=".kubeconfig") as file:
+            command = [program("kubectl"), "--kubeconfig", self.token_kubeconfig(token, Path(file.name)), *args]
             done = subprocess.run(
                 command, input=json.dumps(stdin), capture_output=True, text=True, timeout=60, check=False
             )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.api.approvalpolicy import ApprovalRole
+from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
 from tunegate.release.counting import Account, Question, Verdict, Vote, count, match
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -112,6 +112,76 @@ def test_requester_does_not_count_not_even_by_a_second_account() -> None:
         assert [entry.reason for entry in verdict.dropped] == ["IsRequester"]
 
 
+@pytest.mark.attack(4)
+def test_accounts_with_one_person_id_are_one_person_whatever_their_names_and_uids() -> None:
+    votes = [
+        vote("amy", account=Account("amy", "1", "E-7")),
+        vote("amy-admin", "compliance", account=Account("amy-admin", "2", "E-7")),
+    ]
+    verdict = count(ask(role("risk"), role("compliance")), votes, NOW)
+    assert verdict.outcome == "Waiting"
+    assert [entry.message for entry in verdict.dropped] == ["amy (person E-7) counts once, for role compliance"]
+
+
+def test_accounts_are_linked_through_others() -> None:
+    """amy and root share a uid, root and night share a person: amy and night never met."""
+    votes = [
+        vote("amy", account=Account("amy", "1")),
+        vote("night", "compliance", account=Account("night", "2", "E-7")),
+    ]
+    link = vote("root", "legal", "Withdraw", account=Account("root", "1", "E-7"))
+    assert count(ask(role("risk"), role("compliance")), votes, NOW).outcome == "Quorum"
+    assert reasons(count(ask(role("risk"), role("compliance")), [*votes, link], NOW)) == {
+        "amy": "Withdrawn", "night": "Withdrawn",
+    }  # fmt: skip
+
+
+@pytest.mark.attack(3)
+def test_requester_is_known_by_person_id_under_another_name() -> None:
+    question = replace(ask(role("risk")), requesters=frozenset({Account("erin", "1", "E-2")}))
+    other = vote("erin-risk", account=Account("erin-risk", "2", "E-2"))
+    assert reasons(count(question, [other], NOW)) == {"erin-risk": "IsRequester"}
+    colleague = vote("rita", account=Account("rita", "3", "E-3"))
+    assert count(question, [colleague], NOW).outcome == "Quorum"
+
+
+@pytest.mark.attack(6)
+def test_where_the_policy_wants_a_person_id_an_account_alone_does_not_count() -> None:
+    erin = frozenset({Account("erin", person_id="E-2")})
+    question = replace(ask(role("risk")), requesters=erin, identity=IdentityRule(require_person_id=True))
+    assert reasons(count(question, [vote("ravi")], NOW)) == {"ravi": "NoPersonId"}
+    known = vote("ravi", account=Account("ravi", person_id="E-3"))
+    assert count(question, [known], NOW).outcome == "Quorum"
+    assert count(replace(question, identity=IdentityRule()), [vote("ravi")], NOW).outcome == "Quorum"
+
+
+@pytest.mark.attack(3)
+def test_what_an_account_without_a_person_id_asked_for_is_approved_by_nobody() -> None:
+    known = vote("ravi", account=Account("ravi", person_id="E-3"))
+    question = replace(ask(role("risk")), identity=IdentityRule(require_person_id=True))
+    verdict = count(question, [known], NOW)
+    assert reasons(verdict) == {"ravi": "NoPersonId"}
+    assert "ravi may be erin, who requested this" in verdict.dropped[0].message
+    assert count(question, [vote("lena", decision="Reject")], NOW).outcome == "Rejected"
+
+
+@pytest.mark.attack(7)
+def test_approval_from_an_old_session_does_not_count() -> None:
+    question = replace(ask(role("risk")), identity=IdentityRule(max_auth_age_seconds=3600))
+    made = vote("ravi").created
+
+    def signed_in(time: datetime | None) -> str:
+        verdict = count(question, [vote("ravi", signed_in=time)], NOW)
+        return reasons(verdict).get("ravi", verdict.outcome)
+
+    assert signed_in(made - timedelta(hours=1)) == "Quorum"
+    assert signed_in(made - timedelta(hours=1, microseconds=1)) == "StaleSession"
+    assert signed_in(None) == "StaleSession"
+    assert signed_in(made + timedelta(minutes=5)) == "Quorum"
+    assert signed_in(made + timedelta(minutes=5, microseconds=1)) == "StaleSession"
+    assert count(question, [vote("ravi", decision="Revoke")], NOW).outcome == "Revoked"
+
+
 @pytest.mark.attack(9, 10, 24, 25)
 def test_every_reason_not_to_count() -> None:
     votes = {
@@ -166,6 +236,23 @@ def test_each_reason_is_told_in_words() -> None:
         "ida: BadSignature, signed with another key",
         "ravi: SamePerson, ravi counts once, for role compliance",
         "sam: NotNeeded, all slots of role risk are filled by others",
+    ]
+    told = [
+        entry.message
+        for rule in (IdentityRule(require_person_id=True), IdentityRule(max_auth_age_seconds=5400))
+        for time in (NOW - timedelta(days=1), NOW + timedelta(days=1), None)
+        for entry in count(replace(question, identity=rule), [vote("ravi", signed_in=time)], NOW).dropped
+    ]
+    asks, again = (
+        "the policy asks for a sign-in of the last 1:30:00 before approving, and",
+        "Sign in again and approve again",
+    )
+    assert list(dict.fromkeys(told)) == [
+        "the policy asks which human ravi is, and no person-id says so. Sign in through the identity provider and approve "
+        "again",
+        f"{asks} it was at 2026-11-23T12:00:00+00:00. {again}",
+        f"{asks} the auth-time 2026-11-25T12:00:00+00:00 lies after the approval. {again}",
+        f"{asks} no auth-time says when it was. {again}",
     ]
     assert [entry.message for entry in count(replace(ask(), digest=None), [vote("ravi")], NOW).dropped] == [
         "names sha256:aaaaaaaaaaaa…, the present digest is not known yet"

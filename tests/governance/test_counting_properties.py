@@ -17,13 +17,16 @@ from typing import TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunegate.api.approvalpolicy import ApprovalRole
+from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
 from tunegate.release.counting import Account, Dropped, Question, Vote, count
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SUBJECT, DIGEST, OTHER = "uid-1", "sha256:" + "a" * 64, "sha256:" + "b" * 64
 ROLES = ("compliance", "legal", "risk")
 GROUPS = ("group-1", "group-2", "group-3")
+IDENTITY_RULES = [
+    IdentityRule(require_person_id=human, max_auth_age_seconds=age) for human in (True, False) for age in (60, None)
+]
 Person = frozenset[Account]
 T = TypeVar("T")
 thousand = settings(max_examples=1000, deadline=None)
@@ -47,7 +50,7 @@ class Election:
 
     @cached_property
     def people(self) -> list[Person]:
-        """Accounts that share a username or a uid, directly or through others, are one person."""
+        """Accounts that share a username, a uid or a person-id, directly or through others, are one person."""
         found: list[Person] = []
         for account in {*self.question.requesters, *(vote.account for vote in self.here)}:
             known = [person for person in found if any(_linked(account, other) for other in person)]
@@ -75,9 +78,24 @@ class Election:
                 "RulesNotInForce": not vote.guarded,
                 "BadSignature": vote.signature_fault is not None,
                 "IsRequester": bool(self.person(vote) & self.question.requesters),
+                "NoPersonId": self.nameless(vote),
+                "StaleSession": self.stale(vote),
                 "Withdrawn": taken_back,
             }
         return {reason for reason, true in holds.items() if true}
+
+    def nameless(self, vote: Vote) -> bool:
+        rule = self.question.identity
+        known = [bool(account.person_id) for account in (vote.account, *self.question.requesters)]
+        return rule is not None and rule.require_person_id and not all(known)
+
+    def stale(self, vote: Vote) -> bool:
+        """A sign-in must be known, not older than allowed, and by no more than five minutes later than the approval."""
+        longest = self.question.identity.max_auth_age_seconds if self.question.identity else None
+        if longest is None:
+            return False
+        earliest, latest = vote.created - timedelta(seconds=longest), vote.created + timedelta(minutes=5)
+        return vote.signed_in is None or not earliest <= vote.signed_in <= latest
 
     @cached_property
     def sound(self) -> tuple[Vote, ...]:
@@ -121,7 +139,8 @@ class Election:
 
 
 def _linked(one: Account, other: Account) -> bool:
-    return one.username == other.username or (one.uid == other.uid and one.uid != "")
+    pairs = ((one.username, other.username), (one.uid, other.uid), (one.person_id, other.person_id))
+    return any(mine == theirs != "" for mine, theirs in pairs)
 
 
 def make_election(seed: int) -> Election:
@@ -132,7 +151,9 @@ def make_election(seed: int) -> Election:
         return usual if dice.random() < share else dice.choice(others)
 
     def account() -> Account:
-        return Account(dice.choice(["amy", "bob", "cem", "dan", "eve"]), mostly("", "1", "2", "3", share=0.6))
+        uid = mostly("", "1", "2", "3", share=0.6)
+        human = mostly("", "E-1", "E-2", "E-3", "E-4", "E-5", share=0.1 if rule and rule.require_person_id else 0.7)
+        return Account(dice.choice(["amy", "bob", "cem", "dan", "eve"]), uid, human)
 
     def groups(least: int) -> list[str]:
         return dice.sample(GROUPS, dice.randint(least, 3))
@@ -140,6 +161,11 @@ def make_election(seed: int) -> Election:
     def after(low: int, high: int) -> datetime:
         return START + timedelta(seconds=dice.randint(low, high))
 
+    def signed_in(created: datetime) -> datetime | None:
+        age = timedelta(seconds=mostly(30, 60, 61, -300, -301, share=0.8))
+        return mostly(created - age, None)
+
+    rule = mostly(None, *IDENTITY_RULES, share=0.5)
     stops = mostly((), ("Withdraw",), ("Withdraw", "Reject", "Revoke"), share=0.6)
     asked = dice.sample(ROLES, mostly(dice.randint(1, 3), 0))
     roles = [ApprovalRole(name=name, min_approvals=dice.randint(1, 2), groups=groups(1)) for name in asked]
@@ -148,14 +174,15 @@ def make_election(seed: int) -> Election:
             name=f"v{number}", uid=f"u{number}", subject_uid=mostly(SUBJECT, "uid-of-an-earlier-one"),
             digest=mostly(DIGEST, OTHER), role=mostly(dice.choice(asked or ROLES), "marketing"),
             decision=mostly("Approve", *stops, share=0.85) if stops else "Approve",  # type: ignore[arg-type]
-            account=account(), groups=frozenset(groups(2)), created=after(0, 5), expires=after(4, 14),
-            authorized=mostly(True, False), guarded=mostly(True, False),
+            account=account(), groups=frozenset(groups(2)), created=(created := after(0, 5)), expires=after(4, 14),
+            authorized=mostly(True, False), guarded=mostly(True, False), signed_in=signed_in(created),
             signature_fault=mostly(None, ("BadSignature", "another's key")),
         )
         for number in range(dice.randint(0, 8))
     ]  # fmt: skip
     requesters = frozenset(account() for _ in range(mostly(1, 0, 2, share=0.5)))
-    question = Question(SUBJECT, mostly(DIGEST, None), requesters, tuple(roles), timedelta(seconds=dice.randint(4, 14)))
+    age = timedelta(seconds=dice.randint(4, 14))
+    question = Question(SUBJECT, mostly(DIGEST, None), requesters, tuple(roles), age, rule)
     return Election(question, tuple(votes), after(0, 9))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,48 @@ def test_approval_made_without_admission_rules_has_to_be_given_again(walk: Walk)
     walk.decide("ravi", "again")
     walk.approvals[-1]["metadata"]["creationTimestamp"] = "2026-11-24T12:20:00Z"
     assert walk.settle() == "Approved"
+
+
+@pytest.mark.attack(4, 7)
+def test_identity_that_the_policy_asks_for_is_frozen_with_it(walk: Walk) -> None:
+    rule = {"requirePersonId": True, "maxAuthAgeSeconds": 3600}
+    walk.world["ApprovalPolicy"]["spec"]["identity"] = rule
+    for one in (walk.job, walk.release):
+        one["spec"]["requestedBy"] = {"username": "erin", "personId": "E-1"}
+    walk.settle()
+    walk.world["ApprovalPolicy"]["spec"]["identity"] = {}
+
+    def known(who: str, group: str, human: str, since: str = "2026-11-24T11:30:00Z") -> dict[str, Any]:
+        return {"approver": {"username": who, "groups": [group], "personId": human, "authTime": since}}
+
+    walk.decide("ravi", **known("ravi", "model-risk", "E-2"))
+    walk.decide("cora", "other-account", **known("cora", "compliance", "E-2"))
+    walk.decide("erin", "hers", **known("erin-risk", "model-risk", "E-1"))
+    walk.decide("carl", **known("carl", "model-risk", "E-3", since="2026-11-24T10:59:59Z"))
+    walk.decide("nora")
+    assert walk.settle() == "PendingApproval"
+    assert walk.dropped() == {
+        "ravi": "SamePerson", "erin-risk": "IsRequester", "carl": "StaleSession", "nora": "NoPersonId",
+    }  # fmt: skip
+    walk.decide("cora", "herself", **known("clara", "compliance", "E-4"))
+    assert walk.settle() == "Approved"
+    assert {one["username"]: one["personId"] for one in walk.release["status"]["counted"]} == {
+        "ravi": "E-2", "clara": "E-4",
+    }  # fmt: skip
+    said = [record.payload for record in walk.records if record.type == "ApprovalRecorded"]
+    assert [one.get("personId") for one in said if one["name"] == "ravi-approves"] == ["E-2"]
+    assert [one.get("authTime") for one in said if one["name"] == "carl-approves"] == ["2026-11-24T10:59:59Z"]
+    assert walk.records[0].payload["personId"] == "E-1"
+
+
+@pytest.mark.parametrize("kind", ["job", "release"])
+def test_what_nobody_could_approve_for_want_of_a_person_id_fails_and_says_so(walk: Walk, kind: str) -> None:
+    walk.world["ApprovalPolicy"]["spec"]["identity"] = {"requirePersonId": True}
+    other = walk.job if kind == "release" else walk.release
+    other["spec"]["requestedBy"] = {"username": "erin", "personId": "E-1"}
+    assert walk.settle() == "Failed"
+    assert "asks which human erin is" in walk.release["status"]["message"]
+    assert f"create a new {kind}" in walk.release["status"]["message"]
 
 
 def test_serving_release_needs_no_more_writes(walk: Walk) -> None:

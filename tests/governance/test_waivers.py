@@ -13,7 +13,7 @@ from tests.governance.walk import Walk
 from tests.job.documents import validated
 from tests.job.world import World, condition, run_to
 from tunegate.api.approval import Approval
-from tunegate.api.approvalpolicy import ApprovalPolicy, WaiverRule
+from tunegate.api.approvalpolicy import ApprovalPolicy, IdentityRule, WaiverRule
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob, Intent, WaiverFinding
 from tunegate.api.stages import Finding
@@ -40,12 +40,13 @@ class WaiverWorld(World):
     """A job whose policy knows waivers, and the decisions of people on it."""
 
     waivers: list[Json] = field(default_factory=lambda: [STEWARD, FINANCE])
+    identity: Json | None = None
     policy_exists: bool = True
     decisions: Decisions = field(default_factory=list)
     unauthorized: set[str] = field(default_factory=set)
 
     def observe(self) -> Observed:
-        policy = ApprovalPolicy.model_validate(make_approvalpolicy(waivers=self.waivers))
+        policy = ApprovalPolicy.model_validate(make_approvalpolicy(waivers=self.waivers, identity=self.identity))
         backed = {one.uid for one in self.decisions if one.spec.approver.username not in self.unauthorized}
         seen = super().observe()
         return replace(
@@ -244,6 +245,45 @@ def test_the_digest_is_of_one_document_that_an_upgrade_must_not_change() -> None
         "findings": [["Budget", 1], ["MinimumExamples", 37]],
         "rules": [{**FINANCE, "minApprovals": 1}, {**STEWARD, "minApprovals": 1}],
     })  # fmt: skip
+    rule = IdentityRule(max_auth_age_seconds=60)
+    assert waiver_digest(job, "data", "result", findings, rules, rule) == document_digest({
+        "job": {"uid": "uid-1", "spec": spec},
+        "data": "data",
+        "validation": "result",
+        "findings": [["Budget", 1], ["MinimumExamples", 37]],
+        "rules": [{**FINANCE, "minApprovals": 1}, {**STEWARD, "minApprovals": 1}],
+        "identity": {"requirePersonId": False, "maxAuthAgeSeconds": 60},
+    })  # fmt: skip
+
+
+@pytest.mark.attack(4, 7)
+def test_a_waiver_asks_for_the_same_identity_as_a_release() -> None:
+    asks = {"requirePersonId": True, "maxAuthAgeSeconds": 3600}
+    engineer = {"username": "engineer", "personId": "E-1"}
+    world = WaiverWorld(identity=asks, spec={"requestedBy": engineer}).refuse(FEW)
+    fresh, old = (rfc3339(world.now - timedelta(minutes=minutes)) for minutes in (60, 61))
+    group = ["stewards"]
+    world.decide("nora")
+    world.decide("erin", approver={"username": "erin", "groups": group, "personId": "E-1", "authTime": fresh})
+    world.decide("olga", approver={"username": "olga", "groups": group, "personId": "E-2", "authTime": old})
+    world.reconcile()
+    assert world.dropped() == {"nora": "NoPersonId", "erin": "IsRequester", "olga": "StaleSession"}
+    assert world.status["waiver"]["identity"] == asks
+
+    world.identity = {"requirePersonId": True}
+    world.reconcile()
+    assert world.dropped()["olga"] == "WrongDigest"
+    world.decide("olga", approver={"username": "olga", "groups": group, "personId": "E-2"})
+    world.reconcile()
+    assert condition(world.status, "Waived")["status"] == "True"
+
+
+def test_a_job_by_an_account_without_a_person_id_ends_before_anything_runs() -> None:
+    world = WaiverWorld(identity={"requirePersonId": True})
+    world.settle()
+    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "NotAllowed")
+    assert "asks which human engineer is, and spec.requestedBy has no personId" in world.status["message"]
+    assert world.history == []
 
 
 @pytest.mark.attack(23)

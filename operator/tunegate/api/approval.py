@@ -22,11 +22,11 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import Person
+from tunegate.api.shared import Person, PersonId
 
 DropReason = Literal[
     "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
-    "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce", "NotSigned", "BadSignature",
+    "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce", "NoPersonId", "StaleSession", "NotSigned", "BadSignature",
 ]  # fmt: skip
 BASE64 = r"^[A-Za-z0-9+/]+={0,2}$"
 
@@ -102,6 +102,7 @@ class Approval(Resource):
             Column("Decision", ".spec.decision"),
             Column("Role", ".spec.role"),
             Column("By", ".spec.approver.username"),
+            Column("Person", ".spec.approver.personId", wide=True),
             Column("Expires", ".spec.expiresAt", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
@@ -115,6 +116,7 @@ class CountedApproval(ApiModel):
 
     name: Annotated[str, Field(max_length=253)]
     username: Annotated[str, Field(max_length=256)]
+    person_id: PersonId | None = None
     role: ResourceName
     time: Time
 
@@ -124,6 +126,7 @@ class DroppedApproval(ApiModel):
 
     name: Annotated[str, Field(max_length=253)]
     username: Annotated[str, Field(max_length=256)]
+    person_id: PersonId | None = None
     reason: DropReason
     message: Text
 

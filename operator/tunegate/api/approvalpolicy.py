@@ -82,6 +82,16 @@ class NamespaceBudget(ApiModel):
     """Of `maxCost`: pools that are priced in another one can't be trained on."""
 
 
+class IdentityRule(ApiModel):
+    """What must be known of the people who ask and approve, beside their accounts."""
+
+    require_person_id: bool = False
+    """Approvals without a person-id do not count, nor does any approval of what somebody without one asked for: two
+    accounts may be one person."""
+    max_auth_age_seconds: Annotated[int, Field(ge=60, le=2_592_000)] | None = None
+    """Longest time between signing in and approving; absent: any."""
+
+
 DataRight = Literal["Steward", "Retention", "SpdxLicense"]
 
 
@@ -106,6 +116,8 @@ class ApprovalPolicySpec(ApiModel):
     roles: Annotated[list[ApprovalRole], Field(min_length=1, max_length=8, json_schema_extra=list_map("name"))]
     max_approval_age_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800
     """Longest life of an approval; it stops counting after this time, whatever its `expiresAt` says."""
+    identity: IdentityRule | None = None
+    """What the cluster's identity provider has to say of people; absent: user name, uid and groups are enough."""
     min_margin: Fraction = "0.05"
     """Smallest margin a suite may ask for; a smaller one in the suite is raised to this."""
     allowed_data: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tunegate.api.approval import Tally
-from tunegate.api.approvalpolicy import WaivableFinding, WaiverRule
+from tunegate.api.approvalpolicy import IdentityRule, WaivableFinding, WaiverRule
 from tunegate.api.datachecks import CheckSettings
 from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.markers import (
@@ -345,6 +345,8 @@ class JobWaiver(Tally):
     findings: Annotated[list[WaiverFinding], Field(max_length=32, json_schema_extra=list_map("check"))]
     rules: Annotated[list[WaiverRule], Field(max_length=8, json_schema_extra=list_map("name"))]
     """Those of the policy that the findings call for; each must be satisfied."""
+    identity: IdentityRule | None = None
+    """The policy's rule for who may be counted."""
     granted_time: Time | None = None
     """When the job went on; from then on nothing here changes."""
 

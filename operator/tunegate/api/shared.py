@@ -7,10 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tunegate.api.conditions import Condition
-from tunegate.api.markers import LIST_ATOMIC, ApiModel, Quantity, ResourceName, ShortText, Text, list_map
+from tunegate.api.markers import LIST_ATOMIC, ApiModel, Quantity, ResourceName, ShortText, Text, Time, list_map
 
 Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))]
 MethodType = Literal["QLoRA", "LoRA"]
+PersonId = Annotated[str, Field(max_length=256, min_length=1)]
+
+PERSON_ID = "tunegate.io/person-id"
+AUTH_TIME = "tunegate.io/auth-time"
+"""Keys of `userInfo.extra` under which the cluster's authentication says who the human is, and when they signed in."""
 
 
 class Person(ApiModel):
@@ -24,6 +29,17 @@ class Person(ApiModel):
         list[Annotated[str, Field(max_length=256)]], Field(max_length=64, json_schema_extra=LIST_ATOMIC)
     ] = []
     """Groups that the person claims; admission refuses a group that the caller is not in."""
+    person_id: PersonId | None = None
+    """The human behind the account, e.g. an employee number: `userInfo.extra["tunegate.io/person-id"]`, where the cluster
+    sets it; admission refuses any other value, and none where there is one."""
+    auth_time: Time | None = None
+    """When the person last signed in (RFC 3339): `userInfo.extra["tunegate.io/auth-time"]`, held to in the same way."""
+
+    @property
+    def extra(self) -> dict[str, list[str]]:
+        """The part of `userInfo.extra` that the fields above hold."""
+        said = {PERSON_ID: self.person_id, AUTH_TIME: self.auth_time}
+        return {key: [value] for key, value in said.items() if value}
 
 
 class Toleration(ApiModel):

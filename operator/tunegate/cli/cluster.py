@@ -86,7 +86,7 @@ class Cluster:
         return self._send("GET", f"/api/v1/namespaces/{name}") is not None
 
     def whoami(self) -> Json:
-        """Return username, uid and groups, as the API server proved them."""
+        """Return username, uid, groups and extra, as the API server proved them."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         answer = self._send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, review) or {}
         return dict(answer.get("status", {}).get("userInfo", {}))

@@ -19,6 +19,7 @@ from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli import signing
+from tunegate.cli.caller import caller, own_groups
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
 
@@ -197,7 +198,7 @@ def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
 
 def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:
     """Return the Approval. Of the person's groups only those go in that matter for the role."""
-    own = [group for group in me.get("groups") or [] if not group.startswith("system:")]
+    own = own_groups(me)
     groups = [group for group in own if group in hat.groups] or own[:64]
     life = lifetime(options.expires) if options.expires else hat.max_age
     return {
@@ -210,7 +211,7 @@ def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:
             "role": hat.name,
             "decision": options.decision,
             "reason": options.reason,
-            "approver": {"username": me["username"], "groups": groups} | ({"uid": me["uid"]} if me.get("uid") else {}),
+            "approver": caller(me, groups),
             "expiresAt": rfc3339(datetime.now(UTC) + timedelta(seconds=life)),
         },
     }

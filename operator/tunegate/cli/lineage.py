@@ -124,7 +124,8 @@ def _approvals(cluster: Cluster, release: ModelRelease) -> list[Json]:
         {
             "name": one.name, "decision": one.spec.decision, "role": one.spec.role, "by": one.spec.approver.username,
             "time": one.metadata.get("creationTimestamp"), "expires": one.spec.expires_at, "reason": one.spec.reason,
-            "digest": one.spec.subject_digest,
+            "digest": one.spec.subject_digest, "personId": one.spec.approver.person_id,
+            "authTime": one.spec.approver.auth_time,
             "counted": "yes" if one.name in counted else dropped.get(one.name, "not an approval"),
         }
         for one in sorted(found, key=lambda one: str(one.metadata.get("creationTimestamp")))

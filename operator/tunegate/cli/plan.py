@@ -46,7 +46,7 @@ KINDS: dict[str, type[Resource]] = {
     model.KIND.kind: model
     for model in (FineTuneJob, ModelServer, BaseModel, ComputePool, EvaluationSuite, ApprovalPolicy)
 }
-NOBODY = {"username": "whoever-submits"}
+NOBODY = {"username": "whoever-submits", "personId": "whoever-submits"}
 NO_UID = "00000000-0000-0000-0000-000000000000"
 NOWHERE = "none.invalid"
 """Registry and image of a stage that runs here: never asked."""

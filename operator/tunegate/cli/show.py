@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tunegate.api.approval import Tally
+from tunegate.api.approval import CountedApproval, DroppedApproval, Tally
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
@@ -142,10 +142,14 @@ def _release_details(console: Console, release: ModelRelease) -> None:
 
 def _tally(console: Console, tally: Tally) -> None:
     console.print(f"  approvals {tally.approvals or '-'}")
-    rows = [(one.name, one.username, one.role, "counted", one.time) for one in tally.counted]
-    rows += [(one.name, one.username, "", one.reason, one.message) for one in tally.dropped]
+    rows = [(one.name, _named(one), one.role, "counted", one.time) for one in tally.counted]
+    rows += [(one.name, _named(one), "", one.reason, one.message) for one in tally.dropped]
     rows += [("", "", one.role, "missing", str(one.missing)) for one in tally.missing]
     _table(console, "  Decisions", ("approval", "by", "role", "", ""), rows)
+
+
+def _named(one: CountedApproval | DroppedApproval) -> str:
+    return f"{one.username} ({one.person_id})" if one.person_id else one.username
 
 
 def _server_details(console: Console, server: ModelServer) -> None:

@@ -12,6 +12,7 @@ import yaml
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli.caller import caller, own_groups
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
 
@@ -55,8 +56,7 @@ def release(cluster: Cluster, options: Namespace) -> int:
 def requester(cluster: Cluster) -> Json:
     """Return the caller as `spec.requestedBy`; the right to use servers and pools is usually a group's."""
     me = cluster.whoami()
-    groups = [group for group in me.get("groups") or [] if not group.startswith("system:")][:MOST_GROUPS]
-    return {"username": me["username"], "groups": groups} | ({"uid": me["uid"]} if me.get("uid") else {})
+    return caller(me, own_groups(me)[:MOST_GROUPS])
 
 
 def _read(filename: str) -> list[Json]:

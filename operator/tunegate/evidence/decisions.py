@@ -130,8 +130,9 @@ def _is_time(text: str) -> bool:
 
 def _plain(approval: Approval) -> dict[str, Any]:
     spec = approval.spec.to_dict()
-    if not approval.spec.approver.uid:
-        spec["approver"].pop("uid", None)
+    for field in ("uid", "authTime"):
+        if not spec["approver"].get(field):
+            spec["approver"].pop(field, None)
     return {
         "apiVersion": API_VERSION,
         "kind": Approval.KIND.kind,
@@ -231,5 +232,6 @@ def _waiver(
         requesters=frozenset({account(statement.job.requested_by)}),
         roles=tuple(waiver.rules),
         max_age=LONGEST,
+        identity=waiver.identity,
     )
     return _again(granted[-1], asked, approvals, job, windows_before(granted[-1], records))

@@ -224,6 +224,7 @@ class KubeClient:
                 "user": person.username,
                 "uid": person.uid or "",
                 "groups": list(person.groups),
+                "extra": person.extra,
                 "resourceAttributes": {
                     "group": GROUP,
                     "verb": verb,

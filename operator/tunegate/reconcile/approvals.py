@@ -61,6 +61,7 @@ def votes(
             authorized=approval.uid in authorized,
             guarded=not unguarded(created(approval), windows),
             signature_fault=signature_fault(approval, roles),
+            signed_in=_signed_in(approval.spec.approver),
         )
         for approval in approvals
     ]
@@ -73,7 +74,13 @@ def created(obj: Resource) -> datetime:
 
 def account(person: Person) -> Account:
     """Return the account that admission bound the person to."""
-    return Account(person.username, person.uid or "")
+    return Account(person.username, person.uid or "", person.person_id or "")
+
+
+def human(person: Person) -> dict[str, str]:
+    """Return what the identity provider said of the person, for the ledger; empty: nothing."""
+    said = {"personId": person.person_id, "authTime": person.auth_time}
+    return {name: value for name, value in said.items() if value}
 
 
 def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[AuditEntry]:
@@ -93,6 +100,7 @@ def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[Audit
                 "expiresAt": approval.spec.expires_at,
                 "createdAt": str(approval.metadata["creationTimestamp"]),
                 "content": approval_digest(approval),
+                **human(approval.spec.approver),
             },
         )
         for approval in sorted(approvals, key=lambda one: (str(one.metadata["creationTimestamp"]), one.name))
@@ -119,6 +127,7 @@ def tally(verdict: Verdict) -> dict[str, Any]:
             CountedApproval(
                 name=entry.vote.name,
                 username=entry.vote.account.username,
+                person_id=entry.vote.account.person_id or None,
                 role=entry.role,
                 time=rfc3339(entry.vote.created),
             )
@@ -128,6 +137,7 @@ def tally(verdict: Verdict) -> dict[str, Any]:
             DroppedApproval(
                 name=entry.vote.name,
                 username=entry.vote.account.username,
+                person_id=entry.vote.account.person_id or None,
                 reason=entry.reason,
                 message=entry.message[:TEXT],
             )
@@ -157,6 +167,14 @@ def seconds_to_expiry(verdict: Verdict, now: datetime) -> float | None:
 def _moment(text: str) -> datetime:
     """Return an RFC 3339 time of the API as an aware datetime in UTC. Raises ``ValueError``."""
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+def _signed_in(person: Person) -> datetime | None:
+    """A time that cannot be read says nothing."""
+    try:
+        return _moment(person.auth_time) if person.auth_time else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _expiry(text: str) -> datetime:

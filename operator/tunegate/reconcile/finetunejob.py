@@ -16,7 +16,7 @@ from tunegate.api.finetunejob import JobPhase, StageName
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile import finetunejob_waiver as waivers
-from tunegate.reconcile.approvals import created
+from tunegate.reconcile.approvals import created, human
 from tunegate.reconcile.data_rights import past_retention
 from tunegate.reconcile.finetunejob_attempts import (
     Attempt,
@@ -81,7 +81,7 @@ def _first_sight(draft: Draft) -> None:
     payload = {"server": spec.server_ref, "suite": spec.suite_ref, "source": spec.source, "dataset": spec.dataset.uri}
     if spec.dataset.digest:
         payload["datasetDigest"] = spec.dataset.digest
-    draft.record("JobRequested", payload)
+    draft.record("JobRequested", payload | human(spec.requested_by))
 
 
 def _adopt(draft: Draft, stage: StageName, known: dict[tuple[str, int], Attempt]) -> None:

@@ -21,6 +21,7 @@ from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
 from tunegate.reconcile.finetunejob_suites import FurtherSuites, further_suites
 from tunegate.reconcile.mirrored import without_mirror
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
+from tunegate.release.identity import unknown_requester
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("_missing reports every absent object")
-    for check in (_volumes, _store, _data_rights, _shape, _rights):
+    for check in (_requester, _volumes, _store, _data_rights, _shape, _rights):
         blocked = next(check(seen), None)
         if blocked is not None:
             return blocked
@@ -237,6 +238,13 @@ def _opened(name: str | None, where: str, secret: StoreSecret | None, namespace:
         )
     elif missing := [key for key in STORE_REQUIRED if key not in secret.keys]:
         yield Blocked(reason, f"Secret {name} ({where}) lacks {', '.join(missing)}. Add what is missing.")
+
+
+def _requester(seen: Observed) -> Iterator[Blocked]:
+    if seen.policy and (
+        unknown := unknown_requester(seen.policy.spec.identity, seen.policy.name, seen.job.spec.requested_by)
+    ):
+        yield Blocked(JobReason.NOT_ALLOWED, f"{unknown} and create a new job.", final=True)
 
 
 def _data_rights(seen: Observed) -> Iterator[Blocked]:

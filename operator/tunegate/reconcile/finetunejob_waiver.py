@@ -64,6 +64,7 @@ def _judge(draft: Draft, seen: Observed, policy: ApprovalPolicySpec, findings: S
         digest=asked.digest or "",
         findings=list(findings),
         rules=list(applying([finding.check for finding in findings], policy.waivers)),
+        identity=policy.identity,
         **approvals.tally(verdict),
     )
     draft.set(waiver=waiver)
@@ -83,10 +84,11 @@ def _question(draft: Draft, findings: Sequence[WaiverFinding], policy: ApprovalP
     rules = applying([finding.check for finding in findings], policy.waivers)
     return Question(
         subject_uid=job.uid,
-        digest=waiver_digest(job, data.digest, result, findings, rules),
+        digest=waiver_digest(job, data.digest, result, findings, rules, policy.identity),
         requesters=frozenset({approvals.account(job.spec.requested_by)}),
         roles=rules,
         max_age=timedelta(seconds=policy.max_approval_age_seconds),
+        identity=policy.identity,
     )
 
 

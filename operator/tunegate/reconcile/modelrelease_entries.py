@@ -9,7 +9,7 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec, EventType
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.ledger.entry import AuditEntry, AuditSubject
-from tunegate.reconcile.approvals import counted_payload, stop_payload
+from tunegate.reconcile.approvals import counted_payload, human, stop_payload
 from tunegate.release.content import approval_digest
 from tunegate.release.counting import Verdict, Vote
 from tunegate.release.statement import ReleaseStatement
@@ -54,6 +54,7 @@ def requested(release: ModelRelease, frozen: Frozen) -> AuditEntry:
             "data": statement.data.digest,
             "evaluation": statement.evaluation.result_digest,
             "policy": f"{statement.policy.name} {statement.policy.digest}",
+            **human(release.spec.requested_by),
         },
     )
 

@@ -32,4 +32,5 @@ def question(release: ModelRelease, frozen: Frozen | None, policy: ApprovalPolic
         requesters=frozenset(requesters),
         roles=tuple(rules.roles) if rules is not None else (),
         max_age=timedelta(seconds=rules.max_approval_age_seconds if rules is not None else 0),
+        identity=rules.identity if rules is not None else None,
     )

@@ -10,6 +10,7 @@ def approval_digest(approval: Approval) -> str:
     """Return the digest of a decision. Fields are named one by one: a field that a later version adds changes nothing."""
     spec = approval.spec
     person = spec.approver
+    human = [person.person_id or "", person.auth_time or ""]
     signed = {} if spec.signature is None else {"signature": spec.signature.to_dict()}
     return document_digest({
         "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid],
@@ -19,5 +20,6 @@ def approval_digest(approval: Approval) -> str:
         "reason": spec.reason,
         "approver": [person.username, person.uid or "", *person.groups],
         "expiresAt": spec.expires_at,
+        **({"human": human} if any(human) else {}),
         **signed,
     })  # fmt: skip

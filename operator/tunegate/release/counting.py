@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from tunegate.api.approval import DropReason
-from tunegate.api.approvalpolicy import ApprovalRole
+from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
+from tunegate.release.identity import identity_fault
 
 Decision = Literal["Approve", "Reject", "Withdraw", "Revoke"]
 Outcome = Literal["Waiting", "Quorum", "Rejected", "Revoked"]
@@ -20,10 +21,12 @@ Outcome = Literal["Waiting", "Quorum", "Rejected", "Revoked"]
 
 @dataclass(frozen=True, order=True)
 class Account:
-    """A person as the API server knows them. Equal usernames or equal uids mean the same person."""
+    """A person as the API server knows them. Equal usernames, uids or person-ids mean the same person."""
 
     username: str
     uid: str = ""
+    person_id: str = ""
+    """What the identity provider says of the human behind the account; empty: nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Vote:
     """The admission rules that bind a vote to its author were in force when it was made."""
     signature_fault: tuple[DropReason, str] | None = None
     """Why it is not signed as its role asks; looked up by whoever makes the vote."""
+    signed_in: datetime | None = None
+    """When the author last signed in, as the identity provider says; None: it does not say."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Question:
     """Of the policy that holds for the subject; without any there is no quorum."""
     max_age: timedelta
     """Longest life of an approval, whatever it says itself."""
+    identity: IdentityRule | None = None
+    """What must be known of requesters and approvers beside their accounts."""
 
 
 @dataclass(frozen=True)
@@ -197,20 +204,19 @@ def _assign(
         elif role == vote.role and one not in counted:
             counted[one] = Counted(vote, role)
         else:
-            surplus.append(Dropped(vote, "SamePerson", f"{vote.account.username} counts once, for role {role}"))
+            human = f" (person {vote.account.person_id})" if vote.account.person_id else ""
+            surplus.append(Dropped(vote, "SamePerson", f"{vote.account.username}{human} counts once, for role {role}"))
     return list(counted.values()), surplus
 
 
 def _persons(accounts: Iterable[Account]) -> dict[Account, Account]:
-    """Map each account to one that stands for its person: accounts linked by username or uid are one person."""
+    """Map each account to one that stands for its person: accounts linked by username, uid or person-id are one person."""
     everyone = sorted(set(accounts))
     leader = {account: account for account in everyone}
-    by_name: dict[str, Account] = {}
-    by_uid: dict[str, Account] = {}
+    known_by: dict[tuple[str, str], Account] = {}
     for account in everyone:
-        known = {by_name.setdefault(account.username, account)}
-        if account.uid:
-            known.add(by_uid.setdefault(account.uid, account))
+        marks = {"username": account.username, "uid": account.uid, "person-id": account.person_id}
+        known = {known_by.setdefault(mark, account) for mark in marks.items() if mark[1]}
         merged = {leader[other] for other in known} | {leader[account]}
         first = min(merged)
         leader = {other: first if lead in merged else lead for other, lead in leader.items()}
@@ -246,6 +252,9 @@ def _fault(
         return vote.signature_fault
     if not vote.authorized:
         return "NotAuthorized", f"RBAC does not let {vote.account.username} approve for role {vote.role} (any more)"
+    fault = identity_fault(question.identity, vote, question.requesters)
+    if fault is not None:
+        return fault
     end = expiry(vote, question.max_age)
     if now >= end:
         return "Expired", f"held until {end.isoformat()}"

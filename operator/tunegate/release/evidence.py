@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from tunegate.api.reasons import ReleaseReason
 from tunegate.digests import document_digest
+from tunegate.release.identity import unknown_requester
 from tunegate.release.statement import Complete, Evidence, evaluation_digest
 
 
@@ -131,6 +132,10 @@ def _misfit(complete: Complete) -> Shortfall | None:
 
 def _refusal(complete: Complete) -> Shortfall | None:
     policy, name = complete.policy.spec, complete.policy.name
+    for kind, asked in (("job", complete.job.spec), ("release", complete.release.spec)):
+        unknown = unknown_requester(policy.identity, name, asked.requested_by)
+        if unknown is not None:
+            return Shortfall(ReleaseReason.NOT_ALLOWED, f"{unknown} and create a new {kind}", final=True)
     if policy.required_suites and complete.suite.name not in policy.required_suites:
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,

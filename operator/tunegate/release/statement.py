@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunegate.api.approval import CountedApproval
-from tunegate.api.approvalpolicy import ApprovalPolicySpec, WaiverRule
+from tunegate.api.approvalpolicy import ApprovalPolicySpec, IdentityRule, WaiverRule
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite, MetricName
 from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, StageName, WaiverFinding
@@ -38,6 +38,8 @@ class WaiverPart(StrictModel):
     findings: list[WaiverFinding]
     rules: list[WaiverRule]
     """Who had to agree."""
+    identity: IdentityRule | None = None
+    """What had to be known of them; absent: their accounts."""
     approvals: list[CountedApproval]
     granted_time: str
 
@@ -274,6 +276,7 @@ def _waiver_part(job: FineTuneJob) -> WaiverPart | None:
         digest=waiver.digest,
         findings=waiver.findings,
         rules=waiver.rules,
+        identity=waiver.identity,
         approvals=waiver.counted,
         granted_time=waiver.granted_time,
     )

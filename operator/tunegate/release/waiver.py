@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from tunegate.api.approvalpolicy import WaiverRule
+from tunegate.api.approvalpolicy import IdentityRule, WaiverRule
 from tunegate.api.finetunejob import FineTuneJob, WaiverFinding
 from tunegate.digests import document_digest
 
@@ -24,13 +24,19 @@ def applying(checks: Collection[str], rules: Sequence[WaiverRule]) -> tuple[Waiv
 
 
 def waiver_digest(
-    job: FineTuneJob, data: str, result: str, findings: Sequence[WaiverFinding], rules: Sequence[WaiverRule]
+    job: FineTuneJob,
+    data: str,
+    result: str,
+    findings: Sequence[WaiverFinding],
+    rules: Sequence[WaiverRule],
+    identity: IdentityRule | None = None,
 ) -> str:
     """Return the SHA-256 of the RFC 8785 JSON of all that a waiver is about.
 
     ``data`` is the digest of the training data, ``result`` the OCI digest of the validation's result, which holds every
-    finding with its rows. ``rules`` are those that apply: a rule that is loosened meanwhile makes another digest, so
-    approvals given under the stricter one are not counted under the new one, nor the other way round.
+    finding with its rows. ``rules`` are those that apply, ``identity`` says who may be counted: a rule that is loosened
+    meanwhile makes another digest, so approvals given under the stricter one are not counted under the new one, nor the
+    other way round. A policy without ``identity`` leaves it out.
     """
     spec = {name: value for name, value in job.spec.to_dict().items() if name not in CHANGEABLE}
     return document_digest({
@@ -39,4 +45,5 @@ def waiver_digest(
         "validation": result,
         "findings": sorted([finding.check, finding.count] for finding in findings),
         "rules": [rule.to_dict() for rule in rules],
+        **({"identity": identity.to_dict()} if identity is not None else {}),
     })  # fmt: skip

@@ -34,6 +34,34 @@ spec:
   {{- end }}
 {{- end }}
 
+{{/* Variables of a policy: what the API server proved of the caller. The extras hold one value each, or none. */}}
+{{- define "tunegate.callerVariables" -}}
+- name: uid
+  expression: "has(request.userInfo.uid) ? request.userInfo.uid : ''"
+- name: groups
+  expression: "has(request.userInfo.groups) ? request.userInfo.groups : []"
+- name: personIds
+  expression: >-
+    has(request.userInfo.extra) && 'tunegate.io/person-id' in request.userInfo.extra ?
+    request.userInfo.extra['tunegate.io/person-id'] : []
+- name: authTimes
+  expression: >-
+    has(request.userInfo.extra) && 'tunegate.io/auth-time' in request.userInfo.extra ?
+    request.userInfo.extra['tunegate.io/auth-time'] : []
+- name: extras
+  expression: >-
+    variables.personIds.map(id, ', personId: "' + id + '"').join('') +
+    variables.authTimes.map(time, ', authTime: "' + time + '"').join('')
+{{- end }}
+
+{{/* CEL: the person that variables.claimed names is the caller, with nothing added and nothing left out but groups. */}}
+{{- define "tunegate.claimedIsCaller" -}}
+variables.claimed.username == request.userInfo.username &&
+(has(variables.claimed.uid) ? variables.claimed.uid : '') == variables.uid &&
+(has(variables.claimed.personId) ? [variables.claimed.personId] : []) == variables.personIds &&
+(has(variables.claimed.authTime) ? [variables.claimed.authTime] : []) == variables.authTimes
+{{- end }}
+
 {{/* JSON list of the governed namespaces' names. */}}
 {{- define "tunegate.governedNames" -}}
 {{- $names := list -}}
