@@ -26,6 +26,13 @@ class Person(ApiModel):
     """Groups that the person claims; admission refuses a group that the caller is not in."""
 
 
+class Requester(Person):
+    """Who asked for a job or a release."""
+
+    unverified: Literal[True] | None = None
+    """True where a GitOps tool asked on behalf of people whom nobody knows; admission refuses any other value than the fact."""
+
+
 class Toleration(ApiModel):
     """A toleration of a node taint (subset of the core type)."""
 

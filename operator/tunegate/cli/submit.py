@@ -56,7 +56,9 @@ def requester(cluster: Cluster) -> Json:
     """Return the caller as `spec.requestedBy`; the right to use servers and pools is usually a group's."""
     me = cluster.whoami()
     groups = [group for group in me.get("groups") or [] if not group.startswith("system:")][:MOST_GROUPS]
-    return {"username": me["username"], "groups": groups} | ({"uid": me["uid"]} if me.get("uid") else {})
+    uid = {"uid": me["uid"]} if me.get("uid") else {}
+    unverified = {"unverified": True} if me["username"].startswith("system:serviceaccount:") else {}
+    return {"username": me["username"], "groups": groups, **uid, **unverified}
 
 
 def _read(filename: str) -> list[Json]:

@@ -21,6 +21,7 @@ from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
 from tunegate.reconcile.finetunejob_suites import FurtherSuites, further_suites
 from tunegate.reconcile.mirrored import without_mirror
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
+from tunegate.release.requesters import refused
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("_missing reports every absent object")
-    for check in (_volumes, _store, _data_rights, _shape, _rights):
+    for check in (_requester, _volumes, _store, _data_rights, _shape, _rights):
         blocked = next(check(seen), None)
         if blocked is not None:
             return blocked
@@ -182,6 +183,13 @@ def _base_source(seen: Observed) -> list[tuple[str, str]]:
 
 def _path(uri: str) -> ClaimPath | StorePath | HubPath:
     return model_path(uri) if uri.startswith(HUB_SCHEME) else data_path(uri)
+
+
+def _requester(seen: Observed) -> Iterator[Blocked]:
+    policy = seen.policy
+    wrong = refused(policy.name, policy.spec, seen.job.spec.requested_by) if policy else None
+    if wrong:
+        yield Blocked(JobReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new job.", final=True)
 
 
 def _volumes(seen: Observed) -> Iterator[Blocked]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from tunegate.api.reasons import ReleaseReason
 from tunegate.digests import document_digest
+from tunegate.release.requesters import refused
 from tunegate.release.statement import Complete, Evidence, evaluation_digest
 
 
@@ -131,6 +132,9 @@ def _misfit(complete: Complete) -> Shortfall | None:
 
 def _refusal(complete: Complete) -> Shortfall | None:
     policy, name = complete.policy.spec, complete.policy.name
+    unknown = refused(name, policy, complete.release.spec.requested_by, complete.job.spec.requested_by)
+    if unknown:
+        return Shortfall(ReleaseReason.REQUESTER_UNVERIFIED, f"{unknown}. Then create a new release", final=True)
     if policy.required_suites and complete.suite.name not in policy.required_suites:
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,
