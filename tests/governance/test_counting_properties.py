@@ -139,7 +139,7 @@ def make_election(seed: int) -> Election:
     def after(low: int, high: int) -> datetime:
         return START + timedelta(seconds=dice.randint(low, high))
 
-    stops = mostly((), ("Withdraw",), ("Withdraw", "Reject", "Revoke"), share=0.6)
+    stops = mostly((), ("Withdraw",), ("Withdraw", "Reject", "Revoke", "Override"), share=0.6)
     asked = dice.sample(ROLES, mostly(dice.randint(1, 3), 0))
     roles = [ApprovalRole(name=name, min_approvals=dice.randint(1, 2), groups=groups(1)) for name in asked]
     votes = [

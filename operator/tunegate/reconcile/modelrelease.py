@@ -17,8 +17,8 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile import approvals
 from tunegate.reconcile import modelrelease_breakglass as breakglass
 from tunegate.reconcile import modelrelease_entries as entries
-from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_breakglass import Glass
+from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_serving import held, served
 from tunegate.reconcile.modelrelease_status import Fact, Story, status_of
 from tunegate.reconcile.plan import AuditEntry, EventNote, Plan
