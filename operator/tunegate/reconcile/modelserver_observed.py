@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tunegate.api.basemodel import BaseModel
@@ -61,6 +62,15 @@ class Candidate:
         status = self.release.status
         overridden = status.override.granted_time if status.override and status.phase == "Overridden" else None
         return overridden or status.approved_time or "", self.release.name
+
+    @property
+    def closes(self) -> datetime | None:
+        """When an override ends by which it may answer; None: it may answer by an approval."""
+        status = self.release.status
+        if status.phase != "Overridden":
+            return None
+        until = status.override.until if status.override else None
+        return datetime.fromisoformat(until) if until else datetime.min.replace(tzinfo=UTC)
 
     @property
     def known(self) -> bool:

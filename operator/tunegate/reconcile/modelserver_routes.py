@@ -98,6 +98,7 @@ def wanted(seen: Observed, choices: Sequence[RouteChoice]) -> RoutesDocument:
         revision=live.revision + (routes != live.routes),
         routes=routes,
         approved=sorted(seen.allowed),
+        closes={one.served_name: one.closes for one in seen.candidates if one.closes is not None},
         kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
     )
 
