@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.shared import Requester
 from tunegate.reconcile.approvals import account, created
 from tunegate.reconcile.modelrelease_entries import Frozen
-from tunegate.release.counting import Question, Vote
+from tunegate.release.counting import Decision, Question, Vote
 from tunegate.release.requesters import needed
 
 
@@ -51,14 +51,12 @@ def override_question(release: ModelRelease, frozen: Frozen | None) -> Question:
 
 
 def overrides(votes: Iterable[Vote]) -> list[Vote]:
-    """Return the votes that ``override_question`` counts: each Override as an approval, and what takes it back."""
-    found = []
-    for vote in votes:
-        if vote.decision == "Override":
-            found.append(replace(vote, decision="Approve"))
-        elif vote.decision == "Withdraw":
-            found.append(vote)
-    return found
+    """Return the votes that ``override_question`` counts: each Override as an approval, and what takes it back.
+
+    The other decisions stay, as ones that fill no slot there: their accounts may show that two are one person.
+    """
+    other: Mapping[Decision, Decision] = {"Override": "Approve", "Withdraw": "Withdraw"}
+    return [replace(vote, decision=other.get(vote.decision, "Override")) for vote in votes]
 
 
 def _asked(release: ModelRelease, frozen: Frozen | None) -> tuple[Requester, ...]:
