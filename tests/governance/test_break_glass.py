@@ -14,6 +14,7 @@ from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import BreakGlass
 from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile.modelrelease import plan
+from tunegate.reconcile.plan import EventNote
 from tunegate.release.evidence import Shortfall
 
 GLASS = {"role": "break-glass", "groups": ["duty"], "maxSeconds": 4 * 3600}
@@ -55,7 +56,7 @@ def serving(walk: Walk) -> Walk:
 def test_an_override_serves_a_release_without_its_quorum_and_says_so_everywhere(walk: Walk) -> None:
     walk.decide("ravi")
     override(walk)
-    events = []
+    events: list[EventNote] = []
     while not events:
         events = list(walk.step().events)
 

@@ -233,7 +233,9 @@ def test_the_next_count_is_due_when_the_first_counted_approval_ends(election: El
 @given(elections, st.integers(1, 2))
 def test_overrides_are_counted_for_themselves_and_fill_no_slot(election: Election, needed: int) -> None:
     """Every second approval is an override: enough people of the group with nothing against theirs break the glass."""
-    here = replace(election, votes=tuple(_override(vote) if int(vote.name[1:]) % 2 else vote for vote in election.votes))
+    here = replace(
+        election, votes=tuple(_override(vote) if int(vote.name[1:]) % 2 else vote for vote in election.votes)
+    )
     glass = ApprovalRole(name="break-glass", min_approvals=needed, groups=["group-1"])
     asked = replace(election.question, roles=(glass,))
     sound = {

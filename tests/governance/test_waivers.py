@@ -46,7 +46,7 @@ class WaiverWorld(World):
     unauthorized: set[str] = field(default_factory=set)
 
     def observe(self) -> Observed:
-        rules = {"waivers": self.waivers, "unverifiedRequester": self.unverified_requester}
+        rules: Json = {"waivers": self.waivers, "unverifiedRequester": self.unverified_requester}
         policy = ApprovalPolicy.model_validate(make_approvalpolicy(**rules))
         backed = {one.uid for one in self.decisions if one.spec.approver.username not in self.unauthorized}
         seen = super().observe()

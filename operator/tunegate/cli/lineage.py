@@ -117,7 +117,7 @@ def _evaluation(job: FineTuneJob | None) -> Json:
 
 
 def _approvals(cluster: Cluster, release: ModelRelease) -> list[Json]:
-    told = {one.name: one.reason for one in release.status.dropped}
+    told: dict[str, str] = {one.name: one.reason for one in release.status.dropped}
     told |= {one.name: "yes" for one in release.status.counted}
     if release.status.override is not None:
         told |= {one.name: "as an override" for one in release.status.override.counted}
