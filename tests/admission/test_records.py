@@ -87,6 +87,16 @@ def test_release_that_was_approved_is_not_deleted(world: World) -> None:
     world.kubectl(ADMIN, "delete", "modelrelease", "served", "-n", world.namespace).refused("never deleted")
 
 
+@pytest.mark.attack(17, 42)
+def test_release_that_was_overridden_is_not_deleted(world: World) -> None:
+    world.create("engineer", labelled(world, world.release("overridden")), dry_run=False).passes()
+    say_phase(world, "overridden", "Overridden")
+    world.kubectl(ADMIN, "delete", "modelrelease", "overridden", "-n", world.namespace).refused("never deleted")
+    closed = {"overrides": "1/1", "grantedTime": "2026-01-01T00:00:00Z", "outcome": "Expired"}
+    say_phase(world, "overridden", "PendingApproval", override=closed)
+    world.kubectl(ADMIN, "delete", "modelrelease", "overridden", "-n", world.namespace).refused("never deleted")
+
+
 @pytest.mark.attack(15)
 def test_status_of_a_release_is_written_by_the_operator_only(world: World, release: str) -> None:
     change = {"status": {"phase": "Approved"}}

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.governance.governed import World
+from tests.governance.governed import Answer, World
 
 pytestmark = pytest.mark.cluster
 
 
-def rights(world: World, user: str, *allowed: tuple[str, str]) -> None:
-    """Give a made-up person rights in the namespace, as pairs of verb and resource."""
+def rights(world: World, name: str, *allowed: tuple[str, str], user: str = "") -> None:
+    """Give a made-up person rights in the namespace, as pairs of verb and resource; ``user``: where not ``name``."""
     rules = [{"apiGroups": ["tunegate.io"], "resources": [resource], "verbs": [verb]} for verb, resource in allowed]
     rbac = "rbac.authorization.k8s.io"
-    metadata = {"name": user, "namespace": world.namespace}
+    metadata = {"name": name, "namespace": world.namespace}
     role = {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": metadata, "rules": rules}
     binding = {
         "apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": metadata,
-        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": user},
-        "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+        "subjects": [{"apiGroup": rbac, "kind": "User", "name": user or name}],
     }  # fmt: skip
     for obj in (role, binding):
         world.create("admin", obj, dry_run=False).passes()
@@ -61,6 +61,27 @@ def test_service_account_cannot_ask_for_a_release(world: World) -> None:
     account = f"system:serviceaccount:{world.namespace}:bot"
     answer = world.create("admin", world.release("bot", account), as_=account, groups=("system:masters",))
     answer.refused("requested by people")
+
+
+@pytest.mark.attack(43)
+def test_what_a_gitops_tool_makes_says_that_nobody_knows_who_asked(world: World) -> None:
+    account = f"system:serviceaccount:{world.namespace}:gitops"
+    rights(world, account.replace(":", "-"), ("create", "modelreleases"), user=account)
+
+    def ask(**more: object) -> Answer:
+        asked = world.release("wanted", requestedBy={"username": account, **more})
+        return world.create("admin", asked, as_=account, groups=("system:serviceaccounts",))
+
+    ask(unverified=True).passes()
+    ask().refused("which is so", "unverified: true")
+    ask(unverified=False).refused("Unsupported value: false")
+    ask(unverified=True, uid="another").refused("spec.requestedBy must be you")
+
+
+@pytest.mark.attack(43)
+def test_a_person_does_not_pass_for_a_tool(world: World) -> None:
+    asked = world.release("mine", requestedBy={"username": "erin", "unverified": True})
+    world.create("engineer", asked).refused("which is not so")
 
 
 @pytest.mark.attack(41)

@@ -77,7 +77,7 @@ class Office:
         backed = await still_backed(self.kube, release, approvals, DIGEST)
         requester = account(release.spec.requested_by)
         asked = Question(release.uid, DIGEST, frozenset({requester}), ROLES, timedelta(days=1), identity)
-        return count(asked, votes(approvals, backed, ()), datetime.now(UTC))
+        return count(asked, votes(approvals, asked.roles, backed, ()), datetime.now(UTC))
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def test_schema_and_defaults_name_the_same_values() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"admission": {"gitOpsRequesters": ["erin"]}}, "/admission/gitOpsRequesters/0"),
         ({"nonsense": 1}, "additional properties 'nonsense' not allowed"),
         ({"images": {**helm.MINIMAL["images"], "operator": "registry.example/operator:latest"}}, "/images/operator"),
         ({"images": {**helm.MINIMAL["images"], "trainer": ""}}, "images.trainer is empty: give it by digest"),

@@ -99,6 +99,7 @@ def catalogue(world: World) -> Iterator[dict[str, Json]]:
                 ],
                 "allowedData": ["Public"],
                 "maxApprovalAgeSeconds": 3600,
+                "breakGlass": {"role": "break-glass", "groups": ["tunegate:serving-operators"], "maxSeconds": 3600},
             },
         },
     }
@@ -304,6 +305,44 @@ async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_
     assert sorted((one["username"], one["reason"]) for one in status["dropped"]) == [
         ("cora", "SamePerson"), ("ravi", "IsRequester"), ("rita", "WrongDigest"), ("rolf", "Expired"),
     ]  # fmt: skip
+
+
+@pytest.mark.attack(42)
+async def test_an_override_holds_for_its_time_and_a_release_is_overridden_once(
+    world: World, desk: Desk, job: str, settle: Any
+) -> None:
+    """sven holds the verb after a site bound it to him, and no other."""
+    asked = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
+    asked["metadata"]["name"] = "urgent"
+    world.create("engineer", asked, dry_run=False).passes()
+    status = await settle("urgent")
+    refused = desk.run("serving-operator", "override", "urgent", "--reason", "production leaks names", "--yes", code=1)
+    assert "you hold the verb 'override' on none of the roles break-glass" in refused
+    role = f"{world.namespace}-tunegate-break-glass"
+    who = ("--clusterrole", role, "--group", "tunegate:serving-operators", "-n", world.namespace)
+    world.kubectl("admin", "create", "rolebinding", "duty", *who).passes()
+
+    name = {"subjectRef": {"kind": "ModelRelease", "name": "urgent", "uid": asked_uid(world, "urgent")}}
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 20))
+    given = {"decision": "Override", "role": "break-glass", "subjectDigest": status["releaseDigest"], "expiresAt": soon}
+    decision = world.approval("sven", "tunegate:serving-operators", **name, **given, reason="production leaks names")
+    world.create("serving-operator", decision, dry_run=False).passes()
+    status = await settle("urgent")
+    assert (status["phase"], status["approvals"], status["override"]["until"]) == ("Overridden", "0/2", soon)
+    assert status["message"].startswith("BREAK GLASS")
+    assert "BREAK GLASS" in desk.run("auditor", "status", "urgent")
+
+    await asyncio.sleep(21)
+    status = await settle("urgent")
+    assert (status["phase"], status["override"]["outcome"]) == ("PendingApproval", "Expired")
+    again = desk.run("serving-operator", "override", "urgent", "--reason", "production leaks names", "--yes")
+    assert "Override of" in again
+    assert "(role break-glass)" in again
+    assert "overridden only once" in (await settle("urgent"))["message"]
+
+
+def asked_uid(world: World, name: str) -> str:
+    return str(json.loads(get(world, "ModelRelease", name))["metadata"]["uid"])
 
 
 async def test_a_reviewer_reads_the_answers_of_the_gate(

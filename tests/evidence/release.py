@@ -136,18 +136,32 @@ class Released(Walk):
 
     def start_again(self, phase: str = "Approved") -> None:
         """Begin a new ledger and let all decide anew, after job or release were changed."""
+        self.ask_again()
+        self.agree()
+        assert self.settle() == phase
+
+    def ask_again(self) -> None:
+        """Begin a new ledger, in which the release is asked for and nobody has decided on it."""
         self.records, self.approvals, self.stored = [], [], None
         for one in (self.job, self.release):
             one["spec"]["requestedBy"] |= self._human(one["spec"]["requestedBy"]["username"])
         self._append(AuditEntry("JobRequested", "zoe", AuditSubject("FineTuneJob", "other", "job", "elsewhere"), "1"))
         self._waive()
         self.settle()
+
+    def agree(self) -> None:
+        """Let the two reviewers approve."""
         for number, who in enumerate(("ravi", "cora")):
             self.decide(who)
             self.approvals[-1]["spec"]["approver"] |= self._human(who)
             self.approvals[-1] = self.signed(self.approvals[-1])
             self.approvals[-1]["metadata"]["uid"] = f"bbbb000{number}-1111-2222-3333-444455556666"
-        assert self.settle() == phase
+
+    def override(self) -> None:
+        """Let dora break the glass."""
+        approver = {"username": "dora", "groups": ["duty"]}
+        words = {"decision": "Override", "role": "break-glass", "reason": "production leaks names"}
+        self.decide("dora", "dora-overrides", approver=approver, **words)
 
     def signed(self, approval: Json) -> Json:
         """Return a decision as its author hands it in; these people have no keys."""

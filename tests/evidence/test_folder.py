@@ -150,6 +150,56 @@ def test_release_that_lost_an_approval_and_got_another_fits() -> None:
     assert [one.type for one in later.records][-1] == "ReleaseRevoked"
 
 
+@pytest.fixture
+def overridden() -> Released:
+    """A release that dora had served before two people approved it."""
+    made = Released()
+    made.world["ApprovalPolicy"]["spec"]["breakGlass"] = {"role": "break-glass", "groups": ["duty"], "maxSeconds": 3600}
+    made.ask_again()
+    made.override()
+    assert made.settle() == "Overridden"
+    made.agree()
+    assert made.settle() == "Approved"
+    return made
+
+
+def test_release_that_was_overridden_fits_and_its_page_begins_with_it(overridden: Released) -> None:
+    files = overridden.files()
+    assert folder.verify(files, overridden.noted()).differences == ()
+    assert [one.type for one in overridden.records][-2:] == ["ReleaseApproved", "BreakGlassEnded"]
+    page = files["approvals.md"].decode()
+    head, _, rest = page.partition("## 1.")
+    assert "**Break-glass**: served without `1 of role risk, 1 of role compliance`" in head
+    assert "`dora (break-glass)`" in head
+    assert "ended as Reviewed" in head
+    assert "has the release served for a time although its quorum is missing" in rest
+
+
+def test_override_that_lasted_longer_than_its_author_said_is_found(overridden: Released) -> None:
+    place = next(number for number, one in enumerate(overridden.records) if one.type == "BreakGlassGranted")
+    payload = {**overridden.records[place].payload, "until": "2027-01-01T00:00:00Z"}
+    overridden.records[place] = overridden.records[place].model_copy(update={"payload": payload})
+    sources = overridden.sources()
+    sources[layout.LEDGER] = relinked(overridden.records)
+    _, differences = folder.complete(sources)
+    assert "says that the override ends 2027-01-01T00:00:00Z; counted again it is" in str(differences[0])
+
+
+@pytest.mark.attack(42)
+def test_override_by_who_asked_is_counted_again(overridden: Released) -> None:
+    overridden.job["spec"]["requestedBy"] = {"username": "dora"}
+    granted = next(one for one in overridden.records if one.type == "BreakGlassGranted")
+    overridden.ask_again()
+    overridden.override()
+    assert overridden.settle() == "PendingApproval"
+    digest, uid = overridden.release["status"]["releaseDigest"], overridden.approvals[-1]["metadata"]["uid"]
+    payload = {**granted.payload, "releaseDigest": digest, "approvals": uid}
+    forged = granted.model_copy(update={"payload": payload})
+    overridden.records.append(relink(forged, overridden.records[-1]))
+    _, differences = folder.complete(overridden.sources())
+    assert "dora-overrides: IsRequester" in "".join(map(str, differences))
+
+
 def test_approval_that_was_withdrawn_before_it_was_counted_is_found() -> None:
     later = Released()
     approved = later.records.pop()

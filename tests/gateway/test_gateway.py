@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -191,6 +192,24 @@ async def test_a_revocation_closes_the_route_at_once_and_cuts_what_is_being_answ
     await asyncio.wait_for(stage.engine.aborted.wait(), 5)
     assert (await stage.ask("extract"))[0] == 404
     await until(lambda: len(stage.gateway.in_flight) == 0, "done")
+
+
+@pytest.mark.attack(42)
+async def test_what_an_override_opened_is_closed_and_cut_in_time_while_the_operator_is_away(stage: Scene) -> None:
+    ends = datetime.now(UTC) + timedelta(seconds=2)
+    await stage.cluster.put(routes(revision=2, closes={GOOD: ends}))
+    await until(lambda: stage.gateway.routes.revision == 2, "told the new routes")
+    stage.cluster.away = True
+    stage.engine.go.clear()
+    body = {"model": "extract", "messages": [], "stream": True}
+    async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:
+        assert answer.status == 200
+        await answer.content.readline()
+        with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(answer.content.read(), 8)
+    assert datetime.now(UTC) >= ends
+    assert (await stage.ask("extract"))[0] == 503
+    assert "extract" not in stage.gateway.routes.open
 
 
 async def test_a_deleted_config_map_closes_every_route(stage: Scene) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,6 +73,28 @@ def test_nothing_is_open_while_the_engine_is_away() -> None:
     table.follow(document({"extract": NEW}, [NEW]))
     table.hold(frozenset())
     assert table.open == {}
+
+
+@pytest.mark.attack(42)
+def test_what_an_override_opened_closes_by_the_second_without_a_word_of_the_operator() -> None:
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    table = RouteTable(lambda: now)
+    table.hold(frozenset({OLD, NEW}))
+    ends = now + timedelta(minutes=5)
+    routes = {"extract": NEW, "other": OLD}
+    table.follow(RoutesDocument(revision=1, routes=routes, approved=[OLD, NEW], closes={NEW: ends}))
+    now = ends - timedelta(microseconds=1)
+    assert not table.expire()
+    assert table.resolve("extract") == NEW
+    now = ends
+    assert table.expire()
+    assert (table.resolve("extract"), table.resolve("other")) == (None, OLD)
+    assert table.allowed == {OLD}
+    assert not table.expire()
+    late = RouteTable(lambda: now)
+    late.hold(frozenset({NEW}))
+    late.follow(RoutesDocument(revision=1, routes=routes, approved=[OLD, NEW], closes={NEW: ends}))
+    assert late.open == {}, "a pod that comes up later does not open it again"
 
 
 NAMES = st.sampled_from(["a-00000001", "b-00000002", "c-00000003"])

@@ -143,7 +143,9 @@ def world(kubeconfig: Callable[[str], str]) -> Iterator[World]:
 
 def render(namespace: str) -> list[Json]:
     """Return the chart's admission and people templates for one governed namespace."""
+    tool = f"system:serviceaccount:{namespace}:gitops"
     values = {
+        "admission": {"gitOpsRequesters": [tool]},
         "governedNamespaces": [{"name": namespace, "policy": "two-person"}],
         "people": PEOPLE,
         "images": {name: f"example.org/{name}@{DIGEST}" for name in ("operator", "trainer", "mlflow", "registry")},
@@ -231,7 +233,7 @@ def patch(world: World, role: str, kind: str, name: str, change: object, *more: 
     )
 
 
-def say_phase(world: World, release: str, phase: str, **more: str) -> None:
+def say_phase(world: World, release: str, phase: str, **more: Any) -> None:
     change = json.dumps({"status": {"phase": phase, **more}})
     world.kubectl(
         "admin", "patch", "modelrelease", release, "-n", world.namespace, "--type=merge", "--subresource=status",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
+from tunegate.reconcile.modelrelease_votes import overrides
 from tunegate.release.counting import Account, Dropped, Question, Vote, count
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -166,7 +167,7 @@ def make_election(seed: int) -> Election:
         return mostly(created - age, None)
 
     rule = mostly(None, *IDENTITY_RULES, share=0.5)
-    stops = mostly((), ("Withdraw",), ("Withdraw", "Reject", "Revoke"), share=0.6)
+    stops = mostly((), ("Withdraw",), ("Withdraw", "Reject", "Revoke", "Override"), share=0.6)
     asked = dice.sample(ROLES, mostly(dice.randint(1, 3), 0))
     roles = [ApprovalRole(name=name, min_approvals=dice.randint(1, 2), groups=groups(1)) for name in asked]
     votes = [
@@ -255,6 +256,34 @@ def test_the_next_count_is_due_when_the_first_counted_approval_ends(election: El
         last = verdict.next_expiry - timedelta(microseconds=1)
         assert count(election.question, election.votes, last).counted == verdict.counted
         assert count(election.question, election.votes, verdict.next_expiry).counted != verdict.counted
+
+
+@thousand
+@given(elections, st.integers(1, 2))
+def test_overrides_are_counted_for_themselves_and_fill_no_slot(election: Election, needed: int) -> None:
+    """Every second approval is an override: enough people of the group with nothing against theirs break the glass."""
+    here = replace(
+        election, votes=tuple(_override(vote) if int(vote.name[1:]) % 2 else vote for vote in election.votes)
+    )
+    glass = ApprovalRole(name="break-glass", min_approvals=needed, groups=["group-1"])
+    asked = replace(election.question, roles=(glass,))
+    sound = {
+        here.person(vote)
+        for vote in here.here
+        if vote.decision == "Override" and not replace(here, question=asked).reasons(replace(vote, decision="Approve"))
+    }
+    verdict = count(asked, overrides(here.votes), here.now)
+
+    assert verdict.outcome == ("Quorum" if len(sound) >= needed and asked.digest is not None else "Waiting")
+    assert {here.person(entry.vote) for entry in verdict.counted} <= sound
+    assert len(verdict.counted) == min(len(sound), needed)
+    ordinary = count(election.question, here.votes, here.now)
+    assert all(entry.vote.decision == "Approve" for entry in ordinary.counted)
+    assert ordinary.outcome == here.outcome
+
+
+def _override(vote: Vote) -> Vote:
+    return replace(vote, decision="Override", role="break-glass") if vote.decision == "Approve" else vote
 
 
 @thousand

@@ -42,11 +42,15 @@ class WaiverWorld(World):
     waivers: list[Json] = field(default_factory=lambda: [STEWARD, FINANCE])
     identity: Json | None = None
     policy_exists: bool = True
+    unverified_requester: str = "Deny"
     decisions: Decisions = field(default_factory=list)
     unauthorized: set[str] = field(default_factory=set)
 
     def observe(self) -> Observed:
-        policy = ApprovalPolicy.model_validate(make_approvalpolicy(waivers=self.waivers, identity=self.identity))
+        rules: Json = {
+            "waivers": self.waivers, "identity": self.identity, "unverifiedRequester": self.unverified_requester
+        }  # fmt: skip
+        policy = ApprovalPolicy.model_validate(make_approvalpolicy(**rules))
         backed = {one.uid for one in self.decisions if one.spec.approver.username not in self.unauthorized}
         seen = super().observe()
         return replace(

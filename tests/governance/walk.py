@@ -77,11 +77,14 @@ class Walk:
         made = [Approval.model_validate(one) for one in self.approvals]
         approvals = tuple(one for one in made if names(one, live.release))
         question = modelrelease_votes.question(live.release, frozen if requested else None, None)
+        overriding = modelrelease_votes.override_question(live.release, frozen if requested else None)
         backed = frozenset(one.uid for one in approvals if one.spec.approver.username not in self.unauthorized)
+        cast = votes(approvals, (*question.roles, *overriding.roles), backed, self.windows)
         return Observed(
             release=live.release,
             approvals=approvals,
-            verdict=count(question, votes(approvals, question.roles, backed, self.windows), self.now),
+            verdict=count(question, cast, self.now),
+            overrides=count(overriding, modelrelease_votes.overrides(cast), self.now),
             records=tuple(self.records),
             frozen=frozen,
             shortfall=shortfall,

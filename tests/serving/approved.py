@@ -13,17 +13,20 @@ from tests import builders
 from tests.serving.sealed import Bench, evaluation
 from tunegate.api.finetunejob import AdapterStatus
 from tunegate.api.markers import API_VERSION
-from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.shared import Person
+from tunegate.api.shared import Requester
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE, EvaluateResult, HashResult, SealResult
+from tunegate.controllers.modelrelease import ModelReleaseController
 from tunegate.controllers.modelserver import ModelServerController
-from tunegate.controllers.services import Services
+from tunegate.controllers.services import Ledger, Services
 from tunegate.controllers.worker import Outcome, Worker
 from tunegate.digests import document_digest
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile import naming
+from tunegate.reconcile.modelrelease_entries import Frozen, requested
 from tunegate.release.statement import (
     BasePart,
     DataPart,
@@ -133,6 +136,31 @@ class Site:
         await self._set_status(raw, status)
         return statement.served_name
 
+    async def ask(self, name: str, **policy: Any) -> ReleaseStatement:
+        """Seal an adapter and ask to release it under a policy: from here on the release's controller has the say."""
+        raw = await self.kube.create(builders.make_modelrelease(name, self.namespace))
+        release = ModelRelease.model_validate(raw)
+        server = ModelServer.model_validate(await self.get("ModelServer", "server"))
+        system = await self.kube.get(ObjectRef("v1", "Namespace", "kube-system"))
+        assert system is not None
+        statement = self._statement(release, server, system["metadata"]["uid"], **policy)
+        repository = naming.statement_repository(self.namespace, name, release.uid)
+        digest = self.bench.client.push_document(repository, statement.content, STATEMENT_MEDIA_TYPE)
+        frozen = Frozen(statement, statement.digest, repository, digest)
+        await LedgerWriter(self.kube).append(requested(release, frozen))
+        return statement
+
+    async def decide(self, name: str) -> ModelReleaseStatus:
+        """Let the release's controller look and act, with the cluster's own ledger, until it waits for people."""
+        services = self._services(LedgerWriter(self.kube))
+        worker = Worker(ModelReleaseController(services), self.kube, services.ledger)
+        for _ in range(10):
+            outcome = await worker.run(ObjectKey(self.namespace, name))
+            assert outcome.result == "done", outcome
+            if outcome.after is None or outcome.after > 1:
+                break
+        return ModelRelease.model_validate(await self.get("ModelRelease", name)).status
+
     async def revoke(self, name: str) -> None:
         """Take the approval back."""
         raw = await self.get("ModelRelease", name)
@@ -150,15 +178,17 @@ class Site:
 
     async def reconcile(self) -> Outcome:
         """Let the controller look and act once."""
-        registry = self.bench.registry.host
-        settings = Settings(
-            trainer_image=builders.IMAGE, operator_image=builders.IMAGE, registry_host=registry,
-            registry_plain_http=True, governed=(GovernedNamespace(name=self.namespace, policy="policy"),),
-        )  # fmt: skip
-        services = Services(self.kube, settings, self.bench.client, self.ledger, None)
+        services = self._services(self.ledger)
         return await Worker(ModelServerController(services), self.kube, self.ledger).run(
             ObjectKey(self.namespace, "server")
         )
+
+    def _services(self, ledger: Ledger) -> Services:
+        settings = Settings(
+            trainer_image=builders.IMAGE, operator_image=builders.IMAGE, registry_host=self.bench.registry.host,
+            registry_plain_http=True, governed=(GovernedNamespace(name=self.namespace, policy="policy"),),
+        )  # fmt: skip
+        return Services(self.kube, settings, self.bench.client, ledger, None)
 
     async def _admit(self, base: Json, status: Json) -> None:
         """Make the base model Ready: an installed operator may be saying something else until it sees a verdict."""
@@ -175,7 +205,9 @@ class Site:
         body = {"apiVersion": API_VERSION, "kind": obj["kind"], "metadata": metadata, "status": status}
         await self.kube.apply(body, manager="t-serving", subresource="status")
 
-    def _statement(self, release: ModelRelease, server: ModelServer) -> ReleaseStatement:
+    def _statement(
+        self, release: ModelRelease, server: ModelServer, cluster: str = "cluster", **policy: Any
+    ) -> ReleaseStatement:
         entry = self.bench.seal(release.name)
         seal = SealResult(
             outcome="Passed", repository=entry.repository, digest=entry.digest, manifest=entry.manifest,
@@ -188,22 +220,23 @@ class Site:
         judged = self.bench.client.push_document(
             results, self.evaluation(entry.manifest_digest).model_dump_json(by_alias=True).encode(), RESULT_MEDIA_TYPE
         )
-        policy = builders.make_approvalpolicy()["spec"]
+        rules = builders.make_approvalpolicy(**policy)["spec"]
+        base = builders.make_basemodel()["spec"]
         profile = server.spec.profile
         return ReleaseStatement.model_validate({
-            "cluster": "cluster",
+            "cluster": cluster,
             "release": ReleasePart(
                 namespace=self.namespace, name=release.name, uid=release.uid, spec=release.spec
             ).to_dict(),
             "job": JobPart(
-                name="job", uid=JOB_UID, requested_by=Person(username="engineer"), source="Train",
+                name="job", uid=JOB_UID, requested_by=Requester(username="engineer"), source="Train",
                 results={"seal": sealed},
             ).to_dict(),
             "adapter": AdapterStatus(
                 repository=entry.repository, digest=entry.digest, manifest_digest=entry.manifest_digest, bytes=1, rank=8
             ).to_dict(),
             "baseModel": BasePart(
-                name=self.base, manifest_digest=self.bench.document().base.manifest_digest, license="x", publisher=""
+                name=self.base, manifest_digest=self.bench.document().base.manifest_digest, license=base["license"], publisher=""
             ).to_dict(),
             "engine": EnginePart(
                 server="server", server_uid=server.uid, profile=profile, digest=document_digest(profile.to_dict())
@@ -217,6 +250,6 @@ class Site:
                 outcome="Pass", metric="ExactMatch", tuned="0.8", margin="0.05",
             ).to_dict(),
             "policy": PolicyPart.model_validate(
-                {"name": "p", "uid": "u", "digest": builders.DIGEST, "spec": policy}
+                {"name": "p", "uid": "u", "digest": builders.DIGEST, "spec": rules}
             ).to_dict(),
         })  # fmt: skip

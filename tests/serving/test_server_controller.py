@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST
+from tests.builders import DIGEST, make_approval
 from tests.conftest import NamespaceFactory
 from tests.registry.registry_process import running_registry
 from tests.serving.approved import Site
 from tests.serving.sealed import Bench, safetensors
 from tests.waiting import Cluster
+from tunegate.api.conditions import rfc3339
 from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.ledger.writer import LedgerWriter
 from tunegate.registry.client import RegistryClient
 
 pytestmark = pytest.mark.cluster
@@ -65,6 +69,52 @@ async def test_an_approved_release_is_handed_to_the_pods_and_a_revoked_one_is_ta
     assert await documents(site) == []
     started = [one.subject.name for one in site.ledger.entries.values() if one.type == "RolloutStarted"]
     assert started == ["server", "one", "server"]
+
+
+@pytest.mark.attack(42)
+async def test_an_overridden_release_is_handed_to_the_pods_and_taken_back_when_its_time_is_over(site: Site) -> None:
+    glass = {"role": "break-glass", "groups": ["duty"], "maxSeconds": 60}
+    statement = await site.ask("urgent", breakGlass=glass)
+    assert (await site.decide("urgent")).phase == "PendingApproval"
+    await site.reconcile()
+    assert (await live_routes(site))["approved"] == []
+    await may_override(site, "dora")
+    ends = datetime.now(UTC) + timedelta(seconds=15)
+    release = await site.get("ModelRelease", "urgent")
+    given = make_approval(
+        "dora-overrides", site.namespace, role="break-glass", decision="Override", expiresAt=rfc3339(ends),
+        subjectRef={"kind": "ModelRelease", "name": "urgent", "uid": release["metadata"]["uid"]},
+        subjectDigest=statement.digest, approver={"username": "dora", "groups": ["duty"]},
+    )  # fmt: skip
+    await site.kube.create(given)
+    assert (await site.decide("urgent")).phase == "Overridden"
+    await site.reconcile()
+    assert (await live_routes(site))["approved"] == [statement.served_name]
+    assert await documents(site) == [statement.served_name]
+
+    await asyncio.sleep((ends - datetime.now(UTC)).total_seconds())
+    status = await site.decide("urgent")
+    assert status.phase == "PendingApproval"
+    assert status.override is not None
+    assert status.override.outcome == "Expired"
+    await site.reconcile()
+    assert (await live_routes(site))["approved"] == []
+    types = [one.type for one in await LedgerWriter(site.kube).of_subject(release["metadata"]["uid"])]
+    assert types == ["ReleaseRequested", "ApprovalRecorded", "BreakGlassGranted", "BreakGlassEnded"]
+
+
+async def may_override(site: Site, who: str) -> None:
+    """Give a person the verb in the namespace, which counting asks for."""
+    rbac = "rbac.authorization.k8s.io"
+    metadata = {"name": "duty", "namespace": site.namespace}
+    rule = {"apiGroups": ["tunegate.io"], "resources": ["approvalroles"], "resourceNames": ["break-glass"]}
+    role = {"kind": "Role", "rules": [{**rule, "verbs": ["override"]}]}
+    binding = {
+        "kind": "RoleBinding", "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "duty"},
+        "subjects": [{"apiGroup": rbac, "kind": "User", "name": who}],
+    }  # fmt: skip
+    for obj in (role, binding):
+        await site.kube.create({"apiVersion": f"{rbac}/v1", "metadata": metadata, **obj})
 
 
 async def test_a_statement_that_is_not_the_approved_one_is_left_out_beside_a_good_one(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.serving.world import SETTINGS, START, World, base_model, release, served
 from tunegate.api.conditions import Condition
+from tunegate.api.modelrelease import ModelRelease, Override
+from tunegate.gateway.routes import RouteTable
 from tunegate.manifests.serving import deployment_name
 from tunegate.reconcile import modelserver
 
@@ -101,6 +104,33 @@ def test_latest_moves_to_the_newer_release_once_it_is_ready() -> None:
     assert route(world)["servedName"] == served("two")
     assert world.events("RouteClosed") == ["one extract"]
     assert states(world) == {"one": "Ready", "two": "Ready"}
+
+
+@pytest.mark.attack(42)
+def test_an_overridden_release_is_the_newest_and_the_gateway_knows_when_it_ends() -> None:
+    world = World(table=RouteTable(lambda: START))
+    world.put(release("one", minute=9))
+    world.settle()
+    world.put(overridden("two", granted=10, until=20))
+    world.settle()
+    assert route(world)["servedName"] == served("two")
+    assert world.routes is not None
+    assert world.routes.closes == {served("two"): START + timedelta(minutes=20)}
+    world.phase("two", "Serving")
+    world.settle()
+    assert world.routes.closes == {}, "the quorum was reached: it stays open"
+    world.phase("two", "PendingApproval")
+    world.settle()
+    assert route(world)["servedName"] == served("one"), "the route falls back to what is approved"
+    assert world.table.resolve("extract") == served("one")
+
+
+def overridden(name: str, *, granted: int, until: int) -> ModelRelease:
+    """Return a release that is served without its quorum, between two minutes after the start."""
+    made = release(name, "Overridden")
+    times = [(START + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ") for minute in (granted, until)]
+    shown = Override(overrides="1/1", granted_time=times[0], until=times[1])
+    return made.model_copy(update={"status": made.status.model_copy(update={"override": shown})})
 
 
 def test_a_newer_release_that_is_left_out_does_not_take_the_route() -> None:

@@ -89,6 +89,49 @@ async def test_a_job_is_recorded_once_mlflow_answers_and_its_own_status_stays(
         tracking.close()
 
 
+@pytest.mark.attack(27)
+async def test_what_somebody_changed_in_mlflow_is_in_the_ledger_before_it_is_set_right(
+    kube: KubeClient, namespaces: NamespaceFactory, server: MlflowServer, tmp_path: Path
+) -> None:
+    namespace = await namespaces("drift")
+    with running_registry(tmp_path) as running, RegistryClient(running.host, plain_http=True) as registry:
+        job = await finished(kube, registry, namespace)
+        settings = Settings(
+            trainer_image="t", operator_image="o", registry_host=running.host,
+            governed=(GovernedNamespace(name=namespace, policy="p"),),
+        )  # fmt: skip
+        login = Login(server.folder / "username", server.folder / "password")
+        tracking = Tracking(server.uri, login=login, ca_file=server.ca_file)
+        services = Services(kube, settings, registry, LedgerWriter(kube), tracking)
+        key, ref = ObjectKey(namespace, "job"), ObjectRef(API_VERSION, "FineTuneJob", "job", namespace)
+        await Worker(JobLineageController(services), kube, services.ledger).run(key)
+        seen = await kube.get(ref)
+        assert seen is not None
+        run = seen["status"]["mlflowRunId"]
+        for name in ("tunegate.gate", "tunegate.phase"):
+            tag = {"run_id": run, "key": name, "value": "Pass with honors"}
+            assert server.ask("operator", "runs/set-tag", tag).status_code == 200
+
+        restarted = Worker(JobLineageController(services), kube, services.ledger)
+        outcome = await restarted.run(key)
+        assert (outcome.after, outcome.writes) == (0.1, {"audit": 1})
+        recorded = await services.ledger.of_subject(job["metadata"]["uid"])
+        assert [(one.type, one.payload) for one in recorded] == [
+            ("TrackingDrift", {"changed": "tunegate.gate, tunegate.phase"})
+        ]
+        assert shown(server, run)["tunegate.gate"] == "Pass with honors"
+        assert (await restarted.run(key)).after is None
+        assert shown(server, run)["tunegate.gate"] == "Pass"
+        assert len(await services.ledger.of_subject(job["metadata"]["uid"])) == 1
+        assert condition(await kube.get(ref)) == ("True", "Recorded")
+        tracking.close()
+
+
+def shown(server: MlflowServer, run: str) -> dict[str, str]:
+    found = server.ask("operator", f"runs/get?run_id={run}").json()["run"]["data"]["tags"]
+    return {tag["key"]: tag["value"] for tag in found}
+
+
 def condition(job: dict[str, Any] | None) -> tuple[str, str]:
     assert job is not None
     found = next(entry for entry in job["status"]["conditions"] if entry["type"] == "LineageRecorded")

@@ -97,8 +97,28 @@ async def test_a_tag_that_somebody_changed_is_set_right(server: MlflowServer, tr
     run_id = await tracking.record_job(record)
     tag = {"run_id": run_id, "key": "tunegate.gate", "value": "Pass with honors"}
     assert server.ask("stage-team", "runs/set-tag", tag).status_code == 200
+    assert await tracking.changed(record, known=False) == ("tunegate.gate",)
     await tracking.record_job(record)
     assert values(run_of(server, run_id)["data"]["tags"])["tunegate.gate"] == "Pass"
+    assert await tracking.changed(record, known=True) == ()
+
+
+@pytest.mark.attack(27)
+async def test_a_change_is_told_from_a_record_that_was_not_written_yet(
+    server: MlflowServer, tracking: Tracking
+) -> None:
+    record = ReleaseRecord(
+        "team", "r", "drifting", "team.drifting", "oci://r/x@sha256:1", None, "", {"gov.phase": "Denied"}
+    )
+    assert await tracking.changed(record, known=False) == ()
+    number = await tracking.record_release(record)
+    later = dataclasses.replace(record, tags={"gov.phase": "Serving"})
+    assert await tracking.changed(later, known=False) == ()
+    for key, value in (("gov.phase", "Serving"), ("tunegate.record", "sha256:0")):
+        tag = {"name": "team.drifting", "version": number, "key": key, "value": value}
+        assert server.ask("operator", "model-versions/set-tag", tag).status_code == 200
+    assert await tracking.changed(record, known=False) == (), "as if another record had been written"
+    assert await tracking.changed(record, known=True) == ("gov.phase", "tunegate.record")
 
 
 async def test_a_release_becomes_one_version_that_points_at_the_sealed_bytes(

@@ -22,7 +22,9 @@ from tunegate.ledger.writer import LedgerWriter
 logger = logging.getLogger(__name__)
 
 ACTOR = "tunegate-operator"
-HELD_BACK: frozenset[EventType] = frozenset({"ReleaseApproved", "WaiverGranted", "RolloutStarted", "RouteOpened"})
+HELD_BACK: frozenset[EventType] = frozenset(
+    {"ReleaseApproved", "BreakGlassGranted", "WaiverGranted", "RolloutStarted", "RouteOpened"}
+)
 """Records that let something new happen."""
 UNREAD = timedelta(seconds=60)
 """For how long the last look vouches for the rules when they cannot be read."""

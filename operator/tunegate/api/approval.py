@@ -63,11 +63,15 @@ class ApprovalSpec(ApiModel):
         immutable("An Approval"),
         cel(
             "self.decision == 'Approve' || self.reason.size() >= 10",
-            "reason needs at least 10 characters for Reject, Withdraw and Revoke",
+            "reason needs at least 10 characters for Reject, Withdraw, Revoke and Override",
         ),
         cel(
             "self.decision != 'Revoke' || self.subjectRef.kind == 'ModelRelease'",
             "decision Revoke stops a ModelRelease; for a FineTuneJob that waits for a waiver use Reject",
+        ),
+        cel(
+            "self.decision != 'Override' || self.subjectRef.kind == 'ModelRelease'",
+            "decision Override lets a ModelRelease be served without its quorum; no waiver is given that way",
         ),
     )
 
@@ -75,14 +79,16 @@ class ApprovalSpec(ApiModel):
     subject_digest: Digest
     """`status.releaseDigest` of the release or `status.waiver.digest` of the job: the approval holds for exactly this content."""
     role: ResourceName
-    """Role of the namespace's ApprovalPolicy: one of `roles` for a release, one of `waivers` for a job."""
-    decision: Literal["Approve", "Reject", "Withdraw", "Revoke"]
-    """`Withdraw` takes back one's own approval; `Reject` and `Revoke` are final for the subject."""
+    """Role of the namespace's ApprovalPolicy: one of `roles` for a release, one of `waivers` for a job, that of
+    `breakGlass` for an Override."""
+    decision: Literal["Approve", "Reject", "Withdraw", "Revoke", "Override"]
+    """`Withdraw` takes back one's own approvals; `Reject` and `Revoke` are final for the subject; `Override` breaks the
+    glass: the release is served for a time without its quorum."""
     reason: Annotated[str, Field(min_length=1, max_length=2048)]
     approver: Person
     """The caller; `tunegate approve` fills it in."""
     expires_at: Time
-    """After this the approval starts no new rollout and grants no waiver."""
+    """After this the approval starts no new rollout and grants no waiver; what an Override opened is closed."""
     signature: SignedStatement | None = None
     """Needed where the policy names signers for the role; `tunegate approve --key` makes it."""
 

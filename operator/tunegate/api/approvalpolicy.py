@@ -67,6 +67,22 @@ class WaiverRule(ApprovalRole):
     """A finding that several roles list needs all of them; one that no role lists ends the job."""
 
 
+class BreakGlass(ApiModel):
+    """Who may have a release served for a time although its quorum is missing; they need the RBAC verb `override`."""
+
+    role: ResourceName
+    min_approvals: Annotated[int, Field(ge=1, le=5)] = 1
+    """How many different people have to override."""
+    groups: Annotated[
+        list[Annotated[str, Field(max_length=256)]], Field(min_length=1, max_length=16, json_schema_extra=LIST_SET)
+    ]
+    """Whoever overrides must be in one of these groups as well as hold the RBAC verb."""
+    max_seconds: Annotated[int, Field(ge=60, le=604_800)]
+    """For how long at most; then the release is closed unless its quorum was reached meanwhile."""
+    signers: Annotated[list[Signer], Field(min_length=1, max_length=32, json_schema_extra=LIST_ATOMIC)] | None = None
+    """Present: an override counts only when its author signed it with one of their keys here."""
+
+
 class NamespaceBudget(ApiModel):
     """What all trainings of one namespace may take in a period of the calendar, in UTC."""
 
@@ -108,6 +124,10 @@ class ApprovalPolicySpec(ApiModel):
             "waivers[].groups may not name groups that start with 'system:'",
         ),
         cel(
+            "!has(self.breakGlass) || self.breakGlass.groups.all(g, !g.startsWith('system:'))",
+            "breakGlass.groups may not name groups that start with 'system:'",
+        ),
+        cel(
             f"self.dataChecks.all(c, !(c.name in {list(ALWAYS_BLOCKING)!r}))",
             f"dataChecks: {_ALWAYS_BLOCKING} always block, since training refuses such rows: leave them out",
         ),
@@ -118,6 +138,11 @@ class ApprovalPolicySpec(ApiModel):
     """Longest life of an approval; it stops counting after this time, whatever its `expiresAt` says."""
     identity: IdentityRule | None = None
     """What the cluster's identity provider has to say of people; absent: user name, uid and groups are enough."""
+    break_glass: BreakGlass | None = None
+    """Absent: nobody can have a release served without its quorum."""
+    unverified_requester: Literal["Deny", "ExtraApproval"] = "Deny"
+    """What happens to jobs and releases that a GitOps tool made, so that nobody knows which person asked. `Deny`: they are
+    refused. `ExtraApproval`: each role needs one approval more, since one of its reviewers may be the person who asked."""
     min_margin: Fraction = "0.05"
     """Smallest margin a suite may ask for; a smaller one in the suite is raised to this."""
     allowed_data: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]

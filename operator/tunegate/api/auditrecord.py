@@ -10,9 +10,9 @@ from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, Short
 
 EventType = Literal[
     "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded",
-    "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted",
-    "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified", "AdmissionDrift", "CheckpointSigned",
-    "KeyRotated",
+    "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded", "WaiverGranted",
+    "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
+    "AdmissionDrift", "TrackingDrift", "CheckpointSigned", "KeyRotated",
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import MethodType, Person, StatusBase
+from tunegate.api.shared import MethodType, Requester, StatusBase
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
@@ -211,7 +211,7 @@ class FineTuneJobSpec(ApiModel):
         ),
     )
 
-    requested_by: Person
+    requested_by: Requester
     """The caller; `tunegate submit` fills it in."""
     server_ref: ResourceName
     """ModelServer of this namespace that will serve the result: it gives base model and engine profile."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tunegate.api.approval import Tally
+from tunegate.api.approval import CountedApproval, Tally
 from tunegate.api.markers import (
     ApiModel,
     Column,
@@ -18,14 +18,25 @@ from tunegate.api.markers import (
     Time,
     cel,
     immutable,
+    list_map,
     rules,
 )
 from tunegate.api.modelserver import ModelName
-from tunegate.api.shared import Person, StatusBase
+from tunegate.api.shared import Requester, StatusBase
 
 ReleasePhase = Literal[
-    "PendingEvidence", "PendingApproval", "Approved", "RollingOut", "Serving", "Denied", "Revoked", "Failed"
+    "PendingEvidence",
+    "PendingApproval",
+    "Approved",
+    "RollingOut",
+    "Serving",
+    "Overridden",
+    "Denied",
+    "Revoked",
+    "Failed",
 ]
+OverrideOutcome = Literal["Reviewed", "Expired", "Withdrawn", "Stopped"]
+"""`Reviewed`: the quorum was reached in time. `Stopped`: the release was rejected or revoked."""
 
 
 class JobRef(ApiModel):
@@ -41,13 +52,28 @@ class ModelReleaseSpec(ApiModel):
 
     model_config = rules(immutable("A ModelRelease"))
 
-    requested_by: Person
+    requested_by: Requester
     job_ref: JobRef
     model_name: ModelName
     """Public name; a route of the server with this name may track the release."""
     intended_use: Annotated[str, Field(min_length=20, max_length=2048)]
     """What the model is for and what it must not be used for."""
     risk: Literal["Low", "Medium", "High"]
+
+
+class Override(ApiModel):
+    """The glass was broken: the release is, or was, served for a time without its quorum."""
+
+    overrides: ShortText
+    """Counted of required, e.g. `1/2`."""
+    counted: Annotated[list[CountedApproval], Field(max_length=10, json_schema_extra=list_map("name"))] = []
+    """Who overrides."""
+    granted_time: Time | None = None
+    """Absent: too few overrides."""
+    until: Time | None = None
+    """When the release is closed, unless its quorum is reached before."""
+    outcome: OverrideOutcome | None = None
+    """How it ended; absent: it holds."""
 
 
 class ModelReleaseStatus(StatusBase, Tally):
@@ -62,6 +88,8 @@ class ModelReleaseStatus(StatusBase, Tally):
     """Immutable name of the adapter in vLLM: `<release>-<first 8 hex digits of the adapter digest>`."""
     server: ResourceName | None = None
     approved_time: Time | None = None
+    override: Override | None = None
+    """Present when somebody broke the glass."""
     mlflow_version: ShortText | None = None
 
 

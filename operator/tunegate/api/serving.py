@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AwareDatetime, Field, TypeAdapter
 
 from tunegate.api.markers import ApiModel, Digest, ResourceName, StrictModel
 from tunegate.api.modelserver import ModelName
@@ -102,6 +102,8 @@ class RoutesDocument(ApiModel):
     """Public model name to served name."""
     approved: list[str] = []
     """Served names of all releases that are approved now: nothing else is ever answered by, not even for a moment."""
+    closes: dict[str, AwareDatetime] = {}
+    """Of them those that an override opened, and when it ends: the gateway closes them then, even if no operator runs."""
     kubernetes_groups: list[str] = []
 
 

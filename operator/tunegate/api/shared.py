@@ -42,6 +42,13 @@ class Person(ApiModel):
         return {key: [value] for key, value in said.items() if value}
 
 
+class Requester(Person):
+    """Who asked for a job or a release."""
+
+    unverified: Literal[True] | None = None
+    """True where a GitOps tool asked on behalf of people whom nobody knows; admission refuses any other value than the fact."""
+
+
 class Toleration(ApiModel):
     """A toleration of a node taint (subset of the core type)."""
 

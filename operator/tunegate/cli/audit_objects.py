@@ -11,7 +11,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.ledger.chain import Problem, record_name
 from tunegate.release.content import approval_digest
 
-APPROVED_PHASES = ("Approved", "RollingOut", "Serving")
+APPROVED_PHASES = ("Approved", "RollingOut", "Serving", "Overridden")
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Remembered:
         self.last_time = max(self.last_time, spec["time"])
         if spec["type"] == "ApprovalRecorded":
             self.decisions.append(spec)
-        elif spec["type"] == "ReleaseApproved":
+        elif spec["type"] in ("ReleaseApproved", "BreakGlassGranted"):
             self.approved.append(spec)
         elif spec["type"] == "ReleaseRequested":
             self.requested.add(subject["uid"])

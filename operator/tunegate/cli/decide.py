@@ -1,4 +1,4 @@
-"""`approve`, `reject`, `withdraw`, `revoke`: one decision by one person, on content that is shown first."""
+"""`approve`, `reject`, `withdraw`, `revoke`, `override`: one decision by one person, on content that is shown first."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from tunegate.cli.failure import CommandFailure
 UNITS = {"m": 60, "h": 3600, "d": 86_400}
 DEFAULT_LIFE = 604_800
 ON_CALL_ROLE = "serving-operator"
+VERBS = {"Revoke": "revoke", "Override": "override"}
+"""Decision -> RBAC verb on its role; all others need `approve`."""
 NO_DIGEST = "sha256:" + "0" * 64
 """Named by a Reject or Revoke of a release that has no digest yet; stops do not need one."""
 
@@ -61,7 +63,7 @@ class Subject:
 
 
 def decide(cluster: Cluster, options: Namespace) -> int:
-    """Record a decision. ``options.decision`` is one of Approve, Reject, Withdraw, Revoke."""
+    """Record a decision. ``options.decision`` is one of Approve, Reject, Withdraw, Revoke, Override."""
     namespace = options.namespace or cluster.namespace
     policies = readable(cluster.all, ApprovalPolicy) or []
     kind, _, name = options.name.rpartition("/")
@@ -101,7 +103,7 @@ def lifetime(text: str) -> int:
 
 def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPolicy], decision: str) -> Subject:
     spec, status = release.spec, release.status
-    if status.release_digest is None and decision in ("Approve", "Withdraw"):
+    if status.release_digest is None and decision in ("Approve", "Withdraw", "Override"):
         raise CommandFailure(f"{release.name} has no digest yet: {status.message or status.phase}")
     lines = {
         "digest": status.release_digest or "(none yet)",
@@ -111,6 +113,7 @@ def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPol
         "risk": spec.risk,
         "requested by": spec.requested_by.username,
     }
+    roles = _breakers(policies) if decision == "Override" else _reviewers(policies)
     job = readable(cluster.get, FineTuneJob, spec.job_ref.name, release.namespace)
     if job is not None and job.uid == spec.job_ref.uid:
         lines |= _job_lines(job)
@@ -120,9 +123,9 @@ def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPol
         namespace=release.namespace,
         uid=release.uid,
         digest=status.release_digest,
-        missing=tuple(entry.role for entry in status.missing),
-        roles=tuple(role for policy in policies for role in policy.spec.roles),
-        max_ages=_ages([(role, policy) for policy in policies for role in policy.spec.roles]),
+        missing=tuple(entry.role for entry in status.missing) if decision != "Override" else (),
+        roles=tuple(role for role, _ in roles),
+        max_ages=_ages(roles),
         lines=lines,
     )
 
@@ -131,6 +134,8 @@ def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> 
     waiver = job.status.waiver
     if decision == "Revoke":
         raise CommandFailure("only a release can be revoked: reject the waiver of a job while it waits")
+    if decision == "Override":
+        raise CommandFailure("only a release can be overridden: a waiver takes the approvals that the policy asks for")
     if waiver is None or job.status.phase != "PendingWaiver":
         raise CommandFailure(f"job {job.name} does not wait for a waiver: it is {job.status.phase}")
     lines = {
@@ -148,7 +153,9 @@ def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> 
         digest=waiver.digest,
         missing=tuple(entry.role for entry in waiver.missing),
         roles=tuple(waiver.rules),
-        max_ages=_ages([(rule, policy) for policy in policies for rule in policy.spec.waivers]),
+        max_ages=_ages(
+            [(rule, policy.spec.max_approval_age_seconds) for policy in policies for rule in policy.spec.waivers]
+        ),
         lines=lines,
     )
 
@@ -166,18 +173,28 @@ def _job_lines(job: FineTuneJob) -> dict[str, str]:
     return lines
 
 
-def _ages(roles: Iterable[tuple[ApprovalRole, ApprovalPolicy]]) -> dict[str, int]:
+def _reviewers(policies: Iterable[ApprovalPolicy]) -> list[tuple[ApprovalRole, int]]:
+    """Return the roles that decide on releases, each with the longest life of an approval in seconds."""
+    return [(role, policy.spec.max_approval_age_seconds) for policy in policies for role in policy.spec.roles]
+
+
+def _breakers(policies: Iterable[ApprovalPolicy]) -> list[tuple[ApprovalRole, int]]:
+    """Return the roles that may override, each with the longest life of an override in seconds."""
+    glasses = [policy.spec.break_glass for policy in policies if policy.spec.break_glass is not None]
+    return [(ApprovalRole(name=one.role, groups=one.groups), one.max_seconds) for one in glasses]
+
+
+def _ages(roles: Iterable[tuple[ApprovalRole, int]]) -> dict[str, int]:
     """Return the shortest of the longest lives that the policies which know a role allow."""
     ages: dict[str, int] = {}
-    for role, policy in roles:
-        age = policy.spec.max_approval_age_seconds
+    for role, age in roles:
         ages[role.name] = min(ages.get(role.name, age), age)
     return ages
 
 
 def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
     """Return the role to decide in: the one that was named, else the only one that this person may use here."""
-    verb = "revoke" if options.decision == "Revoke" else "approve"
+    verb = VERBS.get(options.decision, "approve")
     name = options.role
     if name is None:
         known = sorted({role.name for role in subject.roles})
@@ -187,7 +204,7 @@ def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
             held = [one for one in held if one in subject.missing] or held
         if not held:
             raise CommandFailure(f"you hold the verb {verb!r} on none of the roles {', '.join(candidates) or '(none)'}")
-        if len(held) > 1 and verb == "approve":
+        if len(held) > 1 and verb != "revoke":
             raise CommandFailure(f"you hold several roles: name one with --role: {', '.join(held)}")
         name = held[0]
     known_as = [role for role in subject.roles if role.name == name]

@@ -117,8 +117,10 @@ def _evaluation(job: FineTuneJob | None) -> Json:
 
 
 def _approvals(cluster: Cluster, release: ModelRelease) -> list[Json]:
-    counted = {one.name for one in release.status.counted}
-    dropped = {one.name: one.reason for one in release.status.dropped}
+    told: dict[str, str] = {one.name: one.reason for one in release.status.dropped}
+    told |= {one.name: "yes" for one in release.status.counted}
+    if release.status.override is not None:
+        told |= {one.name: "as an override" for one in release.status.override.counted}
     found: list[Approval] = readable(cluster.all, Approval, release.namespace) or []
     return [
         {
@@ -126,7 +128,7 @@ def _approvals(cluster: Cluster, release: ModelRelease) -> list[Json]:
             "time": one.metadata.get("creationTimestamp"), "expires": one.spec.expires_at, "reason": one.spec.reason,
             "digest": one.spec.subject_digest, "personId": one.spec.approver.person_id,
             "authTime": one.spec.approver.auth_time,
-            "counted": "yes" if one.name in counted else dropped.get(one.name, "not an approval"),
+            "counted": told.get(one.name, "not an approval"),
         }
         for one in sorted(found, key=lambda one: str(one.metadata.get("creationTimestamp")))
         if one.spec.subject_ref.uid == release.uid

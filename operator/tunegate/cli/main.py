@@ -29,8 +29,9 @@ PLAN = "check a job's data, cost and limits on this machine, without a cluster"
 DECISIONS = {
     "approve": "agree to exactly the shown content, or waive the findings that a job waits for",
     "reject": "say no, for good: the release is denied, or the job ends",
-    "withdraw": "take back your own approval",
+    "withdraw": "take back your own approval or override",
     "revoke": "stop a release at once, for good: its route closes",
+    "override": "break the glass: have a release served for a time although its quorum is missing",
 }
 
 
@@ -122,7 +123,7 @@ def _release(one: argparse.ArgumentParser) -> None:
 
 def _decision(one: argparse.ArgumentParser, name: str) -> None:
     one.set_defaults(decision=name.capitalize())
-    waiver = "" if name == "revoke" else ", or job/NAME for a job that waits for a waiver"
+    waiver = "" if name in ("revoke", "override") else ", or job/NAME for a job that waits for a waiver"
     one.add_argument("name", help=f"name of the release{waiver}")
     one.add_argument("--role", help="role of the policy; default: the only one that you hold")
     one.add_argument("--reason", required=True, help="kept for ever; at least 10 characters unless you approve")

@@ -137,6 +137,12 @@ def _release_details(console: Console, release: ModelRelease) -> None:
     status = release.status
     console.print(f"  digest    {status.release_digest or '(none yet)'}")
     console.print(f"  server    {status.server or '-'}, served as {status.served_name or '-'}")
+    override = status.override
+    if override is not None:
+        rows = [(one.name, one.username, one.role, one.time) for one in override.counted]
+        held = f", from {override.granted_time} until {override.until}, {override.outcome or 'in force'}"
+        console.print(f"  overrides {override.overrides}{held if override.granted_time else ''}")
+        _table(console, "  Overrides", ("override", "by", "role", "time"), rows)
     _tally(console, status)
 
 

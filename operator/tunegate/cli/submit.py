@@ -56,7 +56,8 @@ def release(cluster: Cluster, options: Namespace) -> int:
 def requester(cluster: Cluster) -> Json:
     """Return the caller as `spec.requestedBy`; the right to use servers and pools is usually a group's."""
     me = cluster.whoami()
-    return caller(me, own_groups(me)[:MOST_GROUPS])
+    unverified = {"unverified": True} if me["username"].startswith("system:serviceaccount:") else {}
+    return {**caller(me, own_groups(me)[:MOST_GROUPS]), **unverified}
 
 
 def _read(filename: str) -> list[Json]:

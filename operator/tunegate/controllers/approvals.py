@@ -9,6 +9,9 @@ from tunegate.api.markers import API_VERSION, Resource
 from tunegate.kube.client import KubeClient
 from tunegate.reconcile.approvals import names
 
+VERBS = {"Approve": "approve", "Override": "override"}
+"""Decision -> RBAC verb on its role, for those that let something happen."""
+
 
 async def read_approvals(kube: KubeClient, subject: Resource) -> tuple[Approval, ...]:
     """Return the decisions that name the object."""
@@ -24,10 +27,11 @@ async def still_backed(
     backed = set()
     for approval in approvals:
         spec = approval.spec
-        if spec.decision != "Approve" or spec.subject_ref.uid != subject.uid or spec.subject_digest != digest:
+        verb = VERBS.get(spec.decision)
+        if verb is None or spec.subject_ref.uid != subject.uid or spec.subject_digest != digest:
             continue
         if await kube.allowed(
-            spec.approver, verb="approve", resource="approvalroles", name=spec.role, namespace=subject.namespace
+            spec.approver, verb=verb, resource="approvalroles", name=spec.role, namespace=subject.namespace
         ):
             backed.add(approval.uid)
     return frozenset(backed)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -25,12 +26,12 @@ from tunegate.api.stages import (
     STATEMENT_MEDIA_TYPE,
     StageResult,
 )
-from tunegate.controllers.services import Services
+from tunegate.controllers.services import Ledger, Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
-from tunegate.reconcile.lineage import Outcome, job_record, pause, plan_job, plan_release, release_record
+from tunegate.reconcile.lineage import Outcome, drift, job_record, pause, plan_job, plan_release, release_record
 from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, stage_repository, statement_repository
-from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.plan import AuditEntry, Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 from tunegate.tracking.records import JobRecord, ReleaseRecord
@@ -39,6 +40,28 @@ MANAGER = "tunegate-lineage"
 VERIFY_SECONDS = 3600.0
 """After so long a record is compared with MLflow again, and repaired if somebody changed it there."""
 CACHED = 256
+SOON = 0.1
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One object and how it is shown."""
+
+    obj: FineTuneJob | ModelRelease
+    record: JobRecord | ReleaseRecord
+    tracking: Tracking
+    place: str
+    """Where it stands in MLflow, with `{}` for its id."""
+
+    async def write(self) -> str:
+        """Write the record and return its id."""
+        if isinstance(self.record, JobRecord):
+            return await self.tracking.record_job(self.record)
+        return await self.tracking.record_release(self.record)
+
+    def describe(self, identifier: str) -> str:
+        """Say where it stands."""
+        return self.place.format(identifier)
 
 
 class _Recorder:
@@ -48,33 +71,56 @@ class _Recorder:
     would otherwise bring the next try at once.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
         self._clock = clock
         self._done: dict[str, tuple[str, str, float]] = {}
         self._failed: dict[str, tuple[int, float, str]] = {}
+        self._drifts: dict[str, AuditEntry] = {}
 
-    async def record(
-        self, record: JobRecord | ReleaseRecord, write: Callable[[], Awaitable[str]], describe: Callable[[str], str]
-    ) -> Outcome:
+    async def record(self, shown: _Shown) -> Outcome:
+        record = shown.record
         fingerprint, identifier, until = self._done.get(record.uid, ("", "", 0.0))
         if fingerprint == record.fingerprint and self._clock() < until:
-            return Outcome(identifier, describe(identifier))
+            return Outcome(identifier, shown.describe(identifier))
         failures, due, why = self._failed.get(record.uid, (0, 0.0, ""))
         if failures and self._clock() < due:
             return Outcome(None, why, max(due - self._clock(), 0.1))
         try:
-            identifier = await write()
+            drifted = await self._drift(shown, fingerprint)
+            if drifted is not None:
+                return Outcome(identifier or None, "", SOON, drifted)
+            identifier = await shown.write()
         except TrackingUnavailable as error:
             why = error.message + "; nothing waits for it, the record is written when it answers"
             self._failed[record.uid] = (failures + 1, self._clock() + pause(failures + 1), why)
             return Outcome(None, why, pause(failures + 1))
         self._failed.pop(record.uid, None)
+        self._drifts.pop(record.uid, None)
         self._done[record.uid] = (record.fingerprint, identifier, self._clock() + VERIFY_SECONDS)
-        return Outcome(identifier, describe(identifier))
+        return Outcome(identifier, shown.describe(identifier))
+
+    async def _drift(self, shown: _Shown, written: str) -> AuditEntry | None:
+        """Return what has to be recorded before it is set right; None: nothing, or the ledger holds it.
+
+        ``written`` is the fingerprint of what this process wrote last; empty: it wrote nothing of the object yet.
+        """
+        record, uid = shown.record, shown.record.uid
+        if uid not in self._drifts:
+            if written not in ("", record.fingerprint):
+                return None  # The record itself has changed: MLflow shows the one before.
+            names = await shown.tracking.changed(record, known=written == record.fingerprint)
+            if not names:
+                return None
+            self._drifts[uid] = drift(shown.obj, names, datetime.now(UTC))
+        entry = self._drifts[uid]
+        held = {record.event_id for record in await self._ledger.of_subject(uid)}
+        return None if entry.event_id in held else entry
 
     def forget(self, uid: str) -> None:
         self._done.pop(uid, None)
         self._failed.pop(uid, None)
+        self._drifts.pop(uid, None)
 
 
 class _Documents:
@@ -104,7 +150,7 @@ class JobLineageController:
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
         self._documents = _Documents(services)
-        self._recorder = _Recorder()
+        self._recorder = _Recorder(services.ledger)
         self._uids: dict[ObjectKey, str] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
@@ -117,9 +163,8 @@ class JobLineageController:
         job = FineTuneJob.model_validate(raw)
         self._uids[key] = job.uid
         record = job_record(job, await self._results(job), await self._images(job), await self._data(job))
-        outcome = await self._recorder.record(
-            record, lambda: tracking.record_job(record), lambda run: f"run {run} of experiment tunegate/{key.namespace}"
-        )
+        shown = _Shown(job, record, tracking, f"run {{}} of experiment tunegate/{key.namespace}")
+        outcome = await self._recorder.record(shown)
         return plan_job(job, outcome, datetime.now(UTC))
 
     async def _results(self, job: FineTuneJob) -> dict[StageName, StageResult]:
@@ -171,7 +216,7 @@ class ReleaseLineageController:
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
         self._documents = _Documents(services)
-        self._recorder = _Recorder()
+        self._recorder = _Recorder(services.ledger)
         self._uids: dict[ObjectKey, str] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
@@ -188,11 +233,8 @@ class ReleaseLineageController:
         statement = await self._statement(release, release.status.statement_digest)
         run_id = await self._run_id(release, statement.job.uid)
         record = release_record(release, statement, self._settings.registry_host, run_id)
-        outcome = await self._recorder.record(
-            record,
-            lambda: tracking.record_release(record),
-            lambda version: f"version {version} of registered model {record.model}",
-        )
+        shown = _Shown(release, record, tracking, f"version {{}} of registered model {record.model}")
+        outcome = await self._recorder.record(shown)
         return plan_release(release, outcome, datetime.now(UTC))
 
     async def _statement(self, release: ModelRelease, digest: str) -> ReleaseStatement:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from tunegate.admission.rules import Window, windows
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.digests import canonical
@@ -26,9 +27,10 @@ from tunegate.ledger import chain
 from tunegate.ledger.verify import ordered, verify
 from tunegate.reconcile.approvals import account, votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last
-from tunegate.reconcile.modelrelease_votes import question
+from tunegate.reconcile.modelrelease_votes import override_question, overrides, question
 from tunegate.release.content import approval_digest
-from tunegate.release.counting import Question, count
+from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.requesters import needed
 from tunegate.release.statement import ReleaseStatement, WaiverPart
 
 METADATA = ("creationTimestamp", "name", "namespace", "uid")
@@ -104,17 +106,17 @@ def check(
     if found:
         return found
     body = {"namespace": statement.release.namespace, "name": statement.release.name, "uid": statement.release.uid}
-    asked = question(
-        ModelRelease(kind="ModelRelease", metadata=body, spec=statement.release.spec),
-        Frozen(statement, digest, repository="", oci_digest=""),
-        None,
-    )
-    for record in (one for one in release if one.type == "ReleaseApproved"):
+    subject = ModelRelease(kind="ModelRelease", metadata=body, spec=statement.release.spec)
+    frozen = Frozen(statement, digest, repository="", oci_digest="")
+    asked = {
+        "ReleaseApproved": question(subject, frozen, None), "BreakGlassGranted": override_question(subject, frozen)
+    }  # fmt: skip
+    for record in (one for one in release if one.type in asked):
         if record.payload.get("releaseDigest") != digest:
             found.append(
                 _misfit(record, f"approves {record.payload.get('releaseDigest')}, the release digest is {digest}")
             )
-        found += _again(record, asked, approvals, release, windows_before(record, records))
+        found += _again(record, asked[record.type], approvals, release, windows_before(record, records))
     if statement.job.waiver is not None:
         found += _waiver(statement, statement.job.waiver, approvals, records)
     return found
@@ -203,10 +205,12 @@ def _again(
     }
     named = frozenset(record.payload.get("approvals", "").split(","))
     known = [one for one in votes(approvals, asked.roles, named, times) if one.uid in earlier]
+    if record.type == "BreakGlassGranted":
+        known = overrides(known)
     verdict = count(asked, known, datetime.fromisoformat(record.time.upper()).astimezone(UTC))
     counted = {one.vote.uid for one in verdict.counted}
     if verdict.outcome == "Quorum" and counted == named:
-        return []
+        return _until(record, verdict)
     missing = "".join(f", {slots} of role {role} missing" for role, slots in verdict.missing)
     reasons = "".join(
         f"; {one.vote.name}: {one.reason}"
@@ -214,6 +218,14 @@ def _again(
         if one.vote.uid in named and one.vote.uid in earlier
     )
     return [_misfit(record, f"says there was a quorum; counted again it is {verdict.outcome}{missing}{reasons}")]
+
+
+def _until(record: AuditRecordSpec, verdict: Verdict) -> list[Difference]:
+    """An override ends when the first of those who gave it said, or when the policy says: whichever comes first."""
+    if record.type != "BreakGlassGranted" or verdict.next_expiry is None:
+        return []
+    said, is_ = record.payload.get("until"), rfc3339(verdict.next_expiry)
+    return [] if said == is_ else [_misfit(record, f"says that the override ends {said}; counted again it is {is_}")]
 
 
 def _waiver(
@@ -230,7 +242,7 @@ def _waiver(
         subject_uid=statement.job.uid,
         digest=waiver.digest,
         requesters=frozenset({account(statement.job.requested_by)}),
-        roles=tuple(waiver.rules),
+        roles=needed(waiver.rules, statement.job.requested_by),
         max_age=LONGEST,
         identity=waiver.identity,
     )

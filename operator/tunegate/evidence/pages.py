@@ -5,16 +5,20 @@ from __future__ import annotations
 import textwrap
 
 from tunegate.api.approval import Approval
+from tunegate.api.shared import Requester
 from tunegate.evidence import layout
 from tunegate.evidence.card import quoted
 from tunegate.evidence.story import Story
 from tunegate.ledger import chain
+from tunegate.reconcile.modelrelease_entries import last
+from tunegate.release.requesters import needed
 
 MEANING = {
     ("ModelRelease", "Approve"): "agrees that exactly this content is served for the intended use",
     ("ModelRelease", "Reject"): "denies the release, for good",
-    ("ModelRelease", "Withdraw"): "takes back an own approval",
+    ("ModelRelease", "Withdraw"): "takes back an own approval or override",
     ("ModelRelease", "Revoke"): "stops the release, for good",
+    ("ModelRelease", "Override"): "has the release served for a time although its quorum is missing",
     ("FineTuneJob", "Approve"): "lets the job go on in spite of what validation found",
     ("FineTuneJob", "Reject"): "ends the job for what validation found",
     ("FineTuneJob", "Withdraw"): "takes back an own waiver",
@@ -24,17 +28,37 @@ MEANING = {
 def approvals_page(story: Story) -> str:
     """Return every decision with the name, time and meaning of who signed (21 CFR 11.50), and whether it was counted."""
     statement = story.statement
+    roles = needed(statement.policy.spec.roles, statement.release.spec.requested_by, statement.job.requested_by)
     asked = [
         f"# Decisions on {statement.release.namespace}/{statement.release.name}",
         f"- Release: {quoted(story.digest)}, uid {quoted(statement.release.uid)}",
-        f"- Requested by: {quoted(statement.release.spec.requested_by.username)}; "
-        f"the job by: {quoted(statement.job.requested_by.username)}",
+        f"- Requested by: {_requester(statement.release.spec.requested_by)}; "
+        f"the job by: {_requester(statement.job.requested_by)}",
         f"- Policy: {quoted(statement.policy.name)}, {quoted(statement.policy.digest)}",
-        *(f"- Needs: {role.min_approvals} of role {quoted(role.name)}" for role in statement.policy.spec.roles),
+        *(f"- Needs: {role.min_approvals} of role {quoted(role.name)}" for role in roles),
+        *_override(story),
     ]
     parts = ["\n".join([asked[0], "", *asked[1:]])]
     parts += [_decision(story, approval, number) for number, approval in enumerate(story.approvals, start=1)]
     return "\n\n".join(parts) + "\n"
+
+
+def _requester(person: Requester) -> str:
+    return quoted(person.username) + (", on behalf of people whom nobody knows" if person.unverified else "")
+
+
+def _override(story: Story) -> list[str]:
+    """Return what happened to the release by break-glass, for a reader who stops at the head of the page."""
+    granted, ended = last(story.own_records, "BreakGlassGranted"), last(story.own_records, "BreakGlassEnded")
+    if granted is None:
+        return []
+    payload, end = granted.payload, "not ended when this was written"
+    if ended is not None:
+        end = f"ended as {ended.payload['outcome']} at {ended.time}, {chain.record_name(ended.sequence)}"
+    return [
+        f"- **Break-glass**: served without {quoted(payload['missing'])} from {quoted(granted.time)} until "
+        f"{quoted(payload['until'])} at most, by {quoted(payload['approvers'])}, {chain.record_name(granted.sequence)}; {end}"
+    ]
 
 
 def _decision(story: Story, approval: Approval, number: int) -> str:
@@ -45,7 +69,7 @@ def _decision(story: Story, approval: Approval, number: int) -> str:
     counted = [
         chain.record_name(one.sequence)
         for one in story.records
-        if one.type in ("ReleaseApproved", "WaiverGranted")
+        if one.type in ("ReleaseApproved", "BreakGlassGranted", "WaiverGranted")
         and approval.uid in one.payload.get("approvals", "").split(",")
     ]
     facts = [

@@ -27,6 +27,7 @@ from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import GatewaySettings, in_pod
 
 log = logging.getLogger("tunegate.gateway")
+EXPIRY_SECONDS = 0.5
 
 
 class Gateway:
@@ -83,10 +84,19 @@ class Gateway:
                 continue
             before = self.routes.open
             self.routes.follow(document)
-            cut = self.in_flight.cut(frozenset(document.approved))
+            cut = self.in_flight.cut(self.routes.allowed)
             if before != self.routes.open or cut:
                 log.info("routes, revision %d: %s; %d requests cut", document.revision, self.routes.open, cut)
             self._show()
+
+    async def close_in_time(self) -> None:
+        """Close what an override opened when its time is over, for ever: no operator is needed for that."""
+        while True:
+            await asyncio.sleep(EXPIRY_SECONDS)
+            if self.routes.expire():
+                cut = self.in_flight.cut(self.routes.allowed)
+                log.info("the time of an override is over: %s; %d requests cut", self.routes.open, cut)
+                self._show()
 
     def _hold(self, ready: frozenset[str]) -> None:
         self.routes.hold(ready)
@@ -155,7 +165,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         gateway = Gateway(settings, engine, cluster, report)
         clients = await _listen(client_app(gateway, settings.limits.body_bytes), settings.host, settings.port)
         status = await _listen(status_app(gateway), settings.host, settings.status_port)
-        watchers = [asyncio.create_task(gateway.holdings.watch()), asyncio.create_task(gateway.follow_routes())]
+        watching = (gateway.holdings.watch(), gateway.follow_routes(), gateway.close_in_time())
+        watchers = [asyncio.create_task(one) for one in watching]
         try:
             yield gateway
         finally:

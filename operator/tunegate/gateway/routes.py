@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stages import BASE_SERVED_NAME
 
@@ -10,10 +13,12 @@ class RouteTable:
     """Joins what the operator wants (routes, approvals) with what this pod holds (adapters whose probe passed).
 
     A name keeps its adapter while the one it shall move to is not held here, as long as the old one is still approved:
-    so a rollout needs no moment at which all pods agree. An adapter that is no longer approved answers nothing.
+    so a rollout needs no moment at which all pods agree. An adapter that is no longer approved answers nothing, and
+    neither does one whose time is over.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
         self._document: RoutesDocument | None = None
         self._ready: frozenset[str] = frozenset()
         self._open: dict[str, str] = {}
@@ -39,9 +44,18 @@ class RouteTable:
         return tuple(self._document.kubernetes_groups) if self._document else ()
 
     @property
+    def allowed(self) -> frozenset[str]:
+        """Served names that may answer now by the operator's word: approved, or overridden for a time that is not over."""
+        if self._document is None:
+            return frozenset()
+        now = self._clock()
+        over = {name for name, end in self._document.closes.items() if end <= now}
+        return frozenset(self._document.approved) - over
+
+    @property
     def answering(self) -> frozenset[str]:
-        """Served names that may answer now: approved, and held by this pod."""
-        return self._ready & frozenset(self._document.approved if self._document else ())
+        """Served names that may answer now: allowed, and held by this pod."""
+        return self._ready & self.allowed
 
     def follow(self, document: RoutesDocument) -> None:
         """Take over what the operator wants now."""
@@ -52,6 +66,12 @@ class RouteTable:
         """Take over which adapters this pod can answer with now."""
         self._ready = ready
         self._join()
+
+    def expire(self) -> bool:
+        """Close what has come to its end; tell whether there was something."""
+        before = self._open
+        self._join()
+        return before != self._open
 
     def resolve(self, public: str) -> str | None:
         """Return the served name behind a public name, or None when nothing answers."""

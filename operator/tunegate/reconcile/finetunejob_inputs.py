@@ -22,6 +22,7 @@ from tunegate.reconcile.finetunejob_suites import FurtherSuites, further_suites
 from tunegate.reconcile.mirrored import without_mirror
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 from tunegate.release.identity import unknown_requester
+from tunegate.release.requesters import refused
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,16 @@ def _path(uri: str) -> ClaimPath | StorePath | HubPath:
     return model_path(uri) if uri.startswith(HUB_SCHEME) else data_path(uri)
 
 
+def _requester(seen: Observed) -> Iterator[Blocked]:
+    policy, requester = seen.policy, seen.job.spec.requested_by
+    if policy is None:
+        return
+    if wrong := refused(policy.name, policy.spec, requester):
+        yield Blocked(JobReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new job.", final=True)
+    if unknown := unknown_requester(policy.spec.identity, policy.name, requester):
+        yield Blocked(JobReason.NOT_ALLOWED, f"{unknown} and create a new job.", final=True)
+
+
 def _volumes(seen: Observed) -> Iterator[Blocked]:
     named = _sources(seen)
     for uri, where in [*named, *_base_source(seen)]:
@@ -238,13 +249,6 @@ def _opened(name: str | None, where: str, secret: StoreSecret | None, namespace:
         )
     elif missing := [key for key in STORE_REQUIRED if key not in secret.keys]:
         yield Blocked(reason, f"Secret {name} ({where}) lacks {', '.join(missing)}. Add what is missing.")
-
-
-def _requester(seen: Observed) -> Iterator[Blocked]:
-    if seen.policy and (
-        unknown := unknown_requester(seen.policy.spec.identity, seen.policy.name, seen.job.spec.requested_by)
-    ):
-        yield Blocked(JobReason.NOT_ALLOWED, f"{unknown} and create a new job.", final=True)
 
 
 def _data_rights(seen: Observed) -> Iterator[Blocked]:

@@ -22,6 +22,7 @@ from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import Final, describe, told
 from tunegate.reconcile.plan import AuditEntry
 from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.requesters import needed
 from tunegate.release.waiver import applying, not_waivable, waiver_digest
 
 POLICY = 15.0
@@ -86,7 +87,7 @@ def _question(draft: Draft, findings: Sequence[WaiverFinding], policy: ApprovalP
         subject_uid=job.uid,
         digest=waiver_digest(job, data.digest, result, findings, rules, policy.identity),
         requesters=frozenset({approvals.account(job.spec.requested_by)}),
-        roles=rules,
+        roles=needed(rules, job.spec.requested_by),
         max_age=timedelta(seconds=policy.max_approval_age_seconds),
         identity=policy.identity,
     )

@@ -6,7 +6,7 @@ What is written here was decided elsewhere. A job or release never waits for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from tunegate.api.finetunejob import FineTuneJob, JobPhase, StageName
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import JobReason
 from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult, ValidateResult
+from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.croissant import croissant
@@ -37,6 +38,8 @@ VALIDATE_NUMBERS = (
 TRAIN_NUMBERS = ("steps", "epochs", "tokens", "training_loss", "seconds")
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
+LONGEST_NAMES = 2048
+"""Characters of a payload's value."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Outcome:
     message: str
     retry_after: float | None = None
     """Seconds until the next try; None: it is recorded."""
+    drift: AuditEntry | None = None
+    """What somebody changed in MLflow: set right once the ledger holds it."""
 
     @property
     def recorded(self) -> bool:
@@ -133,12 +138,21 @@ def plan_release(release: ModelRelease, outcome: Outcome, now: datetime) -> Plan
     return _plan(release, {"mlflowVersion": version} if version else {}, outcome, now)
 
 
+def drift(obj: FineTuneJob | ModelRelease, names: Sequence[str], now: datetime) -> AuditEntry:
+    """Return the entry for what somebody changed in MLflow: names of tags, and never their values."""
+    subject = AuditSubject(obj.kind, obj.namespace, obj.name, obj.uid)
+    text = ", ".join(names)[:LONGEST_NAMES]
+    return AuditEntry("TrackingDrift", OPERATOR, subject, key=f"{rfc3339(now)} {text}", payload={"changed": text})
+
+
 def pause(failures: int) -> float:
     """Return the seconds to wait after so many failures in a row."""
     return float(min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
 
 
 def _plan(obj: FineTuneJob | ModelRelease, fields: dict[str, Any], outcome: Outcome, now: datetime) -> Plan:
+    if outcome.drift is not None:
+        return Plan(audit=(outcome.drift,), requeue_after=outcome.retry_after, uid=obj.uid)
     new = Condition(
         type=CONDITION,
         status="True" if outcome.recorded else "False",

@@ -15,14 +15,17 @@ from tunegate.api.modelrelease import ModelRelease, ReleasePhase
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile import approvals
+from tunegate.reconcile import modelrelease_breakglass as breakglass
 from tunegate.reconcile import modelrelease_entries as entries
+from tunegate.reconcile.modelrelease_breakglass import Glass
 from tunegate.reconcile.modelrelease_entries import Frozen
+from tunegate.reconcile.modelrelease_serving import held, served
 from tunegate.reconcile.modelrelease_status import Fact, Story, status_of
 from tunegate.reconcile.plan import AuditEntry, EventNote, Plan
 from tunegate.release.counting import Verdict
 from tunegate.release.evidence import Shortfall
 
-ACTIVE: tuple[ReleasePhase, ...] = ("Approved", "RollingOut", "Serving")
+ACTIVE: tuple[ReleasePhase, ...] = ("Approved", "RollingOut", "Serving", "Overridden")
 """Phases in which a server may hold the adapter."""
 WAIT = 15.0
 """Seconds between looks at evidence that is not there yet."""
@@ -38,6 +41,8 @@ class Observed:
     """That name this release (by name; some may mean an earlier one)."""
     verdict: Verdict
     """The count under the frozen policy, or under no policy while there is none."""
+    overrides: Verdict
+    """The count of those who break the glass, in the same way."""
     records: tuple[AuditRecordSpec, ...]
     """The ledger's records about this release, oldest first."""
     frozen: Frozen | None = None
@@ -52,35 +57,44 @@ class Observed:
 
 def plan(seen: Observed, now: datetime) -> Plan:
     """Return the next step of the release."""
-    story, audit = _conclude(seen)
+    stop = _stop(seen)
+    withdrawn = seen.verdict.withdrawn
+    glass = breakglass.look(seen.records, seen.overrides, withdrawn, stopped=stop is not None, now=now)
+    story, audit = stop or _conclude(seen, glass)
+    audit = (*audit, *glass.ending(seen.release))
     recorded = approvals.recorded(entries.subject_of(seen.release), seen.approvals)
     known = {record.event_id for record in seen.records}
     pending = tuple(entry for entry in (*recorded, *audit) if entry.event_id not in known)
     phase = seen.release.status.phase
     stops_now = story.phase not in ACTIVE and (phase in ACTIVE or story.phase in ("Denied", "Revoked"))
     if stops_now and phase != story.phase:
-        held, pending = pending, ()
-        requeue: float | None = SOON if held else None
+        later, pending = pending, ()
+        requeue: float | None = SOON if later else None
     else:
-        requeue = SOON if pending else _later(story, seen, now)
-    ever = entries.last(seen.records, "ReleaseApproved")
-    if ever is not None:
-        story = replace(story, approved_time=story.approved_time or ever.time)
-    events = () if phase == story.phase else (_event(story),)
+        requeue = SOON if pending else _later(story, seen, glass)
     return Plan(
         audit=pending,
-        status=status_of(seen.release, story, now),
-        events=events,
+        status=status_of(seen.release, _told(story, seen, glass), now),
+        events=() if phase == story.phase else (_event(story, phase),),
         requeue_after=requeue,
         uid=seen.release.uid,
     )
 
 
-def _conclude(seen: Observed) -> tuple[Story, tuple[AuditEntry, ...]]:
+def _told(story: Story, seen: Observed, glass: Glass) -> Story:
+    """Return the story with what is told of every release, whatever is the case."""
+    ever = entries.last(seen.records, "ReleaseApproved")
+    return replace(
+        story,
+        facts=(*story.facts, *breakglass.fact(glass)),
+        verdict=breakglass.with_dropped(story.verdict, seen.overrides) if story.verdict is not None else None,
+        approved_time=story.approved_time or (ever.time if ever is not None else None),
+        override=breakglass.override_status(glass, seen.approvals),
+    )
+
+
+def _conclude(seen: Observed, glass: Glass) -> tuple[Story, tuple[AuditEntry, ...]]:
     """Return what is the case, and the entries that it calls for beside the decisions themselves."""
-    stop = _stop(seen)
-    if stop is not None:
-        return stop
     if entries.last(seen.records, "ReleaseRequested") is None:
         if seen.frozen is None:
             return _without_statement(seen), ()
@@ -96,8 +110,8 @@ def _conclude(seen: Observed) -> tuple[Story, tuple[AuditEntry, ...]]:
         )
         return story, (entries.requested(seen.release, seen.frozen),)
     if seen.frozen is None:
-        return _unreadable(seen), ()
-    return _judge(seen, seen.frozen)
+        return _unreadable(seen, glass), ()
+    return _judge(seen, seen.frozen, glass)
 
 
 def _stop(seen: Observed) -> tuple[Story, tuple[AuditEntry, ...]] | None:
@@ -139,13 +153,15 @@ def _without_statement(seen: Observed) -> Story:
     )
 
 
-def _unreadable(seen: Observed) -> Story:
-    """The statement was made but cannot be read: nothing new is approved, what runs stays."""
+def _unreadable(seen: Observed, glass: Glass) -> Story:
+    """The statement was made but cannot be read: nothing new is approved, what runs by an approval stays."""
     short = seen.shortfall or Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, "the release statement cannot be read")
     status = seen.release.status
     lost = short.reason is ReleaseReason.DIGEST_MISMATCH
     phase: ReleasePhase = status.phase
-    if lost and (status.phase not in ACTIVE or not _held(seen)):
+    if phase == "Overridden" and not glass.in_force:
+        phase = "PendingApproval"
+    if lost and (phase not in ACTIVE or phase == "Overridden" or not held(seen.release, seen.server)):
         phase = "Failed"
     kept = tuple(
         Fact(condition.type, condition.status, ReleaseReason(condition.reason), condition.message)
@@ -157,37 +173,61 @@ def _unreadable(seen: Observed) -> Story:
     return Story(phase, short.message, (*facts, tampered), approved_time=status.approved_time)
 
 
-def _judge(seen: Observed, frozen: Frozen) -> tuple[Story, tuple[AuditEntry, ...]]:
+def _judge(seen: Observed, frozen: Frozen, glass: Glass) -> tuple[Story, tuple[AuditEntry, ...]]:
     """The statement stands: is it still true, is it approved, is it served?"""
-    verdict, release = seen.verdict, seen.release
-    story = Story("PendingApproval", "", verdict=verdict, frozen=frozen, server=frozen.statement.engine.server)
-    complete = Fact("EvidenceComplete", "True", ReleaseReason.EVIDENCE_SEALED)
-    tampered = _tampered(seen)
-    record = entries.standing_approval(seen.records, verdict.withdrawn)
-    if tampered.status == "True" and (record is None or not _held(seen)):
+    story = Story(
+        "PendingApproval", "", verdict=seen.verdict, frozen=frozen, server=frozen.statement.engine.server,
+        facts=(Fact("EvidenceComplete", "True", ReleaseReason.EVIDENCE_SEALED),),
+    )  # fmt: skip
+    tampered, record = _tampered(seen), glass.approved
+    if tampered.status == "True" and (record is None or not held(seen.release, seen.server)):
         message = f"{tampered.message}. Nothing is rolled out; find out who changed it, then create a new release"
         approved = Fact("Approved", "False", tampered.reason, tampered.message)
-        return replace(story, phase="Failed", message=message, facts=(complete, approved, tampered)), ()
+        return replace(story, phase="Failed", message=message, facts=(*story.facts, approved, tampered)), ()
+    story = replace(story, facts=(*story.facts, tampered))
     if record is not None:
-        expired = _expired(seen, record)
-        phase, message, served = _served(seen, frozen)
-        approval = Fact("Approved", "True", ReleaseReason.QUORUM_REACHED, record.payload["approvers"])
-        facts = (complete, approval, *served, expired, tampered)
-        if tampered.status == "True":
-            message = f"{tampered.message}. What runs keeps running, nothing new is rolled out. {message}"
-        story = replace(story, phase=phase, message=message, facts=facts, approved_time=record.time)
-        return story, _renewed(seen, frozen, record)
-    unserved = Fact("Served", "False", ReleaseReason.WAITING_FOR_APPROVALS)
+        return _approved(seen, frozen, story, record, tampered), _renewed(seen, frozen, record)
+    if glass.in_force:
+        return _overridden(seen, frozen, story, glass)
+    return _waiting(seen, frozen, story, glass)
+
+
+def _approved(seen: Observed, frozen: Frozen, story: Story, record: AuditRecordSpec, tampered: Fact) -> Story:
+    phase, message, facts = served(seen.release, frozen, seen.server, "approved")
+    approval = Fact("Approved", "True", ReleaseReason.QUORUM_REACHED, record.payload["approvers"])
+    if tampered.status == "True":
+        message = f"{tampered.message}. What runs keeps running, nothing new is rolled out. {message}"
+    facts = (*story.facts, approval, *facts, _expired(seen, record))
+    return replace(story, phase=phase, message=message, facts=facts, approved_time=record.time)
+
+
+def _overridden(seen: Observed, frozen: Frozen, story: Story, glass: Glass) -> tuple[Story, tuple[AuditEntry, ...]]:
+    """Served by an override: its phase says so at every step, and the quorum that comes in time is its review."""
+    _, message, facts = served(seen.release, frozen, seen.server, "overridden")
+    warning = breakglass.warning(glass)
+    approval = Fact("Approved", "False", ReleaseReason.OVERRIDE_IN_FORCE, warning)
+    story = replace(
+        story, phase="Overridden", message=f"{warning}. Now: {message}", facts=(*story.facts, approval, *facts)
+    )
+    reached = seen.verdict.outcome == "Quorum"
+    return story, (entries.approved(seen.release, frozen.digest, seen.verdict),) if reached else ()
+
+
+def _waiting(seen: Observed, frozen: Frozen, story: Story, glass: Glass) -> tuple[Story, tuple[AuditEntry, ...]]:
+    verdict, release = seen.verdict, seen.release
+    reason = ReleaseReason.WAITING_FOR_LEDGER
+    audit: tuple[AuditEntry, ...] = ()
     if verdict.outcome == "Quorum":
-        waiting = Fact(
-            "Approved", "False", ReleaseReason.WAITING_FOR_LEDGER, "the quorum is reached and being recorded"
-        )
-        facts = (complete, waiting, unserved, tampered)
-        story = replace(story, message="the quorum is reached; waiting for the ledger", facts=facts)
-        return story, (entries.approved(release, frozen.digest, verdict),)
-    message = _asking(release, verdict)
-    waiting = Fact("Approved", "False", ReleaseReason.WAITING_FOR_APPROVALS, message)
-    return replace(story, message=message, facts=(complete, waiting, unserved, tampered)), ()
+        message = "the quorum is reached; waiting for the ledger"
+        audit = (entries.approved(release, frozen.digest, verdict),)
+    elif glass.called_for:
+        message = "overridden; waiting for the ledger"
+        audit = (entries.override_granted(release, frozen.digest, verdict, seen.overrides),)
+    else:
+        reason, message = ReleaseReason.WAITING_FOR_APPROVALS, _asking(seen) + breakglass.note(glass)
+    approval = Fact("Approved", "False", reason, message)
+    unserved = Fact("Served", "False", ReleaseReason.WAITING_FOR_APPROVALS)
+    return replace(story, message=message, facts=(*story.facts, approval, unserved)), audit
 
 
 def _renewed(seen: Observed, frozen: Frozen, record: AuditRecordSpec) -> tuple[AuditEntry, ...]:
@@ -198,48 +238,9 @@ def _renewed(seen: Observed, frozen: Frozen, record: AuditRecordSpec) -> tuple[A
     return (entries.approved(seen.release, frozen.digest, seen.verdict),)
 
 
-def _asking(release: ModelRelease, verdict: Verdict) -> str:
-    return approvals.asking(verdict, f"tunegate approve {release.name} -n {release.namespace}")
-
-
-def _held(seen: Observed) -> bool:
-    """Tell whether the server holds the adapter now."""
-    return seen.server is not None and any(
-        entry.release == seen.release.name and entry.state in ("Loading", "Ready")
-        for entry in seen.server.status.adapters
-    )
-
-
-def _served(seen: Observed, frozen: Frozen) -> tuple[ReleasePhase, str, tuple[Fact, ...]]:
-    """Read from the server's status how far serving is."""
-    statement = frozen.statement
-    name, served_name, model = statement.engine.server, statement.served_name, seen.release.spec.model_name
-    if seen.server is None:
-        message = f"approved; ModelServer {name} does not exist (any more): create it with the evaluated profile"
-        return "Approved", message, (Fact("Served", "False", ReleaseReason.WAITING_FOR_CATALOGUE, message),)
-    status = seen.server.status
-    entry = next((one for one in status.adapters if one.served_name == served_name), None)
-    if entry is None:
-        message = f"approved; ModelServer {name} takes it up next"
-        return "Approved", message, (Fact("Served", "False", ReleaseReason.ROLLING_OUT, message),)
-    if entry.state == "LeftOut":
-        message = f"approved, but ModelServer {name} leaves it out: {entry.reason}"
-        return "Approved", message, (Fact("Served", "False", ReleaseReason.LEFT_OUT, message),)
-    if entry.state == "Loading":
-        message = f"ModelServer {name} is loading {served_name}"
-        return "RollingOut", message, (Fact("Served", "False", ReleaseReason.ROLLING_OUT, message),)
-    open_ = [route for route in status.routes if route.state == "Open"]
-    own = [route.name for route in open_ if route.served_name == served_name]
-    if own:
-        message = f"answers as {', '.join(own)} on ModelServer {name}"
-        return "Serving", message, (Fact("Served", "True", ReleaseReason.ROUTE_OPEN, message),)
-    other = next((route.served_name for route in open_ if route.name == model), None)
-    if other is not None:
-        message = f"loaded; route {model} of ModelServer {name} answers with {other}"
-        served = Fact("Served", "False", ReleaseReason.NEWER_RELEASE, message)
-        return "Approved", message, (served, Fact("Superseded", "True", ReleaseReason.NEWER_RELEASE, message))
-    message = f"loaded, but ModelServer {name} has no open route {model}: add one to spec.routes"
-    return "Approved", message, (Fact("Served", "False", ReleaseReason.NO_ROUTE, message),)
+def _asking(seen: Observed) -> str:
+    shown = breakglass.with_dropped(seen.verdict, seen.overrides)
+    return approvals.asking(shown, f"tunegate approve {seen.release.name} -n {seen.release.namespace}")
 
 
 def _tampered(seen: Observed) -> Fact:
@@ -268,12 +269,16 @@ def _expired(seen: Observed, record: AuditRecordSpec) -> Fact:
     return Fact("Expired", "False", ReleaseReason.APPROVALS_IN_FORCE)
 
 
-def _later(story: Story, seen: Observed, now: datetime) -> float | None:
+def _later(story: Story, seen: Observed, glass: Glass) -> float | None:
     if story.phase == "PendingEvidence" or any(fact.status == "Unknown" for fact in story.facts):
         return WAIT
-    return None if story.phase in ("Denied", "Revoked") else approvals.seconds_to_expiry(seen.verdict, now)
+    if story.phase in ("Denied", "Revoked"):
+        return None
+    counts = [approvals.seconds_to_expiry(one, glass.now) for one in (seen.verdict, seen.overrides)]
+    return min((one for one in (*counts, glass.seconds_left) if one is not None), default=None)
 
 
-def _event(story: Story) -> EventNote:
-    bad = story.phase in ("Denied", "Revoked", "Failed")
+def _event(story: Story, before: ReleasePhase) -> EventNote:
+    bad = story.phase in ("Denied", "Revoked", "Failed", "Overridden")
+    bad = bad or (before == "Overridden" and story.phase == "PendingApproval")
     return EventNote("Warning" if bad else "Normal", story.phase, story.message)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec, EventType
-from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.conditions import rfc3339
+from tunegate.api.modelrelease import ModelRelease, OverrideOutcome
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.reconcile.approvals import counted_payload, human, stop_payload
 from tunegate.release.content import approval_digest
@@ -79,6 +80,35 @@ def stopped(release: ModelRelease, type_: EventType, vote: Vote) -> AuditEntry:
         subject=subject_of(release),
         key="stop",
         payload=stop_payload(vote),
+    )
+
+
+def override_granted(release: ModelRelease, release_digest: str, verdict: Verdict, overrides: Verdict) -> AuditEntry:
+    """Enough people broke the glass. Once per release. Raises ``AssertionError`` without a quorum of overrides."""
+    if overrides.next_expiry is None:
+        raise AssertionError("overrides that count end some time")
+    return AuditEntry(
+        type="BreakGlassGranted",
+        actor=OPERATOR,
+        subject=subject_of(release),
+        key="override",
+        payload={
+            "releaseDigest": release_digest,
+            **counted_payload(overrides),
+            "until": rfc3339(overrides.next_expiry),
+            "missing": ", ".join(f"{slots} of role {role}" for role, slots in verdict.missing),
+        },
+    )
+
+
+def override_ended(release: ModelRelease, outcome: OverrideOutcome) -> AuditEntry:
+    """A release is not served by an override any more. Once per release."""
+    return AuditEntry(
+        type="BreakGlassEnded",
+        actor=OPERATOR,
+        subject=subject_of(release),
+        key="override",
+        payload={"outcome": outcome},
     )
 
 

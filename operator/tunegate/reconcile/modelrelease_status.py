@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
-from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, ReleasePhase
+from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, Override, ReleasePhase
 from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile.approvals import tally
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.release.counting import Verdict
 
-OWN_CONDITIONS = ("EvidenceComplete", "Approved", "Served", "Superseded", "Expired", "Tampered")
+OWN_CONDITIONS = ("EvidenceComplete", "Approved", "Overridden", "Served", "Superseded", "Expired", "Tampered")
 TEXT = 1024
 
 
@@ -38,6 +38,7 @@ class Story:
     frozen: Frozen | None = None
     server: str | None = None
     approved_time: str | None = None
+    override: Override | None = None
     show_digest: bool = field(default=True)
     """False until the ledger holds the statement: approvals cannot name it before."""
 
@@ -57,6 +58,7 @@ def status_of(release: ModelRelease, story: Story, now: datetime) -> dict[str, A
         served_name=shown.statement.served_name if shown else old.served_name,
         server=story.server or old.server,
         approved_time=story.approved_time,
+        override=story.override,
     )
     if verdict is not None:
         status = status.model_copy(update=tally(verdict))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tunegate.api.basemodel import BaseModel
@@ -15,7 +16,7 @@ from tunegate.api.serving import AdapterEntry, GatewayStatus, RoutesDocument
 from tunegate.api.stages import Manifest
 
 Json = Mapping[str, Any]
-ACTIVE = frozenset({"Approved", "RollingOut", "Serving"})
+ACTIVE = frozenset({"Approved", "RollingOut", "Serving", "Overridden"})
 """Phases of a release in which its adapter may answer. Every other phase closes its routes at once."""
 
 
@@ -54,6 +55,22 @@ class Candidate:
     def served_name(self) -> str:
         """Immutable name of the adapter; a candidate always has one."""
         return str(self.release.status.served_name)
+
+    @property
+    def age(self) -> tuple[str, str]:
+        """Sorts candidates by the time since when each may answer, the newest last."""
+        status = self.release.status
+        overridden = status.override.granted_time if status.override and status.phase == "Overridden" else None
+        return overridden or status.approved_time or "", self.release.name
+
+    @property
+    def closes(self) -> datetime | None:
+        """When an override ends by which it may answer; None: it may answer by an approval."""
+        status = self.release.status
+        if status.phase != "Overridden":
+            return None
+        until = status.override.until if status.override else None
+        return datetime.fromisoformat(until) if until else datetime.min.replace(tzinfo=UTC)
 
     @property
     def known(self) -> bool:
@@ -115,5 +132,5 @@ class Observed:
 
 
 def may_answer(release: ModelRelease) -> bool:
-    """Tell whether people's approval stands and a served name exists."""
+    """Tell whether people's approval or override stands and a served name exists."""
     return release.status.phase in ACTIVE and bool(release.status.served_name)

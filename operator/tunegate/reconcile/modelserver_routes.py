@@ -64,7 +64,7 @@ def _choose(
     if route.name == BASE_SERVED_NAME:
         return RouteChoice(route.name, None, "this name belongs to the base model: choose another")
     fitting = [candidate for candidate in candidates if candidate.release.spec.model_name == route.name]
-    fitting.sort(key=lambda one: (one.release.status.approved_time or "", one.release.name), reverse=True)
+    fitting.sort(key=lambda one: one.age, reverse=True)
     if route.track == "Pinned":
         wanted = route.release_ref.name if route.release_ref else ""
         fitting = [candidate for candidate in fitting if candidate.release.name == wanted]
@@ -98,6 +98,7 @@ def wanted(seen: Observed, choices: Sequence[RouteChoice]) -> RoutesDocument:
         revision=live.revision + (routes != live.routes),
         routes=routes,
         approved=sorted(seen.allowed),
+        closes={one.served_name: one.closes for one in seen.candidates if one.closes is not None},
         kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
     )
 

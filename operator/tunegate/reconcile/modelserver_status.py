@@ -48,7 +48,7 @@ def held_candidates(seen: Observed) -> list[Candidate]:
     """Return the candidates to serve: the newest, and of doubtful ones only those that the server holds already."""
     holds = {adapter.served_name for adapter in seen.server.status.adapters}
     fit = [one for one in seen.candidates if not one.doubtful or one.served_name in holds]
-    fit.sort(key=lambda one: (one.release.status.approved_time or "", one.release.name), reverse=True)
+    fit.sort(key=lambda one: one.age, reverse=True)
     return fit[:MOST]
 
 

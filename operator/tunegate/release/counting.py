@@ -15,7 +15,7 @@ from tunegate.api.approval import DropReason
 from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
 from tunegate.release.identity import identity_fault
 
-Decision = Literal["Approve", "Reject", "Withdraw", "Revoke"]
+Decision = Literal["Approve", "Reject", "Withdraw", "Revoke", "Override"]
 Outcome = Literal["Waiting", "Quorum", "Rejected", "Revoked"]
 
 
@@ -110,7 +110,8 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
 
     Reject counts from anybody who holds a role of the policy, Revoke from anybody whom admission let revoke; neither
     expires nor needs the right digest, and one is enough: a stop must not be lost to a slip. A Withdraw takes back all
-    approvals of its author, earlier or later. The requesters may stop but not approve.
+    approvals of its author, earlier or later. The requesters may stop but not approve. An Override fills no slot: it
+    answers another question, which is counted for itself.
     """
     ordered = sorted(votes, key=lambda vote: (vote.created, vote.name, vote.uid))
     mine = [vote for vote in ordered if vote.subject_uid == question.subject_uid]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from tunegate.api.reasons import ReleaseReason
 from tunegate.digests import document_digest
 from tunegate.release.identity import unknown_requester
+from tunegate.release.requesters import refused
 from tunegate.release.statement import Complete, Evidence, evaluation_digest
 
 
@@ -136,6 +137,9 @@ def _refusal(complete: Complete) -> Shortfall | None:
         unknown = unknown_requester(policy.identity, name, asked.requested_by)
         if unknown is not None:
             return Shortfall(ReleaseReason.NOT_ALLOWED, f"{unknown} and create a new {kind}", final=True)
+    wrong = refused(name, policy, complete.release.spec.requested_by, complete.job.spec.requested_by)
+    if wrong is not None:
+        return Shortfall(ReleaseReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new release", final=True)
     if policy.required_suites and complete.suite.name not in policy.required_suites:
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from tunegate.api.approval import DropReason
 from tunegate.api.approvalpolicy import IdentityRule
-from tunegate.api.shared import Person
+from tunegate.api.shared import Requester
 
 if TYPE_CHECKING:
     from tunegate.release.counting import Account, Vote
 
+PROGRAM = "system:"
+"""How names of programs begin, and none of a person: what they ask for needs more approvals, as the policy says."""
 SKEW = timedelta(minutes=5)
 """How far the identity provider's clock may run ahead of the API server's. A later time would make any session fresh."""
 
@@ -35,7 +37,7 @@ def identity_fault(
                 f"the policy asks which human {who} is, and no person-id says so. Sign in through the identity provider "
                 "and approve again",
             )
-        unknown = sorted(one.username for one in requesters if not one.person_id)
+        unknown = sorted(one.username for one in requesters if not (one.person_id or one.username.startswith(PROGRAM)))
         if unknown:
             return (
                 "NoPersonId",
@@ -47,9 +49,9 @@ def identity_fault(
     return None
 
 
-def unknown_requester(rule: IdentityRule | None, policy: str, requester: Person) -> str | None:
+def unknown_requester(rule: IdentityRule | None, policy: str, requester: Requester) -> str | None:
     """Return why nobody could ever approve what this person asks for; None: approvals can count."""
-    if rule is None or not rule.require_person_id or requester.person_id:
+    if rule is None or not rule.require_person_id or requester.person_id or requester.unverified:
         return None
     return (
         f"ApprovalPolicy {policy} asks which human {requester.username} is, and spec.requestedBy has no personId. Sign in "

@@ -49,7 +49,8 @@ def statement(approval: Approval) -> dict[str, Any]:
             "role": spec.role,
             "decision": spec.decision,
             "reason": spec.reason,
-            "approver": {"username": spec.approver.username},
+            "approver": {"username": spec.approver.username}
+            | ({"personId": spec.approver.person_id} if spec.approver.person_id else {}),
             "expiresAt": spec.expires_at,
         },
     }

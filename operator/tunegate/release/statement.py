@@ -17,7 +17,7 @@ from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, St
 from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
 from tunegate.api.modelserver import EngineProfile, ModelServer
-from tunegate.api.shared import Person
+from tunegate.api.shared import Requester
 from tunegate.api.stages import EvaluateResult
 from tunegate.digests import canonical, document_digest, sha256
 
@@ -49,7 +49,7 @@ class JobPart(StrictModel):
 
     name: str
     uid: str
-    requested_by: Person
+    requested_by: Requester
     source: Literal["Train", "Import"]
     results: dict[StageName, Digest]
     """OCI digests of the result documents."""

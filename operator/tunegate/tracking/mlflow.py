@@ -81,6 +81,14 @@ class Tracking:
         """Write a release's model version and return its number. Raises ``TrackingUnavailable``."""
         return await self._call(lambda: self._record_release(record))
 
+    async def changed(self, record: JobRecord | ReleaseRecord, *, known: bool) -> tuple[str, ...]:
+        """Return the names of the tags that are not as they were written, sorted. Raises ``TrackingUnavailable``.
+
+        Nothing changed where the fingerprint tag says that another record was written last; ``known``: the caller wrote
+        exactly this one, so that a changed fingerprint is a change like any other.
+        """
+        return await self._call(lambda: self._changed(record, known))
+
     async def record_checkpoint(self, size: int, text: str) -> None:
         """Show the ledger's newest signed checkpoint as tags of an experiment. Raises ``TrackingUnavailable``."""
         await self._call(lambda: self._record_checkpoint(size, text))
@@ -126,7 +134,8 @@ class Tracking:
         )
         run_id = str(run.info.run_id)
         found = run.data.tags
-        if found.get(FINGERPRINT_TAG) == record.fingerprint and record.tags.items() <= found.items():
+        shown = {key: value[:TAG_LENGTH] for key, value in record.tags.items()}
+        if found.get(FINGERPRINT_TAG) == record.fingerprint and shown.items() <= found.items():
             return run_id
         self._write_run(client, run, record)
         return run_id
@@ -162,9 +171,25 @@ class Tracking:
         number = str(version.version)
         wanted = {**record.tags, RELEASE_UID_TAG: record.uid, FINGERPRINT_TAG: record.fingerprint}
         for key, value in wanted.items():
-            if version.tags.get(key) != value:
+            if version.tags.get(key) != value[:TAG_LENGTH]:
                 client.set_model_version_tag(record.model, number, key, value[:TAG_LENGTH])
         return number
+
+    # Changes by others
+
+    def _changed(self, record: JobRecord | ReleaseRecord, known: bool) -> tuple[str, ...]:
+        client = self._connect()
+        if isinstance(record, JobRecord):
+            experiment = _ensure_experiment(client, experiment_name(record.namespace))
+            run = _find_run(client, experiment, record.uid)
+            found = run.data.tags if run else None
+        else:
+            version = _find_version(client, record)
+            found = version.tags if version else None
+        wanted = {**record.tags, FINGERPRINT_TAG: record.fingerprint}
+        if found is None or (found.get(FINGERPRINT_TAG) != record.fingerprint and not known):
+            return ()
+        return tuple(sorted(key for key, value in wanted.items() if found.get(key) != value[:TAG_LENGTH]))
 
     # The ledger
 
