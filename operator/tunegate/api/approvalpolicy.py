@@ -82,6 +82,11 @@ class BreakGlass(ApiModel):
     signers: Annotated[list[Signer], Field(min_length=1, max_length=32, json_schema_extra=LIST_ATOMIC)] | None = None
     """Present: an override counts only when its author signed it with one of their keys here."""
 
+    @property
+    def asked(self) -> ApprovalRole:
+        """What an override is counted for, as an approval is for a role."""
+        return ApprovalRole(name=self.role, min_approvals=self.min_approvals, groups=self.groups, signers=self.signers)
+
 
 class NamespaceBudget(ApiModel):
     """What all trainings of one namespace may take in a period of the calendar, in UTC."""

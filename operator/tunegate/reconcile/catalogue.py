@@ -60,7 +60,8 @@ def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
     digest = document_digest(policy.spec.to_dict())
     ready: ConditionStatus = "True"
     message, reason = "New releases freeze this content; open ones keep theirs.", CatalogueReason.DIGEST_RECORDED
-    signers = unreadable([*policy.spec.roles, *policy.spec.waivers])
+    glass = policy.spec.break_glass
+    signers = unreadable([*policy.spec.roles, *policy.spec.waivers, *([glass.asked] if glass else [])])
     if signers:
         ready, reason = "False", CatalogueReason.BAD_INPUT
         message = f"signers[].publicKey of {', '.join(signers)} is not {ALLOWED}: what they sign does not count."[:1024]

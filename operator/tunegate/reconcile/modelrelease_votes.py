@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tunegate.admission.rules import Window, unguarded
-from tunegate.api.approvalpolicy import ApprovalPolicySpec, ApprovalRole
+from tunegate.api.approvalpolicy import ApprovalPolicySpec
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.shared import Requester
@@ -47,8 +47,8 @@ def override_question(release: ModelRelease, frozen: Frozen | None) -> Question:
     glass = frozen.statement.policy.spec.break_glass if frozen is not None else None
     if glass is None:
         return asked
-    role = ApprovalRole(name=glass.role, min_approvals=glass.min_approvals, groups=glass.groups, signers=glass.signers)
-    return replace(asked, roles=needed([role], *_asked(release, frozen)), max_age=timedelta(seconds=glass.max_seconds))
+    roles = needed([glass.asked], *_asked(release, frozen))
+    return replace(asked, roles=roles, max_age=timedelta(seconds=glass.max_seconds))
 
 
 def overrides(votes: Iterable[Vote]) -> list[Vote]:
