@@ -11,11 +11,12 @@ import io
 import os
 import shlex
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Any
 
 import argcomplete
+from argcomplete.shell_integration import shellcode
 
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import Resource
@@ -33,7 +34,7 @@ Completer = Callable[..., list[str]]
 
 def completion(options: Namespace) -> int:
     """Print the script that makes a shell complete `tunegate`."""
-    print(argcomplete.shellcode([PROGRAM, PLUGIN], shell=options.shell))
+    print(shellcode([PROGRAM, PLUGIN], shell=options.shell))
     return 0
 
 
@@ -57,6 +58,11 @@ def kubectl_complete(grammar: ArgumentParser, arguments: list[str]) -> int:
     found.seek(0)
     sys.stdout.write("".join(f"{one}\n" for one in found.read().split("\n") if one) + f":{NO_FILES}\n")
     return 0
+
+
+def completed(argument: Action, completer: Completer) -> None:
+    """Have the values of an argument completed."""
+    argument.completer = completer  # type: ignore[attr-defined]
 
 
 def named(**models: type[Resource]) -> Completer:

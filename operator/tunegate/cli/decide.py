@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from rich.console import Console
-
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
 
@@ -73,9 +72,10 @@ def decide(cluster: Cluster, options: Namespace) -> int:
         raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
     hat = _hat(cluster, options, subject)
     me = cluster.whoami()
-    _show(subject, options.decision, hat)
+    document = _approval(subject, hat, me, options)
+    _show(subject, document["spec"])
     _confirm(options, subject)
-    made = cluster.create(Approval, _approval(subject, hat, me, options), namespace)
+    made = cluster.create(Approval, document, namespace)
     print(f"{options.decision} of {namespace}/{options.name} recorded as {made['metadata']['name']} (role {hat.name})")
     return 0
 
@@ -204,14 +204,24 @@ def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:
     }
 
 
-def _show(subject: Subject, decision: str, hat: Hat) -> None:
-    """Print what is decided on: to the error stream, so that output can be piped."""
-    console = Console(stderr=True, highlight=False)
+def _show(subject: Subject, spec: Json) -> None:
+    """Print what is decided on and what will be recorded: to the error stream, so that output can be piped."""
+    out = screen.console(stderr=True)
     what = "" if subject.kind == "ModelRelease" else "waiver of job "
-    console.print(f"[bold]{decision}[/] {what}{subject.namespace}/{subject.name} as {hat.name}", markup=True)
-    width = max(13, *map(len, subject.lines))
-    for name, text in subject.lines.items():
-        console.print(f"  {name:{width}} {text}", markup=False)
+    screen.heading(out, spec["decision"], f"{what}{subject.namespace}/{subject.name} as {spec['role']}")
+    screen.facts(out, list(subject.lines.items()))
+    person = {name: value for name, value in spec["approver"].items() if name not in ("username", "groups")}
+    groups = ", ".join(spec["approver"]["groups"]) or "no group"
+    screen.heading(out, "Recorded for ever, in your name")
+    screen.facts(
+        out,
+        [
+            ("by", f"{spec['approver']['username']} ({groups})"),
+            *person.items(),
+            ("reason", spec["reason"]),
+            ("expires", spec["expiresAt"]),
+        ],
+    )
 
 
 def _confirm(options: Namespace, subject: Subject) -> None:

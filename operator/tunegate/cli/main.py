@@ -132,8 +132,7 @@ def _plan(one: argparse.ArgumentParser) -> None:
 
 
 def _release(one: argparse.ArgumentParser) -> None:
-    job = one.add_argument("job")
-    job.completer = completion.JOBS  # type: ignore[attr-defined]
+    completion.completed(one.add_argument("job"), completion.JOBS)
     one.add_argument("--model", required=True, help="public model name, as routes and clients know it")
     one.add_argument("--intended-use", required=True, help="what it is for and what it must not be used for")
     one.add_argument("--risk", required=True, choices=["Low", "Medium", "High"])
@@ -144,8 +143,7 @@ def _release(one: argparse.ArgumentParser) -> None:
 def _decision(one: argparse.ArgumentParser, name: str) -> None:
     one.set_defaults(decision=name.capitalize())
     waiver = "" if name == "revoke" else ", or job/NAME for a job that waits for a waiver"
-    subject = one.add_argument("name", help=f"name of the release{waiver}")
-    subject.completer = completion.DECIDABLE  # type: ignore[attr-defined]
+    completion.completed(one.add_argument("name", help=f"name of the release{waiver}"), completion.DECIDABLE)
     one.add_argument("--role", help="role of the policy; default: the only one that you hold")
     one.add_argument("--reason", required=True, help="kept for ever; at least 10 characters unless you approve")
     one.add_argument(
@@ -160,15 +158,18 @@ def _output(one: argparse.ArgumentParser) -> None:
 
 
 def _show(one: argparse.ArgumentParser) -> None:
-    name = one.add_argument("name", help="name of a release, job/NAME or server/NAME")
-    name.completer = completion.SHOWABLE  # type: ignore[attr-defined]
+    completion.completed(
+        one.add_argument("name", help="name of a release, job/NAME or server/NAME"), completion.SHOWABLE
+    )
     _output(one)
     registry.add_options(one, "also read findings and the release statement there, verified")
 
 
 def _who(one: argparse.ArgumentParser) -> None:
-    name = one.add_argument("name", help="route, served name (header X-Tunegate-Served-Name) or release")
-    name.completer = completion.answering  # type: ignore[attr-defined]
+    completion.completed(
+        one.add_argument("name", help="route, served name (header X-Tunegate-Served-Name) or release"),
+        completion.answering,
+    )
     one.add_argument("--at", metavar="TIME", type=who.moment, help="then instead of now; from the ledger")
     _output(one)
 
@@ -194,8 +195,7 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
     text = "write all that a release was approved on into one folder"
     one = actions.add_parser("export", help=text, description=text[0].upper() + text[1:] + ".", parents=[shared])
     one.set_defaults(command=evidence.export)
-    name = one.add_argument("name", help="name of the release")
-    name.completer = completion.RELEASES  # type: ignore[attr-defined]
+    completion.completed(one.add_argument("name", help="name of the release"), completion.RELEASES)
     one.add_argument("--output", required=True, metavar="FOLDER", help="new or empty")
     registry.add_options(one, "where statement, results and adapter lie", required=True)
     text = "check such a folder without cluster and network: 0 it fits, 1 it differs, 2 it cannot be read"
@@ -214,8 +214,7 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def _data(one: argparse.ArgumentParser) -> None:
-    name = one.add_argument("name", help="name of the job, or of its release")
-    name.completer = completion.JOBS  # type: ignore[attr-defined]
+    completion.completed(one.add_argument("name", help="name of the job, or of its release"), completion.JOBS)
     one.add_argument(
         "-o", "--output", choices=data.FORMATS, default="text",
         help="croissant: JSON-LD for catalogues of data; html: the page, which shows rows",
@@ -224,8 +223,7 @@ def _data(one: argparse.ArgumentParser) -> None:
 
 
 def _answers(one: argparse.ArgumentParser) -> None:
-    name = one.add_argument("name", help="name of the job, or of its release")
-    name.completer = completion.JOBS  # type: ignore[attr-defined]
+    completion.completed(one.add_argument("name", help="name of the job, or of its release"), completion.JOBS)
     one.add_argument(
         "--stage", choices=list(answers.STAGES), default="evaluate", help="baseline: the alternatives' answers"
     )

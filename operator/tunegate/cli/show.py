@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -120,7 +121,7 @@ def _conditions(out: Console, status: StatusBase) -> None:
         _part(out, "Conditions", ("type", "", "reason", "message"), rows)
 
 
-def _part(out: Console, title: str, headers: screen.Row, rows: list[tuple[str, ...]]) -> None:
+def _part(out: Console, title: str, headers: screen.Row, rows: Sequence[screen.Row]) -> None:
     screen.heading(out, title, "" if rows else "none")
     if rows:
         screen.table(out, headers, rows, indent=2)

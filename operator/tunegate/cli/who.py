@@ -55,7 +55,7 @@ def _now(cluster: Cluster, name: str, namespace: str) -> list[Json]:
     found: list[Json] = []
     for server in servers:
         for route in server.status.routes:
-            release = by_name.get(route.served_name)
+            release = by_name.get(route.served_name or "")
             if name in (route.name, route.served_name, release.name if release else ""):
                 answers = {
                     "answers": f"{namespace}/{server.name}", "route": route.name, "state": route.state,

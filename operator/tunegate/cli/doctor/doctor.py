@@ -53,7 +53,7 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
     policies = _Part(lambda: need("approval policies", cluster.all_raw, ApprovalPolicy))
     source = options.rules or "the operator's ConfigMap"
     looks: dict[str, Callable[[], Iterable[Check]]] = {
-        "Kubernetes": lambda: [rules.version(need("the version", cluster.read, "/version") or {})],
+        "Kubernetes": lambda: [rules.version(_version(cluster))],
         "admission rules": lambda: [rules.admission(expected.seen(), _live(cluster), source)],
         "assurance level": lambda: rules.level(expected.seen(), cluster.whoami(), policies.seen()),
         "namespaces and policies": lambda: duties.roles(
@@ -97,6 +97,10 @@ def _expected(cluster: Cluster, there: _Part[Installed], path: str | None) -> tu
         raise CommandFailure(f"--rules {path}: {error.strerror}") from error
     except (Terminal, yaml.YAMLError):
         raise CommandFailure(f"--rules {path}: no admission rules; make it with helm template") from None
+
+
+def _version(cluster: Cluster) -> Json:
+    return need("the version of Kubernetes", cluster.read, "/version") or {}
 
 
 def _live(cluster: Cluster) -> list[Json]:
