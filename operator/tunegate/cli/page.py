@@ -30,6 +30,7 @@ def print_page(out: Console, document: Json) -> None:
     _section(out, "Data", document["data"])
     _findings(out, document)
     _section(out, "Training", document["training"])
+    _section(out, "Adapter", document["adapter"])
     _section(out, "Base model", document["baseModel"])
     _scores(out, document["evaluation"])
     _changes(out, document["servingNow"])
@@ -139,4 +140,8 @@ def _proof(out: Console, document: Json) -> None:
         screen.table(out, ("record", "at", "what", "by", ""), rows, indent=2)
     if "statement" in document:
         screen.heading(out, "Statement")
-        out.print("  verified: the stored statement has the approved digest; -o json shows it whole")
+        out.print("  verified: the stored statement has the release's digest; -o json shows it whole")
+        content = document["statement"]["content"]
+        policy, gate = content["policy"], content["evaluation"]
+        told = [("policy", f"{policy['name']} {policy['digest']}"), ("margin of the gate", gate["margin"])]
+        screen.facts(out, [*told, ("tries on the suite by then", gate["suiteAttempts"])])

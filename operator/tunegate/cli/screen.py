@@ -21,7 +21,9 @@ PIPE_WIDTH = 4000
 """Lines of a pipe or a file are never broken, so that they can be searched."""
 GOOD = frozenset({"Serving", "Approved", "Succeeded", "Ready", "Open", "Pass", "OK", "True", "counted"})
 BAD = frozenset({"Denied", "Revoked", "Failed", "Tampered", "LeftOut", "Closed", "Fail", "FAIL"})
-OPEN = frozenset({"PendingApproval", "PendingWaiver", "Degraded", "Inconclusive", "WARN", "not seen", "missing"})
+OPEN = frozenset(
+    {"PendingApproval", "PendingWaiver", "Overridden", "Degraded", "Inconclusive", "WARN", "not seen", "missing"}
+)
 Row = Sequence[str]
 
 

@@ -16,6 +16,8 @@ from tunegate.cli.failure import CommandFailure
 from tunegate.ledger.verify import ordered, verify
 
 PARTS = ("release", "data", "waiver", "baseModel", "adapter", "evaluation")
+PEOPLE = ("by", "decision", "role", "time", "counted", "reason")
+"""Whether an approval counts is said as of now: one that has expired since counted when the release was approved."""
 LEFT_OUT = frozenset({"conditions", "alternatives", "guardrails", "message"})
 
 
@@ -81,9 +83,7 @@ def _behind(cluster: Cluster, release: ModelRelease) -> Json:
     parts: Json = {part: {key: value for key, value in document[part].items() if key not in LEFT_OUT} for part in PARTS}
     opened = [one["time"] for one in document["ledger"] if one["type"] == "RouteOpened"]
     people = [
-        {key: one[key] for key in ("by", "role", "time", "reason")}
-        for one in document["approvals"]
-        if one["counted"] == "yes"
+        {key: one[key] for key in PEOPLE} for one in document["approvals"] if one["decision"] in ("Approve", "Override")
     ]
     return {**parts, "approvals": people, "since": opened[-1] if opened else None}
 
@@ -111,11 +111,13 @@ def _print(found: Sequence[Json]) -> None:
     for document in found:
         plain = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
         screen.heading(out, str(document["route"] or "no route"), document["state"])
-        screen.facts(out, [(key, page.text_of(value)) for key, value in plain.items() if value is not None])
+        known = [(page.spelled(key), page.text_of(value)) for key, value in plain.items() if value is not None]
+        screen.facts(out, known)
         for title, part in document.items():
             if isinstance(part, dict):
                 screen.heading(out, f"  {title}")
                 screen.facts(out, [(page.spelled(key), page.text_of(value)) for key, value in part.items()], indent=4)
             elif isinstance(part, list):
                 screen.heading(out, f"  {title}", "" if part else "none that you may read")
-                screen.table(out, ("", "", "", ""), [[str(one) for one in line.values()] for line in part], indent=4)
+                rows = [[page.text_of(one) for one in line.values()] for line in part]
+                screen.table(out, PEOPLE, rows, indent=4)
