@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 def shell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the programs of pyproject.toml are found, and no cluster."""
     folder = tmp_path_factory.mktemp("bin")
-    for name, start in (
-        ("tunegate", "main"), ("kubectl-tunegate", "main"), ("kubectl_complete-tunegate", "kubectl_complete"),
-    ):  # fmt: skip
-        code = f"import sys\nfrom tunegate.cli.main import {start}\nsys.exit({start}())\n"
+    for name, start in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].items():
+        module, _, function = start.partition(":")
+        code = f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"
         (folder / name).write_text(f"#!{sys.executable}\n{code}")
         (folder / name).chmod(0o755)
     return {

@@ -38,12 +38,12 @@ def rule(group: str, resource: str, *verbs: str, names: tuple[str, ...] = ()) ->
     return made | ({"resourceNames": list(names)} if names else {})
 
 
-def bound(name: str, kind: str, subject: str, namespace: str = "", **metadata: Any) -> Json:
+def bound(name: str, kind: str, subject: str, namespace: str = "", labels: dict[str, str] | None = None) -> Json:
     where = {"namespace": namespace} if namespace else {}
     account = {"namespace": "kube-system"} if kind == "ServiceAccount" else {}
     return {
         "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
-        "metadata": {"name": f"{name}-{subject}", **where, **metadata},
+        "metadata": {"name": f"{name}-{subject}", **where, "labels": labels or {}},
         "roleRef": {"kind": "ClusterRole", "name": name}, "subjects": [{"kind": kind, "name": subject, **account}],
     }  # fmt: skip
 
@@ -117,13 +117,13 @@ def test_administrators_are_named_once_and_fail_when_they_are_people_of_tunegate
 
 
 def test_kubernetes_own_parts_are_left_out_and_what_was_added_to_their_bindings_is_not() -> None:
-    label = {"labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}
+    label = {"kubernetes.io/bootstrapping": "rbac-defaults"}
     added = role("added", rule("", "secrets", "get"))
-    own = bound("added", "ServiceAccount", "token-cleaner", **label)
+    own = bound("added", "ServiceAccount", "token-cleaner", labels=label)
     assert judged(rights(added, own))["reach the operator's Secrets"].state == "OK"
     addon = bound("added", "ServiceAccount", "addon")
     assert judged(rights(added, addon))["reach the operator's Secrets"].found == "service account kube-system/addon"
-    opened = bound("added", "Group", "system:authenticated", **label)
+    opened = bound("added", "Group", "system:authenticated", labels=label)
     assert judged(rights(added, opened))["reach the operator's Secrets"].state == "FAIL"
 
 
@@ -163,7 +163,8 @@ def chart_rules() -> tuple[Rule, ...]:
 
 def rules_name() -> str:
     objects = helm.render(helm.values())
-    return next(one["metadata"]["name"] for one in objects if one["metadata"]["name"].startswith("tunegate-admission-"))
+    names = (str(one["metadata"]["name"]) for one in objects)
+    return next(name for name in names if name.startswith("tunegate-admission-rules-"))
 
 
 def test_missing_and_altered_rules_are_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,6 +112,20 @@ def test_people_of_tunegate_who_may_impersonate_are_named(desk: Desk, installed:
             desk.world.kubectl("admin", "delete", kind, name, "--ignore-not-found").passes()
     assert check["state"] == "FAIL"
     assert "group tunegate:engineers" in check["found"]
+
+
+def test_rules_from_elsewhere_are_compared_instead_of_the_operators_own(
+    desk: Desk, installed: str, rules: list[Json], tmp_path: Path
+) -> None:
+    file = tmp_path / "rules.yaml"
+    more = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}}
+    unknown = {**rules[0], "metadata": {"name": "a-rule-that-the-cluster-lacks"}}
+    file.write_text(yaml.safe_dump_all([more, *rules, unknown]))
+    own = ("doctor", "--system-namespace", installed, "--rules", str(file), "-o", "json")
+    found = {one["name"]: one for one in json.loads(desk.run("auditor", *own, code=1))}
+    assert found["admission rules"]["found"].endswith("a-rule-that-the-cluster-lacks is missing")
+    file.write_text("kind: ConfigMap\n")
+    assert "no admission rules; make it with helm template" in desk.run("auditor", *own, code=1)
 
 
 def test_what_a_person_may_not_read_is_not_seen_and_never_good(desk: Desk, installed: str) -> None:

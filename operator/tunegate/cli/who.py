@@ -22,7 +22,7 @@ LEFT_OUT = frozenset({"conditions", "alternatives", "guardrails", "message"})
 
 
 def who(cluster: Cluster, options: Namespace) -> int:
-    """Print what is behind a route, a served name or a model name. Status 1 when nothing answers, or the ledger is broken."""
+    """Print what is behind a route, a served name or a model name. Status 1 for a name that is not known."""
     namespace = options.namespace or cluster.namespace
     if options.name == BASE_SERVED_NAME:
         raise CommandFailure(f"{BASE_SERVED_NAME} is the untuned base model of each server: see tunegate servers")
