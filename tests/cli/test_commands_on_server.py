@@ -32,6 +32,7 @@ from tunegate.api.stages import (
     DATA_PAGE_MEDIA_TYPE,
     DATA_STATEMENT_MEDIA_TYPE,
     RESULT_MEDIA_TYPE,
+    Finding,
 )
 from tunegate.cli.main import main
 from tunegate.controllers.modelrelease import ModelReleaseController
@@ -126,7 +127,8 @@ def job(
         result = client.push_document(f"{repository}/results", canonical(evaluation), RESULT_MEDIA_TYPE)
         stated = client.push_document(f"{repository}/results", STATEMENT, DATA_STATEMENT_MEDIA_TYPE)
         page = client.push_document(f"{repository}/data", PAGE, DATA_PAGE_MEDIA_TYPE)
-        found = validated(statement_digest=stated, page_digest=page).to_dict()
+        twice = Finding(check="Duplicates", action="Warn", count=2, rows=["7", "9"], message="2 rows repeat")
+        found = validated(statement_digest=stated, page_digest=page, findings=[twice]).to_dict()
         checked = client.push_document(f"{repository}/results", canonical(found), RESULT_MEDIA_TYPE)
     status = evidence.job_status(catalogue, result)
     status["stages"].append({"name": "validate", "state": "Done", "attempt": 1, "resultDigest": checked})
@@ -216,6 +218,7 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     assert [one["type"] for one in page["ledger"]] == [
         "ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved",
     ]  # fmt: skip
+    assert [one["message"] for one in page["findings"]] == ["2 rows repeat"]
     assert digest in desk.run("auditor", "show", "extractor-1")
     assert "ledger intact" in desk.run("auditor", "audit", "verify")
 

@@ -21,6 +21,7 @@ from tunegate.cli import results
 from tunegate.cli.changes import Side, changes
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.registry.client import RegistryClient
+from tunegate.registry.failures import Unauthorized
 
 NO_JOB = "the job is gone or not readable: its statement in the registry (--registry) still says it"
 
@@ -232,7 +233,12 @@ def _policy(records: list[Json]) -> str | None:
 def _findings(client: RegistryClient, job: FineTuneJob | None) -> Any:
     if job is None:
         return {"note": NO_JOB}
-    _, result = results.pull_result(client, job, "validate", ValidateResult)
+    if job.status.stage("validate").result_digest is None:
+        return {"note": "the job has no result of its validation"}
+    try:
+        _, result = results.pull_result(client, job, "validate", ValidateResult)
+    except Unauthorized as error:  # A token may open the statement only.
+        return {"note": f"not read: {error}"}
     return [one.to_dict() for one in result.findings]
 
 
