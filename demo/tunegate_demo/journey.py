@@ -197,7 +197,9 @@ class Journey:
         self.say("erin approving as cora: refused")
 
     def approve(self) -> None:
-        """Approve as two people, each with their own credentials."""
+        """Approve as two people, each with their own credentials, after reading the page."""
+        page = tunegate(self.cluster.user("reviewer-risk"), "show", self.release, "-n", TEAM)
+        self.screen.console.print(page, markup=False)
         for role, hat in (("reviewer-risk", "model-risk"), ("reviewer-compliance", "compliance")):
             arguments = (
                 "approve",
@@ -254,7 +256,7 @@ class Journey:
     def lineage(self) -> None:
         """Print the answer to the auditor's question and verify the ledger."""
         auditor = self.cluster.user("auditor")
-        self.screen.console.print(tunegate(auditor, "lineage", self.release, "-n", TEAM), markup=False)
+        self.screen.console.print(tunegate(auditor, "who", MODEL_NAME, "-n", TEAM), markup=False)
         self.screen.console.print(tunegate(auditor, "audit", "verify"), markup=False)
         job = auditor.require("finetunejob", self.job, TEAM)
         self.report.mlflowRun = job["status"].get("mlflowRunId", self.report.mlflowRun)

@@ -20,6 +20,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from tests.builders import make_basemodel, make_evaluationsuite, make_finetunejob, make_modelserver
+from tests.cli.desk import Desk, get, say
 from tests.evidence.release import documents
 from tests.governance import evidence
 from tests.governance.governed import OPERATOR, World
@@ -31,6 +32,7 @@ from tunegate.api.stages import (
     DATA_PAGE_MEDIA_TYPE,
     DATA_STATEMENT_MEDIA_TYPE,
     RESULT_MEDIA_TYPE,
+    Finding,
 )
 from tunegate.cli.main import main
 from tunegate.controllers.modelrelease import ModelReleaseController
@@ -51,22 +53,6 @@ ANSWERS = b"""\
 """
 STATEMENT = canonical(data_statement().to_dict())
 PAGE = b"<!doctype html>\n<p>rows</p>\n"
-
-
-class Desk:
-    """One person after the other at a terminal."""
-
-    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-        self.world = world
-        self.capsys = capsys
-
-    def run(self, role: str, *arguments: str, code: int = 0) -> str:
-        """Run `tunegate` as a role; return what it printed, on either stream."""
-        self.capsys.readouterr()
-        found = main(["--kubeconfig", self.world.kubeconfig(role), "-n", self.world.namespace, *arguments])
-        printed = self.capsys.readouterr()
-        assert found == code, printed.out + printed.err
-        return printed.out + printed.err
 
 
 @pytest.fixture
@@ -121,21 +107,6 @@ def catalogue(world: World) -> Iterator[dict[str, Json]]:
             world.kubectl("admin", "delete", kind, name, "--wait=false", "--ignore-not-found")
 
 
-def get(world: World, kind: str, name: str) -> str:
-    return world.kubectl("admin", "get", kind.lower(), name, "-n", world.namespace, "-o", "json").passes().out
-
-
-def say(world: World, kind: str, name: str, status: Json) -> bool:
-    """Write a status as the operator; tell whether it was there already."""
-    live = json.loads(get(world, kind, name)).get("status", {})
-    if all(live.get(key) == value for key, value in status.items()):
-        return True
-    change = json.dumps({"status": status})
-    args = ("patch", kind, name, "-n", world.namespace, "--type=merge", "--subresource=status", "-p", change)
-    world.kubectl("admin", *args, as_=OPERATOR, groups=("system:masters",)).passes()
-    return False
-
-
 @pytest.fixture(scope="module")
 def job(
     world: World, catalogue: dict[str, Json], registry: RunningRegistry, tmp_path_factory: pytest.TempPathFactory
@@ -157,7 +128,8 @@ def job(
         result = client.push_document(f"{repository}/results", canonical(evaluation), RESULT_MEDIA_TYPE)
         stated = client.push_document(f"{repository}/results", STATEMENT, DATA_STATEMENT_MEDIA_TYPE)
         page = client.push_document(f"{repository}/data", PAGE, DATA_PAGE_MEDIA_TYPE)
-        found = validated(statement_digest=stated, page_digest=page).to_dict()
+        twice = Finding(check="Duplicates", action="Warn", count=2, rows=["7", "9"], message="2 rows repeat")
+        found = validated(statement_digest=stated, page_digest=page, findings=[twice]).to_dict()
         checked = client.push_document(f"{repository}/results", canonical(found), RESULT_MEDIA_TYPE)
     status = evidence.job_status(catalogue, result)
     status["stages"].append({"name": "validate", "state": "Done", "attempt": 1, "resultDigest": checked})
@@ -212,7 +184,10 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
         "reviewer-risk", "approve", "extractor-1", "--reason", "report was read", "--yes", "--digest", digest
     )
     assert digest in shown
-    assert "erin" in shown
+    assert "requested by  erin" in shown
+    recorded = shown[shown.index("Recorded for ever, in your name") :]
+    assert "ravi (tunegate:model-risk)" in recorded
+    assert "report was read" in recorded
     assert (await settle("extractor-1"))["approvals"] == "1/2"
 
     wrong = desk.run(
@@ -230,27 +205,28 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     assert status["phase"] == "Approved"
     assert {one["username"]: one["role"] for one in status["counted"]} == {"ravi": "risk", "cora": "compliance"}
 
-    lineage = json.loads(
+    page = json.loads(
         desk.run(
-            "auditor", "lineage", "extractor-1", "-o", "json", "--registry", registry.host, "--registry-plain-http",
+            "auditor", "show", "extractor-1", "-o", "json", "--registry", registry.host, "--registry-plain-http",
             "--registry-auth", "/nonexistent",
         )
     )  # fmt: skip
-    assert lineage["statement"]["verified"]
-    assert lineage["statement"]["content"]["release"]["spec"]["intendedUse"].startswith("Extract holder")
-    assert lineage["data"]["digest"] == evidence.digest("d")
-    assert lineage["baseModel"]["manifestDigest"] == evidence.digest("b")
-    assert {one["by"] for one in lineage["approvals"]} == {"ravi", "cora"}
-    assert [one["type"] for one in lineage["ledger"]] == [
+    assert page["statement"]["verified"]
+    assert page["statement"]["content"]["release"]["spec"]["intendedUse"].startswith("Extract holder")
+    assert page["data"]["digest"] == evidence.digest("d")
+    assert page["baseModel"]["manifestDigest"] == evidence.digest("b")
+    assert {one["by"] for one in page["approvals"]} == {"ravi", "cora"}
+    assert [one["type"] for one in page["ledger"]] == [
         "ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved",
     ]  # fmt: skip
-    assert digest in desk.run("auditor", "lineage", "extractor-1")
+    assert [one["message"] for one in page["findings"]] == ["2 rows repeat"]
+    assert digest in desk.run("auditor", "show", "extractor-1")
     assert "ledger intact" in desk.run("auditor", "audit", "verify")
 
     desk.run("serving-operator", "revoke", "extractor-1", "--reason", "wrong answers in production", "--yes")
     status = await settle("extractor-1")
     assert status["phase"] == "Revoked"
-    assert "Revoked" in desk.run("reviewer-risk", "status", "extractor-1")
+    assert "Revoked" in desk.run("reviewer-risk", "show", "extractor-1")
 
 
 @pytest.mark.attack(3)
@@ -305,6 +281,12 @@ async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_
     assert sorted((one["username"], one["reason"]) for one in status["dropped"]) == [
         ("cora", "SamePerson"), ("ravi", "IsRequester"), ("rita", "WrongDigest"), ("rolf", "Expired"),
     ]  # fmt: skip
+    page = json.loads(desk.run("auditor", "show", "contested", "-o", "json"))
+    assert sorted(one["counted"] for one in page["approvals"]) == [
+        "Expired", "IsRequester", "SamePerson", "WrongDigest", "yes",
+    ]  # fmt: skip
+    assert page["quorum"]["missing"] == [{"role": "risk", "missing": 1, "groups": ["tunegate:model-risk"]}]
+    assert "waits for 1 of role risk" in desk.run("auditor", "show", "contested")
 
 
 @pytest.mark.attack(42)
@@ -426,9 +408,9 @@ async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(world: 
     assert "approve" not in status["message"]
 
 
-def test_list_shows_what_a_person_may_read(desk: Desk, job: str) -> None:
-    assert "Succeeded" in desk.run("engineer", "list")
-    assert "may not list" in desk.run("outsider", "list", code=1)
+def test_lists_show_what_a_person_may_read(desk: Desk, job: str) -> None:
+    assert "Succeeded" in desk.run("engineer", "jobs")
+    assert "you may not list finetunejobs" in desk.run("outsider", "jobs", code=1)
 
 
 def test_submit_checks_every_document_before_it_creates_one(desk: Desk, world: World, tmp_path: Path) -> None:
@@ -483,7 +465,9 @@ def test_a_reviewer_sees_the_findings_of_a_job_and_waives_them(
     }  # fmt: skip
     say(world, "finetunejob", "small", {"phase": "PendingWaiver", "waiver": waiver})
 
-    assert "37 usable examples" in desk.run("reviewer-risk", "status", "small")
+    (waiting,) = [one for one in json.loads(desk.run("reviewer-risk", "jobs", "-o", "json")) if one["name"] == "small"]
+    assert waiting["waitsFor"] == "risk (you)"
+    assert "37 usable examples" in desk.run("reviewer-risk", "show", "job/small")
     shown = desk.run("reviewer-risk", "approve", "job/small", "--reason", "few rows will do", "--yes")
     assert "37 usable examples" in shown
     assert evidence.digest("7") in shown

@@ -194,7 +194,7 @@ def test_folder_of_an_export_is_never_written_over(taken: Taken) -> None:
 
 
 def test_missing_kubeconfig_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--kubeconfig", str(tmp_path / "none"), "list"]) == 1
+    assert main(["--kubeconfig", str(tmp_path / "none"), "jobs"]) == 1
     assert "no usable kubeconfig" in capsys.readouterr().err
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from rich.console import Console
 from rich.table import Table
 
 from tunegate.api.stages import ANSWERS_MEDIA_TYPE, BaselineResult, EvaluateResult
-from tunegate.cli import registry, results
+from tunegate.cli import registry, results, screen
 from tunegate.cli.cluster import Cluster, Json
 
 STAGES: dict[str, type[BaselineResult | EvaluateResult]] = {"baseline": BaselineResult, "evaluate": EvaluateResult}
@@ -40,4 +39,4 @@ def _show(lines: list[Json]) -> None:
         table.add_column(column, overflow="fold")
     for line in lines:
         table.add_row(line["arm"], str(line["question"]), line["answer"], line["finish"])
-    Console(highlight=False, markup=False).print(table)
+    screen.console().print(table)

@@ -7,6 +7,7 @@ of several groups needs a header more than once.
 from __future__ import annotations
 
 import ssl
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -48,6 +49,11 @@ class Cluster:
             base_url=settings.host, headers=headers, verify=_trust(settings), timeout=30.0, proxy=settings.proxy or None
         )
 
+    @classmethod
+    def of(cls, options: Namespace) -> Cluster:
+        """Open the connection that a command's options name."""
+        return cls(options.kubeconfig, options.context, options.as_, tuple(options.as_group or ()))
+
     def get(self, model: type[T], name: str, namespace: str = "") -> T | None:
         """Return the object, or None when there is none. Raises ``Forbidden``."""
         answer = self._send("GET", f"{_path(model, namespace)}/{name}")
@@ -67,14 +73,23 @@ class Cluster:
 
     def all_raw(self, model: type[Resource], namespace: str = "") -> list[Json]:
         """Return all objects of a kind as the API server has them."""
+        kind = {"apiVersion": API_VERSION, "kind": model.KIND.kind}
+        return [{**kind, **one} for one in self.listed(_path(model, namespace))]
+
+    def listed(self, path: str) -> list[Json]:
+        """Return all items of a collection, ours or one of Kubernetes, by its path. Raises ``Forbidden``."""
         found: list[Json] = []
         token = ""
         while True:
-            page = self._send("GET", _path(model, namespace), {"limit": "500", "continue": token}) or {}
-            found += [{"apiVersion": API_VERSION, "kind": model.KIND.kind, **one} for one in page.get("items") or []]
+            page = self._send("GET", path, {"limit": "500", "continue": token}) or {}
+            found += page.get("items") or []
             token = page.get("metadata", {}).get("continue") or ""
             if not token:
                 return found
+
+    def read(self, path: str) -> Json | None:
+        """Return what the API server has at a path, or None when there is nothing. Raises ``Forbidden``."""
+        return self._send("GET", path)
 
     def create(self, model: type[Resource], obj: Json, namespace: str, *, dry_run: bool = False) -> Json:
         """Create the object; with ``dry_run`` let the server check it, admission included, and store nothing."""
@@ -83,7 +98,7 @@ class Cluster:
 
     def namespace_exists(self, name: str) -> bool:
         """Tell whether there is a namespace of that name. Raises ``Forbidden``."""
-        return self._send("GET", f"/api/v1/namespaces/{name}") is not None
+        return self.read(f"/api/v1/namespaces/{name}") is not None
 
     def whoami(self) -> Json:
         """Return username, uid, groups and extra, as the API server proved them."""

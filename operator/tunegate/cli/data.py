@@ -6,12 +6,11 @@ import json
 from argparse import Namespace
 
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.stages import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE, ValidateResult
-from tunegate.cli import registry, results
+from tunegate.cli import registry, results, screen
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 from tunegate.errors import wrong_fields
@@ -49,7 +48,7 @@ def _print(content: bytes, output: str) -> None:
     if output == "croissant":
         print(json.dumps(croissant(statement), indent=2))
         return
-    console = Console(highlight=False, markup=False)
+    console = screen.console()
     facts = Table(show_header=False, box=None)
     for name, value in statement.facts().items():
         facts.add_row(name, value)

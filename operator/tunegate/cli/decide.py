@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from rich.console import Console
-
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import signing
+from tunegate.cli import screen, signing
 from tunegate.cli.caller import caller, own_groups
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
@@ -79,11 +77,11 @@ def decide(cluster: Cluster, options: Namespace) -> int:
         raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
     hat = _hat(cluster, options, subject)
     me = cluster.whoami()
-    _show(subject, options.decision, hat)
     document = _approval(subject, hat, me, options)
+    _show(subject, document["spec"])
     if options.key is not None:
         signing.show(document)
-    elif hat.signed and options.decision == "Approve":
+    elif hat.signed and options.decision in ("Approve", "Override"):
         print(f"Without --key this may not count: role {hat.name} takes signed approvals", file=sys.stderr)
     _confirm(options, subject)
     if options.key is not None:
@@ -181,7 +179,7 @@ def _reviewers(policies: Iterable[ApprovalPolicy]) -> list[tuple[ApprovalRole, i
 def _breakers(policies: Iterable[ApprovalPolicy]) -> list[tuple[ApprovalRole, int]]:
     """Return the roles that may override, each with the longest life of an override in seconds."""
     glasses = [policy.spec.break_glass for policy in policies if policy.spec.break_glass is not None]
-    return [(ApprovalRole(name=one.role, groups=one.groups), one.max_seconds) for one in glasses]
+    return [(one.asked, one.max_seconds) for one in glasses]
 
 
 def _ages(roles: Iterable[tuple[ApprovalRole, int]]) -> dict[str, int]:
@@ -234,14 +232,24 @@ def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:
     }
 
 
-def _show(subject: Subject, decision: str, hat: Hat) -> None:
-    """Print what is decided on: to the error stream, so that output can be piped."""
-    console = Console(stderr=True, highlight=False)
+def _show(subject: Subject, spec: Json) -> None:
+    """Print what is decided on and what will be recorded: to the error stream, so that output can be piped."""
+    out = screen.console(stderr=True)
     what = "" if subject.kind == "ModelRelease" else "waiver of job "
-    console.print(f"[bold]{decision}[/] {what}{subject.namespace}/{subject.name} as {hat.name}", markup=True)
-    width = max(13, *map(len, subject.lines))
-    for name, text in subject.lines.items():
-        console.print(f"  {name:{width}} {text}", markup=False)
+    screen.heading(out, spec["decision"], f"{what}{subject.namespace}/{subject.name} as {spec['role']}")
+    screen.facts(out, list(subject.lines.items()))
+    person = {name: value for name, value in spec["approver"].items() if name not in ("username", "groups")}
+    groups = ", ".join(spec["approver"]["groups"]) or "no group"
+    screen.heading(out, "Recorded for ever, in your name")
+    screen.facts(
+        out,
+        [
+            ("by", f"{spec['approver']['username']} ({groups})"),
+            *person.items(),
+            ("reason", spec["reason"]),
+            ("expires", spec["expiresAt"]),
+        ],
+    )
 
 
 def _confirm(options: Namespace, subject: Subject) -> None:

@@ -18,6 +18,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli import approver_keys, registry, results
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.screen import shown
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
 from tunegate.evidence import decisions, folder, layout, signatures
@@ -168,20 +169,15 @@ def _read(where: Path) -> tuple[dict[str, bytes], list[Difference]]:
             path = Path(at, name)
             mode = path.lstat().st_mode
             if stat.S_ISREG(mode):
-                files[_shown(path.relative_to(where).as_posix())] = path.read_bytes()
+                files[shown(path.relative_to(where).as_posix())] = path.read_bytes()
             elif not stat.S_ISDIR(mode):
-                strange.append(Difference(_shown(path.relative_to(where).as_posix()), "is no regular file"))
+                strange.append(Difference(shown(path.relative_to(where).as_posix()), "is no regular file"))
     return files, strange
-
-
-def _shown(name: str) -> str:
-    """Return text of a folder that nobody vouches for as a terminal may show it: no control characters."""
-    return name if name.isprintable() else ascii(name)
 
 
 def _print(differences: tuple[Difference, ...], where: Path) -> None:
     for one in differences:
-        print(_shown(f"DIFFERS {one}"))
+        print(shown(f"DIFFERS {one}"))
     print(f"{len(differences)} differences in {where}")
 
 
@@ -217,4 +213,4 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted, checked: tuple
         lines.append("Not compared: without --approver-keys, who decided is what the API server said at that moment.")
     lines += ["Not shown by this folder:", *(f"  - {text}" for text in NOT_SHOWN)]
     for line in lines:
-        print(_shown(line))
+        print(shown(line))

@@ -5,27 +5,37 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tunegate.cli import (
     answers,
     audit,
+    completion,
     data,
     decide,
     evidence,
-    lineage,
+    listing,
     plan,
     plan_report,
     registry,
+    screen,
     show,
     signing,
     submit,
+    who,
 )
 from tunegate.cli.cluster import Cluster
+from tunegate.cli.doctor import doctor
 from tunegate.cli.failure import CommandFailure
 
 Command = Callable[[Cluster, argparse.Namespace], int]
 PLAN = "check a job's data, cost and limits on this machine, without a cluster"
+LISTS: dict[str, tuple[Command, str]] = {
+    "releases": (listing.releases, "list releases: how they stand and whom they wait for"),
+    "jobs": (listing.jobs, "list jobs: how they stand and whom they wait for"),
+    "servers": (listing.servers, "list servers: how they stand and what answers under which name"),
+}
 DECISIONS = {
     "approve": "agree to exactly the shown content, or waive the findings that a job waits for",
     "reject": "say no, for good: the release is denied, or the job ends",
@@ -37,15 +47,16 @@ DECISIONS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 refused or failed, 2 wrong usage."""
-    options = parser().parse_args(arguments)
+    grammar = parser()
+    completion.complete(grammar)
+    options = grammar.parse_args(arguments)
     try:
         if getattr(options, "file", None) is not None:
             return audit.audit(None, options)
         if getattr(options, "offline", None) is not None:
             return int(options.offline(options))
         command: Command = options.command
-        cluster = Cluster(options.kubeconfig, options.context, options.as_, tuple(options.as_group or ()))
-        return command(cluster, options)
+        return command(Cluster.of(options), options)
     except CommandFailure as error:
         print(f"tunegate: {error}", file=sys.stderr)
         return 1
@@ -53,9 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def kubectl_complete() -> int:
+    """Complete `kubectl tunegate …`: the program that kubectl looks for."""
+    return completion.kubectl_complete(parser(), sys.argv[1:])
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's grammar."""
-    top = argparse.ArgumentParser(prog="tunegate", description="Governed fine-tuning: submit, review, look, verify.")
+    plugin = Path(sys.argv[0]).name.startswith(completion.PLUGIN)
+    name = completion.PLUGIN.replace("-", " ") if plugin else completion.PROGRAM
+    top = argparse.ArgumentParser(prog=name, description="Governed fine-tuning: submit, review, look, verify.")
     _connection(top, default=None)
     # The same options after the command's name, without overwriting what came before it.
     shared = argparse.ArgumentParser(add_help=False)
@@ -71,18 +89,21 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-f", "--filename", required=True, help="YAML file; - reads standard input")
     one.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
     _plan(commands.add_parser("plan", help=PLAN, description=PLAN[0].upper() + PLAN[1:] + "."))
-    one = add("list", show.list_all, "list jobs, releases and servers")
-    one.add_argument("-A", "--all-namespaces", action="store_true")
-    one = add("status", show.status, "show one job, release or server in full")
-    one.add_argument("name")
+    for name, (listed, text) in LISTS.items():
+        one = add(name, listed, text)
+        one.add_argument("-A", "--all-namespaces", action="store_true")
+        _output(one)
+    _show(add("show", show.show, "show one release, job or server in full: the page to decide on"))
+    _who(add("who", who.who, "what data, base, evaluation, people and bytes are behind a name that clients use"))
     _release(add("release", submit.release, "ask to serve a job's adapter"))
     for name, text in DECISIONS.items():
         _decision(add(name, decide.decide, text), name)
-    _lineage(add("lineage", lineage.lineage, "what data, what base, which evaluation, who approved, what runs"))
     _data(add("data", data.data, "what was stated and found of a job's training data"))
     _answers(add("answers", answers.answers, "what the models answered at the gate"))
     _evidence(commands, shared)
     _audit(add("audit", audit.audit, "check the ledger, or export it"))
+    _doctor(add("doctor", doctor.doctor, "what holds in this cluster: rules, rights, duties, ledger"))
+    _completion(commands)
     return top
 
 
@@ -113,7 +134,7 @@ def _plan(one: argparse.ArgumentParser) -> None:
 
 
 def _release(one: argparse.ArgumentParser) -> None:
-    one.add_argument("job")
+    completion.completed(one.add_argument("job"), completion.JOBS)
     one.add_argument("--model", required=True, help="public model name, as routes and clients know it")
     one.add_argument("--intended-use", required=True, help="what it is for and what it must not be used for")
     one.add_argument("--risk", required=True, choices=["Low", "Medium", "High"])
@@ -124,7 +145,7 @@ def _release(one: argparse.ArgumentParser) -> None:
 def _decision(one: argparse.ArgumentParser, name: str) -> None:
     one.set_defaults(decision=name.capitalize())
     waiver = "" if name in ("revoke", "override") else ", or job/NAME for a job that waits for a waiver"
-    one.add_argument("name", help=f"name of the release{waiver}")
+    completion.completed(one.add_argument("name", help=f"name of the release{waiver}"), completion.DECIDABLE)
     one.add_argument("--role", help="role of the policy; default: the only one that you hold")
     one.add_argument("--reason", required=True, help="kept for ever; at least 10 characters unless you approve")
     one.add_argument(
@@ -135,10 +156,38 @@ def _decision(one: argparse.ArgumentParser, name: str) -> None:
     signing.add_options(one)
 
 
-def _lineage(one: argparse.ArgumentParser) -> None:
-    one.add_argument("name", help="name of the release")
-    one.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    registry.add_options(one, "read and verify the release statement there")
+def _output(one: argparse.ArgumentParser) -> None:
+    one.add_argument("-o", "--output", choices=screen.FORMATS, default="text", help="json and yaml are for programs")
+
+
+def _show(one: argparse.ArgumentParser) -> None:
+    completion.completed(
+        one.add_argument("name", help="name of a release, job/NAME or server/NAME"), completion.SHOWABLE
+    )
+    _output(one)
+    registry.add_options(one, "also read findings and the release statement there, verified")
+
+
+def _who(one: argparse.ArgumentParser) -> None:
+    completion.completed(
+        one.add_argument("name", help="route, served name (header X-Tunegate-Served-Name) or release"),
+        completion.answering,
+    )
+    one.add_argument("--at", metavar="TIME", type=who.moment, help="then instead of now; from the ledger")
+    _output(one)
+
+
+def _doctor(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--system-namespace", default="tunegate-system", help="where the operator runs")
+    one.add_argument("--rules", metavar="FILE", help="admission rules to compare with; default: the operator's own")
+    _output(one)
+
+
+def _completion(commands: Any) -> None:
+    text = "print the script that completes commands and names in a shell"
+    one = commands.add_parser("completion", help=text, description=text[0].upper() + text[1:] + ".")
+    one.set_defaults(offline=completion.completion)
+    one.add_argument("shell", choices=completion.SHELLS)
 
 
 def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -149,7 +198,7 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
     text = "write all that a release was approved on into one folder"
     one = actions.add_parser("export", help=text, description=text[0].upper() + text[1:] + ".", parents=[shared])
     one.set_defaults(command=evidence.export)
-    one.add_argument("name", help="name of the release")
+    completion.completed(one.add_argument("name", help="name of the release"), completion.RELEASES)
     one.add_argument("--output", required=True, metavar="FOLDER", help="new or empty")
     registry.add_options(one, "where statement, results and adapter lie", required=True)
     text = "check such a folder without cluster and network: 0 it fits, 1 it differs, 2 it cannot be read"
@@ -172,7 +221,7 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def _data(one: argparse.ArgumentParser) -> None:
-    one.add_argument("name", help="name of the job, or of its release")
+    completion.completed(one.add_argument("name", help="name of the job, or of its release"), completion.JOBS)
     one.add_argument(
         "-o", "--output", choices=data.FORMATS, default="text",
         help="croissant: JSON-LD for catalogues of data; html: the page, which shows rows",
@@ -181,7 +230,7 @@ def _data(one: argparse.ArgumentParser) -> None:
 
 
 def _answers(one: argparse.ArgumentParser) -> None:
-    one.add_argument("name", help="name of the job, or of its release")
+    completion.completed(one.add_argument("name", help="name of the job, or of its release"), completion.JOBS)
     one.add_argument(
         "--stage", choices=list(answers.STAGES), default="evaluate", help="baseline: the alternatives' answers"
     )

@@ -12,6 +12,7 @@ import yaml
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli import screen
 from tunegate.cli.caller import caller, own_groups
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
@@ -92,6 +93,8 @@ def _completed(cluster: Cluster, document: Any, namespace: str) -> Json:
 
 
 def _create(cluster: Cluster, documents: list[Json], *, dry_run: bool) -> None:
+    for document in documents:
+        _show(document)
     for pretend in (True,) if dry_run else (True, False):
         for document in documents:
             namespace = document["metadata"]["namespace"]
@@ -100,3 +103,12 @@ def _create(cluster: Cluster, documents: list[Json], *, dry_run: bool) -> None:
                 name = made.get("metadata", {}).get("name", "")
                 done = "would be created" if dry_run else "created"
                 print(f"{document['kind']} {namespace}/{name} {done}")
+
+
+def _show(document: Json) -> None:
+    """Print what will be recorded: to the error stream, so that output can be piped."""
+    metadata, spec = document["metadata"], document["spec"]
+    person = spec["requestedBy"] if isinstance(spec.get("requestedBy"), dict) else {}
+    groups = f" ({', '.join(map(str, person['groups']))})" if person.get("groups") else ""
+    text = f"{metadata['namespace']}/{metadata.get('name', '')}, requested by {person.get('username', '?')}{groups}"
+    screen.heading(screen.console(stderr=True), f"{document['kind']}:", text)

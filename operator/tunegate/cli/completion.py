@@ -1,0 +1,105 @@
+"""Shell completion: `completion SHELL` prints the script; names of releases, jobs and the like come from the cluster.
+
+A shell that asks for names must never wait for a login or print an error between what somebody types: whatever fails
+completes to nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import sys
+from argparse import Action, ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import Any
+
+import argcomplete
+from argcomplete.shell_integration import shellcode
+
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.markers import Resource
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelserver import ModelServer
+from tunegate.cli.cluster import Cluster
+from tunegate.cli.failure import CommandFailure
+
+SHELLS = ("bash", "zsh", "fish")
+PROGRAM, PLUGIN = "tunegate", "kubectl-tunegate"
+NO_FILES = 4
+"""What kubectl wants to read after a plugin's candidates: do not fall back to files (cobra's ShellCompDirectiveNoFileComp)."""
+Completer = Callable[..., list[str]]
+
+
+def completion(options: Namespace) -> int:
+    """Print the script that makes a shell complete `tunegate`."""
+    print(shellcode([PROGRAM, PLUGIN], shell=options.shell))
+    return 0
+
+
+def complete(grammar: ArgumentParser) -> None:
+    """Answer the shell and exit, when it is a shell that asks."""
+    argcomplete.autocomplete(grammar)
+
+
+def kubectl_complete(grammar: ArgumentParser, arguments: list[str]) -> int:
+    """Answer kubectl, which runs `kubectl_complete-tunegate` with the words that were typed after `kubectl tunegate`."""
+    line = shlex.join([PROGRAM, *arguments[:-1]]) + " " + (arguments[-1] if arguments else "")
+    os.environ.update(_ARGCOMPLETE="1", _ARGCOMPLETE_IFS="\n", _ARGCOMPLETE_SUPPRESS_SPACE="1",
+                      COMP_LINE=line, COMP_POINT=str(len(line)))  # fmt: skip
+    found = io.TextIOWrapper(io.BytesIO(), write_through=True)
+
+    def ended(_: int = 0) -> None:
+        raise _Answered
+
+    with contextlib.suppress(_Answered):
+        argcomplete.autocomplete(grammar, output_stream=found, exit_method=ended)
+    found.seek(0)
+    sys.stdout.write("".join(f"{one}\n" for one in found.read().split("\n") if one) + f":{NO_FILES}\n")
+    return 0
+
+
+def completed(argument: Action, completer: Completer) -> None:
+    """Have the values of an argument completed."""
+    argument.completer = completer  # type: ignore[attr-defined]
+
+
+def named(**models: type[Resource]) -> Completer:
+    """Return a completer of names; a keyword is the prefix before `/`, "bare" stands for none."""
+
+    def names(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:
+        try:
+            cluster = Cluster.of(parsed_args)
+            namespace = parsed_args.namespace or cluster.namespace
+            found = [
+                f"{kind}/{one.name}" if kind != "bare" else one.name
+                for kind, model in models.items()
+                for one in cluster.all(model, namespace)
+            ]
+        except CommandFailure:
+            return []
+        return sorted(name for name in found if name.startswith(prefix))
+
+    return names
+
+
+RELEASES = named(bare=ModelRelease)
+JOBS = named(bare=FineTuneJob)
+DECIDABLE = named(bare=ModelRelease, job=FineTuneJob)
+SHOWABLE = named(bare=ModelRelease, job=FineTuneJob, server=ModelServer)
+
+
+def answering(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:
+    """Complete what `who` takes: routes and served names."""
+    try:
+        cluster = Cluster.of(parsed_args)
+        servers = cluster.all(ModelServer, parsed_args.namespace or cluster.namespace)
+    except CommandFailure:
+        return []
+    names = {name for one in servers for route in one.status.routes for name in (route.name, route.served_name) if name}
+    return sorted(name for name in names if name.startswith(prefix))
+
+
+class _Answered(Exception):
+    """Ends argcomplete where it would end the process."""

@@ -1,0 +1,127 @@
+"""`doctor`: looks at everything that it may, and says how each thing stands. Status 1 when something is wrong."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import yaml
+
+from tunegate.admission.rules import API, KINDS, Rule, parse
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.auditrecord import AuditRecord
+from tunegate.cli import screen
+from tunegate.cli.cluster import Cluster, Json
+from tunegate.cli.doctor import duties, powers, rules
+from tunegate.cli.doctor.check import Check, NotSeen, looked, need
+from tunegate.cli.doctor.installed import Installed, installed
+from tunegate.cli.doctor.rights import Rights, Subject, grants
+from tunegate.cli.failure import CommandFailure
+from tunegate.errors import Terminal
+from tunegate.ledger import chain
+from tunegate.ledger.verify import ordered
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+COLLECTIONS = ("clusterroles", "roles", "clusterrolebindings", "rolebindings")
+LIVE = dict(zip(("validatingadmissionpolicies", "validatingadmissionpolicybindings"), KINDS, strict=True))
+T = TypeVar("T")
+
+
+def doctor(cluster: Cluster, options: Namespace) -> int:
+    """Print all checks."""
+    checks = _looks(cluster, options)
+    if options.output == "text":
+        out = screen.console()
+        screen.table(out, ("", "WHAT", "FOUND", "DO"), [(one.state, one.name, one.found, one.advice) for one in checks])
+        counts = [(state, sum(one.state == state for one in checks)) for state in ("FAIL", "WARN", "not seen")]
+        said = ", ".join(f"{count} {state}" for state, count in counts if count)
+        out.print(f"{len(checks)} checks: {said or 'all OK'}")
+    else:
+        screen.write([one.to_dict() for one in checks], options.output)
+    return int(any(one.state == "FAIL" for one in checks))
+
+
+def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
+    """Look at one thing after the other; what one look may not read does not keep the others from theirs."""
+    system = options.system_namespace
+    there = _Part(lambda: installed(cluster, system))
+    expected = _Part(lambda: _expected(cluster, there, options.rules))
+    held = _Part(lambda: _rights(cluster))
+    policies = _Part(lambda: need("approval policies", cluster.all_raw, ApprovalPolicy))
+    source = options.rules or "the operator's ConfigMap"
+    looks: dict[str, Callable[[], Iterable[Check]]] = {
+        "Kubernetes": lambda: [rules.version(_version(cluster))],
+        "admission rules": lambda: [rules.admission(expected.seen(), _live(cluster), source)],
+        "assurance level": lambda: rules.level(expected.seen(), cluster.whoami(), policies.seen()),
+        "namespaces and policies": lambda: duties.roles(
+            held.seen(), there.seen().governed, {one["metadata"]["name"]: one for one in policies.seen()}
+        ),
+        "separate duties": lambda: duties.overlaps(held.seen(), there.seen().namespaces),
+        "ways around": lambda: powers.powers(
+            held.seen(), system, duties.people(held.seen()), _own(system, held.seen().namespaces)
+        ),
+        "ledger": lambda: rules.ledger(_records(cluster), there.seen().settings, datetime.now(UTC)),
+        "anchors": lambda: [rules.anchors(there.seen().settings)],
+    }  # fmt: skip
+    return [check for name, look in looks.items() for check in looked(name, look)]
+
+
+class _Part(Generic[T]):
+    """Something that several looks need: read once, and for each look either there or not to be seen."""
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._found: list[T] = []
+        self._why = ""
+        try:
+            self._found.append(read())
+        except NotSeen as error:
+            self._why = str(error)
+
+    def seen(self) -> T:
+        """Return it. Raises ``NotSeen``."""
+        if not self._found:
+            raise NotSeen(self._why)
+        return self._found[0]
+
+
+def _expected(cluster: Cluster, there: _Part[Installed], path: str | None) -> tuple[Rule, ...]:
+    """Return the admission rules that should hold: of a file that the person brings, else those of the operator."""
+    if path is None:
+        return there.seen().rules(cluster)
+    try:
+        return parse(Path(path).read_text())
+    except OSError as error:
+        raise CommandFailure(f"--rules {path}: {error.strerror}") from error
+    except (Terminal, yaml.YAMLError):
+        raise CommandFailure(f"--rules {path}: no admission rules; make it with helm template") from None
+
+
+def _version(cluster: Cluster) -> Json:
+    return need("the version of Kubernetes", cluster.read, "/version") or {}
+
+
+def _live(cluster: Cluster) -> list[Json]:
+    return [
+        {**one, "kind": kind}
+        for plural, kind in LIVE.items()
+        for one in need(plural, cluster.listed, f"/apis/{API}/{plural}")
+    ]
+
+
+def _rights(cluster: Cluster) -> Rights:
+    roles, namespaced, wide, bindings = (need(plural, cluster.listed, f"{RBAC}/{plural}") for plural in COLLECTIONS)
+    return Rights(grants(roles, namespaced, wide, bindings))
+
+
+def _records(cluster: Cluster) -> list[Json]:
+    found = ordered(need("the ledger", cluster.all_raw, AuditRecord))
+    return [one.to_dict() for one in map(chain.readable, found) if one is not None]
+
+
+def _own(system: str, namespaces: Sequence[str]) -> set[Subject]:
+    """Return Tunegate's own service accounts: what the chart gives them is no way around it."""
+    names = ("tunegate-operator", "tunegate-stage", "tunegate-serving")
+    return {Subject("ServiceAccount", name, namespace) for name in names for namespace in (system, *namespaces)}

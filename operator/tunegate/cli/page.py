@@ -1,0 +1,151 @@
+"""One page on which a reviewer decides: the parts of a release's dossier in words and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from tunegate.cli import screen
+from tunegate.cli.cluster import Json
+
+HIDDEN = frozenset({"uid", "conditions", "job", "jobRequestedBy", "created", "name", "phase", "message"})
+SPELLED = {
+    "modelName": "model name", "intendedUse": "intended use", "requestedBy": "requested by", "servedName": "served name",
+    "retainUntil": "may be used until", "redactedDigest": "redacted copy", "statementDigest": "data statement",
+    "overlapRows": "rows shared with suites", "manifestDigest": "manifest", "engineProfileDigest": "engine profile",
+    "suiteDigest": "suite digest", "suiteMargin": "margin asked for", "suiteMinimum": "minimum asked for",
+    "suiteAttempts": "tries on this suite", "resultDigest": "result", "jobRequestedBy": "job requested by",
+    "mlflowRun": "MLflow run", "answersAs": "answers as", "approvedBy": "approved by", "documentsDigest": "documents",
+}  # fmt: skip
+
+
+def print_page(out: Console, document: Json) -> None:
+    """Print the page."""
+    release = document["release"]
+    screen.heading(out, release["name"], release["phase"])
+    if release["message"]:
+        out.print(f"  {screen.shown(release['message'])}")
+    _section(out, "What is asked", {key: value for key, value in release.items() if key not in HIDDEN})
+    _section(out, "Data", document["data"])
+    _findings(out, document)
+    _section(out, "Training", document["training"])
+    _section(out, "Adapter", document["adapter"])
+    _section(out, "Base model", document["baseModel"])
+    _scores(out, document["evaluation"])
+    _changes(out, document["servingNow"])
+    _decisions(out, document)
+    _section(out, "Runs now", document["running"])
+    _conditions(out, release["conditions"])
+    _proof(out, document)
+
+
+def spelled(key: str) -> str:
+    """Return a key of the document in words."""
+    return SPELLED.get(key, key)
+
+
+def text_of(value: Any) -> str:
+    """Return a value of the document on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{spelled(key)} {text_of(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(text_of(one) for one in value) or "-"
+    return "-" if value is None else str(value)
+
+
+def _section(out: Console, title: str, part: Json) -> None:
+    screen.heading(out, title)
+    screen.facts(out, [(spelled(key), text_of(value)) for key, value in part.items()])
+
+
+def _findings(out: Console, document: Json) -> None:
+    """Print what people answered for, and what the checks found beside it."""
+    waiver, found = document["waiver"], document.get("findings")
+    _section(out, "Waived findings", waiver)
+    if found is None:
+        screen.heading(out, "Other findings")
+        out.print("  not read: they lie in the registry; give --registry, or look with `tunegate data`")
+    elif isinstance(found, dict):
+        _section(out, "Other findings", found)
+    else:
+        screen.heading(out, "Findings of the checks", "" if found else "none")
+        rows = [(one["action"], one["check"], str(one["count"]), one["message"]) for one in found]
+        if rows:
+            screen.table(out, ("action", "check", "rows", "what was found"), rows, indent=2)
+
+
+def _scores(out: Console, part: Json) -> None:
+    """Print the tuned model against each alternative, with the number of questions and the margin."""
+    if "note" in part:
+        _section(out, "Evaluation", part)
+        return
+    screen.heading(out, "Evaluation", part["outcome"])
+    told = ("outcome", "alternatives", "guardrails")
+    screen.facts(out, [(spelled(key), text_of(value)) for key, value in part.items() if key not in told])
+    rows = [
+        (one["name"], one["score"], one["difference"], f"{one['lower']} to {one['upper']}", one["outcome"])
+        for one in part["alternatives"]
+    ]
+    if rows:
+        screen.table(out, ("tuned against", "score", "tuned is better by", "95 % interval", "verdict"), rows, indent=2)
+    held = [
+        (one["name"], one["tuned"], one["base"], "held" if one["held"] else "not held") for one in part["guardrails"]
+    ]
+    if held:
+        screen.table(out, ("guardrail", "tuned", "base", "verdict"), held, indent=2)
+
+
+def _changes(out: Console, part: Json) -> None:
+    if "changes" not in part:
+        _section(out, "Changes against what serves now", part)
+        return
+    rest = f"{part['servedName']} of release {part['release']}" + ("" if part["changes"] else ": none")
+    screen.heading(out, "Changes against what serves now,", rest)
+    if part["changes"]:
+        rows = [(one["what"], one["then"], one["now"]) for one in part["changes"]]
+        screen.table(out, ("what", "serves now", "this release"), rows, indent=2)
+
+
+def _decisions(out: Console, document: Json) -> None:
+    """Print who decided what, what does not count and why, and who is waited for."""
+    quorum = document["quorum"]
+    screen.heading(out, "Decisions", quorum["counted"] or "none counted")
+    rows = [
+        (one["by"], one["decision"], one["role"], str(one["time"]), one["counted"], one["why"] or one["reason"])
+        for one in document["approvals"]
+    ]
+    if rows:
+        screen.table(out, ("by", "decision", "role", "at", "counted", "reason"), rows, indent=2)
+    if document["override"] is not None:
+        screen.heading(out, "Override: served without its quorum", document["override"].get("outcome") or "in force")
+        told = {key: value for key, value in document["override"].items() if key not in ("counted", "outcome")}
+        screen.facts(out, [(spelled(key), text_of(value)) for key, value in told.items()])
+    for one in quorum["missing"]:
+        groups = f" (groups {', '.join(one['groups'])})" if one["groups"] else ""
+        out.print(f"  waits for {one['missing']} of role {screen.shown(one['role'])}{screen.shown(groups)}")
+
+
+def _conditions(out: Console, conditions: Json) -> None:
+    if conditions:
+        screen.heading(out, "Conditions")
+        screen.facts(out, list(conditions.items()))
+
+
+def _proof(out: Console, document: Json) -> None:
+    """Print what holds the page: the ledger's records and the statement."""
+    records = document["ledger"]
+    screen.heading(out, "Ledger", "" if records else "no record, or you may not read it")
+    rows = [
+        (str(one["sequence"]), one["time"], one["type"], one["actor"], one["payload"].get("decision", ""))
+        for one in records
+    ]
+    if rows:
+        screen.table(out, ("record", "at", "what", "by", ""), rows, indent=2)
+    if "statement" in document:
+        screen.heading(out, "Statement")
+        out.print("  verified: the stored statement has the release's digest; -o json shows it whole")
+        content = document["statement"]["content"]
+        policy, gate = content["policy"], content["evaluation"]
+        told = [("policy", f"{policy['name']} {policy['digest']}"), ("margin of the gate", gate["margin"])]
+        screen.facts(out, [*told, ("tries on the suite by then", gate["suiteAttempts"])])

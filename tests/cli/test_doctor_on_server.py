@@ -1,0 +1,139 @@
+"""`doctor` on the real server: the rules as the API server has them, rights as RBAC has them, each person's own view."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.desk import Desk
+from tests.governance.governed import World, as_list, render, scoped
+
+pytestmark = pytest.mark.cluster
+Json = dict[str, Any]
+RULES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
+
+@pytest.fixture
+def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(world, capsys)
+
+
+@pytest.fixture(scope="module")
+def rules(world: World) -> list[Json]:
+    """The admission rules of this test's namespaces, as its chart has them."""
+    record = json.loads(world.kubectl("admin", "get", "auditrecord", world.record, "-o", "json").passes().out)
+    objects = scoped(render(world.namespace), world.namespace, record["spec"]["subject"]["uid"])
+    return [one for one in objects if one["kind"] in RULES]
+
+
+@pytest.fixture(scope="module")
+def installed(world: World, rules: list[Json]) -> Iterator[str]:
+    """The operator's Deployment, without pods, and the rules that it was given; returns the system namespace."""
+    name = next(
+        rule["resourceNames"][0]
+        for one in render(world.namespace)
+        if (one["kind"], one["metadata"]["name"]) == ("Role", "tunegate-auditor")
+        for rule in one["rules"]
+        if rule["resources"] == ["configmaps"]
+    )
+    text = yaml.safe_dump_all(rules)
+    settings = {
+        "TUNEGATE_GOVERNED": json.dumps([{"name": world.namespace, "policy": "no-such-policy"}]),
+        "TUNEGATE_LEDGER_KEYS": "/etc/tunegate/ledger",
+    }
+    labels = {"doctor": "test"}
+    objects: list[Json] = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"rules.yaml": text}},
+        {
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "tunegate-operator"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": [{
+                        "name": "operator", "image": "example.invalid/none",
+                        "env": [{"name": key, "value": value} for key, value in settings.items()],
+                    }],
+                    "volumes": [{"name": "admission", "configMap": {"name": name}}],
+                },
+            }},
+        },
+    ]  # fmt: skip
+    world.kubectl("admin", "apply", "-n", world.system, "-f", "-", stdin=as_list(objects)).passes()
+    yield world.system
+    world.kubectl("admin", "delete", "-n", world.system, "-f", "-", stdin=as_list(objects)).passes()
+
+
+def looked(desk: Desk, role: str, system: str, code: int) -> dict[str, Json]:
+    shown = desk.run(role, "doctor", "--system-namespace", system, "-o", "json", code=code)
+    return {one["name"]: one for one in json.loads(shown)}
+
+
+def test_an_auditor_sees_everything_and_what_is_wrong_is_a_failure(desk: Desk, installed: str) -> None:
+    found = looked(desk, "auditor", installed, code=1)
+    assert not [name for name, one in found.items() if one["state"] == "not seen"]
+    assert found["Kubernetes"]["state"] == "OK"
+    assert found["admission rules"]["state"] == "OK", found["admission rules"]
+    assert found["assurance level"]["found"].startswith("L1, accounts")
+    assert found[f"policy of {desk.world.namespace}"]["found"] == "ApprovalPolicy no-such-policy does not exist"
+    assert found["anchors"]["state"] == "WARN"
+    table = desk.run("auditor", "doctor", "--system-namespace", installed, code=1)
+    assert f"FAIL      policy of {desk.world.namespace}" in table
+    assert "checks: " in table.splitlines()[-1]
+
+
+@pytest.mark.attack(31)
+def test_a_rule_that_was_loosened_is_named(desk: Desk, installed: str, rules: list[Json]) -> None:
+    binding = next(one for one in rules if one["kind"] == RULES[1] and "approver" in one["metadata"]["name"])
+    loosened = {**binding, "spec": {**binding["spec"], "validationActions": ["Audit"]}}
+    desk.world.kubectl("admin", "apply", "-f", "-", stdin=loosened).passes()
+    try:
+        check = looked(desk, "auditor", installed, code=1)["admission rules"]
+    finally:
+        desk.world.kubectl("admin", "apply", "-f", "-", stdin=binding).passes()
+    assert check["state"] == "FAIL"
+    assert f"{binding['metadata']['name']}: spec.validationActions was changed" in check["found"]
+
+
+def test_people_of_tunegate_who_may_impersonate_are_named(desk: Desk, installed: str) -> None:
+    name = f"{desk.world.namespace}-impersonator"
+    create = ("create", "clusterrole", name, "--verb=impersonate", "--resource=users")
+    bind = ("create", "clusterrolebinding", name, f"--clusterrole={name}", "--group=tunegate:engineers")
+    try:
+        desk.world.kubectl("admin", *create).passes()
+        desk.world.kubectl("admin", *bind).passes()
+        check = looked(desk, "auditor", installed, code=1)["impersonate people"]
+    finally:
+        for kind in ("clusterrolebinding", "clusterrole"):
+            desk.world.kubectl("admin", "delete", kind, name, "--ignore-not-found").passes()
+    assert check["state"] == "FAIL"
+    assert "group tunegate:engineers" in check["found"]
+
+
+def test_rules_from_elsewhere_are_compared_instead_of_the_operators_own(
+    desk: Desk, installed: str, rules: list[Json], tmp_path: Path
+) -> None:
+    file = tmp_path / "rules.yaml"
+    more = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}}
+    unknown = {**rules[0], "metadata": {"name": "a-rule-that-the-cluster-lacks"}}
+    file.write_text(yaml.safe_dump_all([more, *rules, unknown]))
+    own = ("doctor", "--system-namespace", installed, "--rules", str(file), "-o", "json")
+    found = {one["name"]: one for one in json.loads(desk.run("auditor", *own, code=1))}
+    assert found["admission rules"]["found"].endswith("a-rule-that-the-cluster-lacks is missing")
+    file.write_text("kind: ConfigMap\n")
+    assert "no admission rules; make it with helm template" in desk.run("auditor", *own, code=1)
+
+
+def test_what_a_person_may_not_read_is_not_seen_and_never_good(desk: Desk, installed: str) -> None:
+    found = looked(desk, "outsider", installed, code=0)
+    assert {one["state"] for name, one in found.items() if name != "Kubernetes"} == {"not seen"}
+    assert found["ways around"]["found"] == "you may not read clusterroles"
+
+
+def test_where_no_operator_is_the_option_is_named(desk: Desk) -> None:
+    told = desk.run("admin", "doctor", "--system-namespace", desk.world.namespace, code=1)
+    assert "say where Tunegate is with --system-namespace" in told

@@ -1,0 +1,145 @@
+"""Lists, the page to decide on, and what is behind a name: on the real server, each person with their own kubeconfig."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.builders import make_evaluationsuite, make_finetunejob, make_modelserver
+from tests.cli.desk import Desk, get, say
+from tests.governance import evidence
+from tests.governance.governed import World
+from tunegate.kube.client import KubeClient
+from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.ledger.writer import LedgerWriter
+
+pytestmark = pytest.mark.cluster
+Json = dict[str, Any]
+MODEL, ERIN = "viewer", {"username": "erin", "groups": ["tunegate:engineers"]}
+DIGEST = evidence.digest("7")
+MISSING = [{"role": "risk", "missing": 1}, {"role": "compliance", "missing": 1}]
+
+
+@pytest.fixture
+def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(world, capsys)
+
+
+@pytest.fixture(scope="module")
+def serving(world: World) -> Callable[[str], str]:
+    """A release that serves as `viewer`, and one that asks to take its place; returns a function from name to uid."""
+    world.create("admin", make_modelserver("viewed", world.namespace), dry_run=False).passes()
+    world.create("admin", make_evaluationsuite("seen", world.namespace), dry_run=False).passes()
+    say(world, "evaluationsuite", "seen", {"attempts": 3})
+    uids = {name: _release(world, name, rank) for name, rank in (("older", 16), ("newer", 64))}
+    say(world, "modelrelease", "older", {"phase": "Serving", "servedName": "older-cccccccc", "server": "viewed"})
+    waiting = {"phase": "PendingApproval", "approvals": "0/2", "missing": MISSING, "releaseDigest": DIGEST}
+    say(world, "modelrelease", "newer", waiting)
+    route = {"name": MODEL, "state": "Open", "servedName": "older-cccccccc"}
+    say(world, "modelserver", "viewed", {"phase": "Ready", "readyReplicas": 1, "routes": [route]})
+    return lambda name: uids[name]
+
+
+def _release(world: World, name: str, rank: int) -> str:
+    """Make a job with a passed gate and a release of it."""
+    method = {"type": "LoRA", "rank": rank}
+    job = make_finetunejob(name, world.namespace, requestedBy=ERIN, suiteRef="seen", serverRef="viewed", method=method)
+    world.create(
+        "admin", job, dry_run=False, as_="erin", groups=("tunegate:engineers", "system:authenticated")
+    ).passes()
+    status = evidence.job_status(evidence.catalogue(world.namespace), DIGEST)
+    base = {"name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450"}
+    status["gate"]["arms"] = [{**base, "outcome": "Pass"}]
+    say(world, "finetunejob", name, status)
+    uid = json.loads(get(world, "FineTuneJob", name))["metadata"]["uid"]
+    asked = world.release(name, modelName=MODEL, jobRef={"name": name, "uid": uid})
+    world.create("engineer", asked, dry_run=False).passes()
+    return str(json.loads(get(world, "ModelRelease", name))["metadata"]["uid"])
+
+
+def test_what_waits_for_people_stands_on_top_and_says_whom(desk: Desk, serving: Callable[[str], str]) -> None:
+    rows = {one["name"]: one for one in json.loads(desk.run("reviewer-risk", "releases", "-o", "json"))}
+    assert (rows["newer"]["waitsFor"], rows["newer"]["approvals"]) == ("risk (you), compliance", "0/2")
+    assert (rows["older"]["waitsFor"], rows["older"]["phase"]) == ("-", "Serving")
+    hers = {one["name"]: one for one in yaml.safe_load(desk.run("engineer", "releases", "-o", "yaml"))}
+    assert hers["newer"]["waitsFor"] == "risk, compliance", "who asked cannot decide"
+    lines = desk.run("reviewer-risk", "releases").splitlines()
+    assert lines[0].split("  ")[0] == "NAME"
+    order = [line.split()[0] for line in lines[1:]]
+    assert order.index("newer") < order.index("older")
+
+
+def test_all_namespaces_are_listed_for_those_who_may_read_them(desk: Desk, serving: Callable[[str], str]) -> None:
+    assert desk.world.namespace in desk.run("auditor", "releases", "-A")
+    assert "name a namespace with -n" in desk.run("engineer", "releases", "-A", code=1)
+
+
+def test_the_page_shows_what_a_decision_rests_on(desk: Desk, serving: Callable[[str], str]) -> None:
+    page = json.loads(desk.run("reviewer-risk", "show", "newer", "-o", "json"))
+    assert page["evaluation"]["alternatives"][0] == {
+        "name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450",
+        "outcome": "Pass",
+    }  # fmt: skip
+    assert (page["evaluation"]["suiteMargin"], page["evaluation"]["suiteAttempts"]) == ("0.05", 3)
+    assert page["evaluation"]["questions"] == 112
+    assert page["data"]["classification"] == "Public"
+    assert page["servingNow"]["release"] == "older"
+    changes = {one["what"]: (one["then"], one["now"]) for one in page["servingNow"]["changes"]}
+    assert changes["training: rank"] == ("16", "64")
+    assert changes["policy"] == ("not seen", "not seen"), "a reviewer may not read the ledger"
+    assert "data" not in changes
+    text = desk.run("reviewer-risk", "show", "newer")
+    for words in ("PendingApproval", "0.300 to 0.450", "training: rank", "waits for 1 of role compliance"):
+        assert words in text
+
+
+def test_a_server_and_a_job_are_shown_by_their_kind(desk: Desk, serving: Callable[[str], str]) -> None:
+    assert "older-cccccccc" in desk.run("engineer", "show", "server/viewed")
+    assert f"{MODEL}: older-cccccccc" in desk.run("engineer", "servers")
+    assert "requested by   erin" in desk.run("engineer", "show", "job/newer")
+    assert "job/NAME or server/NAME" in desk.run("engineer", "show", "pool/x", code=1)
+
+
+@pytest.mark.parametrize("name", [MODEL, "older-cccccccc", "older"])
+def test_every_name_leads_to_what_is_behind_it(desk: Desk, serving: Callable[[str], str], name: str) -> None:
+    (found,) = json.loads(desk.run("engineer", "who", name, "-o", "json"))
+    assert (found["route"], found["servedName"], found["state"]) == (MODEL, "older-cccccccc", "Open")
+    assert found["release"]["uid"] == serving("older")
+    assert found["data"]["digest"] == evidence.digest("d")
+    assert found["adapter"]["manifestDigest"] == evidence.digest("c")
+    assert found["evaluation"]["tuned"] == "0.795"
+    assert evidence.digest("d") in desk.run("engineer", "who", name)
+
+
+def test_a_name_that_nobody_knows_and_the_base_model_are_said_plainly(
+    desk: Desk, serving: Callable[[str], str]
+) -> None:
+    assert f"its routes are {MODEL}" in desk.run("engineer", "who", "nothing", code=1)
+    assert "untuned base model" in desk.run("engineer", "who", "base", code=1)
+
+
+async def test_what_answered_at_a_time_is_told_by_the_ledger(
+    desk: Desk, serving: Callable[[str], str], operator_kube: KubeClient
+) -> None:
+    subject = AuditSubject("ModelRelease", desk.world.namespace, "older", serving("older"))
+    ledger = LedgerWriter(operator_kube)
+    asked = {"releaseDigest": DIGEST, "data": evidence.digest("d"), "policy": "two-person sha256:1"}
+    await ledger.append(AuditEntry("ReleaseRequested", "erin", subject, "statement", asked))
+    payload = {"server": "viewed", "route": MODEL, "servedName": "older-cccccccc", "revision": "1"}
+    opened = await ledger.append(AuditEntry("RouteOpened", "tunegate-operator", subject, "opened", payload))
+
+    then = ("who", MODEL, "--at", opened.time, "-o", "json")
+    (found,) = json.loads(desk.run("auditor", *then))
+    assert (found["servedName"], found["since"], found["record"]) == ("older-cccccccc", opened.time, opened.sequence)
+    assert found["evidence"]["data"] == evidence.digest("d")
+    earlier = datetime.fromisoformat(opened.time).astimezone(UTC) - timedelta(seconds=1)
+    assert "nothing answered as viewer" in desk.run("auditor", "who", MODEL, "--at", earlier.isoformat(), code=1)
+    assert "auditrecords" in desk.run("engineer", *then, code=1)
+    changes = json.loads(desk.run("auditor", "show", "newer", "-o", "json"))["servingNow"]["changes"]
+    (policy,) = [one for one in changes if one["what"] == "policy"]
+    assert (policy["then"], policy["now"]) == ("two-person sha256:1", "not seen")
