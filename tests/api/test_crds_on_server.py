@@ -118,6 +118,16 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             builders.make_approvalpolicy(roles=[{"name": "risk", "groups": ["system:masters"]}]),
             "may not name groups that start with 'system:'",
         ),
+        (
+            builders.make_approvalpolicy(
+                roles=[{"name": "r", "groups": ["g"], "signers": [{"username": "ravi", "publicKey": "ravi.pem"}]}]
+            ),
+            r"spec\.roles\[0\]\.signers\[0\]\.publicKey",
+        ),
+        (
+            builders.make_approvalpolicy(roles=[{"name": "r", "groups": ["g"], "signers": []}]),
+            r"spec\.roles\[0\]\.signers",
+        ),
         (builders.make_approvalpolicy(budget={"period": "Month"}), "maxDeviceHours, maxCost or both"),
         (builders.make_approvalpolicy(budget={"period": "Month", "maxCost": "9"}), "belong together"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,7 +54,8 @@ def approve(world: World, *more: str | Path) -> subprocess.CompletedProcess[str]
     where = ["--kubeconfig", world.kubeconfig("reviewer-risk"), "-n", world.namespace]
     what = ["approve", "signed", "--role", "risk", "--reason", "report was read", "--yes"]
     command = [sys.executable, "-m", "tunegate.cli", *where, *what, *map(str, more)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def approvals(world: World) -> list[Approval]:

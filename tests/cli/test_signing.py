@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -59,6 +63,27 @@ def test_a_key_file_signs_and_nothing_of_it_is_shown(
     assert (shown.out, shown.err) == ("", f"signed with key {public.id}\n")
     secret = private_pem(private).decode().splitlines()[1]
     assert secret not in json.dumps(made)
+
+
+def test_the_passphrase_is_typed_at_a_terminal_which_does_not_show_it(tmp_path: Path) -> None:
+    private = generate_private_key(SECP256R1())
+    (tmp_path / "key.pem").write_bytes(private_pem(private, PASSPHRASE.encode()))
+    code = "import sys; from tests.cli.test_signing import sign; sign(sys.argv[1])"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", code, str(tmp_path / "key.pem")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while not shown.endswith(b"Passphrase of the key: "):
+            shown += os.read(ours, 1024)
+        os.write(ours, f"{PASSPHRASE}\n".encode())
+        assert process.wait(60) == 0
+    shown += os.read(ours, 1024)
+    os.close(ours)
+    assert shown.decode().split("\r\n")[1:] == [f"signed with key {PublicKey.of(private.public_key()).id}", ""]
 
 
 def test_what_is_shown_is_what_is_signed(capsys: pytest.CaptureFixture[str]) -> None:
