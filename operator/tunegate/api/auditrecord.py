@@ -9,8 +9,8 @@ from pydantic import Field
 from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, ShortText, Time, immutable, rules
 
 EventType = Literal[
-    "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded",
-    "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted",
+    "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
+    "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted",
     "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified", "AdmissionDrift", "CheckpointSigned",
     "KeyRotated",
 ]  # fmt: skip

@@ -150,6 +150,10 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--index", metavar="DIGEST", type=evidence.digest, help="index noted when the folder was written, sha256:<hex>"
     )
+    one.add_argument(
+        "--public-key", action="append", metavar="FILE",
+        help="the operator's key, from a source other than the folder: is all of it signed? after a rotation any one",
+    )  # fmt: skip
 
 
 def _data(one: argparse.ArgumentParser) -> None:

@@ -12,8 +12,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -22,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error
-from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+from securesystemslib.signer import Signature, SSlibKey  # type: ignore[attr-defined]
 
 from tunegate.digests import canonical
 from tunegate.ledger.chain import Link, record_name
@@ -63,6 +69,11 @@ class PublicKey:
         pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return cls(sha256(der).hexdigest(), pem.decode())
 
+    @property
+    def of_a_curve(self) -> bool:
+        """Whether it is an ECDSA P-256 key."""
+        return isinstance(load_pem_public_key(self.pem.encode()), EllipticCurvePublicKey)
+
     def signed(self, envelope: Envelope) -> bool:
         """Tell whether this key made one of the envelope's signatures."""
         key = SSlibKey.from_crypto(load_pem_public_key(self.pem.encode()), keyid=self.id)
@@ -78,8 +89,7 @@ class SigningKey:
 
     def __init__(self, private: EllipticCurvePrivateKey | Ed25519PrivateKey) -> None:
         self.public = PublicKey.of(private.public_key())
-        key = SSlibKey.from_crypto(private.public_key(), keyid=self.public.id)
-        self._signer = CryptoSigner(private, key)
+        self._private = private
 
     @classmethod
     def from_file(cls, path: Path) -> SigningKey:
@@ -96,13 +106,17 @@ class SigningKey:
             raise ValueError(f"{path}: {error}") from None
 
     def sign(self, envelope: Envelope) -> None:
-        """Add this key's signature."""
-        envelope.sign(self._signer)
+        """Add this key's signature: the same for the same content, always (RFC 6979), so that signing again is harmless."""
+        if isinstance(self._private, EllipticCurvePrivateKey):
+            made = self._private.sign(envelope.pae(), ECDSA(SHA256(), deterministic_signing=True))
+        else:
+            made = self._private.sign(envelope.pae())
+        envelope.signatures[self.public.id] = Signature(self.public.id, made.hex())
 
 
 @dataclass(frozen=True)
 class KeyRing:
-    """The operator's keys: the one that signs and, for a rotation, the one before it."""
+    """The operator's keys: the one that signs ledger and evidence and, for a rotation, the one before it."""
 
     key: SigningKey
     previous: SigningKey | None = None
@@ -110,10 +124,13 @@ class KeyRing:
     @classmethod
     def from_folder(cls, folder: Path) -> KeyRing:
         """Read `key.pem` and, where there is one, `previous.pem`. Raises ``OSError`` or ``ValueError``."""
-        previous = folder / PREVIOUS_KEY_FILE
-        return cls(
-            SigningKey.from_file(folder / KEY_FILE), SigningKey.from_file(previous) if previous.exists() else None
-        )
+        key, previous = SigningKey.from_file(folder / KEY_FILE), folder / PREVIOUS_KEY_FILE
+        if not key.public.of_a_curve:
+            raise ValueError(
+                f"{folder / KEY_FILE}: an Ed25519 key; it must be an ECDSA P-256 key, since the verifiers of signed models "
+                "know no other. An Ed25519 key can still hand over, as previous.pem"
+            )
+        return cls(key, SigningKey.from_file(previous) if previous.exists() else None)
 
 
 def ledger_id(first_hash: str) -> str:
@@ -138,10 +155,26 @@ def sealing_entry(type_: SealType, ledger: str, head: str, payload: Mapping[str,
 
 def seal(content: Mapping[str, Any], keys: Sequence[SigningKey]) -> str:
     """Return the signed statement as the canonical JSON of its envelope."""
-    envelope = Envelope(canonical(dict(content)), PAYLOAD_TYPE, {})
+    return enveloped(content, PAYLOAD_TYPE, keys)
+
+
+def enveloped(content: Mapping[str, Any], payload_type: str, keys: Sequence[SigningKey]) -> str:
+    """Return an envelope as canonical JSON. The signatures cover the type, so one of a type is none of another."""
+    envelope = Envelope(canonical(dict(content)), payload_type, {})
     for key in keys:
         key.sign(envelope)
     return canonical(envelope.to_dict()).decode()
+
+
+def read_envelope(text: str) -> tuple[Envelope, Any]:
+    """Return an envelope that ``enveloped`` wrote, byte for byte, and its content. Raises ``ValueError``."""
+    try:
+        envelope = Envelope.from_dict(strict_json(text))
+        if canonical(envelope.to_dict()).decode() != text:
+            raise ValueError("not in canonical form")
+        return envelope, strict_json(envelope.payload.decode())
+    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+        raise ValueError(type(error).__name__) from error
 
 
 @dataclass(frozen=True)
@@ -166,13 +199,9 @@ class Sealed:
 def read_seal(text: str) -> Sealed:
     """Read an envelope that ``seal`` wrote, byte for byte. Raises ``ValueError``."""
     try:
-        document = strict_json(text)
-        envelope = Envelope.from_dict(document)
-        if canonical(envelope.to_dict()).decode() != text:
-            raise ValueError("not in canonical form")
-        content = strict_json(envelope.payload.decode())
-    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
-        raise ValueError(f"not a signed checkpoint: {type(error).__name__}") from error
+        envelope, content = read_envelope(text)
+    except ValueError as error:
+        raise ValueError(f"not a signed checkpoint: {error}") from error
     if envelope.payload_type != PAYLOAD_TYPE:
         raise ValueError(f"not a signed checkpoint: its payload type must be {PAYLOAD_TYPE}")
     if not isinstance(content, dict) or type(content.get("size")) is not int or type(content.get("ts")) is not str:

@@ -17,6 +17,7 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile import approvals
 from tunegate.reconcile import modelrelease_entries as entries
 from tunegate.reconcile.modelrelease_entries import Frozen
+from tunegate.reconcile.modelrelease_sealing import Signatures, seal
 from tunegate.reconcile.modelrelease_status import Fact, Story, status_of
 from tunegate.reconcile.plan import AuditEntry, EventNote, Plan
 from tunegate.release.counting import Verdict
@@ -48,6 +49,8 @@ class Observed:
     unguarded: tuple[str, ...] = ()
     """What was made while the admission rules were not in force: the job, the release."""
     server: ModelServer | None = None
+    signatures: Signatures | Shortfall | None = None
+    """What was signed and waits for its record, or why nothing could be; see ``modelrelease_sealing.seal``."""
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -97,7 +100,11 @@ def _conclude(seen: Observed) -> tuple[Story, tuple[AuditEntry, ...]]:
         return story, (entries.requested(seen.release, seen.frozen),)
     if seen.frozen is None:
         return _unreadable(seen), ()
-    return _judge(seen, seen.frozen)
+    sealing = seal(seen.release, seen.frozen, seen.records, seen.signatures)
+    if sealing.story is not None:
+        return sealing.story, sealing.audit
+    story, audit = _judge(seen, seen.frozen)
+    return story, (*sealing.audit, *audit)
 
 
 def _stop(seen: Observed) -> tuple[Story, tuple[AuditEntry, ...]] | None:
