@@ -175,7 +175,9 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted) -> None:
         by = record.payload.get("approvers", record.actor)
         lines.append(f"  {what:15} {record.time} by {by}, {chain.record_name(record.sequence)}")
     if noted.keys and story.signed:
-        lines.append(f"  signed          {', '.join(story.signed)}: by the operator, as the ledger is, see --public-key")
+        lines.append(
+            f"  signed          {', '.join(story.signed)}: by the operator, as the ledger is, see --public-key"
+        )
     lines += [f"  ledger head     {story.head}", f"  index           {sha256(files[layout.INDEX])}"]
     if noted.digest is None:
         lines.append("Not compared: without --digest, a folder that was made up whole fits as well.")

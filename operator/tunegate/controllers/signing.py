@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from tunegate import __version__
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.reasons import ReleaseReason
-from tunegate.evidence import layout, signatures, sources
+from tunegate.evidence import envelopes, layout, sources
 from tunegate.evidence.attestations import attestations
 from tunegate.evidence.documents import read_documents
-from tunegate.evidence.signatures import Signed
+from tunegate.evidence.envelopes import Signed
 from tunegate.ledger.seal import SigningKey
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_sealing import Signatures
@@ -52,7 +52,7 @@ class EvidenceSigner:
             message = f"the evidence does not fit together and is not signed: {'; '.join(str(one) for one in wrong)}"
             return Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message[:1000], final=True)
         made = attestations(statement, frozen.digest, documents, __version__)
-        return signatures.sign(made, files[layout.ADAPTER], self._key)
+        return envelopes.sign(made, files[layout.ADAPTER], self._key)
 
     def _attach(self, frozen: Frozen, made: tuple[Signed, ...]) -> None:
         for one in made:

@@ -55,8 +55,6 @@ def _model(name: str, files: Sequence[FileEntry]) -> Json:
         "predicateType": MODEL_PREDICATE,
         "predicate": {
             "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False},
-            "resources": [
-                {"name": entry.path, "algorithm": "sha256", "digest": entry.sha256} for entry in ordered
-            ],
+            "resources": [{"name": entry.path, "algorithm": "sha256", "digest": entry.sha256} for entry in ordered],
         },
     }

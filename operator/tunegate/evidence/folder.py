@@ -7,7 +7,7 @@ from typing import Any
 
 from tunegate import __version__
 from tunegate.digests import sha256
-from tunegate.evidence import decisions, index, layout, signatures
+from tunegate.evidence import decisions, envelopes, index, layout
 from tunegate.evidence.bom import bill_of_materials
 from tunegate.evidence.card import model_card
 from tunegate.evidence.documents import read_documents, read_statement
@@ -66,7 +66,7 @@ def read_sources(files: Files, noted: Noted) -> tuple[Story | None, list[Differe
         return None, found
     digest, records = sha256(content), ledger.records
     trusted = (*noted.keys, *ledger.signers) if noted.keys else ()
-    signed, found = signatures.read(files, statement, documents, records, trusted)
+    signed, found = envelopes.read(files, statement, documents, records, trusted)
     found += decisions.check(statement, digest, approvals, records)
     return None if found else Story(statement, digest, documents, approvals, records, signed), found
 

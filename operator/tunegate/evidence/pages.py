@@ -126,7 +126,7 @@ jq writes characters below U+0020 and U+007F in its own way: a record or reason 
 9. environment.json, manifest.json, approvals.md, model-card.md, mlbom.cdx.json, risk.json and provenance.intoto.json repeat
 what stands in the other files, for people and for other tools: believe the sources.
 """
-UNSIGNED = """The ledger says of no signatures: the operator has no key, or had none when this was exported.
+UNSIGNED = """The ledger names no signatures: the operator had no key when this was exported.
 """
 SIGNED = """The signatures: the ledger names their OCI manifests, and these name the files and the adapter.
 

@@ -39,7 +39,7 @@ def risk(story: Story) -> Json:
         "level": spec.risk,
         "statedBy": spec.requested_by.username,
         "groups": [*_measured(story), *({"risk": name, "lookedAt": []} for name in UNMEASURED)],
-        "data": _other_checks(story),
+        "otherFindings": _other_checks(story),
         "waived": _waived(story),
         "evaluation": {
             "suite": story.statement.evaluation.suite,

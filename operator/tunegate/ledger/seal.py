@@ -155,26 +155,10 @@ def sealing_entry(type_: SealType, ledger: str, head: str, payload: Mapping[str,
 
 def seal(content: Mapping[str, Any], keys: Sequence[SigningKey]) -> str:
     """Return the signed statement as the canonical JSON of its envelope."""
-    return enveloped(content, PAYLOAD_TYPE, keys)
-
-
-def enveloped(content: Mapping[str, Any], payload_type: str, keys: Sequence[SigningKey]) -> str:
-    """Return an envelope as canonical JSON. The signatures cover the type, so one of a type is none of another."""
-    envelope = Envelope(canonical(dict(content)), payload_type, {})
+    envelope = Envelope(canonical(dict(content)), PAYLOAD_TYPE, {})
     for key in keys:
         key.sign(envelope)
     return canonical(envelope.to_dict()).decode()
-
-
-def read_envelope(text: str) -> tuple[Envelope, Any]:
-    """Return an envelope that ``enveloped`` wrote, byte for byte, and its content. Raises ``ValueError``."""
-    try:
-        envelope = Envelope.from_dict(strict_json(text))
-        if canonical(envelope.to_dict()).decode() != text:
-            raise ValueError("not in canonical form")
-        return envelope, strict_json(envelope.payload.decode())
-    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
-        raise ValueError(type(error).__name__) from error
 
 
 @dataclass(frozen=True)
@@ -199,9 +183,13 @@ class Sealed:
 def read_seal(text: str) -> Sealed:
     """Read an envelope that ``seal`` wrote, byte for byte. Raises ``ValueError``."""
     try:
-        envelope, content = read_envelope(text)
-    except ValueError as error:
-        raise ValueError(f"not a signed checkpoint: {error}") from error
+        document = strict_json(text)
+        envelope = Envelope.from_dict(document)
+        if canonical(envelope.to_dict()).decode() != text:
+            raise ValueError("not in canonical form")
+        content = strict_json(envelope.payload.decode())
+    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+        raise ValueError(f"not a signed checkpoint: {type(error).__name__}") from error
     if envelope.payload_type != PAYLOAD_TYPE:
         raise ValueError(f"not a signed checkpoint: its payload type must be {PAYLOAD_TYPE}")
     if not isinstance(content, dict) or type(content.get("size")) is not int or type(content.get("ts")) is not str:

@@ -5,13 +5,14 @@ All three are DSSE envelopes; that of the files lies in a Sigstore bundle, which
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as plain_sha256
 from typing import Any
 
 from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import Error
 
 from tunegate import __version__
 from tunegate.api.auditrecord import AuditRecordSpec
@@ -22,7 +23,8 @@ from tunegate.evidence.documents import misfit
 from tunegate.evidence.layout import Files
 from tunegate.evidence.story import Difference, Documents
 from tunegate.ledger.chain import record_name
-from tunegate.ledger.seal import PublicKey, SigningKey, enveloped, read_envelope
+from tunegate.ledger.seal import PublicKey, SigningKey
+from tunegate.ledger.strict import strict_json
 from tunegate.reconcile.modelrelease_entries import last
 from tunegate.registry import artifact
 from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer
@@ -53,8 +55,9 @@ def sign(statements: Mapping[str, Json], adapter: bytes, key: SigningKey) -> tup
     made = []
     for name, statement in statements.items():
         _, media_type = layout.SIGNATURES[name]
-        text = enveloped(statement, PAYLOAD_TYPE, [key])
-        content = _bundle(text, key.public) if media_type == layout.BUNDLE_TYPE else text.encode()
+        envelope = Envelope(canonical(statement), PAYLOAD_TYPE, {})
+        key.sign(envelope)
+        content = written(envelope, media_type, key.public)
         said = {PREDICATE_ANNOTATION: str(statement["predicateType"])}
         layer = Layer(media_type, sha256(content), len(content))
         made.append(Signed(name, content, Artifact(media_type, (layer,), subject, said)))
@@ -138,26 +141,35 @@ def _version(provenance: Json) -> str:
         return ""
 
 
-def _bundle(envelope: str, key: PublicKey) -> bytes:
-    """Return an envelope as a Sigstore bundle. Verifiers compare the hint with the SHA-256 of the key's PEM form."""
+def written(envelope: Envelope, media_type: str, key: PublicKey) -> bytes:
+    """Return the file of an envelope, a Sigstore bundle where the media type says so, as RFC 8785 JSON.
+
+    Verifiers of bundles compare the hint with the SHA-256 of the key's PEM form.
+    """
+    document = envelope.to_dict()
+    if media_type != layout.BUNDLE_TYPE:
+        return canonical(document)
+    hint = plain_sha256(key.pem.encode()).hexdigest()
     return canonical(
         {
             "mediaType": layout.BUNDLE_TYPE,
-            "verificationMaterial": {"publicKey": {"hint": plain_sha256(key.pem.encode()).hexdigest()}},
-            "dsseEnvelope": json.loads(envelope),
+            "verificationMaterial": {"publicKey": {"hint": hint}},
+            "dsseEnvelope": document,
         }
     )
 
 
 def _opened(content: bytes, media_type: str) -> tuple[Envelope, Json]:
-    """Return envelope and statement. Raises ``ValueError``."""
+    """Return envelope and statement, each in its only form: what is read in two ways proves nothing. Raises ``ValueError``."""
     try:
-        text = content.decode()
-        if media_type == layout.BUNDLE_TYPE:
-            text = canonical(json.loads(text)["dsseEnvelope"]).decode()
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        document = strict_json(content.decode())
+        plain = document["dsseEnvelope"] if media_type == layout.BUNDLE_TYPE else document
+        envelope = Envelope.from_dict(copy.deepcopy(plain))
+        if envelope.to_dict() != plain or canonical(document) != content:
+            raise ValueError("not in canonical form")
+        statement = strict_json(envelope.payload.decode())
+    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
         raise ValueError(type(error).__name__) from error
-    envelope, statement = read_envelope(text)
     if envelope.payload_type != PAYLOAD_TYPE or not isinstance(statement, dict):
         raise ValueError(f"its payload type must be {PAYLOAD_TYPE}")
     return envelope, statement
