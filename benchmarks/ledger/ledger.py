@@ -29,10 +29,11 @@ from kubernetes.aio.client import ApiClient, Configuration
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.cli.audit_files import public_keys, records
 from tunegate.digests import canonical
+from tunegate.keys import SigningKey
 from tunegate.kube.client import AlreadyExists, KubeClient, ObjectRef
 from tunegate.ledger.chain import DOMAIN
 from tunegate.ledger.entry import AuditEntry, AuditSubject
-from tunegate.ledger.seal import KeyRing, SigningKey
+from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
 

@@ -31,9 +31,10 @@ from tunegate.evidence import decisions, folder, layout
 from tunegate.evidence.attestations import attestations
 from tunegate.evidence.documents import read_documents
 from tunegate.evidence.envelopes import Signed, sign
+from tunegate.keys import SigningKey
 from tunegate.ledger import chain
 from tunegate.ledger.entry import AuditEntry, AuditSubject
-from tunegate.ledger.seal import KeyRing, SigningKey
+from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.approvals import recorded
 from tunegate.reconcile.modelrelease import Observed

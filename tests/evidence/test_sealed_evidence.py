@@ -21,9 +21,10 @@ from tests.governance.ledgers import new_key
 from tunegate import __version__
 from tunegate.digests import canonical, sha256
 from tunegate.evidence import folder, layout
-from tunegate.evidence.folder import Noted
 from tunegate.evidence.envelopes import PAYLOAD_TYPE, Signed, written
-from tunegate.ledger.seal import KeyRing, PublicKey, SigningKey, seal
+from tunegate.evidence.folder import Noted
+from tunegate.keys import PublicKey, SigningKey
+from tunegate.ledger.seal import KeyRing, seal
 from tunegate.registry.artifact import Layer
 
 RING = KeyRing(KEY)

@@ -10,9 +10,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tunegate.keys import SigningKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
 from tunegate.ledger.entry import AuditEntry, AuditSubject
-from tunegate.ledger.seal import KeyRing, SigningKey
+from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.verify import Anchor, ordered
 from tunegate.ledger.writer import LedgerWriter
 

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.governance.ledgers import NOW, Clock, Json, Store, anchor_of, entry, new_key, new_key_pem, sealed_ledger
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.errors import Terminal
+from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger import chain
 from tunegate.ledger.anchors import FolderAnchor, read_folder
 from tunegate.ledger.checkpoints import Checkpoints, due
-from tunegate.ledger.seal import KeyRing, PublicKey, SigningKey, read_seal, seal, sealing_entry
+from tunegate.ledger.seal import KeyRing, read_seal, seal, sealing_entry
 from tunegate.ledger.strict import strict_json
 from tunegate.ledger.verify import Anchor, verify
 from tunegate.ledger.writer import LedgerWriter

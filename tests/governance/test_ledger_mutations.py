@@ -22,8 +22,9 @@ from tests.governance.ledgers import Clock, Json, anchor_of, entry, new_key, sea
 from tunegate.cli.audit_files import records
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
+from tunegate.keys import SigningKey
 from tunegate.ledger import chain
-from tunegate.ledger.seal import KeyRing, SigningKey, read_seal, seal
+from tunegate.ledger.seal import KeyRing, read_seal, seal
 from tunegate.ledger.verify import SEALS, Anchor, Report, verify
 from tunegate.ledger.writer import LedgerWriter
 

@@ -145,7 +145,7 @@ class keeping_its_own_list:  # noqa: N801 - reads as a statement
 
             do_GET = do_HEAD = do_POST = do_PUT = _pass_on
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: Any) -> None:
                 return
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -14,8 +14,8 @@ from tunegate.cli import audit_files, audit_objects
 from tunegate.cli.audit_objects import Remembered
 from tunegate.cli.cluster import Cluster, readable
 from tunegate.cli.failure import CommandFailure
+from tunegate.keys import PublicKey
 from tunegate.ledger.chain import Head, Problem, record_name
-from tunegate.ledger.seal import PublicKey
 from tunegate.ledger.verify import Report, ordered, verify
 
 

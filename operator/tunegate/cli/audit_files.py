@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from tunegate.api.markers import Resource
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
+from tunegate.keys import PublicKey
 from tunegate.ledger.anchors import file_name, read_folder
-from tunegate.ledger.seal import PublicKey, read_seal
+from tunegate.ledger.seal import read_seal
 from tunegate.ledger.strict import strict_json
 from tunegate.ledger.verify import SEALS, Anchor, ordered
 

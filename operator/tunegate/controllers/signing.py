@@ -16,7 +16,7 @@ from tunegate.evidence import envelopes, layout, sources
 from tunegate.evidence.attestations import attestations
 from tunegate.evidence.documents import read_documents
 from tunegate.evidence.envelopes import Signed
-from tunegate.ledger.seal import SigningKey
+from tunegate.keys import SigningKey
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_sealing import Signatures
 from tunegate.registry import failures, referrers

@@ -23,8 +23,8 @@ from tunegate.digests import canonical
 from tunegate.errors import wrong_fields
 from tunegate.evidence import layout
 from tunegate.evidence.story import Difference
+from tunegate.keys import PublicKey
 from tunegate.ledger import chain
-from tunegate.ledger.seal import PublicKey
 from tunegate.ledger.verify import ordered, verify
 from tunegate.reconcile.approvals import account, votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last

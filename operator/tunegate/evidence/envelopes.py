@@ -22,8 +22,8 @@ from tunegate.evidence.attestations import attestations
 from tunegate.evidence.documents import misfit
 from tunegate.evidence.layout import Files
 from tunegate.evidence.story import Difference, Documents
+from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.chain import record_name
-from tunegate.ledger.seal import PublicKey, SigningKey
 from tunegate.ledger.strict import strict_json
 from tunegate.reconcile.modelrelease_entries import last
 from tunegate.registry import artifact

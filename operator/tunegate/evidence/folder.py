@@ -18,8 +18,8 @@ from tunegate.evidence.pages import approvals_page, verify_page
 from tunegate.evidence.provenance import provenance
 from tunegate.evidence.risk import risk
 from tunegate.evidence.story import Difference, Story
+from tunegate.keys import PublicKey
 from tunegate.ledger import chain
-from tunegate.ledger.seal import PublicKey
 
 Json = dict[str, Any]
 

@@ -6,16 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunegate.digests import canonical
+from tunegate.keys import PublicKey
 from tunegate.ledger.chain import Link, Problem, record_name
-from tunegate.ledger.seal import (
-    PublicKey,
-    Sealed,
-    ledger_id,
-    read_seal,
-    rotation,
-    sealing_entry,
-    statement,
-)
+from tunegate.ledger.seal import Sealed, ledger_id, read_seal, rotation, sealing_entry, statement
 
 
 class Lineage:

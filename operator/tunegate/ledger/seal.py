@@ -8,29 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    ECDSA,
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    EllipticCurvePublicKey,
-)
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error
-from securesystemslib.signer import Signature, SSlibKey  # type: ignore[attr-defined]
 
 from tunegate.digests import canonical
+from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.chain import Link, record_name
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.ledger.strict import strict_json
@@ -40,78 +25,6 @@ SealType = Literal["CheckpointSigned", "KeyRotated"]
 PAYLOAD_TYPE = "application/vnd.tunegate.ledger-checkpoint+json"
 KEY_FILE = "key.pem"
 PREVIOUS_KEY_FILE = "previous.pem"
-ALLOWED = "an ECDSA P-256 or Ed25519 key in PEM form"
-
-
-@dataclass(frozen=True)
-class PublicKey:
-    """A key that verifies. ``id`` is the SHA-256 of its DER form in hex, as `openssl pkey -pubin -outform DER` gives it."""
-
-    id: str
-    pem: str
-
-    @classmethod
-    def from_pem(cls, pem: bytes) -> PublicKey:
-        """Read a public key. Raises ``ValueError`` for anything else, without quoting it."""
-        try:
-            return cls.of(load_pem_public_key(pem))
-        except ValueError:
-            raise ValueError(f"not {ALLOWED}") from None
-
-    @classmethod
-    def of(cls, key: object) -> PublicKey:
-        """Wrap a key of the library. Raises ``ValueError`` for other kinds of keys."""
-        if not isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey):
-            raise ValueError(f"not {ALLOWED}")
-        if isinstance(key, EllipticCurvePublicKey) and not isinstance(key.curve, SECP256R1):
-            raise ValueError(f"not {ALLOWED}")
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        return cls(sha256(der).hexdigest(), pem.decode())
-
-    @property
-    def of_a_curve(self) -> bool:
-        """Whether it is an ECDSA P-256 key."""
-        return isinstance(load_pem_public_key(self.pem.encode()), EllipticCurvePublicKey)
-
-    def signed(self, envelope: Envelope) -> bool:
-        """Tell whether this key made one of the envelope's signatures."""
-        key = SSlibKey.from_crypto(load_pem_public_key(self.pem.encode()), keyid=self.id)
-        try:
-            envelope.verify([key], 1)
-        except (Error, ValueError):
-            return False
-        return True
-
-
-class SigningKey:
-    """A private key that signs. Nothing of it can be printed: it has no fields that are shown."""
-
-    def __init__(self, private: EllipticCurvePrivateKey | Ed25519PrivateKey) -> None:
-        self.public = PublicKey.of(private.public_key())
-        self._private = private
-
-    @classmethod
-    def from_file(cls, path: Path) -> SigningKey:
-        """Read a PEM file without a password. Raises ``OSError``, or ``ValueError`` naming the file, never its content."""
-        try:
-            private = load_pem_private_key(path.read_bytes(), password=None)
-        except (ValueError, TypeError):
-            raise ValueError(f"{path}: not {ALLOWED}, without a password") from None
-        if not isinstance(private, EllipticCurvePrivateKey | Ed25519PrivateKey):
-            raise ValueError(f"{path}: not {ALLOWED}")
-        try:
-            return cls(private)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-
-    def sign(self, envelope: Envelope) -> None:
-        """Add this key's signature: the same for the same content, always (RFC 6979), so that signing again is harmless."""
-        if isinstance(self._private, EllipticCurvePrivateKey):
-            made = self._private.sign(envelope.pae(), ECDSA(SHA256(), deterministic_signing=True))
-        else:
-            made = self._private.sign(envelope.pae())
-        envelope.signatures[self.public.id] = Signature(self.public.id, made.hex())
 
 
 @dataclass(frozen=True)

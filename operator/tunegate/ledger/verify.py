@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.keys import PublicKey
 from tunegate.ledger.chain import Head, Link, Problem, faults, link_faults, record_name, well_formed
 from tunegate.ledger.lineage import Lineage
-from tunegate.ledger.seal import PublicKey, Sealed, read_seal
+from tunegate.ledger.seal import Sealed, read_seal
 
 SEALS = ("CheckpointSigned", "KeyRotated")
 
