@@ -6,9 +6,10 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -122,38 +123,39 @@ def run(program: Path, *arguments: str) -> str:
     return done.stdout
 
 
-class keeping_its_own_list:  # noqa: N801 - reads as a statement
-    """A proxy that answers as a registry which processes `subject`: CNCF distribution does not yet."""
+class PassesOn(BaseHTTPRequestHandler):
+    """Passes each request on to the registry ``behind``, and answers as one that processes `subject` by itself."""
 
-    def __init__(self, behind: str) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def _pass_on(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name: self.headers[name] for name in ("Accept", "Content-Type") if name in self.headers}
-                answer = httpx.request(
-                    self.command, f"http://{behind}{self.path}", content=body, headers=headers, timeout=10
-                )
-                self.send_response(answer.status_code)
-                for name, value in answer.headers.items():
-                    if name.lower() not in ("transfer-encoding", "connection"):
-                        self.send_header(name, value.replace(behind, self.headers["Host"]))
-                if self.command == "PUT" and b'"subject"' in body:
-                    self.send_header("OCI-Subject", json.loads(body)["subject"]["digest"])
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(answer.content)
+    behind: ClassVar[str]
 
-            do_GET = do_HEAD = do_POST = do_PUT = _pass_on
+    def pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name: self.headers[name] for name in ("Accept", "Content-Type") if name in self.headers}
+        answer = httpx.request(self.command, f"http://{self.behind}{self.path}", content=body, headers=headers)
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name.lower() not in ("transfer-encoding", "connection"):
+                self.send_header(name, value.replace(self.behind, self.headers["Host"]))
+        if self.command == "PUT" and b'"subject"' in body:
+            self.send_header("OCI-Subject", json.loads(body)["subject"]["digest"])
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.content)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                return
+    do_GET = do_HEAD = do_POST = do_PUT = pass_on  # noqa: N815
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
 
-    def __enter__(self) -> str:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return f"127.0.0.1:{self._server.server_address[1]}"
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+@contextmanager
+def keeping_its_own_list(behind: str) -> Iterator[str]:
+    """Put a proxy before a registry that adds what CNCF distribution 3.0 lacks; yield where it listens."""
+    handler = type("Handler", (PassesOn,), {"behind": behind})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
