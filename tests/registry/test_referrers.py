@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from tunegate.registry.failures import Refused
 
 REPOSITORY = "team-a/job-1234abcd/adapter"
 DSSE = "application/vnd.dsse.envelope.v1+json"
+ROOT = Path(__file__).resolve().parents[2]
 ORAS = "oras.land/oras/cmd/oras@v1.3.0"
 
 
@@ -104,21 +107,26 @@ def test_registry_with_a_list_of_its_own_gets_no_tag(registry: RunningRegistry) 
 def test_stock_tool_lists_and_copies_them_with_the_adapter(
     registry: RunningRegistry, client: RegistryClient, tmp_path: Path
 ) -> None:
-    oras = built(ORAS)
+    """With the commands of docs/audit.md."""
     subject = adapter(client, b"five")
     digest = attach(client, subject, b"signed")
-    source = f"{registry.host}/{REPOSITORY}@{subject.digest}"
-    shown = run(oras, "discover", "--plain-http", "--format", "json", source)
-    assert digest in shown
     with running_registry(tmp_path / "mirror") as mirror:
-        target = f"{mirror.host}/mirror/adapter:v1"
-        run(oras, "cp", "-r", "--from-plain-http", "--to-plain-http", source, target)
+        values = {
+            "HOST/licenses-team/JOB-UID8/adapter@sha256:DIGEST": f"{registry.host}/{REPOSITORY}@{subject.digest}",
+            "MIRROR/adapter:v1": f"{mirror.host}/adapter:v1",
+        }
+        oras(values, "cp", "--from-plain-http", "--to-plain-http")
+        assert digest in oras(values, "discover", "--plain-http")
         with RegistryClient(mirror.host, plain_http=True) as there:
-            assert there.pull_document("mirror/adapter", digest, media_type=DSSE) == b"signed"
+            assert there.pull_document("adapter", digest, media_type=DSSE) == b"signed"
 
 
-def run(program: Path, *arguments: str) -> str:
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+def oras(values: dict[str, str], verb: str, *options: str) -> str:
+    """Run the page's command of that verb, with the test's places; return what it prints."""
+    said = re.findall(rf"^oras ({verb} .*)$", (ROOT / "docs/audit.md").read_text(), re.MULTILINE)
+    assert len(said) == 1
+    words = [values.get(word, word) for word in shlex.split(said[0])]
+    done = subprocess.run([built(ORAS), *words, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

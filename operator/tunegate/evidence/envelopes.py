@@ -112,8 +112,12 @@ def _content(
         envelope, statement = _opened(content, document.media_type)
     except ValueError as error:
         return None, [Difference(document.path, f"is no signed in-toto statement: {error}")]
-    if trusted and not any(key.signed(envelope) for key in trusted):
-        return None, [Difference(document.path, "is not signed by the given key, nor by one that it vouches for")]
+    if trusted:
+        signer = next((key for key in trusted if key.signed(envelope)), None)
+        if signer is None:
+            return None, [Difference(document.path, "is not signed by the given key, nor by one that it vouches for")]
+        if written(envelope, document.media_type, signer) != content:
+            return None, [Difference(document.path, "holds more than the operator writes around a signature")]
     return statement, []
 
 
