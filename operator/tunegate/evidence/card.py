@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tunegate.evidence.risk import NOT_COVERED
+from tunegate.evidence.risk import NOT_COVERED, REVOKE
 from tunegate.evidence.story import Story
 
 Json = dict[str, Any]
@@ -73,7 +73,7 @@ def _sections(story: Story) -> list[str]:
         "## Limits",
         f"Not covered by the evaluation: {'; '.join(NOT_COVERED)}. `risk.json` says what was looked at.",
         "## Stopping it",
-        f"`tunegate revoke {statement.release.name} -n {statement.release.namespace} --reason REASON` closes its route for good.",
+        f"`{REVOKE.format(release=statement.release)}` closes its route for good.",
         "## Versions",
         _items({
             "Release": story.digest, "Adapter": statement.adapter.digest,

@@ -29,6 +29,7 @@ NOT_COVERED = (
     "changes after release: of users, of their questions, of the world",
 )
 """Holds for every evaluation of Tunegate."""
+REVOKE = "tunegate revoke {release.name} -n {release.namespace} --reason REASON"
 
 
 def risk(story: Story) -> Json:
@@ -97,9 +98,8 @@ def _waived(story: Story) -> list[Json]:
 
 
 def _deactivation(story: Story) -> Json:
-    release = story.statement.release
     return {
-        "how": f"tunegate revoke {release.name} -n {release.namespace} --reason REASON",
+        "how": REVOKE.format(release=story.statement.release),
         "who": "one person with the RBAC verb revoke on a role of the policy is enough",
         "effect": "its route is closed at once and for good, whether or not the ledger can be written; the record follows",
         "otherwise": "a route with track Pinned leads to an earlier approved release at once",
