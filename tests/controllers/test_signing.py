@@ -65,6 +65,7 @@ async def test_signatures_lie_beside_the_adapter_and_are_those_of_the_folder(
     found = await signed(client, released)
     assert found == {**{one.name: one.digest for one in released.signatures()}, "key": KEY.public.id}
     assert sorted(attached(client, released)) == sorted(one.digest for one in released.signatures())
+    assert not isinstance(found, Shortfall)
     pulled = pull_signatures(client, frozen(released).statement, found)
     assert pulled.items() <= released.files().items()
     assert pulled.keys() == set(layout.signature_paths(layout.SIGNATURES))
