@@ -100,7 +100,7 @@ class SigningKey:
         """
         content = path.read_bytes()
         try:
-            private = load_pem_private_key(content, password=None)
+            private: object = load_pem_private_key(content, password=None)
         except TypeError:
             if passphrase is None:
                 raise ValueError(f"{path}: not {ALLOWED}, without a password") from None
