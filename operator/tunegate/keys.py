@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -22,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error
-from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+from securesystemslib.signer import Signature, SSlibKey  # type: ignore[attr-defined]
 
 ALLOWED = "an ECDSA P-256 or Ed25519 key in PEM form"
 
@@ -53,6 +59,11 @@ class PublicKey:
         pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return cls(sha256(der).hexdigest(), pem.decode())
 
+    @property
+    def of_a_curve(self) -> bool:
+        """Whether it is an ECDSA P-256 key."""
+        return isinstance(load_pem_public_key(self.pem.encode()), EllipticCurvePublicKey)
+
     def signed(self, envelope: Envelope) -> bool:
         """Tell whether this key made one of the envelope's signatures."""
         key = SSlibKey.from_crypto(load_pem_public_key(self.pem.encode()), keyid=self.id)
@@ -79,8 +90,7 @@ class SigningKey:
 
     def __init__(self, private: EllipticCurvePrivateKey | Ed25519PrivateKey) -> None:
         self.public = PublicKey.of(private.public_key())
-        key = SSlibKey.from_crypto(private.public_key(), keyid=self.public.id)
-        self._signer = CryptoSigner(private, key)
+        self._private = private
 
     @classmethod
     def from_file(cls, path: Path, passphrase: Callable[[], bytes] | None = None) -> SigningKey:
@@ -105,8 +115,12 @@ class SigningKey:
             raise ValueError(f"{path}: {error}") from None
 
     def sign(self, envelope: Envelope) -> None:
-        """Add this key's signature."""
-        envelope.sign(self._signer)
+        """Add this key's signature: the same for the same content, always (RFC 6979), so that signing again is harmless."""
+        if isinstance(self._private, EllipticCurvePrivateKey):
+            made = self._private.sign(envelope.pae(), ECDSA(SHA256(), deterministic_signing=True))
+        else:
+            made = self._private.sign(envelope.pae())
+        envelope.signatures[self.public.id] = Signature(self.public.id, made.hex())
 
 
 def _decrypted(path: Path, content: bytes, passphrase: bytes) -> object:

@@ -43,7 +43,7 @@ class Settings(BaseModel):
     """Private key with which the operator signs repository-scoped registry tokens."""
     registry_token_cert: Path | None = None
     ledger_keys: Path | None = None
-    """Folder with `key.pem`, which signs checkpoints of the ledger, and after a rotation `previous.pem`."""
+    """Folder with `key.pem`, which signs ledger and evidence, and after a rotation `previous.pem`."""
     checkpoint_records: Annotated[int, Field(ge=1)] = 100
     checkpoint_minutes: Annotated[int, Field(ge=1)] = 10
     """So many records, or a record that old, make the next checkpoint due."""

@@ -11,6 +11,7 @@ import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from tests.builders import make_basemodel, make_evaluationsuite, make_finetunejob, make_modelserver
 from tests.cli.desk import Desk, get, say
-from tests.evidence.release import documents
+from tests.evidence.release import KEY, documents
 from tests.governance import evidence
 from tests.governance.governed import OPERATOR, World
 from tests.job.documents import validated
@@ -40,6 +41,7 @@ from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.digests import canonical
 from tunegate.kube.client import KubeClient, ObjectKey
+from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.naming import job_repository
 from tunegate.registry.client import RegistryClient
@@ -143,6 +145,23 @@ async def settle(
     world: World, registry: RunningRegistry, kubeconfig: Callable[[str], str]
 ) -> AsyncIterator[Callable[[str], Any]]:
     """Return a function that reconciles a release until nothing more is to be done and returns its status."""
+    async with reconciling(world, registry, kubeconfig, None) as run:
+        yield run
+
+
+@pytest.fixture
+async def settle_signed(
+    world: World, registry: RunningRegistry, kubeconfig: Callable[[str], str]
+) -> AsyncIterator[Callable[[str], Any]]:
+    """The same of an operator that has a key."""
+    async with reconciling(world, registry, kubeconfig, KeyRing(KEY)) as run:
+        yield run
+
+
+@asynccontextmanager
+async def reconciling(
+    world: World, registry: RunningRegistry, kubeconfig: Callable[[str], str], keys: KeyRing | None
+) -> AsyncIterator[Callable[[str], Any]]:
     configuration = Configuration()
     await config.load_kube_config(kubeconfig("admin"), client_configuration=configuration, persist_config=False)
     api = ApiClient(configuration)
@@ -155,7 +174,7 @@ async def settle(
     async with KubeClient(api) as kube:
         with RegistryClient(registry.host, plain_http=True) as client:
             ledger = LedgerWriter(kube)
-            services = Services(kube=kube, settings=settings, registry=client, ledger=ledger, tracking=None)
+            services = Services(kube=kube, settings=settings, registry=client, ledger=ledger, tracking=None, keys=keys)
             worker = Worker(ModelReleaseController(services), kube, ledger)
 
             async def run(name: str) -> Json:
@@ -351,8 +370,9 @@ def test_what_was_stated_of_the_data_is_read_in_every_form(desk: Desk, job: str,
 
 
 async def test_release_is_taken_along_as_a_folder_and_verified_without_the_cluster(
-    world: World, desk: Desk, catalogue: dict[str, Json], settle: Any, registry: RunningRegistry, tmp_path: Path
+    world: World, desk: Desk, catalogue: dict[str, Json], settle_signed: Any, registry: RunningRegistry, tmp_path: Path
 ) -> None:
+    settle = settle_signed
     person = {"username": "erin", "groups": ["tunegate:engineers"]}
     made = make_finetunejob("sealed", world.namespace, requestedBy=person)
     world.create("engineer", made, dry_run=False).passes()
@@ -377,6 +397,9 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
     shown = desk.capsys.readouterr().out
     assert f"evidence of {world.namespace}/taken fits" in shown
     assert "ravi (risk)" in shown
+    assert "Signatures were not checked" in shown
+    assert KEY.public.id in (folder / "signatures/release.dsse.json").read_text()
+    assert "EvidenceSealed" in desk.run("auditor", "lineage", "taken", "-o", "json")
     page = folder / "approvals.jsonl"
     page.write_bytes(page.read_bytes().replace(b"data was read", b"data was fine"))
     assert main(noted) == 1

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence.release import Released
+from tests.evidence.release import KEY, Released
+from tests.governance.ledgers import new_key
 from tunegate.cli.main import main
 from tunegate.digests import sha256
+from tunegate.ledger.seal import KeyRing
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,28 @@ def test_what_was_not_noted_is_said_openly(exported: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert "without --digest, a folder that was made up whole fits as well" in shown
     assert "without --head" in shown
+
+
+def test_signatures_are_checked_with_the_auditors_key_and_only_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signed = Released()
+    signed.checkpoint(KeyRing(KEY))
+    for path, content in signed.files().items():
+        (tmp_path / "folder" / path).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "folder" / path).write_bytes(content)
+    (tmp_path / "key.pem").write_text(KEY.public.pem)
+    (tmp_path / "other.pem").write_text(new_key().public.pem)
+    assert verify(tmp_path / "folder") == 0
+    assert "Signatures were not checked: give --public-key" in capsys.readouterr().out
+    assert verify(tmp_path / "folder", "--public-key", tmp_path / "key.pem") == 0
+    shown = capsys.readouterr().out
+    assert "provenance, release, model: by the operator" in shown
+    assert "not checked" not in shown
+    assert verify(tmp_path / "folder", "--public-key", tmp_path / "other.pem") == 1
+    assert "signed nothing here" in capsys.readouterr().out
+    assert verify(tmp_path / "folder", "--public-key", tmp_path / "folder" / "verify.txt") == 2
+    assert "not an ECDSA P-256 or Ed25519 key" in capsys.readouterr().err
 
 
 def test_nothing_of_a_folder_moves_the_cursor(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from tests.governance import evidence
+from tests.governance.ledgers import Clock, Store, new_key
 from tests.governance.walk import NOW, Walk
 from tests.job.documents import baselined, evaluated, trained, validated
 from tests.statements import data_statement
+from tunegate import __version__
 from tunegate.api.approval import Approval
+from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.stages import (
     ADAPTER_MEDIA_TYPE,
@@ -24,17 +28,26 @@ from tunegate.api.stages import (
 )
 from tunegate.digests import canonical, manifest_digest, sha256
 from tunegate.evidence import decisions, folder, layout
+from tunegate.evidence.attestations import attestations
+from tunegate.evidence.documents import read_documents
+from tunegate.evidence.envelopes import Signed, sign
+from tunegate.keys import SigningKey
 from tunegate.ledger import chain
 from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.ledger.seal import KeyRing
+from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.approvals import recorded
 from tunegate.reconcile.modelrelease import Observed
+from tunegate.reconcile.modelrelease_entries import last
 from tunegate.registry import artifact
 from tunegate.registry.artifact import Artifact, Layer
 from tunegate.registry.client import RegistryClient
+from tunegate.release.statement import ReleaseStatement
 
 Json = dict[str, Any]
 JOB_UID = "0f0e0d0c-1111-2222-3333-444455556666"
 RELEASE_UID = "aaaa0000-1111-2222-3333-444455556666"
+KEY = new_key()
 WAIVER = evidence.digest("7")
 ADAPTER_FILES = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"}
 
@@ -121,10 +134,14 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
 
 
 class Released(Walk):
-    """A release that two people approved, whose job was waived by one, in a ledger that holds others' records as well."""
+    """A release that two people approved, whose job was waived by one, in a ledger that holds others' records as well.
 
-    def __init__(self) -> None:
+    Its evidence is signed by ``key``; None: by an operator without a key.
+    """
+
+    def __init__(self, key: SigningKey | None = KEY) -> None:
         super().__init__()
+        self.key = key
         self.humans: dict[str, str] = {}
         """Person-ids by user name; who has one also has a time of sign-in."""
         self.job["metadata"]["uid"] = JOB_UID
@@ -168,21 +185,46 @@ class Released(Walk):
         return approval
 
     def observe(self) -> Observed:
-        """The controller asks the ledger for the records of the release only."""
+        """The controller asks the ledger for the records of the release only, and signs what was requested."""
         seen = super().observe()
-        return replace(seen, records=tuple(one for one in seen.records if one.subject.uid == RELEASE_UID))
+        own = tuple(one for one in seen.records if one.subject.uid == RELEASE_UID)
+        made = {one.name: one.digest for one in self.signatures()} if last(own, "ReleaseRequested") else {}
+        return replace(seen, records=own, signatures={**made, "key": self.key.public.id} if made and self.key else None)
+
+    def signatures(self) -> tuple[Signed, ...]:
+        """Return what the operator signs."""
+        if self.key is None or self.stored is None:
+            return ()
+        statement = self.stored.statement
+        documents, wrong = read_documents(self._from_registry(statement), statement)
+        assert documents is not None, wrong
+        return sign(attestations(statement, self.stored.digest, documents, __version__), ADAPTER, self.key)
+
+    def checkpoint(self, keys: KeyRing) -> None:
+        """Let the operator sign the ledger as it stands, with keys that may differ from the one that signs evidence."""
+        store = Store()
+        store.objects = {one["metadata"]["name"]: one for one in map(chain.record_object, self.records)}
+        asyncio.run(LedgerWriter(store, Clock(self.now)).seal(keys))
+        self.records = [AuditRecordSpec.model_validate(one["spec"]) for one in store.records]
 
     def sources(self) -> dict[str, bytes]:
         """Return the files that an export would read from cluster and registry."""
         assert self.stored is not None
-        statement = self.stored.statement
+        found = self._from_registry(self.stored.statement)
+        places = layout.signatures({})
+        for signed in self.signatures():
+            where = places[signed.name]
+            found |= {where.path: signed.content, where.manifest_path: artifact.write(signed.artifact)}
+        found[layout.APPROVALS] = decisions.approval_lines([Approval.model_validate(one) for one in self.approvals])
+        found[layout.LEDGER] = decisions.ledger_lines([chain.record_object(one) for one in self.records])
+        return found
+
+    def _from_registry(self, statement: ReleaseStatement) -> dict[str, bytes]:
         contents = self.documents.contents
         found = {layout.STATEMENT: statement.content, layout.ADAPTER: ADAPTER}
         for one in layout.documents(statement):
             name = one.manifest_path.removeprefix("oci/").removesuffix(".json")
             found |= {one.path: contents[name], one.manifest_path: _manifest(name, contents[name])}
-        found[layout.APPROVALS] = decisions.approval_lines([Approval.model_validate(one) for one in self.approvals])
-        found[layout.LEDGER] = decisions.ledger_lines([chain.record_object(one) for one in self.records])
         return found
 
     def files(self) -> dict[str, bytes]:

@@ -132,7 +132,7 @@ def test_approval_that_the_operator_counted_wrongly_is_counted_again() -> None:
     alone.records.append(relink(approved.model_copy(update={"payload": payload}), last))
     _, differences = folder.complete(alone.sources())
     assert [str(one) for one in differences] == [
-        "ledger-extract.jsonl: audit-0000000007 says there was a quorum; counted again it is Waiting, 1 of role "
+        "ledger-extract.jsonl: audit-0000000008 says there was a quorum; counted again it is Waiting, 1 of role "
         "compliance missing"
     ]
 
@@ -277,7 +277,7 @@ def test_waiver_that_was_never_granted_is_named(released: Released) -> None:
 
 
 def test_results_that_speak_of_other_data_are_named_though_every_digest_fits(released: Released) -> None:
-    other = Released()
+    other = Released(key=None)
     data = json.loads(other.documents.contents["data-statement"])
     assert data["rows"] == 267
     other.job["status"]["dataset"]["rows"] = 300

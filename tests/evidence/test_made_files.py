@@ -63,7 +63,26 @@ def test_model_card_is_read_by_the_hubs_library(files: dict[str, bytes]) -> None
     assert isinstance(read.data, ModelCardData)
     assert (read.data.base_model, read.data.library_name) == ("base", "peft")
     assert [(one.metric_type, one.metric_value) for one in read.data.eval_results or []] == [("ExactMatch", 0.79)]
-    assert "Extract copyright holder and years; nothing else." in read.text
+    for words in ("Extract copyright holder and years; nothing else.", "## Limits", "tunegate revoke release -n team"):
+        assert words in read.text
+
+
+def test_risks_that_nobody_measured_are_named(files: dict[str, bytes]) -> None:
+    said = json.loads(files["risk.json"])
+    groups = {one["risk"]: one["lookedAt"] for one in said["groups"]}
+    assert len(groups) == 12
+    assert groups["Harmful Bias and Homogenization"] == []
+    assert groups["Confabulation"] == ["right answers on suite suite: ExactMatch 0.7900, gate Pass"]
+    assert "data check PersonalData (Warn): 0 found" in groups["Data Privacy"]
+    assert (said["level"], said["intendedUse"]) == ("Low", "Extract copyright holder and years; nothing else.")
+    assert said["waived"] == [{"check": "MinimumExamples", "count": 37, "waivedBy": "rita"}]
+    assert said["deactivation"]["how"] == "tunegate revoke release -n team --reason REASON"
+
+
+def test_page_of_an_unsigned_release_says_so() -> None:
+    page = Released(key=None).files()["verify.txt"].decode()
+    assert "The ledger names no signatures" in page
+    assert "model_signing" not in page
 
 
 @pytest.mark.parametrize("text", ["a `code` |b", "# title\n\n- one", "---\nlicense: mit\n---"])
@@ -80,7 +99,8 @@ def test_provenance_is_an_in_toto_statement_over_the_adapters_files(files: dict[
     assert said["_type"] == "https://in-toto.io/Statement/v1"
     assert said["predicateType"] == "https://slsa.dev/provenance/v1"
     assert {one["name"]: f"sha256:{one['digest']['sha256']}" for one in said["subject"]} == {
-        name: sha256(content) for name, content in ADAPTER_FILES.items()
+        "team/job-0f0e0d0c/adapter": sha256(files[layout.ADAPTER]),
+        **{name: sha256(content) for name, content in ADAPTER_FILES.items()},
     }
     build, run = said["predicate"]["buildDefinition"], said["predicate"]["runDetails"]
     assert build["externalParameters"]["hyperparameters"] == {"rank": "16", "seed": "17"}
@@ -105,13 +125,13 @@ def test_page_of_approvals_names_who_signed_what_when_and_why(files: dict[str, b
     page = files["approvals.md"].decode()
     for words in (
         "Signed by: `ravi`", "Time: `2026-11-24T12:00:00Z`", "agrees that exactly this content is served",
-        "counted in audit-0000000007", "report and data were read", "lets the job go on in spite of",
+        "counted in audit-0000000008", "report and data were read", "lets the job go on in spite of",
     ):  # fmt: skip
         assert words in page
 
 
 def test_commands_of_the_page_find_nothing_in_an_untouched_folder(exported: Path) -> None:
-    assert len(COMMAND.findall((exported / "verify.txt").read_text())) == 18
+    assert len(COMMAND.findall((exported / "verify.txt").read_text())) == 23
     assert by_hand(exported) == []
 
 
@@ -134,6 +154,9 @@ def test_commands_of_the_page_know_person_id_and_auth_time(tmp_path: Path) -> No
         (layout.LEDGER, b'"actor":"zoe"', b'"actor":"eve"'),
         (layout.APPROVALS, b"report and data were read", b"nothing was ever read, ok"),
         ("manifest.json", b"adapter_model", b"another_model"),
+        ("model.sig", b'"hint":', b'"hynt":'),
+        ("signatures/release.dsse.json", b'"keyid":"', b'"keyid":"0'),
+        ("oci/provenance-signature.json", b'"size":', b'"size" :'),
     ],
 )
 def test_commands_of_the_page_find_what_was_altered_with_an_index_that_fits(

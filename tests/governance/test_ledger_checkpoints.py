@@ -298,12 +298,22 @@ def test_keys_of_other_kinds_are_refused_and_no_key_is_shown(tmp_path: Path) -> 
 def test_both_kinds_of_keys_are_read_and_sign(kind: str, tmp_path: Path) -> None:
     edwards = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "key.pem").write_bytes(new_key_pem() if kind == "ec" else edwards)
-    ring = KeyRing.from_folder(tmp_path)
-    assert ring.previous is None
-    text = seal({"size": 1, "ts": "now"}, [ring.key])
-    assert PublicKey.from_pem(ring.key.public.pem.encode()).signed(read_seal(text).envelope)
+    key = SigningKey.from_file(tmp_path / "key.pem")
+    text = seal({"size": 1, "ts": "now"}, [key])
+    assert text == seal({"size": 1, "ts": "now"}, [key])
+    assert PublicKey.from_pem(key.public.pem.encode()).signed(read_seal(text).envelope)
     secret = (tmp_path / "key.pem").read_text().splitlines()[1]
-    assert secret not in repr(ring) + str(vars(ring.key))
+    assert secret not in repr(KeyRing(key)) + str(vars(key))
+
+
+def test_operator_signs_with_a_key_that_stock_verifiers_know_and_an_older_one_hands_over(tmp_path: Path) -> None:
+    edwards = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "key.pem").write_bytes(edwards)
+    with pytest.raises(ValueError, match="must be an ECDSA P-256 key"):
+        KeyRing.from_folder(tmp_path)
+    (tmp_path / "key.pem").rename(tmp_path / "previous.pem")
+    (tmp_path / "key.pem").write_bytes(new_key_pem())
+    assert KeyRing.from_folder(tmp_path).previous is not None
 
 
 @pytest.mark.parametrize(

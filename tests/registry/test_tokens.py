@@ -149,10 +149,10 @@ def test_a_token_of_another_signer_is_refused(registry: Registry, tmp_path: Path
     assert registry.start_upload(OWN, token) == 401
 
 
-def test_the_operator_reads_all_and_writes_statements_only(registry: Registry) -> None:
+def test_the_operator_reads_all_and_writes_statements_and_signatures_only(registry: Registry) -> None:
     credential = OperatorCredential(registry.signer)
-    statement = "licenses-team/release-0a1b2c3d/statement"
-    assert registry.start_upload(statement, credential(statement)) == 202
+    for written in ("licenses-team/release-0a1b2c3d/statement", "licenses-team/extract-0a1b2c3d/adapter"):
+        assert registry.start_upload(written, credential(written)) == 202
     assert registry.read_tags(OWN, credential(OWN)) == 404
     assert registry.start_upload(OWN, credential(OWN)) == 401
 

@@ -9,9 +9,9 @@ from pydantic import Field
 from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, ShortText, Time, immutable, rules
 
 EventType = Literal[
-    "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded",
-    "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded", "WaiverGranted",
-    "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
+    "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
+    "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
+    "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
     "AdmissionDrift", "TrackingDrift", "CheckpointSigned", "KeyRotated",
 ]  # fmt: skip
 

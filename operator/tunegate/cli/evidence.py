@@ -12,22 +12,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunegate.api.approval import Approval
-from tunegate.api.auditrecord import AuditRecord
+from tunegate.api.auditrecord import AuditRecord, EventType
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import approver_keys, registry, results
+from tunegate.cli import approver_keys, audit_files, registry, results
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.screen import shown
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
-from tunegate.evidence import decisions, folder, layout, signatures
+from tunegate.evidence import decisions, folder, layout, signatures, sources
 from tunegate.evidence.folder import Noted
 from tunegate.evidence.index import Index
 from tunegate.evidence.signatures import Checked
 from tunegate.evidence.story import Difference, Story
 from tunegate.ledger import chain
-from tunegate.reconcile.naming import job_repository, stage_repository
 from tunegate.registry.client import RegistryClient
 from tunegate.release.statement import ReleaseStatement
 
@@ -48,8 +47,8 @@ def export(cluster: Cluster, options: Namespace) -> int:
         if target.exists() and any(target.iterdir()):
             raise CommandFailure(f"--output {target}: not empty; name a folder that is new or empty")
         with registry.opened(options) as client:
-            sources = _collect(cluster, client, release)
-        files, differences = folder.complete(sources)
+            found = _collect(cluster, client, release)
+        files, differences = folder.complete(found)
         for path, content in files.items():
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).write_bytes(content)
@@ -73,22 +72,24 @@ def export(cluster: Cluster, options: Namespace) -> int:
 def verify(options: Namespace) -> int:
     """Check a folder, and say in plain words what does not fit. Statuses: 0 fits, 1 differs, 2 cannot be read."""
     where = Path(options.folder)
-    noted = Noted(options.digest, options.head, options.index)
     try:
+        keys = tuple(audit_files.public_keys(options.public_key or ()))
         files, strange = _read(where)
-    except OSError as error:
-        print(f"tunegate: {where} cannot be read: {error}", file=sys.stderr)
+    except (CommandFailure, OSError) as error:
+        named = "" if isinstance(error, CommandFailure) else f"{where} cannot be read: "
+        print(f"tunegate: {named}{error}", file=sys.stderr)
         return UNREADABLE
     try:
-        keys = None if options.approver_keys is None else approver_keys.read(Path(options.approver_keys))
+        approvers = None if options.approver_keys is None else approver_keys.read(Path(options.approver_keys))
     except (OSError, ValueError) as error:
         print(f"tunegate: --approver-keys cannot be read: {error}", file=sys.stderr)
         return UNREADABLE
+    noted = Noted(options.digest, options.head, options.index, keys)
     report = folder.verify(files, noted)
     story, unsigned = report.story, list[Difference]()
     checked: tuple[Checked, ...] | None = None
-    if story is not None and keys is not None:
-        checked, unsigned = signatures.check(story, keys)
+    if story is not None and approvers is not None:
+        checked, unsigned = signatures.check(story, approvers)
     differences = (*strange, *report.differences, *unsigned)
     if differences or story is None:
         _print(differences, where)
@@ -116,44 +117,26 @@ def _collect(cluster: Cluster, client: RegistryClient, release: ModelRelease) ->
     """Read the sources. Approvals are read before the ledger, so that a decision that is there can be recorded there."""
     approvals = cluster.all(Approval, release.namespace)
     records = cluster.all_raw(AuditRecord)
-    content = results.pull_statement(client, release, _statement_repository(records, release))
+    request, signed = (_payload(records, release, one) for one in ("ReleaseRequested", "EvidenceSealed"))
+    content = results.pull_statement(client, release, request["repository"] if request is not None else None)
     try:
         statement = ReleaseStatement.model_validate_json(content)
     except ValidationError as error:
         raise CommandFailure(f"the release statement cannot be read: {wrong_fields(error)}") from None
     uids = (release.uid, statement.job.uid)
-    adapter = statement.adapter
-    files = {
+    return {
         layout.STATEMENT: content,
-        layout.ADAPTER: client.pull_manifest(adapter.repository, adapter.digest),
         layout.APPROVALS: decisions.approval_lines([one for one in approvals if one.spec.subject_ref.uid in uids]),
         layout.LEDGER: decisions.ledger_lines(records),
+        **sources.pull(client, statement, cluster.all(FineTuneJob, release.namespace)),
+        **(sources.pull_signatures(client, statement, signed) if signed is not None else {}),
     }
-    places = _places(cluster, release.namespace)
-    own = job_repository(release.namespace, statement.job.name, statement.job.uid)
-    for one in layout.documents(statement):
-        repository = f"{places.get(one.digest, own)}/results"
-        files[one.manifest_path] = client.pull_manifest(repository, one.digest)
-        files[one.path] = client.pull_document(repository, one.digest, media_type=one.media_type)
-    return files
 
 
-def _statement_repository(records: list[Json], release: ModelRelease) -> str | None:
-    """Return where the ledger says that the statement lies."""
-    for spec in (record["spec"] for record in records):
-        if spec["type"] == "ReleaseRequested" and spec["subject"]["uid"] == release.uid:
-            return str(spec["payload"]["repository"])
-    return None
-
-
-def _places(cluster: Cluster, namespace: str) -> dict[str, str]:
-    """Return where results lie that jobs took over from others, by digest."""
-    return {
-        stage.result_digest: stage_repository(job, stage.name)
-        for job in cluster.all(FineTuneJob, namespace)
-        for stage in job.status.stages
-        if stage.result_digest is not None and stage.repository is not None
-    }
+def _payload(records: list[Json], release: ModelRelease, type_: EventType) -> Json | None:
+    """Return what the ledger's record of that type says of the release."""
+    found = (one["spec"] for one in records if one["spec"]["type"] == type_)
+    return next((dict(one["payload"]) for one in found if one["subject"]["uid"] == release.uid), None)
 
 
 def _read(where: Path) -> tuple[dict[str, bytes], list[Difference]]:
@@ -204,6 +187,10 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted, checked: tuple
             else "not signed with a key that you gave"
         )
         lines.append(f"  signature       {one.approval.name}, {spec.decision}: {by}")
+    if noted.keys and story.signed:
+        lines.append(
+            f"  signed          {', '.join(story.signed)}: by the operator, as the ledger is, see --public-key"
+        )
     lines += [f"  ledger head     {story.head}", f"  index           {sha256(files[layout.INDEX])}"]
     if noted.digest is None:
         lines.append("Not compared: without --digest, a folder that was made up whole fits as well.")
@@ -211,6 +198,10 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted, checked: tuple
         lines.append("Not compared: without --head, a ledger that was cut off or chained anew fits as well.")
     if checked is None:
         lines.append("Not compared: without --approver-keys, who decided is what the API server said at that moment.")
+    if not story.signed:
+        lines.append("Not signed: the ledger names no signatures of the operator.")
+    elif not noted.keys:
+        lines.append("Signatures were not checked: give --public-key, from a source other than the folder.")
     lines += ["Not shown by this folder:", *(f"  - {text}" for text in NOT_SHOWN)]
     for line in lines:
         print(shown(line))

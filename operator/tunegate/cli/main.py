@@ -215,6 +215,10 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
         "--index", metavar="DIGEST", type=evidence.digest, help="index noted when the folder was written, sha256:<hex>"
     )
     one.add_argument(
+        "--public-key", action="append", metavar="FILE",
+        help="the operator's key, from a source other than the folder: is all of it signed? after a rotation any one",
+    )  # fmt: skip
+    one.add_argument(
         "--approver-keys", metavar="FOLDER",
         help="public keys of approvers that you collected yourself, NAME.pem each: what was counted must be signed with them",
     )  # fmt: skip

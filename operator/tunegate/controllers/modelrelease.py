@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
@@ -23,12 +24,14 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, EvaluateResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.services import Services
+from tunegate.controllers.signing import EvidenceSigner
 from tunegate.digests import sha256
 from tunegate.errors import Terminal, Transient, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile import modelrelease, modelrelease_votes, naming
 from tunegate.reconcile.approvals import votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last
+from tunegate.reconcile.modelrelease_sealing import Signatures
 from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures
 from tunegate.release.counting import count
@@ -54,6 +57,7 @@ class ModelReleaseController:
         self._ledger = services.ledger
         self._documents: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._cluster = ""
+        self._signer = EvidenceSigner(services.registry, services.keys.key) if services.keys is not None else None
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Return the release's next step; None when it is gone or its namespace is not governed."""
@@ -89,6 +93,7 @@ class ModelReleaseController:
             changed=differences(frozen.statement, evidence) if frozen is not None else (),
             unguarded=modelrelease_votes.made_unguarded(release, evidence.job, times),
             server=evidence.server,
+            signatures=await self._sign(release, frozen, records),
         )
         return modelrelease.plan(seen, now)
 
@@ -179,6 +184,18 @@ class ModelReleaseController:
             return Frozen(ReleaseStatement.model_validate_json(content), digest, repository, oci), None
         except ValidationError as error:
             raise Terminal("StatementUnreadable", f"release statement {digest}: {wrong_fields(error)}") from None
+
+    async def _sign(
+        self, release: ModelRelease, frozen: Frozen | None, records: Sequence[AuditRecordSpec]
+    ) -> Signatures | Shortfall | None:
+        """Sign what the ledger says was stated and not yet that it was signed; nothing is signed for a release that ended."""
+        stated, sealed = last(records, "ReleaseRequested"), last(records, "EvidenceSealed")
+        if self._signer is None or frozen is None or stated is None or sealed is not None:
+            return None
+        if release.status.phase in ("Denied", "Revoked"):
+            return None
+        found = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, release.namespace)
+        return await self._signer.sign(frozen, [FineTuneJob.model_validate(one) for one in found])
 
     async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
         key = (repository, digest)

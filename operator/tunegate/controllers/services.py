@@ -14,6 +14,7 @@ from tunegate.settings import Settings
 
 if TYPE_CHECKING:
     from tunegate.admission.guard import Guard
+    from tunegate.ledger.seal import KeyRing
     from tunegate.registry.client import RegistryClient
     from tunegate.registry.tokens import TokenSigner
     from tunegate.tracking.mlflow import Tracking
@@ -47,6 +48,8 @@ class Services:
     """Looks after the admission rules; None where the settings name no file of them."""
     signer: TokenSigner | None = None
     """Signs registry tokens; None where the site's own registry and credential are used."""
+    keys: KeyRing | None = None
+    """Sign the ledger and the evidence of releases; None: nothing is signed."""
 
 
 class Controller(Protocol):

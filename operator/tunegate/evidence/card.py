@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tunegate.evidence.risk import NOT_COVERED, REVOKE
 from tunegate.evidence.story import Story
 
 Json = dict[str, Any]
@@ -43,6 +44,7 @@ def metadata(story: Story) -> Json:
         "base_model": statement.base_model.name,
         "base_model_relation": "adapter",
         "tags": ["lora", "tunegate"],
+        "metrics": list(result.tuned),
         "model-index": [{"name": name, "results": [{"task": task, "dataset": suite, "metrics": metrics}]}],
     }
 
@@ -68,6 +70,10 @@ def _sections(story: Story) -> list[str]:
         _items(story.training.hyperparameters if story.training else {"Source": "the adapter was made elsewhere"}),
         "## Evaluation",
         _evaluation(story),
+        "## Limits",
+        f"Not covered by the evaluation: {'; '.join(NOT_COVERED)}. `risk.json` says what was looked at.",
+        "## Stopping it",
+        f"`{REVOKE.format(release=statement.release)}` closes its route for good.",
         "## Versions",
         _items({
             "Release": story.digest, "Adapter": statement.adapter.digest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from tunegate.digests import canonical
 from tunegate.errors import wrong_fields
 from tunegate.evidence import layout
 from tunegate.evidence.story import Difference
+from tunegate.keys import PublicKey
 from tunegate.ledger import chain
 from tunegate.ledger.verify import ordered, verify
 from tunegate.reconcile.approvals import account, votes
@@ -74,8 +76,18 @@ def read_approvals(content: bytes) -> tuple[tuple[Approval, ...], list[Differenc
     return tuple(approvals), []
 
 
-def read_ledger(content: bytes, noted: chain.Head | None) -> tuple[tuple[AuditRecordSpec, ...], list[Difference]]:
-    """Return the records, and what is wrong with their chain. ``noted`` is a head that somebody wrote down."""
+@dataclass(frozen=True)
+class Ledger:
+    """The records, and the keys that signed them: whoever trusts one of the keys may trust the others."""
+
+    records: tuple[AuditRecordSpec, ...] = ()
+    signers: tuple[PublicKey, ...] = ()
+
+
+def read_ledger(
+    content: bytes, noted: chain.Head | None, keys: Sequence[PublicKey] = ()
+) -> tuple[Ledger, list[Difference]]:
+    """Return the ledger, and what is wrong with it. ``noted`` is a head that somebody wrote down, ``keys`` are the reader's."""
     objects = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
@@ -83,17 +95,17 @@ def read_ledger(content: bytes, noted: chain.Head | None) -> tuple[tuple[AuditRe
         except (ValueError, RecursionError):
             found = None
         if not (isinstance(found, dict) and isinstance(found.get("metadata"), dict)):
-            return (), [Difference(layout.LEDGER, f"line {number} is no audit record")]
+            return Ledger(), [Difference(layout.LEDGER, f"line {number} is no audit record")]
         objects.append(found)
     specs: list[Mapping[str, Any]] = []
-    report = verify(ordered(objects), noted=noted, note=specs.append)
+    report = verify(ordered(objects), keys=keys, noted=noted, note=specs.append)
     if report.problems:
-        return (), [Difference(layout.LEDGER, str(problem)) for problem in report.problems]
+        return Ledger(), [Difference(layout.LEDGER, str(problem)) for problem in report.problems]
     records = tuple(AuditRecordSpec.model_validate(spec) for spec in specs)
     if ledger_lines([chain.record_object(spec) for spec in records]) != content:
         text = "is not as it was written: order, spaces, or fields that no hash covers"
-        return (), [Difference(layout.LEDGER, text)]
-    return records, []
+        return Ledger(), [Difference(layout.LEDGER, text)]
+    return Ledger(records, report.signers), []
 
 
 def check(

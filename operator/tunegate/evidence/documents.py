@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
@@ -27,18 +26,9 @@ from tunegate.digests import canonical, document_digest, manifest_digest, sha256
 from tunegate.errors import wrong_fields
 from tunegate.evidence import layout
 from tunegate.evidence.layout import Files
-from tunegate.evidence.story import Difference
+from tunegate.evidence.story import Difference, Documents
 from tunegate.registry import artifact
 from tunegate.release.statement import ReleaseStatement
-
-
-@dataclass(frozen=True)
-class Documents:
-    """What the release statement names, read."""
-
-    data: DataStatement
-    results: Mapping[StageName, StageResult]
-    files: tuple[FileEntry, ...]
 
 
 def read_statement(content: bytes, noted: str | None) -> tuple[ReleaseStatement | None, list[Difference]]:
@@ -72,7 +62,7 @@ def read_documents(files: Files, statement: ReleaseStatement) -> tuple[Documents
         content, manifest = files.get(document.path), files.get(document.manifest_path)
         if content is None or manifest is None:
             continue
-        wrong = _wrong(document, manifest, content)
+        wrong = misfit(document, manifest, content)
         if wrong is not None:
             found.append(wrong)
             continue
@@ -91,10 +81,12 @@ def read_documents(files: Files, statement: ReleaseStatement) -> tuple[Documents
     return (None if found else documents), found
 
 
-def _wrong(document: layout.Document, manifest: bytes, content: bytes) -> Difference | None:
+def misfit(document: layout.Document, manifest: bytes, content: bytes) -> Difference | None:
+    """Return where the chain from the document's digest over its OCI manifest to its content is broken."""
     if sha256(manifest) != document.digest:
         return Difference(
-            document.manifest_path, f"its SHA-256 is {sha256(manifest)}, the release statement names {document.digest}"
+            document.manifest_path,
+            f"its SHA-256 is {sha256(manifest)}, {document.named_by} names {document.digest or 'none'}",
         )
     try:
         said = artifact.read(manifest)

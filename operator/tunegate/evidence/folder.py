@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tunegate import __version__
 from tunegate.digests import sha256
-from tunegate.evidence import decisions, index, layout
+from tunegate.evidence import decisions, envelopes, index, layout
 from tunegate.evidence.bom import bill_of_materials
 from tunegate.evidence.card import model_card
 from tunegate.evidence.documents import read_documents, read_statement
@@ -15,8 +16,12 @@ from tunegate.evidence.index import Index, IndexedRelease, pretty
 from tunegate.evidence.layout import Files
 from tunegate.evidence.pages import approvals_page, verify_page
 from tunegate.evidence.provenance import provenance
+from tunegate.evidence.risk import risk
 from tunegate.evidence.story import Difference, Story
+from tunegate.keys import PublicKey
 from tunegate.ledger import chain
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Noted:
     """The ledger's head, now or earlier."""
     index: str | None = None
     """SHA-256 of `index.json`."""
+    keys: tuple[PublicKey, ...] = ()
+    """The operator's public keys, from a source other than the folder."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +60,15 @@ def read_sources(files: Files, noted: Noted) -> tuple[Story | None, list[Differe
     found += wrong
     approvals, wrong = decisions.read_approvals(files.get(layout.APPROVALS, b""))
     found += wrong
-    records, wrong = decisions.read_ledger(files.get(layout.LEDGER, b""), noted.head)
+    ledger, wrong = decisions.read_ledger(files.get(layout.LEDGER, b""), noted.head, noted.keys)
     found += wrong
-    digest = sha256(content)
-    if not found:
-        found = decisions.check(statement, digest, approvals, records)
     if found or documents is None:
         return None, found
-    story = Story(statement, digest, documents.data, documents.results, documents.files, approvals, records)
-    return story, []
+    digest, records = sha256(content), ledger.records
+    trusted = (*noted.keys, *ledger.signers) if noted.keys else ()
+    signed, found = envelopes.read(files, statement, documents, records, trusted)
+    found += decisions.check(statement, digest, approvals, records)
+    return None if found else Story(statement, digest, documents, approvals, records, signed), found
 
 
 def derive(story: Story) -> dict[str, bytes]:
@@ -72,9 +79,14 @@ def derive(story: Story) -> dict[str, bytes]:
         "approvals.md": approvals_page(story).encode(),
         "model-card.md": model_card(story).encode(),
         "mlbom.cdx.json": pretty(bill_of_materials(story)),
-        "provenance.intoto.json": pretty(provenance(story)),
+        "provenance.intoto.json": pretty(story.signed.get("provenance") or _unsigned_provenance(story)),
+        "risk.json": pretty(risk(story)),
         "verify.txt": verify_page(story).encode(),
     }
+
+
+def _unsigned_provenance(story: Story) -> Json:
+    return provenance(story.statement, story.documents, __version__)
 
 
 def complete(sources: Files) -> tuple[dict[str, bytes], tuple[Difference, ...]]:
@@ -116,7 +128,7 @@ def _made_again(files: Files, story: Story, listed: Index | None, noted: Noted) 
             found.append(Difference(layout.INDEX, text))
         return found
     wanted = derive(story)
-    expected = {*layout.sources(story.statement), *wanted, layout.INDEX}
+    expected = {*layout.sources(story.statement), *layout.signature_paths(story.signed), *wanted, layout.INDEX}
     found += [Difference(path, "is missing") for path in sorted(expected - files.keys())]
     found += [Difference(path, "does not belong here") for path in sorted(files.keys() - expected)]
     differing = [path for path in sorted(wanted) if path in files and files[path] != wanted[path]]

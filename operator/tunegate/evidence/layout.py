@@ -6,7 +6,7 @@ is made of the sources is made again and compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -25,13 +25,22 @@ ADAPTER = "oci/adapter.json"
 INDEX = "index.json"
 
 
+DSSE_TYPE = "application/vnd.dsse.envelope.v1+json"
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+SIGNATURES = {
+    "provenance": ("signatures/provenance.dsse.json", DSSE_TYPE),
+    "release": ("signatures/release.dsse.json", DSSE_TYPE),
+    "model": ("model.sig", BUNDLE_TYPE),
+}
+"""File and media type of what the operator signs, by the name under which the ledger holds its OCI digest."""
+
 Files = Mapping[str, bytes]
 """The folder: content by path, with `/` between folders."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document of the registry: an OCI manifest, which the release statement names, and the content it names."""
+    """A document of the registry: an OCI manifest, whose digest another file names, and the content it names."""
 
     path: str
     manifest_path: str
@@ -39,7 +48,9 @@ class Document:
     """SHA-256 of the OCI manifest."""
     media_type: str
     stage: StageName | None = None
-    """Whose result it is; None: the data statement."""
+    """Whose result it is; None: another document."""
+    named_by: str = STATEMENT
+    """What names its digest."""
 
 
 def documents(statement: ReleaseStatement) -> tuple[Document, ...]:
@@ -54,6 +65,20 @@ def documents(statement: ReleaseStatement) -> tuple[Document, ...]:
             if stage in results
         ),
     )
+
+
+def signatures(record: Mapping[str, str]) -> dict[str, Document]:
+    """Return what an `EvidenceSealed` record says was signed, by name. ``record`` is its payload."""
+    return {
+        name: Document(path, f"oci/{name}-signature.json", record.get(name, ""), media_type, named_by=LEDGER)
+        for name, (path, media_type) in SIGNATURES.items()
+    }
+
+
+def signature_paths(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the files of some signatures, and of the OCI manifests that name them."""
+    documents = signatures({})
+    return tuple(path for name in names for path in (documents[name].path, documents[name].manifest_path))
 
 
 def result_path(stage: StageName) -> str:

@@ -105,7 +105,7 @@ def verify_page(story: Story) -> str:
     )
     return VERIFY.format(
         release=f"{story.statement.release.namespace}/{story.statement.release.name}",
-        digest=story.digest, head=story.head, named=named,
+        digest=story.digest, head=story.head, named=named, signed=SIGNED if story.signed else UNSIGNED,
     )  # fmt: skip
 
 
@@ -156,6 +156,28 @@ $ while read -r line; do uid=$(jq -r .metadata.uid <<< "$line"); diff <(printf '
 
 jq writes characters below U+0020 and U+007F in its own way: a record or reason that holds one needs an RFC 8785 tool instead.
 
-8. environment.json, manifest.json, approvals.md, model-card.md, mlbom.cdx.json and provenance.intoto.json repeat what stands
-in the other files, for people and for other tools: believe the sources.
+8. {signed}
+9. environment.json, manifest.json, approvals.md, model-card.md, mlbom.cdx.json, risk.json and provenance.intoto.json repeat
+what stands in the other files, for people and for other tools: believe the sources.
+"""
+UNSIGNED = """The ledger names no signatures: the operator had no key when this was exported.
+"""
+SIGNED = """The signatures: the ledger names their OCI manifests, and these name the files and the adapter.
+
+$ for name in provenance release model; do jq -r --arg name $name 'select(.spec.type == "EvidenceSealed" and .spec.subject.uid == $uid) | "\\(.spec.payload[$name] | ltrimstr("sha256:"))  oci/\\($name)-signature.json"' --arg uid "$(jq -r .release.uid release-statement.json)" ledger-extract.jsonl; done | sha256sum -c
+$ for one in provenance:signatures/provenance.dsse.json release:signatures/release.dsse.json model:model.sig; do jq -r --arg file "${one#*:}" '"\\(.layers[0].digest | ltrimstr("sha256:"))  \\($file)"' "oci/${one%%:*}-signature.json"; done | sha256sum -c
+$ diff <(jq -r .subject.digest oci/provenance-signature.json oci/release-signature.json oci/model-signature.json) <(for n in 1 2 3; do jq -r .adapter.digest release-statement.json; done)
+$ diff <(jq -r .payload signatures/release.dsse.json | base64 -d | jq -r .predicate.releaseDigest) <(sha256sum release-statement.json | sed 's/^/sha256:/; s/ .*//')
+$ diff <(jq -r .payload signatures/provenance.dsse.json | base64 -d | jq -S .) <(jq -S . provenance.intoto.json)
+
+Who signed shows your own copy of the operator's public key, ledger-key.pem, which is not in this folder. Each must say Verified OK:
+
+  for file in signatures/*.dsse.json model.sig; do
+    envelope=$(jq -c '.dsseEnvelope // .' $file); payload=$(jq -r .payload <<< "$envelope" | base64 -d)
+    printf 'DSSEv1 28 application/vnd.in-toto+json %s %s' $(printf %s "$payload" | wc -c) "$payload" | openssl dgst -sha256 -verify ledger-key.pem -signature <(jq -r '.signatures[0].sig' <<< "$envelope" | base64 -d)
+  done
+
+And over the adapter's files, pulled into ADAPTER, with the PyPI package model-signing:
+
+  model_signing verify key ADAPTER --signature model.sig --public_key ledger-key.pem --no-ignore-git-paths
 """

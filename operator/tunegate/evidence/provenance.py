@@ -1,31 +1,35 @@
 """`provenance.intoto.json`: SLSA Provenance v1 of the adapter, as an in-toto statement.
 
 Sources: https://slsa.dev/spec/v1.0/provenance and https://github.com/in-toto/attestation/blob/main/spec/v1. There is no
-settled predicate for the training of models, so parameters are our own, under our build type. It is not signed: what
-proves it is the release digest, from whose documents it is made.
+settled predicate for the training of models, so parameters are our own, under our build type. The operator signs it when
+it seals the evidence.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tunegate import __version__
 from tunegate.evidence import layout
-from tunegate.evidence.story import Story
+from tunegate.evidence.story import Documents
+from tunegate.release.statement import ReleaseStatement
 
 Json = dict[str, Any]
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://tunegate.io/fine-tune/v1alpha1"
 BUILDER = "https://tunegate.io/operator"
 
 
-def provenance(story: Story) -> Json:
-    """Return the in-toto statement over the adapter's files."""
-    statement, training = story.statement, story.training
-    job = statement.job
+def provenance(statement: ReleaseStatement, documents: Documents, version: str) -> Json:
+    """Return the in-toto statement over the adapter's OCI manifest and files; ``version`` is that of Tunegate."""
+    job, adapter, training = statement.job, statement.adapter, documents.training
     return {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": entry.path, "digest": {"sha256": entry.sha256}} for entry in story.files],
-        "predicateType": "https://slsa.dev/provenance/v1",
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {"name": adapter.repository, "digest": {"sha256": adapter.digest.removeprefix("sha256:")}},
+            *({"name": entry.path, "digest": {"sha256": entry.sha256}} for entry in documents.files),
+        ],
+        "predicateType": PREDICATE_TYPE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
@@ -37,10 +41,10 @@ def provenance(story: Story) -> Json:
                     "hyperparameters": training.hyperparameters if training else {},
                 },
                 "internalParameters": {"libraries": training.libraries if training else {}},
-                "resolvedDependencies": _dependencies(story),
+                "resolvedDependencies": _dependencies(statement, documents),
             },
             "runDetails": {
-                "builder": {"id": BUILDER, "version": {"tunegate": __version__}},
+                "builder": {"id": BUILDER, "version": {"tunegate": version}},
                 "metadata": {"invocationId": job.uid},
                 "byproducts": [
                     {"name": one.path, "digest": {"sha256": one.digest.removeprefix("sha256:")}}
@@ -51,9 +55,9 @@ def provenance(story: Story) -> Json:
     }
 
 
-def _dependencies(story: Story) -> list[Json]:
+def _dependencies(statement: ReleaseStatement, documents: Documents) -> list[Json]:
     """Return what went in. What a digest is taken of stands beside it: few of these are single files."""
-    statement, data = story.statement, story.data
+    data = documents.data
     trained_on = statement.data.redacted_digest or statement.data.digest
     data_of = "file" if data.layout == "File" or statement.data.redacted_digest else "manifest of files, RFC 8785"
     named = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
@@ -12,6 +13,8 @@ from tunegate.api.finetunejob import StageName
 from tunegate.api.stages import EvaluateResult, FileEntry, StageResult, TrainResult
 from tunegate.ledger import chain
 from tunegate.release.statement import ReleaseStatement
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,27 +29,20 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Story:
-    """Everything that the sources say, after they were found to fit together."""
+class Documents:
+    """What the release statement names, read."""
 
-    statement: ReleaseStatement
-    digest: str
-    """The release digest."""
     data: DataStatement
     results: Mapping[StageName, StageResult]
     files: tuple[FileEntry, ...]
     """Of the adapter, by path."""
-    approvals: tuple[Approval, ...]
-    """Every decision on the release and on its job, oldest first."""
-    records: tuple[AuditRecordSpec, ...]
-    """The ledger from its first record."""
 
     @property
     def evaluation(self) -> EvaluateResult:
         """The verdict of the gate: no release statement is made without one."""
         found = self.results["evaluate"]
         if not isinstance(found, EvaluateResult):
-            raise AssertionError("a story is made after each result was compared with its stage")
+            raise AssertionError("documents are made after each result was compared with its stage")
         return found
 
     @property
@@ -54,6 +50,42 @@ class Story:
         """What training did; None for an imported adapter."""
         found = self.results.get("train")
         return found if isinstance(found, TrainResult) else None
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that the sources say, after they were found to fit together."""
+
+    statement: ReleaseStatement
+    digest: str
+    """The release digest."""
+    documents: Documents
+    approvals: tuple[Approval, ...]
+    """Every decision on the release and on its job, oldest first."""
+    records: tuple[AuditRecordSpec, ...]
+    """The ledger from its first record."""
+    signed: Mapping[str, Json]
+    """What the operator signed, by name (see ``layout.SIGNATURES``); empty where the ledger says that it signed nothing."""
+
+    @property
+    def data(self) -> DataStatement:
+        """What was stated and found of the training data."""
+        return self.documents.data
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """The adapter's files, by path."""
+        return self.documents.files
+
+    @property
+    def evaluation(self) -> EvaluateResult:
+        """The verdict of the gate."""
+        return self.documents.evaluation
+
+    @property
+    def training(self) -> TrainResult | None:
+        """What training did; None for an imported adapter."""
+        return self.documents.training
 
     @property
     def own_records(self) -> tuple[AuditRecordSpec, ...]:

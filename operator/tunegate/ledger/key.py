@@ -1,4 +1,4 @@
-"""`python -m tunegate.ledger.key`: the public half of the key that signs checkpoints, for auditors to keep.
+"""`python -m tunegate.ledger.key`: the public half of the key that signs checkpoints and evidence, for auditors.
 
 Run in the operator's pod, which alone holds the private half.
 """

@@ -29,7 +29,7 @@ PREVIOUS_KEY_FILE = "previous.pem"
 
 @dataclass(frozen=True)
 class KeyRing:
-    """The operator's keys: the one that signs and, for a rotation, the one before it."""
+    """The operator's keys: the one that signs ledger and evidence and, for a rotation, the one before it."""
 
     key: SigningKey
     previous: SigningKey | None = None
@@ -37,10 +37,13 @@ class KeyRing:
     @classmethod
     def from_folder(cls, folder: Path) -> KeyRing:
         """Read `key.pem` and, where there is one, `previous.pem`. Raises ``OSError`` or ``ValueError``."""
-        previous = folder / PREVIOUS_KEY_FILE
-        return cls(
-            SigningKey.from_file(folder / KEY_FILE), SigningKey.from_file(previous) if previous.exists() else None
-        )
+        key, previous = SigningKey.from_file(folder / KEY_FILE), folder / PREVIOUS_KEY_FILE
+        if not key.public.of_a_curve:
+            raise ValueError(
+                f"{folder / KEY_FILE}: an Ed25519 key; it must be an ECDSA P-256 key, since the verifiers of signed models "
+                "know no other. An Ed25519 key can still hand over, as previous.pem"
+            )
+        return cls(key, SigningKey.from_file(previous) if previous.exists() else None)
 
 
 def ledger_id(first_hash: str) -> str:

@@ -19,6 +19,7 @@ from tunegate.reconcile import modelrelease_breakglass as breakglass
 from tunegate.reconcile import modelrelease_entries as entries
 from tunegate.reconcile.modelrelease_breakglass import Glass
 from tunegate.reconcile.modelrelease_entries import Frozen
+from tunegate.reconcile.modelrelease_sealing import Signatures, seal
 from tunegate.reconcile.modelrelease_serving import held, served
 from tunegate.reconcile.modelrelease_status import Fact, Story, status_of
 from tunegate.reconcile.plan import AuditEntry, EventNote, Plan
@@ -53,6 +54,8 @@ class Observed:
     unguarded: tuple[str, ...] = ()
     """What was made while the admission rules were not in force: the job, the release."""
     server: ModelServer | None = None
+    signatures: Signatures | Shortfall | None = None
+    """What was signed and waits for its record, or why nothing could be; see ``modelrelease_sealing.seal``."""
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
@@ -111,7 +114,11 @@ def _conclude(seen: Observed, glass: Glass) -> tuple[Story, tuple[AuditEntry, ..
         return story, (entries.requested(seen.release, seen.frozen),)
     if seen.frozen is None:
         return _unreadable(seen, glass), ()
-    return _judge(seen, seen.frozen, glass)
+    sealing = seal(seen.release, seen.frozen, seen.records, seen.signatures)
+    if sealing.story is not None:
+        return sealing.story, sealing.audit
+    story, audit = _judge(seen, seen.frozen, glass)
+    return story, (*sealing.audit, *audit)
 
 
 def _stop(seen: Observed) -> tuple[Story, tuple[AuditEntry, ...]] | None:

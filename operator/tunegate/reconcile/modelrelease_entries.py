@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.api.approval import Approval
@@ -58,6 +58,19 @@ def requested(release: ModelRelease, frozen: Frozen) -> AuditEntry:
             **human(release.spec.requested_by),
         },
     )
+
+
+def evidence_sealed(release: ModelRelease, frozen: Frozen, signatures: Mapping[str, str]) -> AuditEntry:
+    """The evidence is signed, and the signatures lie beside the adapter: from here on people are asked. Once per release."""
+    return AuditEntry(
+        type="EvidenceSealed",
+        actor=OPERATOR,
+        subject=subject_of(release),
+        key="signatures",
+        payload={
+            "releaseDigest": frozen.digest, "repository": frozen.statement.adapter.repository, **signatures,
+        },
+    )  # fmt: skip
 
 
 def approved(release: ModelRelease, release_digest: str, verdict: Verdict) -> AuditEntry:

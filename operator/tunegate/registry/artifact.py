@@ -6,12 +6,14 @@ Source: OCI Image Specification 1.1, "Guidelines for Artifact Usage".
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate import digests
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
 TITLE = "org.opencontainers.image.title"
@@ -33,6 +35,9 @@ class Artifact:
 
     artifact_type: str
     layers: tuple[Layer, ...]
+    subject: Layer | None = None
+    """The manifest that it says something about: it is a referrer of it."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def write(artifact: Artifact) -> bytes:
@@ -44,6 +49,8 @@ def write(artifact: Artifact) -> bytes:
             "artifactType": artifact.artifact_type,
             "config": {"mediaType": EMPTY_TYPE, "digest": digests.sha256(EMPTY), "size": len(EMPTY)},
             "layers": [_descriptor(layer) for layer in artifact.layers],
+            **({"subject": _descriptor(artifact.subject)} if artifact.subject else {}),
+            **({"annotations": dict(artifact.annotations)} if artifact.annotations else {}),
         }
     )
 
@@ -52,16 +59,17 @@ def read(manifest: bytes) -> Artifact:
     """Return what a manifest says, whoever wrote it. Raises ``ValueError`` for anything else."""
     try:
         said = json.loads(manifest)
-        layers = tuple(
-            Layer(
-                str(layer["mediaType"]), str(layer["digest"]), int(layer["size"]),
-                str(layer.get("annotations", {}).get(TITLE, "")),
-            )
-            for layer in said["layers"]
-        )  # fmt: skip
-        return Artifact(str(said.get("artifactType", "")), layers)
+        layers = tuple(_layer(layer) for layer in said["layers"])
+        subject = said.get("subject")
+        annotations = {str(name): str(value) for name, value in (said.get("annotations") or {}).items()}
+        return Artifact(str(said.get("artifactType", "")), layers, _layer(subject) if subject else None, annotations)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an OCI image manifest ({type(error).__name__})") from error
+
+
+def _layer(said: Any) -> Layer:
+    title = str(said.get("annotations", {}).get(TITLE, ""))
+    return Layer(str(said["mediaType"]), str(said["digest"]), int(said["size"]), title)
 
 
 def _descriptor(layer: Layer) -> dict[str, Any]:

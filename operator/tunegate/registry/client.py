@@ -18,7 +18,7 @@ import httpx
 
 from tunegate import digests
 from tunegate.registry import artifact
-from tunegate.registry.artifact import EMPTY, EMPTY_TYPE, MANIFEST_TYPE, Artifact, Layer
+from tunegate.registry.artifact import EMPTY, EMPTY_TYPE, INDEX_TYPE, MANIFEST_TYPE, Artifact, Layer
 from tunegate.registry.credentials import answer_challenge, read_credential
 from tunegate.registry.failures import DigestMismatch, Missing, Refused, Unauthorized, Unavailable
 
@@ -91,11 +91,19 @@ class RegistryClient:
 
     def push_artifact(self, repository: str, artifact_type: str, layers: Sequence[Layer]) -> str:
         """Store a manifest over blobs that were pushed before; return its digest. The bytes are RFC 8785 JSON."""
+        return self.push_manifest(repository, Artifact(artifact_type, tuple(layers)))[0]
+
+    def push_manifest(self, repository: str, made: Artifact) -> tuple[str, bool]:
+        """Store a manifest; return its digest, and whether the registry itself lists it as a referrer of its subject."""
         self.push_blob(repository, EMPTY, EMPTY_TYPE)
-        content = artifact.write(Artifact(artifact_type, tuple(layers)))
+        content = artifact.write(made)
         digest = digests.sha256(content)
-        self._send("PUT", repository, f"manifests/{digest}", content=content, media_type=MANIFEST_TYPE)
-        return digest
+        answer = self._send("PUT", repository, f"manifests/{digest}", content=content, media_type=MANIFEST_TYPE)
+        return digest, "OCI-Subject" in answer.headers
+
+    def push_index(self, repository: str, tag: str, content: bytes) -> None:
+        """Let ``tag`` name an index, whatever it named before."""
+        self._send("PUT", repository, f"manifests/{tag}", content=content, media_type=INDEX_TYPE)
 
     # Reading
 
@@ -109,6 +117,15 @@ class RegistryClient:
         content = b"".join(self._stream(repository, f"manifests/{digest}", limit=MAX_MANIFEST))
         _check(repository, digest, digests.sha256(content))
         return content
+
+    def pull_index(self, repository: str, tag: str) -> bytes | None:
+        """Return the index that ``tag`` names now, or nothing. A tag proves nothing about what it names."""
+        answer = self._send("GET", repository, f"manifests/{tag}", accept_missing=True)
+        if answer.status_code == 404:
+            return None
+        if len(answer.content) > MAX_MANIFEST:
+            raise Refused(f"{repository}:{tag}: an index has at most {MAX_MANIFEST} bytes")
+        return answer.content
 
     def pull_artifact(self, repository: str, digest: str) -> Artifact:
         """Return what the manifest ``digest`` says, verified."""
@@ -175,7 +192,7 @@ class RegistryClient:
     ) -> httpx.Response:
         """Send one request, repeated while the registry is unavailable; return its good answer."""
         url = target if isinstance(target, httpx.URL) else httpx.URL(f"{self._base}/v2/{repository}/{target}")
-        headers = {"Accept": MANIFEST_TYPE} if method in {"GET", "HEAD"} else {}
+        headers = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"} if method in {"GET", "HEAD"} else {}
         if content is not None:
             headers["Content-Type"] = media_type
             headers["Content-Length"] = str(size if size is not None else len(content))  # type: ignore[arg-type]

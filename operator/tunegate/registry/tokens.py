@@ -32,8 +32,8 @@ SERVICE = "tunegate-registry"
 CLOCK_SKEW = timedelta(minutes=5)
 """Tokens are valid from so long before they are made; the registry itself adds one minute at both ends."""
 OPERATOR_LIFETIME = timedelta(minutes=15)
-STATEMENT_SUFFIX = "/statement"
-"""The only repositories that the operator itself writes end so: results and adapters come from stages."""
+WRITTEN = ("/statement", "/adapter")
+"""The only repositories that the operator itself writes end so: release statements, and signatures beside an adapter."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def expiry(config: str, host: str) -> datetime | None:
 
 
 class OperatorCredential:
-    """The operator's own access: reads every repository, writes release statements only. Safe to share by threads.
+    """The operator's own access: reads every repository, writes statements and signatures. Safe to share by threads.
 
     Call it with a repository to get a token for it; tokens are kept until two thirds of their life are over.
     """
@@ -120,7 +120,7 @@ class OperatorCredential:
             until, token = self._kept.get(repository, (now, ""))
             if until > now:
                 return token
-            actions: tuple[Action, ...] = ("pull", "push") if repository.endswith(STATEMENT_SUFFIX) else ("pull",)
+            actions: tuple[Action, ...] = ("pull", "push") if repository.endswith(WRITTEN) else ("pull",)
             token = self._signer.sign(
                 [Access(repository, actions)], subject=ISSUER, lifetime=OPERATOR_LIFETIME, now=now
             )

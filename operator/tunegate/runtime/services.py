@@ -35,7 +35,7 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
 
     Raises ``Terminal`` for a key or certificate that can't be read.
     """
-    signer = _signer(settings)
+    signer, keys = _signer(settings), _keys(settings)
     registry = RegistryClient(
         settings.registry_host,
         plain_http=settings.registry_plain_http,
@@ -55,8 +55,9 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
             guard=guard,
             tracking=tracking,
             signer=signer,
+            keys=keys,
         )
-        yield services, _checkpoints(settings, writer, tracking)
+        yield services, _checkpoints(settings, keys, writer, tracking)
     finally:
         registry.close()
         if tracking is not None:
@@ -83,13 +84,20 @@ def _tracking(settings: Settings) -> Tracking | None:
     return Tracking(settings.mlflow_uri, login=login, ca_file=settings.ca_file)
 
 
-def _checkpoints(settings: Settings, ledger: LedgerWriter, tracking: Tracking | None) -> Checkpoints | None:
+def _keys(settings: Settings) -> KeyRing | None:
     if settings.ledger_keys is None:
         return None
     try:
-        keys = KeyRing.from_folder(settings.ledger_keys)
+        return KeyRing.from_folder(settings.ledger_keys)
     except (OSError, ValueError) as error:
         raise Terminal("BadSettings", f"the ledger's signing key cannot be read: {error}") from error
+
+
+def _checkpoints(
+    settings: Settings, keys: KeyRing | None, ledger: LedgerWriter, tracking: Tracking | None
+) -> Checkpoints | None:
+    if keys is None:
+        return None
     places: list[AnchorPlace] = []
     if settings.anchor_folder is not None:
         places.append(FolderAnchor(settings.anchor_folder))

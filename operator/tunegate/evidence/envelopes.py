@@ -1,0 +1,179 @@
+"""Signed statements as files and as referrers of the adapter: made with the operator's key, checked with the auditor's.
+
+All three are DSSE envelopes; that of the files lies in a Sigstore bundle, which is what `model_signing verify key` reads.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256 as plain_sha256
+from typing import Any
+
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import Error
+
+from tunegate import __version__
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.digests import canonical, sha256
+from tunegate.evidence import layout
+from tunegate.evidence.attestations import attestations
+from tunegate.evidence.documents import misfit
+from tunegate.evidence.layout import Files
+from tunegate.evidence.story import Difference, Documents
+from tunegate.keys import PublicKey, SigningKey
+from tunegate.ledger.chain import record_name
+from tunegate.ledger.strict import strict_json
+from tunegate.reconcile.modelrelease_entries import last
+from tunegate.registry import artifact
+from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer
+from tunegate.release.statement import ReleaseStatement
+
+Json = dict[str, Any]
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+PREDICATE_ANNOTATION = "in-toto.io/predicate-type"
+
+
+@dataclass(frozen=True)
+class Signed:
+    """One signed statement: the bytes of its file, and the artifact that brings them to the adapter."""
+
+    name: str
+    content: bytes
+    artifact: Artifact
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the artifact's OCI manifest."""
+        return sha256(artifact.write(self.artifact))
+
+
+def sign(statements: Mapping[str, Json], adapter: bytes, key: SigningKey) -> tuple[Signed, ...]:
+    """Sign statements about the adapter with the OCI manifest ``adapter``. The same again, whenever it is done again."""
+    subject = Layer(MANIFEST_TYPE, sha256(adapter), len(adapter))
+    made = []
+    for name, statement in statements.items():
+        _, media_type = layout.SIGNATURES[name]
+        envelope = Envelope(canonical(statement), PAYLOAD_TYPE, {})
+        key.sign(envelope)
+        content = written(envelope, media_type, key.public)
+        said = {PREDICATE_ANNOTATION: str(statement["predicateType"])}
+        layer = Layer(media_type, sha256(content), len(content))
+        made.append(Signed(name, content, Artifact(media_type, (layer,), subject, said)))
+    return tuple(made)
+
+
+def read(
+    files: Files,
+    statement: ReleaseStatement,
+    documents: Documents,
+    records: Sequence[AuditRecordSpec],
+    trusted: Sequence[PublicKey],
+) -> tuple[dict[str, Json], list[Difference]]:
+    """Return what was signed, by name, and what does not fit: what the ledger names must be there, say what the sources say,
+    and be signed by a ``trusted`` key. Without such keys it is not asked who signed.
+    """
+    record = last((one for one in records if one.subject.uid == statement.release.uid), "EvidenceSealed")
+    digest = sha256(files[layout.STATEMENT])
+    if record is None:
+        text = f"no record says that the evidence of release {statement.release.uid} was signed"
+        return {}, [Difference(layout.LEDGER, text)] if trusted else []
+    if record.payload.get("releaseDigest") != digest:
+        text = f"{record_name(record.sequence)} says that evidence of {record.payload.get('releaseDigest')} was signed"
+        return {}, [Difference(layout.LEDGER, f"{text}, the release digest is {digest}")]
+    said: dict[str, Json] = {}
+    found: list[Difference] = []
+    for name, document in layout.signatures(record.payload).items():
+        content, wrong = _content(files, document, statement.adapter.digest, trusted)
+        found += wrong
+        if content is not None:
+            said[name] = content
+    if not found:
+        found = _against_sources(said, statement, digest, documents)
+    return said, found
+
+
+def _content(
+    files: Files, document: layout.Document, adapter: str, trusted: Sequence[PublicKey]
+) -> tuple[Json | None, list[Difference]]:
+    """Return what a file states, if it is the one that the ledger names, and what is wrong with it."""
+    manifest, content = files.get(document.manifest_path), files.get(document.path)
+    if manifest is None or content is None:
+        missing = [path for path in (document.manifest_path, document.path) if path not in files]
+        return None, [Difference(path, "is missing") for path in missing]
+    wrong = misfit(document, manifest, content)
+    if wrong is not None:
+        return None, [wrong]
+    subject = artifact.read(manifest).subject
+    if subject is None or subject.digest != adapter:
+        return None, [Difference(document.manifest_path, f"is no referrer of the adapter {adapter}")]
+    try:
+        envelope, statement = _opened(content, document.media_type)
+    except ValueError as error:
+        return None, [Difference(document.path, f"is no signed in-toto statement: {error}")]
+    if trusted:
+        signer = next((key for key in trusted if key.signed(envelope)), None)
+        if signer is None:
+            return None, [Difference(document.path, "is not signed by the given key, nor by one that it vouches for")]
+        if written(envelope, document.media_type, signer) != content:
+            return None, [Difference(document.path, "holds more than the operator writes around a signature")]
+    return statement, []
+
+
+def _against_sources(
+    said: Mapping[str, Json], statement: ReleaseStatement, digest: str, documents: Documents
+) -> list[Difference]:
+    """Compare with what would be signed now. Another version may word the provenance in another way, but not its subject."""
+    version = _version(said["provenance"])
+    wanted = attestations(statement, digest, documents, version)
+    if version != __version__:
+        subject = {"subject": wanted["provenance"]["subject"], "predicateType": wanted["provenance"]["predicateType"]}
+        wanted["provenance"] = {**said["provenance"], **subject}
+    return [
+        Difference(layout.SIGNATURES[name][0], "states something else than the other files give")
+        for name, one in wanted.items()
+        if said[name] != one
+    ]
+
+
+def _version(provenance: Json) -> str:
+    """Return the version of Tunegate that made a provenance statement; empty where it says none."""
+    try:
+        return str(provenance["predicate"]["runDetails"]["builder"]["version"]["tunegate"])
+    except (KeyError, TypeError):
+        return ""
+
+
+def written(envelope: Envelope, media_type: str, key: PublicKey) -> bytes:
+    """Return the file of an envelope, a Sigstore bundle where the media type says so, as RFC 8785 JSON.
+
+    Verifiers of bundles compare the hint with the SHA-256 of the key's PEM form.
+    """
+    document = envelope.to_dict()
+    if media_type != layout.BUNDLE_TYPE:
+        return canonical(document)
+    hint = plain_sha256(key.pem.encode()).hexdigest()
+    return canonical(
+        {
+            "mediaType": layout.BUNDLE_TYPE,
+            "verificationMaterial": {"publicKey": {"hint": hint}},
+            "dsseEnvelope": document,
+        }
+    )
+
+
+def _opened(content: bytes, media_type: str) -> tuple[Envelope, Json]:
+    """Return envelope and statement, each in its only form: what is read in two ways proves nothing. Raises ``ValueError``."""
+    try:
+        document = strict_json(content.decode())
+        plain = document["dsseEnvelope"] if media_type == layout.BUNDLE_TYPE else document
+        envelope = Envelope.from_dict(copy.deepcopy(plain))
+        if envelope.to_dict() != plain or canonical(document) != content:
+            raise ValueError("not in canonical form")
+        statement = strict_json(envelope.payload.decode())
+    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+        raise ValueError(type(error).__name__) from error
+    if envelope.payload_type != PAYLOAD_TYPE or not isinstance(statement, dict):
+        raise ValueError(f"its payload type must be {PAYLOAD_TYPE}")
+    return envelope, statement

@@ -1,0 +1,121 @@
+"""The operator signs what the registry really holds and attaches it to the adapter, as often as it is started anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.evidence.release import ADAPTER_FILES, KEY, Released
+from tests.registry.registry_process import RunningRegistry, running_registry
+from tunegate.api.finetunejob import FineTuneJob
+from tunegate.controllers.signing import EvidenceSigner
+from tunegate.digests import sha256
+from tunegate.evidence import layout
+from tunegate.evidence.sources import pull_signatures
+from tunegate.reconcile.modelrelease_entries import Frozen
+from tunegate.reconcile.modelrelease_sealing import Signatures
+from tunegate.registry import referrers
+from tunegate.registry.client import RegistryClient
+from tunegate.release.evidence import Shortfall
+
+OWN, EARLIER = "team/job-0f0e0d0c", "team/earlier-12345678"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
+    with running_registry(tmp_path / "registry") as running:
+        yield running
+
+
+@pytest.fixture
+def client(registry: RunningRegistry) -> Iterator[RegistryClient]:
+    with RegistryClient(registry.host, plain_http=True) as made:
+        yield made
+
+
+@pytest.fixture
+def released(client: RegistryClient) -> Released:
+    made = Released()
+    made.documents.push(client, OWN, EARLIER)
+    return made
+
+
+def frozen(released: Released) -> Frozen:
+    assert released.stored is not None
+    return released.stored
+
+
+async def signed(client: RegistryClient, released: Released) -> Signatures | Shortfall:
+    """Sign as a freshly started operator would."""
+    return await EvidenceSigner(client, KEY).sign(frozen(released), [FineTuneJob.model_validate(released.job)])
+
+
+def attached(client: RegistryClient, released: Released) -> list[str]:
+    adapter = frozen(released).statement.adapter
+    content = client.pull_index(adapter.repository, referrers.tag_of(adapter.digest))
+    return [one["digest"] for one in json.loads(content)["manifests"]] if content else []
+
+
+async def test_signatures_lie_beside_the_adapter_and_are_those_of_the_folder(
+    client: RegistryClient, released: Released
+) -> None:
+    found = await signed(client, released)
+    assert found == {**{one.name: one.digest for one in released.signatures()}, "key": KEY.public.id}
+    assert sorted(attached(client, released)) == sorted(one.digest for one in released.signatures())
+    assert not isinstance(found, Shortfall)
+    pulled = pull_signatures(client, frozen(released).statement, found)
+    assert pulled.items() <= released.files().items()
+    assert pulled.keys() == set(layout.signature_paths(layout.SIGNATURES))
+
+
+async def test_operator_that_stopped_half_way_ends_with_the_same_signatures(
+    client: RegistryClient, released: Released
+) -> None:
+    half = released.signatures()[1]
+    referrers.attach(client, frozen(released).statement.adapter.repository, half.artifact, half.content)
+    first = await signed(client, released)
+    assert await signed(client, released) == first
+    assert sorted(attached(client, released)) == sorted(one.digest for one in released.signatures())
+
+
+async def test_adapter_itself_stays_as_it_was(client: RegistryClient, released: Released) -> None:
+    adapter = frozen(released).statement.adapter
+    await signed(client, released)
+    layers = client.pull_artifact(adapter.repository, adapter.digest).layers
+    assert {layer.title: layer.digest for layer in layers} == {
+        name: sha256(content) for name, content in ADAPTER_FILES.items()
+    }
+
+
+async def test_what_is_missing_in_the_registry_is_waited_for(client: RegistryClient) -> None:
+    found = await signed(client, Released())
+    assert isinstance(found, Shortfall)
+    assert (found.reason, found.final) == ("WaitingForRegistry", False)
+    assert "cannot be signed yet" in found.message
+
+
+@pytest.mark.attack(28)
+async def test_result_that_was_altered_in_the_registry_is_not_signed(
+    registry: RunningRegistry, client: RegistryClient, released: Released
+) -> None:
+    content = released.documents.contents["evaluate"]
+    registry.blob(sha256(content)).write_bytes(content.replace(b'"Pass"', b'"Fail"'))
+    found = await signed(client, released)
+    assert isinstance(found, Shortfall)
+    assert "hashes to" in found.message
+    assert attached(client, released) == []
+
+
+async def test_results_that_do_not_fit_together_are_never_signed(client: RegistryClient) -> None:
+    other = Released(key=None)
+    other.job["status"]["dataset"]["rows"] = 300
+    other.start_again()
+    other.documents.push(client, OWN, EARLIER)
+    found = await signed(client, other)
+    assert isinstance(found, Shortfall)
+    assert (found.reason, found.final) == ("EvidenceDiffers", True)
+    assert "the number of rows is 267" in found.message
+    assert attached(client, other) == []
