@@ -174,7 +174,9 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
 ) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-1")
     use = ("--intended-use", "Extract holder and years; not for legal advice.")
-    assert "created" in desk.run("engineer", *asked, *use)
+    told = desk.run("engineer", *asked, *use)
+    assert f"ModelRelease {world.namespace}/extractor-1 created" in told
+    assert f"ModelRelease {world.namespace}/extractor-1, requested by erin (tunegate:engineers)" in told
     status = await settle("extractor-1")
     assert (status["phase"], status["approvals"]) == ("PendingApproval", "0/2")
     digest = status["releaseDigest"]

@@ -59,7 +59,12 @@ def table(out: Console, headers: Row, rows: Sequence[Row], *, indent: int = 0) -
     for row in rows:
         first, *rest = (styled(cell) for cell in row)
         grid.add_row(Text.assemble(" " * indent, first), *rest)
-    out.print(grid)
+    if out.is_terminal:
+        out.print(grid)
+        return
+    with out.capture() as held:
+        out.print(grid)
+    out.file.write("".join(f"{line.rstrip()}\n" for line in held.get().splitlines()))
 
 
 def facts(out: Console, pairs: Sequence[tuple[str, object]], *, indent: int = 2) -> None:
