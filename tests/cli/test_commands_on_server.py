@@ -49,7 +49,7 @@ pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
 ANSWERS = b"""\
 {"normalization": "1", "questions": 1, "arms": ["Tuned"]}
-{"arm": "Tuned", "question": 7, "group": "7", "answer": "{\\"holder\\": \\"Ann\\"}", "finish": "stop", "shortened": false}
+{"arm": "Tuned", "question": 7, "group": "7", "answer": "{\\"holder\\": \\"Ann\\"}\\u001b[2J", "finish": "stop", "shortened": false}
 """
 STATEMENT = canonical(data_statement().to_dict())
 PAGE = b"<!doctype html>\n<p>rows</p>\n"
@@ -296,7 +296,7 @@ async def test_a_reviewer_reads_the_answers_of_the_gate(
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
     assert desk.run("reviewer-risk", "answers", "job", *where, "-o", "json") == ANSWERS.decode()
     shown = desk.run("reviewer-risk", "answers", "job", *where)
-    assert '{"holder": "Ann"}' in shown
+    assert r'{"holder": "Ann"}\x1b[2J' in shown, "a model's answer acts on nobody's terminal"
     nothing = desk.run("reviewer-risk", "answers", "job", *where, "--stage", "baseline", code=1)
     assert "has no result of stage baseline" in nothing
     away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")

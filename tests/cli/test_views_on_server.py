@@ -102,6 +102,7 @@ def test_a_server_and_a_job_are_shown_by_their_kind(desk: Desk, serving: Callabl
     assert "older-cccccccc" in desk.run("engineer", "show", "server/viewed")
     assert f"{MODEL}: older-cccccccc" in desk.run("engineer", "servers")
     assert "requested by   erin" in desk.run("engineer", "show", "job/newer")
+    assert "there is server/viewed" in desk.run("engineer", "show", "viewed", code=1)
     assert "job/NAME or server/NAME" in desk.run("engineer", "show", "pool/x", code=1)
 
 
