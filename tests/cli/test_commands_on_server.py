@@ -51,7 +51,7 @@ pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
 ANSWERS = b"""\
 {"normalization": "1", "questions": 1, "arms": ["Tuned"]}
-{"arm": "Tuned", "question": 7, "group": "7", "answer": "{\\"holder\\": \\"Ann\\"}", "finish": "stop", "shortened": false}
+{"arm": "Tuned", "question": 7, "group": "7", "answer": "{\\"holder\\": \\"Ann\\"}\\u001b[2J", "finish": "stop", "shortened": false}
 """
 STATEMENT = canonical(data_statement().to_dict())
 PAGE = b"<!doctype html>\n<p>rows</p>\n"
@@ -194,7 +194,9 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
 ) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-1")
     use = ("--intended-use", "Extract holder and years; not for legal advice.")
-    assert "created" in desk.run("engineer", *asked, *use)
+    told = desk.run("engineer", *asked, *use)
+    assert f"ModelRelease {world.namespace}/extractor-1 created" in told
+    assert f"ModelRelease {world.namespace}/extractor-1, requested by erin (tunegate:engineers)" in told
     status = await settle("extractor-1")
     assert (status["phase"], status["approvals"]) == ("PendingApproval", "0/2")
     digest = status["releaseDigest"]
@@ -352,7 +354,7 @@ async def test_a_reviewer_reads_the_answers_of_the_gate(
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
     assert desk.run("reviewer-risk", "answers", "job", *where, "-o", "json") == ANSWERS.decode()
     shown = desk.run("reviewer-risk", "answers", "job", *where)
-    assert '{"holder": "Ann"}' in shown
+    assert r'{"holder": "Ann"}\x1b[2J' in shown, "a model's answer acts on nobody's terminal"
     nothing = desk.run("reviewer-risk", "answers", "job", *where, "--stage", "baseline", code=1)
     assert "has no result of stage baseline" in nothing
     away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")

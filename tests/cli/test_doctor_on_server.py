@@ -82,7 +82,7 @@ def test_an_auditor_sees_everything_and_what_is_wrong_is_a_failure(desk: Desk, i
     assert found[f"policy of {desk.world.namespace}"]["found"] == "ApprovalPolicy no-such-policy does not exist"
     assert found["anchors"]["state"] == "WARN"
     table = desk.run("auditor", "doctor", "--system-namespace", installed, code=1)
-    assert f"FAIL      policy of {desk.world.namespace}" in table
+    assert f"FAIL  policy of {desk.world.namespace}" in table
     assert "checks: " in table.splitlines()[-1]
 
 

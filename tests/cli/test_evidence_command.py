@@ -111,7 +111,7 @@ def test_what_is_no_file_of_the_folder_is_named(exported: Path, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "DIFFERS link: is no regular file" in shown
     assert "DIFFERS .hidden: does not belong here" in shown
-    assert r"DIFFERS 'two\nlines': does not belong here" in shown
+    assert r"DIFFERS two\nlines: does not belong here" in shown
 
 
 def test_link_in_place_of_a_file_is_no_file(exported: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_what_a_terminal_would_act_on_is_spelled_out(
     text: str, spelled: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     screen.facts(screen.console(), [("intended use", text)])
-    assert capsys.readouterr().out.rstrip() == f"  intended use  {spelled}"
+    assert capsys.readouterr().out == f"  intended use  {spelled}\n"
 
 
 def test_brackets_in_other_peoples_words_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,8 +31,8 @@ def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
 
 
 @pytest.fixture(scope="module")
-def serving(world: World) -> Callable[[str], str]:
-    """A release that serves as `viewer`, and one that asks to take its place; returns a function from name to uid."""
+def serving(world: World) -> Iterator[Callable[[str], str]]:
+    """A release that serves as `viewer`, and one that asks to take its place; yields a function from name to uid."""
     world.create("admin", make_modelserver("viewed", world.namespace), dry_run=False).passes()
     world.create("admin", make_evaluationsuite("seen", world.namespace), dry_run=False).passes()
     say(world, "evaluationsuite", "seen", {"attempts": 3})
@@ -42,7 +42,9 @@ def serving(world: World) -> Callable[[str], str]:
     say(world, "modelrelease", "newer", waiting)
     route = {"name": MODEL, "state": "Open", "servedName": "older-cccccccc"}
     say(world, "modelserver", "viewed", {"phase": "Ready", "readyReplicas": 1, "routes": [route]})
-    return lambda name: uids[name]
+    yield lambda name: uids[name]
+    # No record tells of its approval: other tests that verify the ledger would find that out.
+    say(world, "modelrelease", "older", {"phase": "Failed"})
 
 
 def _release(world: World, name: str, rank: int) -> str:
@@ -102,6 +104,7 @@ def test_a_server_and_a_job_are_shown_by_their_kind(desk: Desk, serving: Callabl
     assert "older-cccccccc" in desk.run("engineer", "show", "server/viewed")
     assert f"{MODEL}: older-cccccccc" in desk.run("engineer", "servers")
     assert "requested by   erin" in desk.run("engineer", "show", "job/newer")
+    assert "there is server/viewed" in desk.run("engineer", "show", "viewed", code=1)
     assert "job/NAME or server/NAME" in desk.run("engineer", "show", "pool/x", code=1)
 
 

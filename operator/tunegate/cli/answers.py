@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from rich.table import Table
-
 from tunegate.api.stages import ANSWERS_MEDIA_TYPE, BaselineResult, EvaluateResult
 from tunegate.cli import registry, results, screen
 from tunegate.cli.cluster import Cluster, Json
@@ -34,9 +32,7 @@ def answers(cluster: Cluster, options: Namespace) -> int:
 
 
 def _show(lines: list[Json]) -> None:
-    table = Table(title="Answers, by row of the suite", title_justify="left")
-    for column in ("arm", "question", "answer", "ended by"):
-        table.add_column(column, overflow="fold")
-    for line in lines:
-        table.add_row(line["arm"], str(line["question"]), line["answer"], line["finish"])
-    screen.console().print(table)
+    out = screen.console()
+    screen.heading(out, "Answers, by row of the suite")
+    rows = [(line["arm"], str(line["question"]), screen.shown(line["answer"]), line["finish"]) for line in lines]
+    screen.table(out, ("arm", "question", "answer", "ended by"), rows)

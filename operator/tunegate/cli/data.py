@@ -6,7 +6,6 @@ import json
 from argparse import Namespace
 
 from pydantic import ValidationError
-from rich.table import Table
 
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.stages import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE, ValidateResult
@@ -48,14 +47,9 @@ def _print(content: bytes, output: str) -> None:
     if output == "croissant":
         print(json.dumps(croissant(statement), indent=2))
         return
-    console = screen.console()
-    facts = Table(show_header=False, box=None)
-    for name, value in statement.facts().items():
-        facts.add_row(name, value)
-    console.print(facts)
-    found = Table(title="Findings", title_justify="left")
-    for column in ("action", "check", "what was found", "rows"):
-        found.add_column(column, overflow="fold")
-    for finding in statement.findings:
-        found.add_row(finding.action, finding.check, finding.message, ", ".join(finding.rows))
-    console.print(found if statement.findings else "No findings.")
+    out = screen.console()
+    screen.facts(out, list(statement.facts().items()))
+    screen.heading(out, "Findings", "" if statement.findings else "none")
+    rows = [(one.action, one.check, one.message, ", ".join(one.rows)) for one in statement.findings]
+    if rows:
+        screen.table(out, ("action", "check", "what was found", "rows"), rows, indent=2)

@@ -112,7 +112,7 @@ def _decisions(out: Console, document: Json) -> None:
     quorum = document["quorum"]
     screen.heading(out, "Decisions", quorum["counted"] or "none counted")
     rows = [
-        (one["by"], one["decision"], one["role"], str(one["time"]), one["counted"], one["why"] or one["reason"])
+        (_person(one), one["decision"], one["role"], str(one["time"]), one["counted"], one["why"] or one["reason"])
         for one in document["approvals"]
     ]
     if rows:
@@ -124,6 +124,12 @@ def _decisions(out: Console, document: Json) -> None:
     for one in quorum["missing"]:
         groups = f" (groups {', '.join(one['groups'])})" if one["groups"] else ""
         out.print(f"  waits for {one['missing']} of role {screen.shown(one['role'])}{screen.shown(groups)}")
+
+
+def _person(decision: Json) -> str:
+    """Return who decided, with the person-id where the API server knows one."""
+    person = decision["approver"].get("personId")
+    return f"{decision['by']} ({person})" if person else str(decision["by"])
 
 
 def _conditions(out: Console, conditions: Json) -> None:

@@ -36,12 +36,12 @@ def console(*, stderr: bool = False) -> Console:
 
 def shown(text: object) -> str:
     """Return other people's words as a terminal may show them."""
-    return "".join(one if one.isprintable() else " " if one == "\n" else ascii(one)[1:-1] for one in str(text))
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(text))
 
 
 def styled(text: object) -> Text:
     """Return the text, in color where it is one of the words that say how things stand."""
-    word = shown(text)
+    word = shown(" ".join(str(text).split("\n")))
     style = "green" if word in GOOD else "red" if word in BAD else "yellow" if word in OPEN else ""
     return Text(word, style=style)
 
@@ -59,7 +59,12 @@ def table(out: Console, headers: Row, rows: Sequence[Row], *, indent: int = 0) -
     for row in rows:
         first, *rest = (styled(cell) for cell in row)
         grid.add_row(Text.assemble(" " * indent, first), *rest)
-    out.print(grid)
+    if out.is_terminal:
+        out.print(grid)
+        return
+    with out.capture() as held:
+        out.print(grid)
+    out.file.write("".join(f"{line.rstrip()}\n" for line in held.get().splitlines()))
 
 
 def facts(out: Console, pairs: Sequence[tuple[str, object]], *, indent: int = 2) -> None:

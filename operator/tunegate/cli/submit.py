@@ -93,10 +93,10 @@ def _completed(cluster: Cluster, document: Any, namespace: str) -> Json:
 
 
 def _create(cluster: Cluster, documents: list[Json], *, dry_run: bool) -> None:
-    for document in documents:
-        _show(document)
     for pretend in (True,) if dry_run else (True, False):
         for document in documents:
+            if not pretend:
+                _show(document)
             namespace = document["metadata"]["namespace"]
             made = cluster.create(KINDS[document["kind"]], document, namespace, dry_run=pretend)
             if dry_run or not pretend:
@@ -106,9 +106,9 @@ def _create(cluster: Cluster, documents: list[Json], *, dry_run: bool) -> None:
 
 
 def _show(document: Json) -> None:
-    """Print what will be recorded: to the error stream, so that output can be piped."""
+    """Print what will be recorded, once the server has agreed to it: to the error stream, so that output can be piped."""
     metadata, spec = document["metadata"], document["spec"]
     person = spec["requestedBy"] if isinstance(spec.get("requestedBy"), dict) else {}
     groups = f" ({', '.join(map(str, person['groups']))})" if person.get("groups") else ""
-    text = f"{metadata['namespace']}/{metadata.get('name', '')}, requested by {person.get('username', '?')}{groups}"
-    screen.heading(screen.console(stderr=True), f"{document['kind']}:", text)
+    text = f"{document['kind']} {metadata['namespace']}/{metadata.get('name', '')}, requested by {person.get('username', '?')}{groups}"
+    screen.heading(screen.console(stderr=True), "Recorded in your name:", text)
