@@ -77,10 +77,6 @@ class PublicKey:
 class Signing(Protocol):
     """A private key, wherever it is kept: in a file, or in a token that never gives it away."""
 
-    @property
-    def public(self) -> PublicKey:
-        """The public half."""
-
     def sign(self, envelope: Envelope) -> None:
         """Add this key's signature."""
 

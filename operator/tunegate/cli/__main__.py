@@ -6,4 +6,6 @@ import sys
 
 from tunegate.cli.main import main
 
-sys.exit(main())
+# Signing starts a process that imports this file once more.
+if __name__ == "__main__":
+    sys.exit(main())

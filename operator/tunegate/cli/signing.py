@@ -6,8 +6,6 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
 
@@ -45,8 +43,7 @@ def show(document: Json) -> None:
 def signed(document: Json, options: Namespace) -> Json:
     """Return the Approval with the signature of ``options.key``. Raises ``CommandFailure``: nothing is recorded."""
     try:
-        with _key(options) as key:
-            made = signature.sign(Approval.model_validate(document), key)
+        made = signature.sign(Approval.model_validate(document), _key(options))
     except (OSError, ValueError) as error:
         name = SCHEME + "…" if options.key.startswith(SCHEME) else options.key
         raise CommandFailure(f"--key {name}: {str(error).removeprefix(f'{name}: ')}. Nothing was recorded") from None
@@ -54,24 +51,20 @@ def signed(document: Json, options: Namespace) -> Json:
     return {**document, "spec": {**document["spec"], "signature": made.to_dict()}}
 
 
-@contextmanager
-def _key(options: Namespace) -> Iterator[Signing]:
+def _key(options: Namespace) -> Signing:
     if not options.key.startswith(SCHEME):
-        path = Path(options.key)
-        yield SigningKey.from_file(
-            path, lambda: _secret("key-passphrase-file", "Passphrase of the key", options).encode()
+        return SigningKey.from_file(
+            Path(options.key), lambda: _secret("key-passphrase-file", "Passphrase of the key", options).encode()
         )
-        return
     uri = KeyUri.parse(options.key)
     module = options.pkcs11_module or uri.module or os.environ.get(MODULE)
     if not module:
         raise ValueError(f"say which library speaks with the token: --pkcs11-module FILE, or {MODULE}")
     try:
-        from tunegate.cli.token_key import token_key
+        from tunegate.cli.token_key import TokenKey
     except ImportError:
         raise ValueError("smart cards need python-pkcs11: uv sync --extra cli --extra pkcs11") from None
-    with token_key(uri, module, lambda: _secret("pin-file", "PIN of the token", options)) as key:
-        yield key
+    return TokenKey(uri, module, _secret("pin-file", "PIN of the token", options))
 
 
 def _secret(option: str, prompt: str, options: Namespace) -> str:

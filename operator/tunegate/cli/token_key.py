@@ -1,10 +1,16 @@
-"""A key in a PKCS#11 token, such as a smart card: it signs there and never leaves it."""
+"""A key in a PKCS#11 token, such as a smart card: it signs there and never leaves it.
+
+The token's library runs in a process of its own: it brings native code of its maker, and some of it unsettles the
+OpenSSL with which we speak to the API server afterwards. All that it gets is what is to be signed, and the PIN.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from typing import Any
 
 import pkcs11
@@ -20,49 +26,49 @@ from tunegate.keys import PublicKey
 ALLOWED = "an ECDSA P-256 key"
 
 
+@dataclass(frozen=True)
 class TokenKey:
-    """A private key of a token in an open session."""
+    """A private key of a token, by name."""
 
-    def __init__(self, public: PublicKey, private: pkcs11.PrivateKey, pin: str) -> None:
-        self.public = public
-        self._private = private
-        self._pin = pin
+    uri: KeyUri
+    module: str
+    pin: str = field(repr=False)
 
     def sign(self, envelope: Envelope) -> None:
-        """Add this key's signature. Raises ``pkcs11.PKCS11Error``."""
-        if not isinstance(self._private, pkcs11.SignMixin):
-            raise pkcs11.KeyTypeInconsistent
-        digest = hashlib.sha256(envelope.pae()).digest()
-        # Keys for legal signatures, e.g. slot 9c of a PIV card, want the PIN again for each signature.
-        again = {"pin": self._pin} if _asks_always(self._private) else {}
-        raw = self._private.sign(digest, mechanism=Mechanism.ECDSA, **again)
-        envelope.signatures[self.public.id] = Signature(self.public.id, encode_ecdsa_signature(raw).hex())
+        """Add this key's signature. Raises ``ValueError`` for a token or key that is not there or can't be used."""
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+            try:
+                public, made = own.submit(_sign, self, envelope.pae()).result()
+            except BrokenProcessPool:
+                raise ValueError(f"{self.module} ended its process: is it the library of this token?") from None
+        envelope.signatures[public.id] = Signature(public.id, made.hex())
 
 
-@contextmanager
-def token_key(uri: KeyUri, module: str, pin: Callable[[], str]) -> Iterator[TokenKey]:
-    """Open the token's key; ``pin`` is asked once. Raises ``ValueError`` for what is not there or can't be used."""
+def _sign(key: TokenKey, message: bytes) -> tuple[PublicKey, bytes]:
+    """Return the public half and a DER signature. Raises ``ValueError``."""
     try:
-        token = pkcs11.lib(module).get_token(
-            token_label=uri.token, token_serial=uri.serial, token_flags=TokenFlag.TOKEN_INITIALIZED
+        token = pkcs11.lib(key.module).get_token(
+            token_label=key.uri.token, token_serial=key.uri.serial, token_flags=TokenFlag.TOKEN_INITIALIZED
         )
-        secret = pin()
-        with token.open(user_pin=secret) as session:
-            private = _key(session, ObjectClass.PRIVATE_KEY, uri.object, uri.id)
-            yield TokenKey(_public(session, private), private, secret)
+        with token.open(user_pin=key.pin) as session:
+            private = _find(session, ObjectClass.PRIVATE_KEY, key.uri.object, key.uri.id)
+            public = _public(_find(session, ObjectClass.PUBLIC_KEY, None, private.id))
+            # Keys for legal signatures, e.g. slot 9c of a PIV card, want the PIN again for each signature.
+            again = {"pin": key.pin} if _asks_always(private) else {}
+            raw = private.sign(hashlib.sha256(message).digest(), mechanism=Mechanism.ECDSA, **again)
+            return public, encode_ecdsa_signature(raw)
     except pkcs11.PKCS11Error as error:
-        raise ValueError(_told(error, module)) from None
+        raise ValueError(_told(error, key.module)) from None
 
 
-def _key(session: pkcs11.Session, kind: ObjectClass, label: str | None, id_: bytes | None) -> Any:
+def _find(session: pkcs11.Session, kind: ObjectClass, label: str | None, id_: bytes | None) -> Any:
+    """Return one key. Tokens keep both halves of a pair under one id."""
     return session.get_key(object_class=kind, key_type=KeyType.EC, label=label, id=id_)
 
 
-def _public(session: pkcs11.Session, private: pkcs11.PrivateKey) -> PublicKey:
-    """Return the public half, which tokens keep beside the private one under the same id."""
-    public = _key(session, ObjectClass.PUBLIC_KEY, None, private.id)
+def _public(key: pkcs11.PublicKey) -> PublicKey:
     try:
-        return PublicKey.of(load_der_public_key(encode_ec_public_key(public)))
+        return PublicKey.of(load_der_public_key(encode_ec_public_key(key)))
     except ValueError:
         raise ValueError(f"the token's key is not {ALLOWED}") from None
 
