@@ -32,6 +32,7 @@ async def records() -> list[Json]:
     await writer.append(route("RouteClosed", FIRST, "first-1", 2))
     await writer.append(route("RouteOpened", SECOND, "second-2", 2))
     await writer.append(route("RouteClosed", SECOND, "second-2", 3))
+    await writer.append(AuditEntry("RouteOpened", "tunegate-operator", SECOND, "tells nothing"))
     return [one["spec"] for one in store.records]
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 Spec = Mapping[str, Any]
+NAMED = {"server", "route", "servedName"}
+"""Of a record about a route; one that lacks them tells nothing here."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ def answers(records: Iterable[Spec], name: str, moment: datetime) -> list[Answer
     """Return what answered at ``moment`` under a route's name or a served name; ``records`` come in order."""
     is_open: dict[tuple[str, str, str], Answer] = {}
     for spec in before(records, moment):
-        if spec["type"] not in ("RouteOpened", "RouteClosed"):
-            continue
         subject, payload = spec["subject"], spec["payload"]
+        if spec["type"] not in ("RouteOpened", "RouteClosed") or not payload.keys() >= NAMED:
+            continue
         key = (str(subject["namespace"]), str(payload["server"]), str(payload["route"]))
         if spec["type"] == "RouteOpened":
             is_open[key] = Answer(
