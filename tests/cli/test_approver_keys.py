@@ -83,6 +83,31 @@ def test_one_file_may_hold_several_keys_and_its_name_may_be_escaped(
     assert verify(exported, keys) == 0
 
 
+def test_a_key_may_be_named_by_the_approvers_person_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    released = SignedRelease()
+    released.humans = {"ravi": "E-3"}
+    released.start_again()
+    keys = write_keys(tmp_path / "keys")
+    (keys / "ravi.pem").rename(keys / "E-3.pem")
+    assert verify(write_files(tmp_path / "folder", released.files()), keys) == 0
+    assert f"ravi-approves, Approve: signed by ravi, key {KEYS['ravi'].public.id}" in capsys.readouterr().out
+    (keys / "E-3.pem").rename(keys / "E-4.pem")
+    assert verify(tmp_path / "folder", keys) == 1
+
+
+def test_an_override_that_was_counted_has_to_be_signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    released = SignedRelease()
+    glass = {"role": "break-glass", "groups": ["duty"], "maxSeconds": 3600}
+    released.world["ApprovalPolicy"]["spec"]["breakGlass"] = glass
+    released.ask_again()
+    released.override()
+    assert released.settle() == "Overridden"
+    released.agree()
+    assert released.settle() == "Approved"
+    assert verify(write_files(tmp_path / "folder", released.files()), write_keys(tmp_path / "keys")) == 1
+    assert "dora-overrides was counted, but dora did not sign it" in capsys.readouterr().out
+
+
 def test_a_stripped_or_swapped_signature_is_found_without_any_key(released: SignedRelease, tmp_path: Path) -> None:
     for change in ("strip", "swap"):
         files = released.files()

@@ -1,4 +1,4 @@
-"""Public keys of approvers that somebody collected in a folder: `NAME.pem` for each user name, one key or more in it."""
+"""Public keys of approvers that somebody collected in a folder: `NAME.pem`, one key or more, by user name or person-id."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n?",
 
 
 def read(folder: Path) -> dict[str, list[PublicKey]]:
-    """Return the keys by user name. In file names `%2F` is a slash, and so on. Raises ``OSError`` or ``ValueError``."""
+    """Return the keys by name. In file names `%2F` is a slash, and so on. Raises ``OSError`` or ``ValueError``."""
     paths = sorted(path for path in folder.iterdir() if path.suffix == ".pem")
     if not paths:
-        raise ValueError(f"{folder}: holds no file NAME.pem, NAME being an approver's user name")
+        raise ValueError(f"{folder}: holds no file NAME.pem, NAME being an approver's user name or person-id")
     return {unquote(path.stem): _keys(path) for path in paths}
 
 

@@ -8,7 +8,7 @@ from tunegate.api.approval import Approval
 from tunegate.api.shared import Requester
 from tunegate.evidence import layout
 from tunegate.evidence.card import quoted
-from tunegate.evidence.story import Story
+from tunegate.evidence.story import GRANTS, Story
 from tunegate.ledger import chain
 from tunegate.reconcile.modelrelease_entries import last
 from tunegate.release.requesters import needed
@@ -69,8 +69,7 @@ def _decision(story: Story, approval: Approval, number: int) -> str:
     counted = [
         chain.record_name(one.sequence)
         for one in story.records
-        if one.type in ("ReleaseApproved", "BreakGlassGranted", "WaiverGranted")
-        and approval.uid in one.payload.get("approvals", "").split(",")
+        if one.type in GRANTS and approval.uid in one.payload.get("approvals", "").split(",")
     ]
     facts = [
         f"- Signed by: {quoted(person.username)}, uid {quoted(person.uid or 'none')}, groups {quoted(', '.join(person.groups))}",

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.api.approval import Approval
+from tunegate.api.shared import Person
 from tunegate.evidence import layout
-from tunegate.evidence.story import Difference, Story
+from tunegate.evidence.story import GRANTS, Difference, Story
 from tunegate.keys import PublicKey
 from tunegate.release.signature import signed_by
 
 Keys = Mapping[str, Sequence[PublicKey]]
-"""The reader's keys, by user name of the approver."""
-GRANTS = ("ReleaseApproved", "WaiverGranted")
+"""The reader's keys, by user name or person-id of the approver."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def check(story: Story, keys: Keys) -> tuple[tuple[Checked, ...], list[Differenc
     counted = {
         uid for one in story.records if one.type in GRANTS for uid in one.payload.get("approvals", "").split(",")
     }
-    checked = tuple(Checked(one, signed_by(one, keys.get(one.spec.approver.username, ()))) for one in story.approvals)
+    checked = tuple(Checked(one, signed_by(one, _of(one.spec.approver, keys))) for one in story.approvals)
     return checked, [
         Difference(layout.APPROVALS, f"{one.approval.name} was counted, but {_missing(one.approval, keys)}")
         for one in checked
@@ -41,10 +41,16 @@ def check(story: Story, keys: Keys) -> tuple[tuple[Checked, ...], list[Differenc
     ]
 
 
+def _of(person: Person, keys: Keys) -> list[PublicKey]:
+    """Return the keys of a person. Both names are part of what is signed."""
+    names = (person.username, person.person_id) if person.person_id else (person.username,)
+    return [key for name in names for key in keys.get(name, ())]
+
+
 def _missing(approval: Approval, keys: Keys) -> str:
     person, stated = approval.spec.approver.username, approval.spec.signature
     if stated is None:
         return f"{person} did not sign it"
-    if person not in keys:
+    if not _of(approval.spec.approver, keys):
         return f"you gave no key of {person}"
     return f"no key that you gave of {person} signed it; it names key {stated.signatures[0].keyid}"

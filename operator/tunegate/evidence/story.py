@@ -16,6 +16,9 @@ from tunegate.release.statement import ReleaseStatement
 
 Json = dict[str, Any]
 
+GRANTS = ("ReleaseApproved", "BreakGlassGranted", "WaiverGranted")
+"""Records that name the decisions which were counted."""
+
 
 @dataclass(frozen=True)
 class Difference:
