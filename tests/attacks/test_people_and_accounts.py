@@ -178,7 +178,8 @@ def test_who_may_impersonate_people_and_groups_takes_no_persons_id(
     world: World, provider: SignIn, help_desk: str
 ) -> None:
     token = provider.session("ina").token
-    words = ("create", "-f", "-", "--dry-run=server", "--as", "rosa", "--as-group", RISK)
+    path = f"/apis/tunegate.io/v1alpha1/namespaces/{world.namespace}/approvals?dryRun=All"
+    words = ("create", "--raw", path, "-f", "-", "--as", "rosa", "--as-group", RISK)
     world.with_token(token, *words, stdin=world.approval("rosa", RISK)).passes()
     forged = world.approval(approver={"username": "rosa", "groups": [RISK], "personId": "E-1002"})
     answer = world.with_token(token, *words, "--as-user-extra", "tunegate.io/person-id=E-1002", stdin=forged)

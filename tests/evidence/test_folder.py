@@ -16,6 +16,7 @@ from tunegate.digests import sha256
 from tunegate.evidence import decisions, folder, index, layout
 from tunegate.evidence.folder import Noted
 from tunegate.ledger import chain
+from tunegate.release.content import approval_digest
 
 MUTATIONS = 1100
 
@@ -266,6 +267,25 @@ def test_two_accounts_of_one_person_that_were_counted_as_two_are_found() -> None
     found.records.append(relink(template, found.records[-1]))
     _, differences = folder.complete(found.sources())
     assert "ravi-approves: SamePerson" in str(differences[0])
+
+
+def test_person_id_alone_and_an_empty_auth_time_are_covered_too(released: Released) -> None:
+    known = Approval.model_validate(released.approvals[-1])
+    humans = [known.spec.approver.model_copy(update={"person_id": human}) for human in (None, "E-3", "E-5")]
+    named_so = [known.model_copy(update={"spec": known.spec.model_copy(update={"approver": one})}) for one in humans]
+    assert len({approval_digest(one) for one in named_so}) == 3
+    files = released.files()
+    files[layout.APPROVALS] = files[layout.APPROVALS].replace(b'"approver":{', b'"approver":{"authTime":"",')
+    forgery.fit_the_index(files)
+    assert layout.APPROVALS in named(files, Noted())
+
+
+def test_waiver_that_an_unknown_human_gave_is_counted_again() -> None:
+    found = identified_release()
+    del found.humans["rita"]
+    found.start_again()
+    _, differences = folder.complete(found.sources())
+    assert "rita-waives: NoPersonId" in str(differences[0])
 
 
 def test_waiver_that_was_never_granted_is_named(released: Released) -> None:
