@@ -317,6 +317,7 @@ async def test_an_override_holds_for_its_time_and_a_release_is_overridden_once(
     """sven holds the verb after a site bound it to him, and no other."""
     asked = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
     asked["metadata"]["name"] = "urgent"
+    asked["spec"]["requestedBy"] = {"username": "erin", "groups": ["tunegate:engineers"]}
     world.create("engineer", asked, dry_run=False).passes()
     status = await settle("urgent")
     refused = desk.run("serving-operator", "override", "urgent", "--reason", "production leaks names", "--yes", code=1)

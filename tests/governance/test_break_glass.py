@@ -13,6 +13,7 @@ from tests.governance.walk import Walk
 from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import BreakGlass
 from tunegate.api.reasons import ReleaseReason
+from tunegate.ledger import chain
 from tunegate.reconcile.modelrelease import plan
 from tunegate.reconcile.plan import EventNote
 from tunegate.release.evidence import Shortfall
@@ -129,6 +130,19 @@ def test_a_quorum_that_comes_too_late_opens_the_release_again_but_is_no_review(s
     assert serving.phase == "PendingApproval"
     assert serving.settle() == "Serving"
     assert [one.payload for one in serving.records if one.type == "BreakGlassEnded"] == [{"outcome": "Expired"}]
+
+
+def test_a_late_approval_is_no_review_even_if_the_operator_dies_before_it_records_the_end(serving: Walk) -> None:
+    serving.now += 5 * HOURS
+    serving.decide("ravi")
+    serving.decide("cora")
+    serving.step()
+    for entry in plan(serving.observe(), serving.now).audit:
+        if entry.type != "BreakGlassEnded":
+            serving.records.append(chain.next_record(entry, serving.records[-1], serving.now))
+    assert serving.types[-1] == "ReleaseApproved"
+    assert serving.settle() == "Serving"
+    assert serving.records[-1].payload == {"outcome": "Expired"}
 
 
 def test_whoever_overrode_can_shorten_it_and_take_it_back() -> None:
