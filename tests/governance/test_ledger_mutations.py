@@ -23,8 +23,9 @@ from tunegate.cli.audit_files import records
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
 from tunegate.ledger import chain
-from tunegate.ledger.seal import KeyRing, SigningKey, read_seal, seal
-from tunegate.ledger.verify import SEALS, Anchor, Report, verify
+from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.seal import SEALS, KeyRing, SigningKey, read_seal, seal
+from tunegate.ledger.verify import Report, verify
 from tunegate.ledger.writer import LedgerWriter
 
 EACH = 80

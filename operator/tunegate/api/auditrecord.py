@@ -12,7 +12,7 @@ EventType = Literal[
     "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "ApprovalRecorded",
     "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "WaiverGranted", "WaiverRejected", "RolloutStarted",
     "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified", "AdmissionDrift", "CheckpointSigned",
-    "KeyRotated",
+    "KeyRotated", "EpochStarted",
 ]  # fmt: skip
 
 

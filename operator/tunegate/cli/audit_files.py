@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from tunegate.api.markers import Resource
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
-from tunegate.ledger.anchors import file_name, read_folder
-from tunegate.ledger.seal import PublicKey, read_seal
+from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.anchors import Checkpoint, read_folder
+from tunegate.ledger.seal import SEALS, PublicKey
 from tunegate.ledger.strict import strict_json
-from tunegate.ledger.verify import SEALS, Anchor, ordered
+from tunegate.ledger.sequence import ordered
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
@@ -120,7 +121,7 @@ def write(folder: Path, found: Iterable[Mapping[str, Any]], others: Iterable[Jso
                 spec = obj.get("spec", {})
                 if spec.get("type") in SEALS:
                     text = str(spec["payload"]["envelope"])
-                    (folder / CHECKPOINTS / file_name(read_seal(text).content["size"])).write_text(text)
+                    (folder / CHECKPOINTS / Checkpoint.of(text).name).write_text(text)
         (folder / OBJECTS).write_bytes(canonical({"kind": "List", "items": list(others)}) + b"\n")
         (folder / HINT).write_text("".join(f"key {key.id}\n{key.pem}" for key in keys))
     except FileExistsError as error:

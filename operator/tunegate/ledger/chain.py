@@ -6,8 +6,6 @@ cannot show, a cut-off tail or a chain made anew, ``tunegate.ledger.verify`` fin
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from pydantic import ValidationError
 from tunegate.api.auditrecord import AuditRecord, AuditRecordSpec, AuditSubject, EventType
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import API_VERSION
-from tunegate.digests import canonical
+from tunegate.digests import canonical_plain, sha256
 from tunegate.errors import wrong_fields
 from tunegate.ledger.entry import AuditEntry
 
@@ -39,7 +37,6 @@ _TEXTS = ("eventId", "previousHash", "hash", "time", "type", "actor")
 _TYPES = frozenset(get_args(EventType))
 _is_digest = re.compile("sha256:[0-9a-f]{64}").fullmatch
 _is_time = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z").fullmatch
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -97,22 +94,17 @@ def record_hash(spec: AuditRecordSpec) -> str:
 
 
 def content_hash(spec: Mapping[str, Any]) -> str:
-    """Return the hash of a record of strings and whole numbers. Raises ``ValueError`` for text that UTF-8 cannot hold.
-
-    For ASCII the standard library's encoder writes the bytes of RFC 8785, several times faster; beyond it the order of
-    keys may differ.
-    """
+    """Return the hash of a record of strings and whole numbers. Raises ``ValueError`` for text that UTF-8 cannot hold."""
     content = {key: value for key, value in spec.items() if key != "hash"}
-    text = _encode(content)
-    return "sha256:" + hashlib.sha256(DOMAIN + (text.encode() if text.isascii() else canonical(content))).hexdigest()
+    return sha256(DOMAIN + canonical_plain(content))
 
 
-def next_time(previous: AuditRecordSpec | None, now: datetime) -> str:
+def next_time(previous: AuditRecordSpec | Link | None, now: datetime) -> str:
     """Return the time of the record after ``previous``: never before its predecessor's."""
     return rfc3339(now) if previous is None else max(rfc3339(now), previous.time)
 
 
-def next_record(entry: AuditEntry, previous: AuditRecordSpec | None, now: datetime) -> AuditRecordSpec:
+def next_record(entry: AuditEntry, previous: AuditRecordSpec | Link | None, now: datetime) -> AuditRecordSpec:
     """Return the record that follows ``previous`` (None: the first). Its time never lies before the predecessor's.
 
     Raises ``pydantic.ValidationError`` for an entry that the API would refuse.

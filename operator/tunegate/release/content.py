@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tunegate.api.approval import Approval
-from tunegate.digests import document_digest
+from tunegate.digests import canonical_plain, sha256
 
 
 def approval_digest(approval: Approval) -> str:
     """Return the digest of a decision. Fields are named one by one: a field that a later version adds changes nothing."""
     spec = approval.spec
     person = spec.approver
-    return document_digest({
+    content = canonical_plain({
         "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid],
         "digest": spec.subject_digest,
         "role": spec.role,
@@ -19,3 +19,4 @@ def approval_digest(approval: Approval) -> str:
         "approver": [person.username, person.uid or "", *person.groups],
         "expiresAt": spec.expires_at,
     })  # fmt: skip
+    return sha256(content)
