@@ -77,7 +77,9 @@ def entries(releases: int) -> Iterator[AuditEntry]:
         subject = AuditSubject("ModelRelease", NAMESPACE, f"release-{number}", _uid(number, 1))
         digests = {"releaseDigest": _digest(number), "adapter": _digest(number + 1), "evidence": _digest(number + 2)}
         for type_ in JOB:
-            yield AuditEntry(type_, "tunegate-operator", job, str(number), {**digests, "deviceHours": "1.5", "cost": "3"})
+            yield AuditEntry(
+                type_, "tunegate-operator", job, str(number), {**digests, "deviceHours": "1.5", "cost": "3"}
+            )
         yield AuditEntry("ReleaseRequested", "mia@example.org", subject, str(number), digests)
         for role, name in enumerate(ROLES):
             made = Approval.model_validate(approval(number, role))

@@ -71,7 +71,9 @@ class Memory:
 def harmless(number: int) -> AuditEntry:
     """An entry that no object has to stand behind: it stays in a real ledger for ever."""
     uid, payload = str(uuid.UUID(int=number)), {f"digest{part}": f"sha256:{number:064x}" for part in range(5)}
-    return AuditEntry("JobRequested", "ravi@example.org", AuditSubject("FineTuneJob", "nowhere", "benchmark", uid), uid, payload)
+    return AuditEntry(
+        "JobRequested", "ravi@example.org", AuditSubject("FineTuneJob", "nowhere", "benchmark", uid), uid, payload
+    )
 
 
 async def appended(writer: LedgerWriter, entries: Iterable[AuditEntry], ring: KeyRing | None) -> list[float]:
@@ -238,7 +240,9 @@ async def in_memory(count: int) -> None:
         path.with_name("key.pem").write_text(key.public.pem)
         others = {"kind": "List", "items": list(objects(releases))}
         path.with_name("objects.json").write_bytes(canonical(others) + b"\n")
-        print(f"{len(store.objects):,} records, {path.stat().st_size / 1e6:.0f} MB; {len(others['items']):,} objects.\n")
+        print(
+            f"{len(store.objects):,} records, {path.stat().st_size / 1e6:.0f} MB; {len(others['items']):,} objects.\n"
+        )
         del others
         store.objects.clear()
         verified(path)

@@ -157,7 +157,9 @@ def test_bucket_and_time_authority_are_the_operators_alone() -> None:
     roots = helm.one(objects, "ConfigMap", "tunegate-timestamp-roots")
     assert roots["data"] == {"roots.pem": CERTIFICATE}
     wide = {"ports": [{"port": 443, "protocol": "TCP"}]}
-    open_ = [o["metadata"]["name"] for o in objects if o["kind"] == "NetworkPolicy" and wide in o["spec"].get("egress", [])]
+    open_ = [
+        o["metadata"]["name"] for o in objects if o["kind"] == "NetworkPolicy" and wide in o["spec"].get("egress", [])
+    ]
     assert open_ == ["tunegate-operator"]
 
 
@@ -166,7 +168,10 @@ def test_bucket_and_time_authority_are_the_operators_alone() -> None:
     [
         ({"anchorBucket": {"name": "worm-bucket"}}, "ledger.anchorBucket.secret must name the Secret"),
         ({"timestamps": {"url": "https://tsa.example"}, "anchorClaim": "worm"}, "ledger.timestamps.roots must hold"),
-        ({"timestamps": {"url": "https://tsa.example", "roots": CERTIFICATE}}, "ledger.anchorClaim or ledger.anchorBucket"),
+        (
+            {"timestamps": {"url": "https://tsa.example", "roots": CERTIFICATE}},
+            "ledger.anchorClaim or ledger.anchorBucket",
+        ),
     ],
 )
 def test_anchors_that_cannot_work_are_refused(ledger: dict[str, Any], says: str) -> None:

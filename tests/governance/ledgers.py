@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tunegate.kube.client import AlreadyExists, ObjectRef
+from tunegate.ledger.anchored import Anchor
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing, SigningKey
-from tunegate.ledger.anchored import Anchor
 from tunegate.ledger.sequence import ordered
 from tunegate.ledger.writer import LedgerWriter
 

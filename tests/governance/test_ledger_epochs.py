@@ -117,6 +117,9 @@ async def test_nothing_lost_and_another_history_begin_no_epoch() -> None:
     await alone.seal(RING)
     with pytest.raises(Terminal, match="another history"):
         await writer_of(forked, anchors_of(before)).begin_epoch(RING, "restored", "ada")
+    elsewhere = await sealed_ledger(RING, (3,), start=500)
+    with pytest.raises(Terminal, match="another ledger's"):
+        await writer_of(elsewhere, anchors_of(before)).begin_epoch(RING, "restored", "ada")
     with pytest.raises(Terminal, match="empty"):
         await writer_of(Store(), anchors_of(before)).begin_epoch(RING, "restored", "ada")
 

@@ -40,6 +40,15 @@ def client(authority: Authority, roots: Path | None = None) -> TimeAuthority:
     return TimeAuthority(authority.url, read_roots((roots or authority.root).read_bytes()))
 
 
+def files(folder: Path, suffix: str) -> list[Path]:
+    return sorted(folder.glob(f"*{suffix}"))
+
+
+def openssl_verifies(token: Path, data: Path, roots: Path) -> bool:
+    command = ["openssl", "ts", "-verify", "-data", data, "-in", token, "-CAfile", roots]
+    return "OK" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 async def stamped_folder(authority: Authority, folder: Path) -> Store:
     store = Store()
     writer = LedgerWriter(store)
@@ -57,13 +66,12 @@ async def test_stamp_is_over_the_checkpoint_and_openssl_agrees(authority: Author
     asked = len(authority.asked)
     await stamped_folder(authority, tmp_path)
     assert len(authority.asked) == asked + 2
-    tokens = sorted(tmp_path.glob("*.tsr"))
+    tokens = files(tmp_path, ".tsr")
     assert len(tokens) == 2
     for token in tokens:
         data = token.with_suffix(".json")
         read_stamp(token.read_bytes(), data.read_bytes(), read_roots(authority.root.read_bytes()))
-        command = ["openssl", "ts", "-verify", "-data", data, "-in", token, "-CAfile", authority.root]
-        assert "OK" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert openssl_verifies(token, data, authority.root)
 
 
 async def test_authority_that_is_down_or_wrong_delays_no_anchor_and_is_seen(
@@ -80,13 +88,13 @@ async def test_authority_that_is_down_or_wrong_delays_no_anchor_and_is_seen(
             await checkpoints.look()
     finally:
         authority.answer = None
-    assert len(list(tmp_path.glob("*.json"))) == 1
-    assert not list(tmp_path.glob("*.tsr"))
+    assert len(files(tmp_path, ".json")) == 1
+    assert files(tmp_path, ".tsr") == []
     assert not checkpoints.works(STAMPS)
     assert [one.levelno for one in caplog.records if "no time stamp" in one.message] == [logging.ERROR]
     await checkpoints.look()
     assert checkpoints.works(STAMPS)
-    assert len(list(tmp_path.glob("*.tsr"))) == 1
+    assert len(files(tmp_path, ".tsr")) == 1
     with pytest.raises(Transient, match="no good time stamp"):
         await client(stranger, authority.root).stamp(b"checkpoint")
 
@@ -125,7 +133,7 @@ async def test_auditor_learns_when_checkpoints_existed_and_which_stamp_is_wrong(
     assert "2 checkpoints are time-stamped, the last: 3 records existed at 20" in said
     assert main([*command, "--tsa-certificate", str(stranger.root)]) == 1
     assert capsys.readouterr().out.count("BROKEN checkpoint-") == 2
-    first, second = sorted(anchors.glob("*.tsr"))
+    first, second = files(anchors, ".tsr")
     first.write_bytes(second.read_bytes())
     second.write_bytes(b"no stamp")
     assert main([*command, "--tsa-certificate", str(authority.root)]) == 1

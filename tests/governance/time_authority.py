@@ -53,7 +53,20 @@ def _certificates(folder: Path) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     request = ["req", "-config", str(configuration), "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl(*request, "-x509", "-days", "30", "-subj", "/CN=Site CA", "-extensions", "authority", "-keyout", "ca.key", "-out", "ca.pem")
+    openssl(
+        *request,
+        "-x509",
+        "-days",
+        "30",
+        "-subj",
+        "/CN=Site CA",
+        "-extensions",
+        "authority",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+    )
     openssl(*request, "-subj", "/CN=Site TSA", "-keyout", "tsa.key", "-out", "tsa.csr")
     openssl(
         "x509", "-req", "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
@@ -82,7 +95,17 @@ def running_authority(folder: Path) -> Iterator[Authority]:
         def _stamp(self, request: bytes) -> bytes:
             with lock:
                 (folder / "query").write_bytes(request)
-                command = ["openssl", "ts", "-reply", "-config", "openssl.cnf", "-section", "site", "-queryfile", "query"]
+                command = [
+                    "openssl",
+                    "ts",
+                    "-reply",
+                    "-config",
+                    "openssl.cnf",
+                    "-section",
+                    "site",
+                    "-queryfile",
+                    "query",
+                ]
                 return subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout
 
         def log_message(self, format: str, *args: object) -> None:

@@ -56,7 +56,9 @@ class MemoryLedger:
         """Asked for the admission rules only, which nobody looks after here."""
         return []
 
-    async def of_namespace(self, kind: str, namespace: str, types: Collection[str], since: datetime) -> list[AuditRecordSpec]:
+    async def of_namespace(
+        self, kind: str, namespace: str, types: Collection[str], since: datetime
+    ) -> list[AuditRecordSpec]:
         raise NotImplementedError("no policy here has a budget")
 
 

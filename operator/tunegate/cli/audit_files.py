@@ -13,8 +13,8 @@ from tunegate.digests import canonical
 from tunegate.ledger.anchored import Anchor
 from tunegate.ledger.anchors import Checkpoint, read_folder
 from tunegate.ledger.seal import SEALS, PublicKey
-from tunegate.ledger.strict import strict_json
 from tunegate.ledger.sequence import ordered
+from tunegate.ledger.strict import strict_json
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)

@@ -141,5 +141,5 @@ def read_folder(folder: Path) -> list[Anchor]:
     """Return the checkpoints in and below a folder. Raises ``OSError``, and ``ValueError`` for a file that is no text."""
     found = sorted(folder.rglob(f"{PREFIX}*{SUFFIX}"))
     if not found:
-        os.listdir(folder)  # A folder that is not there must not pass for an empty one.
+        next(folder.iterdir(), None)  # A folder that is not there must not pass for an empty one.
     return [Anchor(path.name, path.read_text().rstrip("\n")) for path in found]

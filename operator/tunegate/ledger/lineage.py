@@ -50,9 +50,7 @@ class Lineage:
             wanted = self._statement(spec, sealed, keys)
         except ValueError as error:
             return [str(error)], None
-        found = (
-            _wrong_statement(wanted, sealed) or self._wrong_entry(spec) or self._wrong_signers(sealed, keys)
-        )
+        found = _wrong_statement(wanted, sealed) or self._wrong_entry(spec) or self._wrong_signers(sealed, keys)
         if not found:
             self.in_force = keys[-1]
             self.keys.update((key.id, key) for key in keys)

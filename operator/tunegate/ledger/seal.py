@@ -55,7 +55,7 @@ class PublicKey:
     pem: str
 
     @classmethod
-    @lru_cache(maxsize=64)  # noqa: B019 -- it keeps keys, not objects that own something.
+    @lru_cache(maxsize=64)
     def from_pem(cls, pem: bytes) -> PublicKey:
         """Read a public key. Raises ``ValueError`` for anything else, without quoting it."""
         try:

@@ -65,7 +65,9 @@ class Shelf:
         """Return the readable records about the object of that UID."""
         return self._all(self._of_subject.get(uid, ()))
 
-    def of_namespace(self, kind: str, namespace: str, types: Collection[str], since: str) -> tuple[AuditRecordSpec, ...]:
+    def of_namespace(
+        self, kind: str, namespace: str, types: Collection[str], since: str
+    ) -> tuple[AuditRecordSpec, ...]:
         """Return the readable records of some types about objects of a kind, of the time ``since`` or later."""
         places = self._of_namespace.get((kind, namespace), ())
         return self._all([one for one in places if self._types[one] in types and self._times[one] >= since])

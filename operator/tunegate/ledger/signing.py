@@ -58,6 +58,10 @@ def epoch(
     lost = compared.contradictions
     if not lost:
         raise Terminal("NothingLost", "no anchor knows more than the ledger holds: there is nothing to begin anew from")
+    if any(one.sealed.content.get("ledgerId") != ledger for one in lost):
+        raise Terminal(
+            "LedgerBroken", f"the anchors are another ledger's, which this one does not go on from: {lost[0].problem}"
+        )
     other = next((one for one in lost if not one.behind), None)
     if other is not None:
         raise Terminal("LedgerBroken", f"this is no restored backup but another history: {other.problem}")

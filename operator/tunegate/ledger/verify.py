@@ -57,9 +57,7 @@ def verify(
 class Verification:
     """One pass over the records, in their order; what it keeps grows by the event ids and the checkpoints only."""
 
-    def __init__(
-        self, noted: Head | None = None, note: Callable[[Mapping[str, Any]], None] | None = None
-    ) -> None:
+    def __init__(self, noted: Head | None = None, note: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self.problems: list[Problem] = []
         self.count = 0
         self.last: Link | None = None
