@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
+from minio import Minio
+from minio.commonconfig import COMPLIANCE
+from minio.error import S3Error
+from minio.retention import Retention
 
 from tests.governance.ledgers import Clock, Store, entry, new_key, sealed_ledger
 from tests.trainer.object_store import ObjectStore, running_store, secret
@@ -29,17 +32,21 @@ BUCKET = "anchors"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     with running_store(tmp_path_factory.mktemp("s3"), versions=True) as running:
-        client_of(running).create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
-        client_of(running).create_bucket(Bucket="plain")
+        client_of(running).make_bucket(BUCKET, object_lock=True)
+        client_of(running).make_bucket("plain")
         yield running
 
 
-def client_of(store: ObjectStore) -> Any:
+def client_of(store: ObjectStore) -> Minio:
+    """The store's own user: nobody may do more."""
     found = secret(store.url)
-    return boto3.client(
-        "s3", endpoint_url=store.url, region_name="us-east-1",
-        aws_access_key_id=found["AWS_ACCESS_KEY_ID"], aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
-    )  # fmt: skip
+    key_id, key = found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"]
+    return Minio(f"{store.address}:{store.port}", key_id, key, secure=False, region="us-east-1")
+
+
+def content_of(client: Minio, key: str) -> bytes:
+    with closing(client.get_object(BUCKET, key)) as found:
+        return bytes(found.read())
 
 
 @pytest.fixture
@@ -69,17 +76,16 @@ async def test_checkpoint_is_locked_and_the_stores_own_user_cannot_delete_it(
     made = await checkpoint()
     await BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2)).keep(made)
     client, key = client_of(store), prefix + made.name
-    held = client.head_object(Bucket=BUCKET, Key=key)
-    assert held["ObjectLockMode"] == "COMPLIANCE"
-    assert held["ObjectLockRetainUntilDate"] > datetime.now(UTC) + timedelta(days=1)
-    with pytest.raises(ClientError):
-        client.delete_object(Bucket=BUCKET, Key=key, VersionId=held["VersionId"], BypassGovernanceRetention=True)
-    with pytest.raises(ClientError):
-        client.put_object_retention(
-            Bucket=BUCKET, Key=key, VersionId=held["VersionId"], BypassGovernanceRetention=True,
-            Retention={"Mode": "COMPLIANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(seconds=1)},
-        )  # fmt: skip
-    assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode() == made.text
+    version = str(client.stat_object(BUCKET, key).version_id)
+    held = client.get_object_retention(BUCKET, key, version)
+    assert held is not None
+    assert (held.mode, held.retain_until_date > datetime.now(UTC) + timedelta(days=1)) == (COMPLIANCE, True)
+    with pytest.raises(S3Error):
+        client.remove_object(BUCKET, key, version)
+    sooner = Retention(COMPLIANCE, datetime.now(UTC) + timedelta(seconds=1))
+    with pytest.raises(S3Error):
+        client.set_object_retention(BUCKET, key, sooner, version)
+    assert content_of(client, key).decode() == made.text
 
 
 @pytest.mark.attack(29, 38)
@@ -89,8 +95,9 @@ async def test_delete_marker_and_newer_version_hide_no_checkpoint(
     made, anchor = await checkpoint(), BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2))
     await anchor.keep(made)
     client = client_of(store)
-    client.put_object(Bucket=BUCKET, Key=prefix + made.name, Body=b"nothing")
-    client.delete_object(Bucket=BUCKET, Key=prefix + made.name)
+    client.put_object(BUCKET, prefix + made.name, BytesIO(b"nothing"), 7)
+    client.remove_object(BUCKET, prefix + made.name)
+    assert list(client.list_objects(BUCKET, prefix, recursive=True)) == []
     assert made.text in [one.text for one in await anchor.read()]
 
 
@@ -98,8 +105,8 @@ async def test_keeping_again_makes_no_further_version(store: ObjectStore, mounte
     made, anchor = await checkpoint(), BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2))
     for _ in range(2):
         await anchor.keep(made)
-    found = client_of(store).list_object_versions(Bucket=BUCKET, Prefix=prefix)
-    assert [one["Key"] for one in found["Versions"]] == [prefix + made.name]
+    found = client_of(store).list_objects(BUCKET, prefix, recursive=True, include_version=True)
+    assert [one.object_name for one in found] == [prefix + made.name]
 
 
 async def test_bucket_without_object_lock_is_refused(mounted: Path, prefix: str) -> None:
@@ -148,10 +155,10 @@ async def test_what_was_downloaded_from_the_bucket_verifies_as_a_folder(
     writer, anchor = LedgerWriter(ledger, Clock()), BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2))
     await Checkpoints(writer, RING, [anchor], records=1, age=timedelta(days=1)).look()
     client = client_of(store)
-    for one in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix)["Contents"]:
-        target = tmp_path / "copy" / one["Key"]
+    for one in client.list_objects(BUCKET, prefix, recursive=True):
+        target = tmp_path / "copy" / str(one.object_name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(client.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read())
+        target.write_bytes(content_of(client, str(one.object_name)))
     anchors = read_folder(tmp_path / "copy")
     assert len(anchors) == 1
     assert verify(ledger.records, keys=RING.publics, anchors=anchors).problems == ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from tests.governance.ledgers import Clock, Json, Store, anchor_of, entry, kept, new_key, sealed_ledger
+from tests.governance.ledgers import NOW, Clock, Json, Store, anchor_of, entry, kept, new_key, sealed_ledger
 from tunegate.errors import Terminal
 from tunegate.ledger.anchored import Anchor
 from tunegate.ledger.seal import KeyRing
@@ -14,6 +16,7 @@ from tunegate.ledger.writer import LedgerWriter
 KEY = new_key()
 RING = KeyRing(KEY)
 PUBLIC = [KEY.public]
+LATER = NOW + timedelta(days=1)
 
 
 async def restored(keep: int) -> tuple[Store, list[Json]]:
@@ -29,7 +32,7 @@ def anchors_of(before: list[Json]) -> list[Anchor]:
 
 
 def writer_of(store: Store, anchors: list[Anchor]) -> LedgerWriter:
-    return LedgerWriter(store, Clock(), anchors=kept(*anchors), keys=PUBLIC)
+    return LedgerWriter(store, Clock(LATER), anchors=kept(*anchors), keys=PUBLIC)
 
 
 @pytest.mark.attack(29)
@@ -84,7 +87,7 @@ async def test_second_loss_is_a_second_epoch_even_where_the_first_was_lost_too()
     all_anchors = [*anchors_of(before), anchor_of(store.records[-1])]
     again = Store()
     again.objects = {one["metadata"]["name"]: one for one in before[:4]}
-    second = writer_of(again, all_anchors)
+    second = LedgerWriter(again, Clock(LATER + timedelta(days=1)), anchors=kept(*all_anchors), keys=PUBLIC)
     await second.begin_epoch(RING, "restored once more", "bo")
     await second.append(entry(70))
     assert verify(again.records, keys=PUBLIC, anchors=all_anchors).problems == ()
@@ -131,6 +134,13 @@ async def test_name_and_reason_must_be_there_and_fit_into_a_record(by: str, reas
         await writer_of(store, anchors_of(before)).begin_epoch(RING, reason, by)
 
 
+async def test_clock_that_went_back_begins_no_epoch_that_would_explain_later_anchors() -> None:
+    store, before = await restored(5)
+    writer = LedgerWriter(store, Clock(), anchors=kept(*anchors_of(before)), keys=PUBLIC)
+    with pytest.raises(Terminal, match="put the clock right"):
+        await writer.begin_epoch(RING, "restored", "ada")
+
+
 async def test_longest_reason_fits_after_a_rotation_too() -> None:
     store, following = await sealed_ledger(RING, (3,)), new_key()
     ring = KeyRing(following, KEY)
@@ -140,7 +150,7 @@ async def test_longest_reason_fits_after_a_rotation_too() -> None:
     rotated = anchor_of(store.records[-1])
     behind = Store()
     behind.objects = {one["metadata"]["name"]: one for one in store.records[:4]}
-    second = LedgerWriter(behind, Clock(), anchors=kept(rotated), keys=ring.publics)
+    second = LedgerWriter(behind, Clock(LATER), anchors=kept(rotated), keys=ring.publics)
     record = await second.begin_epoch(ring, "x" * 397, "ada")
     assert max(map(len, record.payload.values())) <= 2048
     await second.seal(ring)

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
+
+from certifi import where
+from minio import Minio
+from minio.commonconfig import COMPLIANCE
+from minio.error import MinioException, S3Error
+from minio.retention import Retention
+from urllib3 import PoolManager, Retry, Timeout
+from urllib3.exceptions import HTTPError
 
 from tunegate.api.stages import STORE_REQUIRED
 from tunegate.errors import Terminal, Transient
@@ -24,7 +33,6 @@ REGION = "us-east-1"
 CONNECT_SECONDS, READ_SECONDS = 5, 20
 NEWEST = 20
 """Checkpoints that are read back: so many of the newest, and so many of the largest."""
-ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Version:
     """One version of an object."""
 
     key: str
-    id: str
+    id: str | None
     modified: datetime
 
 
@@ -75,14 +83,11 @@ class BucketAnchor:
             if checkpoint.token is not None:
                 self._put(client, checkpoint.stamp_name, checkpoint.token)
 
-    def _put(self, client: Any, name: str, content: bytes) -> None:
+    def _put(self, client: Minio, name: str, content: bytes) -> None:
         key = self._prefix + name
-        if self._locked(client, key) is None:
-            until = self._clock() + self._retention
-            client.put_object(
-                Bucket=self._bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256",
-                ObjectLockMode="COMPLIANCE", ObjectLockRetainUntilDate=until,
-            )  # fmt: skip
+        if not self._locked(client, key):
+            retention = Retention(COMPLIANCE, self._clock() + self._retention)
+            client.put_object(self._bucket, key, BytesIO(content), len(content), retention=retention)
         if not self._locked(client, key):
             raise Terminal(
                 "AnchorNotLocked",
@@ -90,50 +95,46 @@ class BucketAnchor:
                 "enabled, and allow s3:PutObjectRetention and s3:GetObjectRetention",
             )
 
-    def _locked(self, client: Any, key: str) -> bool | None:
-        """Tell whether an object is locked; None when it is not there."""
-        from botocore.exceptions import ClientError
-
+    def _locked(self, client: Minio, key: str) -> bool:
+        """Tell whether an object is there, and locked."""
         try:
-            found = client.head_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            if _code(error) in ABSENT:
-                return None
+            held = client.stat_object(self._bucket, key).metadata or {}
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return False
             raise
-        until = found.get("ObjectLockRetainUntilDate")
-        return found.get("ObjectLockMode") == "COMPLIANCE" and until is not None and until > self._clock()
+        until = held.get("x-amz-object-lock-retain-until-date")
+        return held.get("x-amz-object-lock-mode") == COMPLIANCE and until is not None and _time(until) > self._clock()
 
     def _read(self) -> list[Anchor]:
         with self._client() as client:
             newest = _newest(list(self._versions(client)))
             return [Anchor(f"s3://{self._bucket}/{one.key}", self._text(client, one)) for one in newest]
 
-    def _versions(self, client: Any) -> Iterator[Version]:
-        pages = client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix + PREFIX)
-        for page in pages:
-            for one in page.get("Versions") or ():
-                if one["Key"].endswith(SUFFIX):
-                    yield Version(one["Key"], one.get("VersionId") or "null", one["LastModified"])
+    def _versions(self, client: Minio) -> Iterator[Version]:
+        prefix = self._prefix + PREFIX
+        for one in client.list_objects(self._bucket, prefix, recursive=True, include_version=True):
+            if not one.is_delete_marker and str(one.object_name).endswith(SUFFIX) and one.last_modified is not None:
+                yield Version(str(one.object_name), one.version_id, one.last_modified)
 
-    def _text(self, client: Any, one: Version) -> str:
-        found = client.get_object(Bucket=self._bucket, Key=one.key, VersionId=one.id)
+    def _text(self, client: Minio, one: Version) -> str:
+        with closing(client.get_object(self._bucket, one.key, version_id=one.id)) as found:
+            content = bytes(found.read())
         try:
-            return str(found["Body"].read().decode()).rstrip("\n")
+            return content.decode().rstrip("\n")
         except UnicodeDecodeError as error:
             raise Transient(f"s3://{self._bucket}/{one.key} is no text: it was changed") from error
 
     @contextmanager
-    def _client(self) -> Iterator[Any]:
+    def _client(self) -> Iterator[Minio]:
         """Give a client and translate what goes wrong. The store's own message is left out: some repeat the request."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             own = self._credentials / "ca.crt"
             authorities = own if own.exists() else self._ca_file
             yield _connect(*self._settings(), str(authorities) if authorities is not None else None)
-        except ClientError as error:
-            raise Transient(f"bucket {self._bucket}: the store answers {_code(error)}") from error
-        except (BotoCoreError, ValueError, OSError) as error:
+        except S3Error as error:
+            raise Transient(f"bucket {self._bucket}: the store answers {str(error.code)[:60]}") from error
+        except (MinioException, HTTPError, ValueError, OSError) as error:
             raise Transient(f"bucket {self._bucket}: {type(error).__name__}") from error
 
     def _settings(self) -> tuple[str, str, str, str]:
@@ -152,18 +153,15 @@ def _newest(found: list[Version]) -> list[Version]:
 
 
 @lru_cache(maxsize=2)
-def _connect(endpoint: str, key_id: str, key: str, region: str, ca_file: str | None) -> Any:
-    """Return a client, the same for the same credentials: making one reads megabytes."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 2},
-        s3={"addressing_style": "path"},
-    )  # fmt: skip
-    session = boto3.session.Session(aws_access_key_id=key_id, aws_secret_access_key=key, region_name=region)
-    return session.client("s3", endpoint_url=endpoint, config=config, verify=ca_file)
+def _connect(endpoint: str, key_id: str, key: str, region: str, ca_file: str | None) -> Minio:
+    """Return a client, the same for the same credentials, so that connections are used again."""
+    address = urlsplit(endpoint)
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise ValueError("AWS_ENDPOINT_URL")
+    http = PoolManager(timeout=Timeout(CONNECT_SECONDS, READ_SECONDS), retries=Retry(1), ca_certs=ca_file or where())
+    secure = address.scheme == "https"
+    return Minio(address.netloc, key_id, key, secure=secure, region=region, http_client=http)
 
 
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", "an error"))[:60]
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -61,6 +61,8 @@ def read_epoch(sealed: Sealed, anchor: object) -> Epoch:
     newest, lost_to = read_seal(anchor).content, content.get("lostTo")
     if sha256(anchor.encode()) != texts[0] or newest.get("ledgerId") != content.get("ledgerId"):
         raise ValueError("the lost checkpoint beside it is another than it states")
+    if content["ts"] <= newest["ts"]:
+        raise ValueError("is older than the lost checkpoint, so it would explain later ones too")
     if type(lost_to) is not int or lost_to < newest["size"] or newest["size"] < content["size"]:
         raise ValueError("states fewer lost records than its lost checkpoint covers")
     return Epoch(content["size"], lost_to, newest["ts"], content["ts"], str(texts[1]), str(texts[2]))

@@ -68,8 +68,14 @@ def epoch(
     if not reason.strip() or not started_by.strip() or len((reason + started_by).encode()) > MOST_BYTES:
         raise Terminal("BadReason", f"name and reason must not be empty and have at most {MOST_BYTES} bytes together")
     newest = max(lost, key=lambda one: (str(one.sealed.content["ts"]), one.size))
+    ts = chain.next_time(head, now)
+    if ts <= newest.sealed.content["ts"]:
+        raise Terminal(
+            "ClockBehind",
+            f"it is {ts} here, but the newest lost checkpoint is of {newest.sealed.content['ts']}: put the clock right",
+        )
     content = epoch_statement(
-        statement(ledger, head.sequence, head.hash, chain.next_time(head, now)),
+        statement(ledger, head.sequence, head.hash, ts),
         anchor=newest.sealed.text, lost_to=max(one.size for one in lost), reason=reason, started_by=started_by,
     )  # fmt: skip
     key = keys.key if in_force is None else _of(keys, in_force)
