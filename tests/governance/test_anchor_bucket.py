@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 
 import pytest
-from minio import Minio
-from minio.commonconfig import COMPLIANCE
-from minio.error import S3Error
-from minio.retention import Retention
 
 from tests.governance.ledgers import Clock, Store, entry, new_key, sealed_ledger
 from tests.trainer.object_store import ObjectStore, running_store, secret
+from tunegate.api.conditions import rfc3339
 from tunegate.errors import Terminal, Transient
 from tunegate.ledger.anchors import Checkpoint, read_folder
 from tunegate.ledger.bucket import BucketAnchor
 from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.seal import KeyRing
+from tunegate.ledger.store import Bucket
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
 
@@ -32,21 +28,15 @@ BUCKET = "anchors"
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     with running_store(tmp_path_factory.mktemp("s3"), versions=True) as running:
-        client_of(running).make_bucket(BUCKET, object_lock=True)
-        client_of(running).make_bucket("plain")
+        client_of(running).ask("PUT", "", headers={"x-amz-bucket-object-lock-enabled": "true"})
+        client_of(running, "plain").ask("PUT", "")
         yield running
 
 
-def client_of(store: ObjectStore) -> Minio:
+def client_of(store: ObjectStore, bucket: str = BUCKET) -> Bucket:
     """The store's own user: nobody may do more."""
     found = secret(store.url)
-    key_id, key = found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"]
-    return Minio(f"{store.address}:{store.port}", key_id, key, secure=False, region="us-east-1")
-
-
-def content_of(client: Minio, key: str) -> bytes:
-    with closing(client.get_object(BUCKET, key)) as found:
-        return bytes(found.read())
+    return Bucket(bucket, store.url, found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"], "us-east-1", None)
 
 
 @pytest.fixture
@@ -76,16 +66,19 @@ async def test_checkpoint_is_locked_and_the_stores_own_user_cannot_delete_it(
     made = await checkpoint()
     await BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2)).keep(made)
     client, key = client_of(store), prefix + made.name
-    version = str(client.stat_object(BUCKET, key).version_id)
-    held = client.get_object_retention(BUCKET, key, version)
+    held = client.head(key)
     assert held is not None
-    assert (held.mode, held.retain_until_date > datetime.now(UTC) + timedelta(days=1)) == (COMPLIANCE, True)
-    with pytest.raises(S3Error):
-        client.remove_object(BUCKET, key, version)
-    sooner = Retention(COMPLIANCE, datetime.now(UTC) + timedelta(seconds=1))
-    with pytest.raises(S3Error):
-        client.set_object_retention(BUCKET, key, sooner, version)
-    assert content_of(client, key).decode() == made.text
+    assert held["x-amz-object-lock-mode"] == "COMPLIANCE"
+    until = datetime.fromisoformat(held["x-amz-object-lock-retain-until-date"])
+    assert until > datetime.now(UTC) + timedelta(days=1)
+    version, bypass = held["x-amz-version-id"], {"x-amz-bypass-governance-retention": "true"}
+    with pytest.raises(Transient, match="AccessDenied"):
+        client.ask("DELETE", key, {"versionId": version}, headers=bypass)
+    sooner = rfc3339(datetime.now(UTC) + timedelta(hours=1))
+    shorter = f"<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>{sooner}</RetainUntilDate></Retention>".encode()
+    with pytest.raises(Transient, match="the store answers"):
+        client.ask("PUT", key, {"retention": "", "versionId": version}, content=shorter, headers=bypass)
+    assert [client.get(one).decode() for one in client.versions(key)] == [made.text]
 
 
 @pytest.mark.attack(29, 38)
@@ -95,9 +88,9 @@ async def test_delete_marker_and_newer_version_hide_no_checkpoint(
     made, anchor = await checkpoint(), BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2))
     await anchor.keep(made)
     client = client_of(store)
-    client.put_object(BUCKET, prefix + made.name, BytesIO(b"nothing"), 7)
-    client.remove_object(BUCKET, prefix + made.name)
-    assert list(client.list_objects(BUCKET, prefix, recursive=True)) == []
+    client.put(prefix + made.name, b"nothing", {})
+    client.ask("DELETE", prefix + made.name)
+    assert client.head(prefix + made.name) is None
     assert made.text in [one.text for one in await anchor.read()]
 
 
@@ -105,8 +98,7 @@ async def test_keeping_again_makes_no_further_version(store: ObjectStore, mounte
     made, anchor = await checkpoint(), BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2))
     for _ in range(2):
         await anchor.keep(made)
-    found = client_of(store).list_objects(BUCKET, prefix, recursive=True, include_version=True)
-    assert [one.object_name for one in found] == [prefix + made.name]
+    assert [one.key for one in client_of(store).versions(prefix)] == [prefix + made.name]
 
 
 async def test_bucket_without_object_lock_is_refused(mounted: Path, prefix: str) -> None:
@@ -155,10 +147,10 @@ async def test_what_was_downloaded_from_the_bucket_verifies_as_a_folder(
     writer, anchor = LedgerWriter(ledger, Clock()), BucketAnchor(BUCKET, prefix, mounted, timedelta(days=2))
     await Checkpoints(writer, RING, [anchor], records=1, age=timedelta(days=1)).look()
     client = client_of(store)
-    for one in client.list_objects(BUCKET, prefix, recursive=True):
-        target = tmp_path / "copy" / str(one.object_name)
+    for one in client.versions(prefix):
+        target = tmp_path / "copy" / one.key
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content_of(client, str(one.object_name)))
+        target.write_bytes(client.get(one))
     anchors = read_folder(tmp_path / "copy")
     assert len(anchors) == 1
     assert verify(ledger.records, keys=RING.publics, anchors=anchors).problems == ()

@@ -18,7 +18,7 @@ from tunegate.errors import Transient
 from tunegate.ledger.anchors import FolderAnchor
 from tunegate.ledger.checkpoints import STAMPS, Checkpoints
 from tunegate.ledger.seal import KeyRing
-from tunegate.ledger.timestamps import TimeAuthority, read_roots, read_stamp
+from tunegate.ledger.timestamps import TimeAuthority, read_chain, read_stamp
 from tunegate.ledger.writer import LedgerWriter
 
 KEY = new_key()
@@ -36,16 +36,17 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
         yield running
 
 
-def client(authority: Authority, roots: Path | None = None) -> TimeAuthority:
-    return TimeAuthority(authority.url, read_roots((roots or authority.root).read_bytes()))
+def client(authority: Authority, chain: Path | None = None) -> TimeAuthority:
+    return TimeAuthority(authority.url, read_chain((chain or authority.chain).read_bytes()))
 
 
 def files(folder: Path, suffix: str) -> list[Path]:
     return sorted(folder.glob(f"*{suffix}"))
 
 
-def openssl_verifies(token: Path, data: Path, roots: Path) -> bool:
-    command = ["openssl", "ts", "-verify", "-data", data, "-in", token, "-CAfile", roots]
+def openssl_verifies(token: Path, data: Path, authority: Authority) -> bool:
+    command: list[str | Path] = ["openssl", "ts", "-verify", "-data", data, "-in", token]
+    command += ["-CAfile", authority.root, "-untrusted", authority.chain]
     return "OK" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -70,8 +71,8 @@ async def test_stamp_is_over_the_checkpoint_and_openssl_agrees(authority: Author
     assert len(tokens) == 2
     for token in tokens:
         data = token.with_suffix(".json")
-        read_stamp(token.read_bytes(), data.read_bytes(), read_roots(authority.root.read_bytes()))
-        assert openssl_verifies(token, data, authority.root)
+        read_stamp(token.read_bytes(), data.read_bytes(), read_chain(authority.chain.read_bytes()))
+        assert openssl_verifies(token, data, authority)
 
 
 async def test_authority_that_is_down_or_wrong_delays_no_anchor_and_is_seen(
@@ -96,7 +97,15 @@ async def test_authority_that_is_down_or_wrong_delays_no_anchor_and_is_seen(
     assert checkpoints.works(STAMPS)
     assert len(files(tmp_path, ".tsr")) == 1
     with pytest.raises(Transient, match="no good time stamp"):
-        await client(stranger, authority.root).stamp(b"checkpoint")
+        await client(stranger, authority.chain).stamp(b"checkpoint")
+
+
+async def test_authority_whose_certificate_is_not_given_sends_it_along(authority: Authority) -> None:
+    token = await client(authority, authority.root).stamp(b"checkpoint")
+    for chain in (authority.root, authority.chain):
+        read_stamp(token, b"checkpoint", read_chain(chain.read_bytes()))
+    with pytest.raises(ValueError, match="Mismatch"):
+        read_stamp(token, b"another", read_chain(authority.chain.read_bytes()))
 
 
 async def test_old_answer_is_not_taken_for_a_new_request(authority: Authority) -> None:
@@ -128,15 +137,15 @@ async def test_auditor_learns_when_checkpoints_existed_and_which_stamp_is_wrong(
     exported.write_bytes(b"".join(canonical(one) + b"\n" for one in store.records))
     public.write_text(KEY.public.pem)
     command = ["audit", "verify", "--file", str(exported), "--public-key", str(public), "--anchors", str(anchors)]
-    assert main([*command, "--tsa-certificate", str(authority.root)]) == 0
+    assert main([*command, "--tsa-certificate", str(authority.chain)]) == 0
     said = capsys.readouterr().out
     assert "2 checkpoints are time-stamped, the last: 3 records existed at 20" in said
-    assert main([*command, "--tsa-certificate", str(stranger.root)]) == 1
+    assert main([*command, "--tsa-certificate", str(stranger.chain)]) == 1
     assert capsys.readouterr().out.count("BROKEN checkpoint-") == 2
     first, second = files(anchors, ".tsr")
     first.write_bytes(second.read_bytes())
     second.write_bytes(b"no stamp")
-    assert main([*command, "--tsa-certificate", str(authority.root)]) == 1
+    assert main([*command, "--tsa-certificate", str(authority.chain)]) == 1
     said = capsys.readouterr().out
     assert f"BROKEN {first.name}: Mismatch between messages" in said
     assert f"BROKEN {second.name}: not a time stamp of RFC 3161" in said
@@ -155,7 +164,7 @@ async def test_stamp_from_before_the_time_that_the_operator_states_is_wrong(
     exported = tmp_path / "records.jsonl"
     exported.write_bytes(b"".join(canonical(one) + b"\n" for one in store.records))
     command = ["audit", "verify", "--file", str(exported), "--anchors", str(tmp_path)]
-    assert main([*command, "--tsa-certificate", str(authority.root)]) == 1
+    assert main([*command, "--tsa-certificate", str(authority.chain)]) == 1
     assert "the operator's clock was wrong" in capsys.readouterr().out
 
 

@@ -17,7 +17,6 @@ default_tsa = site
 serial = {folder}/serial
 crypto_device = builtin
 signer_cert = {folder}/tsa.pem
-certs = {folder}/ca.pem
 signer_key = {folder}/tsa.key
 signer_digest = sha256
 default_policy = 1.2.3.4.1
@@ -40,6 +39,9 @@ class Authority:
 
     url: str
     root: Path
+    """Certificate above its own."""
+    chain: Path
+    """Its own and the one above."""
     answer: tuple[int, bytes] | None = None
     asked: list[bytes] = field(default_factory=list)
 
@@ -79,6 +81,7 @@ def running_authority(folder: Path) -> Iterator[Authority]:
     """Start an authority of its own in a new folder."""
     folder.mkdir()
     _certificates(folder)
+    (folder / "chain.pem").write_bytes((folder / "tsa.pem").read_bytes() + (folder / "ca.pem").read_bytes())
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -112,7 +115,7 @@ def running_authority(folder: Path) -> Iterator[Authority]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    authority = Authority(f"http://127.0.0.1:{server.server_port}/tsa", folder / "ca.pem")
+    authority = Authority(f"http://127.0.0.1:{server.server_port}/tsa", folder / "ca.pem", folder / "chain.pem")
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -14,7 +14,7 @@ from tunegate.cli.failure import CommandFailure
 from tunegate.ledger.anchors import PREFIX, STAMP, SUFFIX
 from tunegate.ledger.chain import Problem
 from tunegate.ledger.seal import read_seal
-from tunegate.ledger.timestamps import read_roots, read_stamp
+from tunegate.ledger.timestamps import read_chain, read_stamp
 
 SKEW = timedelta(minutes=5)
 """By so much the clocks of operator and authority may differ."""
@@ -64,7 +64,7 @@ def _roots(paths: Iterable[str]) -> list[Certificate]:
     found = []
     for path in paths:
         try:
-            found += read_roots(Path(path).read_bytes())
+            found += read_chain(Path(path).read_bytes())
         except (OSError, ValueError) as error:
             raise CommandFailure(f"--tsa-certificate {path}: {error}") from error
     return found

@@ -12,7 +12,7 @@ from tunegate.ledger.bucket import BucketAnchor
 from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.syslog import SyslogAnchor
-from tunegate.ledger.timestamps import TimeAuthority, read_roots
+from tunegate.ledger.timestamps import TimeAuthority, read_chain
 from tunegate.ledger.writer import LedgerWriter, RecordStore
 from tunegate.settings import Settings
 from tunegate.tracking.mlflow import Tracking
@@ -76,7 +76,7 @@ def _authority(settings: Settings) -> TimeAuthority | None:
     if settings.timestamp_url is None or settings.timestamp_roots is None:
         return None
     try:
-        roots = read_roots(settings.timestamp_roots.read_bytes())
+        roots = read_chain(settings.timestamp_roots.read_bytes())
         return TimeAuthority(settings.timestamp_url, roots, settings.ca_file)
     except (OSError, ValueError) as error:
         raise Terminal("BadSettings", f"TUNEGATE_TIMESTAMP_ROOTS: {settings.timestamp_roots}: {error}") from error
