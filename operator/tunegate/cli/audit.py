@@ -79,7 +79,9 @@ def _tell(report: Report, problems: list[Problem], keys: list[PublicKey], stampe
         named = f" The records name key {', '.join(key.id for key in report.signers)}." if report.signers else ""
         print(f"Signatures were not checked: give --public-key, from a source other than the records.{named}")
     if stamped:
-        print(f"{len(stamped)} checkpoints are time-stamped, the last: {max(stamped, key=lambda one: (one.time, one.size))}.")
+        print(
+            f"{len(stamped)} checkpoints are time-stamped, the last: {max(stamped, key=lambda one: (one.time, one.size))}."
+        )
     if problems:
         return 1
     print("Keep the head elsewhere: `tunegate audit verify --head <head>` finds a cut-off tail later.")

@@ -48,7 +48,7 @@ class Shelf:
 
     def add(self, spec: Mapping[str, Any]) -> None:
         """Put the spec of a record on the shelf. Raises ``ValueError`` for text that UTF-8 cannot hold."""
-        packing = zlib.compressobj(6, zlib.DEFLATED, WINDOW, 5, zlib.Z_DEFAULT_STRATEGY, TYPICAL)
+        packing = zlib.compressobj(3, zlib.DEFLATED, WINDOW, 5, zlib.Z_DEFAULT_STRATEGY, TYPICAL)
         packed = packing.compress(canonical_plain(spec)) + packing.flush()
         place, subject = len(self._packed), spec["subject"]
         self._of_subject.setdefault(subject["uid"], array("I")).append(place)
