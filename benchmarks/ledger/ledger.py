@@ -262,7 +262,7 @@ async def on_server(kubeconfig: str, count: int) -> None:
     api.set_default_header("Impersonate-Group", "system:masters")
     async with KubeClient(api) as kube:
         writer = LedgerWriter(kube)
-        held = (await writer.since_seal()).count
+        held = (await writer.since_seal()).records
         taken = await appended(writer, (harmless(time.time_ns()) for _ in range(count)), None)
     print(f"| API server, {count:,} records after {held:,} | {spread(taken)} |")
 

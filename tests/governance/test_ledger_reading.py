@@ -63,7 +63,7 @@ async def test_fresh_writer_knows_all_that_another_wrote(count: int) -> None:
     for number in range(count):
         await writer.append(entry(number))
     fresh = LedgerWriter(store, Clock())
-    assert (await fresh.since_seal()).count == count
+    assert (await fresh.since_seal()).records == count
     found = [await fresh.of_subject(f"uid-{at}") for at in range(3)]
     assert sum(map(len, found)) == count
     assert await fresh.problems() == []

@@ -23,9 +23,9 @@ PAUSE_SECONDS = 10.0
 
 def due(since: SinceSeal, now: datetime, records: int, age: timedelta) -> bool:
     """Tell whether what came since the last checkpoint is to be signed: so many records, or one of that age."""
-    if not since.count:
+    if not since.records:
         return False
-    return since.count >= records or now - datetime.fromisoformat(since.oldest) >= age
+    return since.records >= records or now - datetime.fromisoformat(since.oldest) >= age
 
 
 class Checkpoints:

@@ -77,8 +77,9 @@ def read_stamp(token: bytes, data: bytes, chain: Sequence[Certificate], *, nonce
     except ValueError as error:
         raise ValueError("not a time stamp of RFC 3161") from error
     roots = [one for one in chain if not _stamps(one)]
+    authorities: list[Certificate | None] = [one for one in chain if _stamps(one)]
     wrong = "no certificate above the authority's is given"
-    for own in [one for one in chain if _stamps(one)] or [None]:
+    for own in authorities or [None]:
         builder = VerifierBuilder(tsa_certificate=own, roots=list(roots), nonce=nonce)
         try:
             builder.build().verify_message(response, data)

@@ -51,8 +51,8 @@ class SinceSeal(NamedTuple):
 
     newest: AuditRecordSpec | None
     """The newest signed record."""
-    count: int
-    """Records after it."""
+    records: int
+    """How many came after it."""
     oldest: str
     """Time of the first of them; empty for none."""
 
