@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -74,6 +75,8 @@ def objects(path: Path, first: type[T], second: type[U]) -> tuple[list[T], list[
 
     Raises ``CommandFailure``.
     """
+    collecting = gc.isenabled()
+    gc.disable()  # Nothing here makes cycles, and looking for some in all that was read takes half the time.
     try:
         items = _items(path)
         ones = [first.model_validate(one) for one in items if one.get("kind") == first.KIND.kind]
@@ -81,6 +84,9 @@ def objects(path: Path, first: type[T], second: type[U]) -> tuple[list[T], list[
         names = {str(one["metadata"]["name"]) for one in items if one.get("kind") == "Namespace"}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandFailure(f"{path}: not a List of objects: {type(error).__name__}") from error
+    finally:
+        if collecting:
+            gc.enable()
     return ones, others, names or None
 
 
