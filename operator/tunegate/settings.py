@@ -61,7 +61,7 @@ class Settings(BaseModel):
     timestamp_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Time stamping authority (RFC 3161) that stamps checkpoints."""
     timestamp_roots: Path | None = None
-    """Certificates that the authority's own leads to."""
+    """The authority's certificate and those above it, as PEM."""
     ca_file: Path | None = None
     hub_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Hub mirror of base models that name none."""

@@ -182,7 +182,7 @@ def _audit(one: argparse.ArgumentParser) -> None:
     one.add_argument("--anchors", action="append", metavar="DIR", help="folder of checkpoints that were kept elsewhere")
     one.add_argument(
         "--tsa-certificate", action="append", metavar="FILE",
-        help="with --anchors: certificate above the time stamping authority's, to check the .tsr files there",
+        help="with --anchors: the time stamping authority's certificate and those above it, to check the .tsr files there",
     )  # fmt: skip
     one.add_argument("--head", metavar="HEAD", help="head noted earlier, <sequence>:sha256:<hex>")
 
