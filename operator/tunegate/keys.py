@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -27,8 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import Error
-from securesystemslib.signer import Signature, SSlibKey  # type: ignore[attr-defined]
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 
 ALLOWED = "an ECDSA P-256 or Ed25519 key in PEM form"
 
@@ -41,6 +41,7 @@ class PublicKey:
     pem: str
 
     @classmethod
+    @lru_cache(maxsize=64)
     def from_pem(cls, pem: bytes) -> PublicKey:
         """Read a public key. Raises ``ValueError`` for anything else, without quoting it."""
         try:
@@ -62,16 +63,30 @@ class PublicKey:
     @property
     def of_a_curve(self) -> bool:
         """Whether it is an ECDSA P-256 key."""
-        return isinstance(load_pem_public_key(self.pem.encode()), EllipticCurvePublicKey)
+        return isinstance(_loaded(self.pem), EllipticCurvePublicKey)
 
     def signed(self, envelope: Envelope) -> bool:
         """Tell whether this key made one of the envelope's signatures."""
-        key = SSlibKey.from_crypto(load_pem_public_key(self.pem.encode()), keyid=self.id)
+        made = envelope.signatures.get(self.id)
+        if made is None:
+            return False
         try:
-            envelope.verify([key], 1)
-        except (Error, ValueError):
+            key, signature = _loaded(self.pem), bytes.fromhex(made.signature)
+            if isinstance(key, Ed25519PublicKey):
+                key.verify(signature, envelope.pae())
+            elif isinstance(key, EllipticCurvePublicKey):
+                key.verify(signature, envelope.pae(), ECDSA(SHA256()))
+            else:
+                return False
+        except (InvalidSignature, ValueError):
             return False
         return True
+
+
+@lru_cache(maxsize=64)
+def _loaded(pem: str) -> object:
+    """Return the library's form of a key: a ledger has few keys and thousands of signatures."""
+    return load_pem_public_key(pem.encode())
 
 
 class Signing(Protocol):

@@ -49,6 +49,19 @@ class Settings(BaseModel):
     """So many records, or a record that old, make the next checkpoint due."""
     anchor_folder: Path | None = None
     """Where checkpoints are kept outside the cluster's store."""
+    anchor_bucket: str | None = None
+    """S3 bucket with Object Lock where checkpoints are kept too."""
+    anchor_prefix: str = "tunegate/"
+    anchor_store: Path | None = None
+    """Folder with the address of the bucket's store and the key to it."""
+    anchor_days: Annotated[int, Field(ge=1)] = 3650
+    """For how long each checkpoint in the bucket is locked."""
+    anchor_syslog: Annotated[str, Field(pattern=r"^(tls|tcp|udp)://[^/:]+:[0-9]{1,5}$")] | None = None
+    """Log server that gets each checkpoint as a message."""
+    timestamp_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Time stamping authority (RFC 3161) that stamps checkpoints."""
+    timestamp_roots: Path | None = None
+    """The authority's certificate and those above it, as PEM."""
     ca_file: Path | None = None
     hub_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Hub mirror of base models that name none."""
@@ -84,6 +97,16 @@ class Settings(BaseModel):
     def _stop_before_others_start(self) -> Self:
         if not self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_duration_seconds:
             raise ValueError("LEASE_RETRY_SECONDS < LEASE_RENEW_DEADLINE_SECONDS < LEASE_DURATION_SECONDS must hold")
+        return self
+
+    @model_validator(mode="after")
+    def _anchors_fit_together(self) -> Self:
+        if (self.anchor_bucket is None) != (self.anchor_store is None):
+            raise ValueError("ANCHOR_BUCKET and ANCHOR_STORE belong together")
+        if (self.timestamp_url is None) != (self.timestamp_roots is None):
+            raise ValueError("TIMESTAMP_URL and TIMESTAMP_ROOTS belong together")
+        if self.timestamp_url is not None and self.anchor_folder is None and self.anchor_bucket is None:
+            raise ValueError("TIMESTAMP_URL needs ANCHOR_FOLDER or ANCHOR_BUCKET, where its tokens are kept")
         return self
 
     @property

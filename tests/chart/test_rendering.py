@@ -33,6 +33,14 @@ MATRIX: dict[str, dict[str, Any]] = {
     "no network policies": {"networkPolicies": {"enabled": False}},
     "given API server": {"networkPolicies": {"apiServerCIDRs": ["10.0.0.1/32"]}},
     "own ledger key": {"ledger": {"keySecret": "our-key", "anchorClaim": "worm", "checkpointRecords": 5}},
+    "anchors elsewhere": {
+        "ledger": {
+            "anchorBucket": {"name": "worm-bucket", "secret": "worm-store", "retentionDays": 30},
+            "timestamps": {"url": "https://tsa.example/tsa", "roots": CERTIFICATE},
+            "syslog": "tls://logs.example:6514",
+        },
+        "networkPolicies": {"anchorEgress": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
+    },
     "one replica": {"operator": {"replicas": 1, "priorityClassName": "high", "nodeSelector": {"a": "b"}}},
 }
 
@@ -136,6 +144,38 @@ def test_a_given_ledger_key_and_anchor_claim_are_mounted_and_no_key_is_made() ->
     assert volumes["anchors"]["persistentVolumeClaim"] == {"claimName": "worm"}
     told = helm.environment(objects)
     assert (told["TUNEGATE_ANCHOR_FOLDER"], told["TUNEGATE_CHECKPOINT_RECORDS"]) == ("/var/lib/tunegate/anchors", "5")
+
+
+def test_bucket_and_time_authority_are_the_operators_alone() -> None:
+    objects = helm.render(helm.values(**MATRIX["anchors elsewhere"]))
+    told = helm.environment(objects)
+    assert (told["TUNEGATE_ANCHOR_BUCKET"], told["TUNEGATE_ANCHOR_PREFIX"]) == ("worm-bucket", "tunegate/")
+    assert (told["TUNEGATE_ANCHOR_DAYS"], told["TUNEGATE_TIMESTAMP_URL"]) == ("30", "https://tsa.example/tsa")
+    assert told["TUNEGATE_ANCHOR_SYSLOG"] == "tls://logs.example:6514"
+    held = [name for name, spec in helm.pod_specs(objects) if "worm-store" in json.dumps(spec)]
+    assert held == ["tunegate-operator"]
+    roots = helm.one(objects, "ConfigMap", "tunegate-timestamp-roots")
+    assert roots["data"] == {"roots.pem": CERTIFICATE}
+    wide = {"ports": [{"port": 443, "protocol": "TCP"}]}
+    open_ = [
+        o["metadata"]["name"] for o in objects if o["kind"] == "NetworkPolicy" and wide in o["spec"].get("egress", [])
+    ]
+    assert open_ == ["tunegate-operator"]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "says"),
+    [
+        ({"anchorBucket": {"name": "worm-bucket"}}, "ledger.anchorBucket.secret must name the Secret"),
+        ({"timestamps": {"url": "https://tsa.example"}, "anchorClaim": "worm"}, "ledger.timestamps.roots must hold"),
+        (
+            {"timestamps": {"url": "https://tsa.example", "roots": CERTIFICATE}},
+            "ledger.anchorClaim or ledger.anchorBucket",
+        ),
+    ],
+)
+def test_anchors_that_cannot_work_are_refused(ledger: dict[str, Any], says: str) -> None:
+    assert says in helm.refusal(helm.values(ledger=ledger))
 
 
 def test_only_the_operator_mounts_the_ledger_key(objects: list[helm.Json]) -> None:

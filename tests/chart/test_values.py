@@ -68,6 +68,8 @@ def test_schema_and_defaults_name_the_same_values() -> None:
         ({"operator": {"resources": {"limits": {"memory": "lots"}}}}, "/operator/resources/limits/memory"),
         ({"ledger": {"checkpointMinutes": 0}}, "/ledger/checkpointMinutes"),
         ({"ledger": {"keySecret": "Not A Name"}}, "/ledger/keySecret"),
+        ({"ledger": {"anchorBucket": {"name": "Worm"}}}, "/ledger/anchorBucket/name"),
+        ({"ledger": {"syslog": "logs.example"}}, "/ledger/syslog"),
         ({"caBundle": "not a certificate"}, "/caBundle"),
         ({"registry": {"enabled": False}}, "registry.external.host must say where"),
         ({"registry": {"enabled": False, "external": {"host": "https://registry"}}}, "/registry/external/host"),

@@ -402,7 +402,7 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
     assert "ravi (risk)" in shown
     assert "Signatures were not checked" in shown
     assert KEY.public.id in (folder / "signatures/release.dsse.json").read_text()
-    assert "EvidenceSealed" in desk.run("auditor", "lineage", "taken", "-o", "json")
+    assert "EvidenceSealed" in desk.run("auditor", "show", "taken", "-o", "json")
     page = folder / "approvals.jsonl"
     page.write_bytes(page.read_bytes().replace(b"data was read", b"data was fine"))
     assert main(noted) == 1

@@ -19,7 +19,7 @@ from tunegate.cli.decide import lifetime
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.main import main
 from tunegate.ledger import chain
-from tunegate.ledger.anchors import FolderAnchor
+from tunegate.ledger.anchors import Checkpoint, FolderAnchor
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
@@ -111,7 +111,7 @@ async def taken(tmp_path: Path) -> Taken:
     await writer.append(recorded(subject, [Approval.model_validate(APPROVAL)])[0])
     await writer.append(AuditEntry("ReleaseApproved", "tunegate-operator", subject, "x"))
     await writer.seal(KeyRing(key))
-    await FolderAnchor(tmp_path).keep(3, anchor_of(store.records[3]).text)
+    await FolderAnchor(tmp_path).keep(Checkpoint.of(anchor_of(store.records[3]).text))
     (tmp_path / "key.pem").write_text(key.public.pem)
     return Taken(tmp_path, store)
 
@@ -135,7 +135,8 @@ def test_without_a_key_it_is_said_that_signatures_were_not_checked(
 def test_cut_tail_is_told_by_the_anchor(taken: Taken, capsys: pytest.CaptureFixture[str]) -> None:
     assert taken.verify("--anchors", str(taken.folder), records=taken.store.records[:3]) == 1
     said = capsys.readouterr().out
-    assert "checkpoint-0000000003.json: at 2026-11-24T12:04:00Z the ledger held 3 records and this checkpoint" in said
+    assert "BROKEN checkpoint-0000000003-" in said
+    assert ".json: at 2026-11-24T12:04:00Z the ledger held 3 records and this checkpoint" in said
     assert "Nothing in it is proven by the given keys." in said
 
 
@@ -167,7 +168,8 @@ def test_namespace_that_was_gone_at_the_export_is_said_and_one_that_was_emptied_
     ("options", "says"),
     [
         (["--public-key", "records.json"], "--public-key"),
-        (["--anchors", "nowhere"], "holds no file checkpoint-"),
+        (["--anchors", "nowhere"], "--anchors nowhere: "),
+        (["--anchors", "empty"], "--anchors empty: holds no file checkpoint-"),
         (["--head", "7"], "--head"),
         (["--objects", "key.pem"], "not a List of objects"),
     ],
@@ -176,6 +178,7 @@ def test_option_that_cannot_be_used_is_named(
     options: list[str], says: str, taken: Taken, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(taken.folder)
+    Path("empty").mkdir()
     assert taken.verify(*options) == 1
     assert says in capsys.readouterr().err
 
@@ -184,7 +187,7 @@ def test_folder_of_an_export_is_never_written_over(taken: Taken) -> None:
     target = taken.folder / "export"
     assert audit_files.write(target, taken.store.records, [RELEASE, APPROVAL], []) == 4
     assert sorted(path.name for path in target.rglob("*") if path.is_file()) == [
-        "checkpoint-0000000003.json", "objects.json", "public-key-hint.pem", "records.jsonl",
+        Checkpoint.of(anchor_of(taken.store.records[3]).text).name, "objects.json", "public-key-hint.pem", "records.jsonl",
     ]  # fmt: skip
     key = ("--public-key", str(taken.folder / "key.pem"))
     exported = ["--file", str(target / "records.jsonl"), "--objects", str(target / "objects.json")]

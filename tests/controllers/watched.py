@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from tunegate.errors import Transient
@@ -55,5 +57,5 @@ class Memory:
     async def of_subject(self, uid: str) -> tuple[()]:
         return ()
 
-    async def of_namespace(self, kind: str, namespace: str) -> tuple[()]:
+    async def of_namespace(self, kind: str, namespace: str, types: Collection[str], since: datetime) -> tuple[()]:
         return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tunegate.keys import SigningKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
+from tunegate.ledger.anchored import Anchor
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
-from tunegate.ledger.verify import Anchor, ordered
+from tunegate.ledger.sequence import ordered
 from tunegate.ledger.writer import LedgerWriter
 
 Json = dict[str, Any]
@@ -32,9 +34,12 @@ class Store:
         await asyncio.sleep(0)
         return copy.deepcopy(self.objects.get(ref.name))
 
-    async def list(self, api_version: str, kind: str) -> list[Json]:
-        await asyncio.sleep(0)
-        return copy.deepcopy(sorted(self.objects.values(), key=lambda one: str(one["metadata"]["name"]), reverse=True))
+    async def pages(self, api_version: str, kind: str) -> AsyncIterator[list[Json]]:
+        """Pages of three, in an order that nobody should rely on."""
+        found = sorted(self.objects.values(), key=lambda one: str(one["metadata"]["name"]), reverse=True)
+        for start in range(0, len(found), 3):
+            await asyncio.sleep(0)
+            yield copy.deepcopy(found[start : start + 3])
 
     async def create(self, obj: Json) -> Json:
         await asyncio.sleep(0)
@@ -91,3 +96,12 @@ async def sealed_ledger(ring: KeyRing, lengths: tuple[int, ...], start: int = 0)
 def anchor_of(record: Json) -> Anchor:
     """Return what an anchor holds of a signed record."""
     return Anchor("kept", record["spec"]["payload"]["envelope"])
+
+
+def kept(*anchors: Anchor) -> Callable[[], Awaitable[list[Anchor]]]:
+    """Return what a writer asks for its anchors."""
+
+    async def read() -> list[Anchor]:
+        return list(anchors)
+
+    return read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,8 @@ from tunegate.errors import Terminal
 from tunegate.ledger import chain
 from tunegate.ledger.chain import Head, Problem
 from tunegate.ledger.entry import AuditEntry, AuditSubject
-from tunegate.ledger.verify import ordered, verify
+from tunegate.ledger.sequence import ordered
+from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
 
 
@@ -180,8 +181,14 @@ async def test_records_of_one_kind_and_namespace_are_found_oldest_first() -> Non
     subjects = [("FineTuneJob", "team"), ("FineTuneJob", "other"), ("ModelRelease", "team"), ("FineTuneJob", "team")]
     for number, (kind, namespace) in enumerate(subjects):
         await writer.append(AuditEntry("JobFinished", "o", AuditSubject(kind, namespace, "n", f"u{number}"), "k"))
+    await writer.append(AuditEntry("JobRequested", "o", AuditSubject("FineTuneJob", "team", "n", "u4"), "k"))
 
-    assert [one.subject.uid for one in await writer.of_namespace("FineTuneJob", "team")] == ["u0", "u3"]
+    async def found(since: datetime) -> list[str]:
+        records = await writer.of_namespace("FineTuneJob", "team", ("JobFinished",), since)
+        return [one.subject.uid for one in records]
+
+    assert await found(NOW) == ["u0", "u3"]
+    assert await found(NOW + timedelta(seconds=1)) == []
 
 
 async def test_foreign_record_that_does_not_fit_is_noticed_while_running() -> None:

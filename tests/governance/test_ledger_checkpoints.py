@@ -15,17 +15,30 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.governance.ledgers import NOW, Clock, Json, Store, anchor_of, entry, new_key, new_key_pem, sealed_ledger
+from tests.governance.ledgers import (
+    NOW,
+    Clock,
+    Json,
+    Store,
+    anchor_of,
+    entry,
+    kept,
+    new_key,
+    new_key_pem,
+    sealed_ledger,
+)
 from tunegate.api.auditrecord import AuditRecordSpec
-from tunegate.errors import Terminal
+from tunegate.api.conditions import rfc3339
+from tunegate.errors import Terminal, Transient
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger import chain
-from tunegate.ledger.anchors import FolderAnchor, read_folder
+from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.anchors import Checkpoint, FolderAnchor, read_folder
 from tunegate.ledger.checkpoints import Checkpoints, due
 from tunegate.ledger.seal import KeyRing, read_seal, seal, sealing_entry
 from tunegate.ledger.strict import strict_json
-from tunegate.ledger.verify import Anchor, verify
-from tunegate.ledger.writer import LedgerWriter
+from tunegate.ledger.verify import verify
+from tunegate.ledger.writer import LedgerWriter, SinceSeal
 
 KEY = new_key()
 RING = KeyRing(KEY)
@@ -218,30 +231,35 @@ async def test_operator_appends_nothing_when_an_anchor_contradicts_and_still_rea
     made = (await sealed_ledger(RING, (3, 3))).records
     store = Store()
     store.objects = {one["metadata"]["name"]: one for one in made[:4]}
-    writer = LedgerWriter(store, Clock(), anchors=lambda: [anchor_of(made[7])])
+    writer = LedgerWriter(store, Clock(), anchors=kept(anchor_of(made[7])))
     with pytest.raises(Terminal, match="rolled back"):
         await writer.append(entry(9))
     assert len(await writer.of_subject("uid-0")) == 1
 
 
 async def test_anchors_that_cannot_be_read_stop_appending_but_not_reading(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-0000000001.json").write_bytes(b"\xff\xff")
-    writer = LedgerWriter(await sealed_ledger(RING, (3,)), Clock(), anchors=lambda: read_folder(tmp_path))
-    with pytest.raises(Terminal, match="anchors: cannot be read"):
+    damaged = tmp_path / "checkpoint-0000000001.json"
+    damaged.write_bytes(b"\xff\xff")
+    writer = LedgerWriter(await sealed_ledger(RING, (3,)), Clock(), anchors=FolderAnchor(tmp_path).read)
+    with pytest.raises(Transient, match="cannot be read"):
         await writer.append(entry(9))
     assert len(await writer.of_subject("uid-0")) == 1
+    damaged.unlink()
+    assert (await writer.append(entry(9))).sequence == 5
 
 
-def spec_at(minutes: int) -> AuditRecordSpec:
-    return chain.next_record(entry(minutes), None, NOW + timedelta(minutes=minutes))
+async def test_folder_that_is_not_there_is_no_folder_without_anchors(tmp_path: Path) -> None:
+    writer = LedgerWriter(await sealed_ledger(RING, (3,)), Clock(), anchors=FolderAnchor(tmp_path / "gone").read)
+    with pytest.raises(Transient, match="cannot be read"):
+        await writer.append(entry(9))
 
 
 @pytest.mark.parametrize(
     ("ages", "expected"), [((), False), ((9,), False), ((10,), True), ((1, 1), False), ((1, 1, 1), True)]
 )
 def test_checkpoint_is_due_after_so_many_records_or_minutes(ages: tuple[int, ...], expected: bool) -> None:
-    after = [spec_at(-age) for age in ages]
-    assert due(after, NOW, 3, timedelta(minutes=10)) is expected
+    oldest = rfc3339(NOW - timedelta(minutes=ages[0])) if ages else ""
+    assert due(SinceSeal(None, len(ages), oldest), NOW, 3, timedelta(minutes=10)) is expected
 
 
 async def test_signing_goes_on_by_itself_and_brings_every_checkpoint_to_the_folder(
@@ -259,10 +277,7 @@ async def test_signing_goes_on_by_itself_and_brings_every_checkpoint_to_the_fold
     for number in range(1, 4):
         await writer.append(entry(number))
         await checkpoints.look()
-    assert names(tmp_path) == [
-        "checkpoint-0000000001.json",
-        "checkpoint-0000000004.json",
-    ]
+    assert [name[:21] for name in names(tmp_path)] == ["checkpoint-0000000001", "checkpoint-0000000004"]
     report = verify(store.records, keys=[KEY.public], anchors=read_folder(tmp_path))
     assert (report.problems, report.unsigned) == ((), 1)
     await Checkpoints(writer, RING, [FolderAnchor(tmp_path)], records=99, age=timedelta(days=1)).look()
@@ -273,14 +288,15 @@ async def test_signing_goes_on_by_itself_and_brings_every_checkpoint_to_the_fold
 async def test_anchor_that_holds_another_checkpoint_is_never_written_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held = tmp_path / "checkpoint-0000000003.json"
+    store = await sealed_ledger(RING, (3,))
+    held = tmp_path / Checkpoint.of(anchor_of(store.records[3]).text).name
     held.write_text("another")
-    writer = LedgerWriter(await sealed_ledger(RING, (3,)), Clock())
+    writer = LedgerWriter(store, Clock())
     checkpoints = Checkpoints(writer, RING, [FolderAnchor(tmp_path)], records=2, age=timedelta(days=1))
     for _ in range(3):
         await checkpoints.look()
     assert held.read_text() == "another"
-    assert [one.message.count("already holds another checkpoint") for one in caplog.records] == [1]
+    assert [one.message.count("holds something else than its name says") for one in caplog.records] == [1]
 
 
 def test_keys_of_other_kinds_are_refused_and_no_key_is_shown(tmp_path: Path) -> None:

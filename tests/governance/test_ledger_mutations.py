@@ -24,8 +24,9 @@ from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
 from tunegate.keys import SigningKey
 from tunegate.ledger import chain
-from tunegate.ledger.seal import KeyRing, read_seal, seal
-from tunegate.ledger.verify import SEALS, Anchor, Report, verify
+from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.seal import SEALS, KeyRing, read_seal, seal
+from tunegate.ledger.verify import Report, verify
 from tunegate.ledger.writer import LedgerWriter
 
 EACH = 80

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ class MemoryLedger:
         """Asked for the admission rules only, which nobody looks after here."""
         return []
 
-    async def of_namespace(self, kind: str, namespace: str) -> list[AuditRecordSpec]:
+    async def of_namespace(
+        self, kind: str, namespace: str, types: Collection[str], since: datetime
+    ) -> list[AuditRecordSpec]:
         raise NotImplementedError("no policy here has a budget")
 
 

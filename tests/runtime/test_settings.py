@@ -35,6 +35,7 @@ def test_governed_namespaces_name_their_policies() -> None:
         ("TUNEGATE_TRAINER_IMAGE", ""),
         ("TUNEGATE_LEASE_DURATION_SECONDS", "1"),
         ("TUNEGATE_HUB_ENDPOINT", "hub.example"),
+        ("TUNEGATE_ANCHOR_SYSLOG", "logs.example:514"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
@@ -46,3 +47,19 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
 def test_a_lease_that_others_could_take_too_early_is_refused() -> None:
     with pytest.raises(Terminal, match="LEASE_RENEW_DEADLINE_SECONDS < LEASE_DURATION_SECONDS"):
         from_environment(LEAST | {"TUNEGATE_LEASE_RENEW_DEADLINE_SECONDS": "15"})
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"TUNEGATE_ANCHOR_BUCKET": "worm"}, "ANCHOR_BUCKET and ANCHOR_STORE"),
+        ({"TUNEGATE_TIMESTAMP_URL": "https://tsa.example"}, "TIMESTAMP_URL and TIMESTAMP_ROOTS"),
+        (
+            {"TUNEGATE_TIMESTAMP_URL": "https://tsa.example", "TUNEGATE_TIMESTAMP_ROOTS": "/roots.pem"},
+            "needs ANCHOR_FOLDER or ANCHOR_BUCKET",
+        ),
+    ],
+)
+def test_anchors_that_do_not_fit_together_are_refused(more: dict[str, str], says: str) -> None:
+    with pytest.raises(Terminal, match=says):
+        from_environment(LEAST | more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -55,7 +55,7 @@ class Recorder:
     async def of_subject(self, uid: str) -> list[Any]:
         return []
 
-    async def of_namespace(self, kind: str, namespace: str) -> list[Any]:
+    async def of_namespace(self, kind: str, namespace: str, types: Collection[str], since: datetime) -> list[Any]:
         return []
 
 

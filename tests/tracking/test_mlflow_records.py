@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.governance.ledgers import new_key
 from tests.tracking import story
 from tests.tracking.mlflow_process import MlflowServer
-from tunegate.ledger.anchors import MlflowAnchor
+from tunegate.ledger.anchors import Checkpoint, MlflowAnchor
+from tunegate.ledger.seal import KeyRing, seal
 from tunegate.reconcile.lineage import job_record
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 from tunegate.tracking.records import JobRecord, ReleaseRecord
@@ -62,12 +64,37 @@ async def test_data_sets_and_result_documents_are_shown_with_the_run(server: Mlf
     assert json.loads(place.read_text())["tuned"]["ExactMatch"] == 0.795
 
 
-async def test_the_newest_checkpoint_of_the_ledger_is_shown(server: MlflowServer, tracking: Tracking) -> None:
+async def test_the_newest_checkpoint_of_the_ledger_is_shown_and_read_back(
+    server: MlflowServer, tracking: Tracking
+) -> None:
+    ring = KeyRing(new_key())
+    anchor = MlflowAnchor(tracking, ring)
+    newest = ""
     for size in (7, 9):
-        await MlflowAnchor(tracking).keep(size, f'{{"payload": "{size}"}}')
+        newest = seal({"size": size, "ts": "2026-11-24T12:00:00Z"}, [ring.key])
+        await anchor.keep(Checkpoint.of(newest))
     answer = server.ask("operator", "experiments/get-by-name?experiment_name=tunegate-ledger")
     tags = values(answer.json()["experiment"]["tags"])
-    assert (tags["tunegate.checkpointSize"], tags["tunegate.checkpoint"]) == ("9", '{"payload": "9"}')
+    assert (tags["tunegate.checkpointSize"], tags["tunegate.checkpoint"]) == ("9", newest)
+    assert [one.text for one in await anchor.read()] == [newest]
+
+
+async def test_checkpoint_in_mlflow_that_our_key_did_not_sign_stops_nobody(
+    tracking: Tracking, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring = KeyRing(new_key())
+    for text in (seal({"size": 10**6, "ts": "2026-11-24T12:00:00Z"}, [new_key()]), "no checkpoint"):
+        await tracking.record_checkpoint(10**6, text)
+        assert await MlflowAnchor(tracking, ring).read() == []
+    assert len([one for one in caplog.records if "compared" in one.message]) == 2
+
+
+async def test_mlflow_that_does_not_answer_stops_nobody() -> None:
+    nowhere = Tracking("http://127.0.0.1:9")
+    try:
+        assert await MlflowAnchor(nowhere, KeyRing(new_key())).read() == []
+    finally:
+        nowhere.close()
 
 
 async def test_no_question_of_the_gate_is_shown(server: MlflowServer, tracking: Tracking) -> None:

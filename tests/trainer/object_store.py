@@ -47,14 +47,23 @@ def secret(url: str, **changes: str) -> dict[str, str]:
 
 @contextmanager
 def running_store(
-    folder: Path, *, address: str = "127.0.0.1", certificate: tuple[Path, Path] | None = None
+    folder: Path,
+    *,
+    address: str = "127.0.0.1",
+    certificate: tuple[Path, Path] | None = None,
+    versions: bool = False,
 ) -> Iterator[ObjectStore]:
-    """Start a store; ``certificate``: certificate and key of its TLS."""
+    """Start a store; ``certificate``: certificate and key of its TLS; ``versions``: it keeps what is overwritten."""
     root = folder / "buckets"
     root.mkdir(parents=True)
     store = ObjectStore(root, free_port(), "https" if certificate else "http", address)
     tls: list[str | Path] = ["--cert", certificate[0], "--key", certificate[1]] if certificate else []
-    command: list[str | Path] = [built(MODULE), "--port", f"{address}:{store.port}", "--quiet", *tls, "posix", root]
+    kept: list[str | Path] = ["--versioning-dir", folder / "versions"] if versions else []
+    if versions:
+        (folder / "versions").mkdir()
+    command: list[str | Path] = [
+        built(MODULE), "--port", f"{address}:{store.port}", "--quiet", *tls, "posix", *kept, root,
+    ]  # fmt: skip
     environment = {**os.environ, "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
     with (folder / "store.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

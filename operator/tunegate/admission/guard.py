@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 from tunegate.admission.rules import API, KINDS, Rule, differences, fingerprint, subject_of
@@ -161,6 +161,8 @@ class GuardedLedger:
         """Return what is recorded about the object of that UID, oldest first."""
         return await self._ledger.of_subject(uid)
 
-    async def of_namespace(self, kind: str, namespace: str) -> Sequence[AuditRecordSpec]:
-        """Return what is recorded about objects of that kind and namespace, oldest first."""
-        return await self._ledger.of_namespace(kind, namespace)
+    async def of_namespace(
+        self, kind: str, namespace: str, types: Collection[str], since: datetime
+    ) -> Sequence[AuditRecordSpec]:
+        """Return what of some types is recorded since then about objects of that kind and namespace, oldest first."""
+        return await self._ledger.of_namespace(kind, namespace, types, since)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import audit_files, audit_objects
+from tunegate.cli import audit_files, audit_objects, audit_stamps
 from tunegate.cli.audit_objects import Remembered
+from tunegate.cli.audit_stamps import Stamped
 from tunegate.cli.cluster import Cluster, readable
 from tunegate.cli.failure import CommandFailure
 from tunegate.keys import PublicKey
 from tunegate.ledger.chain import Head, Problem, record_name
-from tunegate.ledger.verify import Report, ordered, verify
+from tunegate.ledger.sequence import ordered
+from tunegate.ledger.verify import Report, verify
 
 
 def audit(cluster: Cluster | None, options: Namespace) -> int:
@@ -42,7 +44,8 @@ def audit(cluster: Cluster | None, options: Namespace) -> int:
         problems = _live_objects(cluster, seen)
     else:
         raise CommandFailure("no cluster")
-    return _tell(report, [*report.problems, *problems], keys)
+    stamped, unstamped = audit_stamps.check(options.anchors or (), options.tsa_certificate or ())
+    return _tell(report, [*report.problems, *problems, *unstamped], keys, stamped)
 
 
 def _check(records: Iterable[Mapping[str, Any]], seen: Remembered, keys: list[PublicKey], options: Namespace) -> Report:
@@ -54,9 +57,11 @@ def _check(records: Iterable[Mapping[str, Any]], seen: Remembered, keys: list[Pu
     return verify(records, keys=keys, anchors=anchors, noted=noted, note=seen.note)
 
 
-def _tell(report: Report, problems: list[Problem], keys: list[PublicKey]) -> int:
+def _tell(report: Report, problems: list[Problem], keys: list[PublicKey], stamped: Sequence[Stamped]) -> int:
     for problem in problems:
         print(f"BROKEN {problem}")
+    for epoch in report.epochs:
+        print(f"LOST {epoch}")
     verdict = f"{len(problems)} problems in {report.records} records" if problems else (
         f"ledger intact: {report.records} records, head {report.head or '(empty)'}"
     )  # fmt: skip
@@ -73,6 +78,10 @@ def _tell(report: Report, problems: list[Problem], keys: list[PublicKey]) -> int
     else:
         named = f" The records name key {', '.join(key.id for key in report.signers)}." if report.signers else ""
         print(f"Signatures were not checked: give --public-key, from a source other than the records.{named}")
+    if stamped:
+        print(
+            f"{len(stamped)} checkpoints are time-stamped, the last: {max(stamped, key=lambda one: (one.time, one.size))}."
+        )
     if problems:
         return 1
     print("Keep the head elsewhere: `tunegate audit verify --head <head>` finds a cut-off tail later.")

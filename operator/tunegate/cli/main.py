@@ -252,6 +252,10 @@ def _audit(one: argparse.ArgumentParser) -> None:
         help="key that signs checkpoints, from a source other than the records; after a rotation the newest",
     )  # fmt: skip
     one.add_argument("--anchors", action="append", metavar="DIR", help="folder of checkpoints that were kept elsewhere")
+    one.add_argument(
+        "--tsa-certificate", action="append", metavar="FILE",
+        help="with --anchors: the time stamping authority's certificate and those above it, to check the .tsr files there",
+    )  # fmt: skip
     one.add_argument("--head", metavar="HEAD", help="head noted earlier, <sequence>:sha256:<hex>")
 
 

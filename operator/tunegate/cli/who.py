@@ -13,7 +13,8 @@ from tunegate.api.stages import BASE_SERVED_NAME
 from tunegate.cli import dossier, page, past, screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
-from tunegate.ledger.verify import ordered, verify
+from tunegate.ledger.sequence import ordered
+from tunegate.ledger.verify import verify
 
 PARTS = ("release", "data", "waiver", "baseModel", "adapter", "evaluation")
 PEOPLE = ("by", "decision", "role", "time", "counted", "reason")

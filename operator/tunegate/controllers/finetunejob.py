@@ -27,6 +27,7 @@ from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_attempts import first_pod, named_result
+from tunegate.reconcile.finetunejob_budget import COUNTED, period
 from tunegate.reconcile.finetunejob_inputs import needed_claims
 from tunegate.reconcile.finetunejob_observed import Earlier, Json, Observed, StageSettings, StoreSecret
 from tunegate.reconcile.finetunejob_reuse import place_of, wanted_baseline
@@ -89,7 +90,7 @@ class FineTuneJobController:
                 leader = first_pod([pod for pod in pods if _is_of(pod, running[0].name, running[0].attempt)])
                 facts["progress"] = await self._ask(leader)
             else:
-                facts |= await self._inputs(job, facts.get("server"), facts["policy"])
+                facts |= await self._inputs(job, facts.get("server"), facts["policy"], now)
         seen = Observed(**facts)
         exists, fresh = await self._credential(job, now)
         facts |= {"claims": await self._claims(seen), "credential_exists": exists, "fresh_credential": fresh}
@@ -119,7 +120,7 @@ class FineTuneJobController:
         return facts
 
     async def _inputs(
-        self, job: FineTuneJob, server: ModelServer | None, policy: ApprovalPolicy | None
+        self, job: FineTuneJob, server: ModelServer | None, policy: ApprovalPolicy | None, now: datetime
     ) -> dict[str, Any]:
         """Read what is needed only to start an attempt."""
         facts: dict[str, Any] = {
@@ -131,7 +132,7 @@ class FineTuneJobController:
         if job.status.stage("validate").state == "Waiting":
             facts["other_suites"] = await self._other_suites(job)
         if policy is not None and policy.spec.budget is not None:
-            facts |= await self._neighbors(job)
+            facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
         if server is None:
             return facts
         base_model = await self._read(BaseModel, server.spec.base_model_ref)
@@ -153,13 +154,11 @@ class FineTuneJobController:
                 found[name] = None
         return found
 
-    async def _neighbors(self, job: FineTuneJob) -> dict[str, Any]:
+    async def _neighbors(self, job: FineTuneJob, since: datetime) -> dict[str, Any]:
         """Read the jobs of the namespace, then what the ledger holds about them: so none that ends meanwhile is missed."""
         jobs = await self._jobs(job.namespace)
-        return {
-            "namespace_jobs": jobs,
-            "namespace_records": tuple(await self._ledger.of_namespace(self.kind, job.namespace)),
-        }
+        records = await self._ledger.of_namespace(self.kind, job.namespace, COUNTED, since)
+        return {"namespace_jobs": jobs, "namespace_records": tuple(records)}
 
     async def _store_secret(self, namespace: str, source: Dataset | Documents | None) -> StoreSecret | None:
         """Read labels and keys of the Secret that opens the store of an input; its values are for the pod only."""

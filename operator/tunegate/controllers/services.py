@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tunegate.api.auditrecord import AuditRecordSpec
@@ -29,8 +30,10 @@ class Ledger(Protocol):
     async def of_subject(self, uid: str) -> Sequence[AuditRecordSpec]:
         """Return what is recorded about the object of that UID, oldest first."""
 
-    async def of_namespace(self, kind: str, namespace: str) -> Sequence[AuditRecordSpec]:
-        """Return what is recorded about objects of that kind and namespace, oldest first."""
+    async def of_namespace(
+        self, kind: str, namespace: str, types: Collection[str], since: datetime
+    ) -> Sequence[AuditRecordSpec]:
+        """Return what of some types is recorded since then about objects of that kind and namespace, oldest first."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from tunegate.evidence import layout
 from tunegate.evidence.story import Difference
 from tunegate.keys import PublicKey
 from tunegate.ledger import chain
-from tunegate.ledger.verify import ordered, verify
+from tunegate.ledger.sequence import ordered
+from tunegate.ledger.verify import verify
 from tunegate.reconcile.approvals import account, votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last
 from tunegate.reconcile.modelrelease_votes import override_question, overrides, question

@@ -6,7 +6,8 @@ keeps a cache file per host name in the temporary folder, which outlives a clust
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import builtins
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -116,19 +117,31 @@ class KubeClient:
         labels: Mapping[str, str] | None = None,
         fields: str | None = None,
     ) -> list[Json]:
-        """Return all objects of a kind, page by page; ``namespace`` empty means all namespaces."""
+        """Return all objects of a kind; ``namespace`` empty means all namespaces."""
+        pages = self.pages(api_version, kind, namespace, labels=labels, fields=fields)
+        return [item async for page in pages for item in page]
+
+    async def pages(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: str | None = None,
+    ) -> AsyncIterator[builtins.list[Json]]:
+        """Yield all objects of a kind, a page at a time, as they were when the first one was read."""
         path = await self._path(ObjectRef(api_version, kind, "", namespace))
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items()) or None
-        found: list[Json] = []
         token: str | None = None
         while True:
             page = await self._request(
                 "GET", path, f"list {kind}", label_selector=selector, field_selector=fields, limit=PAGE, _continue=token
             )
-            found += [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items") or []]
+            yield [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items") or []]
             token = page.get("metadata", {}).get("continue")
             if not token:
-                return found
+                return
 
     async def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Create the object, or with ``dry_run`` only have it checked and completed. Raises ``AlreadyExists``."""

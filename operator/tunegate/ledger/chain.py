@@ -6,12 +6,11 @@ cannot show, a cut-off tail or a chain made anew, ``tunegate.ledger.verify`` fin
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from tunegate.api.auditrecord import AuditRecord, AuditRecordSpec, AuditSubject, EventType
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import API_VERSION
-from tunegate.digests import canonical
+from tunegate.digests import canonical_plain, sha256
 from tunegate.errors import wrong_fields
 from tunegate.ledger.entry import AuditEntry
 
@@ -35,11 +34,11 @@ LARGEST_SEQUENCE = 2**53 - 1
 
 _FIELDS = frozenset(str(field.alias) for field in AuditRecordSpec.model_fields.values())
 _SUBJECT_FIELDS = frozenset(str(field.alias) for field in AuditSubject.model_fields.values())
-_TEXTS = ("eventId", "previousHash", "hash", "time", "type", "actor")
+_texts_of = itemgetter("eventId", "previousHash", "hash", "time", "type", "actor")
 _TYPES = frozenset(get_args(EventType))
-_is_digest = re.compile("sha256:[0-9a-f]{64}").fullmatch
+_TEXT, _LENGTHS = {str}, (71, 71, 71)
+_are_digests = re.compile("(?:sha256:[0-9a-f]{64}){3}").fullmatch
 _is_time = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z").fullmatch
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -97,22 +96,18 @@ def record_hash(spec: AuditRecordSpec) -> str:
 
 
 def content_hash(spec: Mapping[str, Any]) -> str:
-    """Return the hash of a record of strings and whole numbers. Raises ``ValueError`` for text that UTF-8 cannot hold.
-
-    For ASCII the standard library's encoder writes the bytes of RFC 8785, several times faster; beyond it the order of
-    keys may differ.
-    """
-    content = {key: value for key, value in spec.items() if key != "hash"}
-    text = _encode(content)
-    return "sha256:" + hashlib.sha256(DOMAIN + (text.encode() if text.isascii() else canonical(content))).hexdigest()
+    """Return the hash of a record of strings and whole numbers. Raises ``ValueError`` for text that UTF-8 cannot hold."""
+    content = dict(spec)
+    content.pop("hash", None)
+    return sha256(DOMAIN + canonical_plain(content))
 
 
-def next_time(previous: AuditRecordSpec | None, now: datetime) -> str:
+def next_time(previous: AuditRecordSpec | Link | None, now: datetime) -> str:
     """Return the time of the record after ``previous``: never before its predecessor's."""
     return rfc3339(now) if previous is None else max(rfc3339(now), previous.time)
 
 
-def next_record(entry: AuditEntry, previous: AuditRecordSpec | None, now: datetime) -> AuditRecordSpec:
+def next_record(entry: AuditEntry, previous: AuditRecordSpec | Link | None, now: datetime) -> AuditRecordSpec:
     """Return the record that follows ``previous`` (None: the first). Its time never lies before the predecessor's.
 
     Raises ``pydantic.ValidationError`` for an entry that the API would refuse.
@@ -196,17 +191,20 @@ def _exact(spec: dict[str, Any]) -> bool:
     if spec.keys() != _FIELDS:
         return False
     subject, payload, sequence = spec["subject"], spec["payload"], spec["sequence"]
-    texts = [spec[name] for name in _TEXTS]
+    event, previous, own, time, type_, actor = _texts_of(spec)
     return (
         type(sequence) is int
         and 1 <= sequence <= LARGEST_SEQUENCE
         and type(subject) is dict
         and subject.keys() == _SUBJECT_FIELDS
         and type(payload) is dict
-        and set(map(type, [*texts, *subject.values(), *payload.values()])) == {str}
-        and all(map(_is_digest, texts[:3]))
-        and _is_time(spec["time"]) is not None
-        and spec["type"] in _TYPES
+        and {type(event), type(previous), type(own), type(time), type(type_), type(actor)} == _TEXT
+        and set(map(type, subject.values())) == _TEXT
+        and not set(map(type, payload.values())) - _TEXT
+        and (len(event), len(previous), len(own)) == _LENGTHS
+        and _are_digests(event + previous + own) is not None
+        and _is_time(time) is not None
+        and type_ in _TYPES
     )
 
 

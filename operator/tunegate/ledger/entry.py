@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tunegate.api.auditrecord import EventType
-from tunegate.digests import document_digest
+from tunegate.digests import canonical_plain, sha256
 
 OPERATOR = "tunegate-operator"
 """Actor of entries that no single person caused."""
@@ -37,4 +37,4 @@ class AuditEntry:
     @property
     def event_id(self) -> str:
         """Digest by which the ledger recognizes an event that it already holds."""
-        return document_digest({"type": self.type, "uid": self.subject.uid, "key": self.key})
+        return sha256(canonical_plain({"type": self.type, "uid": self.subject.uid, "key": self.key}))

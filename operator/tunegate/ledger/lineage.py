@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.digests import canonical
+from tunegate.digests import canonical_plain
 from tunegate.keys import PublicKey
 from tunegate.ledger.chain import Link, Problem, record_name
+from tunegate.ledger.epoch import epoch_statement, read_epoch
 from tunegate.ledger.seal import Sealed, ledger_id, read_seal, rotation, sealing_entry, statement
+
+FIELDS = {
+    "CheckpointSigned": {"envelope", "publicKey"}, "KeyRotated": {"envelope"},
+    "EpochStarted": {"envelope", "publicKey", "anchor"},
+}  # fmt: skip
+"""What the payload of each signed record holds."""
 
 
 class Lineage:
@@ -20,7 +27,7 @@ class Lineage:
 
     def __init__(self) -> None:
         self.keys: dict[str, PublicKey] = {}
-        self._in_force: PublicKey | None = None
+        self.in_force: PublicKey | None = None
         self._ledger = ""
 
     def look(self, spec: Mapping[str, Any]) -> tuple[list[str], Sealed | None]:
@@ -28,17 +35,17 @@ class Lineage:
         payload = spec["payload"]
         try:
             sealed = read_seal(payload.get("envelope", ""))
-            if spec["type"] == "CheckpointSigned":
-                keys: tuple[PublicKey, ...] = (_key(payload.get("publicKey")),)
-            else:
+            keys: tuple[PublicKey, ...]
+            if spec["type"] == "KeyRotated":
                 keys = (_key(sealed.content.get("previousKey")), _key(sealed.content.get("nextKey")))
+            else:
+                keys = (_key(payload.get("publicKey")),)
+            wanted = self._statement(spec, sealed, keys)
         except ValueError as error:
             return [str(error)], None
-        found = (
-            self._wrong_statement(spec, sealed, keys) or self._wrong_entry(spec) or self._wrong_signers(sealed, keys)
-        )
+        found = _wrong_statement(wanted, sealed) or self._wrong_entry(spec) or self._wrong_signers(sealed, keys)
         if not found:
-            self._in_force = keys[-1]
+            self.in_force = keys[-1]
             self.keys.update((key.id, key) for key in keys)
         return found, sealed
 
@@ -48,28 +55,29 @@ class Lineage:
 
     def _wrong_entry(self, spec: Mapping[str, Any]) -> list[str]:
         entry = sealing_entry(spec["type"], self._ledger, spec["previousHash"], spec["payload"])
-        fields = {"envelope", "publicKey"} if spec["type"] == "CheckpointSigned" else {"envelope"}
+        fields = FIELDS[spec["type"]]
         subject = {"kind": entry.subject.kind, "namespace": "", "name": entry.subject.name, "uid": entry.subject.uid}
         same = (spec["actor"], spec["eventId"], spec["subject"]) == (entry.actor, entry.event_id, subject)
         return [] if same and spec["payload"].keys() == fields else ["is not as the operator writes such a record"]
 
-    def _wrong_statement(self, spec: Mapping[str, Any], sealed: Sealed, keys: Sequence[PublicKey]) -> list[str]:
-        """The statement must name exactly the place in the chain at which it stands."""
+    def _statement(self, spec: Mapping[str, Any], sealed: Sealed, keys: Sequence[PublicKey]) -> dict[str, Any]:
+        """Return what the statement must say: exactly the place in the chain at which it stands. Raises ``ValueError``."""
         wanted = statement(self._ledger, spec["sequence"] - 1, spec["previousHash"], spec["time"])
         if spec["type"] == "KeyRotated":
-            wanted = rotation(wanted, keys[0], keys[1])
-        if sealed.envelope.payload == canonical(wanted):
-            return []
-        return [
-            f"signed for another history: it states {sealed.content['size']} records at {sealed.content['ts']} with head "
-            f"{sealed.content.get('head')}"
-        ]
+            return rotation(wanted, keys[0], keys[1])
+        if spec["type"] == "EpochStarted":
+            anchor = spec["payload"].get("anchor")
+            epoch = read_epoch(sealed, anchor)
+            return epoch_statement(
+                wanted, anchor=anchor, lost_to=epoch.lost_to, reason=epoch.reason, started_by=epoch.started_by
+            )
+        return wanted
 
     def _wrong_signers(self, sealed: Sealed, keys: Sequence[PublicKey]) -> list[str]:
         if sealed.key_ids != tuple(key.id for key in keys):
             return ["the envelope names another key than the one that stands beside it"]
-        if self._in_force is not None and keys[0].id != self._in_force.id:
-            return [f"signed by key {keys[0].id}, while key {self._in_force.id} was in force: forged"]
+        if self.in_force is not None and keys[0].id != self.in_force.id:
+            return [f"signed by key {keys[0].id}, while key {self.in_force.id} was in force: forged"]
         if not all(key.signed(sealed.envelope) for key in keys):
             return ["the signature does not fit: the statement or the signature was changed"]
         return []
@@ -91,6 +99,15 @@ class Lineage:
                               "they are forged, rolled back, or another ledger's")
             for key in given if key.id not in self.keys
         ]  # fmt: skip
+
+
+def _wrong_statement(wanted: Mapping[str, Any], sealed: Sealed) -> list[str]:
+    if sealed.envelope.payload == canonical_plain(wanted):
+        return []
+    return [
+        f"signed for another history: it states {sealed.content['size']} records at {sealed.content['ts']} with head "
+        f"{sealed.content.get('head')}"
+    ]
 
 
 def _key(pem: object) -> PublicKey:

@@ -1,7 +1,7 @@
 """Signed statements about the ledger: who holds the key says what the chain was at a time.
 
 A checkpoint states ledger, size, head and time; a rotation also the public key that goes and the one that comes, and is
-signed by both. The envelope is DSSE (https://github.com/secure-systems-lab/dsse), so that other tools can verify it.
+signed by both; the start of an epoch also what was lost (``tunegate.ledger.epoch``). The envelope is DSSE (https://github.com/secure-systems-lab/dsse), so that other tools can verify it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error
 
-from tunegate.digests import canonical
+from tunegate.digests import canonical_plain
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.chain import Link, record_name
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.ledger.strict import strict_json
 
-SealType = Literal["CheckpointSigned", "KeyRotated"]
+SealType = Literal["CheckpointSigned", "KeyRotated", "EpochStarted"]
+SEALS = get_args(SealType)
+"""Types of records that hold a signed statement about the chain before them."""
 
 PAYLOAD_TYPE = "application/vnd.tunegate.ledger-checkpoint+json"
 KEY_FILE = "key.pem"
@@ -33,6 +35,11 @@ class KeyRing:
 
     key: SigningKey
     previous: SigningKey | None = None
+
+    @property
+    def publics(self) -> tuple[PublicKey, ...]:
+        """The public halves."""
+        return (self.key.public,) if self.previous is None else (self.key.public, self.previous.public)
 
     @classmethod
     def from_folder(cls, folder: Path) -> KeyRing:
@@ -68,10 +75,10 @@ def sealing_entry(type_: SealType, ledger: str, head: str, payload: Mapping[str,
 
 def seal(content: Mapping[str, Any], keys: Sequence[SigningKey]) -> str:
     """Return the signed statement as the canonical JSON of its envelope."""
-    envelope = Envelope(canonical(dict(content)), PAYLOAD_TYPE, {})
+    envelope = Envelope(canonical_plain(dict(content)), PAYLOAD_TYPE, {})
     for key in keys:
         key.sign(envelope)
-    return canonical(envelope.to_dict()).decode()
+    return canonical_plain(envelope.to_dict()).decode()
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def read_seal(text: str) -> Sealed:
     try:
         document = strict_json(text)
         envelope = Envelope.from_dict(document)
-        if canonical(envelope.to_dict()).decode() != text:
+        if canonical_plain(envelope.to_dict()).decode() != text:
             raise ValueError("not in canonical form")
         content = strict_json(envelope.payload.decode())
     except (ValueError, KeyError, TypeError, AttributeError, Error) as error:

@@ -12,19 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.keys import PublicKey
+from tunegate.ledger.anchored import Anchor, Comparison, Known, compare
 from tunegate.ledger.chain import Head, Link, Problem, faults, link_faults, record_name, well_formed
+from tunegate.ledger.epoch import Epoch, read_epoch
 from tunegate.ledger.lineage import Lineage
-from tunegate.ledger.seal import Sealed, read_seal
-
-SEALS = ("CheckpointSigned", "KeyRotated")
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A checkpoint that was kept outside the cluster; ``name`` says where."""
-
-    name: str
-    text: str
+from tunegate.ledger.seal import SEALS, Sealed
 
 
 @dataclass(frozen=True)
@@ -40,6 +32,8 @@ class Report:
     unsigned: int
     signers: tuple[PublicKey, ...]
     """Keys in force, oldest first, as the records name them."""
+    epochs: tuple[Epoch, ...]
+    """What was lost when the cluster's store was restored, as the records say."""
 
 
 def verify(
@@ -50,68 +44,48 @@ def verify(
     noted: Head | None = None,
     note: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Report:
-    """Check AuditRecord objects in ascending order (``ordered`` sorts a listing), each looked at once.
+    """Check AuditRecord objects in ascending order (``tunegate.ledger.sequence`` sorts a listing), each looked at once.
 
     ``keys`` are the reader's own public keys, ``noted`` a head that was written down earlier; ``note`` is shown the spec
     of each well-formed record.
     """
-    walk = _Walk(noted, note)
+    verification = Verification(noted, note)
     for obj in objects:
-        walk.step(obj)
-    strangers = walk.lineage.strangers(keys, walk.last)
-    contradictions, before = _against_anchors(walk, keys, anchors)
-    proven = walk.proven_until(before) if keys and not strangers else None
-    return Report(
-        problems=(*walk.problems, *strangers, *contradictions, *walk.noted_problems()),
-        records=walk.count,
-        head=Head(walk.last.sequence, walk.last.hash) if walk.last is not None else None,
-        proven=proven,
-        unsigned=walk.count - (proven.sequence + 1 if proven is not None else 0),
-        signers=tuple(walk.lineage.keys.values()),
-    )
+        verification.look(obj)
+    return verification.report(keys, anchors)
 
 
-def ordered(objects: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return a listing of the API server, which promises no order, by sequence; what has none comes first."""
+class Verification:
+    """One pass over the records, in their order; what it keeps grows by the event ids and the checkpoints only."""
 
-    def sequence(obj: Mapping[str, Any]) -> int:
-        spec = obj.get("spec")
-        found = spec.get("sequence") if isinstance(spec, dict) else None
-        return found if isinstance(found, int) else 0
-
-    return sorted(objects, key=sequence)
-
-
-class _Walk:
-    """One pass over the records; what it keeps grows by the event ids and the checkpoints only."""
-
-    def __init__(self, noted: Head | None, note: Callable[[Mapping[str, Any]], None] | None) -> None:
+    def __init__(self, noted: Head | None = None, note: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self.problems: list[Problem] = []
         self.count = 0
         self.last: Link | None = None
         self.lineage = Lineage()
         self.seals: dict[int, Sealed] = {}
+        self.epochs: list[Epoch] = []
         self._proven = 0
-        self._events: dict[str, int] = {}
+        self._events: dict[bytes, int] = {}
         self._note = note
         self._noted = noted
         self._noted_hash: str | None = None
 
-    def step(self, obj: Mapping[str, Any]) -> None:
-        """Look at the next record."""
+    def look(self, obj: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Look at the next record and return its spec, None for what is no record."""
         self.count += 1
         try:
             spec = well_formed(obj)
         except ValueError as error:
             self.problems.append(Problem(_name_of(obj), str(error)))
-            return
+            return None
         if self._note is not None:
             self._note(spec)
         sequence = spec["sequence"]
         found = faults(obj) + link_faults(spec, self.last)
         if sequence == 1:
             self.lineage.begin(spec["hash"])
-        first = self._events.setdefault(spec["eventId"], sequence)
+        first = self._events.setdefault(_short(spec["eventId"]), sequence)
         if first != sequence:
             found.append(f"records the same event as {record_name(first)}")
         link = Link(sequence, spec["hash"], spec["time"])
@@ -125,19 +99,46 @@ class _Walk:
             self._proven = sequence - 1
         if self.last is None or sequence > self.last.sequence:
             self.last = link
+        return spec
 
     def _seal(self, spec: Mapping[str, Any]) -> list[str]:
         found, sealed = self.lineage.look(spec)
         if sealed is not None and not found:
             self.seals[sealed.content["size"]] = sealed
+            if spec["type"] == "EpochStarted":
+                self.epochs.append(read_epoch(sealed, spec["payload"]["anchor"]))
         return found
 
-    def proven_until(self, before: int | None) -> Link | None:
+    def place_of(self, event_id: str) -> int | None:
+        """Return the sequence of the record of an event."""
+        return self._events.get(_short(event_id))
+
+    def compare(self, keys: Sequence[PublicKey], anchors: Sequence[Anchor]) -> Comparison:
+        """Compare what was seen so far with checkpoints that were kept elsewhere."""
+        return compare(Known(self.lineage, self.seals, self.epochs, self.last), keys, anchors)
+
+    def report(self, keys: Sequence[PublicKey], anchors: Sequence[Anchor]) -> Report:
+        """Return what was found."""
+        strangers = self.lineage.strangers(keys, self.last)
+        compared = self.compare(keys, anchors)
+        before = min((one.size for one in compared.contradictions), default=None)
+        proven = self._proven_until(before) if keys and not strangers else None
+        return Report(
+            problems=(*self.problems, *strangers, *compared.problems, *self._noted_problems()),
+            records=self.count,
+            head=Head(self.last.sequence, self.last.hash) if self.last is not None else None,
+            proven=proven,
+            unsigned=self.count - (proven.sequence + 1 if proven is not None else 0),
+            signers=tuple(self.lineage.keys.values()),
+            epochs=tuple(self.epochs),
+        )
+
+    def _proven_until(self, before: int | None) -> Link | None:
         """Return the last record that is signed with nothing wrong up to it, below ``before`` where that is given."""
         good = [size for size in self.seals if size <= self._proven and (before is None or size < before)]
         return self.seals[max(good)].covers if good else None
 
-    def noted_problems(self) -> list[Problem]:
+    def _noted_problems(self) -> list[Problem]:
         """Return what contradicts the head that was written down."""
         noted = self._noted
         if noted is None or self._noted_hash == noted.hash:
@@ -147,48 +148,9 @@ class _Walk:
         return [Problem("ledger", f"record {noted.sequence} has another hash than the noted head")]
 
 
-def _against_anchors(
-    walk: _Walk, keys: Sequence[PublicKey], anchors: Sequence[Anchor]
-) -> tuple[list[Problem], int | None]:
-    """Return what ledger and anchors do not agree on, and the least size that an anchor disproves.
-
-    Each anchor must stand in the ledger, byte for byte.
-    """
-    trusted = walk.lineage.trusted(keys)
-    found: list[Problem] = []
-    readable: list[tuple[int, str, Sealed]] = []
-    for anchor in anchors:
-        try:
-            sealed = read_seal(anchor.text)
-        except ValueError as error:
-            found.append(Problem(anchor.name, f"{error}. The anchor itself was changed"))
-            continue
-        readable.append((sealed.content["size"], anchor.name, sealed))
-    agreed: Link | None = None
-    disproven: int | None = None
-    for size, name, sealed in sorted(readable, key=lambda one: one[:2]):
-        held = walk.seals.get(size)
-        if held is not None and held.text == sealed.text:
-            agreed = held.covers
-        elif keys and not any(key.signed(sealed.envelope) for key in trusted):
-            says = "is not signed by a given key: the anchor itself was changed, or is another ledger's"
-            found.append(Problem(name, says))
-        else:
-            found.append(Problem(name, _contradiction(size, sealed, walk.last, agreed)))
-            disproven = size if disproven is None else disproven
-    return found, disproven
-
-
-def _contradiction(size: int, sealed: Sealed, last: Link | None, agreed: Link | None) -> str:
-    when = f"at {sealed.content['ts']} the ledger held {size} records and this checkpoint"
-    since = f"after {record_name(agreed.sequence)} ({agreed.time})" if agreed is not None else "at any place before it"
-    held = last.sequence if last is not None else 0
-    if held <= size:
-        return (
-            f"{when}; now it ends at record {held}: its tail was cut off or it was rolled back to an older state, "
-            f"unless these records were exported before the anchor was made"
-        )
-    return f"{when}; now it holds another: records were changed, taken away or written anew, {since}"
+def _short(event_id: str) -> bytes:
+    """Return a digest in a quarter of the memory."""
+    return bytes.fromhex(event_id[7:])
 
 
 def _name_of(obj: Mapping[str, Any]) -> str:

@@ -7,24 +7,34 @@ the other wrote and takes the next. Nothing is ever appended to a chain that doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
 from tunegate.api.auditrecord import AuditRecord, AuditRecordSpec
+from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import API_VERSION
 from tunegate.errors import Terminal, Transient
+from tunegate.keys import PublicKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
-from tunegate.ledger import chain
+from tunegate.ledger import chain, signing
+from tunegate.ledger.anchored import Anchor, Comparison
 from tunegate.ledger.entry import AuditEntry
-from tunegate.ledger.seal import KeyRing, ledger_id, read_seal, rotation, seal, sealing_entry, statement
-from tunegate.ledger.verify import SEALS, Anchor, ordered, verify
+from tunegate.ledger.seal import SEALS, KeyRing, ledger_id
+from tunegate.ledger.sequence import in_order
+from tunegate.ledger.shelf import Shelf
+from tunegate.ledger.verify import Verification
 
 ATTEMPTS = 50
 """Places that may be lost to other writers before one append gives up for now."""
 KIND = AuditRecord.KIND.kind
+BEHIND = (
+    "Nothing new is approved or rolled out. If etcd was restored from a backup, begin a new epoch "
+    "(docs/operate.md, After a restored backup)"
+)
 
 
 class RecordStore(Protocol):
@@ -32,13 +42,28 @@ class RecordStore(Protocol):
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None: ...
 
-    async def list(self, api_version: str, kind: str) -> list[dict[str, Any]]: ...
+    def pages(self, api_version: str, kind: str) -> AsyncIterator[list[dict[str, Any]]]: ...
 
     async def create(self, obj: dict[str, Any]) -> dict[str, Any]: ...
 
 
+class SinceSeal(NamedTuple):
+    """What a checkpoint would cover that none covers yet."""
+
+    newest: AuditRecordSpec | None
+    """The newest signed record."""
+    records: int
+    """How many came after it."""
+    oldest: str
+    """Time of the first of them; empty for none."""
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+async def _no_anchors() -> Sequence[Anchor]:
+    return ()
 
 
 class LedgerWriter:
@@ -48,24 +73,27 @@ class LedgerWriter:
         self,
         store: RecordStore,
         clock: Callable[[], datetime] = _now,
-        anchors: Callable[[], Sequence[Anchor]] = tuple,
+        anchors: Callable[[], Awaitable[Sequence[Anchor]]] = _no_anchors,
+        keys: Sequence[PublicKey] = (),
     ) -> None:
-        """``anchors`` gives the checkpoints kept outside, once, when the ledger is first read."""
+        """``anchors`` gives the checkpoints kept outside, once, before anything is appended; ``keys`` are the operator's."""
         self._store = store
         self._clock = clock
         self._anchors = anchors
+        self._keys = keys
         self._lock = asyncio.Lock()
-        self._records: list[AuditRecordSpec] | None = None
-        self._events: dict[str, AuditRecordSpec] = {}
-        self._problems: list[chain.Problem] = []
+        self._shelf: Shelf | None = None
+        self._seen = Verification()
+        self._compared: Comparison | None = None
 
     async def append(self, entry: AuditEntry) -> AuditRecordSpec:
         """Record the entry and return its record; an event that is recorded already is returned as it stands.
 
-        Raises ``Transient`` when no place could be taken, ``Terminal`` when the chain does not verify.
+        Raises ``Transient`` when no place could be taken or the anchors could not be read, ``Terminal`` when the chain does
+        not verify.
         """
         async with self._lock:
-            return await self._append(lambda _records, _now: entry)
+            return await self._append(lambda _shelf, _now: entry)
 
     async def seal(self, keys: KeyRing) -> AuditRecordSpec | None:
         """Sign the chain as it stands and return the record of it, an earlier one where nothing came since.
@@ -74,47 +102,109 @@ class LedgerWriter:
         ledger. Raises ``Transient`` as ``append`` does, ``Terminal`` when the chain does not verify, is no longer what
         this writer saw, or was last signed by a key that is not there.
         """
-        async with self._lock:
-            records = await self._follow()
-            if not records:
-                return None
-            await self._look_at_head(records[-1])
-            self._refuse_broken()
-            return await self._append(lambda records, now: _statement(keys, records, now))
 
-    async def since_seal(self) -> tuple[AuditRecordSpec | None, tuple[AuditRecordSpec, ...]]:
-        """Return the newest signed record, if there is one, and what came after it. Raises ``Terminal`` when broken."""
+        def statement(shelf: Shelf, now: datetime) -> AuditEntry | AuditRecordSpec:
+            ledger, head = ledger_id(shelf.at(0).hash), shelf.at(len(shelf) - 1)
+            return signing.checkpoint(keys, ledger, head, self._seen.lineage.in_force, now)
+
         async with self._lock:
-            records = await self._follow()
-            self._refuse_broken()
-            at = _last_seal(records)
-            return (records[at] if at is not None else None), tuple(records[0 if at is None else at + 1 :])
+            shelf = await self._follow()
+            if not len(shelf):
+                return None
+            await self._look_at_head(shelf.at(len(shelf) - 1))
+            return await self._append(statement)
+
+    async def begin_epoch(self, keys: KeyRing, reason: str, started_by: str) -> AuditRecordSpec:
+        """Record that what the anchors know beyond the ledger is lost, so that it can go on.
+
+        Raises ``Transient`` as ``append`` does, ``Terminal`` when the ledger is empty, broken, or not behind its anchors.
+        """
+
+        def start(shelf: Shelf, now: datetime) -> AuditEntry:
+            ledger, head, in_force = ledger_id(shelf.at(0).hash), shelf.at(len(shelf) - 1), self._seen.lineage.in_force
+            return signing.epoch(
+                keys, ledger, head, in_force, now, compared=compared, reason=reason, started_by=started_by
+            )
+
+        async with self._lock:
+            if not len(await self._follow()):
+                raise Terminal("LedgerEmpty", "the ledger is empty: there is no chain that could go on")
+            compared = await self._compare()
+            return await self._append(start, despite_anchors=True)
+
+    async def since_seal(self) -> SinceSeal:
+        """Return the newest signed record, and what came after it. Raises as ``append`` does."""
+        async with self._lock:
+            shelf = await self._follow()
+            await self._refuse_broken()
+            at = shelf.last_of(SEALS)
+            first = 0 if at is None else at + 1
+            oldest = shelf.at(first).time if first < len(shelf) else ""
+            return SinceSeal(None if at is None else shelf.at(at), len(shelf) - first, oldest)
+
+    async def of_subject(self, uid: str) -> tuple[AuditRecordSpec, ...]:
+        """Return what is recorded about the object of that UID, oldest first. Never fails for a broken chain."""
+        async with self._lock:
+            return (await self._follow()).of_subject(uid)
+
+    async def of_namespace(
+        self, kind: str, namespace: str, types: Collection[str], since: datetime
+    ) -> tuple[AuditRecordSpec, ...]:
+        """Return what of some types is recorded since then about objects of that kind and namespace, oldest first.
+
+        Never fails for a broken chain.
+        """
+        async with self._lock:
+            return (await self._follow()).of_namespace(kind, namespace, types, rfc3339(since))
+
+    async def problems(self) -> list[chain.Problem]:
+        """Return what was found wrong with the chain so far; empty when it is intact."""
+        async with self._lock:
+            await self._follow()
+            return list(self._seen.problems)
 
     async def _append(
-        self, make: Callable[[list[AuditRecordSpec], datetime], AuditEntry | AuditRecordSpec]
+        self,
+        make: Callable[[Shelf, datetime], AuditEntry | AuditRecordSpec],
+        *,
+        despite_anchors: bool = False,
     ) -> AuditRecordSpec:
         """Take the next place for what ``make`` gives for it; a record that ``make`` gives is the answer."""
         for _ in range(ATTEMPTS):
-            records = await self._follow()
-            self._refuse_broken()
+            shelf = await self._follow()
+            await self._refuse_broken(despite_anchors=despite_anchors)
             now = self._clock()
-            entry = make(records, now)
+            entry = make(shelf, now)
             if isinstance(entry, AuditRecordSpec):
                 return entry
-            if (known := self._events.get(entry.event_id)) is not None:
-                return known
-            record = _next(entry, records, now)
+            if (known := self._seen.place_of(entry.event_id)) is not None:
+                return shelf.at(known - 1)
+            record = _next(entry, self._seen.last, now)
+            obj = chain.record_object(record)
             try:
-                await self._store.create(chain.record_object(record))
+                await self._store.create(obj)
             except AlreadyExists:
                 continue
-            self._remember(record)
+            self._take(shelf, obj)
             return record
         raise Transient(f"no place in the ledger after {ATTEMPTS} tries: others keep writing")
 
-    def _refuse_broken(self) -> None:
-        if self._problems:
-            raise Terminal("LedgerBroken", _broken(self._problems))
+    async def _refuse_broken(self, *, despite_anchors: bool = False) -> None:
+        if problems := self._seen.problems:
+            raise Terminal("LedgerBroken", _broken(problems))
+        compared = await self._compare()
+        if despite_anchors or not compared.problems:
+            return
+        behind = compared.contradictions and all(one.behind for one in compared.contradictions)
+        if behind and not compared.unusable:
+            raise Terminal("LedgerBehind", f"{compared.problems[0]}. {BEHIND}")
+        raise Terminal("LedgerBroken", _broken(compared.problems))
+
+    async def _compare(self) -> Comparison:
+        """Compare with the anchors, once: what comes later this writer sees itself."""
+        if self._compared is None:
+            self._compared = self._seen.compare(self._keys, await self._anchors())
+        return self._compared
 
     async def _look_at_head(self, head: AuditRecordSpec) -> None:
         """See that the store still has the newest record that this writer knows: a restored backup would not."""
@@ -122,107 +212,44 @@ class LedgerWriter:
         live = await self._store.get(ObjectRef(API_VERSION, KIND, name))
         if live is None or live.get("spec") != head.to_dict():
             what = "is gone" if live is None else "was changed"
-            self._problems.append(chain.Problem(name, f"{what} after it was written or read", head.time))
+            self._seen.problems.append(chain.Problem(name, f"{what} after it was written or read", head.time))
 
-    async def of_subject(self, uid: str) -> tuple[AuditRecordSpec, ...]:
-        """Return what is recorded about the object of that UID, oldest first. Never fails for a broken chain."""
-        async with self._lock:
-            return tuple(record for record in await self._follow() if record.subject.uid == uid)
-
-    async def of_namespace(self, kind: str, namespace: str) -> tuple[AuditRecordSpec, ...]:
-        """Return what is recorded about objects of that kind and namespace, oldest first. Never fails for a broken chain."""
-        async with self._lock:
-            records = await self._follow()
-            return tuple(one for one in records if (one.subject.kind, one.subject.namespace) == (kind, namespace))
-
-    async def problems(self) -> list[chain.Problem]:
-        """Return what was found wrong with the chain so far; empty when it is intact."""
-        async with self._lock:
-            await self._follow()
-            return list(self._problems)
-
-    async def _follow(self) -> list[AuditRecordSpec]:
-        """Bring the copy in memory up to the newest record."""
-        if self._records is None:
-            objects = ordered(await self._store.list(API_VERSION, KIND))
-            self._problems = self._examine(objects)
-            self._records = [spec for obj in objects if (spec := chain.readable(obj)) is not None]
-            self._events = {record.event_id: record for record in self._records}
-        records = self._records
-        while (found := await self._store.get(self._ref_after(records))) is not None:
-            self._problems += _problems_of(found, records[-1] if records else None)
-            if (spec := chain.readable(found)) is None:
+    async def _follow(self) -> Shelf:
+        """Bring the copy in memory up to the newest record. What is broken is read once and not followed."""
+        if self._shelf is None:
+            shelf, self._seen = Shelf(), Verification()
+            async for obj in in_order(self._store.pages(API_VERSION, KIND)):
+                self._take(shelf, obj)
+            self._shelf = shelf
+        while not self._seen.problems:
+            following = self._seen.last.sequence + 1 if self._seen.last is not None else 1
+            found = await self._store.get(ObjectRef(API_VERSION, KIND, chain.record_name(following)))
+            if found is None:
                 break
-            self._remember(spec)
-        return records
+            self._take(self._shelf, found)
+        return self._shelf
 
-    def _examine(self, objects: Sequence[Mapping[str, Any]]) -> list[chain.Problem]:
-        """Return what is wrong. Anchors that cannot be read stop whoever appends, but nobody who only reads."""
-        anchors: Sequence[Anchor] = ()
-        unread = []
-        try:
-            anchors = self._anchors()
-        except (OSError, ValueError) as error:
-            unread = [chain.Problem("anchors", f"cannot be read: {error}")]
-        return [*unread, *verify(objects, anchors=anchors).problems]
-
-    @staticmethod
-    def _ref_after(records: list[AuditRecordSpec]) -> ObjectRef:
-        return ObjectRef(API_VERSION, KIND, chain.record_name(records[-1].sequence + 1 if records else 1))
-
-    def _remember(self, record: AuditRecordSpec) -> None:
-        if self._records is not None:
-            self._records.append(record)
-        self._events[record.event_id] = record
+    def _take(self, shelf: Shelf, obj: Mapping[str, Any]) -> None:
+        """Verify one record and keep it, if it can be read at all."""
+        spec: Mapping[str, Any] | None = self._seen.look(obj)
+        if spec is None and (shown := chain.readable(obj)) is not None:
+            spec = shown.to_dict()
+        if spec is None:
+            return
+        with suppress(UnicodeError):  # The verification has named it.
+            shelf.add(spec)
+        if spec["type"] == "EpochStarted":
+            self._compared = None
 
 
-def _next(entry: AuditEntry, records: list[AuditRecordSpec], now: datetime) -> AuditRecordSpec:
+def _next(entry: AuditEntry, last: chain.Link | None, now: datetime) -> AuditRecordSpec:
     try:
-        return chain.next_record(entry, records[-1] if records else None, now)
+        return chain.next_record(entry, last, now)
     except ValidationError as error:
         raise Terminal("BadAuditEntry", f"audit entry {entry.type}: {error}") from error
 
 
-def _problems_of(obj: Mapping[str, Any], previous: AuditRecordSpec | None) -> list[chain.Problem]:
-    link = None if previous is None else chain.Link(previous.sequence, previous.hash, previous.time)
-    name = str(obj["metadata"]["name"])
-    try:
-        spec = chain.well_formed(obj)
-    except ValueError as error:
-        return [chain.Problem(name, str(error))]
-    return [chain.Problem(name, one, spec["time"]) for one in chain.faults(obj) + chain.link_faults(spec, link)]
-
-
-def _last_seal(records: Sequence[AuditRecordSpec]) -> int | None:
-    return next((at for at in range(len(records) - 1, -1, -1) if records[at].type in SEALS), None)
-
-
-def _key_in_force(records: Sequence[AuditRecordSpec]) -> str | None:
-    """Return the id of the key that signed last: of two signatures, that of the key that came."""
-    at = _last_seal(records)
-    return None if at is None else read_seal(records[at].payload["envelope"]).key_ids[-1]
-
-
-def _statement(keys: KeyRing, records: Sequence[AuditRecordSpec], now: datetime) -> AuditEntry | AuditRecordSpec:
-    """Return the checkpoint over ``records``, the rotation where another key was in force, or what already is either."""
-    head, ledger, in_force, public = records[-1], ledger_id(records[0].hash), _key_in_force(records), keys.key.public
-    if head.type in SEALS and in_force == public.id:
-        return head
-    content = statement(ledger, head.sequence, head.hash, chain.next_time(head, now))
-    if in_force in (None, public.id):
-        payload = {"envelope": seal(content, [keys.key]), "publicKey": public.pem}
-        return sealing_entry("CheckpointSigned", ledger, head.hash, payload)
-    if keys.previous is None or keys.previous.public.id != in_force:
-        raise Terminal(
-            "LedgerKeyUnknown",
-            f"the ledger was last signed by key {in_force}, the operator now has {public.id}: add the old key to its "
-            "Secret as previous.pem, so that it can hand over",
-        )
-    handed = rotation(content, keys.previous.public, public)
-    return sealing_entry("KeyRotated", ledger, head.hash, {"envelope": seal(handed, [keys.previous, keys.key])})
-
-
-def _broken(problems: list[chain.Problem]) -> str:
+def _broken(problems: Sequence[chain.Problem]) -> str:
     return (
         f"the ledger does not verify, so nothing new is approved or rolled out: {problems[0]} "
         f"({len(problems)} problems). Run `tunegate audit verify`, compare with an exported copy, and restart the operator"

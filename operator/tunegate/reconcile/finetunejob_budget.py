@@ -20,6 +20,8 @@ from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs
 from tunegate.reconcile.finetunejob_observed import Observed
 
 MONTHS = {"Month": 1, "Quarter": 3}
+COUNTED = ("JobFinished", "BudgetReserved")
+"""Records that say what trainings took or hold."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunegate.api.approval import Approval
-from tunegate.digests import document_digest
+from tunegate.digests import canonical_plain, sha256
 
 
 def approval_digest(approval: Approval) -> str:
@@ -12,7 +12,7 @@ def approval_digest(approval: Approval) -> str:
     person = spec.approver
     human = [person.person_id or "", person.auth_time or ""]
     signed = {} if spec.signature is None else {"signature": spec.signature.to_dict()}
-    return document_digest({
+    content = canonical_plain({
         "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid],
         "digest": spec.subject_digest,
         "role": spec.role,
@@ -23,3 +23,4 @@ def approval_digest(approval: Approval) -> str:
         **({"human": human} if any(human) else {}),
         **signed,
     })  # fmt: skip
+    return sha256(content)

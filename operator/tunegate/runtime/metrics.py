@@ -48,6 +48,13 @@ RULES_IN_FORCE = Gauge(
     "1 while the chart's admission rules are in force; 0: nothing new is approved or rolled out.",
     registry=REGISTRY,
 )
+CHECKPOINTS_WORK = Gauge(
+    "tunegate_ledger_works",
+    "0 while a part of the ledger's signing fails: ledger (broken, or behind its anchors: nothing new is approved), each "
+    "anchor by name, time stamps.",
+    ["part"],
+    registry=REGISTRY,
+)
 BUILD = Gauge("tunegate_build_info", "Always 1; the label says which version runs.", ["version"], registry=REGISTRY)
 
 BUILD.labels(__version__).set(1)

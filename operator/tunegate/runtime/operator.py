@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from tunegate.api.kinds import KINDS
@@ -134,6 +135,8 @@ async def lead(settings: Settings, kube: KubeClient, health: Health) -> None:
         async with connected(settings, kube) as (services, checkpoints), asyncio.TaskGroup() as group:
             group.create_task(lease.keep())
             if checkpoints is not None:
+                for part in checkpoints.parts:
+                    metrics.CHECKPOINTS_WORK.labels(part).set_function(partial(checkpoints.works, part))
                 group.create_task(checkpoints.run())
             group.create_task(Operator(services, health).run())
     except* LeaseLost:

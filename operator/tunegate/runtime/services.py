@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from functools import partial
-from pathlib import Path
 
 import yaml
 
@@ -16,13 +13,11 @@ from tunegate.admission.rules import parse
 from tunegate.controllers.services import Services
 from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
-from tunegate.ledger.anchors import AnchorPlace, FolderAnchor, MlflowAnchor, read_folder
 from tunegate.ledger.checkpoints import Checkpoints
-from tunegate.ledger.seal import KeyRing
-from tunegate.ledger.verify import Anchor
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import OperatorCredential, TokenSigner
+from tunegate.runtime import anchoring
 from tunegate.settings import Settings
 from tunegate.tracking.mlflow import Login, Tracking
 
@@ -35,7 +30,7 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
 
     Raises ``Terminal`` for a key or certificate that can't be read.
     """
-    signer, keys = _signer(settings), _keys(settings)
+    signer = _signer(settings)
     registry = RegistryClient(
         settings.registry_host,
         plain_http=settings.registry_plain_http,
@@ -43,8 +38,10 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
         ca_file=settings.ca_file,
         token_source=OperatorCredential(signer) if signer is not None else None,
     )
-    tracking = _tracking(settings)
-    writer = LedgerWriter(kube, anchors=partial(_kept_anchors, settings.anchor_folder))
+    tracking = tracking_of(settings)
+    keys = anchoring.keys(settings)
+    places = anchoring.places(settings, tracking, keys)
+    writer = anchoring.writer(kube, places, keys)
     guard = _guard(settings, kube, writer)
     try:
         services = Services(
@@ -57,7 +54,7 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
             signer=signer,
             keys=keys,
         )
-        yield services, _checkpoints(settings, keys, writer, tracking)
+        yield services, anchoring.checkpoints(settings, writer, places, keys)
     finally:
         registry.close()
         if tracking is not None:
@@ -75,46 +72,14 @@ def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard 
     return Guard(kube, ledger, expected, namespace=settings.system_namespace, lease=f"{settings.lease_name}-admission")
 
 
-def _tracking(settings: Settings) -> Tracking | None:
+def tracking_of(settings: Settings) -> Tracking | None:
+    """Return the client of MLflow; None where the settings name none."""
     if settings.mlflow_uri is None:
         return None
     login = None
     if settings.mlflow_user_file is not None and settings.mlflow_password_file is not None:
         login = Login(settings.mlflow_user_file, settings.mlflow_password_file)
     return Tracking(settings.mlflow_uri, login=login, ca_file=settings.ca_file)
-
-
-def _keys(settings: Settings) -> KeyRing | None:
-    if settings.ledger_keys is None:
-        return None
-    try:
-        return KeyRing.from_folder(settings.ledger_keys)
-    except (OSError, ValueError) as error:
-        raise Terminal("BadSettings", f"the ledger's signing key cannot be read: {error}") from error
-
-
-def _checkpoints(
-    settings: Settings, keys: KeyRing | None, ledger: LedgerWriter, tracking: Tracking | None
-) -> Checkpoints | None:
-    if keys is None:
-        return None
-    places: list[AnchorPlace] = []
-    if settings.anchor_folder is not None:
-        places.append(FolderAnchor(settings.anchor_folder))
-    if tracking is not None:
-        places.append(MlflowAnchor(tracking))
-    return Checkpoints(
-        ledger,
-        keys,
-        places,
-        records=settings.checkpoint_records,
-        age=timedelta(minutes=settings.checkpoint_minutes),
-    )
-
-
-def _kept_anchors(folder: Path | None) -> list[Anchor]:
-    """Return what the ledger must still hold. A file without content is left out: its writing was cut short."""
-    return [anchor for anchor in read_folder(folder) if anchor.text] if folder is not None else []
 
 
 def _signer(settings: Settings) -> TokenSigner | None:

@@ -93,6 +93,10 @@ class Tracking:
         """Show the ledger's newest signed checkpoint as tags of an experiment. Raises ``TrackingUnavailable``."""
         await self._call(lambda: self._record_checkpoint(size, text))
 
+    async def read_checkpoint(self) -> str | None:
+        """Return the checkpoint that is shown, None where none is. Raises ``TrackingUnavailable``."""
+        return await self._call(self._read_checkpoint)
+
     async def _call(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
@@ -198,6 +202,11 @@ class Tracking:
         experiment = _ensure_experiment(client, LEDGER_EXPERIMENT)
         client.set_experiment_tag(experiment, CHECKPOINT_SIZE_TAG, str(size))
         client.set_experiment_tag(experiment, CHECKPOINT_TAG, text)
+
+    def _read_checkpoint(self) -> str | None:
+        found = self._connect().get_experiment_by_name(LEDGER_EXPERIMENT)
+        text = found.tags.get(CHECKPOINT_TAG) if found is not None else None
+        return None if text is None else str(text)
 
     def _ensure_model(self, client: Any, name: str) -> None:
         from mlflow.exceptions import MlflowException

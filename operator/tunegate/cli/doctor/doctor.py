@@ -22,7 +22,7 @@ from tunegate.cli.doctor.rights import Rights, Subject, grants
 from tunegate.cli.failure import CommandFailure
 from tunegate.errors import Terminal
 from tunegate.ledger import chain
-from tunegate.ledger.verify import ordered
+from tunegate.ledger.sequence import ordered
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 COLLECTIONS = ("clusterroles", "roles", "clusterrolebindings", "rolebindings")
