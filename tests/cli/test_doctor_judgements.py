@@ -225,6 +225,8 @@ def test_drift_that_the_operator_recorded_stands_until_it_saw_all_rules_again() 
 
 def test_anchors_are_asked_for() -> None:
     assert rules.anchors({"TUNEGATE_ANCHOR_FOLDER": "/anchors"}).state == "OK"
+    assert "Object Lock" in rules.anchors({"TUNEGATE_ANCHOR_BUCKET": "anchors"}).found
+    assert rules.anchors({"TUNEGATE_ANCHOR_SYSLOG": "tls://logs.example:6514"}).state == "OK"
     assert rules.anchors({"TUNEGATE_MLFLOW_URI": "https://mlflow"}).state == "WARN"
 
 

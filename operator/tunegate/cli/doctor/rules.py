@@ -78,13 +78,24 @@ def ledger(records: Sequence[Json], settings: Mapping[str, str], now: datetime) 
     yield from _checkpoints(records, settings, now)
 
 
+ANCHORS = {
+    "TUNEGATE_ANCHOR_BUCKET": "in a bucket with Object Lock", "TUNEGATE_ANCHOR_FOLDER": "as files on a claim",
+    "TUNEGATE_ANCHOR_SYSLOG": "by a log server",
+}  # fmt: skip
+"""Setting of the operator, and where it keeps checkpoints."""
+
+
 def anchors(settings: Mapping[str, str]) -> Check:
     """Judge whether checkpoints are kept outside the cluster's store."""
-    if settings.get("TUNEGATE_ANCHOR_FOLDER"):
-        return Check("anchors", "OK", "checkpoints are also kept as files on a claim")
+    places = [place for name, place in ANCHORS.items() if settings.get(name)]
+    if places:
+        return Check("anchors", "OK", f"checkpoints are also kept {' and '.join(places)}")
     found = "only MLflow keeps the newest checkpoint" if settings.get("TUNEGATE_MLFLOW_URI") else "none are kept"
     return Check(
-        "anchors", "WARN", found, "set ledger.anchorClaim: without anchors a history that was made anew does not show"
+        "anchors",
+        "WARN",
+        found,
+        "set ledger.anchorBucket or anchorClaim: without anchors a history that was made anew does not show",
     )
 
 
