@@ -334,7 +334,7 @@ async def test_an_override_holds_for_its_time_and_a_release_is_overridden_once(
     status = await settle("urgent")
     assert (status["phase"], status["approvals"], status["override"]["until"]) == ("Overridden", "0/2", soon)
     assert status["message"].startswith("BREAK GLASS")
-    assert "BREAK GLASS" in desk.run("auditor", "status", "urgent")
+    assert "BREAK GLASS" in desk.run("auditor", "show", "urgent")
 
     await asyncio.sleep(21)
     status = await settle("urgent")
