@@ -10,6 +10,7 @@ import pytest
 
 from tests.builders import make_finetunejob
 from tests.conftest import NamespaceFactory
+from tests.governance.ledgers import Store
 from tests.registry.registry_process import running_registry
 from tests.statements import data_statement
 from tests.tracking import story
@@ -102,7 +103,8 @@ async def test_what_somebody_changed_in_mlflow_is_in_the_ledger_before_it_is_set
         )  # fmt: skip
         login = Login(server.folder / "username", server.folder / "password")
         tracking = Tracking(server.uri, login=login, ca_file=server.ca_file)
-        services = Services(kube, settings, registry, LedgerWriter(kube), tracking)
+        # A ledger of its own: where the chart is installed, only the operator appends to the cluster's.
+        services = Services(kube, settings, registry, LedgerWriter(Store()), tracking)
         key, ref = ObjectKey(namespace, "job"), ObjectRef(API_VERSION, "FineTuneJob", "job", namespace)
         await Worker(JobLineageController(services), kube, services.ledger).run(key)
         seen = await kube.get(ref)
