@@ -19,12 +19,12 @@ part() {
     "$@" || { printf '\n=== failed: %s (after %d s)\n' "$name" $((SECONDS - started)) >&2; exit 1; }
     printf '=== %s took %d s\n' "$name" $((SECONDS - started))
 }
-# What computes at idle priority beside a part that mostly waits. Its words come when it is joined.
+# What computes, at low priority, beside a part that mostly waits. Its words come when it is joined.
 beside() {
     beside_name=$1 beside_since=$SECONDS beside_log=$(mktemp)
     shift
     printf '\n=== %s, beside the next part\n' "$beside_name"
-    setsid nice -n 19 "$@" >"$beside_log" 2>&1 &
+    setsid nice -n 10 "$@" >"$beside_log" 2>&1 &
     beside=$!
 }
 join_beside() {
