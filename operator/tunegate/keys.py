@@ -1,6 +1,6 @@
 """Keys that sign and verify DSSE envelopes (https://github.com/secure-systems-lab/dsse): the one way in which we sign.
 
-The operator signs checkpoints of the ledger, people sign their decisions; other tools can verify both.
+The operator signs checkpoints of the ledger and evidence, people sign their decisions; other tools can verify all of it.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ from tests.governance.ledgers import new_key
 from tunegate import __version__
 from tunegate.digests import canonical, sha256
 from tunegate.evidence import folder, layout
-from tunegate.evidence.envelopes import PAYLOAD_TYPE, Signed, written
+from tunegate.evidence.envelopes import Signed, written
 from tunegate.evidence.folder import Noted
+from tunegate.intoto import PAYLOAD_TYPE
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.seal import KeyRing, seal
 from tunegate.registry.artifact import Layer

@@ -22,10 +22,11 @@ from tests.governance.walk import Walk
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.digests import document_digest
+from tunegate.intoto import PAYLOAD_TYPE
 from tunegate.keys import SigningKey
 from tunegate.reconcile.catalogue import plan_policy
 from tunegate.release.content import approval_digest
-from tunegate.release.signature import PAYLOAD_TYPE, signature_fault, signed_by
+from tunegate.release.signature import signature_fault, signed_by
 
 Json = dict[str, Any]
 RAVI = SigningKey(generate_private_key(SECP256R1()))

@@ -31,18 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ORAS = "oras.land/oras/cmd/oras@v1.3.0"
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(registry: RunningRegistry) -> Iterator[RegistryClient]:
-    with RegistryClient(registry.host, plain_http=True) as made:
-        yield made
-
-
 def adapter(client: RegistryClient, content: bytes) -> Layer:
     layer = client.push_blob(REPOSITORY, content, "application/vnd.safetensors", title="adapter_model.safetensors")
     digest = client.push_artifact(REPOSITORY, ADAPTER_MEDIA_TYPE, [layer])

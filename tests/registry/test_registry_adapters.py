@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry, running_registry
+from tests.registry.registry_process import RunningRegistry
 from tunegate.api.stages import FileEntry, Manifest
 from tunegate.registry.adapters import SealedAdapter, pull_adapter, push_adapter, read_manifest, verify
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Refused
 
 REPOSITORY = "team-a/job-1234abcd/adapter"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(registry: RunningRegistry) -> Iterator[RegistryClient]:
-    with RegistryClient(registry.host, plain_http=True) as made:
-        yield made
 
 
 def make_folder(parent: Path, weights: bytes = bytes(range(256)) * 5000) -> Path:

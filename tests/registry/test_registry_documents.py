@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,6 @@ from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Missing, Refused, Unauthorized, Unavailable
 
 REPOSITORY = "team-a/job-1234abcd/results"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(registry: RunningRegistry) -> Iterator[RegistryClient]:
-    with RegistryClient(registry.host, plain_http=True) as made:
-        yield made
 
 
 def test_a_document_comes_back_byte_for_byte(client: RegistryClient) -> None:

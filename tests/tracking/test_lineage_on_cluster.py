@@ -46,19 +46,24 @@ async def finished(kube: KubeClient, registry: RegistryClient, namespace: str) -
     return await kube.apply({**identity, "status": status}, subresource="status")
 
 
+def settings_of(host: str, namespace: str) -> Settings:
+    governed = (GovernedNamespace(name=namespace, policy="p"),)
+    return Settings(trainer_image="t", operator_image="o", registry_host=host, governed=governed)
+
+
+def tracking_of(server: MlflowServer) -> Tracking:
+    login = Login(server.folder / "username", server.folder / "password")
+    return Tracking(server.uri, login=login, ca_file=server.ca_file)
+
+
 async def test_a_job_is_recorded_once_mlflow_answers_and_its_own_status_stays(
     kube: KubeClient, namespaces: NamespaceFactory, server: MlflowServer, tmp_path: Path
 ) -> None:
     namespace = await namespaces("lineage")
     with running_registry(tmp_path) as running, RegistryClient(running.host, plain_http=True) as registry:
         job = await finished(kube, registry, namespace)
-        settings = Settings(
-            trainer_image="t", operator_image="o", registry_host=running.host,
-            governed=(GovernedNamespace(name=namespace, policy="p"),),
-        )  # fmt: skip
-        login = Login(server.folder / "username", server.folder / "password")
-        tracking = Tracking(server.uri, login=login, ca_file=server.ca_file)
-        services = Services(kube, settings, registry, LedgerWriter(kube), tracking)
+        tracking = tracking_of(server)
+        services = Services(kube, settings_of(running.host, namespace), registry, LedgerWriter(kube), tracking)
         key, ref = ObjectKey(namespace, "job"), ObjectRef(API_VERSION, "FineTuneJob", "job", namespace)
 
         server.stop()
@@ -97,14 +102,9 @@ async def test_what_somebody_changed_in_mlflow_is_in_the_ledger_before_it_is_set
     namespace = await namespaces("drift")
     with running_registry(tmp_path) as running, RegistryClient(running.host, plain_http=True) as registry:
         job = await finished(kube, registry, namespace)
-        settings = Settings(
-            trainer_image="t", operator_image="o", registry_host=running.host,
-            governed=(GovernedNamespace(name=namespace, policy="p"),),
-        )  # fmt: skip
-        login = Login(server.folder / "username", server.folder / "password")
-        tracking = Tracking(server.uri, login=login, ca_file=server.ca_file)
+        tracking = tracking_of(server)
         # A ledger of its own: where the chart is installed, only the operator appends to the cluster's.
-        services = Services(kube, settings, registry, LedgerWriter(Store()), tracking)
+        services = Services(kube, settings_of(running.host, namespace), registry, LedgerWriter(Store()), tracking)
         key, ref = ObjectKey(namespace, "job"), ObjectRef(API_VERSION, "FineTuneJob", "job", namespace)
         await Worker(JobLineageController(services), kube, services.ledger).run(key)
         seen = await kube.get(ref)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
+from tunegate import intoto
 from tunegate.api.stages import FileEntry
-from tunegate.evidence.provenance import STATEMENT_TYPE, provenance
+from tunegate.evidence.provenance import provenance
 from tunegate.evidence.story import Documents
 from tunegate.release.statement import ReleaseStatement
 
@@ -32,29 +33,27 @@ def attestations(statement: ReleaseStatement, digest: str, documents: Documents,
 
 def _release(statement: ReleaseStatement, digest: str) -> Json:
     release, adapter = statement.release, statement.adapter
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": adapter.repository, "digest": {"sha256": adapter.digest.removeprefix("sha256:")}}],
-        "predicateType": RELEASE_PREDICATE,
-        "predicate": {
+    return intoto.statement(
+        [intoto.named(adapter.repository, adapter.digest)],
+        RELEASE_PREDICATE,
+        {
             "releaseDigest": digest,
             "cluster": statement.cluster,
             "release": {"namespace": release.namespace, "name": release.name, "uid": release.uid},
             "adapterManifestDigest": adapter.manifest_digest,
         },
-    }
+    )
 
 
 def _model(name: str, files: Sequence[FileEntry]) -> Json:
     """List every file, and no path to be ignored: a file that came later makes verification fail."""
     ordered = sorted(files, key=lambda entry: entry.path)
     root = sha256(b"".join(bytes.fromhex(entry.sha256) for entry in ordered)).hexdigest()
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": name, "digest": {"sha256": root}}],
-        "predicateType": MODEL_PREDICATE,
-        "predicate": {
+    return intoto.statement(
+        [intoto.named(name, root)],
+        MODEL_PREDICATE,
+        {
             "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False},
             "resources": [{"name": entry.path, "algorithm": "sha256", "digest": entry.sha256} for entry in ordered],
         },
-    }
+    )

@@ -14,7 +14,7 @@ from typing import Any
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error
 
-from tunegate import __version__
+from tunegate import __version__, intoto
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.digests import canonical, sha256
 from tunegate.evidence import layout
@@ -31,7 +31,6 @@ from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer
 from tunegate.release.statement import ReleaseStatement
 
 Json = dict[str, Any]
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PREDICATE_ANNOTATION = "in-toto.io/predicate-type"
 
 
@@ -55,7 +54,7 @@ def sign(statements: Mapping[str, Json], adapter: bytes, key: SigningKey) -> tup
     made = []
     for name, statement in statements.items():
         _, media_type = layout.SIGNATURES[name]
-        envelope = Envelope(canonical(statement), PAYLOAD_TYPE, {})
+        envelope = intoto.unsigned(statement)
         key.sign(envelope)
         content = written(envelope, media_type, key.public)
         said = {PREDICATE_ANNOTATION: str(statement["predicateType"])}
@@ -174,6 +173,6 @@ def _opened(content: bytes, media_type: str) -> tuple[Envelope, Json]:
         statement = strict_json(envelope.payload.decode())
     except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
         raise ValueError(type(error).__name__) from error
-    if envelope.payload_type != PAYLOAD_TYPE or not isinstance(statement, dict):
-        raise ValueError(f"its payload type must be {PAYLOAD_TYPE}")
+    if envelope.payload_type != intoto.PAYLOAD_TYPE or not isinstance(statement, dict):
+        raise ValueError(f"its payload type must be {intoto.PAYLOAD_TYPE}")
     return envelope, statement

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunegate import intoto
 from tunegate.evidence import layout
 from tunegate.evidence.story import Documents
 from tunegate.release.statement import ReleaseStatement
 
 Json = dict[str, Any]
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://tunegate.io/fine-tune/v1alpha1"
 BUILDER = "https://tunegate.io/operator"
@@ -23,14 +23,13 @@ BUILDER = "https://tunegate.io/operator"
 def provenance(statement: ReleaseStatement, documents: Documents, version: str) -> Json:
     """Return the in-toto statement over the adapter's OCI manifest and files; ``version`` is that of Tunegate."""
     job, adapter, training = statement.job, statement.adapter, documents.training
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [
-            {"name": adapter.repository, "digest": {"sha256": adapter.digest.removeprefix("sha256:")}},
-            *({"name": entry.path, "digest": {"sha256": entry.sha256}} for entry in documents.files),
+    return intoto.statement(
+        [
+            intoto.named(adapter.repository, adapter.digest),
+            *(intoto.named(entry.path, entry.sha256) for entry in documents.files),
         ],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": {
+        PREDICATE_TYPE,
+        {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
@@ -46,13 +45,10 @@ def provenance(statement: ReleaseStatement, documents: Documents, version: str) 
             "runDetails": {
                 "builder": {"id": BUILDER, "version": {"tunegate": version}},
                 "metadata": {"invocationId": job.uid},
-                "byproducts": [
-                    {"name": one.path, "digest": {"sha256": one.digest.removeprefix("sha256:")}}
-                    for one in layout.documents(statement)
-                ],
+                "byproducts": [intoto.named(one.path, one.digest) for one in layout.documents(statement)],
             },
         },
-    }
+    )
 
 
 def _dependencies(statement: ReleaseStatement, documents: Documents) -> list[Json]:

@@ -13,13 +13,11 @@ from typing import Any
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error
 
+from tunegate import intoto
 from tunegate.api.approval import Approval, DropReason, SignedStatement
 from tunegate.api.approvalpolicy import ApprovalRole, Signer
-from tunegate.digests import canonical
 from tunegate.keys import ALLOWED, PublicKey, Signing
 
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://tunegate.io/approval/v1alpha1"
 
 
@@ -30,16 +28,10 @@ def statement(approval: Approval) -> dict[str, Any]:
     changes nothing: a person counts once, and what they withdrew stays withdrawn.
     """
     spec, subject = approval.spec, approval.spec.subject_ref
-    return {
-        "_type": STATEMENT_TYPE,
-        "subject": [
-            {
-                "name": f"{subject.kind}/{approval.namespace}/{subject.name}",
-                "digest": {"sha256": spec.subject_digest.removeprefix("sha256:")},
-            }
-        ],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": {
+    return intoto.statement(
+        [intoto.named(f"{subject.kind}/{approval.namespace}/{subject.name}", spec.subject_digest)],
+        PREDICATE_TYPE,
+        {
             "subjectRef": {
                 "kind": subject.kind,
                 "namespace": approval.namespace,
@@ -53,12 +45,12 @@ def statement(approval: Approval) -> dict[str, Any]:
             | ({"personId": spec.approver.person_id} if spec.approver.person_id else {}),
             "expiresAt": spec.expires_at,
         },
-    }
+    )
 
 
 def sign(approval: Approval, key: Signing) -> SignedStatement:
     """Return the decision signed with ``key``, for ``spec.signature``."""
-    envelope = Envelope(canonical(statement(approval)), PAYLOAD_TYPE, {})
+    envelope = intoto.unsigned(statement(approval))
     key.sign(envelope)
     return SignedStatement.model_validate(envelope.to_dict())
 
@@ -66,7 +58,7 @@ def sign(approval: Approval, key: Signing) -> SignedStatement:
 def signed_by(approval: Approval, keys: Iterable[PublicKey]) -> PublicKey | None:
     """Return the one of ``keys`` that signed exactly this decision, None when none did."""
     envelope = _envelope(approval)
-    if envelope is None or envelope.payload != canonical(statement(approval)):
+    if envelope is None or envelope.payload != intoto.unsigned(statement(approval)).payload:
         return None
     return next((key for key in keys if key.signed(envelope)), None)
 
