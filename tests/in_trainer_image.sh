@@ -42,6 +42,5 @@ if [ "${1:-}" = --run ]; then
     inside env PYTHONPATH=/src/operator:/src/trainer-image python "$@"
     exit
 fi
-# They may run beside other tests, at low priority: the time that one may take is longer than elsewhere.
-if [ $# -eq 0 ]; then set -- -n "$(nproc)" --dist loadfile --durations=10 -o timeout=600 -m model tests; fi
+if [ $# -eq 0 ]; then set -- -n "$(nproc)" --dist loadfile --durations=10 -m model tests; fi
 inside python -m pytest -q -p no:cacheprovider "$@"

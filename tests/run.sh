@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The README's test command: checks, tests without and with the model, the demo under faults, tests on the cluster. Prints what
-# runs and how long it took; the first failure stops it with the reason.
+# runs and how long it took; the first failure stops it with the reason. What only computes runs beside what mostly waits.
 #
 # A local cluster that already runs is used and left running. Otherwise the tests have one of their own, with its own state,
 # and the last part proves that nothing of it is left; after a failure it is stopped and its logs stay.
@@ -19,12 +19,12 @@ part() {
     "$@" || { printf '\n=== failed: %s (after %d s)\n' "$name" $((SECONDS - started)) >&2; exit 1; }
     printf '=== %s took %d s\n' "$name" $((SECONDS - started))
 }
-# What computes, at low priority, beside a part that mostly waits. Its words come when it is joined.
+# Beside other parts, as a process group that can be stopped as one. Its words come when it is joined.
 beside() {
-    beside_name=$1 beside_since=$SECONDS beside_log=$(mktemp)
+    beside_since=$SECONDS beside_log=$(mktemp)
+    printf '\n=== %s, beside what follows\n' "$1"
     shift
-    printf '\n=== %s, beside the next part\n' "$beside_name"
-    setsid nice -n 10 "$@" >"$beside_log" 2>&1 &
+    setsid "$@" >"$beside_log" 2>&1 &
     beside=$!
 }
 join_beside() {
@@ -33,12 +33,10 @@ join_beside() {
     beside=
     cat "$beside_log"
     rm -f "$beside_log"
-    [ "$code" = 0 ] || printf '=== it ended with status %d after %d s\n' "$code" $((SECONDS - beside_since)) >&2
+    printf '=== all of it took %d s beside other parts\n' $((SECONDS - beside_since))
     return "$code"
 }
 pytest() { $run -m pytest -q "$@"; }
-# Tests of one file stay together: they share servers that are slow to start.
-parallel=(-n "$(nproc)" --dist loadfile)
 remove_cluster() { $cluster wipe && $cluster check-clean --wiped && own=no; }
 
 own=no
@@ -57,10 +55,9 @@ trap stop_all EXIT
 part "Lint, types, layers, generated files" tests/lint.sh
 part "Local cluster" $cluster start
 part "Container images" $cluster images
-part "Tests without cluster and model" pytest "${parallel[@]}" -m "not cluster and not model and not e2e"
+beside "Tests that need no cluster" tests/without_cluster.sh
 part "The demo under faults, and the documented commands" pytest -s -m e2e tests/e2e tests/docs
-beside "Tests on torch, vLLM and the small model" tests/in_trainer_image.sh
 part "Tests on the cluster" pytest -m "cluster and not e2e"
-part "Tests on torch, vLLM and the small model" join_beside
+part "Tests that need no cluster" join_beside
 [ "$own" = no ] || part "Nothing of the cluster is left" remove_cluster
 printf '\nAll tests passed in %d s.\n' $SECONDS

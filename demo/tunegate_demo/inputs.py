@@ -181,6 +181,9 @@ def load(cluster: Cluster, inputs: Inputs) -> None:
     image = cluster.images["trainer"]
     for namespace in (TEAM, SYSTEM):
         admin.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))
+    for namespace in (TEAM, SYSTEM):
+        # A controller makes it a moment after the namespace, and no pod is admitted before.
+        admin.run("-n", namespace, "wait", "--for=create", "serviceaccount/default", "--timeout=60s")
     admin.apply(json.dumps(claim(DATA_CLAIM, TEAM, "64Mi")))
     for namespace in (TEAM, SYSTEM):
         admin.apply(json.dumps(claim(BASE_CLAIM, namespace, "1Gi")))
