@@ -29,6 +29,8 @@ HELD_BACK: frozenset[EventType] = frozenset(
 UNREAD = timedelta(seconds=60)
 """For how long the last look vouches for the rules when they cannot be read."""
 HELD_SECONDS = 15.0
+ACTING = timedelta(seconds=10)
+"""For so long after a rule was seen it may not act yet: each API server learns of it by a watch of its own."""
 SETTLING = timedelta(seconds=30)
 """Longer than a reconcile takes from reading to recording."""
 MANAGER = "tunegate-guard"
@@ -55,16 +57,16 @@ class Guard:
         """Look for ever, every so many ``seconds``."""
         await self.resume()
         while True:
-            await self.try_look(datetime.now(UTC))
+            await self.try_look()
             await asyncio.sleep(seconds)
 
-    async def try_look(self, now: datetime) -> None:
+    async def try_look(self) -> None:
         """Look once; what cannot be read is as good as not in force, after a while."""
         try:
-            await self.look(now)
+            await self.look()
         except (Transient, Terminal) as error:
             logger.warning("the admission rules cannot be read: %s", error.message)
-            if self._verified is None or now - self._verified > UNREAD:
+            if self._verified is None or datetime.now(UTC) - self._verified > UNREAD:
                 self._freeze(f"the admission rules cannot be read: {error.message}")
 
     async def vouch(self, what: str) -> None:
@@ -73,25 +75,28 @@ class Guard:
         Raises ``Waiting`` when the rules are not in force, or came into force so lately that the count may not know of
         the time without them; ``Transient`` or ``Terminal`` as ``look`` does.
         """
-        now = datetime.now(UTC)
-        await self.look(now)
+        await self.look()
         why = self.frozen
-        if why is None and self._restored is not None and now - self._restored < SETTLING:
+        if why is None and self._restored is not None and datetime.now(UTC) - self._restored < SETTLING:
             why = f"they are since {rfc3339(self._restored)} only, and what was made before is counted anew"
         if why is not None:
             message = f"{what} is held back for the sake of the admission rules: {why}"
             raise Waiting("RulesNotInForce", message, requeue_after=HELD_SECONDS)
 
-    async def look(self, now: datetime) -> None:
-        """Compare once. Raises ``Transient`` or ``Terminal`` when the API server or the ledger cannot be asked."""
+    async def look(self) -> None:
+        """Compare once. For what was made while this took, or before every server acts by the rules, nobody vouches.
+
+        Raises ``Transient`` or ``Terminal`` when the API server or the ledger cannot be asked.
+        """
         async with self._lock:
+            begun = datetime.now(UTC)
             live = [one for kind in KINDS for one in await self._kube.list(API, kind)]
             problems = differences(self._expected, live)
             records = await self._ledger.of_subject(self._subject.uid)
             if problems:
                 await self._altered("; ".join(problems)[:TEXT], records)
             else:
-                await self._in_force(fingerprint(self._expected, live), records, now)
+                await self._in_force(fingerprint(self._expected, live), records, begun)
 
     async def _altered(self, problems: str, records: Sequence[AuditRecordSpec]) -> None:
         self._freeze(f"{problems}. Delete what was altered, run helm upgrade, and find out who did it")
@@ -100,15 +105,16 @@ class Guard:
             since = self._since(records)
             await self._record("AdmissionDrift", f"{since} {problems}", {"problems": problems, "since": since})
 
-    async def _in_force(self, mark: str, records: Sequence[AuditRecordSpec], now: datetime) -> None:
+    async def _in_force(self, mark: str, records: Sequence[AuditRecordSpec], begun: datetime) -> None:
         last = records[-1] if records else None
         if last is None or last.type != "AdmissionVerified" or last.payload["fingerprint"] != mark:
-            since, until = self._since(records), rfc3339(now)
+            seen = datetime.now(UTC)
+            since, until = self._since(records), rfc3339(seen + ACTING)
             payload = {"fingerprint": mark, "since": since, "until": until}
             await self._record("AdmissionVerified", f"{mark} {until}", payload)
-            self._restored = now
-        self._verified = now
-        spec = {"holderIdentity": MANAGER, "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+            self._restored = seen
+        self._verified = begun
+        spec = {"holderIdentity": MANAGER, "renewTime": begun.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
         metadata = {"name": self._lease.name, "namespace": self._lease.namespace}
         lease = {"apiVersion": self._lease.api_version, "kind": self._lease.kind, "metadata": metadata, "spec": spec}
         await self._kube.apply(lease, manager=MANAGER)
