@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     access = [Access(repository, ("pull",)) for repository in options.pull]
     lifetime = timedelta(hours=options.hours)
     sys.stdout.write(
-        mint(signer, told.registry_host, access, subject=options.person, lifetime=lifetime, now=datetime.now(UTC))
+        mint(signer, options.host or told.registry_host, access, subject=options.person, lifetime=lifetime, now=datetime.now(UTC))
     )
     return 0
 
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tunegate.registry.issue", description=__doc__)
     parser.add_argument("--pull", action="append", required=True, metavar="REPOSITORY")
     parser.add_argument("--person", required=True, help="who gets it: shows in the registry's log")
+    parser.add_argument("--host", metavar="HOST:PORT", help="as they reach the registry; default: as pods do")
     parser.add_argument("--hours", type=int, default=8, choices=range(1, LONGEST_HOURS + 1), metavar="HOURS")
     return parser
 
