@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.approvers import signed, signer
 from tests.governance import evidence
+from tests.governance.ledgers import new_key
 from tests.governance.walk import Walk
 from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import BreakGlass
@@ -211,6 +213,18 @@ def test_a_policy_without_break_glass_lets_nobody_override() -> None:
     override(walk)
     assert walk.settle() == "PendingApproval", "the policy that was frozen counts, not the one of today"
     assert walk.dropped() == {"dora": "UnknownRole"}
+
+
+@pytest.mark.attack(38, 42)
+def test_an_override_is_signed_as_the_break_glass_asks_even_if_a_role_has_its_name() -> None:
+    key = new_key()
+    walk = glazed(role="risk", signers=[signer("dora", key.public)])
+    override(walk, role="risk")
+    assert walk.settle() == "PendingApproval"
+    assert walk.dropped() == {"dora": "NotSigned"}
+    override(walk, role="risk")
+    walk.approvals[-1] = signed(walk.approvals[-1], key)
+    assert walk.settle() == "Overridden"
 
 
 def test_where_two_have_to_override_one_is_not_enough() -> None:
