@@ -128,7 +128,6 @@ def test_the_quorum_reached_in_time_is_the_review(serving: Walk) -> None:
     assert serving.release["status"]["override"]["outcome"] == "Reviewed"
 
 
-@pytest.mark.attack(42)
 def test_a_quorum_that_is_recorded_in_the_second_of_the_end_is_no_review(serving: Walk) -> None:
     """A record's time has no fractions: what it says may be up to a second too early."""
     serving.now += 4 * HOURS + timedelta(milliseconds=300)

@@ -101,7 +101,6 @@ def test_where_two_have_to_override_one_is_not_enough() -> None:
     }, "the first to end ends it"  # fmt: skip
 
 
-@pytest.mark.attack(42)
 @pytest.mark.parametrize("who", ["dora", "dirk"])
 def test_any_one_of_those_who_overrode_takes_it_back(who: str) -> None:
     walk = glazed(minApprovals=2)
