@@ -163,10 +163,10 @@ def asking(verdict: Verdict, command: str) -> str:
 
 
 def seconds_to_expiry(verdict: Verdict, now: datetime) -> float | None:
-    """Return after how long the first counted approval has expired; None when none will."""
+    """Return after how long the first approval that counts at ``now`` has expired; None when none will."""
     if verdict.next_expiry is None:
         return None
-    return max((verdict.next_expiry - now) / timedelta(seconds=1), 0.0) + 1.0
+    return (verdict.next_expiry - now) / timedelta(seconds=1) + 1.0
 
 
 def _moment(text: str) -> datetime:

@@ -221,10 +221,10 @@ def _persons(accounts: Iterable[Account]) -> dict[Account, Account]:
     """Map each account to one that stands for its person: accounts linked by username, uid or person-id are one person."""
     everyone = sorted(set(accounts))
     leader = {account: account for account in everyone}
-    known_by: dict[tuple[str, str], Account] = {}
+    known_by: dict[tuple[int, str], Account] = {}
     for account in everyone:
-        marks = {"username": account.username, "uid": account.uid, "person-id": account.person_id}
-        known = {known_by.setdefault(mark, account) for mark in marks.items() if mark[1]}
+        marks = enumerate((account.username, account.uid, account.person_id))
+        known = {known_by.setdefault(mark, account) for mark in marks if mark[1]}
         merged = {leader[other] for other in known} | {leader[account]}
         first = min(merged)
         leader = {other: first if lead in merged else lead for other, lead in leader.items()}
