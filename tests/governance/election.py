@@ -81,11 +81,17 @@ class Election:
                 "RulesNotInForce": not vote.guarded,
                 **({vote.signature_fault[0]: True} if vote.signature_fault else {}),
                 "IsRequester": bool(self.person(vote) & self.question.requesters),
+                "IsContributor": self.worked(vote),
                 "NoPersonId": self.nameless(vote),
                 "StaleSession": self.stale(vote),
                 "Withdrawn": taken_back,
             }
         return {reason for reason, true in holds.items() if true}
+
+    def worked(self, vote: Vote) -> bool:
+        """Some account with which this person decided anything here is named, or belongs to a human who is."""
+        accounts = [other.account for other in self.here if self.person(other) == self.person(vote)]
+        return any(_linked(one, named) for one in accounts for named in self.question.contributors)
 
     def nameless(self, vote: Vote) -> bool:
         """No human has to be named behind a tool that asked: it costs more approvals instead."""
@@ -194,8 +200,12 @@ def make_election(seed: int) -> Election:
         for number in range(dice.randint(0, 8))
     ]  # fmt: skip
     requesters = frozenset(account() for _ in range(mostly(1, 0, 2, share=0.5)))
+    named = [
+        Account(name, person_id=mostly("", "E-1", "E-2"))
+        for name in dice.sample(["zoe", "amy"], mostly(0, 1, 2, share=0.7))
+    ]
     age = TICK * dice.randint(4, 14)
-    question = Question(SUBJECT, mostly(DIGEST, None), requesters, tuple(roles), age, rule)
+    question = Question(SUBJECT, mostly(DIGEST, None), requesters, tuple(roles), age, rule, frozenset(named))
     return Election(question, tuple(votes), after(0, 9))
 
 

@@ -110,6 +110,29 @@ def test_requester_does_not_count_not_even_by_a_second_account() -> None:
         assert [entry.reason for entry in verdict.dropped] == ["IsRequester"]
 
 
+@pytest.mark.attack(50)
+def test_who_worked_on_the_job_does_not_count_by_name_or_as_the_same_human() -> None:
+    question = replace(ask(role("risk")), contributors=frozenset({Account("dana", person_id="E-4")}))
+    for account in (Account("dana"), Account("dana", "4", "E-9"), Account("dana-risk", "7", "E-4")):
+        assert reasons(count(question, [vote("her", account=account)], NOW)) == {account.username: "IsContributor"}
+    link = vote("link", "legal", "Withdraw", account=Account("dana", "8"))
+    second = vote("second", account=Account("dee", "8"))
+    assert reasons(count(question, [second, link], NOW)) == {"dee": "IsContributor"}
+    assert count(question, [vote("rita", account=Account("rita", "3", "E-3"))], NOW).outcome == "Quorum"
+
+
+def test_a_name_that_nobody_proves_makes_no_two_people_one() -> None:
+    """Whoever names rita with ravi's person-id bars both; what the one takes back, the other does not."""
+    question = replace(ask(role("risk"), role("legal")), contributors=frozenset({Account("rita", person_id="E-5")}))
+    votes = [
+        vote("rita", "risk", "Withdraw", account=Account("rita", "1", "E-1")),
+        vote("ravi", "legal", account=Account("ravi", "2", "E-5")),
+    ]
+    verdict = count(question, votes, NOW)
+    assert reasons(verdict) == {"ravi": "IsContributor"}
+    assert verdict.withdrawn == frozenset()
+
+
 @pytest.mark.attack(4)
 def test_accounts_with_one_person_id_are_one_person_whatever_their_names_and_uids() -> None:
     votes = [

@@ -22,10 +22,10 @@ from tunegate.admission.rules import Window
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicySpec, ApprovalRole
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.shared import Requester
+from tunegate.api.shared import Contributor, Requester
 from tunegate.keys import SigningKey
 from tunegate.reconcile.modelrelease_entries import Frozen
-from tunegate.release.counting import Account, Vote
+from tunegate.release.counting import Account, Question, Vote
 from tunegate.release.evidence import assess
 from tunegate.release.statement import Complete, ReleaseStatement, build
 
@@ -68,7 +68,11 @@ def write_election(seed: int) -> Written:
     votes = [_meant(vote, policy, windows, dice) for vote in drawn.votes]
     pens = [dice.choice(PENS) for _ in votes]
 
-    asked = replace(drawn.question, requesters=frozenset({by_release, by_job} if frozen else {by_release}))
+    asked = replace(
+        drawn.question,
+        requesters=frozenset({by_release, by_job} if frozen else {by_release}),
+        contributors=drawn.question.contributors if frozen else frozenset(),
+    )
     more = int(TOOL in {one.username for one in asked.requesters})
     glass = policy.break_glass if frozen else None
     held = timedelta(seconds=glass.max_seconds) if glass else timedelta(0)
@@ -81,7 +85,7 @@ def write_election(seed: int) -> Written:
         approving=Election(approving, tuple(cast), drawn.now),
         overriding=Election(overriding, tuple(overrides), drawn.now),
         release=_release(by_release),
-        frozen=_frozen(policy, by_job, asked.digest) if asked.digest else None,
+        frozen=_frozen(policy, by_job, asked) if asked.digest else None,
         live=_lax() if frozen else policy,
         approvals=tuple(_approval(vote, pen, dice) for vote, pen in zip(votes, pens, strict=True)) + _elsewhere(dice),
         authorized=frozenset(vote.uid for vote in votes if vote.authorized) | {"elsewhere"},
@@ -198,13 +202,14 @@ def _release(by: Account) -> ModelRelease:
     return release.model_copy(update={"spec": release.spec.model_copy(update={"requested_by": _requester(by)})})
 
 
-def _frozen(policy: ApprovalPolicySpec, by: Account, digest: str) -> Frozen:
+def _frozen(policy: ApprovalPolicySpec, by: Account, asked: Question) -> Frozen:
     statement = _world()[1]
+    named = [Contributor(username=one.username, person_id=one.person_id or None) for one in asked.contributors]
     parts = {
-        "job": statement.job.model_copy(update={"requested_by": _requester(by)}),
+        "job": statement.job.model_copy(update={"requested_by": _requester(by), "contributors": named}),
         "policy": statement.policy.model_copy(update={"spec": policy}),
     }
-    return Frozen(statement.model_copy(update=parts), digest, repository="", oci_digest="")
+    return Frozen(statement.model_copy(update=parts), asked.digest or "", repository="", oci_digest="")
 
 
 @cache

@@ -123,7 +123,9 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
     barred = {person[account] for account in question.requesters}
     names = {account.username for account in question.contributors} - {""}
     humans = {account.person_id for account in question.contributors} - {""}
-    worked = {person[vote.account] for vote in mine if vote.account.username in names or vote.account.person_id in humans}
+    worked = {
+        person[vote.account] for vote in mine if vote.account.username in names or vote.account.person_id in humans
+    }
 
     dropped = [
         Dropped(vote, "WrongSubject", f"names another object of this name (uid {vote.subject_uid})")
