@@ -26,7 +26,7 @@ from tunegate.intoto import PAYLOAD_TYPE
 from tunegate.keys import SigningKey
 from tunegate.reconcile.catalogue import plan_policy
 from tunegate.release.content import approval_digest
-from tunegate.release.signature import signature_fault, signed_by
+from tunegate.release.signature import signature_fault, signed_by, statement
 
 Json = dict[str, Any]
 RAVI = SigningKey(generate_private_key(SECP256R1()))
@@ -171,6 +171,38 @@ def test_an_envelope_in_another_form_is_no_signature() -> None:
     assert signed_by(altered(sig="A"), [RAVI.public]) is None
     assert signed_by(altered(keyid=STRANGER.public.id), [RAVI.public, STRANGER.public]) is None
     assert signed_by(altered(), [RAVI.public]) == RAVI.public
+
+
+def test_an_envelope_in_a_loose_spelling_of_base64_is_no_signature() -> None:
+    """The last digit before the padding has four bits that mean nothing."""
+    made = approval(EDWARDS)
+    stated = made["spec"]["signature"]["signatures"][0]
+    digit = stated["sig"][-3]
+    loose = stated["sig"][:-3] + chr(ord(digit) + 1) + "=="
+    assert base64.b64decode(loose) == base64.b64decode(stated["sig"])
+    stated["sig"] = loose
+    assert signed_by(Approval.model_validate(made), [EDWARDS.public]) is None
+
+
+def test_what_is_signed_is_one_document_that_an_upgrade_must_not_change() -> None:
+    person = {"username": "ravi", "uid": "u-7", "personId": "E-3", "authTime": "2026-11-24T12:00:00Z"}
+    made = Approval.model_validate(make_approval(approver={**person, "groups": ["model-risk"]}))
+    assert statement(made) == {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "ModelRelease/team/release", "digest": {"sha256": "0" * 64}}],
+        "predicateType": "https://tunegate.io/approval/v1alpha1",
+        "predicate": {
+            "subjectRef": {
+                "kind": "ModelRelease", "namespace": "team", "name": "release",
+                "uid": "11111111-2222-3333-4444-555555555555",
+            },
+            "role": "risk",
+            "decision": "Approve",
+            "reason": "Scores and data were looked at.",
+            "approver": {"username": "ravi", "personId": "E-3"},
+            "expiresAt": "2030-01-01T00:00:00Z",
+        },
+    }  # fmt: skip
 
 
 def test_stopping_needs_no_signature() -> None:

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.builders import make_approvalpolicy
+from tests.governance.election import Election, elections
 from tests.governance.test_break_glass import glazed, override
-from tests.governance.test_counting_properties import Election, elections
 from tests.governance.test_waivers import FEW, WaiverWorld
 from tests.governance.walk import Walk
 from tests.job.world import condition, run_to
+from tunegate.api.approvalpolicy import ApprovalPolicySpec
 from tunegate.api.shared import Requester
 from tunegate.release.counting import count
-from tunegate.release.requesters import needed
+from tunegate.release.requesters import needed, refused
 
 TOOL = {"username": "system:serviceaccount:argocd:controller", "unverified": True}
 NOBODY = Requester.model_validate(TOOL)
@@ -38,6 +40,16 @@ def test_what_a_tool_asked_for_is_refused_unless_the_policy_says_otherwise(kind:
     assert walk.settle() == "Failed"
     assert walk.condition("EvidenceComplete").reason == "RequesterUnverified"
     assert "unverifiedRequester: ExtraApproval" in walk.release["status"]["message"]
+
+
+def test_the_refusal_names_each_tool_once_and_says_what_to_do() -> None:
+    policy = ApprovalPolicySpec.model_validate(make_approvalpolicy()["spec"])
+    flux = NOBODY.model_copy(update={"username": "flux"})
+    assert refused("two-person", policy, NOBODY, ERIN, flux, NOBODY) == (
+        "flux and system:serviceaccount:argocd:controller asked without saying for whom (spec.requestedBy.unverified), which "
+        "ApprovalPolicy two-person denies. Ask with your own credentials, as `tunegate submit` does; or the policy's owner "
+        "sets unverifiedRequester: ExtraApproval"
+    )
 
 
 @pytest.mark.attack(43)

@@ -286,7 +286,10 @@ def test_a_job_by_an_account_without_a_person_id_ends_before_anything_runs() -> 
     world = WaiverWorld(identity={"requirePersonId": True})
     world.settle()
     assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "NotAllowed")
-    assert "asks which human engineer is, and spec.requestedBy has no personId" in world.status["message"]
+    assert (
+        "asks which human engineer is, and spec.requestedBy has no personId. Sign in through the identity provider"
+        in world.status["message"]
+    )
     assert world.history == []
 
 

@@ -79,12 +79,13 @@ class Walk:
         question = modelrelease_votes.question(live.release, frozen if requested else None, None)
         overriding = modelrelease_votes.override_question(live.release, frozen if requested else None)
         backed = frozenset(one.uid for one in approvals if one.spec.approver.username not in self.unauthorized)
-        cast = votes(approvals, (*question.roles, *overriding.roles), backed, self.windows)
+        cast = votes(approvals, question.roles, backed, self.windows)
+        overrides = modelrelease_votes.overrides(votes(approvals, overriding.roles, backed, self.windows))
         return Observed(
             release=live.release,
             approvals=approvals,
             verdict=count(question, cast, self.now),
-            overrides=count(overriding, modelrelease_votes.overrides(cast), self.now),
+            overrides=count(overriding, overrides, self.now),
             records=tuple(self.records),
             frozen=frozen,
             shortfall=shortfall,

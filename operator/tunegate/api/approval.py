@@ -25,7 +25,7 @@ from tunegate.api.markers import (
 from tunegate.api.shared import Person, PersonId
 
 DropReason = Literal[
-    "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester",
+    "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester", "IsContributor",
     "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce", "NoPersonId", "StaleSession", "NotSigned", "BadSignature",
 ]  # fmt: skip
 BASE64 = r"^[A-Za-z0-9+/]+={0,2}$"

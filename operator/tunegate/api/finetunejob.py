@@ -32,7 +32,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import MethodType, Requester, StatusBase
+from tunegate.api.shared import Contributor, MethodType, Requester, StatusBase
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
@@ -194,6 +194,7 @@ class FineTuneJobSpec(ApiModel):
             "&& self.source == oldSelf.source && self.intent == oldSelf.intent && self.limits == oldSelf.limits "
             "&& self.onPromptingSuffices == oldSelf.onPromptingSuffices && self.workspace == oldSelf.workspace "
             "&& self.budget == oldSelf.budget && self.baseline == oldSelf.baseline "
+            "&& self.contributors == oldSelf.contributors "
             "&& has(self.method) == has(oldSelf.method) && (!has(self.method) || self.method == oldSelf.method) "
             "&& has(self.economics) == has(oldSelf.economics) "
             "&& (!has(self.economics) || self.economics == oldSelf.economics) "
@@ -213,6 +214,9 @@ class FineTuneJobSpec(ApiModel):
 
     requested_by: Requester
     """The caller; `tunegate submit` fills it in."""
+    contributors: Annotated[list[Contributor], Field(max_length=32, json_schema_extra=list_map("username"))] = []
+    """Who prepared the data, wrote the suite or chose the settings: like the requester, none of them may approve the
+    release or waive a finding."""
     server_ref: ResourceName
     """ModelServer of this namespace that will serve the result: it gives base model and engine profile."""
     pool_ref: ResourceName | None = None

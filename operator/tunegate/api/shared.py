@@ -49,6 +49,14 @@ class Requester(Person):
     """True where a GitOps tool asked on behalf of people whom nobody knows; admission refuses any other value than the fact."""
 
 
+class Contributor(ApiModel):
+    """Who worked on what is judged, in the requester's words. Nobody proves it, so it only ever takes a right away."""
+
+    username: Annotated[str, Field(max_length=256, min_length=1)]
+    person_id: PersonId | None = None
+    """The human, where the cluster's identity provider knows them: covers accounts of other names."""
+
+
 class Toleration(ApiModel):
     """A toleration of a node taint (subset of the core type)."""
 

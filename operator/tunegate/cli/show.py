@@ -73,6 +73,7 @@ def _job(out: Console, job: FineTuneJob) -> None:
     data = job.spec.dataset
     asked = [
         ("requested by", job.spec.requested_by.username),
+        ("worked on by", ", ".join(one.username for one in job.spec.contributors) or "nobody else, it says"),
         ("data", f"{data.classification}, {data.license}, {data.source}"),
         ("server, suite", f"{job.spec.server_ref}, {job.spec.suite_ref}"),
     ]

@@ -81,12 +81,13 @@ class ModelReleaseController:
         authorized = await still_backed(self._kube, release, approvals, question.digest)
         overriding = modelrelease_votes.override_question(release, frozen if request is not None else None)
         times = windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid))
-        cast = votes(approvals, (*question.roles, *overriding.roles), authorized, times)
+        cast = votes(approvals, question.roles, authorized, times)
+        overrides = modelrelease_votes.overrides(votes(approvals, overriding.roles, authorized, times))
         seen = modelrelease.Observed(
             release=release,
             approvals=approvals,
             verdict=count(question, cast, now),
-            overrides=count(overriding, modelrelease_votes.overrides(cast), now),
+            overrides=count(overriding, overrides, now),
             records=records,
             frozen=frozen,
             shortfall=shortfall,

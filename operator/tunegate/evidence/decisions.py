@@ -28,7 +28,7 @@ from tunegate.keys import PublicKey
 from tunegate.ledger import chain
 from tunegate.ledger.sequence import ordered
 from tunegate.ledger.verify import verify
-from tunegate.reconcile.approvals import account, votes
+from tunegate.reconcile.approvals import account, contributors, votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last
 from tunegate.reconcile.modelrelease_votes import override_question, overrides, question
 from tunegate.release.content import approval_digest
@@ -255,6 +255,7 @@ def _waiver(
         subject_uid=statement.job.uid,
         digest=waiver.digest,
         requesters=frozenset({account(statement.job.requested_by)}),
+        contributors=contributors(statement.job.contributors),
         roles=needed(waiver.rules, statement.job.requested_by),
         max_age=LONGEST,
         identity=waiver.identity,

@@ -29,6 +29,7 @@ def approvals_page(story: Story) -> str:
     """Return every decision with the name, time and meaning of who signed (21 CFR 11.50), and whether it was counted."""
     statement = story.statement
     roles = needed(statement.policy.spec.roles, statement.release.spec.requested_by, statement.job.requested_by)
+    worked = ", ".join(quoted(one.username) for one in statement.job.contributors)
     asked = [
         f"# Decisions on {statement.release.namespace}/{statement.release.name}",
         f"- Release: {quoted(story.digest)}, uid {quoted(statement.release.uid)}",
@@ -36,6 +37,7 @@ def approvals_page(story: Story) -> str:
         f"the job by: {_requester(statement.job.requested_by)}",
         f"- Policy: {quoted(statement.policy.name)}, {quoted(statement.policy.digest)}",
         *(f"- Needs: {role.min_approvals} of role {quoted(role.name)}" for role in roles),
+        *([f"- Worked on by: {worked}"] if worked else []),
         *_override(story),
     ]
     parts = ["\n".join([asked[0], "", *asked[1:]])]

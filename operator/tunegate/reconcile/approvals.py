@@ -11,7 +11,7 @@ from tunegate.api.approval import Approval, CountedApproval, DroppedApproval, Mi
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import Resource
-from tunegate.api.shared import Person
+from tunegate.api.shared import Contributor, Person
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.release.content import approval_digest
 from tunegate.release.counting import Account, Verdict, Vote
@@ -75,6 +75,11 @@ def created(obj: Resource) -> datetime:
 def account(person: Person) -> Account:
     """Return the account that admission bound the person to."""
     return Account(person.username, person.uid or "", person.person_id or "")
+
+
+def contributors(people: Iterable[Contributor]) -> frozenset[Account]:
+    """Return whom a job names as having worked on it."""
+    return frozenset(Account(one.username, person_id=one.person_id or "") for one in people)
 
 
 def human(person: Person) -> dict[str, str]:
@@ -158,10 +163,10 @@ def asking(verdict: Verdict, command: str) -> str:
 
 
 def seconds_to_expiry(verdict: Verdict, now: datetime) -> float | None:
-    """Return after how long the first counted approval has expired; None when none will."""
+    """Return after how long the first approval that counts at ``now`` has expired; None when none will."""
     if verdict.next_expiry is None:
         return None
-    return max((verdict.next_expiry - now) / timedelta(seconds=1), 0.0) + 1.0
+    return (verdict.next_expiry - now) / timedelta(seconds=1) + 1.0
 
 
 def _moment(text: str) -> datetime:

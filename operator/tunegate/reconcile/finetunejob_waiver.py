@@ -87,6 +87,7 @@ def _question(draft: Draft, findings: Sequence[WaiverFinding], policy: ApprovalP
         subject_uid=job.uid,
         digest=waiver_digest(job, data.digest, result, findings, rules, policy.identity),
         requesters=frozenset({approvals.account(job.spec.requested_by)}),
+        contributors=approvals.contributors(job.spec.contributors),
         roles=needed(rules, job.spec.requested_by),
         max_age=timedelta(seconds=policy.max_approval_age_seconds),
         identity=policy.identity,

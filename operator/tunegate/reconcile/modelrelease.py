@@ -194,8 +194,8 @@ def _judge(seen: Observed, frozen: Frozen, glass: Glass) -> tuple[Story, tuple[A
     story = replace(story, facts=(*story.facts, tampered))
     if record is not None:
         return _approved(seen, frozen, story, record, tampered), _renewed(seen, frozen, record)
-    if glass.in_force:
-        return _overridden(seen, frozen, story, glass)
+    if glass.granted is not None and glass.in_force:
+        return _overridden(seen, frozen, story, glass.granted)
     return _waiting(seen, frozen, story, glass)
 
 
@@ -208,10 +208,12 @@ def _approved(seen: Observed, frozen: Frozen, story: Story, record: AuditRecordS
     return replace(story, phase=phase, message=message, facts=facts, approved_time=record.time)
 
 
-def _overridden(seen: Observed, frozen: Frozen, story: Story, glass: Glass) -> tuple[Story, tuple[AuditEntry, ...]]:
+def _overridden(
+    seen: Observed, frozen: Frozen, story: Story, granted: AuditRecordSpec
+) -> tuple[Story, tuple[AuditEntry, ...]]:
     """Served by an override: its phase says so at every step, and the quorum that comes in time is its review."""
     _, message, facts = served(seen.release, frozen, seen.server, "overridden")
-    warning = breakglass.warning(glass)
+    warning = breakglass.warning(granted)
     approval = Fact("Approved", "False", ReleaseReason.OVERRIDE_IN_FORCE, warning)
     story = replace(
         story, phase="Overridden", message=f"{warning}. Now: {message}", facts=(*story.facts, approval, *facts)

@@ -42,14 +42,9 @@ class Glass:
     stopped: bool = False
 
     @property
-    def until(self) -> datetime | None:
-        """When it ends by itself; None: it was never granted."""
-        return _moment(self.granted.payload["until"]) if self.granted is not None else None
-
-    @property
     def outcome(self) -> OverrideOutcome | None:
         """How it ended; None: it was never granted, or holds."""
-        if self.granted is None or self.until is None:
+        if self.granted is None:
             return None
         if self.ended is not None:
             return self.ended.payload["outcome"]  # type: ignore[return-value]
@@ -57,9 +52,10 @@ class Glass:
             return "Stopped"
         if not self.verdict.withdrawn.isdisjoint(self.granted.payload["approvals"].split(",")):
             return "Withdrawn"
-        if self.approved is not None and _moment(self.approved.time) <= self.until:
+        until = _moment(self.granted.payload["until"])
+        if self.approved is not None and _moment(self.approved.time) < until:
             return "Reviewed"
-        return "Expired" if self.now >= self.until else None
+        return "Expired" if self.now >= until else None
 
     @property
     def in_force(self) -> bool:
@@ -74,9 +70,9 @@ class Glass:
     @property
     def seconds_left(self) -> float | None:
         """After how long it ends by itself; None: it does not hold."""
-        if not self.in_force or self.until is None:
+        if self.granted is None or not self.in_force:
             return None
-        return max((self.until - self.now) / timedelta(seconds=1), 0.0) + 0.1
+        return (_moment(self.granted.payload["until"]) - self.now) / timedelta(seconds=1) + 0.1
 
     def ending(self, release: ModelRelease) -> tuple[AuditEntry, ...]:
         """Return the entry that an end calls for that is not recorded yet."""
@@ -104,23 +100,23 @@ def fact(glass: Glass) -> tuple[Fact, ...]:
     if glass.granted is None:
         return ()
     if glass.outcome is None:
-        return (Fact("Overridden", "True", ReleaseReason.OVERRIDE_IN_FORCE, warning(glass)),)
+        return (Fact("Overridden", "True", ReleaseReason.OVERRIDE_IN_FORCE, warning(glass.granted)),)
     reason, text = ENDS[glass.outcome]
     return (Fact("Overridden", "False", reason, f"overridden by {glass.granted.payload['approvers']}; {text}"),)
 
 
-def warning(glass: Glass) -> str:
-    """Say, where it holds, who lets it be served without what, and until when."""
-    payload = glass.granted.payload if glass.granted is not None else {}
+def warning(granted: AuditRecordSpec) -> str:
+    """Say who lets it be served without what, and until when."""
+    payload = granted.payload
     return (
-        f"BREAK GLASS: served without its quorum (missing {payload.get('missing')}), overridden by "
-        f"{payload.get('approvers')} until {payload.get('until')}. Then its route closes, unless the quorum is reached before"
+        f"BREAK GLASS: served without its quorum (missing {payload['missing']}), overridden by {payload['approvers']} "
+        f"until {payload['until']}. Then its route closes, unless the quorum is reached before"
     )
 
 
 def note(glass: Glass) -> str:
     """Say, where it does not hold, what there is to say about overriding."""
-    if glass.granted is not None and glass.outcome is not None:
+    if glass.outcome is not None:
         return f". It was overridden and is not any more: {ENDS[glass.outcome][1]}. A release is overridden only once"
     if glass.verdict.counted:
         return f". Overrides: {len(glass.verdict.counted)} of {glass.verdict.required}"
@@ -146,6 +142,7 @@ def override_status(glass: Glass, approvals: Sequence[Approval]) -> Override | N
         CountedApproval(
             name=one.name,
             username=one.spec.approver.username,
+            person_id=one.spec.approver.person_id,
             role=one.spec.role,
             time=str(one.metadata["creationTimestamp"]),
         )

@@ -11,7 +11,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicySpec
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.shared import Requester
-from tunegate.reconcile.approvals import account, created
+from tunegate.reconcile.approvals import account, contributors, created
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.release.counting import Decision, Question, Vote
 from tunegate.release.requesters import needed
@@ -31,6 +31,7 @@ def question(release: ModelRelease, frozen: Frozen | None, policy: ApprovalPolic
         subject_uid=release.uid,
         digest=frozen.digest if frozen is not None else None,
         requesters=frozenset(account(one) for one in asked),
+        contributors=contributors(frozen.statement.job.contributors if frozen is not None else ()),
         roles=needed(rules.roles, *asked) if rules is not None else (),
         max_age=timedelta(seconds=rules.max_approval_age_seconds if rules is not None else 0),
         identity=rules.identity if rules is not None else None,

@@ -28,7 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     access = [Access(repository, ("pull",)) for repository in options.pull]
     lifetime = timedelta(hours=options.hours)
     sys.stdout.write(
-        mint(signer, options.host or told.registry_host, access, subject=options.person, lifetime=lifetime, now=datetime.now(UTC))
+        mint(
+            signer,
+            options.host or told.registry_host,
+            access,
+            subject=options.person,
+            lifetime=lifetime,
+            now=datetime.now(UTC),
+        )
     )
     return 0
 

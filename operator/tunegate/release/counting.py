@@ -68,6 +68,8 @@ class Question:
     """Longest life of an approval, whatever it says itself."""
     identity: IdentityRule | None = None
     """What must be known of requesters and approvers beside their accounts."""
+    contributors: frozenset[Account] = frozenset()
+    """Who worked on the job, as it says itself. A name that nobody proves makes no two accounts one person."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
 
     Reject counts from anybody who holds a role of the policy, Revoke from anybody whom admission let revoke; neither
     expires nor needs the right digest, and one is enough: a stop must not be lost to a slip. A Withdraw takes back all
-    approvals of its author, earlier or later. The requesters may stop but not approve. An Override fills no slot: it
+    approvals of its author, earlier or later. Requesters and contributors may stop but not approve. An Override fills no slot: it
     answers another question, which is counted for itself.
     """
     ordered = sorted(votes, key=lambda vote: (vote.created, vote.name, vote.uid))
@@ -119,6 +121,11 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
     roles = {role.name: role for role in question.roles}
     withdrawers = {person[vote.account] for vote in mine if vote.decision == "Withdraw"}
     barred = {person[account] for account in question.requesters}
+    names = {account.username for account in question.contributors} - {""}
+    humans = {account.person_id for account in question.contributors} - {""}
+    worked = {
+        person[vote.account] for vote in mine if vote.account.username in names or vote.account.person_id in humans
+    }
 
     dropped = [
         Dropped(vote, "WrongSubject", f"names another object of this name (uid {vote.subject_uid})")
@@ -136,6 +143,8 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
             fault = _fault(vote, question, roles, now)
             if fault is None and person[vote.account] in barred:
                 fault = ("IsRequester", "who requested the job or its release cannot approve it")
+            if fault is None and person[vote.account] in worked:
+                fault = ("IsContributor", "who worked on the job cannot approve what came of it")
             if fault is None and person[vote.account] in withdrawers:
                 fault = ("Withdrawn", "taken back by its author")
             if fault is None:
@@ -214,10 +223,10 @@ def _persons(accounts: Iterable[Account]) -> dict[Account, Account]:
     """Map each account to one that stands for its person: accounts linked by username, uid or person-id are one person."""
     everyone = sorted(set(accounts))
     leader = {account: account for account in everyone}
-    known_by: dict[tuple[str, str], Account] = {}
+    known_by: dict[tuple[int, str], Account] = {}
     for account in everyone:
-        marks = {"username": account.username, "uid": account.uid, "person-id": account.person_id}
-        known = {known_by.setdefault(mark, account) for mark in marks.items() if mark[1]}
+        marks = enumerate((account.username, account.uid, account.person_id))
+        known = {known_by.setdefault(mark, account) for mark in marks if mark[1]}
         merged = {leader[other] for other in known} | {leader[account]}
         first = min(merged)
         leader = {other: first if lead in merged else lead for other, lead in leader.items()}

@@ -17,7 +17,7 @@ from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, St
 from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
 from tunegate.api.modelserver import EngineProfile, ModelServer
-from tunegate.api.shared import Requester
+from tunegate.api.shared import Contributor, Requester
 from tunegate.api.stages import EvaluateResult
 from tunegate.digests import canonical, document_digest, sha256
 
@@ -50,6 +50,8 @@ class JobPart(StrictModel):
     name: str
     uid: str
     requested_by: Requester
+    contributors: list[Contributor] = []
+    """Who else may not approve."""
     source: Literal["Train", "Import"]
     results: dict[StageName, Digest]
     """OCI digests of the result documents."""
@@ -262,6 +264,7 @@ def _job_part(job: FineTuneJob) -> JobPart:
         name=job.name,
         uid=job.uid,
         requested_by=job.spec.requested_by,
+        contributors=job.spec.contributors,
         source=job.spec.source,
         results={stage.name: stage.result_digest for stage in job.status.stages if stage.result_digest is not None},
         waiver=_waiver_part(job),
