@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chart import helm
+from tunegate.admission.definitions import definitions
 from tunegate.ledger.seal import KeyRing, read_seal, seal
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -94,6 +95,13 @@ def test_the_ledger_can_be_appended_to_and_nothing_else() -> None:
     rules = helm.one(objects, "ClusterRole", "tunegate-operator")["rules"]
     verbs = {verb for rule in rules if "auditrecords" in rule["resources"] for verb in rule["verbs"]}
     assert verbs == {"get", "list", "watch", "create"}
+
+
+def test_the_operator_reads_our_crds_and_no_others() -> None:
+    rules = helm.one(helm.render(helm.values()), "ClusterRole", "tunegate-operator")["rules"]
+    (rule,) = [rule for rule in rules if "customresourcedefinitions" in rule["resources"]]
+    assert set(rule["resourceNames"]) == {one.name for one in definitions()}
+    assert rule["verbs"] == ["get"]
 
 
 def test_each_governed_namespace_gets_its_identities_and_authority() -> None:

@@ -11,6 +11,7 @@ import yaml
 from tests.builders import make_approvalpolicy
 from tests.chart import helm
 from tests.governance.ledgers import NOW
+from tunegate.admission.definitions import definitions
 from tunegate.admission.rules import Rule, parse
 from tunegate.cli.doctor import duties, powers, rules
 from tunegate.cli.doctor.check import Check, NotSeen, looked
@@ -168,7 +169,7 @@ def rules_name() -> str:
 
 
 def test_missing_and_altered_rules_are_named() -> None:
-    expected = chart_rules()
+    expected = (*chart_rules(), *definitions())
     live: list[Json] = [{"kind": one.kind, "metadata": {"name": one.name}, "spec": one.spec} for one in expected]
     assert rules.admission(expected, live, "the chart").state == "OK"
     altered = yaml.safe_load(yaml.safe_dump(live))
@@ -176,7 +177,8 @@ def test_missing_and_altered_rules_are_named() -> None:
     found = rules.admission(expected, altered[:-1], "the chart")
     assert found.state == "FAIL"
     assert f"{live[0]['metadata']['name']}: spec.failurePolicy was changed" in found.found
-    assert f"{live[-1]['metadata']['name']} is missing" in found.found
+    assert f"{live[-1]['metadata']['name']} is missing, and every object of its kind with it" in found.found
+    assert "a CRD by kubectl replace" in found.advice
 
 
 def known(rule_text: str, *, person: bool, **policy: Any) -> Check:

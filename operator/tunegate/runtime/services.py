@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import yaml
 
+from tunegate.admission.definitions import definitions
 from tunegate.admission.guard import Guard, GuardedLedger
 from tunegate.admission.rules import parse
 from tunegate.controllers.services import Services
@@ -66,7 +67,7 @@ def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard 
         logger.warning("TUNEGATE_ADMISSION_RULES is not set: nobody notices when the admission rules are taken away")
         return None
     try:
-        expected = parse(settings.admission_rules.read_text())
+        expected = (*parse(settings.admission_rules.read_text()), *definitions())
     except (OSError, yaml.YAMLError) as error:
         raise Terminal("BadSettings", f"the file of TUNEGATE_ADMISSION_RULES cannot be read: {error}") from error
     return Guard(kube, ledger, expected, namespace=settings.system_namespace, lease=f"{settings.lease_name}-admission")

@@ -10,7 +10,9 @@ from typing import Generic, TypeVar
 
 import yaml
 
-from tunegate.admission.rules import API, KINDS, Rule, parse
+from tunegate import __version__
+from tunegate.admission.definitions import definitions
+from tunegate.admission.rules import API, DEFINITION, DEFINITIONS_API, KINDS, Rule, parse
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.cli import screen
@@ -51,10 +53,10 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
     expected = _Part(lambda: _expected(cluster, there, options.rules))
     held = _Part(lambda: _rights(cluster))
     policies = _Part(lambda: need("approval policies", cluster.all_raw, ApprovalPolicy))
-    source = options.rules or "the operator's ConfigMap"
+    source = " and ".join((options.rules or "the operator's ConfigMap", f"tunegate {__version__}"))
     looks: dict[str, Callable[[], Iterable[Check]]] = {
         "Kubernetes": lambda: [rules.version(_version(cluster))],
-        "admission rules": lambda: [rules.admission(expected.seen(), _live(cluster), source)],
+        "admission rules": lambda: [rules.admission(expected.seen(), _live(cluster, expected.seen()), source)],
         "assurance level": lambda: rules.level(expected.seen(), cluster.whoami(), policies.seen()),
         "namespaces and policies": lambda: duties.roles(
             held.seen(), there.seen().governed, {one["metadata"]["name"]: one for one in policies.seen()}
@@ -88,11 +90,11 @@ class _Part(Generic[T]):
 
 
 def _expected(cluster: Cluster, there: _Part[Installed], path: str | None) -> tuple[Rule, ...]:
-    """Return the admission rules that should hold: of a file that the person brings, else those of the operator."""
+    """Return the rules that should hold: of a file that the person brings, else those of the operator; and our CRDs."""
     if path is None:
-        return there.seen().rules(cluster)
+        return (*there.seen().rules(cluster), *definitions())
     try:
-        return parse(Path(path).read_text())
+        return (*parse(Path(path).read_text()), *definitions())
     except OSError as error:
         raise CommandFailure(f"--rules {path}: {error.strerror}") from error
     except (Terminal, yaml.YAMLError):
@@ -103,12 +105,16 @@ def _version(cluster: Cluster) -> Json:
     return need("the version of Kubernetes", cluster.read, "/version") or {}
 
 
-def _live(cluster: Cluster) -> list[Json]:
-    return [
+def _live(cluster: Cluster, expected: Sequence[Rule]) -> list[Json]:
+    path = f"/apis/{DEFINITIONS_API}/customresourcedefinitions"
+    names = [rule.name for rule in expected if rule.kind == DEFINITION]
+    crds = [need("customresourcedefinitions", cluster.read, f"{path}/{name}") for name in names]
+    policies = [
         {**one, "kind": kind}
         for plural, kind in LIVE.items()
         for one in need(plural, cluster.listed, f"/apis/{API}/{plural}")
     ]
+    return [*policies, *filter(None, crds)]
 
 
 def _rights(cluster: Cluster) -> Rights:
