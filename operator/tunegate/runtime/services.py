@@ -16,6 +16,7 @@ from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.rbac.watch import PowerWatch
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import OperatorCredential, TokenSigner
 from tunegate.runtime import anchoring
@@ -51,6 +52,7 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
             registry=registry,
             ledger=writer if guard is None else GuardedLedger(writer, guard),
             guard=guard,
+            powers=_powers(settings, kube, writer),
             tracking=tracking,
             signer=signer,
             keys=keys,
@@ -71,6 +73,12 @@ def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard 
     except (OSError, yaml.YAMLError) as error:
         raise Terminal("BadSettings", f"the file of TUNEGATE_ADMISSION_RULES cannot be read: {error}") from error
     return Guard(kube, ledger, expected, namespace=settings.system_namespace, lease=f"{settings.lease_name}-admission")
+
+
+def _powers(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> PowerWatch | None:
+    if settings.powers_seconds == 0:
+        return None
+    return PowerWatch(kube, ledger, system=settings.system_namespace, namespaces=settings.namespaces)
 
 
 def tracking_of(settings: Settings) -> Tracking | None:

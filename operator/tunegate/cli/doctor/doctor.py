@@ -20,11 +20,12 @@ from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.doctor import duties, powers, rules
 from tunegate.cli.doctor.check import Check, NotSeen, looked, need
 from tunegate.cli.doctor.installed import Installed, installed
-from tunegate.cli.doctor.rights import Rights, Subject, grants
 from tunegate.cli.failure import CommandFailure
 from tunegate.errors import Terminal
 from tunegate.ledger import chain
 from tunegate.ledger.sequence import ordered
+from tunegate.rbac.holders import holders
+from tunegate.rbac.rights import Rights, grants
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 COLLECTIONS = ("clusterroles", "roles", "clusterrolebindings", "rolebindings")
@@ -53,6 +54,7 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
     expected = _Part(lambda: _expected(cluster, there, options.rules))
     held = _Part(lambda: _rights(cluster))
     policies = _Part(lambda: need("approval policies", cluster.all_raw, ApprovalPolicy))
+    records = _Part(lambda: _records(cluster))
     source = " and ".join((options.rules or "the operator's ConfigMap", f"tunegate {__version__}"))
     looks: dict[str, Callable[[], Iterable[Check]]] = {
         "Kubernetes": lambda: [rules.version(_version(cluster))],
@@ -62,10 +64,9 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
             held.seen(), there.seen().governed, {one["metadata"]["name"]: one for one in policies.seen()}
         ),
         "separate duties": lambda: duties.overlaps(held.seen(), there.seen().namespaces),
-        "ways around": lambda: powers.powers(
-            held.seen(), system, duties.people(held.seen()), _own(system, held.seen().namespaces)
-        ),
-        "ledger": lambda: rules.ledger(_records(cluster), there.seen().settings, datetime.now(UTC)),
+        "ways around": lambda: powers.powers(held.seen(), system),
+        "changes of powers": lambda: [_changes(records.seen(), held.seen(), there.seen())],
+        "ledger": lambda: rules.ledger(records.seen(), there.seen().settings, datetime.now(UTC)),
         "anchors": lambda: [rules.anchors(there.seen().settings)],
     }  # fmt: skip
     return [check for name, look in looks.items() for check in looked(name, look)]
@@ -127,7 +128,6 @@ def _records(cluster: Cluster) -> list[Json]:
     return [one.to_dict() for one in map(chain.readable, found) if one is not None]
 
 
-def _own(system: str, namespaces: Sequence[str]) -> set[Subject]:
-    """Return Tunegate's own service accounts: what the chart gives them is no way around it."""
-    names = ("tunegate-operator", "tunegate-stage", "tunegate-serving")
-    return {Subject("ServiceAccount", name, namespace) for name in names for namespace in (system, *namespaces)}
+def _changes(records: Sequence[Json], rights: Rights, there: Installed) -> Check:
+    held = holders(rights, there.namespace, there.namespaces)
+    return powers.recorded(records, held, there.namespace, there.settings)
