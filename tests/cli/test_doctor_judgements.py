@@ -85,6 +85,7 @@ def test_the_chart_itself_gives_nobody_a_way_around() -> None:
         ),
         ("write rights", rule("rbac.authorization.k8s.io", "clusterroles", "escalate")),
         ("change the admission rules", rule("admissionregistration.k8s.io", "*", "delete")),
+        ("change the admission rules", rule("apiregistration.k8s.io", "apiservices", "patch")),
         ("enter the operator", rule("", "*/exec", "create")),
         ("reach the operator's Secrets", rule("apps", "deployments", "patch")),
     ],

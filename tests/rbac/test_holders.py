@@ -105,6 +105,12 @@ def test_the_ledger_gives_back_who_holds_what(states: list[dict[str, frozenset[s
     assert {power: names for power, names in replayed(specs).items() if names} == {p: n for p, n in last.items() if n}
 
 
+def test_a_record_that_was_altered_keeps_nobody_from_reading_the_others() -> None:
+    specs = [record["spec"] for record in records({"write rights": frozenset({"user root"})})]
+    altered = [{"payload": {"since": "", "added write rights": text}} for text in ("[", "7", '[["user fool"]]')]
+    assert "user root" in replayed([*altered, *specs])["write rights"]
+
+
 def test_a_name_without_end_is_cut_and_still_told_from_others() -> None:
     long = [held(given_to(Subject("User", "x" * 5000 + end)))["impersonate people"] for end in ("a", "b")]
     assert long[0] != long[1]

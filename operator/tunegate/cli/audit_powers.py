@@ -43,7 +43,7 @@ def _tell(out: Console, system: str, before: Sequence[Spec], later: Sequence[Spe
     held = sorted(replayed(before).items())
     screen.table(out, ("COULD", "WHO"), [(power, ", ".join(sorted(names)) or "nobody") for power, names in held])
     for spec in later:
-        since = str(spec["payload"]["since"])
+        since = str(spec["payload"].get("since", ""))
         if since and datetime.fromisoformat(since) <= moment:
             words = screen.shown(in_words(spec["payload"]))
             out.print(f"changed between {since} and {spec['time']}, perhaps before that moment: {words}")

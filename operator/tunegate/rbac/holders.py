@@ -65,11 +65,14 @@ def replayed(records: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
 
 
 def changes(payload: Mapping[str, str]) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield `added` or `removed`, the power, and who, of a record's payload."""
+    """Yield `added` or `removed`, the power, and who, of a record's payload.
+
+    What cannot be read is passed over: that a record was altered is for `audit verify` to tell, and no reason to stop.
+    """
     for key, text in payload.items():
         what, _, power = key.partition(" ")
-        if what in ("added", "removed"):
-            yield what, power, json.loads(text)
+        if what in ("added", "removed") and (names := _read(text)):
+            yield what, power, names
 
 
 def in_words(payload: Mapping[str, str]) -> str:
@@ -92,6 +95,14 @@ def _fitting(names: Sequence[str]) -> int:
     while len(_text(names[:count])) > ROOM:
         count -= 1
     return count
+
+
+def _read(text: str) -> list[str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return []
+    return [str(one) for one in found] if isinstance(found, list) else []
 
 
 def _text(names: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def recorded(records: Sequence[Mapping[str, Any]], held: Holders, system: str, s
         advice = f"the operator records it within {seconds} seconds; see its log where this stays"
         return Check(name, "WARN", f"not recorded since {last['time']}: {'; '.join(unknown)}", advice)
     return Check(
-        name, "OK", f"{last['time']}: {in_words(last['payload']) if last['payload']['since'] else 'first look'}"
+        name, "OK", f"{last['time']}: {in_words(last['payload']) if last['payload'].get('since') else 'first look'}"
     )
 
 
