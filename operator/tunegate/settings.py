@@ -82,6 +82,8 @@ class Settings(BaseModel):
     """The chart's admission policies as YAML; absent: nobody looks whether they are in force."""
     admission_seconds: Annotated[float, Field(gt=0, le=30)] = 20.0
     """Between two looks at them."""
+    powers_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """Between two looks at who could get around the rules by RBAC; 0: nobody looks."""
     workers: Annotated[int, Field(ge=1, le=64)] = 4
     """Objects reconciled at the same time, per controller."""
     http_port: int = 8080

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chart import helm
+from tunegate.admission.definitions import definitions
 from tunegate.ledger.seal import KeyRing, read_seal, seal
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -86,7 +87,7 @@ def test_no_program_has_a_wildcard_right_and_pods_are_reached_only_where_governe
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]], role["metadata"]["name"]
     operator = helm.one(objects, "ClusterRole", "tunegate-operator")
     everywhere = {resource for rule in operator["rules"] for resource in rule["resources"]}
-    assert not everywhere & {"pods", "secrets", "jobs", "deployments", "configmaps", "roles", "rolebindings"}
+    assert not everywhere & {"pods", "secrets", "jobs", "deployments", "configmaps"}
 
 
 def test_the_ledger_can_be_appended_to_and_nothing_else() -> None:
@@ -94,6 +95,22 @@ def test_the_ledger_can_be_appended_to_and_nothing_else() -> None:
     rules = helm.one(objects, "ClusterRole", "tunegate-operator")["rules"]
     verbs = {verb for rule in rules if "auditrecords" in rule["resources"] for verb in rule["verbs"]}
     assert verbs == {"get", "list", "watch", "create"}
+
+
+def test_the_operator_lists_rbac_of_the_cluster_only_where_it_looks_at_powers() -> None:
+    def rights(**operator: Any) -> list[list[str]]:
+        rules = helm.one(helm.render(helm.values(operator=operator)), "ClusterRole", "tunegate-operator")["rules"]
+        return [rule["verbs"] for rule in rules if "rbac.authorization.k8s.io" in rule["apiGroups"]]
+
+    assert rights() == [["list"]]
+    assert rights(powersSeconds=0) == []
+
+
+def test_the_operator_reads_our_crds_and_no_others() -> None:
+    rules = helm.one(helm.render(helm.values()), "ClusterRole", "tunegate-operator")["rules"]
+    (rule,) = [rule for rule in rules if "customresourcedefinitions" in rule["resources"]]
+    assert set(rule["resourceNames"]) == {one.name for one in definitions()}
+    assert rule["verbs"] == ["get"]
 
 
 def test_each_governed_namespace_gets_its_identities_and_authority() -> None:

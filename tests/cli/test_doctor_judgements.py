@@ -11,10 +11,12 @@ import yaml
 from tests.builders import make_approvalpolicy
 from tests.chart import helm
 from tests.governance.ledgers import NOW
+from tunegate.admission.definitions import definitions
 from tunegate.admission.rules import Rule, parse
 from tunegate.cli.doctor import duties, powers, rules
 from tunegate.cli.doctor.check import Check, NotSeen, looked
-from tunegate.cli.doctor.rights import Need, Rights, Subject, grants
+from tunegate.rbac.powers import POWERS
+from tunegate.rbac.rights import Need, Rights, Subject, grants
 
 Json = dict[str, Any]
 ENGINEERS, RISK, OWNERS = (Subject("Group", name) for name in ("engineers", "model-risk", "model-governance"))
@@ -55,9 +57,8 @@ def rights(*more: Json, people: Json | None = None) -> Rights:
 
 
 def judged(held: Rights) -> dict[str, Check]:
-    own = {Subject("ServiceAccount", "tunegate-operator", SYSTEM)}
     found = [
-        *powers.powers(held, SYSTEM, duties.people(held), own),
+        *powers.powers(held, SYSTEM),
         *duties.overlaps(held, ["team-a", "team-b"]),
         *duties.roles(held, GOVERNED, {"policy": make_approvalpolicy()}),
     ]
@@ -66,7 +67,7 @@ def judged(held: Rights) -> dict[str, Check]:
 
 def test_the_chart_itself_gives_nobody_a_way_around() -> None:
     assert {name: one.state for name, one in judged(rights()).items()} == {
-        **{power.name: "OK" for power in powers.POWERS},
+        **{power.name: "OK" for power in POWERS},
         "who asks and approves": "OK", "who writes policies and approves": "OK",
         "policy of team-a": "OK", "policy of team-b": "OK",
     }  # fmt: skip
@@ -84,6 +85,7 @@ def test_the_chart_itself_gives_nobody_a_way_around() -> None:
         ),
         ("write rights", rule("rbac.authorization.k8s.io", "clusterroles", "escalate")),
         ("change the admission rules", rule("admissionregistration.k8s.io", "*", "delete")),
+        ("change the admission rules", rule("apiregistration.k8s.io", "apiservices", "patch")),
         ("enter the operator", rule("", "*/exec", "create")),
         ("reach the operator's Secrets", rule("apps", "deployments", "patch")),
     ],
@@ -168,7 +170,7 @@ def rules_name() -> str:
 
 
 def test_missing_and_altered_rules_are_named() -> None:
-    expected = chart_rules()
+    expected = (*chart_rules(), *definitions())
     live: list[Json] = [{"kind": one.kind, "metadata": {"name": one.name}, "spec": one.spec} for one in expected]
     assert rules.admission(expected, live, "the chart").state == "OK"
     altered = yaml.safe_load(yaml.safe_dump(live))
@@ -176,7 +178,8 @@ def test_missing_and_altered_rules_are_named() -> None:
     found = rules.admission(expected, altered[:-1], "the chart")
     assert found.state == "FAIL"
     assert f"{live[0]['metadata']['name']}: spec.failurePolicy was changed" in found.found
-    assert f"{live[-1]['metadata']['name']} is missing" in found.found
+    assert f"{live[-1]['metadata']['name']} is missing, and every object of its kind with it" in found.found
+    assert "a CRD by kubectl replace" in found.advice
 
 
 def known(rule_text: str, *, person: bool, **policy: Any) -> Check:

@@ -45,6 +45,7 @@ def installed(world: World, rules: list[Json]) -> Iterator[str]:
     settings = {
         "TUNEGATE_GOVERNED": json.dumps([{"name": world.namespace, "policy": "no-such-policy"}]),
         "TUNEGATE_LEDGER_KEYS": "/etc/tunegate/ledger",
+        "TUNEGATE_POWERS_SECONDS": "600",
     }
     labels = {"doctor": "test"}
     objects: list[Json] = [
@@ -81,6 +82,7 @@ def test_an_auditor_sees_everything_and_what_is_wrong_is_a_failure(desk: Desk, i
     assert found["assurance level"]["found"].startswith("L1, accounts")
     assert found[f"policy of {desk.world.namespace}"]["found"] == "ApprovalPolicy no-such-policy does not exist"
     assert found["anchors"]["state"] == "WARN"
+    assert found["last change of powers"]["found"] == "no record that the operator ever looked"
     table = desk.run("auditor", "doctor", "--system-namespace", installed, code=1)
     assert f"FAIL  policy of {desk.world.namespace}" in table
     assert "checks: " in table.splitlines()[-1]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chart.helm import environment, one, render, values
+from tunegate.admission.definitions import definitions
 from tunegate.admission.rules import Rule, differences, fingerprint, parse, subject_of, unguarded, windows
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.errors import Terminal
@@ -103,6 +104,67 @@ def test_what_narrows_a_rule_is_found(
     found = differences(expected, live.values())
     assert len(found) == 1
     assert place in found[0]
+
+
+def held(name: str) -> tuple[list[Rule], Json]:
+    """Return what a CRD has to be, and the CRD as the API server would hold it."""
+    expected = [one for one in definitions() if one.name == f"{name}.tunegate.io"]
+    spec = {**copy.deepcopy(dict(expected[0].spec)), "conversion": {"strategy": "None"}}
+    metadata = {"name": expected[0].name, "uid": "uid", "generation": 1}
+    return expected, {"kind": expected[0].kind, "metadata": metadata, "spec": spec}
+
+
+def version(crd: Json) -> Json:
+    found: Json = crd["spec"]["versions"][0]
+    return found
+
+
+def schema(crd: Json) -> Json:
+    found: Json = version(crd)["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return found
+
+
+WEBHOOK = {"strategy": "Webhook", "webhook": {"clientConfig": {"url": "https://example.invalid"}}}
+
+
+@pytest.mark.attack(44)
+@pytest.mark.parametrize(
+    ("alter", "place"),
+    [
+        (lambda crd: schema(crd).pop("x-kubernetes-validations"), "spec.x-kubernetes-validations was removed"),
+        (lambda crd: schema(crd)["properties"]["decision"]["enum"].append("Perhaps"), "decision.enum was changed"),
+        (lambda crd: schema(crd)["properties"]["reason"].pop("maxLength"), "reason.maxLength was removed"),
+        (lambda crd: schema(crd)["required"].pop(), "spec.required was changed"),
+        (lambda crd: schema(crd).update({"x-kubernetes-preserve-unknown-fields": True}), "preserve-unknown-fields was added"),
+        (lambda crd: crd["spec"].update(preserveUnknownFields=True), "spec.preserveUnknownFields was added"),
+        (lambda crd: crd["spec"].update(conversion=WEBHOOK), "spec.conversion was added"),
+        (lambda crd: crd["spec"]["versions"].append({**version(crd), "name": "v1"}), "spec.versions was changed"),
+        (lambda crd: crd["metadata"].update(deletionTimestamp="2026-11-24T10:00:00Z"), "approvals.tunegate.io is being deleted"),
+        (lambda crd: crd["metadata"].update(name="other"), "approvals.tunegate.io is missing, and every object of its kind"),
+    ],
+)  # fmt: skip
+def test_a_crd_that_lets_approvals_change_is_found(alter: Callable[[Json], object], place: str) -> None:
+    expected, crd = held("approvals")
+    assert differences(expected, [crd]) == []
+    alter(crd)
+    (found,) = differences(expected, [crd])
+    assert place in found
+
+
+@pytest.mark.attack(44)
+def test_a_crd_without_its_status_subresource_is_found() -> None:
+    expected, crd = held("modelreleases")
+    del version(crd)["subresources"]
+    assert differences(expected, [crd]) == [
+        "CustomResourceDefinition modelreleases.tunegate.io: spec.versions[0].subresources was removed"
+    ]
+
+
+def test_what_is_a_default_of_a_policy_is_none_in_a_crd() -> None:
+    expected, crd = held("approvals")
+    schema(crd)["properties"]["scope"] = "*"
+    (found,) = differences(expected, [crd])
+    assert "properties.scope was added" in found
 
 
 def test_a_rule_that_was_made_again_or_edited_leaves_a_mark(expected: tuple[Rule, ...], live: dict[str, Json]) -> None:

@@ -1,1 +1,1 @@
-"""Are the chart's admission rules in force? Every decision rests on them, and a cluster-admin can take them away."""
+"""Are the rules in force, the chart's admission policies and our CRDs? Every decision rests on them, and a cluster-admin can change them."""

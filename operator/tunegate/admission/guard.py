@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tunegate.admission.rules import API, KINDS, Rule, differences, fingerprint, subject_of
+from tunegate.admission.rules import (
+    API,
+    DEFINITION,
+    DEFINITIONS_API,
+    KINDS,
+    REPAIR,
+    Rule,
+    differences,
+    fingerprint,
+    subject_of,
+)
 from tunegate.api.auditrecord import AuditRecordSpec, EventType
 from tunegate.api.conditions import rfc3339
 from tunegate.errors import Terminal, Transient, Waiting
@@ -90,22 +101,31 @@ class Guard:
         """
         async with self._lock:
             begun = datetime.now(UTC)
-            live = [one for kind in KINDS for one in await self._kube.list(API, kind)]
+            live = await self._live()
             problems = differences(self._expected, live)
-            records = await self._ledger.of_subject(self._subject.uid)
             if problems:
-                await self._altered("; ".join(problems)[:TEXT], records)
+                await self._altered("; ".join(problems)[:TEXT])
             else:
-                await self._in_force(fingerprint(self._expected, live), records, begun)
+                await self._in_force(fingerprint(self._expected, live), begun)
 
-    async def _altered(self, problems: str, records: Sequence[AuditRecordSpec]) -> None:
-        self._freeze(f"{problems}. Delete what was altered, run helm upgrade, and find out who did it")
+    async def _live(self) -> list[Mapping[str, Any]]:
+        """Read what there is. CRDs by name: a list of all in the cluster is long and takes a right to all of them."""
+        names = [rule.name for rule in self._expected if rule.kind == DEFINITION]
+        read = (self._kube.get(ObjectRef(DEFINITIONS_API, DEFINITION, name)) for name in names)
+        found = [one for one in await asyncio.gather(*read) if one is not None]
+        return [*found, *[one for kind in KINDS for one in await self._kube.list(API, kind)]]
+
+    async def _altered(self, problems: str) -> None:
+        # Before anything is read of the ledger: it may be gone with its CRD.
+        self._freeze(f"{problems}. {REPAIR}")
+        records = await self._ledger.of_subject(self._subject.uid)
         last = records[-1] if records else None
         if last is None or last.type != "AdmissionDrift" or last.payload["problems"] != problems:
             since = self._since(records)
             await self._record("AdmissionDrift", f"{since} {problems}", {"problems": problems, "since": since})
 
-    async def _in_force(self, mark: str, records: Sequence[AuditRecordSpec], begun: datetime) -> None:
+    async def _in_force(self, mark: str, begun: datetime) -> None:
+        records = await self._ledger.of_subject(self._subject.uid)
         last = records[-1] if records else None
         if last is None or last.type != "AdmissionVerified" or last.payload["fingerprint"] != mark:
             seen = datetime.now(UTC)

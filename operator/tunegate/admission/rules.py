@@ -1,4 +1,8 @@
-"""What the chart's admission policies have to be, how live ones differ, and when nobody can vouch for them. Pure."""
+"""What the rules have to be, how live ones differ, and when nobody can vouch for them. Pure.
+
+Rules are the chart's admission policies with their bindings, and our CRDs: their schemas keep what was asked for and
+decided as it was written.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +21,21 @@ from tunegate.ledger.entry import AuditSubject
 Json = Mapping[str, Any]
 API = "admissionregistration.k8s.io/v1"
 KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+DEFINITIONS_API, DEFINITION = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
 DEFAULTS: Json = {
     "failurePolicy": "Fail", "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "scope": "*",
 }  # fmt: skip
 """What the API server fills in where the chart is silent. Any other field that the chart has not could narrow a rule."""
+DEFINITION_DEFAULTS: Json = {"conversion": {"strategy": "None"}}
+REPAIR = (
+    "Put back what was altered, a policy or binding by deleting it and helm upgrade, a CRD by kubectl replace (who deletes "
+    "a CRD deletes every object of its kind), and find out who did it"
+)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One policy or binding as the chart has it."""
+    """One policy, binding or CRD as it has to be."""
 
     kind: str
     name: str
@@ -55,30 +65,35 @@ def parse(text: str) -> tuple[Rule, ...]:
 
 
 def differences(expected: Sequence[Rule], live: Iterable[Json]) -> list[str]:
-    """Return in words what is missing or not as the chart has it; empty: all rules are in force."""
+    """Return in words what is missing or not as it has to be; empty: all rules are in force."""
     there = {(one["kind"], one["metadata"]["name"]): one for one in live}
     found = []
     for rule in expected:
         one = there.get((rule.kind, rule.name))
         if one is None:
-            found.append(f"{rule.kind} {rule.name} is missing")
+            lost = ", and every object of its kind with it" if rule.kind == DEFINITION else ""
+            found.append(f"{rule.kind} {rule.name} is missing{lost}")
+        elif "deletionTimestamp" in one["metadata"]:
+            found.append(f"{rule.kind} {rule.name} is being deleted")
         else:
-            found += [f"{rule.kind} {rule.name}: {place}" for place in _differing("spec", rule.spec, one["spec"])]
+            defaults = DEFINITION_DEFAULTS if rule.kind == DEFINITION else DEFAULTS
+            places = _differing("spec", rule.spec, one["spec"], defaults)
+            found += [f"{rule.kind} {rule.name}: {place}" for place in places]
     return found
 
 
-def _differing(place: str, want: Any, have: Any) -> Iterator[str]:
+def _differing(place: str, want: Any, have: Any, defaults: Json) -> Iterator[str]:
     if isinstance(want, Mapping) and isinstance(have, Mapping):
         for name in {**want, **have}:
             if name not in have:
                 yield f"{place}.{name} was removed"
             elif name in want:
-                yield from _differing(f"{place}.{name}", want[name], have[name])
-            elif name not in DEFAULTS or have[name] != DEFAULTS[name]:
+                yield from _differing(f"{place}.{name}", want[name], have[name], defaults)
+            elif name not in defaults or have[name] != defaults[name]:
                 yield f"{place}.{name} was added"
     elif isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
         for number, (one, other) in enumerate(zip(want, have, strict=True)):
-            yield from _differing(f"{place}[{number}]", one, other)
+            yield from _differing(f"{place}[{number}]", one, other, defaults)
     elif want != have:
         yield f"{place} was changed"
 

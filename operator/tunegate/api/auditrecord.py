@@ -12,7 +12,7 @@ EventType = Literal[
     "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
     "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
     "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
-    "AdmissionDrift", "TrackingDrift", "CheckpointSigned", "KeyRotated", "EpochStarted",
+    "AdmissionDrift", "PowersChanged", "TrackingDrift", "CheckpointSigned", "KeyRotated", "EpochStarted",
 ]  # fmt: skip
 
 

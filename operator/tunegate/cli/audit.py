@@ -1,16 +1,20 @@
-"""`audit verify`: is the ledger whole, and do the records that it speaks of still exist? `audit export`: take it along."""
+"""`audit verify`: is the ledger whole, and do the records that it speaks of still exist? `audit export`: take it along.
+
+`audit powers`: who could get around the rules (see ``audit_powers``).
+"""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import audit_files, audit_objects, audit_stamps
+from tunegate.cli import audit_files, audit_objects, audit_powers, audit_stamps
 from tunegate.cli.audit_objects import Remembered
 from tunegate.cli.audit_stamps import Stamped
 from tunegate.cli.cluster import Cluster, readable
@@ -31,21 +35,28 @@ def audit(cluster: Cluster | None, options: Namespace) -> int:
             raise CommandFailure("audit export needs a cluster and the FOLDER to make")
         return export(cluster, Path(options.folder))
     if options.folder is not None:
-        raise CommandFailure("audit verify takes no folder: give --file FOLDER/records.jsonl")
+        raise CommandFailure(f"audit {options.action} takes no folder: give --file FOLDER/records.jsonl")
+    if options.action == "powers":
+        return audit_powers.powers(_records(cluster, options), options.at or datetime.now(UTC))
     if options.objects and options.file is None:
         raise CommandFailure("--objects belongs to --file: a cluster is asked for its objects itself")
     keys = audit_files.public_keys(options.public_key or ())
     seen = Remembered()
-    if options.file is not None:
-        report = _check(audit_files.records(Path(options.file)), seen, keys, options)
-        problems = _exported_objects(seen, Path(options.objects)) if options.objects else []
-    elif cluster is not None:
-        report = _check(ordered(cluster.all_raw(AuditRecord)), seen, keys, options)
-        problems = _live_objects(cluster, seen)
+    report = _check(_records(cluster, options), seen, keys, options)
+    if options.objects:
+        problems = _exported_objects(seen, Path(options.objects))
     else:
-        raise CommandFailure("no cluster")
+        problems = _live_objects(cluster, seen) if cluster is not None and options.file is None else []
     stamped, unstamped = audit_stamps.check(options.anchors or (), options.tsa_certificate or ())
     return _tell(report, [*report.problems, *problems, *unstamped], keys, stamped)
+
+
+def _records(cluster: Cluster | None, options: Namespace) -> Iterable[Mapping[str, Any]]:
+    if options.file is not None:
+        return audit_files.records(Path(options.file))
+    if cluster is None:
+        raise CommandFailure("no cluster")
+    return ordered(cluster.all_raw(AuditRecord))
 
 
 def _check(records: Iterable[Mapping[str, Any]], seen: Remembered, keys: list[PublicKey], options: Namespace) -> Report:

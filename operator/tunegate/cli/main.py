@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     _data(add("data", data.data, "what was stated and found of a job's training data"))
     _answers(add("answers", answers.answers, "what the models answered at the gate"))
     _evidence(commands, shared)
-    _audit(add("audit", audit.audit, "check the ledger, or export it"))
+    _audit(add("audit", audit.audit, "check the ledger, export it, or ask it who could get around the rules"))
     _doctor(add("doctor", doctor.doctor, "what holds in this cluster: rules, rights, duties, ledger"))
     _completion(commands)
     return top
@@ -243,7 +243,7 @@ def _answers(one: argparse.ArgumentParser) -> None:
 
 
 def _audit(one: argparse.ArgumentParser) -> None:
-    one.add_argument("action", choices=["verify", "export"])
+    one.add_argument("action", choices=["verify", "export", "powers"])
     one.add_argument("folder", nargs="?", metavar="FOLDER", help="for export: the folder to make")
     one.add_argument("--file", metavar="FILE", help="exported records: no cluster and no network is needed")
     one.add_argument("--objects", metavar="FILE", help="with --file: exported approvals and releases to compare with")
@@ -257,6 +257,7 @@ def _audit(one: argparse.ArgumentParser) -> None:
         help="with --anchors: the time stamping authority's certificate and those above it, to check the .tsr files there",
     )  # fmt: skip
     one.add_argument("--head", metavar="HEAD", help="head noted earlier, <sequence>:sha256:<hex>")
+    one.add_argument("--at", metavar="TIME", type=who.moment, help="for powers: who held which then instead of now")
 
 
 def _lifetime(text: str) -> str:

@@ -16,6 +16,7 @@ from tunegate.settings import Settings
 if TYPE_CHECKING:
     from tunegate.admission.guard import Guard
     from tunegate.ledger.seal import KeyRing
+    from tunegate.rbac.watch import PowerWatch
     from tunegate.registry.client import RegistryClient
     from tunegate.registry.tokens import TokenSigner
     from tunegate.tracking.mlflow import Tracking
@@ -49,6 +50,8 @@ class Services:
     """None where no MLflow is configured."""
     guard: Guard | None = None
     """Looks after the admission rules; None where the settings name no file of them."""
+    powers: PowerWatch | None = None
+    """Looks who could get around the rules; None where the settings say that nobody does."""
     signer: TokenSigner | None = None
     """Signs registry tokens; None where the site's own registry and credential are used."""
     keys: KeyRing | None = None

@@ -48,6 +48,15 @@ RULES_IN_FORCE = Gauge(
     "1 while the chart's admission rules are in force; 0: nothing new is approved or rolled out.",
     registry=REGISTRY,
 )
+POWER_HOLDERS = Gauge(
+    "tunegate_power_holders",
+    "Users, groups and service accounts that hold a power to get around the rules, by power; none while RBAC cannot be read.",
+    ["power"],
+    registry=REGISTRY,
+)
+POWERS_CHANGED = Counter(
+    "tunegate_powers_changed_total", "Recorded changes of who holds such a power.", registry=REGISTRY
+)
 CHECKPOINTS_WORK = Gauge(
     "tunegate_ledger_works",
     "0 while a part of the ledger's signing fails: ledger (broken, or behind its anchors: nothing new is approved), each "

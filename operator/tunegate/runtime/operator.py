@@ -26,6 +26,7 @@ from tunegate.runtime import health as health_server
 from tunegate.runtime import logs, metrics
 from tunegate.runtime.health import Health
 from tunegate.runtime.loop import Loop
+from tunegate.runtime.powers import keep_looking
 from tunegate.runtime.services import connected
 from tunegate.runtime.watching import Watching
 from tunegate.settings import Settings, from_environment
@@ -66,6 +67,8 @@ class Operator:
                 if (guard := self._services.guard) is not None:
                     metrics.RULES_IN_FORCE.set_function(lambda: guard.frozen is None)
                     group.create_task(guard.run(self._services.settings.admission_seconds))
+                if (powers := self._services.powers) is not None:
+                    group.create_task(keep_looking(powers, self._services.settings.powers_seconds))
                 group.create_task(_forever(work))
         finally:
             for loop in self._all():

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import yaml
 
+from tunegate.admission.definitions import definitions
 from tunegate.admission.guard import Guard, GuardedLedger
 from tunegate.admission.rules import parse
 from tunegate.controllers.services import Services
@@ -15,6 +16,7 @@ from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.rbac.watch import PowerWatch
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import OperatorCredential, TokenSigner
 from tunegate.runtime import anchoring
@@ -50,6 +52,7 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
             registry=registry,
             ledger=writer if guard is None else GuardedLedger(writer, guard),
             guard=guard,
+            powers=_powers(settings, kube, writer),
             tracking=tracking,
             signer=signer,
             keys=keys,
@@ -66,10 +69,16 @@ def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard 
         logger.warning("TUNEGATE_ADMISSION_RULES is not set: nobody notices when the admission rules are taken away")
         return None
     try:
-        expected = parse(settings.admission_rules.read_text())
+        expected = (*parse(settings.admission_rules.read_text()), *definitions())
     except (OSError, yaml.YAMLError) as error:
         raise Terminal("BadSettings", f"the file of TUNEGATE_ADMISSION_RULES cannot be read: {error}") from error
     return Guard(kube, ledger, expected, namespace=settings.system_namespace, lease=f"{settings.lease_name}-admission")
+
+
+def _powers(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> PowerWatch | None:
+    if settings.powers_seconds == 0:
+        return None
+    return PowerWatch(kube, ledger, system=settings.system_namespace, namespaces=settings.namespaces)
 
 
 def tracking_of(settings: Settings) -> Tracking | None:

@@ -10,7 +10,9 @@ from typing import Generic, TypeVar
 
 import yaml
 
-from tunegate.admission.rules import API, KINDS, Rule, parse
+from tunegate import __version__
+from tunegate.admission.definitions import definitions
+from tunegate.admission.rules import API, DEFINITION, DEFINITIONS_API, KINDS, Rule, parse
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.cli import screen
@@ -18,11 +20,12 @@ from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.doctor import duties, powers, rules
 from tunegate.cli.doctor.check import Check, NotSeen, looked, need
 from tunegate.cli.doctor.installed import Installed, installed
-from tunegate.cli.doctor.rights import Rights, Subject, grants
 from tunegate.cli.failure import CommandFailure
 from tunegate.errors import Terminal
 from tunegate.ledger import chain
 from tunegate.ledger.sequence import ordered
+from tunegate.rbac.holders import holders
+from tunegate.rbac.rights import Rights, grants
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 COLLECTIONS = ("clusterroles", "roles", "clusterrolebindings", "rolebindings")
@@ -51,19 +54,19 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
     expected = _Part(lambda: _expected(cluster, there, options.rules))
     held = _Part(lambda: _rights(cluster))
     policies = _Part(lambda: need("approval policies", cluster.all_raw, ApprovalPolicy))
-    source = options.rules or "the operator's ConfigMap"
+    records = _Part(lambda: _records(cluster))
+    source = " and ".join((options.rules or "the operator's ConfigMap", f"tunegate {__version__}"))
     looks: dict[str, Callable[[], Iterable[Check]]] = {
         "Kubernetes": lambda: [rules.version(_version(cluster))],
-        "admission rules": lambda: [rules.admission(expected.seen(), _live(cluster), source)],
+        "admission rules": lambda: [rules.admission(expected.seen(), _live(cluster, expected.seen()), source)],
         "assurance level": lambda: rules.level(expected.seen(), cluster.whoami(), policies.seen()),
         "namespaces and policies": lambda: duties.roles(
             held.seen(), there.seen().governed, {one["metadata"]["name"]: one for one in policies.seen()}
         ),
         "separate duties": lambda: duties.overlaps(held.seen(), there.seen().namespaces),
-        "ways around": lambda: powers.powers(
-            held.seen(), system, duties.people(held.seen()), _own(system, held.seen().namespaces)
-        ),
-        "ledger": lambda: rules.ledger(_records(cluster), there.seen().settings, datetime.now(UTC)),
+        "ways around": lambda: powers.powers(held.seen(), system),
+        "changes of powers": lambda: [_changes(records.seen(), held.seen(), there.seen())],
+        "ledger": lambda: rules.ledger(records.seen(), there.seen().settings, datetime.now(UTC)),
         "anchors": lambda: [rules.anchors(there.seen().settings)],
     }  # fmt: skip
     return [check for name, look in looks.items() for check in looked(name, look)]
@@ -88,11 +91,11 @@ class _Part(Generic[T]):
 
 
 def _expected(cluster: Cluster, there: _Part[Installed], path: str | None) -> tuple[Rule, ...]:
-    """Return the admission rules that should hold: of a file that the person brings, else those of the operator."""
+    """Return the rules that should hold: of a file that the person brings, else those of the operator; and our CRDs."""
     if path is None:
-        return there.seen().rules(cluster)
+        return (*there.seen().rules(cluster), *definitions())
     try:
-        return parse(Path(path).read_text())
+        return (*parse(Path(path).read_text()), *definitions())
     except OSError as error:
         raise CommandFailure(f"--rules {path}: {error.strerror}") from error
     except (Terminal, yaml.YAMLError):
@@ -103,12 +106,16 @@ def _version(cluster: Cluster) -> Json:
     return need("the version of Kubernetes", cluster.read, "/version") or {}
 
 
-def _live(cluster: Cluster) -> list[Json]:
-    return [
+def _live(cluster: Cluster, expected: Sequence[Rule]) -> list[Json]:
+    path = f"/apis/{DEFINITIONS_API}/customresourcedefinitions"
+    names = [rule.name for rule in expected if rule.kind == DEFINITION]
+    crds = [need("customresourcedefinitions", cluster.read, f"{path}/{name}") for name in names]
+    policies = [
         {**one, "kind": kind}
         for plural, kind in LIVE.items()
         for one in need(plural, cluster.listed, f"/apis/{API}/{plural}")
     ]
+    return [*policies, *filter(None, crds)]
 
 
 def _rights(cluster: Cluster) -> Rights:
@@ -121,7 +128,6 @@ def _records(cluster: Cluster) -> list[Json]:
     return [one.to_dict() for one in map(chain.readable, found) if one is not None]
 
 
-def _own(system: str, namespaces: Sequence[str]) -> set[Subject]:
-    """Return Tunegate's own service accounts: what the chart gives them is no way around it."""
-    names = ("tunegate-operator", "tunegate-stage", "tunegate-serving")
-    return {Subject("ServiceAccount", name, namespace) for name in names for namespace in (system, *namespaces)}
+def _changes(records: Sequence[Json], rights: Rights, there: Installed) -> Check:
+    held = holders(rights, there.namespace, there.namespaces)
+    return powers.recorded(records, held, there.namespace, there.settings)

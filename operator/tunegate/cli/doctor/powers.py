@@ -1,91 +1,20 @@
-"""Rights with which somebody could get around the rules, and who holds them. Pure."""
+"""Could anybody get around the rules? Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from tunegate.cli.doctor.check import Check
-from tunegate.cli.doctor.rights import Need, Rights, Subject
-
-WRITE = ("create", "update", "patch")
-RBAC, ADMISSION, CERTIFICATES = "rbac.authorization.k8s.io", "admissionregistration.k8s.io", "certificates.k8s.io"
-CONSTRAINED = "impersonate:user-info"
-"""Verb of constrained impersonation (Kubernetes 1.36)."""
+from tunegate.rbac import duties
+from tunegate.rbac.holders import EVENT, Holders, in_words, payloads, replayed, subject_of
+from tunegate.rbac.powers import POWERS, Power, holders
+from tunegate.rbac.rights import Rights, Subject
 
 
-@dataclass(frozen=True)
-class Power:
-    """A set of rights, where it matters, and what somebody could do with it."""
-
-    name: str
-    needs: tuple[Need, ...]
-    where: Literal["cluster", "system"]
-    means: str
-
-
-POWERS = (
-    Power(
-        "impersonate people",
-        tuple(
-            Need(("impersonate", CONSTRAINED), group, resource)
-            for group in ("", "authentication.k8s.io")
-            for resource in ("users", "groups", "serviceaccounts")
-        ),
-        "cluster",
-        "approve in another's name; only the API server's audit log shows it",
-    ),
-    Power(
-        "reach pods through nodes", (Need(("get", "create"), "", "nodes/proxy"),), "cluster",
-        "run commands in serving pods past admission",
-    ),
-    Power(
-        "sign certificates that log in",
-        (Need(("approve", "sign"), CERTIFICATES, "signers", "kubernetes.io/kube-apiserver-client"),),
-        "cluster", "become anybody by a client certificate",
-    ),
-    Power(
-        "write rights",
-        (
-            Need(WRITE, RBAC, "clusterrolebindings"), Need((*WRITE, "escalate", "bind"), RBAC, "clusterroles"),
-            Need(("escalate", "bind"), RBAC, "roles"),
-        ),
-        "cluster", "make themselves or friends approvers",
-    ),
-    Power(
-        "change the admission rules",
-        (
-            *(
-                Need((*WRITE, "delete", "deletecollection"), ADMISSION, kind)
-                for kind in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
-            ),
-            Need(("update", "patch", "delete"), "apiextensions.k8s.io", "customresourcedefinitions"),
-        ),
-        "cluster", "forge decisions while the rules are away; the operator counts nothing from such a time",
-    ),
-    Power(
-        "enter the operator",
-        (
-            Need(("create", "get"), "", "pods/exec"), Need(("create", "get"), "", "pods/attach"),
-            Need(("update", "patch"), "", "pods/ephemeralcontainers"),
-        ),
-        "system", "act as the operator, and read the key that signs the ledger",
-    ),
-    Power(
-        "reach the operator's Secrets",
-        (
-            Need(("get", "list", "watch"), "", "secrets"), Need(WRITE, "", "pods"),
-            *(Need(WRITE, "apps", kind) for kind in ("deployments", "statefulsets", "daemonsets", "replicasets")),
-            Need(WRITE, "batch", "jobs"), Need(WRITE, "batch", "cronjobs"),
-        ),
-        "system", "read the key that signs the ledger and the registry's tokens",
-    ),
-)  # fmt: skip
-
-
-def powers(rights: Rights, system: str, people: Collection[Subject], own: Collection[Subject]) -> Iterator[Check]:
-    """Yield a check for each power. ``people`` decide or ask under Tunegate, ``own`` are its service accounts."""
+def powers(rights: Rights, system: str) -> Iterator[Check]:
+    """Yield a check for each power: a failure where somebody holds it who decides or asks under Tunegate."""
+    people = duties.people(rights)
     if rights.unlimited:
         shared = [one for one in rights.unlimited if one.everybody or one in people]
         yield Check(
@@ -94,19 +23,35 @@ def powers(rights: Rights, system: str, people: Collection[Subject], own: Collec
             else "nothing in the cluster stops them: keep anchors and audit log out of their reach",
         )  # fmt: skip
     for power in POWERS:
-        holders = rights.holders(power.needs, system if power.where == "system" else "")
-        found = [one for one in holders if one not in own]
-        yield _judged(power, found, people)
+        yield _judged(power, holders(rights, power, system), people)
 
 
-def _judged(power: Power, holders: Sequence[Subject], people: Collection[Subject]) -> Check:
-    if not holders:
+def recorded(records: Sequence[Mapping[str, Any]], held: Holders, system: str, settings: Mapping[str, str]) -> Check:
+    """Say what the operator of ``system`` recorded last of who holds which power; ``held`` is who does now."""
+    name, over = "last change of powers", subject_of(system).uid
+    looks = [one for one in records if one["type"] == EVENT and one["subject"]["uid"] == over]
+    seconds = settings.get("TUNEGATE_POWERS_SECONDS")
+    if not seconds or float(seconds) == 0:
+        return Check(name, "WARN", "the operator does not look", "set the chart's value operator.powersSeconds")
+    if not looks:
+        return Check(name, "WARN", "no record that the operator ever looked", "see the operator's log")
+    last = looks[-1]
+    if unknown := [in_words(one) for one in payloads(replayed(looks), held, "")]:
+        advice = f"the operator records it within {seconds} seconds; see its log where this stays"
+        return Check(name, "WARN", f"not recorded since {last['time']}: {'; '.join(unknown)}", advice)
+    return Check(
+        name, "OK", f"{last['time']}: {in_words(last['payload']) if last['payload'].get('since') else 'first look'}"
+    )
+
+
+def _judged(power: Power, found: Sequence[Subject], people: Collection[Subject]) -> Check:
+    if not found:
         return Check(power.name, "OK", "nobody but administrators")
-    worst = [one for one in holders if one.everybody or one in people]
+    worst = [one for one in found if one.everybody or one in people]
     advice = f"they could {power.means}"
     if worst:
-        return Check(power.name, "FAIL", _names(holders), f"take it from {_names(worst)}: {advice}")
-    return Check(power.name, "WARN", _names(holders), f"{advice}: is each of them meant to?")
+        return Check(power.name, "FAIL", _names(found), f"take it from {_names(worst)}: {advice}")
+    return Check(power.name, "WARN", _names(found), f"{advice}: is each of them meant to?")
 
 
 def _names(subjects: Sequence[Subject]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tunegate.admission.rules import Rule, differences
+from tunegate.admission.rules import REPAIR, Rule, differences
 from tunegate.cli.doctor.check import Check
 
 Json = Mapping[str, Any]
@@ -31,13 +31,12 @@ def version(found: Json) -> Check:
 
 
 def admission(expected: Sequence[Rule], live: Sequence[Json], source: str) -> Check:
-    """Compare the live admission policies with those that should hold."""
+    """Compare the live admission policies and CRDs with those that should hold."""
     found = differences(expected, live)
     if not found:
         return Check("admission rules", "OK", f"all {len(expected)} are as in {source}")
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    advice = "delete what was altered, run helm upgrade, and find out who did it"
-    return Check("admission rules", "FAIL", "; ".join(found[:SHOWN]) + more, advice)
+    return Check("admission rules", "FAIL", "; ".join(found[:SHOWN]) + more, REPAIR[0].lower() + REPAIR[1:])
 
 
 def level(expected: Sequence[Rule], me: Json, policies: Sequence[Json]) -> Iterator[Check]:

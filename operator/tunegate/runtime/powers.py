@@ -1,0 +1,28 @@
+"""Keeps looking who holds which power, and says what changed where the platform's people see it: log and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from tunegate.errors import Terminal, Transient
+from tunegate.rbac.watch import PowerWatch
+from tunegate.runtime import metrics
+
+logger = logging.getLogger(__name__)
+
+
+async def keep_looking(watch: PowerWatch, seconds: float) -> None:
+    """Look for ever, every so many ``seconds``. What cannot be read has no metric: an alert on its absence tells."""
+    while True:
+        try:
+            for change in await watch.look(datetime.now(UTC)):
+                logger.warning("who could get around the rules changed: %s", change)
+                metrics.POWERS_CHANGED.inc()
+            for power, names in watch.held.items():
+                metrics.POWER_HOLDERS.labels(power).set(len(names))
+        except (Transient, Terminal) as error:
+            logger.warning("who could get around the rules cannot be read or recorded: %s", error.message)
+            metrics.POWER_HOLDERS.clear()
+        await asyncio.sleep(seconds)
