@@ -47,6 +47,8 @@ class Settings(BaseModel):
     checkpoint_records: Annotated[int, Field(ge=1)] = 100
     checkpoint_minutes: Annotated[int, Field(ge=1)] = 10
     """So many records, or a record that old, make the next checkpoint due."""
+    reread_hours: Annotated[float, Field(gt=0, le=720)] = 24.0
+    """Between two readings of the whole ledger."""
     anchor_folder: Path | None = None
     """Where checkpoints are kept outside the cluster's store."""
     anchor_bucket: str | None = None

@@ -1,12 +1,16 @@
-"""The governed namespace, with a release, an approval and a pod to attack. No operator works for it."""
+"""The governed namespace, with a release, an approval and a pod to attack. No operator works for it.
+
+Where a controller has to answer, the test has the release reconciled in its own process (``settle``).
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.governance.governed import World, labelled, pod, world
+from tests.governance.released import catalogue, job, registry, settle
 
-__all__ = ["world"]
+__all__ = ["catalogue", "job", "registry", "settle", "world"]
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,7 @@ def test_schema_and_defaults_name_the_same_values() -> None:
         ({"operator": {"logLevel": "loud"}}, "value must be one of 'DEBUG'"),
         ({"operator": {"resources": {"limits": {"memory": "lots"}}}}, "/operator/resources/limits/memory"),
         ({"ledger": {"checkpointMinutes": 0}}, "/ledger/checkpointMinutes"),
+        ({"ledger": {"rereadHours": 0}}, "/ledger/rereadHours"),
         ({"ledger": {"keySecret": "Not A Name"}}, "/ledger/keySecret"),
         ({"ledger": {"anchorBucket": {"name": "Worm"}}}, "/ledger/anchorBucket/name"),
         ({"ledger": {"syslog": "logs.example"}}, "/ledger/syslog"),

@@ -1,8 +1,17 @@
-"""The governed namespace and the smart card, shared by all tests of this folder."""
+"""What all tests of this folder share: the governed namespace with a job that passed its gate, a terminal, the smart card."""
 
 from __future__ import annotations
 
-from tests.governance.governed import world
+import pytest
+
+from tests.cli.desk import Desk
+from tests.governance.governed import World, world
+from tests.governance.released import catalogue, job, registry, settle, settle_signed
 from tests.software_token import token
 
-__all__ = ["token", "world"]
+__all__ = ["catalogue", "job", "registry", "settle", "settle_signed", "token", "world"]
+
+
+@pytest.fixture
+def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(world, capsys)

@@ -25,11 +25,6 @@ DIGEST = evidence.digest("7")
 MISSING = [{"role": "risk", "missing": 1}, {"role": "compliance", "missing": 1}]
 
 
-@pytest.fixture
-def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return Desk(world, capsys)
-
-
 @pytest.fixture(scope="module")
 def serving(world: World) -> Iterator[Callable[[str], str]]:
     """A release that serves as `viewer`, and one that asks to take its place; yields a function from name to uid."""

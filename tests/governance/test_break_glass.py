@@ -54,6 +54,14 @@ def serving(walk: Walk) -> Walk:
     return walk
 
 
+@pytest.mark.attack(25, 42)
+def test_an_override_by_somebody_who_lost_the_role_rolls_out_nothing_new(serving: Walk) -> None:
+    serving.unauthorized = {"dora"}
+    assert serving.settle() == "Overridden"
+    assert serving.condition("Served").status == "True"
+    assert serving.condition("QuorumLost").reason == ReleaseReason.APPROVER_NOT_AUTHORIZED
+
+
 def test_an_override_serves_a_release_without_its_quorum_and_says_so_everywhere(walk: Walk) -> None:
     walk.decide("ravi")
     override(walk)

@@ -36,6 +36,7 @@ async def test_two_replicas_that_write_at_once_make_one_chain(operator_kube: Kub
     fresh = LedgerWriter(operator_kube)
     kept = await fresh.of_subject(uid)
     assert await fresh.problems() == []
+    assert await writers[0].reread() == [], "what both wrote is what the first one knows"
     assert len(kept) == EACH + 2
     assert {record.hash for record in made} == {record.hash for record in kept}
     assert [record.sequence for record in kept] == sorted({record.sequence for record in kept})

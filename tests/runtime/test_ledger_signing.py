@@ -37,7 +37,7 @@ async def test_checkpoints_go_to_the_anchor_folder(keys: Path, tmp_path: Path) -
     anchors = tmp_path / "anchors"
     anchors.mkdir()
     store: Any = Store()
-    async with connected(settings(ledger_keys=keys, anchor_folder=anchors), store) as (services, checkpoints):
+    async with connected(settings(ledger_keys=keys, anchor_folder=anchors), store) as (services, _, checkpoints):
         assert checkpoints is not None
         await services.ledger.append(entry(0))
         await checkpoints.look()
@@ -54,14 +54,14 @@ async def test_operator_that_finds_its_ledger_rolled_back_appends_nothing(keys: 
     (tmp_path / "checkpoint-0000000005.json").write_text(text)
     store.objects = {one["metadata"]["name"]: one for one in longer.records[:3]}
     rolled_back: Any = store
-    async with connected(settings(ledger_keys=keys, anchor_folder=tmp_path), rolled_back) as (services, _):
+    async with connected(settings(ledger_keys=keys, anchor_folder=tmp_path), rolled_back) as (services, _, _):
         with pytest.raises(Terminal, match="rolled back"):
             await services.ledger.append(entry(9))
 
 
 async def test_without_a_key_nothing_is_signed_and_a_wrong_one_is_named(tmp_path: Path) -> None:
     store: Any = Store()
-    async with connected(settings(), store) as (_, checkpoints):
+    async with connected(settings(), store) as (_, _, checkpoints):
         assert checkpoints is None
     (tmp_path / "key.pem").write_text("no key")
     with pytest.raises(Terminal, match=r"key\.pem: not an ECDSA P-256 or Ed25519 key"):

@@ -192,12 +192,17 @@ class Site:
 
     async def _admit(self, base: Json, status: Json) -> None:
         """Make the base model Ready: an installed operator may be saying something else until it sees a verdict."""
-        for _ in range(20):
-            await self._set_status(base, status)
-            await asyncio.sleep(1)
+        stable = 0
+        for _ in range(30):
             live = await self.kube.get(ObjectRef(API_VERSION, "BaseModel", self.base))
-            if live is not None and live["status"]["phase"] == "Ready":
+            if ((live or {}).get("status") or {}).get("phase") == "Ready":
+                stable += 1
+            else:
+                stable = 0
+                await self._set_status(base, status)
+            if stable == 3:
                 return
+            await asyncio.sleep(1)
         raise AssertionError("the base model did not stay Ready")
 
     async def _set_status(self, obj: Json, status: Json) -> None:

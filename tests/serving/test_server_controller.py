@@ -17,13 +17,15 @@ from tests.registry.registry_process import running_registry
 from tests.serving.approved import Site
 from tests.serving.sealed import Bench, safetensors
 from tests.waiting import Cluster
-from tunegate.api.conditions import rfc3339
+from tunegate.api.conditions import find, rfc3339
+from tunegate.api.modelrelease import ModelReleaseStatus
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.registry.client import RegistryClient
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
+RBAC = "rbac.authorization.k8s.io"
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ async def test_an_overridden_release_is_handed_to_the_pods_and_taken_back_when_i
     assert (await site.decide("urgent")).phase == "PendingApproval"
     await site.reconcile()
     assert (await live_routes(site))["approved"] == []
-    await may_override(site, "dora")
+    await give_right(site, "dora", "override", "break-glass")
     ends = datetime.now(UTC) + timedelta(seconds=15)
     release = await site.get("ModelRelease", "urgent")
     given = make_approval(
@@ -103,18 +105,66 @@ async def test_an_overridden_release_is_handed_to_the_pods_and_taken_back_when_i
     assert types == ["ReleaseRequested", "ApprovalRecorded", "BreakGlassGranted", "BreakGlassEnded"]
 
 
-async def may_override(site: Site, who: str) -> None:
-    """Give a person the verb in the namespace, which counting asks for."""
-    rbac = "rbac.authorization.k8s.io"
-    metadata = {"name": "duty", "namespace": site.namespace}
-    rule = {"apiGroups": ["tunegate.io"], "resources": ["approvalroles"], "resourceNames": ["break-glass"]}
-    role = {"kind": "Role", "rules": [{**rule, "verbs": ["override"]}]}
+@pytest.mark.attack(25)
+async def test_a_role_taken_away_between_approval_and_rollout_stops_the_rollout_until_it_is_given_back(
+    site: Site,
+) -> None:
+    running = await site.approve("running")
+    await site.reconcile()
+    statement = await site.ask("late", roles=[{"name": "risk", "groups": ["night-shift"]}])
+    assert (await site.decide("late")).phase == "PendingApproval"
+    await give_right(site, "vera", "approve", "risk")
+    release = await site.get("ModelRelease", "late")
+    given = make_approval(
+        "vera-approves", site.namespace, role="risk", expiresAt=rfc3339(datetime.now(UTC) + timedelta(hours=1)),
+        subjectRef={"kind": "ModelRelease", "name": "late", "uid": release["metadata"]["uid"]},
+        subjectDigest=statement.digest, approver={"username": "vera", "groups": ["night-shift"]},
+    )  # fmt: skip
+    await site.kube.create(given)
+    assert (await site.decide("late")).phase == "Approved"
+
+    await site.kube.delete(ObjectRef(f"{RBAC}/v1", "RoleBinding", "risk", site.namespace))
+    status = await settled(site, "late", "QuorumLost", "ApproverNotAuthorized")
+    assert "vera-approves (NotAuthorized)" in status.message
+    await site.reconcile()
+    assert await documents(site) == [running]
+
+    await bind(site, "vera", "risk")
+    assert (await settled(site, "late", "QuorumLost", "ApprovalsInForce")).phase == "Approved"
+    await site.reconcile()
+    assert set(await documents(site)) == {running, statement.served_name}
+
+    await site.kube.delete(ObjectRef(f"{RBAC}/v1", "RoleBinding", "risk", site.namespace))
+    assert (await settled(site, "late", "QuorumLost", "ApproverNotAuthorized")).phase == "RollingOut"
+    await site.reconcile()
+    assert set(await documents(site)) == {running, statement.served_name}, "what a server holds it keeps"
+
+
+async def settled(site: Site, name: str, condition: str, reason: str) -> ModelReleaseStatus:
+    """Let the release's controller look until it says so: RBAC takes a moment to hear of its own changes."""
+    for _ in range(20):
+        status = await site.decide(name)
+        if (found := find(status.conditions, condition)) is not None and found.reason == reason:
+            return status
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"{condition} is not {reason}: {status}")
+
+
+async def give_right(site: Site, who: str, verb: str, role: str) -> None:
+    """Give a person the verb on a role in the namespace, which counting asks for."""
+    rule = {"apiGroups": ["tunegate.io"], "resources": ["approvalroles"], "resourceNames": [role], "verbs": [verb]}
+    metadata = {"name": role, "namespace": site.namespace}
+    await site.kube.create({"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]})
+    await bind(site, who, role)
+
+
+async def bind(site: Site, who: str, role: str) -> None:
     binding = {
-        "kind": "RoleBinding", "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "duty"},
-        "subjects": [{"apiGroup": rbac, "kind": "User", "name": who}],
+        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": role, "namespace": site.namespace},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": role},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": who}],
     }  # fmt: skip
-    for obj in (role, binding):
-        await site.kube.create({"apiVersion": f"{rbac}/v1", "metadata": metadata, **obj})
+    await site.kube.create(binding)
 
 
 async def test_a_statement_that_is_not_the_approved_one_is_left_out_beside_a_good_one(site: Site) -> None:

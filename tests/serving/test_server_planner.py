@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serving.world import SETTINGS, START, World, base_model, release, served
-from tunegate.api.conditions import Condition
 from tunegate.api.modelrelease import ModelRelease, Override
 from tunegate.gateway.routes import RouteTable
 from tunegate.manifests.serving import deployment_name
@@ -252,21 +251,6 @@ def test_an_unreadable_registry_stops_rollouts_but_not_what_runs() -> None:
     assert world.table.resolve("extract") == served("one")
     assert "registry cannot be read" in world.status["message"]
     assert states(world)["one"] == "Ready"
-
-
-def test_a_doubtful_release_is_not_rolled_out_but_keeps_running() -> None:
-    world = World()
-    world.put(release("one"))
-    world.settle()
-    tampered = Condition(
-        type="Tampered", status="True", reason="DigestMismatch", last_transition_time="2026-01-01T00:00:00Z"
-    )
-    for name in ("one", "two"):
-        one = release(name)
-        world.put(one.model_copy(update={"status": one.status.model_copy(update={"conditions": [tampered]})}))
-    world.settle()
-    assert set(world.held()) == {served("one")}
-    assert route(world)["servedName"] == served("one")
 
 
 def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> None:

@@ -101,6 +101,8 @@ class ReleaseReason(StrEnum):
     ROUTE_OPEN = "RouteOpen"
     LEFT_OUT = "LeftOut"
     APPROVAL_EXPIRED = "ApprovalExpired"
+    APPROVER_NOT_AUTHORIZED = "ApproverNotAuthorized"
+    APPROVALS_LOST = "ApprovalsLost"
     APPROVALS_IN_FORCE = "ApprovalsInForce"
     NEWER_RELEASE = "NewerRelease"
     DIGEST_MISMATCH = "DigestMismatch"

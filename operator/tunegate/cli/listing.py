@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from tunegate.api.approval import Tally
+from tunegate.api.conditions import is_true
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelrelease import ModelRelease
@@ -62,7 +63,7 @@ def releases(cluster: Cluster, options: Namespace) -> int:
         return {
             "model": one.spec.model_name, "phase": status.phase, "approvals": status.approvals or "-",
             "waitsFor": desk.waits_for(status, one.spec.requested_by, one.namespace)
-            if status.phase == "PendingApproval" else "-",
+            if status.phase == "PendingApproval" or is_true(status.conditions, "QuorumLost") else "-",
             "requestedBy": one.spec.requested_by.username, "risk": one.spec.risk, "digest": status.release_digest,
             "servedName": status.served_name,
         }  # fmt: skip

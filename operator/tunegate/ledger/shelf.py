@@ -1,6 +1,6 @@
 """All records of the ledger in memory, packed: an operator that keeps years of them must not need gigabytes.
 
-They are kept, and not read again from the API server, since what was verified once cannot be changed here.
+They are kept, and not read from the API server for each question, since what was verified once cannot be changed here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ledger in the cluster: append-only AuditRecords, read once and followed from there.
+"""The ledger in the cluster: append-only AuditRecords, read at the start, followed from there and read again slowly.
 
 A record's name is its sequence number, so of two writers that want the same place one gets `AlreadyExists`, reads what
 the other wrote and takes the next. Nothing is ever appended to a chain that does not verify, or that an anchor contradicts.
@@ -162,6 +162,23 @@ class LedgerWriter:
         async with self._lock:
             await self._follow()
             return list(self._seen.problems)
+
+    async def reread(self) -> list[chain.Problem]:
+        """Read all records again and return what was changed since this writer read or wrote them; it then stops appending.
+
+        Others may append meanwhile. The chain stands for what it leads to, so one known hash compares all before it.
+        Raises ``Transient`` or ``Terminal`` when the records cannot be read.
+        """
+        async with self._lock:
+            await self._follow()
+            known = self._seen.last
+        fresh = Verification(chain.Head(known.sequence, known.hash) if known is not None else None)
+        async for obj in in_order(self._store.pages(API_VERSION, KIND)):
+            fresh.look(obj)
+        found = list(fresh.report((), ()).problems)
+        async with self._lock:
+            self._seen.problems += [one for one in found if one not in self._seen.problems]
+        return found
 
     async def _append(
         self,

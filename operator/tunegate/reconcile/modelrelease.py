@@ -17,6 +17,7 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile import approvals
 from tunegate.reconcile import modelrelease_breakglass as breakglass
 from tunegate.reconcile import modelrelease_entries as entries
+from tunegate.reconcile import modelrelease_quorum as quorum
 from tunegate.reconcile.modelrelease_breakglass import Glass
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_sealing import Signatures, seal
@@ -30,6 +31,8 @@ ACTIVE: tuple[ReleasePhase, ...] = ("Approved", "RollingOut", "Serving", "Overri
 """Phases in which a server may hold the adapter."""
 WAIT = 15.0
 """Seconds between looks at evidence that is not there yet."""
+UNHELD = 30.0
+"""Seconds between questions to RBAC while something approved waits to be rolled out: nobody tells when a right goes."""
 SOON = 0.1
 
 
@@ -173,7 +176,7 @@ def _unreadable(seen: Observed, glass: Glass) -> Story:
     kept = tuple(
         Fact(condition.type, condition.status, ReleaseReason(condition.reason), condition.message)
         for condition in status.conditions
-        if condition.type in ("Approved", "Served", "Superseded", "Expired")
+        if condition.type in ("Approved", "Served", "Superseded", "QuorumLost")
     )
     facts = (Fact("EvidenceComplete", "False" if lost else "Unknown", short.reason, short.message), *kept)
     tampered = Fact("Tampered", "True" if lost else "Unknown", short.reason, short.message)
@@ -193,7 +196,8 @@ def _judge(seen: Observed, frozen: Frozen, glass: Glass) -> tuple[Story, tuple[A
         return replace(story, phase="Failed", message=message, facts=(*story.facts, approved, tampered)), ()
     story = replace(story, facts=(*story.facts, tampered))
     if record is not None:
-        return _approved(seen, frozen, story, record, tampered), _renewed(seen, frozen, record)
+        renewed = quorum.renewed(seen.release, frozen, seen.verdict, record)
+        return _approved(seen, frozen, story, record, tampered), renewed
     if glass.granted is not None and glass.in_force:
         return _overridden(seen, frozen, story, glass.granted)
     return _waiting(seen, frozen, story, glass)
@@ -204,7 +208,10 @@ def _approved(seen: Observed, frozen: Frozen, story: Story, record: AuditRecordS
     approval = Fact("Approved", "True", ReleaseReason.QUORUM_REACHED, record.payload["approvers"])
     if tampered.status == "True":
         message = f"{tampered.message}. What runs keeps running, nothing new is rolled out. {message}"
-    facts = (*story.facts, approval, *facts, _expired(seen, record))
+    lost = quorum.lost(seen.verdict, record)
+    if lost.status == "True":
+        message = f"{lost.message}. {message if held(seen.release, seen.server) else _asking(seen)}"
+    facts = (*story.facts, approval, *facts, lost)
     return replace(story, phase=phase, message=message, facts=facts, approved_time=record.time)
 
 
@@ -215,6 +222,7 @@ def _overridden(
     _, message, facts = served(seen.release, frozen, seen.server, "overridden")
     warning = breakglass.warning(granted)
     approval = Fact("Approved", "False", ReleaseReason.OVERRIDE_IN_FORCE, warning)
+    facts = (*facts, quorum.lost(seen.overrides, granted))
     story = replace(
         story, phase="Overridden", message=f"{warning}. Now: {message}", facts=(*story.facts, approval, *facts)
     )
@@ -239,14 +247,6 @@ def _waiting(seen: Observed, frozen: Frozen, story: Story, glass: Glass) -> tupl
     return replace(story, message=message, facts=(*story.facts, approval, unserved)), audit
 
 
-def _renewed(seen: Observed, frozen: Frozen, record: AuditRecordSpec) -> tuple[AuditEntry, ...]:
-    """Approvals of which some expired or lost their right may be replaced by others: that is recorded as well."""
-    counted = {entry.vote.uid for entry in seen.verdict.counted}
-    if seen.verdict.outcome != "Quorum" or counted.issuperset(record.payload["approvals"].split(",")):
-        return ()
-    return (entries.approved(seen.release, frozen.digest, seen.verdict),)
-
-
 def _asking(seen: Observed) -> str:
     shown = breakglass.with_dropped(seen.verdict, seen.overrides)
     return approvals.asking(shown, f"tunegate approve {seen.release.name} -n {seen.release.namespace}")
@@ -269,22 +269,14 @@ def _tampered(seen: Observed) -> Fact:
     return Fact("Tampered", "False", ReleaseReason.INTACT)
 
 
-def _expired(seen: Observed, record: AuditRecordSpec) -> Fact:
-    used = set(record.payload["approvals"].split(","))
-    names = [entry.vote.name for entry in seen.verdict.dropped if entry.reason == "Expired" and entry.vote.uid in used]
-    if seen.verdict.outcome == "Waiting" and names:
-        message = f"expired: {', '.join(names)}. What runs keeps running; a new rollout needs new approvals"
-        return Fact("Expired", "True", ReleaseReason.APPROVAL_EXPIRED, message)
-    return Fact("Expired", "False", ReleaseReason.APPROVALS_IN_FORCE)
-
-
 def _later(story: Story, seen: Observed, glass: Glass) -> float | None:
     if story.phase == "PendingEvidence" or any(fact.status == "Unknown" for fact in story.facts):
         return WAIT
     if story.phase in ("Denied", "Revoked"):
         return None
     counts = [approvals.seconds_to_expiry(one, glass.now) for one in (seen.verdict, seen.overrides)]
-    return min((one for one in (*counts, glass.seconds_left) if one is not None), default=None)
+    unheld = UNHELD if story.phase in ACTIVE and not held(seen.release, seen.server) else None
+    return min((one for one in (*counts, glass.seconds_left, unheld) if one is not None), default=None)
 
 
 def _event(story: Story, before: ReleasePhase) -> EventNote:

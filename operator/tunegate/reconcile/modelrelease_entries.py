@@ -143,10 +143,13 @@ def standing_approval(records: Sequence[AuditRecordSpec], withdrawn: frozenset[s
 
 
 def lost_records(records: Iterable[AuditRecordSpec], approvals: Sequence[Approval]) -> tuple[str, ...]:
-    """Return the names of approvals that the ledger holds but that are gone or say something else now."""
-    live = {approval.uid: approval_digest(approval) for approval in approvals}
+    """Return the names of approvals that the ledger holds but that are gone or say something else now.
+
+    When they were made counts too: until when they hold, and whether the admission rules were in force, rests on it.
+    """
+    live = {one.uid: (approval_digest(one), str(one.metadata["creationTimestamp"])) for one in approvals}
     return tuple(
-        record.payload["name"]
-        for record in records
-        if record.type == "ApprovalRecorded" and live.get(record.payload["approval"]) != record.payload["content"]
+        payload["name"]
+        for payload in (record.payload for record in records if record.type == "ApprovalRecorded")
+        if live.get(payload["approval"]) != (payload["content"], payload["createdAt"])
     )

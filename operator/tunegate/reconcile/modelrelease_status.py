@@ -13,7 +13,7 @@ from tunegate.reconcile.approvals import tally
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.release.counting import Verdict
 
-OWN_CONDITIONS = ("EvidenceComplete", "Approved", "Overridden", "Served", "Superseded", "Expired", "Tampered")
+OWN_CONDITIONS = ("EvidenceComplete", "Approved", "Overridden", "Served", "Superseded", "QuorumLost", "Tampered")
 TEXT = 1024
 
 

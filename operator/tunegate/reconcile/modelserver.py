@@ -187,7 +187,6 @@ def _rollout(seen: Observed, made: Serving) -> list[AuditEntry]:
     if (metadata.get("annotations") or {}).get(objects.CONFIGURATION_ANNOTATION) == made.configuration:
         return []
     server = seen.server
-    holds = {adapter.served_name for adapter in server.status.adapters if adapter.state != "LeftOut"}
     key = f"{server.uid}:{made.configuration}:{metadata.get('generation', 0)}"
     payload = {"server": server.name, "configuration": made.configuration}
     found = [
@@ -204,7 +203,7 @@ def _rollout(seen: Observed, made: Serving) -> list[AuditEntry]:
             },
         )
         for entry in made.adapters
-        if entry.served_name not in holds
+        if entry.served_name not in seen.held
     ]
     if found:
         return found

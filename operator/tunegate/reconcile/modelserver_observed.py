@@ -81,7 +81,7 @@ class Candidate:
     def doubtful(self) -> bool:
         """Whether nothing new may be rolled out for it: what runs keeps running."""
         conditions = self.release.status.conditions
-        return is_true(conditions, "Tampered") or is_true(conditions, "Expired")
+        return is_true(conditions, "Tampered") or is_true(conditions, "QuorumLost")
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,11 @@ class Observed:
     """The Secret that `clients.apiKeysSecretName` names carries the label that opens it to servers."""
     fresh_credential: FreshCredential | None = None
     """Made because the old one is missing, opens other repositories or will soon end."""
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Served names of the adapters that the server was given and did not leave out."""
+        return frozenset(one.served_name for one in self.server.status.adapters if one.state != "LeftOut")
 
     @property
     def allowed(self) -> frozenset[str]:

@@ -45,9 +45,11 @@ def adapters(seen: Observed) -> list[ServedAdapter]:
 
 
 def held_candidates(seen: Observed) -> list[Candidate]:
-    """Return the candidates to serve: the newest, and of doubtful ones only those that the server holds already."""
-    holds = {adapter.served_name for adapter in seen.server.status.adapters}
-    fit = [one for one in seen.candidates if not one.doubtful or one.served_name in holds]
+    """Return the candidates to serve: the newest, and of doubtful ones only those that the server holds already.
+
+    A doubtful one that was left out would be a new rollout as soon as it is repaired.
+    """
+    fit = [one for one in seen.candidates if not one.doubtful or one.served_name in seen.held]
     fit.sort(key=lambda one: one.age, reverse=True)
     return fit[:MOST]
 

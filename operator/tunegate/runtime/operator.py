@@ -27,6 +27,7 @@ from tunegate.runtime import logs, metrics
 from tunegate.runtime.health import Health
 from tunegate.runtime.loop import Loop
 from tunegate.runtime.powers import keep_looking
+from tunegate.runtime.rereading import keep_rereading
 from tunegate.runtime.services import connected
 from tunegate.runtime.watching import Watching
 from tunegate.settings import Settings, from_environment
@@ -135,8 +136,9 @@ async def lead(settings: Settings, kube: KubeClient, health: Health) -> None:
     metrics.LEADER.set(1)
     lost = False
     try:
-        async with connected(settings, kube) as (services, checkpoints), asyncio.TaskGroup() as group:
+        async with connected(settings, kube) as (services, ledger, checkpoints), asyncio.TaskGroup() as group:
             group.create_task(lease.keep())
+            group.create_task(keep_rereading(ledger, settings.reread_hours))
             if checkpoints is not None:
                 for part in checkpoints.parts:
                     metrics.CHECKPOINTS_WORK.labels(part).set_function(partial(checkpoints.works, part))

@@ -27,8 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple[Services, Checkpoints | None]]:
-    """Yield the clients and close them afterwards, and what signs the ledger where there is a key for it.
+async def connected(
+    settings: Settings, kube: KubeClient
+) -> AsyncIterator[tuple[Services, LedgerWriter, Checkpoints | None]]:
+    """Yield the clients and close them afterwards, the ledger, and what signs it where there is a key for it.
 
     Raises ``Terminal`` for a key or certificate that can't be read.
     """
@@ -57,7 +59,7 @@ async def connected(settings: Settings, kube: KubeClient) -> AsyncIterator[tuple
             signer=signer,
             keys=keys,
         )
-        yield services, anchoring.checkpoints(settings, writer, places, keys)
+        yield services, writer, anchoring.checkpoints(settings, writer, places, keys)
     finally:
         registry.close()
         if tracking is not None:

@@ -1,0 +1,121 @@
+"""The command line against the real server: four people take one release from a job to Approved, and one takes it down.
+
+Each uses their own kubeconfig.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from tests.builders import make_finetunejob
+from tests.cli.desk import Desk
+from tests.governance import evidence
+from tests.governance.governed import World
+from tests.governance.released import Settle
+from tests.registry.registry_process import RunningRegistry
+
+pytestmark = pytest.mark.cluster
+
+
+async def test_release_is_asked_for_reviewed_approved_and_revoked(
+    world: World, desk: Desk, job: str, settle: Settle, registry: RunningRegistry
+) -> None:
+    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-1")
+    use = ("--intended-use", "Extract holder and years; not for legal advice.")
+    told = desk.run("engineer", *asked, *use)
+    assert f"ModelRelease {world.namespace}/extractor-1 created" in told
+    assert f"ModelRelease {world.namespace}/extractor-1, requested by erin (tunegate:engineers)" in told
+    status = await settle("extractor-1")
+    assert (status["phase"], status["approvals"]) == ("PendingApproval", "0/2")
+    digest = status["releaseDigest"]
+
+    shown = desk.run(
+        "reviewer-risk", "approve", "extractor-1", "--reason", "report was read", "--yes", "--digest", digest
+    )
+    assert digest in shown
+    assert "requested by  erin" in shown
+    recorded = shown[shown.index("Recorded for ever, in your name") :]
+    assert "ravi (tunegate:model-risk)" in recorded
+    assert "report was read" in recorded
+    assert (await settle("extractor-1"))["approvals"] == "1/2"
+
+    wrong = desk.run(
+        "reviewer-compliance", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1
+    )
+    assert 'does not hold the RBAC verb "approve" on approvalroles/risk' in wrong
+    other = ("--digest", evidence.digest("0"))
+    assert "nothing was recorded" in desk.run(
+        "reviewer-compliance", "approve", "extractor-1", "--reason", "x", "--yes", *other, code=1
+    )
+    mine = desk.run("engineer", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1)
+    assert "cannot create resource" in mine
+    desk.run("reviewer-compliance", "approve", "extractor-1", "--reason", "data was read", "--expires", "30m", "--yes")
+    status = await settle("extractor-1")
+    assert status["phase"] == "Approved"
+    assert {one["username"]: one["role"] for one in status["counted"]} == {"ravi": "risk", "cora": "compliance"}
+
+    page = json.loads(
+        desk.run(
+            "auditor", "show", "extractor-1", "-o", "json", "--registry", registry.host, "--registry-plain-http",
+            "--registry-auth", "/nonexistent",
+        )
+    )  # fmt: skip
+    assert page["statement"]["verified"]
+    assert page["statement"]["content"]["release"]["spec"]["intendedUse"].startswith("Extract holder")
+    assert page["data"]["digest"] == evidence.digest("d")
+    assert page["baseModel"]["manifestDigest"] == evidence.digest("b")
+    assert {one["by"] for one in page["approvals"]} == {"ravi", "cora"}
+    assert [one["type"] for one in page["ledger"]] == [
+        "ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved",
+    ]  # fmt: skip
+    assert [one["message"] for one in page["findings"]] == ["2 rows repeat"]
+    assert digest in desk.run("auditor", "show", "extractor-1")
+    assert "ledger intact" in desk.run("auditor", "audit", "verify")
+
+    desk.run("serving-operator", "revoke", "extractor-1", "--reason", "wrong answers in production", "--yes")
+    status = await settle("extractor-1")
+    assert status["phase"] == "Revoked"
+    assert "Revoked" in desk.run("reviewer-risk", "show", "extractor-1")
+
+
+async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Settle) -> None:
+    asked = ("release", "job", "--model", "extractor", "--risk", "High", "--name", "extractor-2")
+    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    await settle("extractor-2")
+    desk.run("reviewer-compliance", "reject", "extractor-2", "--reason", "the licence of the data is unclear", "--yes")
+    assert (await settle("extractor-2"))["phase"] == "Denied"
+    desk.run("reviewer-risk", "approve", "extractor-2", "--role", "risk", "--reason", "fine", "--yes")
+    assert (await settle("extractor-2"))["phase"] == "Denied"
+
+
+async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(
+    world: World, desk: Desk, settle: Settle
+) -> None:
+    document = make_finetunejob("empty", world.namespace, requestedBy={"username": "erin"})
+    world.create("engineer", document, dry_run=False).passes()
+    desk.run(
+        "engineer", "release", "empty", "--model", "m", "--risk", "Low", "--intended-use", "Nothing yet, only a test."
+    )
+    status = await settle("empty")
+    assert status["phase"] == "PendingEvidence"
+    assert "approve" not in status["message"]
+
+
+async def test_decision_without_yes_needs_somebody_at_the_terminal(
+    desk: Desk, world: World, job: str, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-3")
+    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    await settle("extractor-3")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert "give --yes" in desk.run("reviewer-risk", "approve", "extractor-3", "--reason", "x", code=1)
+    approvals = world.kubectl("reviewer-risk", "get", "approvals", "-n", world.namespace, "-o", "name").passes().out
+    assert "extractor-3" not in approvals
+
+
+def test_decision_on_a_release_that_does_not_exist_says_so(desk: Desk) -> None:
+    refusal = desk.run("reviewer-risk", "approve", "no-such-release", "--reason", "x", code=1)
+    assert "ModelRelease no-such-release does not exist" in refusal

@@ -1,0 +1,91 @@
+"""What reviewers read and auditors take along: answers, data, and a folder with all evidence, from the real server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import make_finetunejob
+from tests.cli.desk import Desk, get, say
+from tests.evidence.release import KEY, documents
+from tests.governance.governed import World
+from tests.governance.released import ANSWERS, PAGE, STATEMENT, Settle
+from tests.registry.registry_process import RunningRegistry
+from tunegate.cli.main import main
+from tunegate.reconcile.naming import job_repository
+from tunegate.registry.client import RegistryClient
+
+pytestmark = pytest.mark.cluster
+Json = dict[str, Any]
+
+
+async def test_a_reviewer_reads_the_answers_of_the_gate(
+    world: World, desk: Desk, job: str, registry: RunningRegistry
+) -> None:
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+    assert desk.run("reviewer-risk", "answers", "job", *where, "-o", "json") == ANSWERS.decode()
+    shown = desk.run("reviewer-risk", "answers", "job", *where)
+    assert r'{"holder": "Ann"}\x1b[2J' in shown, "a model's answer acts on nobody's terminal"
+    nothing = desk.run("reviewer-risk", "answers", "job", *where, "--stage", "baseline", code=1)
+    assert "has no result of stage baseline" in nothing
+    away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")
+    assert "the registry" in desk.run("reviewer-risk", "answers", "job", *away, code=1)
+
+
+def test_what_was_stated_of_the_data_is_read_in_every_form(desk: Desk, job: str, registry: RunningRegistry) -> None:
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+    shown = desk.run("reviewer-risk", "data", "job", *where)
+    assert "notices of packages" in shown
+    assert "2 rows repeat" in shown
+    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "json") == STATEMENT.decode() + "\n"
+    assert json.loads(desk.run("reviewer-risk", "data", "job", *where, "-o", "croissant"))["license"] == "MIT"
+    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "html") == PAGE.decode()
+
+
+async def test_release_is_taken_along_as_a_folder_and_verified_without_the_cluster(
+    world: World,
+    desk: Desk,
+    catalogue: dict[str, Json],
+    settle_signed: Settle,
+    registry: RunningRegistry,
+    tmp_path: Path,
+) -> None:
+    settle = settle_signed
+    person = {"username": "erin", "groups": ["tunegate:engineers"]}
+    made = make_finetunejob("sealed", world.namespace, requestedBy=person)
+    world.create("engineer", made, dry_run=False).passes()
+    live = json.loads(get(world, "FineTuneJob", "sealed"))
+    repository = job_repository(world.namespace, "sealed", live["metadata"]["uid"])
+    left = documents(catalogue, live, repository)
+    with RegistryClient(registry.host, plain_http=True) as client:
+        left.push(client, repository, job_repository(world.namespace, "earlier", "12345678"))
+    say(world, "finetunejob", "sealed", left.status)
+    asked = ("release", "sealed", "--model", "extractor", "--risk", "Low", "--name", "taken")
+    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    await settle("taken")
+    desk.run("reviewer-risk", "approve", "taken", "--reason", "report was read", "--yes")
+    desk.run("reviewer-compliance", "approve", "taken", "--reason", "data was read", "--yes")
+    assert (await settle("taken"))["phase"] == "Approved"
+
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+    folder = tmp_path / "taken"
+    told = desk.run("auditor", "evidence", "export", "taken", "--output", str(folder), *where)
+    noted = next(line.split()[1:] for line in told.splitlines() if line.startswith("  tunegate evidence verify"))
+    assert main(noted) == 0
+    shown = desk.capsys.readouterr().out
+    assert f"evidence of {world.namespace}/taken fits" in shown
+    assert "ravi (risk)" in shown
+    assert "Signatures were not checked" in shown
+    assert KEY.public.id in (folder / "signatures/release.dsse.json").read_text()
+    assert "EvidenceSealed" in desk.run("auditor", "show", "taken", "-o", "json")
+    page = folder / "approvals.jsonl"
+    page.write_bytes(page.read_bytes().replace(b"data was read", b"data was fine"))
+    assert main(noted) == 1
+    assert "DIFFERS approvals.jsonl" in desk.capsys.readouterr().out
+    assert "not empty" in desk.run("auditor", "evidence", "export", "taken", "--output", str(folder), *where, code=1)
+    other = ("--output", str(tmp_path / "hers"), *where)
+    assert "auditrecords" in desk.run("engineer", "evidence", "export", "taken", *other, code=1)
+    assert not (tmp_path / "hers").exists()
