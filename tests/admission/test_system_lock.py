@@ -175,9 +175,20 @@ def test_the_operators_deployment_is_not_changed_scaled_or_deleted(world: World,
 
 
 @pytest.mark.attack(46)
-@pytest.mark.parametrize("kind", ["Secret", "ConfigMap", "ServiceAccount"])
-def test_keys_rules_and_accounts_of_the_operator_are_not_replaced(world: World, editor: str, kind: str) -> None:
-    made: Json = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "tunegate-planted", "namespace": world.system}}
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Secret", "tunegate-planted"),
+        ("Secret", "our-ledger-key"),
+        ("Secret", "sh.helm.release.v1.tunegate.v1"),
+        ("ConfigMap", "tunegate-planted"),
+        ("ServiceAccount", "tunegate-planted"),
+    ],
+)
+def test_keys_rules_and_accounts_of_the_operator_are_not_replaced(
+    world: World, editor: str, kind: str, name: str
+) -> None:
+    made: Json = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": world.system}}
     create(world, made).refused("belongs to the installation", VERB)
     world.create(ADMIN, made).passes()
     create(world, {**made, "metadata": {"name": "mine", "namespace": world.system}}).passes()

@@ -102,9 +102,10 @@ variables.claimed.username == request.userInfo.username &&
 {{- toJson $names -}}
 {{- end }}
 
-{{/* CEL: `of` is the name of an object of the chart's own, or of one that the site gave it. Call with (dict "root" $ "of" "…"). */}}
+{{/* CEL: `of` is the name of an object of the chart's own, of one that the site gave it, or of Helm's record of it, which holds its
+     keys and says what an upgrade takes away. Call with (dict "root" $ "of" "…"). */}}
 {{- define "tunegate.isOwnName" -}}
-({{ .of }}.startsWith('tunegate-') || {{ .of }} in {{ include "tunegate.celList" (include "tunegate.givenNames" .root | fromJsonArray) }})
+({{ .of }}.startsWith('tunegate-') || {{ .of }}.startsWith('sh.helm.release.v1.{{ .root.Release.Name }}') || {{ .of }} in {{ include "tunegate.celList" (include "tunegate.givenNames" .root | fromJsonArray) }})
 {{- end }}
 
 {{/* CEL: the pod spec of a pod, or of an object that pods are made from. */}}
