@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tunegate_local import binaries, certificates, files, processes, settings, sign_in, users
@@ -11,7 +10,7 @@ from tunegate_local.command import succeeds
 
 READY_SECONDS = 90.0
 AUDIT_LOG = settings.LOGS / "audit.log"
-AUDIT_POLICY = settings.STATE / "audit-policy.json"
+AUDIT_POLICY = settings.STATE / "audit-policy.yaml"
 AUDIT_LOG_MEGABYTES = 100
 AUDIT_LOG_FILES = 5
 
@@ -74,7 +73,7 @@ def _start_api_server() -> None:
     to_etcd = certificates.ensure_leaf("etcd-client", "kube-apiserver")
     to_extensions = certificates.ensure_leaf("front-proxy", "front-proxy-client")
     authority = certificates.authority().certificate
-    files.keep(AUDIT_POLICY, json.dumps(_audit_policy(), indent=2) + "\n")
+    files.keep(AUDIT_POLICY, (settings.REPOSITORY / "examples/audit-policy.yaml").read_text())
     processes.ensure(
         "kube-apiserver",
         [
@@ -176,33 +175,3 @@ def _start_scheduler() -> None:
         ],
         urgent=True,
     )
-
-
-def _audit_policy() -> dict[str, object]:
-    """Who did what to what. Secrets, tokens and reviews without their content; reads of machinery not at all."""
-    return {
-        "apiVersion": "audit.k8s.io/v1",
-        "kind": "Policy",
-        "omitStages": ["RequestReceived"],
-        "rules": [
-            {"level": "None", "userGroups": ["system:nodes"], "verbs": ["get", "list", "watch"]},
-            {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
-            {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*", "/version", "/openapi/*"]},
-            {
-                "level": "RequestResponse",
-                "verbs": ["create", "update", "patch", "delete", "deletecollection"],
-                "resources": [{"group": "tunegate.io"}],
-            },
-            {
-                "level": "None",
-                "verbs": ["get", "list", "watch"],
-                "users": [
-                    "system:kube-controller-manager",
-                    "system:kube-scheduler",
-                    "system:kube-proxy",
-                    "system:apiserver",
-                ],
-            },
-            {"level": "Metadata"},
-        ],
-    }

@@ -38,6 +38,7 @@ PEOPLE = {
     ],
     "servingOperators": [{"groups": ["tunegate:serving-operators"]}],
     "auditors": [{"groups": ["tunegate:auditors"]}],
+    "maintainers": [{"groups": ["tunegate:maintainers"]}],
 }
 
 
@@ -148,6 +149,7 @@ def render(namespace: str) -> list[Json]:
         "admission": {"gitOpsRequesters": [tool]},
         "governedNamespaces": [{"name": namespace, "policy": "two-person"}],
         "people": PEOPLE,
+        "ledger": {"keySecret": "our-ledger-key"},
         "images": {name: f"example.org/{name}@{DIGEST}" for name in ("operator", "trainer", "mlflow", "registry")},
         "networkPolicies": {"enabled": False},
     }

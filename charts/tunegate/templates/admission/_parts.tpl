@@ -3,6 +3,22 @@
 system:serviceaccount:{{ .Release.Namespace }}:tunegate-operator
 {{- end }}
 
+{{/* CEL: the caller is one of the chart's own programs. RBAC says what each may do; who may run as one: system.yaml. */}}
+{{- define "tunegate.isOwnProgram" -}}
+request.userInfo.username.startsWith('system:serviceaccount:{{ .Release.Namespace }}:tunegate-')
+{{- end }}
+
+{{/* CEL: the caller is a controller or the scheduler of Kubernetes. */}}
+{{- define "tunegate.isKubernetes" -}}
+(request.userInfo.username.startsWith('system:serviceaccount:kube-system:') ||
+request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler'])
+{{- end }}
+
+{{/* CEL: the caller keeps this installation: an RBAC verb of its own, cluster-wide, which neither `edit` nor `admin` has. */}}
+{{- define "tunegate.mayMaintain" -}}
+authorizer.group('tunegate.io').resource('installations').name('tunegate').check('maintain').allowed()
+{{- end }}
+
 {{/* Head of a policy. Call with (dict "root" $ "name" "tunegate-…"). */}}
 {{- define "tunegate.policyHead" -}}
 apiVersion: admissionregistration.k8s.io/v1
@@ -13,7 +29,8 @@ metadata:
     {{- include "tunegate.labels" (dict "root" .root "component" "admission") | nindent 4 }}
 {{- end }}
 
-{{/* Binding of a policy. "namespaces": list of names it holds in; absent: everywhere. Names, not labels: a name cannot be edited. */}}
+{{/* Binding of a policy. "namespaces": list of names it holds in, "outside": of names it does not hold in; absent: everywhere.
+     Names, not labels: a name cannot be edited. "actions": what follows, Deny and Audit if absent. */}}
 {{- define "tunegate.policyBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -23,14 +40,16 @@ metadata:
     {{- include "tunegate.labels" (dict "root" .root "component" "admission") | nindent 4 }}
 spec:
   policyName: {{ .name }}
-  validationActions: [Deny, Audit]
-  {{- if hasKey . "namespaces" }}
+  validationActions: [{{ .actions | default (list "Deny" "Audit") | join ", " }}]
+  {{- range $key, $operator := dict "namespaces" "In" "outside" "NotIn" }}
+  {{- if hasKey $ $key }}
   matchResources:
     namespaceSelector:
       matchExpressions:
         - key: kubernetes.io/metadata.name
-          operator: In
-          values: {{ toJson .namespaces }}
+          operator: {{ $operator }}
+          values: {{ toJson (get $ $key) }}
+  {{- end }}
   {{- end }}
 {{- end }}
 
@@ -74,6 +93,44 @@ variables.claimed.username == request.userInfo.username &&
 {{- toJson (append (include "tunegate.governedNames" . | fromJsonArray) .Release.Namespace) -}}
 {{- end }}
 
+{{/* JSON list of Secrets and claims of the operator's alone whose names the site chose. */}}
+{{- define "tunegate.givenNames" -}}
+{{- $names := list -}}
+{{- range list .Values.ledger.keySecret .Values.ledger.anchorBucket.secret .Values.ledger.anchorClaim .Values.registry.external.authSecret -}}
+{{- if . -}}{{- $names = append $names . -}}{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end }}
+
+{{/* CEL: `of` is the name of an object of the chart's own, of one that the site gave it, or of Helm's record of it, which holds its
+     keys and says what an upgrade takes away. Call with (dict "root" $ "of" "…"). */}}
+{{- define "tunegate.isOwnName" -}}
+({{ .of }}.startsWith('tunegate-') || {{ .of }}.startsWith('sh.helm.release.v1.{{ .root.Release.Name }}') || {{ .of }} in {{ include "tunegate.celList" (include "tunegate.givenNames" .root | fromJsonArray) }})
+{{- end }}
+
+{{/* CEL: the pod spec of a pod, or of an object that pods are made from. */}}
+{{- define "tunegate.podSpec" -}}
+request.kind.kind == 'Pod' ? object.spec :
+request.kind.kind == 'PodTemplate' ? object.template.spec :
+request.kind.kind == 'CronJob' ? object.spec.jobTemplate.spec.template.spec : object.spec.template.spec
+{{- end }}
+
+{{/* Rules of a policy that matches pods and all that pods are made from. */}}
+{{- define "tunegate.podRules" -}}
+- apiGroups: [""]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  resources: [pods, podtemplates, replicationcontrollers]
+- apiGroups: [apps]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  resources: [deployments, replicasets, statefulsets, daemonsets]
+- apiGroups: [batch]
+  apiVersions: ["*"]
+  operations: [CREATE, UPDATE]
+  resources: [jobs, cronjobs]
+{{- end }}
+
 {{/* CEL list of a JSON list of plain names. */}}
 {{- define "tunegate.celList" -}}
 [{{ range $index, $name := . }}{{ if $index }}, {{ end }}'{{ $name }}'{{ end }}]
@@ -81,7 +138,7 @@ variables.claimed.username == request.userInfo.username &&
 
 {{/* All admission policies and bindings as one document: what the operator compares with the live ones. */}}
 {{- define "tunegate.admissionRules" -}}
-{{- range list "approver" "records" "requester" "roots" "workloads" }}
+{{- range list "approver" "impersonation" "installed" "outside" "records" "requester" "roots" "system" "workloads" }}
 ---
 {{ include (printf "%s/admission/%s.yaml" $.Template.BasePath .) $ }}
 {{- end }}
