@@ -48,6 +48,10 @@ Json = dict[str, Any]
 JOB_UID = "0f0e0d0c-1111-2222-3333-444455556666"
 RELEASE_UID = "aaaa0000-1111-2222-3333-444455556666"
 KEY = new_key()
+TRAINER = {"container": "stage", "image": "registry.example/tunegate/trainer:1", "digest": evidence.digest("1")}
+ENGINE = {
+    "container": "engine", "image": f"registry.example/engine@{evidence.digest('2')}", "digest": evidence.digest("2"),
+}  # fmt: skip
 WAIVER = evidence.digest("7")
 ADAPTER_FILES = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"}
 
@@ -113,7 +117,7 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
         "validate": validated(dataset_digest=evidence.digest("d"), statement_digest=statement),
         "baseline": baselined(),
         "train": trained().model_copy(
-            update={"hyperparameters": {"rank": "16", "seed": "17"}, "libraries": {"peft": "0.21.2"}}
+            update={"hyperparameters": {"rank": "16", "seed": "17"}, "libraries": {"peft": "0.21.2"}, "hardware": {"devices": "NVIDIA L4", "driver": "550.90.07"}}
         ),
         "seal": sealed,
         "evaluate": evaluated(
@@ -124,9 +128,12 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
     contents = {"data-statement": data, **{name: canonical(result.to_dict()) for name, result in made.items()}}
     status = evidence.job_status(world, "")
     status["stages"] = [
-        {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(_manifest(name, contents[name]))}
+        {
+            "name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(_manifest(name, contents[name])),
+            "images": [TRAINER, ENGINE] if name in ("baseline", "evaluate") else [TRAINER],
+        }
         for name in made
-    ]
+    ]  # fmt: skip
     status["dataset"]["statementDigest"] = statement
     status["adapter"] |= {"repository": f"{repository}/adapter", "digest": sha256(ADAPTER), "manifestDigest": adapter}
     status["gate"]["adapterDigest"] = adapter

@@ -22,9 +22,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def record_of(uid: str = story.UID, **status: Any) -> JobRecord:
-    return dataclasses.replace(
-        job_record(story.finished_job(**status), story.results(), {"train": "i@sha256:1"}), uid=uid
-    )
+    return dataclasses.replace(job_record(story.finished_job(**status), story.results()), uid=uid)
 
 
 def run_of(server: MlflowServer, run_id: str, user: str = "operator") -> dict[str, Any]:

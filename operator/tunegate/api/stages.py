@@ -514,6 +514,8 @@ class TrainResult(StrictModel):
     adapter_path: str
     hyperparameters: dict[str, str]
     libraries: dict[str, str]
+    hardware: dict[str, str] = {}
+    """Devices of the first node, their driver and its CUDA; empty where it trained on CPU."""
 
 
 class SealResult(StrictModel):

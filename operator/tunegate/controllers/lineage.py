@@ -30,7 +30,7 @@ from tunegate.controllers.services import Ledger, Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile.lineage import Outcome, drift, job_record, pause, plan_job, plan_release, release_record
-from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, stage_repository, statement_repository
+from tunegate.reconcile.naming import stage_repository, statement_repository
 from tunegate.reconcile.plan import AuditEntry, Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
@@ -162,7 +162,7 @@ class JobLineageController:
             return None
         job = FineTuneJob.model_validate(raw)
         self._uids[key] = job.uid
-        record = job_record(job, await self._results(job), await self._images(job), await self._data(job))
+        record = job_record(job, await self._results(job), await self._data(job))
         shown = _Shown(job, record, tracking, f"run {{}} of experiment tunegate/{key.namespace}")
         outcome = await self._recorder.record(shown)
         return plan_job(job, outcome, datetime.now(UTC))
@@ -192,17 +192,6 @@ class JobLineageController:
         except ValidationError as error:
             text = f"{digest} is not a data statement: {wrong_fields(error)}"
             raise Terminal("BadStatement", text) from None
-
-    async def _images(self, job: FineTuneJob) -> dict[str, str]:
-        """Return the image of each stage's attempts, as long as their batch Jobs are there."""
-        found = {}
-        for attempt in await self._kube.list("batch/v1", "Job", job.namespace, labels={JOB_UID_LABEL: job.uid}):
-            stage = attempt["metadata"].get("labels", {}).get(STAGE_LABEL)
-            pod = attempt["spec"]["template"]["spec"]
-            if stage:
-                found[stage] = str(pod["containers"][0]["image"])
-                found |= {f"{stage}.{init['name']}": str(init["image"]) for init in pod.get("initContainers", [])}
-        return found
 
 
 class ReleaseLineageController:

@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 from tunegate import __version__
+from tunegate.evidence.images import UsedImage, used_images
 from tunegate.evidence.story import Story
 
 Json = dict[str, Any]
@@ -19,7 +20,10 @@ MODEL, BASE, DATA, ENGINE = "adapter", "base-model", "training-data", "engine"
 def bill_of_materials(story: Story) -> Json:
     """Return the document. Its serial number comes from the release digest: one release, one bill."""
     libraries = {**story.data.libraries, **(story.training.libraries if story.training else {})}
-    parts = [_base(story), _data(story), _engine(story), *(_library(*one) for one in sorted(libraries.items()))]
+    parts = [
+        _base(story), _data(story), _engine(story), *map(_image, used_images(story.statement)),
+        *(_library(*one) for one in sorted(libraries.items())),
+    ]  # fmt: skip
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -120,6 +124,16 @@ def _data(story: Story) -> Json:
 def _engine(story: Story) -> Json:
     name, _, digest = story.statement.engine.profile.image.partition("@")
     return {"type": "container", "bom-ref": ENGINE, "name": name, "hashes": _hashes(digest)}
+
+
+def _image(one: UsedImage) -> Json:
+    return {
+        "type": "container",
+        "bom-ref": f"image/{one.name}@{one.digest}",
+        "name": one.name,
+        "hashes": _hashes(one.digest),
+        "properties": [{"name": "tunegate:usedBy", "value": use} for use in one.uses],
+    }
 
 
 def _library(name: str, version: str) -> Json:

@@ -62,10 +62,9 @@ class Outcome:
 def job_record(
     job: FineTuneJob,
     results: Mapping[StageName, StageResult],
-    images: Mapping[str, str],
     data: DataStatement | None = None,
 ) -> JobRecord:
-    """Return the run of a job. ``results`` by stage; ``images`` by stage, as its pods really had them."""
+    """Return the run of a job; ``results`` by stage."""
     status = job.status
     end = _milliseconds(status.completion_time) if status.phase in FINAL_STATES else None
     state: RunState = FINAL_STATES.get(status.phase, "RUNNING") if end is not None else "RUNNING"
@@ -76,7 +75,7 @@ def job_record(
         state=state,
         start_ms=_milliseconds(job.metadata["creationTimestamp"]),
         end_ms=end,
-        params=_params(job, images),
+        params=_params(job),
         tags=_job_tags(job),
         metrics=tuple(point for name, result in sorted(results.items()) for point in _points(job, name, result)),
         inputs=_inputs(job),
@@ -170,7 +169,7 @@ def _plan(obj: FineTuneJob | ModelRelease, fields: dict[str, Any], outcome: Outc
     )
 
 
-def _params(job: FineTuneJob, images: Mapping[str, str]) -> dict[str, str]:
+def _params(job: FineTuneJob) -> dict[str, str]:
     spec, status = job.spec, job.status
     facts: dict[str, Any] = {
         "source": spec.source,
@@ -192,7 +191,7 @@ def _params(job: FineTuneJob, images: Mapping[str, str]) -> dict[str, str]:
     }
     if spec.method is not None:
         facts |= {f"method.{key}": value for key, value in spec.method.to_dict().items()}
-    facts |= {f"image.{stage}": image for stage, image in images.items()}
+    facts |= {f"image.{stage.name}.{one.container}": one.reference for stage in status.stages for one in stage.images}
     return {key: str(value) for key, value in facts.items() if value is not None}
 
 
