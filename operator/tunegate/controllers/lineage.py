@@ -16,7 +16,7 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.finetunejob import FineTuneJob, FineTuneJobStatus, StageName
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stages import (
@@ -52,6 +52,12 @@ class _Shown:
     tracking: Tracking
     place: str
     """Where it stands in MLflow, with `{}` for its id."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its status says that MLflow has shown it before."""
+        status = self.obj.status
+        return bool(status.mlflow_run_id if isinstance(status, FineTuneJobStatus) else status.mlflow_version)
 
     async def write(self) -> str:
         """Write the record and return its id."""
@@ -107,9 +113,8 @@ class _Recorder:
         """
         record, uid = shown.record, shown.record.uid
         if uid not in self._drifts:
-            if written not in ("", record.fingerprint):
-                return None  # The record itself has changed: MLflow shows the one before.
-            names = await shown.tracking.changed(record, known=written == record.fingerprint)
+            known, recorded = written == record.fingerprint, bool(written) or shown.recorded
+            names = await shown.tracking.changed(record, known=known, recorded=recorded)
             if not names:
                 return None
             self._drifts[uid] = drift(shown.obj, names, datetime.now(UTC))

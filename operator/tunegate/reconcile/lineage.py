@@ -138,7 +138,7 @@ def plan_release(release: ModelRelease, outcome: Outcome, now: datetime) -> Plan
 
 
 def drift(obj: FineTuneJob | ModelRelease, names: Sequence[str], now: datetime) -> AuditEntry:
-    """Return the entry for what somebody changed in MLflow: names of tags, and never their values."""
+    """Return the entry for what somebody changed in MLflow: names of tags and the like, and never their values."""
     subject = AuditSubject(obj.kind, obj.namespace, obj.name, obj.uid)
     text = ", ".join(names)[:LONGEST_NAMES]
     return AuditEntry("TrackingDrift", OPERATOR, subject, key=f"{rfc3339(now)} {text}", payload={"changed": text})
