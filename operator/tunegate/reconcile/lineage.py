@@ -16,7 +16,15 @@ from tunegate.api.datastatement import DataStatement
 from tunegate.api.finetunejob import FineTuneJob, JobPhase, StageName
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import JobReason
-from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult, ValidateResult
+from tunegate.api.stages import (
+    BaselineResult,
+    EvaluateResult,
+    SealResult,
+    StageResult,
+    TrainResult,
+    ValidateResult,
+    without_questions,
+)
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
@@ -85,13 +93,8 @@ def job_record(
 
 def _reports(results: Mapping[StageName, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
     """Return the documents of a run by file name."""
-    found = {f"{name}.json": _report(result) for name, result in sorted(results.items())}
+    found = {f"{name}.json": without_questions(result) for name, result in sorted(results.items())}
     return {**found, "data-statement.json": data.to_dict(), "croissant.json": croissant(data)} if data else found
-
-
-def _report(result: StageResult) -> dict[str, Any]:
-    """Return what everybody who sees the run may read: the probe quotes questions of the gate."""
-    return {name: value for name, value in result.to_dict().items() if name != "probe"}
 
 
 def release_record(release: ModelRelease, statement: ReleaseStatement, host: str, run_id: str | None) -> ReleaseRecord:
