@@ -67,6 +67,9 @@ def test_pretty_printed_array_is_read_too(export: Path, capsys: pytest.CaptureFi
     assert "3 records" in capsys.readouterr().out
 
 
+DIGEST = "sha256:" + "6" * 64
+
+
 def approval(name: str, uid: str) -> Json:
     made = {"uid": uid, "creationTimestamp": "2026-11-24T10:00:00Z"}
     obj = make_approval(name, "team", subjectRef={"kind": "ModelRelease", "name": "release", "uid": "r-1"})
@@ -75,8 +78,9 @@ def approval(name: str, uid: str) -> Json:
 
 def release(name: str, uid: str) -> Json:
     obj = make_modelrelease(name, "team")
-    status = {"phase": "Serving", "approvedTime": "2026-11-24T12:03:00Z"}
-    return {**obj, "metadata": {**obj["metadata"], "uid": uid}, "status": status}
+    status = {"phase": "Serving", "approvedTime": "2026-11-24T12:03:00Z", "releaseDigest": DIGEST}
+    made = {"uid": uid, "creationTimestamp": "2026-11-24T09:00:00Z"}
+    return {**obj, "metadata": {**obj["metadata"], **made}, "status": status}
 
 
 RELEASE, APPROVAL = release("release", "r-1"), approval("yes", "a-1")
@@ -109,7 +113,7 @@ async def taken(tmp_path: Path) -> Taken:
     subject = AuditSubject("ModelRelease", RELEASE["metadata"]["namespace"], "release", RELEASE["metadata"]["uid"])
     await writer.append(AuditEntry("ReleaseRequested", "erin", subject, "statement"))
     await writer.append(recorded(subject, [Approval.model_validate(APPROVAL)])[0])
-    await writer.append(AuditEntry("ReleaseApproved", "tunegate-operator", subject, "x"))
+    await writer.append(AuditEntry("ReleaseApproved", "tunegate-operator", subject, "x", {"releaseDigest": DIGEST}))
     await writer.seal(KeyRing(key))
     await FolderAnchor(tmp_path).keep(Checkpoint.of(anchor_of(store.records[3]).text))
     (tmp_path / "key.pem").write_text(key.public.pem)

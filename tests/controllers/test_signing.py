@@ -17,7 +17,7 @@ from tunegate.evidence import layout
 from tunegate.evidence.sources import pull_signatures
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_sealing import Signatures
-from tunegate.registry import referrers
+from tunegate.registry import artifact, referrers
 from tunegate.registry.client import RegistryClient
 from tunegate.release.evidence import Shortfall
 
@@ -59,12 +59,17 @@ def attached(client: RegistryClient, released: Released) -> list[str]:
     return [one["digest"] for one in json.loads(content)["manifests"]] if content else []
 
 
+def made(released: Released) -> dict[str, str]:
+    """The digests of everything that lies beside the adapter, by name."""
+    return {one.name: one.digest for one in (*released.signatures(), *released.attached())}
+
+
 async def test_signatures_lie_beside_the_adapter_and_are_those_of_the_folder(
     client: RegistryClient, released: Released
 ) -> None:
     found = await signed(client, released)
-    assert found == {**{one.name: one.digest for one in released.signatures()}, "key": KEY.public.id}
-    assert sorted(attached(client, released)) == sorted(one.digest for one in released.signatures())
+    assert found == {**made(released), "key": KEY.public.id}
+    assert sorted(attached(client, released)) == sorted(made(released).values())
     assert not isinstance(found, Shortfall)
     pulled = pull_signatures(client, frozen(released).statement, found)
     assert pulled.items() <= released.files().items()
@@ -78,7 +83,35 @@ async def test_operator_that_stopped_half_way_ends_with_the_same_signatures(
     referrers.attach(client, frozen(released).statement.adapter.repository, half.artifact, half.content)
     first = await signed(client, released)
     assert await signed(client, released) == first
-    assert sorted(attached(client, released)) == sorted(one.digest for one in released.signatures())
+    assert sorted(attached(client, released)) == sorted(made(released).values())
+
+
+async def test_documents_lie_beside_the_adapter_each_under_its_own_type(
+    client: RegistryClient, released: Released
+) -> None:
+    found = await signed(client, released)
+    assert not isinstance(found, Shortfall)
+    adapter, files = frozen(released).statement.adapter, released.files()
+    for name, type_, content in (
+        ("mlbom", "application/vnd.cyclonedx+json", files["mlbom.cdx.json"]),
+        ("modelCard", "application/vnd.tunegate.model-card.v1+markdown", files["model-card.md"]),
+        ("dataStatement", "application/vnd.tunegate.data-statement.v1+json", files[layout.DATA]),
+    ):
+        assert client.pull_document(adapter.repository, found[name], media_type=type_) == content
+        told = artifact.read(client.pull_manifest(adapter.repository, found[name]))
+        assert (told.artifact_type, told.subject and told.subject.digest) == (type_, adapter.digest)
+
+
+async def test_evaluation_beside_the_adapter_quotes_no_question_of_the_gate(
+    client: RegistryClient, released: Released
+) -> None:
+    found = await signed(client, released)
+    assert not isinstance(found, Shortfall)
+    type_, repository = "application/vnd.tunegate.evaluation.v1+json", frozen(released).statement.adapter.repository
+    told = json.loads(client.pull_document(repository, found["evaluation"], media_type=type_))
+    whole = json.loads(released.files()[layout.EVALUATION])
+    assert "probe" in whole
+    assert told == {name: value for name, value in whole.items() if name != "probe"}
 
 
 async def test_adapter_itself_stays_as_it_was(client: RegistryClient, released: Released) -> None:

@@ -28,9 +28,12 @@ from tunegate.api.stages import (
 )
 from tunegate.digests import canonical, manifest_digest, sha256
 from tunegate.evidence import decisions, folder, layout
+from tunegate.evidence.attached import attached
 from tunegate.evidence.attestations import attestations
 from tunegate.evidence.documents import read_documents
-from tunegate.evidence.envelopes import Signed, sign
+from tunegate.evidence.envelopes import sign
+from tunegate.evidence.referrer import Referrer
+from tunegate.evidence.story import Subject
 from tunegate.keys import SigningKey
 from tunegate.ledger import chain
 from tunegate.ledger.entry import AuditEntry, AuditSubject
@@ -38,7 +41,7 @@ from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.approvals import recorded
 from tunegate.reconcile.modelrelease import Observed
-from tunegate.reconcile.modelrelease_entries import last
+from tunegate.reconcile.modelrelease_entries import Frozen, last
 from tunegate.registry import artifact
 from tunegate.registry.artifact import Artifact, Layer
 from tunegate.registry.client import RegistryClient
@@ -48,6 +51,10 @@ Json = dict[str, Any]
 JOB_UID = "0f0e0d0c-1111-2222-3333-444455556666"
 RELEASE_UID = "aaaa0000-1111-2222-3333-444455556666"
 KEY = new_key()
+TRAINER = {"container": "stage", "image": "registry.example/tunegate/trainer:1", "digest": evidence.digest("1")}
+ENGINE = {
+    "container": "engine", "image": f"registry.example/engine@{evidence.digest('2')}", "digest": evidence.digest("2"),
+}  # fmt: skip
 WAIVER = evidence.digest("7")
 ADAPTER_FILES = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"}
 
@@ -113,7 +120,7 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
         "validate": validated(dataset_digest=evidence.digest("d"), statement_digest=statement),
         "baseline": baselined(),
         "train": trained().model_copy(
-            update={"hyperparameters": {"rank": "16", "seed": "17"}, "libraries": {"peft": "0.21.2"}}
+            update={"hyperparameters": {"rank": "16", "seed": "17"}, "libraries": {"peft": "0.21.2"}, "hardware": {"devices": "NVIDIA L4", "driver": "550.90.07"}}
         ),
         "seal": sealed,
         "evaluate": evaluated(
@@ -124,9 +131,12 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
     contents = {"data-statement": data, **{name: canonical(result.to_dict()) for name, result in made.items()}}
     status = evidence.job_status(world, "")
     status["stages"] = [
-        {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(_manifest(name, contents[name]))}
+        {
+            "name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(_manifest(name, contents[name])),
+            "images": [TRAINER, ENGINE] if name in ("baseline", "evaluate") else [TRAINER],
+        }
         for name in made
-    ]
+    ]  # fmt: skip
     status["dataset"]["statementDigest"] = statement
     status["adapter"] |= {"repository": f"{repository}/adapter", "digest": sha256(ADAPTER), "manifestDigest": adapter}
     status["gate"]["adapterDigest"] = adapter
@@ -188,17 +198,27 @@ class Released(Walk):
         """The controller asks the ledger for the records of the release only, and signs what was requested."""
         seen = super().observe()
         own = tuple(one for one in seen.records if one.subject.uid == RELEASE_UID)
-        made = {one.name: one.digest for one in self.signatures()} if last(own, "ReleaseRequested") else {}
+        beside = (*self.signatures(), *self.attached())
+        made = {one.name: one.digest for one in beside} if last(own, "ReleaseRequested") else {}
         return replace(seen, records=own, signatures={**made, "key": self.key.public.id} if made and self.key else None)
 
-    def signatures(self) -> tuple[Signed, ...]:
+    def signatures(self) -> tuple[Referrer, ...]:
         """Return what the operator signs."""
         if self.key is None or self.stored is None:
             return ()
-        statement = self.stored.statement
-        documents, wrong = read_documents(self._from_registry(statement), statement)
+        about = self._subject(self.stored)
+        return sign(attestations(about.statement, about.digest, about.documents, __version__), ADAPTER, self.key)
+
+    def attached(self) -> tuple[Referrer, ...]:
+        """Return the documents that lie beside the signatures."""
+        if self.key is None or self.stored is None:
+            return ()
+        return attached(self._subject(self.stored), self._from_registry(self.stored.statement))
+
+    def _subject(self, frozen: Frozen) -> Subject:
+        documents, wrong = read_documents(self._from_registry(frozen.statement), frozen.statement)
         assert documents is not None, wrong
-        return sign(attestations(statement, self.stored.digest, documents, __version__), ADAPTER, self.key)
+        return Subject(frozen.statement, frozen.digest, documents)
 
     def checkpoint(self, keys: KeyRing) -> None:
         """Let the operator sign the ledger as it stands, with keys that may differ from the one that signs evidence."""

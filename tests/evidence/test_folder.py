@@ -8,14 +8,17 @@ import random
 import pytest
 
 from tests.evidence import forgery
-from tests.evidence.release import Released, identified_release
+from tests.evidence.release import KEY, Released, identified_release
+from tests.evidence.signed import SignedRelease
+from tests.governance.alterations import altered
 from tunegate import __version__
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
-from tunegate.digests import sha256
+from tunegate.digests import canonical, sha256
 from tunegate.evidence import decisions, folder, index, layout
 from tunegate.evidence.folder import Noted
 from tunegate.ledger import chain
+from tunegate.ledger.seal import KeyRing
 from tunegate.release.content import approval_digest
 
 MUTATIONS = 1100
@@ -24,6 +27,14 @@ MUTATIONS = 1100
 @pytest.fixture(scope="module")
 def released() -> Released:
     return Released()
+
+
+@pytest.fixture(scope="module")
+def signed() -> Released:
+    """A release whose approvers signed, in a ledger with a checkpoint."""
+    made = SignedRelease()
+    made.checkpoint(KeyRing(KEY))
+    return made
 
 
 def named(files: dict[str, bytes], noted: Noted) -> list[str]:
@@ -42,22 +53,24 @@ def test_two_exports_of_one_release_have_one_index(released: Released) -> None:
 
 
 @pytest.mark.parametrize("fitted", [False, True], ids=["index left as it was", "index made to fit"])
-def test_every_single_file_that_is_altered_or_gone_is_named(released: Released, fitted: bool) -> None:
-    for path in sorted(released.files()):
+def test_every_single_file_that_is_altered_or_gone_is_named(signed: Released, fitted: bool) -> None:
+    for path in sorted(signed.files()):
         for content in (b"x", None):
-            files = released.files()
+            files = signed.files()
             if content is None:
                 del files[path]
             else:
                 files[path] += content
             if fitted and path != layout.INDEX:
                 forgery.fit_the_index(files)
-            assert path in named(files, released.noted()), path
+            assert path in named(files, signed.noted()), path
 
 
 @pytest.mark.timeout(600)
-def test_every_random_mutation_is_found_by_who_noted_release_digest_and_head(released: Released) -> None:
-    original, noted = released.files(), released.noted()
+def test_every_random_mutation_is_found_by_who_noted_release_digest_and_head(signed: Released) -> None:
+    original, noted = signed.files(), signed.noted()
+    assert b'"type":"CheckpointSigned"' in original[layout.LEDGER]
+    assert original[layout.APPROVALS].count(b'"signature":') == 3
     chance = random.Random(20261125)  # noqa: S311
     tried = 0
     while tried < MUTATIONS:
@@ -70,6 +83,24 @@ def test_every_random_mutation_is_found_by_who_noted_release_digest_and_head(rel
             forgery.fit_the_index(files)
         assert touched.intersection(named(files, noted)), f"mutation {tried}: {kind.__name__} of {touched}"
         tried += 1
+
+
+@pytest.mark.attack(38)
+@pytest.mark.parametrize("path", [layout.APPROVALS, layout.LEDGER])
+def test_every_field_of_decisions_and_records_that_is_altered_is_found(signed: Released, path: str) -> None:
+    """Each place of every line; the index is made to fit."""
+    original, noted, tried = signed.files(), signed.noted(), 0
+    lines = original[path].splitlines()
+    for number, line in enumerate(lines):
+        for place, changed in altered(json.loads(line), few=True):
+            made = canonical(changed)
+            if made == line:
+                continue
+            files = original | {path: b"".join(one + b"\n" for one in [*lines[:number], made, *lines[number + 1 :]])}
+            forgery.fit_the_index(files)
+            assert path in named(files, noted), (number, place)
+            tried += 1
+    assert tried > 100
 
 
 def test_ledger_that_was_chained_anew_is_found_by_the_head_alone(released: Released) -> None:

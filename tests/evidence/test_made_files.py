@@ -13,7 +13,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import ModelCard, ModelCardData
 
-from tests.evidence.release import ADAPTER_FILES, Released, identified_release
+from tests.evidence.release import ADAPTER_FILES, ENGINE, TRAINER, Released, identified_release
+from tests.governance.walk import OPERATOR_IMAGE
 from tunegate.digests import sha256
 from tunegate.evidence import card, layout
 
@@ -106,6 +107,27 @@ def test_provenance_is_an_in_toto_statement_over_the_adapters_files(files: dict[
     assert build["externalParameters"]["hyperparameters"] == {"rank": "16", "seed": "17"}
     assert {one["name"] for one in build["resolvedDependencies"]} >= {"training data", "base model base", "suite suite"}
     assert f"sha256:{run['byproducts'][0]['digest']['sha256']}" == sha256(files["oci/data-statement.json"])
+
+
+def test_images_and_hardware_are_under_the_release_digest_and_in_every_file_that_names_parts(
+    files: dict[str, bytes],
+) -> None:
+    stated = json.loads(files[layout.STATEMENT])
+    assert stated["job"]["images"]["evaluate"] == [TRAINER, ENGINE]
+    assert stated["operatorImage"] == OPERATOR_IMAGE
+    environment = json.loads(files["environment.json"])
+    assert (environment["images"], environment["operator"]) == (stated["job"]["images"], OPERATOR_IMAGE)
+    assert environment["training"]["hardware"] == {"devices": "NVIDIA L4", "driver": "550.90.07"}
+    components = {one["bom-ref"]: one for one in json.loads(files["mlbom.cdx.json"])["components"]}
+    used = components[f"image/registry.example/tunegate/trainer:1@{TRAINER['digest']}"]
+    assert {"name": "tunegate:usedBy", "value": "validate/stage"} in used["properties"]
+    assert f"image/registry.example/engine@{ENGINE['digest']}" in components
+    said = json.loads(files["provenance.intoto.json"])["predicate"]
+    wanted = {f"sha256:{one['digest']['sha256']}" for one in said["buildDefinition"]["resolvedDependencies"]}
+    assert {TRAINER["digest"], ENGINE["digest"]} <= wanted
+    (builder,) = said["runDetails"]["builder"]["builderDependencies"]
+    assert OPERATOR_IMAGE.endswith(f"sha256:{builder['digest']['sha256']}")
+    assert said["buildDefinition"]["internalParameters"]["hardware"]["driver"] == "550.90.07"
 
 
 def test_imported_adapter_has_no_training_in_its_files() -> None:

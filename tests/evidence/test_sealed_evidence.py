@@ -21,8 +21,9 @@ from tests.governance.ledgers import new_key
 from tunegate import __version__
 from tunegate.digests import canonical, sha256
 from tunegate.evidence import folder, layout
-from tunegate.evidence.envelopes import Signed, written
+from tunegate.evidence.envelopes import written
 from tunegate.evidence.folder import Noted
+from tunegate.evidence.referrer import Referrer
 from tunegate.intoto import PAYLOAD_TYPE
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.seal import KeyRing, seal
@@ -72,14 +73,14 @@ class Resigned(Released):
         super().__init__()
         self.checkpoint(RING)
 
-    def signatures(self) -> tuple[Signed, ...]:
+    def signatures(self) -> tuple[Referrer, ...]:
         return tuple(self._altered(one) if one.name == self._name else one for one in super().signatures())
 
     def files(self) -> dict[str, bytes]:
         """Return the folder; what is made of the sources is left out where they do not fit."""
         return folder.complete(self.sources())[0]
 
-    def _altered(self, one: Signed) -> Signed:
+    def _altered(self, one: Referrer) -> Referrer:
         content = self._change(one.content.decode()).encode()
         layer = Layer(one.artifact.artifact_type, sha256(content), len(content))
         return replace(one, content=content, artifact=replace(one.artifact, layers=(layer,)))
@@ -189,6 +190,27 @@ def test_provenance_by_another_version_is_held_to_its_subject() -> None:
     assert found(by("0.0.1", repository).files(), KEY.public) == {}
     assert by("0.0.1", "elsewhere").path in found(by("0.0.1", "elsewhere").files(), KEY.public)
     assert by(__version__, repository).path in found(by(__version__, repository).files(), KEY.public)
+
+
+class Renamed(Released):
+    """A release whose record names another document of one name beside the adapter."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__()
+        self.checkpoint(RING)
+
+    def attached(self) -> tuple[Referrer, ...]:
+        return tuple(
+            replace(one, artifact=replace(one.artifact, artifact_type="x/y")) if one.name == self._name else one
+            for one in super().attached()
+        )
+
+
+@pytest.mark.parametrize("name", ["mlbom", "modelCard", "evaluation", "dataStatement"])
+def test_document_beside_the_adapter_that_is_another_is_found(name: str) -> None:
+    files = folder.complete(Renamed(name).sources())[0]
+    assert f"names another {name} than the other files give" in found(files, KEY.public)[layout.LEDGER]
 
 
 # Other tools

@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from tests.governance.ledgers import Clock, Json, anchor_of, entry, new_key, sealed_ledger
+from tests.governance.every_type import ledger_of_every_type
+from tests.governance.ledgers import Json, anchor_of, new_key
 from tunegate.cli.audit_files import records
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
 from tunegate.keys import SigningKey
 from tunegate.ledger import chain
 from tunegate.ledger.anchored import Anchor
-from tunegate.ledger.seal import SEALS, KeyRing, read_seal, seal
+from tunegate.ledger.seal import SEALS, read_seal, seal
 from tunegate.ledger.verify import Report, verify
-from tunegate.ledger.writer import LedgerWriter
 
 EACH = 80
 """Changes of each of the kinds below."""
@@ -39,18 +39,9 @@ Lines = list[str]
 
 @pytest.fixture(scope="module")
 def ledger() -> list[Json]:
-    """Twenty-nine entries, two checkpoints, a rotation, and a checkpoint of the new key at the end."""
-    return asyncio.run(grown())
-
-
-async def grown() -> list[Json]:
-    store = await sealed_ledger(KeyRing(KEY), (6, 9))
-    writer = LedgerWriter(store, Clock())
-    for number, ring in ((20, KeyRing(FOLLOWING, KEY)), (30, KeyRing(FOLLOWING))):
-        for one in range(number, number + 7):
-            await writer.append(entry(one, role="risk", note="Zoë, 1 Å"))
-        await writer.seal(ring)
-    return store.records
+    """A record of every type, two checkpoints, a new epoch and a rotation."""
+    records, _ = asyncio.run(ledger_of_every_type(KEY, FOLLOWING))
+    return records
 
 
 def text_of(made: list[Json]) -> Lines:

@@ -28,6 +28,7 @@ from tunegate.release.evidence import Shortfall, assess
 from tunegate.release.statement import Evidence, Policy, build, differences
 
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+OPERATOR_IMAGE = "registry.example/tunegate/operator@sha256:" + "6" * 64
 Json = dict[str, Any]
 
 
@@ -52,6 +53,7 @@ class Walk:
         policy = ApprovalPolicy.model_validate(evidence.with_metadata(self.world["ApprovalPolicy"], uid="policy-uid"))
         return Evidence(
             cluster="cluster-1",
+            operator_image=OPERATOR_IMAGE,
             release=ModelRelease.model_validate(self.release),
             job=FineTuneJob.model_validate(self.job) if self.job else None,
             server=ModelServer.model_validate(self.world["ModelServer"]),

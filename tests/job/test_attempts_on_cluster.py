@@ -19,6 +19,7 @@ from tunegate.digests import sha256
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, OnItsWay, attempts, judge
 from tunegate.reconcile.finetunejob_configs import attempt_objects
+from tunegate.reconcile.finetunejob_images import run_images
 from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_placement import Placement, place
@@ -172,6 +173,8 @@ async def test_a_result_that_is_named_in_the_last_word_is_the_verdict(place_of_w
     await place_of_work.start("validate", LAST_WORD.format(digest=digest))
     ended = await place_of_work.end_of("validate", {digest: validated()})
     assert (ended.reason, ended.result_digest) == (StageReason.COMPLETED, digest)
+    (ran,) = run_images((await place_of_work.look("validate")).pods)
+    assert (ran.container, ran.image) == ("stage", local_image()), "the node's own word, in a form that is understood"
 
 
 async def delete_pod(place: Place, pod: Json) -> None:

@@ -13,7 +13,8 @@ from tests.job.world import SECRET, World, run_to
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.digests import sha256
 from tunegate.reconcile.finetunejob_observed import Earlier
-from tunegate.reconcile.finetunejob_reuse import place_of, wanted_baseline
+from tunegate.reconcile.finetunejob_reuse import measured_by, wanted_baseline
+from tunegate.reconcile.naming import stage_repository
 
 Json = dict[str, Any]
 
@@ -37,21 +38,23 @@ def before_the_baseline(documents: str | None = None, **spec: Any) -> World:
     return world
 
 
-def found_by(world: World, *others: FineTuneJob, settings: Any = SETTINGS) -> tuple[str, str, str] | None:
+def found_by(world: World, *others: FineTuneJob, settings: Any = SETTINGS) -> FineTuneJob | None:
     seen = world.observe()
     wanted = wanted_baseline(seen, settings)
-    return None if wanted is None else place_of(wanted, seen.job, others)
+    return None if wanted is None else measured_by(wanted, seen.job, others)
 
 
 def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
     first, world = earlier_job(), before_the_baseline()
     found = found_by(world, first)
     assert found is not None
-    name, repository, digest = found
-    assert (name, repository) == ("first", f"{NAMESPACE}/first-ffffffff")
+    stage, repository = found.status.stage("baseline"), stage_repository(found, "baseline")
+    assert (found.name, repository) == ("first", f"{NAMESPACE}/first-ffffffff")
+    assert stage.result_digest is not None
+    digest = stage.result_digest
     wanted = wanted_baseline(world.observe(), SETTINGS)
     assert wanted is not None
-    world.earlier = Earlier(name, repository, wanted, digest, baselined())
+    world.earlier = Earlier(found.name, repository, wanted, digest, baselined(), tuple(stage.images))
     world.reconcile()
     assert ("Secret", SECRET) not in world.others, "the credential must be made anew: it has to open the other's place"
     world.settle()
@@ -60,6 +63,8 @@ def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
     assert (baseline["state"], baseline["attempt"], baseline["resultDigest"]) == ("Done", 0, digest)
     assert (baseline["repository"], baseline["inputs"]) == (repository, wanted)
     assert "Measured by job first" in baseline["message"]
+    assert baseline["images"] == [one.to_dict() for one in stage.images]
+    assert [one.digest for one in stage.images] == [sha256(b"baseline")]
     assert not [name for name in world.history if "baseline" in name]
     told = next(obj for (kind, name), obj in world.others.items() if kind == "ConfigMap" and "evaluate" in name)
     assert json.loads(told["data"]["stage.json"])["baselineRepository"] == repository
@@ -125,4 +130,4 @@ def test_of_several_the_newest_is_taken_and_its_source_is_passed_on() -> None:
     new = new.model_copy(update={"metadata": {**new.metadata, "name": "second", "uid": "e" * 36}, "status": status})
     found = found_by(before_the_baseline(), old, new)
     assert found is not None
-    assert found[:2] == ("second", "team/source")
+    assert (found.name, stage_repository(found, "baseline")) == ("second", "team/source")

@@ -172,7 +172,8 @@ class World:
             if pod["status"]["phase"] == "Pending" and "deletionTimestamp" not in pod["metadata"]:
                 state = {"running": {"startedAt": rfc3339(self.now)}}
                 pod["status"] = {
-                    "phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [{"name": "stage", "state": state}],
+                    "phase": "Running", "podIP": "10.0.0.1",
+                    "containerStatuses": [{"name": "stage", "state": state, **ran(pod)}],
                 }  # fmt: skip
 
     def end_pod(self, pod: Json, code: int, reason: str = "Error", message: str = "") -> None:
@@ -183,7 +184,7 @@ class World:
         pod["status"] = {
             "phase": "Succeeded" if code == 0 else "Failed",
             "conditions": conditions,
-            "containerStatuses": [{"name": "stage", "state": {"terminated": over}}],
+            "containerStatuses": [{"name": "stage", "state": {"terminated": over}, **ran(pod)}],
         }
 
     def answer(self, pod: Json, result: Any = None) -> None:
@@ -250,6 +251,12 @@ class World:
             self.pass_time(700)
         for _ in range(3):
             self.reconcile()
+
+
+def ran(pod: Json) -> Json:
+    """What the kubelet says of an image that it pulled; that of each stage differs here."""
+    stage = pod["metadata"]["labels"]["tunegate.io/stage"]
+    return {"image": SETTINGS.trainer_image, "imageID": f"registry.local/trainer@{sha256(stage.encode())}"}
 
 
 def run_to(world: World, stage: str) -> Json:

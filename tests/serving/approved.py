@@ -230,12 +230,13 @@ class Site:
         profile = server.spec.profile
         return ReleaseStatement.model_validate({
             "cluster": cluster,
+            "operatorImage": "registry.local/tunegate/operator:0.1.0",
             "release": ReleasePart(
                 namespace=self.namespace, name=release.name, uid=release.uid, spec=release.spec
             ).to_dict(),
             "job": JobPart(
                 name="job", uid=JOB_UID, requested_by=Requester(username="engineer"), source="Train",
-                results={"seal": sealed},
+                results={"seal": sealed}, images={},
             ).to_dict(),
             "adapter": AdapterStatus(
                 repository=entry.repository, digest=entry.digest, manifest_digest=entry.manifest_digest, bytes=1, rank=8

@@ -115,12 +115,12 @@ class MlflowServer:
             self.process.wait(timeout=30)
             self.process = None
 
-    def ask(self, user: str, path: str, body: object | None = None) -> httpx.Response:
-        """Send one request of the REST interface as a user (`operator`, `viewer` or `stage-team`)."""
+    def ask(self, user: str, path: str, body: object | None = None, *, method: str = "") -> httpx.Response:
+        """Send one request of the REST interface as a user (`operator`, `viewer` or `stage-team`); POST if it has a body."""
         url = f"{self.uri}/api/2.0/mlflow/{path}"
-        method, content = ("GET", None) if body is None else ("POST", body)
+        method = method or ("GET" if body is None else "POST")
         with httpx.Client(auth=(f"tunegate-{user}", PASSWORDS[user]), verify=self._trust(), trust_env=False) as client:
-            return client.request(method, url, json=content, timeout=60)
+            return client.request(method, url, json=body, timeout=60)
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca_file)

@@ -117,7 +117,10 @@ def job_status(stage_digests: dict[StageName, str]) -> dict[str, Any]:
             "adapterDigest": digest("d"),
         },
         "stages": [
-            {"name": name, "state": "Done", "completionTime": "2026-11-01T12:10:00Z", "resultDigest": found}
+            {
+                "name": name, "state": "Done", "completionTime": "2026-11-01T12:10:00Z", "resultDigest": found,
+                "images": [{"container": "stage", "image": "trainer:1", "digest": digest("8")}],
+            }
             for name, found in stage_digests.items()
         ],
     }  # fmt: skip

@@ -126,6 +126,15 @@ async def test_what_somebody_changed_in_mlflow_is_in_the_ledger_before_it_is_set
         assert shown(server, run)["tunegate.gate"] == "Pass"
         assert len(await services.ledger.of_subject(job["metadata"]["uid"])) == 1
         assert condition(await kube.get(ref)) == ("True", "Recorded")
+
+        assert server.ask("operator", "runs/delete", {"run_id": run}).status_code == 200
+        restarted = Worker(JobLineageController(services), kube, services.ledger)
+        assert (await restarted.run(key)).writes == {"audit": 1}
+        assert (await services.ledger.of_subject(job["metadata"]["uid"]))[-1].payload == {"changed": "gone"}
+        await restarted.run(key)
+        seen = await kube.get(ref)
+        assert seen is not None
+        assert seen["status"]["mlflowRunId"] != run
         tracking.close()
 
 

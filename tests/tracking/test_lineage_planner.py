@@ -14,12 +14,12 @@ NOW = datetime(2026, 11, 1, 13, tzinfo=UTC)
 
 
 def test_the_run_names_data_base_profile_and_images() -> None:
-    record = job_record(story.finished_job(), story.results(), {"train": "image@sha256:1"})
+    record = job_record(story.finished_job(), story.results())
     assert record.params["dataset.digest"] == story.digest("3")
     assert record.params["base.digest"] == story.digest("e")
     assert record.params["profile.digest"] == story.digest("f")
     assert record.params["method.type"] == "LoRA"
-    assert record.params["image.train"] == "image@sha256:1"
+    assert record.params["image.train.stage"] == f"trainer:1 ({story.digest('8')})"
     assert record.tags["tunegate.adapter"] == f"team/job-11111111/adapter@{story.digest('c')}"
 
 
@@ -30,7 +30,7 @@ def test_a_run_on_redacted_data_names_the_source_and_what_was_trained_on() -> No
     redacted = data.model_copy(update={"redacted_digest": story.digest("9")})
     status = job.status.model_copy(update={"dataset": redacted})
 
-    record = job_record(job.model_copy(update={"status": status}), story.results(), {})
+    record = job_record(job.model_copy(update={"status": status}), story.results())
 
     assert record.params["dataset.digest"] == story.digest("3")
     assert record.params["dataset.redactedDigest"] == story.digest("9")
@@ -48,15 +48,15 @@ def test_a_run_names_the_documents_that_the_baseline_searched() -> None:
             "status": job.status.model_copy(update={"documents_digest": story.digest("7")}),
         }
     )
-    record = job_record(job, {}, {})
+    record = job_record(job, {})
     assert record.params["documents.uri"] == "pvc://data/manuals"
     assert record.params["documents.digest"] == story.digest("7")
     assert InputData("documents", story.digest("7"), "pvc://data/manuals", "evaluation") in record.inputs
-    assert not [name for name in job_record(story.finished_job(), {}, {}).params if name.startswith("documents")]
+    assert not [name for name in job_record(story.finished_job(), {}).params if name.startswith("documents")]
 
 
 def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:
-    points = {p.name: p.value for p in job_record(story.finished_job(), story.results(), {}).metrics if p.step == 0}
+    points = {p.name: p.value for p in job_record(story.finished_job(), story.results()).metrics if p.step == 0}
     assert points["result.Regex.ExactMatch"] == 0.45
     assert points["result.Tuned.ExactMatch"] == 0.795
     assert points["result.gate.Regex.lower"] == 0.25
@@ -65,7 +65,7 @@ def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:
 def test_the_run_shows_what_training_took_beside_what_was_expected() -> None:
     terms = {"name": "pool", "pricePerDeviceHour": "2", "currency": "USD"}
     results = {**story.results(), "validate": validated()}
-    record = job_record(story.finished_job(deviceHours="0.5000", cost="1.0000", pool=terms), results, {})
+    record = job_record(story.finished_job(deviceHours="0.5000", cost="1.0000", pool=terms), results)
 
     points = {point.name: point.value for point in record.metrics}
     assert (points["result.train.device_hours"], points["result.train.cost"]) == (0.5, 1.0)
@@ -76,22 +76,22 @@ def test_the_run_shows_what_training_took_beside_what_was_expected() -> None:
 def test_a_check_that_was_off_has_no_number_in_the_run() -> None:
     results = {**story.results(), "validate": validated(overlap_rows=None)}
 
-    names = {point.name for point in job_record(story.finished_job(), results, {}).metrics}
+    names = {point.name for point in job_record(story.finished_job(), results).metrics}
 
     assert "result.validate.duplicates" in names
     assert "result.validate.overlap_rows" not in names
 
 
 def test_the_same_facts_make_the_same_record_and_progress_makes_no_other() -> None:
-    one = job_record(story.finished_job(), story.results(), {})
-    other = job_record(story.finished_job(progress={"percent": 42}), story.results(), {})
+    one = job_record(story.finished_job(), story.results())
+    other = job_record(story.finished_job(progress={"percent": 42}), story.results())
     assert one == other
     assert one.fingerprint == other.fingerprint
-    assert one.fingerprint != job_record(story.finished_job(phase="Failed"), story.results(), {}).fingerprint
+    assert one.fingerprint != job_record(story.finished_job(phase="Failed"), story.results()).fingerprint
 
 
 def test_a_running_job_has_a_running_run() -> None:
-    record = job_record(story.finished_job(phase="Training", completionTime=None), {}, {})
+    record = job_record(story.finished_job(phase="Training", completionTime=None), {})
     assert (record.state, record.end_ms) == ("RUNNING", None)
 
 

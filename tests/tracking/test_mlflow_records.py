@@ -22,9 +22,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def record_of(uid: str = story.UID, **status: Any) -> JobRecord:
-    return dataclasses.replace(
-        job_record(story.finished_job(**status), story.results(), {"train": "i@sha256:1"}), uid=uid
-    )
+    return dataclasses.replace(job_record(story.finished_job(**status), story.results()), uid=uid)
 
 
 def run_of(server: MlflowServer, run_id: str, user: str = "operator") -> dict[str, Any]:
@@ -124,10 +122,10 @@ async def test_a_tag_that_somebody_changed_is_set_right(server: MlflowServer, tr
     run_id = await tracking.record_job(record)
     tag = {"run_id": run_id, "key": "tunegate.gate", "value": "Pass with honors"}
     assert server.ask("stage-team", "runs/set-tag", tag).status_code == 200
-    assert await tracking.changed(record, known=False) == ("tunegate.gate",)
+    assert await tracking.changed(record, known=False, recorded=True) == ("tunegate.gate",)
     await tracking.record_job(record)
     assert values(run_of(server, run_id)["data"]["tags"])["tunegate.gate"] == "Pass"
-    assert await tracking.changed(record, known=True) == ()
+    assert await tracking.changed(record, known=True, recorded=True) == ()
 
 
 @pytest.mark.attack(27)
@@ -137,15 +135,91 @@ async def test_a_change_is_told_from_a_record_that_was_not_written_yet(
     record = ReleaseRecord(
         "team", "r", "drifting", "team.drifting", "oci://r/x@sha256:1", None, "", {"gov.phase": "Denied"}
     )
-    assert await tracking.changed(record, known=False) == ()
+    assert await tracking.changed(record, known=False, recorded=False) == ()
     number = await tracking.record_release(record)
     later = dataclasses.replace(record, tags={"gov.phase": "Serving"})
-    assert await tracking.changed(later, known=False) == ()
+    assert await tracking.changed(later, known=False, recorded=True) == ()
     for key, value in (("gov.phase", "Serving"), ("tunegate.record", "sha256:0")):
         tag = {"name": "team.drifting", "version": number, "key": key, "value": value}
         assert server.ask("operator", "model-versions/set-tag", tag).status_code == 200
-    assert await tracking.changed(record, known=False) == (), "as if another record had been written"
-    assert await tracking.changed(record, known=True) == ("gov.phase", "tunegate.record")
+    assert await tracking.changed(record, known=False, recorded=True) == (), "as if another record had been written"
+    assert await tracking.changed(record, known=True, recorded=True) == ("gov.phase", "tunegate.record")
+
+
+def displayed(uid: str, model: str) -> ReleaseRecord:
+    source = f"oci://registry:5000/team/job-11111111/adapter@{story.digest('c')}"
+    return ReleaseRecord("team", "r", uid, model, source, None, "what it is for", {"gov.phase": "Denied"})
+
+
+def versions_of(server: MlflowServer, model: str) -> list[dict[str, Any]]:
+    answer = server.ask("operator", f"model-versions/search?filter=name='{model}'")
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json().get("model_versions", [])
+    return found
+
+
+@pytest.mark.attack(27)
+async def test_alias_stage_and_description_that_somebody_set_are_named_and_set_right(
+    server: MlflowServer, tracking: Tracking
+) -> None:
+    record, other = displayed("dressed up", "team.dressed"), displayed("untouched", "team.dressed")
+    number, untouched = await tracking.record_release(record), await tracking.record_release(other)
+    at = {"name": "team.dressed", "version": number}
+    for verb, method, body in (
+        ("registered-models/alias", "POST", {**at, "alias": "champion"}),
+        ("registered-models/alias", "POST", {**at, "alias": "approved"}),
+        ("model-versions/transition-stage", "POST", {**at, "stage": "Production", "archive_existing_versions": False}),
+        ("model-versions/update", "PATCH", {**at, "description": "Approved for everything."}),
+    ):
+        answer = server.ask("operator", verb, body, method=method)
+        assert answer.status_code == 200, answer.text
+    for known in (False, True):
+        wanted = ("alias approved", "alias champion", "description", "stage")
+        assert await tracking.changed(record, known=known, recorded=True) == wanted
+    assert await tracking.changed(other, known=True, recorded=True) == ()
+    assert await tracking.record_release(record) == number
+    assert await tracking.changed(record, known=True, recorded=True) == ()
+    version = server.ask("viewer", f"model-versions/get?name=team.dressed&version={number}").json()["model_version"]
+    assert (version["description"], version["current_stage"]) == ("what it is for", "None")
+    model = server.ask("viewer", "registered-models/get?name=team.dressed").json()["registered_model"]
+    assert "aliases" not in model
+    assert untouched in {one["version"] for one in versions_of(server, "team.dressed")}
+
+
+@pytest.mark.attack(27)
+async def test_version_that_claims_a_release_and_points_elsewhere_is_named_and_taken_away(
+    server: MlflowServer, tracking: Tracking
+) -> None:
+    record = displayed("claimed", "team.claimed")
+    number = await tracking.record_release(record)
+    forged = {"name": "team.claimed", "source": f"oci://registry:5000/elsewhere@{story.digest('e')}"}
+    tags = [{"key": "gov.releaseUid", "value": "claimed"}, {"key": "gov.phase", "value": "Serving"}]
+    for gone in (False, True):
+        assert server.ask("operator", "model-versions/create", {**forged, "tags": tags}).status_code == 200
+        if gone:
+            at = {"name": "team.claimed", "version": number}
+            assert server.ask("operator", "model-versions/delete", at, method="DELETE").status_code == 200
+        wanted = ("gone", "source") if gone else ("source",)
+        assert await tracking.changed(record, known=False, recorded=True) == wanted
+        number = await tracking.record_release(record)
+        assert [one["source"] for one in versions_of(server, "team.claimed")] == [record.source]
+        assert await tracking.changed(record, known=True, recorded=True) == ()
+
+
+@pytest.mark.attack(27)
+async def test_version_or_run_that_was_deleted_is_gone_and_made_again(server: MlflowServer, tracking: Tracking) -> None:
+    release, job = displayed("deleted", "team.deleted"), record_of("deleted")
+    number, run = await tracking.record_release(release), await tracking.record_job(job)
+    at = {"name": "team.deleted", "version": number}
+    assert server.ask("operator", "model-versions/delete", at, method="DELETE").status_code == 200
+    assert server.ask("operator", "runs/delete", {"run_id": run}).status_code == 200
+    for record in (release, job):
+        for recorded, wanted in ((True, ("gone",)), (False, ())):
+            assert await tracking.changed(record, known=False, recorded=recorded) == wanted
+    assert await tracking.record_release(release) != number
+    assert await tracking.record_job(job) != run
+    for record in (release, job):
+        assert await tracking.changed(record, known=True, recorded=True) == ()
 
 
 async def test_a_release_becomes_one_version_that_points_at_the_sealed_bytes(

@@ -240,6 +240,21 @@ class FineTuneJobSpec(ApiModel):
     """Free the workspace so long after the end; absent: when the job is deleted."""
 
 
+class RunImage(ApiModel):
+    """An image that a container of a stage ran."""
+
+    container: ShortText
+    image: Annotated[str, Field(max_length=1024)]
+    """As it was asked for."""
+    digest: Digest
+    """By which the node names it: of its OCI manifest or, where it was loaded by hand, of its configuration."""
+
+    @property
+    def reference(self) -> str:
+        """Both in one text."""
+        return self.image if self.image.endswith(self.digest) else f"{self.image} ({self.digest})"
+
+
 class StageStatus(ApiModel):
     """One stage: its attempts and how it ended."""
 
@@ -259,6 +274,8 @@ class StageStatus(ApiModel):
     """Stage baseline: digest of everything that its answers depend on."""
     repository: Annotated[str, Field(max_length=255)] | None = None
     """Where result and answers lie, when they were taken over from another job."""
+    images: Annotated[list[RunImage], Field(max_length=16, json_schema_extra=list_map("container", "digest"))] = []
+    """What the attempt ran with that gave the result."""
     reason: ShortText | None = None
     message: Text | None = None
 

@@ -8,7 +8,7 @@ a result; any other exit code is an attempt without a verdict (see ``ExitCode``)
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -514,6 +514,8 @@ class TrainResult(StrictModel):
     adapter_path: str
     hyperparameters: dict[str, str]
     libraries: dict[str, str]
+    hardware: dict[str, str] = {}
+    """Devices of the first node, their driver and its CUDA; empty where it trained on CPU."""
 
 
 class SealResult(StrictModel):
@@ -617,6 +619,11 @@ StageResult = Annotated[
     Field(discriminator="stage"),
 ]
 STAGE_RESULT: TypeAdapter[StageResult] = TypeAdapter(StageResult)
+
+
+def without_questions(result: StageResult) -> dict[str, Any]:
+    """Return a result for readers who may not see the gate: its probe quotes questions."""
+    return {name: value for name, value in result.to_dict().items() if name != "probe"}
 
 
 class Termination(StrictModel):

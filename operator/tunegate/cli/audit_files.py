@@ -21,6 +21,8 @@ from tunegate.ledger.strict import strict_json
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
 U = TypeVar("U", bound=Resource)
+METADATA = ("name", "namespace", "uid", "creationTimestamp")
+"""What an exported object is compared by."""
 RECORDS, OBJECTS, CHECKPOINTS, HINT = "records.jsonl", "objects.json", "checkpoints", "public-key-hint.pem"
 
 
@@ -88,6 +90,9 @@ def objects(path: Path, first: type[T], second: type[U]) -> tuple[list[T], list[
     finally:
         if collecting:
             gc.enable()
+    for one in (*ones, *others):
+        if not all(isinstance(one.metadata.get(key), str) for key in METADATA):
+            raise CommandFailure(f"{path}: every {one.KIND.kind} needs {', '.join(METADATA)} in its metadata, as text")
     return ones, others, names or None
 
 

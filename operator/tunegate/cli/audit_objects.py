@@ -9,7 +9,7 @@ from typing import Any
 from tunegate.api.approval import Approval
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.ledger.chain import Problem, record_name
-from tunegate.release.content import approval_digest
+from tunegate.release.content import recorded_of
 
 APPROVED_PHASES = ("Approved", "RollingOut", "Serving", "Overridden")
 
@@ -45,25 +45,40 @@ class Remembered:
 def without_objects(
     seen: Remembered, approvals: Iterable[Approval], releases: Iterable[ModelRelease], namespaces: Iterable[str]
 ) -> list[Problem]:
-    """Return records whose Approval is gone or says something else, or whose approved release is gone.
+    """Return records whose Approval or approved release is gone or another one.
 
     ``namespaces`` are those of which all objects are known; records of others are not compared.
     """
-    digests = {one.uid: approval_digest(one) for one in approvals}
-    uids = {one.uid for one in releases}
+    decisions, served = {one.uid: one for one in approvals}, {one.uid: one for one in releases}
     known = set(namespaces)
     found = []
     for spec in seen.decisions:
         subject, payload = spec["subject"], spec["payload"]
         uid = payload.get("approval", "")
-        if subject["namespace"] in known and (uid not in digests or digests[uid] != payload.get("content")):
-            state = "was changed" if uid in digests else "is gone"
+        decision = decisions.get(uid)
+        if subject["namespace"] in known and (decision is None or not _recorded(spec, decision)):
+            state = "is gone" if decision is None else "was changed"
             found.append(_problem(spec, f"Approval {subject['namespace']}/{payload.get('name', uid)} {state}"))
     for spec in seen.approved:
         subject = spec["subject"]
-        if subject["namespace"] in known and subject["uid"] not in uids:
-            found.append(_problem(spec, f"approved ModelRelease {subject['namespace']}/{subject['name']} is gone"))
+        release = served.get(subject["uid"])
+        if subject["namespace"] in known and (release is None or not _approved(spec, release)):
+            state = "is gone" if release is None else "was changed"
+            found.append(_problem(spec, f"approved ModelRelease {subject['namespace']}/{subject['name']} {state}"))
     return found
+
+
+def _recorded(spec: Mapping[str, Any], decision: Approval) -> bool:
+    """Tell whether a decision is the one that was recorded."""
+    said, namespace = recorded_of(decision).items(), str(spec["subject"]["namespace"])
+    return said <= spec["payload"].items() and decision.namespace == namespace
+
+
+def _approved(spec: Mapping[str, Any], release: ModelRelease) -> bool:
+    """Tell whether a release is the one that was approved: the digest in its status is what people read and sign."""
+    subject = spec["subject"]
+    said = (subject["namespace"], subject["name"], spec["payload"].get("releaseDigest"))
+    return said == (release.namespace, release.name, release.status.release_digest)
 
 
 def without_records(seen: Remembered, approvals: Iterable[Approval], releases: Iterable[ModelRelease]) -> list[Problem]:

@@ -30,7 +30,7 @@ from tunegate.reconcile.finetunejob_attempts import first_pod, named_result
 from tunegate.reconcile.finetunejob_budget import COUNTED, period
 from tunegate.reconcile.finetunejob_inputs import needed_claims
 from tunegate.reconcile.finetunejob_observed import Earlier, Json, Observed, StageSettings, StoreSecret
-from tunegate.reconcile.finetunejob_reuse import place_of, wanted_baseline
+from tunegate.reconcile.finetunejob_reuse import measured_by, wanted_baseline
 from tunegate.reconcile.finetunejob_suites import further_claims
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
@@ -39,6 +39,7 @@ from tunegate.reconcile.naming import (
     base_model_repository,
     job_repository,
     registry_secret_name,
+    stage_repository,
     workspace_claim_name,
 )
 from tunegate.reconcile.plan import Plan
@@ -212,12 +213,15 @@ class FineTuneJobController:
         wanted = wanted_baseline(seen, self._stage_settings)
         if wanted is None:
             return None
-        found = place_of(wanted, seen.job, seen.namespace_jobs or await self._jobs(seen.job.namespace))
-        if found is None:
+        found = measured_by(wanted, seen.job, seen.namespace_jobs or await self._jobs(seen.job.namespace))
+        stage = found.status.stage("baseline") if found is not None else None
+        if found is None or stage is None or stage.result_digest is None:
             return None
-        name, repository, digest = found
-        result = await self._results.read(f"{repository}/results", digest)
-        return Earlier(name, repository, wanted, digest, result) if isinstance(result, BaselineResult) else None
+        repository = stage_repository(found, "baseline")
+        result = await self._results.read(f"{repository}/results", stage.result_digest)
+        if not isinstance(result, BaselineResult):
+            return None
+        return Earlier(found.name, repository, wanted, stage.result_digest, result, tuple(stage.images))
 
     async def _ask(self, pod: Json | None) -> ProgressReport | None:
         return None if pod is None else await self._progress.ask(pod)

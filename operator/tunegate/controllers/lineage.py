@@ -16,7 +16,7 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.finetunejob import FineTuneJob, FineTuneJobStatus, StageName
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stages import (
@@ -30,7 +30,7 @@ from tunegate.controllers.services import Ledger, Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile.lineage import Outcome, drift, job_record, pause, plan_job, plan_release, release_record
-from tunegate.reconcile.naming import JOB_UID_LABEL, STAGE_LABEL, stage_repository, statement_repository
+from tunegate.reconcile.naming import stage_repository, statement_repository
 from tunegate.reconcile.plan import AuditEntry, Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
@@ -52,6 +52,12 @@ class _Shown:
     tracking: Tracking
     place: str
     """Where it stands in MLflow, with `{}` for its id."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its status says that MLflow has shown it before."""
+        status = self.obj.status
+        return bool(status.mlflow_run_id if isinstance(status, FineTuneJobStatus) else status.mlflow_version)
 
     async def write(self) -> str:
         """Write the record and return its id."""
@@ -107,9 +113,8 @@ class _Recorder:
         """
         record, uid = shown.record, shown.record.uid
         if uid not in self._drifts:
-            if written not in ("", record.fingerprint):
-                return None  # The record itself has changed: MLflow shows the one before.
-            names = await shown.tracking.changed(record, known=written == record.fingerprint)
+            known, recorded = written == record.fingerprint, bool(written) or shown.recorded
+            names = await shown.tracking.changed(record, known=known, recorded=recorded)
             if not names:
                 return None
             self._drifts[uid] = drift(shown.obj, names, datetime.now(UTC))
@@ -162,7 +167,7 @@ class JobLineageController:
             return None
         job = FineTuneJob.model_validate(raw)
         self._uids[key] = job.uid
-        record = job_record(job, await self._results(job), await self._images(job), await self._data(job))
+        record = job_record(job, await self._results(job), await self._data(job))
         shown = _Shown(job, record, tracking, f"run {{}} of experiment tunegate/{key.namespace}")
         outcome = await self._recorder.record(shown)
         return plan_job(job, outcome, datetime.now(UTC))
@@ -192,17 +197,6 @@ class JobLineageController:
         except ValidationError as error:
             text = f"{digest} is not a data statement: {wrong_fields(error)}"
             raise Terminal("BadStatement", text) from None
-
-    async def _images(self, job: FineTuneJob) -> dict[str, str]:
-        """Return the image of each stage's attempts, as long as their batch Jobs are there."""
-        found = {}
-        for attempt in await self._kube.list("batch/v1", "Job", job.namespace, labels={JOB_UID_LABEL: job.uid}):
-            stage = attempt["metadata"].get("labels", {}).get(STAGE_LABEL)
-            pod = attempt["spec"]["template"]["spec"]
-            if stage:
-                found[stage] = str(pod["containers"][0]["image"])
-                found |= {f"{stage}.{init['name']}": str(init["image"]) for init in pod.get("initContainers", [])}
-        return found
 
 
 class ReleaseLineageController:

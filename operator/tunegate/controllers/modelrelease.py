@@ -107,6 +107,7 @@ class ModelReleaseController:
         policy = await self._read(ApprovalPolicy, policy_name)
         return Evidence(
             cluster=await self._cluster_id(),
+            operator_image=self._settings.operator_image,
             release=release,
             job=job,
             server=server,

@@ -1,4 +1,4 @@
-"""Signs the evidence of a release and attaches the signatures to its adapter in the registry.
+"""Signs the evidence of a release and attaches signatures and documents to its adapter in the registry.
 
 Only documents that were read from the registry and fit together are signed, never what a status says. Signing and attaching
 again gives the same bytes, so a stop at any point costs nothing; the record in the ledger ends it.
@@ -13,9 +13,11 @@ from tunegate import __version__
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.reasons import ReleaseReason
 from tunegate.evidence import envelopes, layout, sources
+from tunegate.evidence.attached import attached
 from tunegate.evidence.attestations import attestations
 from tunegate.evidence.documents import read_documents
-from tunegate.evidence.envelopes import Signed
+from tunegate.evidence.referrer import Referrer
+from tunegate.evidence.story import Subject
 from tunegate.keys import SigningKey
 from tunegate.reconcile.modelrelease_entries import Frozen
 from tunegate.reconcile.modelrelease_sealing import Signatures
@@ -33,7 +35,7 @@ class EvidenceSigner:
         self._attaching = asyncio.Lock()
 
     async def sign(self, frozen: Frozen, jobs: Sequence[FineTuneJob]) -> Signatures | Shortfall:
-        """Sign and attach; return the OCI digests by name. ``jobs`` are those of the namespace: they say where results lie."""
+        """Sign and attach; return the OCI digests by name, of signatures and documents. ``jobs`` are those of the namespace: they say where results lie."""
         try:
             found = await asyncio.to_thread(self._make, frozen, jobs)
             if isinstance(found, Shortfall):
@@ -44,7 +46,7 @@ class EvidenceSigner:
             return Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the evidence cannot be signed yet: {error}")
         return {**{one.name: one.digest for one in found}, "key": self._key.public.id}
 
-    def _make(self, frozen: Frozen, jobs: Sequence[FineTuneJob]) -> tuple[Signed, ...] | Shortfall:
+    def _make(self, frozen: Frozen, jobs: Sequence[FineTuneJob]) -> tuple[Referrer, ...] | Shortfall:
         statement = frozen.statement
         files = {layout.STATEMENT: statement.content, **sources.pull(self._registry, statement, jobs)}
         documents, wrong = read_documents(files, statement)
@@ -52,8 +54,9 @@ class EvidenceSigner:
             message = f"the evidence does not fit together and is not signed: {'; '.join(str(one) for one in wrong)}"
             return Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message[:1000], final=True)
         made = attestations(statement, frozen.digest, documents, __version__)
-        return envelopes.sign(made, files[layout.ADAPTER], self._key)
+        signed = envelopes.sign(made, files[layout.ADAPTER], self._key)
+        return (*signed, *attached(Subject(statement, frozen.digest, documents), files))
 
-    def _attach(self, frozen: Frozen, made: tuple[Signed, ...]) -> None:
+    def _attach(self, frozen: Frozen, made: tuple[Referrer, ...]) -> None:
         for one in made:
             referrers.attach(self._registry, frozen.statement.adapter.repository, one.artifact, one.content)

@@ -10,24 +10,28 @@ import uuid
 from typing import Any
 
 from tunegate import __version__
-from tunegate.evidence.story import Story
+from tunegate.evidence.images import UsedImage, used_images
+from tunegate.evidence.story import Subject
 
 Json = dict[str, Any]
 MODEL, BASE, DATA, ENGINE = "adapter", "base-model", "training-data", "engine"
 
 
-def bill_of_materials(story: Story) -> Json:
+def bill_of_materials(about: Subject) -> Json:
     """Return the document. Its serial number comes from the release digest: one release, one bill."""
-    libraries = {**story.data.libraries, **(story.training.libraries if story.training else {})}
-    parts = [_base(story), _data(story), _engine(story), *(_library(*one) for one in sorted(libraries.items()))]
+    libraries = {**about.data.libraries, **(about.training.libraries if about.training else {})}
+    parts = [
+        _base(about), _data(about), _engine(about), *map(_image, used_images(about.statement)),
+        *(_library(*one) for one in sorted(libraries.items())),
+    ]  # fmt: skip
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, story.digest)}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, about.digest)}",
         "version": 1,
         "metadata": {
             "tools": {"components": [{"type": "application", "name": "tunegate", "version": __version__}]},
-            "component": _model(story),
+            "component": _model(about),
         },
         "components": parts,
         "dependencies": [
@@ -37,8 +41,8 @@ def bill_of_materials(story: Story) -> Json:
     }
 
 
-def _model(story: Story) -> Json:
-    statement = story.statement
+def _model(about: Subject) -> Json:
+    statement = about.statement
     return {
         "type": "machine-learning-model",
         "bom-ref": MODEL,
@@ -53,18 +57,18 @@ def _model(story: Story) -> Json:
                 "name": entry.path,
                 "hashes": _hashes(entry.sha256),
             }
-            for entry in story.files
+            for entry in about.files
         ],
-        "modelCard": _card(story),
+        "modelCard": _card(about),
         "properties": [
-            {"name": "tunegate:releaseDigest", "value": story.digest},
+            {"name": "tunegate:releaseDigest", "value": about.digest},
             {"name": "tunegate:adapterManifestDigest", "value": statement.adapter.manifest_digest},
         ],
     }
 
 
-def _card(story: Story) -> Json:
-    spec, result = story.statement.release.spec, story.evaluation
+def _card(about: Subject) -> Json:
+    spec, result = about.statement.release.spec, about.evaluation
     against = [
         {
             "type": f"{result.metric} minus that of {arm.name}",
@@ -84,8 +88,8 @@ def _card(story: Story) -> Json:
     }
 
 
-def _base(story: Story) -> Json:
-    base = story.statement.base_model
+def _base(about: Subject) -> Json:
+    base = about.statement.base_model
     return {
         "type": "machine-learning-model",
         "bom-ref": BASE,
@@ -96,8 +100,8 @@ def _base(story: Story) -> Json:
     }
 
 
-def _data(story: Story) -> Json:
-    data, origin = story.statement.data, story.data.origin
+def _data(about: Subject) -> Json:
+    data, origin = about.statement.data, about.data.origin
     steward = {"governance": {"stewards": [{"contact": {"name": data.steward}}]}} if data.steward else {}
     return {
         "type": "data",
@@ -117,9 +121,19 @@ def _data(story: Story) -> Json:
     }
 
 
-def _engine(story: Story) -> Json:
-    name, _, digest = story.statement.engine.profile.image.partition("@")
+def _engine(about: Subject) -> Json:
+    name, _, digest = about.statement.engine.profile.image.partition("@")
     return {"type": "container", "bom-ref": ENGINE, "name": name, "hashes": _hashes(digest)}
+
+
+def _image(one: UsedImage) -> Json:
+    return {
+        "type": "container",
+        "bom-ref": f"image/{one.name}@{one.digest}",
+        "name": one.name,
+        "hashes": _hashes(one.digest),
+        "properties": [{"name": "tunegate:usedBy", "value": use} for use in one.uses],
+    }
 
 
 def _library(name: str, version: str) -> Json:

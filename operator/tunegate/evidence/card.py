@@ -12,20 +12,20 @@ from typing import Any
 import yaml
 
 from tunegate.evidence.risk import NOT_COVERED, REVOKE
-from tunegate.evidence.story import Story
+from tunegate.evidence.story import Subject
 
 Json = dict[str, Any]
 
 
-def model_card(story: Story) -> str:
+def model_card(about: Subject) -> str:
     """Return the card."""
-    front = yaml.safe_dump(metadata(story), sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{front}---\n\n" + "\n\n".join(_sections(story)) + "\n"
+    front = yaml.safe_dump(metadata(about), sort_keys=False, allow_unicode=True, width=1000)
+    return f"---\n{front}---\n\n" + "\n\n".join(_sections(about)) + "\n"
 
 
-def metadata(story: Story) -> Json:
+def metadata(about: Subject) -> Json:
     """Return the card's metadata. Nobody states a license for the adapter itself, so the card states none either."""
-    statement, result = story.statement, story.evaluation
+    statement, result = about.statement, about.evaluation
     name = statement.release.spec.model_name
     suite = {
         "type": "tunegate-suite",
@@ -49,9 +49,9 @@ def metadata(story: Story) -> Json:
     }
 
 
-def _sections(story: Story) -> list[str]:
-    statement = story.statement
-    spec, base, data, files = statement.release.spec, statement.base_model, statement.data, story.files
+def _sections(about: Subject) -> list[str]:
+    statement = about.statement
+    spec, base, data, files = statement.release.spec, statement.base_model, statement.data, about.files
     return [
         f"# {spec.model_name}",
         f"A LoRA adapter for `{base.name}`, released as `{statement.release.namespace}/{statement.release.name}`.",
@@ -63,28 +63,28 @@ def _sections(story: Story) -> list[str]:
             "Source": data.source, "License": data.license, "Class": data.classification,
             "Steward": data.steward or "nobody named", "Rows": str(data.rows), "Digest": data.digest,
             "Trained on a redacted copy": data.redacted_digest or "no",
-            "Findings": ", ".join(f"{one.check} ({one.action}, {one.count})" for one in story.data.findings) or "none",
+            "Findings": ", ".join(f"{one.check} ({one.action}, {one.count})" for one in about.data.findings) or "none",
             "Waived": ", ".join(one.check for one in statement.job.waiver.findings) if statement.job.waiver else "nothing",
         }),
         "## Training",
-        _items(story.training.hyperparameters if story.training else {"Source": "the adapter was made elsewhere"}),
+        _items(about.training.hyperparameters if about.training else {"Source": "the adapter was made elsewhere"}),
         "## Evaluation",
-        _evaluation(story),
+        _evaluation(about),
         "## Limits",
         f"Not covered by the evaluation: {'; '.join(NOT_COVERED)}. `risk.json` says what was looked at.",
         "## Stopping it",
         f"`{REVOKE.format(release=statement.release)}` closes its route for good.",
         "## Versions",
         _items({
-            "Release": story.digest, "Adapter": statement.adapter.digest,
+            "Release": about.digest, "Adapter": statement.adapter.digest,
             "Base model": f"{base.manifest_digest}, license {base.license}, publisher {base.publisher or 'not named'}",
             "Engine": statement.engine.profile.image, "Files": ", ".join(entry.path for entry in files),
         }),
     ]  # fmt: skip
 
 
-def _evaluation(story: Story) -> str:
-    stated, result = story.statement.evaluation, story.evaluation
+def _evaluation(about: Subject) -> str:
+    stated, result = about.statement.evaluation, about.evaluation
     lines = [
         f"Suite `{stated.suite}`, {result.questions} questions, used {stated.suite_attempts} times by then. "
         f"The gate: {result.outcome}, {result.metric} {stated.tuned}, with a margin of {stated.margin} over each alternative.",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256 as plain_sha256
 from typing import Any
 
@@ -18,48 +17,33 @@ from tunegate import __version__, intoto
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.digests import canonical, sha256
 from tunegate.evidence import layout
+from tunegate.evidence.attached import attached
 from tunegate.evidence.attestations import attestations
 from tunegate.evidence.documents import misfit
 from tunegate.evidence.layout import Files
-from tunegate.evidence.story import Difference, Documents
+from tunegate.evidence.referrer import Referrer, referrer, subject
+from tunegate.evidence.story import Difference, Documents, Subject
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.chain import record_name
 from tunegate.ledger.strict import strict_json
 from tunegate.reconcile.modelrelease_entries import last
 from tunegate.registry import artifact
-from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer
 from tunegate.release.statement import ReleaseStatement
 
 Json = dict[str, Any]
 PREDICATE_ANNOTATION = "in-toto.io/predicate-type"
 
 
-@dataclass(frozen=True)
-class Signed:
-    """One signed statement: the bytes of its file, and the artifact that brings them to the adapter."""
-
-    name: str
-    content: bytes
-    artifact: Artifact
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the artifact's OCI manifest."""
-        return sha256(artifact.write(self.artifact))
-
-
-def sign(statements: Mapping[str, Json], adapter: bytes, key: SigningKey) -> tuple[Signed, ...]:
+def sign(statements: Mapping[str, Json], adapter: bytes, key: SigningKey) -> tuple[Referrer, ...]:
     """Sign statements about the adapter with the OCI manifest ``adapter``. The same again, whenever it is done again."""
-    subject = Layer(MANIFEST_TYPE, sha256(adapter), len(adapter))
-    made = []
+    about, made = subject(adapter), []
     for name, statement in statements.items():
         _, media_type = layout.SIGNATURES[name]
         envelope = intoto.unsigned(statement)
         key.sign(envelope)
         content = written(envelope, media_type, key.public)
         said = {PREDICATE_ANNOTATION: str(statement["predicateType"])}
-        layer = Layer(media_type, sha256(content), len(content))
-        made.append(Signed(name, content, Artifact(media_type, (layer,), subject, said)))
+        made.append(referrer(name, content, media_type, about, said))
     return tuple(made)
 
 
@@ -90,7 +74,18 @@ def read(
             said[name] = content
     if not found:
         found = _against_sources(said, statement, digest, documents)
+    if not found and _version(said["provenance"]) == __version__:
+        found = _attached(record, Subject(statement, digest, documents), files)
     return said, found
+
+
+def _attached(record: AuditRecordSpec, about: Subject, files: Files) -> list[Difference]:
+    """The documents that were attached to the adapter are those that are made now; another version may word them otherwise."""
+    return [
+        Difference(layout.LEDGER, f"{record_name(record.sequence)} names another {one.name} than the other files give")
+        for one in attached(about, files)
+        if record.payload.get(one.name) != one.digest
+    ]
 
 
 def _content(
@@ -104,8 +99,8 @@ def _content(
     wrong = misfit(document, manifest, content)
     if wrong is not None:
         return None, [wrong]
-    subject = artifact.read(manifest).subject
-    if subject is None or subject.digest != adapter:
+    named = artifact.read(manifest).subject
+    if named is None or named.digest != adapter:
         return None, [Difference(document.manifest_path, f"is no referrer of the adapter {adapter}")]
     try:
         envelope, statement = _opened(content, document.media_type)

@@ -10,9 +10,11 @@ Json = dict[str, Any]
 
 
 def environment(story: Story) -> Json:
-    """Return images, versions, seeds and hyper-parameters, as results and release statement hold them."""
+    """Return images, versions, hardware, seeds and hyper-parameters, as results and release statement hold them."""
     statement, data, training = story.statement, story.data, story.training
     return {
+        "images": {stage: [one.to_dict() for one in images] for stage, images in statement.job.images.items()},
+        "operator": statement.operator_image,
         "engine": {"digest": statement.engine.digest, "profile": statement.engine.profile.to_dict()},
         "baseModel": statement.base_model.to_dict(),
         "validation": {
@@ -26,6 +28,7 @@ def environment(story: Story) -> Json:
         else {
             "hyperparameters": training.hyperparameters,
             "libraries": training.libraries,
+            "hardware": training.hardware,
             "processes": training.world_size,
             "seconds": training.seconds,
         },

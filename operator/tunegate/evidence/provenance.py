@@ -11,6 +11,7 @@ from typing import Any
 
 from tunegate import intoto
 from tunegate.evidence import layout
+from tunegate.evidence.images import UsedImage, used_images
 from tunegate.evidence.story import Documents
 from tunegate.release.statement import ReleaseStatement
 
@@ -39,16 +40,26 @@ def provenance(statement: ReleaseStatement, documents: Documents, version: str) 
                     "requestedBy": job.requested_by.username,
                     "hyperparameters": training.hyperparameters if training else {},
                 },
-                "internalParameters": {"libraries": training.libraries if training else {}},
+                "internalParameters": {
+                    "libraries": training.libraries if training else {},
+                    "hardware": training.hardware if training else {},
+                },
                 "resolvedDependencies": _dependencies(statement, documents),
             },
             "runDetails": {
-                "builder": {"id": BUILDER, "version": {"tunegate": version}},
+                "builder": _builder(statement.operator_image, version),
                 "metadata": {"invocationId": job.uid},
                 "byproducts": [intoto.named(one.path, one.digest) for one in layout.documents(statement)],
             },
         },
     )
+
+
+def _builder(image: str, version: str) -> Json:
+    """Return the builder; the digest of its image is known where the chart names it by digest."""
+    name, _, digest = image.partition("@sha256:")
+    depends = [{"name": f"operator {name}", "digest": {"sha256": digest}}] if digest else []
+    return {"id": BUILDER, "version": {"tunegate": version, "image": image}, "builderDependencies": depends}
 
 
 def _dependencies(statement: ReleaseStatement, documents: Documents) -> list[Json]:
@@ -68,6 +79,17 @@ def _dependencies(statement: ReleaseStatement, documents: Documents) -> list[Jso
         ("validation code", data.code_digest, "source files"),
     ]
     return [
-        {"name": name, "digest": {"sha256": digest.rpartition("sha256:")[2]}, "annotations": {"digestOf": what}}
-        for name, digest, what in named
+        *(
+            {"name": name, "digest": {"sha256": digest.rpartition("sha256:")[2]}, "annotations": {"digestOf": what}}
+            for name, digest, what in named
+        ),
+        *map(_image, used_images(statement)),
     ]
+
+
+def _image(one: UsedImage) -> Json:
+    return {
+        "name": f"image {one.name}",
+        "digest": {"sha256": one.digest.removeprefix("sha256:")},
+        "annotations": {"digestOf": "image, as the node named it", "usedBy": list(one.uses)},
+    }

@@ -56,19 +56,13 @@ class Documents:
 
 
 @dataclass(frozen=True)
-class Story:
-    """Everything that the sources say, after they were found to fit together."""
+class Subject:
+    """What is decided on: known before anybody decides."""
 
     statement: ReleaseStatement
     digest: str
     """The release digest."""
     documents: Documents
-    approvals: tuple[Approval, ...]
-    """Every decision on the release and on its job, oldest first."""
-    records: tuple[AuditRecordSpec, ...]
-    """The ledger from its first record."""
-    signed: Mapping[str, Json]
-    """What the operator signed, by name (see ``layout.SIGNATURES``); empty where the ledger says that it signed nothing."""
 
     @property
     def data(self) -> DataStatement:
@@ -89,6 +83,18 @@ class Story:
     def training(self) -> TrainResult | None:
         """What training did; None for an imported adapter."""
         return self.documents.training
+
+
+@dataclass(frozen=True)
+class Story(Subject):
+    """Everything that the sources say, after they were found to fit together."""
+
+    approvals: tuple[Approval, ...]
+    """Every decision on the release and on its job, oldest first."""
+    records: tuple[AuditRecordSpec, ...]
+    """The ledger from its first record."""
+    signed: Mapping[str, Json]
+    """What the operator signed, by name (see ``layout.SIGNATURES``); empty where the ledger says that it signed nothing."""
 
     @property
     def own_records(self) -> tuple[AuditRecordSpec, ...]:

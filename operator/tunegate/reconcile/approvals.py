@@ -13,7 +13,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import Resource
 from tunegate.api.shared import Contributor, Person
 from tunegate.ledger.entry import AuditEntry, AuditSubject
-from tunegate.release.content import approval_digest
+from tunegate.release.content import recorded_of
 from tunegate.release.counting import Account, Verdict, Vote
 from tunegate.release.signature import signature_fault
 
@@ -97,14 +97,11 @@ def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[Audit
             subject=subject,
             key=approval.uid,
             payload={
-                "approval": approval.uid,
-                "name": approval.name,
+                **recorded_of(approval),
                 "decision": approval.spec.decision,
                 "role": approval.spec.role,
                 "subjectDigest": approval.spec.subject_digest,
                 "expiresAt": approval.spec.expires_at,
-                "createdAt": str(approval.metadata["creationTimestamp"]),
-                "content": approval_digest(approval),
                 **human(approval.spec.approver),
             },
         )

@@ -12,6 +12,7 @@ from tunegate.api.stages import TrainResult
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, attempt_seconds, finished
 from tunegate.reconcile.finetunejob_draft import Draft
+from tunegate.reconcile.finetunejob_images import run_images
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import Final, Verdict, read
 from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
@@ -46,6 +47,7 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
         state="Refused" if verdict.refused else "Done",
         completion_time=rfc3339(draft.now),
         result_digest=ended.result_digest,
+        images=run_images(attempt.pods),
         reason=StageReason.REFUSED if verdict.refused else StageReason.COMPLETED,
         message=verdict.summary,
     )

@@ -13,7 +13,7 @@ from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob import FineTuneJob, RunImage
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import BaselineResult, Manifest, ProgressReport, StageResult
 
@@ -56,6 +56,8 @@ class Earlier:
     inputs: str
     digest: str
     result: BaselineResult
+    images: tuple[RunImage, ...] = ()
+    """What measured it."""
 
 
 @dataclass(frozen=True)

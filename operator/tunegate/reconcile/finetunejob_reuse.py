@@ -17,7 +17,7 @@ from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_ends import take
 from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs, engine_spec, resolve
 from tunegate.reconcile.finetunejob_observed import Earlier, Observed, StageSettings
-from tunegate.reconcile.naming import registry_secret_name, stage_repository
+from tunegate.reconcile.naming import registry_secret_name
 
 
 def baseline_inputs(job: FineTuneJob, inputs: Inputs, settings: StageSettings) -> str:
@@ -51,16 +51,16 @@ def wanted_baseline(seen: Observed, settings: StageSettings) -> str | None:
     return None if isinstance(inputs, Blocked) else baseline_inputs(seen.job, inputs, settings)
 
 
-def place_of(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) -> tuple[str, str, str] | None:
-    """Return name, repository and result digest of the newest baseline with these inputs, or None."""
-    found: list[tuple[str, str, str, str]] = []
-    for other in others:
-        stage = other.status.stage("baseline")
-        if other.uid == job.uid or stage.inputs != wanted or stage.result_digest is None:
-            continue
-        place = stage_repository(other, "baseline")
-        found.append((stage.completion_time or "", other.name, place, stage.result_digest))
-    return max(found)[1:] if found else None
+def measured_by(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) -> FineTuneJob | None:
+    """Return the job with the newest baseline that had these inputs, or None."""
+    found = [
+        other
+        for other in others
+        if other.uid != job.uid
+        and other.status.stage("baseline").inputs == wanted
+        and other.status.stage("baseline").result_digest is not None
+    ]
+    return max(found, key=lambda one: (one.status.stage("baseline").completion_time or "", one.name), default=None)
 
 
 def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> None:
@@ -70,6 +70,10 @@ def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> None:
     ended = Ended(StageReason.COMPLETED, result=earlier.result, result_digest=earlier.digest)
     take(draft, seen, Attempt("baseline", 0, None, ()), ended)
     summary = draft.stage("baseline").message
-    draft.set_stage("baseline", message=f"Measured by job {earlier.job} with the same inputs: {summary}")
+    draft.set_stage(
+        "baseline",
+        images=list(earlier.images),
+        message=f"Measured by job {earlier.job} with the same inputs: {summary}",
+    )
     if seen.credential_exists:
         draft.deletes.append(ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace))

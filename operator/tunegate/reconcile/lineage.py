@@ -16,7 +16,15 @@ from tunegate.api.datastatement import DataStatement
 from tunegate.api.finetunejob import FineTuneJob, JobPhase, StageName
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import JobReason
-from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult, ValidateResult
+from tunegate.api.stages import (
+    BaselineResult,
+    EvaluateResult,
+    SealResult,
+    StageResult,
+    TrainResult,
+    ValidateResult,
+    without_questions,
+)
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
@@ -62,10 +70,9 @@ class Outcome:
 def job_record(
     job: FineTuneJob,
     results: Mapping[StageName, StageResult],
-    images: Mapping[str, str],
     data: DataStatement | None = None,
 ) -> JobRecord:
-    """Return the run of a job. ``results`` by stage; ``images`` by stage, as its pods really had them."""
+    """Return the run of a job; ``results`` by stage."""
     status = job.status
     end = _milliseconds(status.completion_time) if status.phase in FINAL_STATES else None
     state: RunState = FINAL_STATES.get(status.phase, "RUNNING") if end is not None else "RUNNING"
@@ -76,7 +83,7 @@ def job_record(
         state=state,
         start_ms=_milliseconds(job.metadata["creationTimestamp"]),
         end_ms=end,
-        params=_params(job, images),
+        params=_params(job),
         tags=_job_tags(job),
         metrics=tuple(point for name, result in sorted(results.items()) for point in _points(job, name, result)),
         inputs=_inputs(job),
@@ -86,13 +93,8 @@ def job_record(
 
 def _reports(results: Mapping[StageName, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
     """Return the documents of a run by file name."""
-    found = {f"{name}.json": _report(result) for name, result in sorted(results.items())}
+    found = {f"{name}.json": without_questions(result) for name, result in sorted(results.items())}
     return {**found, "data-statement.json": data.to_dict(), "croissant.json": croissant(data)} if data else found
-
-
-def _report(result: StageResult) -> dict[str, Any]:
-    """Return what everybody who sees the run may read: the probe quotes questions of the gate."""
-    return {name: value for name, value in result.to_dict().items() if name != "probe"}
 
 
 def release_record(release: ModelRelease, statement: ReleaseStatement, host: str, run_id: str | None) -> ReleaseRecord:
@@ -139,7 +141,7 @@ def plan_release(release: ModelRelease, outcome: Outcome, now: datetime) -> Plan
 
 
 def drift(obj: FineTuneJob | ModelRelease, names: Sequence[str], now: datetime) -> AuditEntry:
-    """Return the entry for what somebody changed in MLflow: names of tags, and never their values."""
+    """Return the entry for what somebody changed in MLflow: names of tags and the like, and never their values."""
     subject = AuditSubject(obj.kind, obj.namespace, obj.name, obj.uid)
     text = ", ".join(names)[:LONGEST_NAMES]
     return AuditEntry("TrackingDrift", OPERATOR, subject, key=f"{rfc3339(now)} {text}", payload={"changed": text})
@@ -170,7 +172,7 @@ def _plan(obj: FineTuneJob | ModelRelease, fields: dict[str, Any], outcome: Outc
     )
 
 
-def _params(job: FineTuneJob, images: Mapping[str, str]) -> dict[str, str]:
+def _params(job: FineTuneJob) -> dict[str, str]:
     spec, status = job.spec, job.status
     facts: dict[str, Any] = {
         "source": spec.source,
@@ -192,7 +194,7 @@ def _params(job: FineTuneJob, images: Mapping[str, str]) -> dict[str, str]:
     }
     if spec.method is not None:
         facts |= {f"method.{key}": value for key, value in spec.method.to_dict().items()}
-    facts |= {f"image.{stage}": image for stage, image in images.items()}
+    facts |= {f"image.{stage.name}.{one.container}": one.reference for stage in status.stages for one in stage.images}
     return {key: str(value) for key, value in facts.items() if value is not None}
 
 

@@ -15,7 +15,7 @@ from tunegate.reconcile.modelrelease_status import Fact, Story
 from tunegate.release.evidence import Shortfall
 
 Signatures = Mapping[str, str]
-"""OCI digests of what was signed and attached to the adapter, by name, and the id of the key."""
+"""OCI digests of what was signed and of the documents, all attached to the adapter, by name, and the id of the key."""
 
 
 @dataclass(frozen=True)

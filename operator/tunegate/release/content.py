@@ -6,6 +6,16 @@ from tunegate.api.approval import Approval
 from tunegate.digests import canonical_plain, sha256
 
 
+def recorded_of(approval: Approval) -> dict[str, str]:
+    """Return what the ledger holds of a decision, and what it is compared with later."""
+    return {
+        "approval": approval.uid,
+        "name": approval.name,
+        "createdAt": str(approval.metadata["creationTimestamp"]),
+        "content": approval_digest(approval),
+    }
+
+
 def approval_digest(approval: Approval) -> str:
     """Return the digest of a decision. Fields are named one by one: a field that a later version adds changes nothing."""
     spec = approval.spec

@@ -89,6 +89,7 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
         return Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, "the evaluation's result document is not readable yet")
     complete = Complete(
         cluster=evidence.cluster,
+        operator_image=evidence.operator_image,
         release=evidence.release,
         job=job,
         adapter=job.status.adapter,

@@ -13,7 +13,7 @@ from tunegate.api.approval import CountedApproval
 from tunegate.api.approvalpolicy import ApprovalPolicySpec, IdentityRule, WaiverRule
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite, MetricName
-from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, StageName, WaiverFinding
+from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, RunImage, StageName, WaiverFinding
 from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
 from tunegate.api.modelserver import EngineProfile, ModelServer
@@ -55,6 +55,8 @@ class JobPart(StrictModel):
     source: Literal["Train", "Import"]
     results: dict[StageName, Digest]
     """OCI digests of the result documents."""
+    images: dict[StageName, list[RunImage]]
+    """What each stage ran with that gave a result, as the nodes named it."""
     waiver: WaiverPart | None = None
     """Absent: validation passed."""
 
@@ -124,6 +126,8 @@ class ReleaseStatement(StrictModel):
     version: Literal[1] = 1
     cluster: str
     """UID of the namespace `kube-system`: a statement holds in one cluster only."""
+    operator_image: str
+    """What orchestrated the stages and made the statement, as the chart names it."""
     release: ReleasePart
     job: JobPart
     adapter: AdapterStatus
@@ -163,6 +167,7 @@ class Evidence:
     """The live objects that a release speaks of; None where an object is missing or not read."""
 
     cluster: str
+    operator_image: str
     release: ModelRelease
     job: FineTuneJob | None
     server: ModelServer | None
@@ -180,6 +185,7 @@ class Complete:
     """Evidence in which nothing is missing and everything fits together (see ``tunegate.release.evidence``)."""
 
     cluster: str
+    operator_image: str
     release: ModelRelease
     job: FineTuneJob
     adapter: AdapterStatus
@@ -202,6 +208,7 @@ def build(evidence: Complete) -> ReleaseStatement:
     dataset = job.spec.dataset
     return ReleaseStatement(
         cluster=evidence.cluster,
+        operator_image=evidence.operator_image,
         release=_release_part(evidence.release),
         job=_job_part(job),
         adapter=evidence.adapter,
@@ -267,6 +274,7 @@ def _job_part(job: FineTuneJob) -> JobPart:
         contributors=job.spec.contributors,
         source=job.spec.source,
         results={stage.name: stage.result_digest for stage in job.status.stages if stage.result_digest is not None},
+        images={stage.name: stage.images for stage in job.status.stages if stage.result_digest is not None},
         waiver=_waiver_part(job),
     )
 

@@ -24,16 +24,15 @@ from tunegate.tracking.records import (
     CHECKPOINT_TAG,
     FINGERPRINT_TAG,
     LEDGER_EXPERIMENT,
-    OWNER,
-    OWNER_TAG,
-    RELEASE_UID_TAG,
     UID_TAG,
     InputData,
     JobRecord,
     MetricPoint,
     ReleaseRecord,
     experiment_name,
+    shown,
 )
+from tunegate.tracking.versions import GONE, changed_release, write_release
 
 T = TypeVar("T")
 REQUEST_SECONDS = 10
@@ -43,7 +42,6 @@ BATCH = 1000
 """MLflow's limits: 1000 entries in a batch, of which 100 are parameters or tags."""
 SMALL_BATCH = 100
 PARAM_LENGTH = 6000
-TAG_LENGTH = 5000
 DIGEST_LENGTH = 36
 MAX_REASON = 300
 
@@ -79,15 +77,16 @@ class Tracking:
 
     async def record_release(self, record: ReleaseRecord) -> str:
         """Write a release's model version and return its number. Raises ``TrackingUnavailable``."""
-        return await self._call(lambda: self._record_release(record))
+        return await self._call(lambda: write_release(self._connect(), record))
 
-    async def changed(self, record: JobRecord | ReleaseRecord, *, known: bool) -> tuple[str, ...]:
-        """Return the names of the tags that are not as they were written, sorted. Raises ``TrackingUnavailable``.
+    async def changed(self, record: JobRecord | ReleaseRecord, *, known: bool, recorded: bool) -> tuple[str, ...]:
+        """Return what is not as it was written, sorted: names of tags, `description`, `source`, `stage`, `alias NAME`, or
+        `gone` where nothing is left of what was ``recorded``. Raises ``TrackingUnavailable``.
 
-        Nothing changed where the fingerprint tag says that another record was written last; ``known``: the caller wrote
+        No text differs where the fingerprint tag says that another record was written last; ``known``: the caller wrote
         exactly this one, so that a changed fingerprint is a change like any other.
         """
-        return await self._call(lambda: self._changed(record, known))
+        return await self._call(lambda: self._changed(record, known, recorded))
 
     async def record_checkpoint(self, size: int, text: str) -> None:
         """Show the ledger's newest signed checkpoint as tags of an experiment. Raises ``TrackingUnavailable``."""
@@ -138,8 +137,7 @@ class Tracking:
         )
         run_id = str(run.info.run_id)
         found = run.data.tags
-        shown = {key: value[:TAG_LENGTH] for key, value in record.tags.items()}
-        if found.get(FINGERPRINT_TAG) == record.fingerprint and shown.items() <= found.items():
+        if found.get(FINGERPRINT_TAG) == record.fingerprint and shown(record.tags).items() <= found.items():
             return run_id
         self._write_run(client, run, record)
         return run_id
@@ -158,42 +156,20 @@ class Tracking:
         # Last: the tag says that all of the above is there.
         client.set_tag(run_id, FINGERPRINT_TAG, record.fingerprint)
 
-    # Releases
-
-    def _record_release(self, record: ReleaseRecord) -> str:
-        client = self._connect()
-        self._ensure_model(client, record.model)
-        version = _find_version(client, record)
-        if version is None:
-            version = client.create_model_version(
-                record.model,
-                record.source,
-                run_id=record.run_id,
-                tags={RELEASE_UID_TAG: record.uid},
-                description=record.description,
-            )
-        number = str(version.version)
-        wanted = {**record.tags, RELEASE_UID_TAG: record.uid, FINGERPRINT_TAG: record.fingerprint}
-        for key, value in wanted.items():
-            if version.tags.get(key) != value[:TAG_LENGTH]:
-                client.set_model_version_tag(record.model, number, key, value[:TAG_LENGTH])
-        return number
-
     # Changes by others
 
-    def _changed(self, record: JobRecord | ReleaseRecord, known: bool) -> tuple[str, ...]:
+    def _changed(self, record: JobRecord | ReleaseRecord, known: bool, recorded: bool) -> tuple[str, ...]:
         client = self._connect()
-        if isinstance(record, JobRecord):
-            experiment = _ensure_experiment(client, experiment_name(record.namespace))
-            run = _find_run(client, experiment, record.uid)
-            found = run.data.tags if run else None
-        else:
-            version = _find_version(client, record)
-            found = version.tags if version else None
-        wanted = {**record.tags, FINGERPRINT_TAG: record.fingerprint}
-        if found is None or (found.get(FINGERPRINT_TAG) != record.fingerprint and not known):
+        if isinstance(record, ReleaseRecord):
+            return tuple(sorted(changed_release(client, record, known=known, recorded=recorded)))
+        run = _find_run(client, _ensure_experiment(client, experiment_name(record.namespace)), record.uid)
+        if run is None:
+            return (GONE,) if recorded else ()
+        found = run.data.tags
+        if not known and found.get(FINGERPRINT_TAG) != record.fingerprint:
             return ()
-        return tuple(sorted(key for key, value in wanted.items() if found.get(key) != value[:TAG_LENGTH]))
+        wanted = shown({**record.tags, FINGERPRINT_TAG: record.fingerprint})
+        return tuple(sorted(key for key, value in wanted.items() if found.get(key) != value))
 
     # The ledger
 
@@ -207,15 +183,6 @@ class Tracking:
         found = self._connect().get_experiment_by_name(LEDGER_EXPERIMENT)
         text = found.tags.get(CHECKPOINT_TAG) if found is not None else None
         return None if text is None else str(text)
-
-    def _ensure_model(self, client: Any, name: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            client.create_registered_model(name, tags={OWNER_TAG: OWNER})
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
 
 
 def _short(error: Exception) -> str:
@@ -250,19 +217,12 @@ def _find_run(client: Any, experiment: str, uid: str) -> Any:
     return found[0] if found else None
 
 
-def _find_version(client: Any, record: ReleaseRecord) -> Any:
-    for version in client.search_model_versions(f"name = '{record.model}'"):
-        if version.tags.get(RELEASE_UID_TAG) == record.uid:
-            return version
-    return None
-
-
 def _log_texts(client: Any, run_id: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
     from mlflow.entities import Param, RunTag
 
     for part in _pieces([Param(key, value[:PARAM_LENGTH]) for key, value in params.items()], SMALL_BATCH):
         client.log_batch(run_id, params=part)
-    for some in _pieces([RunTag(key, value[:TAG_LENGTH]) for key, value in tags.items()], SMALL_BATCH):
+    for some in _pieces([RunTag(key, value) for key, value in shown(tags).items()], SMALL_BATCH):
         client.log_batch(run_id, tags=some)
 
 

@@ -21,6 +21,8 @@ LEDGER_EXPERIMENT = "tunegate-ledger"
 """No namespace's experiment: those begin with `tunegate/`."""
 CHECKPOINT_TAG = "tunegate.checkpoint"
 CHECKPOINT_SIZE_TAG = "tunegate.checkpointSize"
+TAG_LENGTH = 5000
+"""Characters of a tag that MLflow keeps."""
 RunState = Literal["RUNNING", "FINISHED", "FAILED"]
 
 
@@ -32,6 +34,11 @@ def experiment_name(namespace: str) -> str:
 def registered_model_name(namespace: str, model_name: str) -> str:
     """Return the name of the registered model: a namespace cannot take another's names."""
     return f"{namespace}.{model_name}"
+
+
+def shown(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags as MLflow keeps them."""
+    return {key: value[:TAG_LENGTH] for key, value in tags.items()}
 
 
 @dataclass(frozen=True)

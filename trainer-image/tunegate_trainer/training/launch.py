@@ -23,6 +23,7 @@ from tunegate_trainer.endings import BadInput, OutOfMemory, Preempted, Unknown
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.training import exchange
 from tunegate_trainer.training.exchange import ADAPTER, Outcome, read_outcome
+from tunegate_trainer.training.hardware import hardware
 from tunegate_trainer.training.ledger import AttemptLedger
 
 log = logging.getLogger(__name__)
@@ -153,6 +154,7 @@ def _result(config: TrainConfig, outcome: Outcome, seconds: float, adapter: Path
         adapter_path=str(adapter),
         hyperparameters=_hyperparameters(config),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+        hardware=hardware(),
     )
 
 
