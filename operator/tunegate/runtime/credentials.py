@@ -133,9 +133,10 @@ def _encoded(content: Mapping[str, bytes]) -> dict[str, str]:
 async def _make(options: argparse.Namespace) -> list[str]:
     async with await KubeClient.connect(options.kubeconfig) as kube:
         credentials = Credentials(kube, options.namespace)
-        bundle = options.authorities.read_text().strip() if options.authorities else ""
+        site = options.authorities.read_text().strip() if options.authorities else ""
+        bundle = f"{site}\n" if site else ""
         if options.server:
-            bundle = f"{await credentials.certificates(options.server)}{bundle}"
+            bundle = await credentials.certificates(options.server) + bundle
         if "registry" in options.server:
             await credentials.registry_token()
         if "mlflow" in options.server:
