@@ -102,7 +102,7 @@ def decoy() -> Iterator[str]:
     copies = {
         "text": f"as text: {curve}",
         "indented": "pem: |\n" + "".join(f"    {line}\n" for line in rsa.splitlines()),
-        "line": rsa.splitlines()[3],
+        "line": rsa.splitlines()[12],  # the first nine hold the public half
         "base64": json.dumps({"data": base64.b64encode(curve.encode()).decode()}),
         "der": f"MIIB{der}",
         "hex": base64.b64decode(der).hex(),
