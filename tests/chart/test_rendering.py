@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chart import helm
 from tunegate.admission.definitions import definitions
-from tunegate.ledger.seal import KeyRing, read_seal, seal
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 EXTERNAL: dict[str, Any] = {
@@ -44,6 +41,13 @@ MATRIX: dict[str, dict[str, Any]] = {
     },
     "one replica": {"operator": {"replicas": 1, "priorityClassName": "high", "nodeSelector": {"a": "b"}}},
 }
+AUTHORITIES = "--authorities=/etc/tunegate/authorities/authorities.pem"
+
+
+def hook_arguments(objects: list[helm.Json]) -> list[str]:
+    """Return what the hook that makes credentials is asked for."""
+    arguments: list[str] = dict(helm.pod_specs(objects))["tunegate-credentials"]["containers"][0]["args"]
+    return arguments
 
 
 @pytest.fixture(scope="module", params=list(MATRIX))
@@ -64,7 +68,7 @@ def test_every_pod_is_unprivileged(objects: list[helm.Json]) -> None:
         assert (security["runAsNonRoot"], security["runAsUser"], security["fsGroup"]) == (True, 65532, 65532), name
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["enableServiceLinks"] is False
-        assert spec["automountServiceAccountToken"] is (name == "tunegate-operator")
+        assert spec["automountServiceAccountToken"] is (name in ("tunegate-operator", "tunegate-credentials"))
         for container in spec["containers"] + spec.get("initContainers", []):
             own = container["securityContext"]
             assert (own["readOnlyRootFilesystem"], own["allowPrivilegeEscalation"]) == (True, False), name
@@ -113,12 +117,11 @@ def test_the_operator_reads_our_crds_and_no_others() -> None:
     assert rule["verbs"] == ["get"]
 
 
-def test_each_governed_namespace_gets_its_identities_and_authority() -> None:
+def test_each_governed_namespace_gets_its_identities() -> None:
     objects = helm.render(helm.values())
     for namespace in ("team-a", "team-b"):
         for account in ("tunegate-stage", "tunegate-serving"):
             assert helm.one(objects, "ServiceAccount", account, namespace)["automountServiceAccountToken"] is False
-        assert "BEGIN CERTIFICATE" in helm.one(objects, "ConfigMap", "tunegate-ca", namespace)["data"]["ca.crt"]
         assert helm.one(objects, "RoleBinding", "tunegate-operator", namespace)
         assert helm.one(objects, "NetworkPolicy", "tunegate-default-deny", namespace)["spec"]["podSelector"] == {}
     bound = [o for o in objects if o["kind"] == "RoleBinding" and o["metadata"].get("namespace", "").startswith("team")]
@@ -126,17 +129,18 @@ def test_each_governed_namespace_gets_its_identities_and_authority() -> None:
     assert not stages, "stage pods have no rights"
 
 
-def test_each_namespace_has_its_own_mlflow_user_and_the_server_knows_it() -> None:
+def test_the_operator_mounts_the_password_of_each_namespace_and_no_other_users() -> None:
     objects = helm.render(helm.values())
-    users = helm.one(objects, "Secret", "tunegate-mlflow-users")["data"]
-    seen = set()
-    for namespace in ("team-a", "team-b"):
-        secret = helm.one(objects, "Secret", "tunegate-stage-tracking", namespace)["data"]
-        assert base64.b64decode(secret["username"]).decode() == f"tunegate-stage-{namespace}"
-        assert secret["password"] == users[f"stage-{namespace}"]
-        seen.add(secret["password"])
-    assert len(seen) == 2
-    assert helm.one(objects, "Secret", "tunegate-operator-tracking")["data"]["password"] == users["operator"]
+    volumes = {volume["name"]: volume for volume in dict(helm.pod_specs(objects))["tunegate-operator"]["volumes"]}
+    user, passwords = volumes["mlflow"]["projected"]["sources"]
+    assert user["configMap"]["items"] == [{"key": "operator-user", "path": "username"}]
+    assert helm.one(objects, "ConfigMap", "tunegate-mlflow")["data"]["operator-user"] == "tunegate-operator"
+    assert {item["key"]: item["path"] for item in passwords["secret"]["items"]} == {
+        "operator": "password",
+        "stage-team-a": "stages/team-a",
+        "stage-team-b": "stages/team-b",
+    }
+    assert helm.environment(objects)["TUNEGATE_STAGE_PASSWORDS"] == "/etc/tunegate/mlflow/stages"
 
 
 def test_the_registry_gets_the_certificate_of_the_signing_key_and_never_the_key() -> None:
@@ -145,17 +149,9 @@ def test_the_registry_gets_the_certificate_of_the_signing_key_and_never_the_key(
     assert token["items"] == [{"key": "tls.crt", "path": "tls.crt"}]
 
 
-def test_the_ledger_is_signed_with_a_key_that_the_operator_can_read(tmp_path: Path) -> None:
-    secret = helm.one(helm.render(helm.values()), "Secret", "tunegate-ledger-key")["data"]
-    assert list(secret) == ["key.pem"]
-    (tmp_path / "key.pem").write_bytes(base64.b64decode(secret["key.pem"]))
-    ring = KeyRing.from_folder(tmp_path)
-    assert ring.key.public.signed(read_seal(seal({"size": 1, "ts": ""}, [ring.key])).envelope)
-
-
 def test_a_given_ledger_key_and_anchor_claim_are_mounted_and_no_key_is_made() -> None:
     objects = helm.render(helm.values(**MATRIX["own ledger key"]))
-    assert not [o for o in objects if o["metadata"]["name"] == "tunegate-ledger-key"]
+    assert "--ledger-key" not in hook_arguments(objects)
     volumes = {volume["name"]: volume for volume in dict(helm.pod_specs(objects))["tunegate-operator"]["volumes"]}
     assert volumes["ledger"]["secret"]["secretName"] == "our-key"
     assert volumes["anchors"]["persistentVolumeClaim"] == {"claimName": "worm"}
@@ -231,24 +227,24 @@ def test_external_stores_bring_no_store_along() -> None:
     assert "TUNEGATE_REGISTRY_TOKEN_KEY" not in told
     assert told["TUNEGATE_MLFLOW_URI"] == "https://mlflow.example"
     assert told["TUNEGATE_STAGE_TRACKING_SECRET"] == "mlflow-stage"
-    assert [name for name, _ in helm.pod_specs(objects)] == ["tunegate-operator"]
-    stores = [o["metadata"]["name"] for o in objects if o["kind"] in {"PersistentVolumeClaim", "Secret"}]
-    assert stores == ["tunegate-ledger-key"]
+    assert {name for name, _ in helm.pod_specs(objects)} == {"tunegate-operator", "tunegate-credentials"}
+    assert not [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
+    assert "TUNEGATE_STAGE_PASSWORDS" not in told
+    asked = [argument for argument in hook_arguments(objects) if not argument.startswith("--governed=")]
+    assert asked == ["--namespace=tunegate-system", "--ledger-key", AUTHORITIES]
 
 
 def test_without_any_authority_no_empty_one_is_trusted() -> None:
     objects = helm.render(helm.values(**EXTERNAL))
-    assert "data" not in helm.one(objects, "ConfigMap", "tunegate-ca", helm.SYSTEM)
     assert "TUNEGATE_CA_FILE" not in helm.environment(objects)
 
 
-def test_a_site_authority_reaches_every_place() -> None:
+def test_a_site_authority_reaches_who_writes_down_whom_pods_trust() -> None:
     objects = helm.render(helm.values(caBundle=CERTIFICATE))
-    for namespace in (helm.SYSTEM, "team-a", "team-b"):
-        assert CERTIFICATE.strip() in helm.one(objects, "ConfigMap", "tunegate-ca", namespace)["data"]["ca.crt"]
+    assert helm.one(objects, "ConfigMap", "tunegate-credentials")["data"] == {"authorities.pem": CERTIFICATE}
 
 
-def test_what_holds_data_or_keys_survives_an_uninstall() -> None:
+def test_what_holds_data_survives_an_uninstall() -> None:
     objects = helm.render(helm.values(createNamespaces=True))
     kept = {
         (o["kind"], o["metadata"]["name"])
@@ -256,8 +252,7 @@ def test_what_holds_data_or_keys_survives_an_uninstall() -> None:
         if o["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
     }
     assert {(o["kind"], o["metadata"]["name"]) for o in objects if o["kind"] == "PersistentVolumeClaim"} <= kept
-    keys = {("Secret", name) for name in ("tunegate-ca", "tunegate-registry-token", "tunegate-ledger-key")}
-    assert keys | {("Namespace", "team-a")} <= kept
+    assert ("Namespace", "team-a") in kept
 
 
 def test_no_store_may_reach_anything() -> None:

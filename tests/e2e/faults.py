@@ -32,6 +32,7 @@ class FaultInjector(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
+        self._upgrading = threading.Thread(target=self._upgrade, daemon=True)
 
     def call(self, *arguments: str, document: str | None = None) -> str:
         """Run kubectl as the platform's administrator; an empty answer when it fails."""
@@ -48,9 +49,11 @@ class FaultInjector(threading.Thread):
         self._known = {job["metadata"]["name"] for job in self._jobs()}
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._stop_asked.set()
         self.join(timeout=60)
+        if self._upgrading.ident is not None:
+            self._upgrading.join(timeout=120)
 
     def run(self) -> None:
         """Strike as the job goes on."""
@@ -72,8 +75,9 @@ class FaultInjector(threading.Thread):
         if phase != "Training":
             return
         trained: dict[str, Any] = next(stage for stage in status["stages"] if stage["name"] == "train")
-        if step >= UPGRADE:
-            self._once("operator upgraded", self.upgrade)
+        if step >= UPGRADE and self._upgrading.ident is None:
+            # The chart's hook takes longer than some steps: the next strikes do not wait for it.
+            self._upgrading.start()
         if step >= EVICTION:
             self._once("trainer evicted", lambda: self._evict(job))
         if step >= KILL and trained.get("attempt", 1) >= 2:
@@ -83,6 +87,10 @@ class FaultInjector(threading.Thread):
         if name not in self.done:
             self.done.append(name)
             act()
+
+    def _upgrade(self) -> None:
+        self.upgrade()
+        self.done.append("operator upgraded")
 
     def _kill_operator(self) -> None:
         lease = self.read("-n", SYSTEM, "get", "lease", "tunegate-operator")

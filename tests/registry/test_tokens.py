@@ -13,11 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from tests.ports import free_port
 from tests.programs import program
@@ -32,6 +28,7 @@ from tunegate.registry.tokens import (
     expiry,
     mint,
 )
+from tunegate.runtime.authority import token_pair
 
 OWN = "licenses-team/extract-0a1b2c3d/results"
 OTHER = "licenses-team/extract-99999999/results"
@@ -55,23 +52,12 @@ class Registry:
 
 
 def make_signer(folder: Path, name: str) -> TokenSigner:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - HOUR)
-        .not_valid_after(datetime.now(UTC) + HOUR)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / f"{name}.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    )
-    (folder / f"{name}.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
-    return TokenSigner.from_files(folder / f"{name}.key", folder / f"{name}.crt")
+    """Make a key and its certificate as an installation does."""
+    files = token_pair(name).files()
+    key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
+    key.write_bytes(files["tls.key"])
+    certificate.write_bytes(files["tls.crt"])
+    return TokenSigner.from_files(key, certificate)
 
 
 @pytest.fixture(scope="module")

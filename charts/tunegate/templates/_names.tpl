@@ -74,3 +74,10 @@ tunegate-stage-tracking
 {{- define "tunegate.hasCA" -}}
 {{- if or .Values.registry.enabled .Values.mlflow.enabled .Values.caBundle -}}true{{- end -}}
 {{- end }}
+
+{{/* Annotations of the hook that makes credentials. Call with its weight: the lowest comes first. */}}
+{{- define "tunegate.credentialsHook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}

@@ -17,6 +17,7 @@ from tunegate.controllers.registry import CONTROLLERS
 from tunegate.controllers.resync import resync
 from tunegate.controllers.routing import Routing, Target
 from tunegate.controllers.services import Services
+from tunegate.controllers.supplies import Supplies
 from tunegate.controllers.triggers import Source
 from tunegate.controllers.worker import Worker
 from tunegate.errors import Terminal, Transient
@@ -59,12 +60,16 @@ class Operator:
         """Lead until cancelled; then take nothing new, finish what has begun and stop the watch streams."""
         watching = Watching(self._services.settings, self._reported)
         work = asyncio.gather(*(loop.run(self._services.settings.workers) for loop in self._all()))
+        supplies = Supplies(self._services.kube, self._services.settings)
         try:
+            # Before the first pod that needs them.
+            await supplies.try_deliver()
             await self._resync()
             self._health.set_ready("leading")
             async with asyncio.TaskGroup() as group:
                 group.create_task(watching.run())
                 group.create_task(self._keep_resyncing())
+                group.create_task(supplies.run())
                 if (guard := self._services.guard) is not None:
                     metrics.RULES_IN_FORCE.set_function(lambda: guard.frozen is None)
                     group.create_task(guard.run(self._services.settings.admission_seconds))
