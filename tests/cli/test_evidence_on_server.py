@@ -26,23 +26,39 @@ async def test_a_reviewer_reads_the_answers_of_the_gate(
     world: World, desk: Desk, job: str, registry: RunningRegistry
 ) -> None:
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-    assert desk.run("reviewer-risk", "answers", "job", *where, "-o", "json") == ANSWERS.decode()
-    shown = desk.run("reviewer-risk", "answers", "job", *where)
-    assert r'{"holder": "Ann"}\x1b[2J' in shown, "a model's answer acts on nobody's terminal"
-    nothing = desk.run("reviewer-risk", "answers", "job", *where, "--stage", "baseline", code=1)
-    assert "has no result of stage baseline" in nothing
+    assert desk.run("reviewer-risk", "answers", "job/job", *where, "-o", "json") == ANSWERS.decode()
+    shown = desk.run("reviewer-risk", "answers", "job/job", *where)
+    assert "Question 12 wrong" in shown
+    assert "2 more: --all" in shown
+    assert "Question 11 " in desk.run("reviewer-risk", "answers", "job/job", *where, "--all")
+    unknown = desk.run("reviewer-risk", "answers", "job/job", *where, "--against", "Regex", code=1)
+    assert "--against Regex: the alternatives are BasePlain" in unknown
     away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")
-    assert "the registry" in desk.run("reviewer-risk", "answers", "job", *away, code=1)
+    assert "the registry" in desk.run("reviewer-risk", "answers", "job/job", *away, code=1)
+
+
+@pytest.mark.parametrize("command", ["answers", "data"])
+def test_a_job_is_named_with_its_kind_and_a_release_without(
+    desk: Desk, job: str, registry: RunningRegistry, command: str
+) -> None:
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+
+    bare = desk.run("reviewer-risk", command, "job", *where, code=1)
+    assert "ModelRelease job does not exist" in bare
+    assert "there is job/job" in bare
+    assert "FineTuneJob no-such does not exist" in desk.run("reviewer-risk", command, "job/no-such", *where, code=1)
+    other = desk.run("reviewer-risk", command, "server/server", *where, code=1)
+    assert "give the name of a release or job/NAME" in other
 
 
 def test_what_was_stated_of_the_data_is_read_in_every_form(desk: Desk, job: str, registry: RunningRegistry) -> None:
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-    shown = desk.run("reviewer-risk", "data", "job", *where)
+    shown = desk.run("reviewer-risk", "data", "job/job", *where)
     assert "notices of packages" in shown
     assert "2 rows repeat" in shown
-    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "json") == STATEMENT.decode() + "\n"
-    assert json.loads(desk.run("reviewer-risk", "data", "job", *where, "-o", "croissant"))["license"] == "MIT"
-    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "html") == PAGE.decode()
+    assert desk.run("reviewer-risk", "data", "job/job", *where, "-o", "json") == STATEMENT.decode() + "\n"
+    assert json.loads(desk.run("reviewer-risk", "data", "job/job", *where, "-o", "croissant"))["license"] == "MIT"
+    assert desk.run("reviewer-risk", "data", "job/job", *where, "-o", "html") == PAGE.decode()
 
 
 async def test_release_is_taken_along_as_a_folder_and_verified_without_the_cluster(
