@@ -50,8 +50,9 @@ def _pull(client: RegistryClient, job: FineTuneJob) -> tuple[Kept, str]:
         head, questions = of_lines(content)
     except ValidationError as error:
         raise CommandFailure(f"the answers cannot be read: {wrong_fields(error)}") from None
+    scores: dict[str, float]
     if isinstance(result, EvaluateResult):
-        scores = {TUNED: result.tuned[head.metric], **{arm.name: arm.score for arm in result.arms}}
+        scores = {arm.name: arm.score for arm in result.arms} | {TUNED: result.tuned[head.metric]}
     else:
         scores = {arm.name: arm.scores[head.metric] for arm in result.arms}
     if any(set(given) != set(scores) for given in (head.arms, *(one.answers for one in questions))):

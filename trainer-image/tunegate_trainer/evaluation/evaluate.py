@@ -69,7 +69,7 @@ def run(
             f"Only {len(probe.items)} answers tell adapter and base model apart, {MIN_ITEMS} are needed for serving "
             "to recognize the adapter: it changes too little, or the suite has too few questions."
         )
-    document = answers.write({TUNED: replies, **kept}, suite, metrics[0])
+    document = answers.write({TUNED: replies, **{str(arm): given for arm, given in kept.items()}}, suite, metrics[0])
     context.tracker.metrics(tracked("tuned", metrics, tuned, suite.expected))
     log.info("gate judged", extra={"outcome": outcome, "questions": len(tuned), "probe_items": len(probe.items)})
     return EvaluateResult(
