@@ -18,14 +18,17 @@ def answered_question(number: int) -> AnsweredQuestion:
         answers={
             "Tuned": _given(right if number % 3 else '{"holder": "Bob"}\x1b[2J', number % 3 > 0),
             "BasePlain": _given("no idea" if number % 6 else right, number % 6 == 0),
+            "BaseFewShot": _given("", right=False),
         },
     )
 
 
-def answered(questions: int) -> bytes:
-    """Return the document of a gate of so many questions."""
-    head = AnswersHead(normalization="1", metric="ExactMatch", questions=questions, arms=["Tuned", "BasePlain"])
-    return to_lines(head, [answered_question(number) for number in range(1, questions + 1)])
+def answered(questions: int, arms: tuple[str, ...] = ("Tuned", "BasePlain")) -> bytes:
+    """Return the document of a gate of so many questions that these arms were asked."""
+    head = AnswersHead(normalization="1", metric="ExactMatch", questions=questions, arms=list(arms))
+    found = [answered_question(number) for number in range(1, questions + 1)]
+    asked = [one.model_copy(update={"answers": {arm: one.answers[arm] for arm in arms}}) for one in found]
+    return to_lines(head, asked)
 
 
 def _given(text: str, right: bool) -> GivenAnswer:

@@ -101,13 +101,9 @@ def test_answers_are_shown_with_their_score_where_the_metric_has_degrees(capsys:
 
 
 def test_alternatives_stand_alone_where_nothing_was_tuned(capsys: Capture) -> None:
-    one = kept()
-    questions = [
-        question.model_copy(update={"answers": {"BasePlain": question.answers["BasePlain"]}})
-        for question in one.questions
-    ]
-    alone = Kept(one.job, one.head.model_copy(update={"arms": ["BasePlain"]}), questions, {"BasePlain": 0.167})
+    head, found = of_lines(answered(12, ("BasePlain",)))
 
-    shown = page(capsys, alone, every=True)
+    shown = page(capsys, Kept("team/job", head, found, {"BasePlain": 0.167}), every=True)
+
     assert "Tuned" not in shown
     assert re.findall(r"Question (\d+) right", shown) == ["6", "12"]
