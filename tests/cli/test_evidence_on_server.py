@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from tests.answered import answered
 from tests.builders import make_finetunejob
 from tests.cli.desk import Desk, get, say
 from tests.evidence.release import KEY, documents
 from tests.governance.governed import World
 from tests.governance.released import ANSWERS, PAGE, STATEMENT, Settle
+from tests.job.documents import baselined
 from tests.registry.registry_process import RunningRegistry
+from tunegate.api.stages import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.cli.main import main
+from tunegate.digests import canonical
 from tunegate.reconcile.naming import job_repository
 from tunegate.registry.client import RegistryClient
 
@@ -26,23 +30,63 @@ async def test_a_reviewer_reads_the_answers_of_the_gate(
     world: World, desk: Desk, job: str, registry: RunningRegistry
 ) -> None:
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-    assert desk.run("reviewer-risk", "answers", "job", *where, "-o", "json") == ANSWERS.decode()
-    shown = desk.run("reviewer-risk", "answers", "job", *where)
-    assert r'{"holder": "Ann"}\x1b[2J' in shown, "a model's answer acts on nobody's terminal"
-    nothing = desk.run("reviewer-risk", "answers", "job", *where, "--stage", "baseline", code=1)
-    assert "has no result of stage baseline" in nothing
+    assert desk.run("reviewer-risk", "answers", "job/job", *where, "-o", "json") == ANSWERS.decode()
+    shown = desk.run("reviewer-risk", "answers", "job/job", *where)
+    assert "Question 12 wrong" in shown
+    assert "2 more: --all" in shown
+    assert "Question 11 " in desk.run("reviewer-risk", "answers", "job/job", *where, "--all")
+    unknown = desk.run("reviewer-risk", "answers", "job/job", *where, "--against", "Regex", code=1)
+    assert "--against Regex: the alternatives are BasePlain" in unknown
     away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")
-    assert "the registry" in desk.run("reviewer-risk", "answers", "job", *away, code=1)
+    assert "the registry" in desk.run("reviewer-risk", "answers", "job/job", *away, code=1)
+
+
+def test_of_a_job_that_was_never_evaluated_the_alternatives_are_read(
+    world: World, desk: Desk, catalogue: dict[str, Json], registry: RunningRegistry
+) -> None:
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+    person = {"username": "erin", "groups": ["tunegate:engineers"]}
+    world.create("engineer", make_finetunejob("prompted", world.namespace, requestedBy=person), dry_run=False).passes()
+    assert "job prompted has no answers" in desk.run("reviewer-risk", "answers", "job/prompted", *where, code=1)
+
+    uid = str(json.loads(get(world, "FineTuneJob", "prompted"))["metadata"]["uid"])
+    repository = job_repository(world.namespace, "prompted", uid)
+    with RegistryClient(registry.host, plain_http=True) as client:
+        kept = answered(3, ("BasePlain", "BaseFewShot"))
+        said = client.push_document(f"{repository}/answers", kept, ANSWERS_MEDIA_TYPE)
+        found = baselined("PromptingSuffices").model_copy(update={"answers_digest": said})
+        result = client.push_document(f"{repository}/results", canonical(found.to_dict()), RESULT_MEDIA_TYPE)
+    stage = {"name": "baseline", "state": "Done", "attempt": 1, "resultDigest": result}
+    say(world, "finetunejob", "prompted", {"phase": "Failed", "stages": [stage]})
+
+    shown = desk.run("reviewer-risk", "answers", "job/prompted", *where)
+    assert "BaseFewShot  0.125" in shown
+    assert "Question 3 wrong" in shown
+    assert "Tuned" not in shown
+
+
+@pytest.mark.parametrize("command", ["answers", "data"])
+def test_a_job_is_named_with_its_kind_and_a_release_without(
+    desk: Desk, job: str, registry: RunningRegistry, command: str
+) -> None:
+    where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+
+    bare = desk.run("reviewer-risk", command, "job", *where, code=1)
+    assert "ModelRelease job does not exist" in bare
+    assert "there is job/job" in bare
+    assert "FineTuneJob no-such does not exist" in desk.run("reviewer-risk", command, "job/no-such", *where, code=1)
+    other = desk.run("reviewer-risk", command, "server/server", *where, code=1)
+    assert "give the name of a release or job/NAME" in other
 
 
 def test_what_was_stated_of_the_data_is_read_in_every_form(desk: Desk, job: str, registry: RunningRegistry) -> None:
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-    shown = desk.run("reviewer-risk", "data", "job", *where)
+    shown = desk.run("reviewer-risk", "data", "job/job", *where)
     assert "notices of packages" in shown
     assert "2 rows repeat" in shown
-    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "json") == STATEMENT.decode() + "\n"
-    assert json.loads(desk.run("reviewer-risk", "data", "job", *where, "-o", "croissant"))["license"] == "MIT"
-    assert desk.run("reviewer-risk", "data", "job", *where, "-o", "html") == PAGE.decode()
+    assert desk.run("reviewer-risk", "data", "job/job", *where, "-o", "json") == STATEMENT.decode() + "\n"
+    assert json.loads(desk.run("reviewer-risk", "data", "job/job", *where, "-o", "croissant"))["license"] == "MIT"
+    assert desk.run("reviewer-risk", "data", "job/job", *where, "-o", "html") == PAGE.decode()
 
 
 async def test_release_is_taken_along_as_a_folder_and_verified_without_the_cluster(

@@ -13,7 +13,7 @@ from tests.cli.plan_files import write_plan_files
 from tests.trainer.model_folder import make_model
 from tunegate.api.stages import Finding
 from tunegate.cli.main import main
-from tunegate.cli.plan_report import _location, _places
+from tunegate.cli.plan_report import _location
 
 Capture = pytest.CaptureFixture[str]
 
@@ -95,7 +95,8 @@ def test_a_volume_that_is_no_folder_is_refused(site: list[str], capsys: Capture)
 def test_a_place_of_a_finding_is_a_line_of_its_file() -> None:
     found = Finding(check="Secrets", action="Block", count=30, rows=["7", "9"], message="m")
 
-    assert _places(found) == "7, 9, …"
+    assert found.places() == "7, 9, … (2 of 30 row numbers)"
+    assert found.places(1) == "7, … (1 of 30 row numbers)"
     assert _location("part-2.jsonl:7", "pvc://data/rows") == {
         "physicalLocation": {
             "artifactLocation": {"uri": "pvc://data/rows/part-2.jsonl"},

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.evaluation.suites import SCHEMA, suite_spec
+from tunegate.api.evaluationsuite import MetricName
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation.alternatives import classifier, nearest_neighbor
 from tunegate_trainer.evaluation.bootstrap import Resampler
@@ -62,6 +63,23 @@ def test_rouge_l_and_schema_validity_on_known_answers() -> None:
     assert metric_for("RougeL", task).of(["the cat sat"], ["the cat sat down"]) == pytest.approx(2 * 0.75 / 1.75)
     valid, wrong, none = '{"holder": "A", "years": "1999"}', '{"holder": "A"}', "holder: A"
     assert metric_for("SchemaValidity", task).of([valid, wrong, none], [valid] * 3) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("metric", ["ExactMatch", "MacroF1", "RougeL", "Bleu"])
+def test_every_metric_scores_one_answer_alone(metric: MetricName) -> None:
+    expected = ["a b c d", "a b c d", "a b"]
+    task = suite_spec(task={"type": "Classification", "labels": [*expected[1:], "a b c e"]}).task
+
+    right, near, short = metric_for(metric, task).each(["a b c d", "a b c e", "a b"], expected)
+
+    assert right == pytest.approx(1)
+    assert short == pytest.approx(1), "an answer of few words can be right as well"
+    if metric == "RougeL":
+        assert near == pytest.approx(0.75)
+    elif metric == "Bleu":
+        assert 0 < near < 1
+    else:
+        assert near == 0
 
 
 def row(number: int, question: str, answer: str) -> Row:

@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
+from tunegate.api.answers import of_lines
 from tunegate.api.stages import DatasetInput, SuiteInput
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers
 from tunegate_trainer.evaluation.arms import Author, asks_of, base_arm_names
 from tunegate_trainer.evaluation.engine import Reply
+from tunegate_trainer.evaluation.metrics import metric_for
 from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking, shrinking_passages, similar_shots
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
 from tunegate_trainer.evaluation.retrieval import nearest_rows, nearest_texts
 
+EXACT = metric_for("ExactMatch", suite_spec().task)
 ROWS = [(f"question {n}", f"answer {n}", f"group {n // 3}") for n in range(60)]
 
 
@@ -167,10 +170,27 @@ def test_description_of_the_prompt_quotes_no_row() -> None:
 
 def test_kept_answers_come_back_for_the_same_questions_only(tmp_path: Path) -> None:
     questions = suite(tmp_path)
-    document = answers.write({"BasePlain": [Reply("that", "stop"), Reply("ünd\n{", "length")]}, questions)
-    assert answers.read(document, questions) == {"BasePlain": ["that", "ünd\n{"]}
-    assert b"what?" not in document
+    given = {"BasePlain": [Reply("that", "stop"), Reply("ünd\n\u2028{\r", "length", shortened=True)]}
+    document = answers.write(given, questions, EXACT)
+    assert answers.read(document, questions) == given
     with pytest.raises(BadInput, match="do not belong"):
         answers.read(document, Suite(questions.rows[::-1], questions.groups))
     with pytest.raises(BadInput, match="judges by"):
         answers.read(document.replace(b"tunegate/1", b"tunegate/0"), questions)
+    with pytest.raises(BadInput, match="of each arm"):
+        answers.read(document.replace(b'"answers": {"BasePlain"', b'"answers": {"Regex"', 1), questions)
+    with pytest.raises(BadInput, match="of this version"):
+        answers.read(b'{"normalization": "tunegate/1", "questions": 2, "arms": []}\n', questions)
+
+
+def test_each_answer_is_kept_beside_its_question_the_expected_one_and_its_score(tmp_path: Path) -> None:
+    questions = suite(tmp_path)
+    given = {"Tuned": [Reply("that", "stop"), Reply("nobody", "stop")], "Regex": [Reply("", "stop")] * 2}
+
+    head, (first, second) = of_lines(answers.write(given, questions, EXACT))
+
+    assert (head.metric, head.questions, head.arms) == ("ExactMatch", 2, ["Tuned", "Regex"])
+    assert [turn["content"] for turn in first.asked] == ["Answer.", "what?"]
+    assert (first.question, first.expected, second.expected) == (1, "that", "they")
+    assert [one.answers["Tuned"].score for one in (first, second)] == [1, 0]
+    assert [one.answers["Regex"].score for one in (first, second)] == [0, 0]

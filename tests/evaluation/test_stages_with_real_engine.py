@@ -26,6 +26,7 @@ from tests.ports import free_port
 from tests.registry.registry_process import running_registry
 from tests.trainer.stage_process import REPOSITORY, base_model_input, stage_base
 from tunegate import digests
+from tunegate.api.answers import of_lines
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stages import (
     ANSWERS_MEDIA_TYPE,
@@ -185,10 +186,10 @@ def test_every_alternative_answers_every_question(site: Site, measured: tuple[Ba
         f"{REPOSITORY}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE
     )
     kept = answers.read(document, load_suite(site.fields["suite"]))
-    assert {len(texts) for texts in kept.values()} == {12}
-    assert all(text.lstrip().startswith("{") for text in kept["BasePlainGuided"])
+    assert {len(replies) for replies in kept.values()} == {12}
+    assert all(reply.text.lstrip().startswith("{") for reply in kept["BasePlainGuided"])
     assert kept["BaseRetrievalGuided"] != kept["BaseAuthorPromptGuided"], "the passages make no difference"
-    assert not all(text.lstrip().startswith("{") for text in kept["BasePlain"])
+    assert not all(reply.text.lstrip().startswith("{") for reply in kept["BasePlain"])
 
 
 def test_adapter_that_earns_nothing_fails_and_the_probe_recognizes_it(
@@ -201,6 +202,13 @@ def test_adapter_that_earns_nothing_fails_and_the_probe_recognizes_it(
     assert {arm.name for arm in result.arms} == {arm.name for arm in measured[0].arms}
     assert any("did not earn" in reason for reason in result.reasons)
     assert len(result.probe.items) >= 1
+    document = site.context.registry.pull_document(
+        f"{REPOSITORY}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE
+    )
+    head, questions = of_lines(document)
+    assert head.arms == ["Tuned", *(arm.name for arm in result.arms)], "one document holds all that was compared"
+    assert [one.answers["Regex"].score for one in questions] == [1] * 12
+    assert sum(one.answers["Tuned"].score for one in questions) == pytest.approx(12 * result.tuned["ExactMatch"])
 
     async def score(tuned: str) -> list[Scored]:
         async with Engine(site.url) as engine:

@@ -184,12 +184,11 @@ def as_list(objects: list[Json]) -> Json:
 
 def audit_record(world: World) -> tuple[str, str]:
     """Return name and subject of a record: any that exists, else the first of the chain, appended as the operator."""
-    found = json.loads(world.kubectl("admin", "get", "auditrecords", "-o", "json", "--chunk-size=1").passes().out)[
-        "items"
-    ]
+    one = "/apis/tunegate.io/v1alpha1/auditrecords?limit=1"
+    found = json.loads(world.kubectl("admin", "get", "--raw", one).passes().out)["items"]
     if not found:
         world.as_operator(first_record()).passes()
-        found = json.loads(world.kubectl("admin", "get", "auditrecords", "-o", "json").passes().out)["items"]
+        found = json.loads(world.kubectl("admin", "get", "--raw", one).passes().out)["items"]
     return found[0]["metadata"]["name"], found[0]["spec"]["subject"]["uid"]
 
 

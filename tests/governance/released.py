@@ -18,6 +18,7 @@ import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from tests.answered import answered
 from tests.builders import make_basemodel, make_evaluationsuite, make_finetunejob, make_modelserver
 from tests.cli.desk import get, say
 from tests.evidence.release import KEY
@@ -48,10 +49,8 @@ from tunegate.settings import GovernedNamespace, Settings
 Json = dict[str, Any]
 Settle = Callable[[str], Any]
 """Reconciles a release until nothing more is to be done; gives its status."""
-ANSWERS = b"""\
-{"normalization": "1", "questions": 1, "arms": ["Tuned"]}
-{"arm": "Tuned", "question": 7, "group": "7", "answer": "{\\"holder\\": \\"Ann\\"}\\u001b[2J", "finish": "stop", "shortened": false}
-"""
+ANSWERS = answered(12)
+BASE = {"name": "BasePlain", "score": 0.0, "difference": 0.795, "lower": 0.7, "upper": 0.9, "outcome": "Pass"}
 STATEMENT = canonical(data_statement().to_dict())
 PAGE = b"<!doctype html>\n<p>rows</p>\n"
 ROLES = [
@@ -135,7 +134,7 @@ def passed(world: World, catalogue: dict[str, Json], registry: RunningRegistry, 
     repository = job_repository(world.namespace, name, uid)
     with RegistryClient(registry.host, plain_http=True) as client:
         said = client.push_document(f"{repository}/answers", ANSWERS, ANSWERS_MEDIA_TYPE)
-        evaluation = evidence.evaluation(catalogue, answersDigest=said)
+        evaluation = evidence.evaluation(catalogue, answersDigest=said, arms=[BASE])
         result = client.push_document(f"{repository}/results", canonical(evaluation), RESULT_MEDIA_TYPE)
         stated = client.push_document(f"{repository}/results", STATEMENT, DATA_STATEMENT_MEDIA_TYPE)
         page = client.push_document(f"{repository}/data", PAGE, DATA_PAGE_MEDIA_TYPE)

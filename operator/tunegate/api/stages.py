@@ -60,7 +60,7 @@ RUNS = (2, 3)
 """Times that a training is usually run until it is good: the cost of one run is not the cost of the result."""
 
 RESULT_MEDIA_TYPE = "application/vnd.tunegate.stage-result.v1+json"
-ANSWERS_MEDIA_TYPE = "application/vnd.tunegate.answers.v1+jsonl"
+ANSWERS_MEDIA_TYPE = "application/vnd.tunegate.answers.v2+jsonl"
 ADAPTER_MEDIA_TYPE = "application/vnd.tunegate.adapter.v1"
 DATA_STATEMENT_MEDIA_TYPE = "application/vnd.tunegate.data-statement.v1+json"
 DATA_PAGE_MEDIA_TYPE = "application/vnd.tunegate.data-page.v1+html"
@@ -375,6 +375,12 @@ class Finding(StrictModel):
     """The first 20 places: the row's number from 1, in a folder of files with the file's name and a colon before it."""
     message: str
 
+    def places(self, most: int = 20) -> str:
+        """Return the first places for people, and how many of them are not there; ``most``: the room for them."""
+        given = self.rows[:most]
+        cut = f", … ({len(given)} of {self.count} row numbers)" if self.count > len(given) > 0 else ""
+        return ", ".join(given) + cut
+
 
 class Savings(StrictModel):
     """What the tuned model saves, in the pool's currency, and when it has paid for its training."""
@@ -487,7 +493,7 @@ class BaselineResult(StrictModel):
     documents_digest: Digest | None = None
     """Of the documents that were searched."""
     answers_digest: Digest
-    """OCI digest of all answers in `<repository>/answers`, readable by evaluation owners and reviewers."""
+    """OCI digest of the alternatives' answers in `<repository>/answers` (``tunegate.api.answers``)."""
     prompt: str
     """How the best arm that asks the base model asks it, as a template."""
 
@@ -596,6 +602,7 @@ class EvaluateResult(StrictModel):
     profile_digest: Digest
     suite_digest: Digest
     answers_digest: Digest
+    """OCI digest of everybody's answers, the alternatives' too, in `<repository>/answers` (``tunegate.api.answers``)."""
     probe: Probe
     reasons: list[str]
     """Why the outcome is what it is, one sentence each."""

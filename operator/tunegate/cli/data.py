@@ -50,6 +50,6 @@ def _print(content: bytes, output: str) -> None:
     out = screen.console()
     screen.facts(out, list(statement.facts().items()))
     screen.heading(out, "Findings", "" if statement.findings else "none")
-    rows = [(one.action, one.check, one.message, ", ".join(one.rows)) for one in statement.findings]
+    rows = [(one.action, one.check, one.message, one.places()) for one in statement.findings]
     if rows:
         screen.table(out, ("action", "check", "what was found", "rows"), rows, indent=2)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunegate.cli import (
     answers,
+    answers_page,
     audit,
     completion,
     data,
@@ -30,6 +31,7 @@ from tunegate.cli.doctor import doctor
 from tunegate.cli.failure import CommandFailure
 
 Command = Callable[[Cluster, argparse.Namespace], int]
+RELEASE_OR_JOB = "name of a release, or job/NAME"
 PLAN = "check a job's data, cost and limits on this machine, without a cluster"
 LISTS: dict[str, tuple[Command, str]] = {
     "releases": (listing.releases, "list releases: how they stand and whom they wait for"),
@@ -99,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
     for name, text in DECISIONS.items():
         _decision(add(name, decide.decide, text), name)
     _data(add("data", data.data, "what was stated and found of a job's training data"))
-    _answers(add("answers", answers.answers, "what the models answered at the gate"))
+    _answers(
+        add("answers", answers.answers, "questions of the gate: what was expected, what was answered, right or wrong")
+    )
     _evidence(commands, shared)
     _audit(add("audit", audit.audit, "check the ledger, export it, or ask it who could get around the rules"))
     _doctor(add("doctor", doctor.doctor, "what holds in this cluster: rules, rights, duties, ledger"))
@@ -225,7 +229,7 @@ def _evidence(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def _data(one: argparse.ArgumentParser) -> None:
-    completion.completed(one.add_argument("name", help="name of the job, or of its release"), completion.JOBS)
+    completion.completed(one.add_argument("name", help=RELEASE_OR_JOB), completion.DECIDABLE)
     one.add_argument(
         "-o", "--output", choices=data.FORMATS, default="text",
         help="croissant: JSON-LD for catalogues of data; html: the page, which shows rows",
@@ -234,11 +238,13 @@ def _data(one: argparse.ArgumentParser) -> None:
 
 
 def _answers(one: argparse.ArgumentParser) -> None:
-    completion.completed(one.add_argument("name", help="name of the job, or of its release"), completion.JOBS)
+    completion.completed(one.add_argument("name", help=RELEASE_OR_JOB), completion.DECIDABLE)
+    one.add_argument("--against", metavar="ARM", help="alternative to show beside the tuned model; default: the best")
+    one.add_argument("--all", action="store_true", help=f"all questions, not the first {answers_page.FIRST}")
+    one.add_argument("--full", action="store_true", help="whole texts, and all turns of a question")
     one.add_argument(
-        "--stage", choices=list(answers.STAGES), default="evaluate", help="baseline: the alternatives' answers"
+        "-o", "--output", choices=["text", "json"], default="text", help="json: everything, one line for each question"
     )
-    one.add_argument("-o", "--output", choices=["text", "json"], default="text", help="json: one line for each answer")
     registry.add_options(one, "where the answers lie", required=True)
 
 

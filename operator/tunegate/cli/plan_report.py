@@ -29,7 +29,7 @@ def as_text(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec) -> 
     console.print(f"{job.name}: {result.outcome}{'' if result.findings else ', no findings'}")
     table = Table("action", "check", "what", "rows")
     for finding in sorted(result.findings, key=lambda one: one.action):
-        table.add_row(finding.action, finding.check, finding.message, _places(finding))
+        table.add_row(finding.action, finding.check, finding.message, finding.places(10))
     if result.findings:
         console.print(table)
     for name, text in _facts(result, pool).items():
@@ -71,11 +71,6 @@ def _location(place: str, uri: str) -> Json:
     file, _, row = place.rpartition(":")
     artifact = {"uri": f"{uri}/{file}" if file else uri}
     return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": int(row)}}}
-
-
-def _places(finding: Finding) -> str:
-    more = ", …" if finding.count > len(finding.rows) > 0 else ""
-    return ", ".join(finding.rows[:10]) + (", …" if len(finding.rows) > 10 else more)
 
 
 def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:

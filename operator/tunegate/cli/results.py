@@ -10,7 +10,7 @@ from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.markers import StrictModel
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE
-from tunegate.cli.cluster import Cluster
+from tunegate.cli.cluster import Cluster, readable
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
@@ -21,10 +21,16 @@ Result = TypeVar("Result", bound=StrictModel)
 
 
 def job_named(cluster: Cluster, name: str, namespace: str) -> FineTuneJob:
-    """Return the job of that name, or the job of the release of that name."""
+    """Return the job that is named as `job/NAME`, or by the release that asks to serve it."""
+    kind, _, bare = name.rpartition("/")
+    if kind == "job":
+        return cluster.need(FineTuneJob, bare, namespace)
+    if kind:
+        raise CommandFailure(f"{name}: give the name of a release or job/NAME")
     release = cluster.get(ModelRelease, name, namespace)
     if release is None:
-        return cluster.need(FineTuneJob, name, namespace)
+        hint = f"; there is job/{name}" if readable(cluster.get, FineTuneJob, name, namespace) is not None else ""
+        raise CommandFailure(f"ModelRelease {name} does not exist in namespace {namespace}{hint}")
     job = cluster.need(FineTuneJob, release.spec.job_ref.name, namespace)
     if job.uid != release.spec.job_ref.uid:
         raise CommandFailure(f"the job of release {name} is gone; another one has its name")

@@ -19,8 +19,8 @@ from rich.text import Text
 FORMATS = ("text", "json", "yaml")
 PIPE_WIDTH = 4000
 """Lines of a pipe or a file are never broken, so that they can be searched."""
-GOOD = frozenset({"Serving", "Approved", "Succeeded", "Ready", "Open", "Pass", "OK", "True", "counted"})
-BAD = frozenset({"Denied", "Revoked", "Failed", "Tampered", "LeftOut", "Closed", "Fail", "FAIL"})
+GOOD = frozenset({"Serving", "Approved", "Succeeded", "Ready", "Open", "Pass", "OK", "True", "counted", "right"})
+BAD = frozenset({"Denied", "Revoked", "Failed", "Tampered", "LeftOut", "Closed", "Fail", "FAIL", "wrong"})
 OPEN = frozenset(
     {"PendingApproval", "PendingWaiver", "Overridden", "Degraded", "Inconclusive", "WARN", "not seen", "missing"}
 )

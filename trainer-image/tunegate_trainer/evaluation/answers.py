@@ -1,49 +1,61 @@
-"""Every answer is kept: evaluation owners and reviewers can read what was said, and the gate can be computed again.
-
-The document lies in a repository of its own, because it quotes the suite's questions by number only but the models'
-words in full; no log, status or result holds any of them.
-"""
+"""Every answer is kept beside its question and its score: people can see what is wrong, and the gate can be computed again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
+from pydantic import ValidationError
+
+from tunegate.api.answers import AnsweredQuestion, AnswersHead, GivenAnswer, of_lines, to_lines
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.engine import Reply
+from tunegate_trainer.evaluation.metrics import Metric
 from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite
 
-TUNED = "Tuned"
+
+def write(answers: Mapping[str, Sequence[Reply]], suite: Suite, metric: Metric) -> bytes:
+    """Return the document; ``answers``: each arm's replies in the order of the questions."""
+    given = {arm: _scored(replies, suite, metric) for arm, replies in answers.items()}
+    head = AnswersHead(
+        normalization=NORMALIZATION, metric=metric.name, questions=len(suite.rows), arms=list(answers)
+    )  # fmt: skip
+    questions = [
+        AnsweredQuestion(
+            question=row.number,
+            group=group,
+            asked=row.prompt,
+            expected=row.answer,
+            answers={arm: scored[at] for arm, scored in given.items()},
+        )
+        for at, (row, group) in enumerate(zip(suite.rows, suite.groups, strict=True))
+    ]
+    return to_lines(head, questions)
 
 
-def write(answers: Mapping[str, Sequence[Reply]], suite: Suite) -> bytes:
-    """Return JSON lines: a head, then one line for each arm and question, numbered by the suite's rows from 1."""
-    head = {"normalization": NORMALIZATION, "questions": len(suite.rows), "arms": list(answers)}
-    lines = [head]
-    for arm, replies in answers.items():
-        for row, group, reply in zip(suite.rows, suite.groups, replies, strict=True):
-            lines.append({
-                "arm": arm,
-                "question": row.number,
-                "group": group,
-                "answer": reply.text,
-                "finish": reply.finish,
-                "shortened": reply.shortened,
-            })  # fmt: skip
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+def read(content: bytes, suite: Suite) -> dict[str, list[Reply]]:
+    """Return each arm's replies in the order of the questions. Raises ``BadInput`` unless all are there once."""
+    try:
+        head, questions = of_lines(content)
+    except ValidationError as error:
+        raise BadInput("the kept answers are no answers of this version") from error
+    if head.normalization != NORMALIZATION:
+        raise BadInput(f"answers were judged by {head.normalization}, this image judges by {NORMALIZATION}")
+    kept = [(one.question, one.asked, one.expected) for one in questions]
+    if kept != [(row.number, row.prompt, row.answer) for row in suite.rows]:
+        raise BadInput("the kept answers do not belong to the questions of the suite")
+    if any(set(one.answers) != set(head.arms) for one in questions):
+        raise BadInput("the kept answers are not those of each arm to each question")
+    return {arm: [_reply(one.answers[arm]) for one in questions] for arm in head.arms}
 
 
-def read(content: bytes, suite: Suite) -> dict[str, list[str]]:
-    """Return the answers of each arm in the order of the questions. Raises ``BadInput`` unless all are there once."""
-    head, *lines = [json.loads(line) for line in content.decode().splitlines()]
-    if head.get("normalization") != NORMALIZATION:
-        raise BadInput(f"answers were judged by {head.get('normalization')}, this image judges by {NORMALIZATION}")
-    numbers = [row.number for row in suite.rows]
-    answers: dict[str, list[str]] = {}
-    for arm in head["arms"]:
-        given = [line for line in lines if line["arm"] == arm]
-        if [line["question"] for line in given] != numbers:
-            raise BadInput(f"answers of {arm} do not belong to the questions of the suite")
-        answers[arm] = [line["answer"] for line in given]
-    return answers
+def _scored(replies: Sequence[Reply], suite: Suite, metric: Metric) -> list[GivenAnswer]:
+    scores = metric.each([reply.text for reply in replies], suite.expected)
+    return [
+        GivenAnswer(answer=reply.text, finish=reply.finish, shortened=reply.shortened, score=round(score, 6))
+        for reply, score in zip(replies, scores, strict=True)
+    ]
+
+
+def _reply(given: GivenAnswer) -> Reply:
+    return Reply(given.answer, given.finish, given.shortened)

@@ -53,7 +53,7 @@ def run(
         log.info("arm answered", extra={"arm": arm.name, "seconds": round(arm.seconds, 1), "questions": len(arm.texts)})
     best, outcome = verdict(config.suite.spec, results)
     best_prompting, _ = verdict(config.suite.spec, [arm for arm in results if arm.name.startswith("Base")])
-    document = answers.write({arm.name: arm.replies for arm in arms}, suite)
+    document = answers.write({arm.name: arm.replies for arm in arms}, suite, metrics[0])
     repository = f"{config.registry.repository}/answers"
     context.progress.show(100, f"best alternative: {best.name}")
     return BaselineResult(

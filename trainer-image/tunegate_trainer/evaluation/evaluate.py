@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunegate import digests
+from tunegate.api.answers import TUNED
 from tunegate.api.evaluationsuite import ArmName
 from tunegate.api.stages import (
     ANSWERS_MEDIA_TYPE,
@@ -52,7 +53,8 @@ def run(
     verify(Path(config.adapter.path), config.adapter.manifest)
     suite, training = load_inputs(config)
     metrics = metrics_of(config.suite.spec)
-    arms = _baseline_answers(config, context, suite, training)
+    kept = _baseline_answers(config, context, suite, training)
+    arms = {name: [reply.text for reply in given] for name, given in kept.items()}
     replies, probe = asyncio.run(_ask(config, context, suite, arms["BasePlain"], engine_url))
     tuned = [reply.text for reply in replies]
     try:
@@ -67,7 +69,7 @@ def run(
             f"Only {len(probe.items)} answers tell adapter and base model apart, {MIN_ITEMS} are needed for serving "
             "to recognize the adapter: it changes too little, or the suite has too few questions."
         )
-    document = answers.write({answers.TUNED: replies}, suite)
+    document = answers.write({TUNED: replies, **{str(arm): given for arm, given in kept.items()}}, suite, metrics[0])
     context.tracker.metrics(tracked("tuned", metrics, tuned, suite.expected))
     log.info("gate judged", extra={"outcome": outcome, "questions": len(tuned), "probe_items": len(probe.items)})
     return EvaluateResult(
@@ -98,8 +100,8 @@ def run(
 
 def _baseline_answers(
     config: EvaluateConfig, context: StageContext, suite: Suite, training: Training
-) -> dict[ArmName, list[str]]:
-    """Return the arms' answers of the baseline stage. Raises ``BadInput`` unless they belong to these inputs."""
+) -> dict[ArmName, list[Reply]]:
+    """Return the arms' replies of the baseline stage. Raises ``BadInput`` unless they belong to these inputs."""
     repository = config.baseline_repository
     content = context.registry.pull_document(
         f"{repository}/results", config.baseline_result, media_type=RESULT_MEDIA_TYPE

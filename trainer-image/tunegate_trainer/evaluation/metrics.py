@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from tunegate_trainer.evaluation.normalization import (
     same_label,
     same_text,
 )
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEUScore
 
 Array = npt.NDArray[np.float64]
 
@@ -43,6 +46,10 @@ class Metric(ABC):
     def of(self, answers: Sequence[str], expected: Sequence[str]) -> float:
         """Return the score over all questions."""
         return float(self.score(self.statistics(answers, expected).sum(axis=0)))
+
+    def each(self, answers: Sequence[str], expected: Sequence[str]) -> list[float]:
+        """Return the score of each question as if it were the only one."""
+        return [float(one) for one in self.score(self.statistics(answers, expected))]
 
 
 class MeanMetric(Metric):
@@ -113,14 +120,20 @@ class Bleu(Metric):
     ORDER = 4
 
     def statistics(self, answers: Sequence[str], expected: Sequence[str]) -> Array:
+        found = self._sentences(answers, expected)
+        rows = [[*one.counts, *one.totals, one.sys_len, one.ref_len] for one in found]
+        return np.asarray(rows, dtype=np.float64).reshape(len(rows), 2 * self.ORDER + 2)
+
+    def each(self, answers: Sequence[str], expected: Sequence[str]) -> list[float]:
+        """Return sentence BLEU, which unlike a corpus's counts no runs that an answer is too short for."""
+        return [min(1.0, one.score / 100) for one in self._sentences(answers, expected)]
+
+    @staticmethod
+    def _sentences(answers: Sequence[str], expected: Sequence[str]) -> list[BLEUScore]:
         from sacrebleu.metrics.bleu import BLEU
 
         bleu = BLEU(tokenize="13a", smooth_method="exp", effective_order=True)
-        rows = []
-        for answer, right in zip(answers, expected, strict=True):
-            one = bleu.sentence_score(answer, [right])
-            rows.append([*one.counts, *one.totals, one.sys_len, one.ref_len])
-        return np.asarray(rows, dtype=np.float64).reshape(len(rows), 2 * self.ORDER + 2)
+        return [bleu.sentence_score(answer, [right]) for answer, right in zip(answers, expected, strict=True)]
 
     def score(self, sums: Array) -> Array:
         """Vectorized ``BLEU.compute_bleu``: zero counts of order n with a total count become 1/2, 1/4, … of one hit."""

@@ -45,10 +45,14 @@ def check_examples(
     least = max(LEAST, MINIMUM[task])
     findings = []
     if rows < least:
-        message = f"{rows} usable examples, task type {task} needs at least {least}: add examples"
+        message = (
+            f"there are {rows} usable examples, task type {task} needs at least {least}: add {least - rows} or more"
+        )
         findings.append(block("MinimumExamples", message, count=rows))
     elif rows < RECOMMENDED_FACTOR * least:
-        message = f"{rows} usable examples are enough to try; {RECOMMENDED_FACTOR * least} are recommended for {task}"
+        message = (
+            f"there are {rows} usable examples, enough to try; {RECOMMENDED_FACTOR * least} are recommended for {task}"
+        )
         findings.append(warn("RecommendedExamples", message, count=rows))
     if task == "Classification":
         labels = [text_hash(normalize_label(label)) for label in suite.task.labels] or list(label_counts)

@@ -71,8 +71,7 @@ def _findings(statement: DataStatement) -> str:
         return "<p>None.</p>"
     rows = []
     for finding in statement.findings:
-        more = ", …" if finding.count > len(finding.rows) > 0 else ""
-        cells = (finding.check, finding.message, ", ".join(finding.rows) + more)
+        cells = (finding.check, finding.message, finding.places())
         action = f'<td class="{finding.action.lower()}">{finding.action}</td>'
         rows.append(f"<tr>{action}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
     return _table(("Action", "Check", "What was found", "Rows"), rows)
