@@ -209,18 +209,19 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     recorded = shown[shown.index("Recorded for ever, in your name") :]
     assert "ravi (tunegate:model-risk)" in recorded
     assert "report was read" in recorded
+    assert "what serves by then goes on serving" in recorded
     assert (await settle("extractor-1"))["approvals"] == "1/2"
 
     wrong = desk.run(
         "reviewer-compliance", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1
     )
-    assert 'does not hold the RBAC verb "approve" on approvalroles/risk' in wrong
+    assert "role risk is not yours" in wrong
     other = ("--digest", evidence.digest("0"))
     assert "nothing was recorded" in desk.run(
         "reviewer-compliance", "approve", "extractor-1", "--reason", "x", "--yes", *other, code=1
     )
     mine = desk.run("engineer", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1)
-    assert "cannot create resource" in mine
+    assert "role risk is not yours" in mine
     desk.run("reviewer-compliance", "approve", "extractor-1", "--reason", "data was read", "--expires", "30m", "--yes")
     status = await settle("extractor-1")
     assert status["phase"] == "Approved"
@@ -260,9 +261,11 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     document["spec"]["requestedBy"] = {"username": "petra", "groups": ["tunegate:platform-admins"]}
     world.create("platform-admin", document, dry_run=False).passes()
     await settle("hers")
-    desk.run("platform-admin", "approve", "hers", "--role", "risk", "--reason", "mine", "--yes")
+    hers = desk.run("platform-admin", "approve", "hers", "--role", "risk", "--reason", "mine", "--yes")
+    assert "This may not count: role risk takes members of tunegate:model-risk" in hers
     desk.run("reviewer-risk", "approve", "hers", "--reason", "fine", "--yes")
-    desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes")
+    taken = desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes")
+    assert "counts until" not in taken
     status = await settle("hers")
     assert status["phase"] == "PendingApproval"
     found = {one["username"]: one["reason"] for one in status["dropped"]}
@@ -416,11 +419,21 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
 async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Any) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "High", "--name", "extractor-2")
     desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
-    await settle("extractor-2")
+    digest = (await settle("extractor-2"))["releaseDigest"]
     desk.run("reviewer-compliance", "reject", "extractor-2", "--reason", "the licence of the data is unclear", "--yes")
     assert (await settle("extractor-2"))["phase"] == "Denied"
-    desk.run("reviewer-risk", "approve", "extractor-2", "--role", "risk", "--reason", "fine", "--yes")
+    late = desk.run("reviewer-risk", "approve", "extractor-2", "--reason", "fine", "--yes", code=1)
+    assert "extractor-2 is Denied, for good" in late
+    subject = {"kind": "ModelRelease", "name": "extractor-2", "uid": asked_uid(world, "extractor-2")}
+    given = world.approval("ravi", "tunegate:model-risk", subjectRef=subject, role="risk", subjectDigest=digest)
+    world.create("reviewer-risk", given, dry_run=False).passes()
     assert (await settle("extractor-2"))["phase"] == "Denied"
+    page = json.loads(desk.run("reviewer-risk", "show", "extractor-2", "-o", "json"))
+    assert {(one["by"], one["decision"], one["counted"]) for one in page["approvals"]} == {
+        ("cora", "Reject", "it decided"), ("ravi", "Approve", "yes"),
+    }  # fmt: skip
+    assert page["quorum"]["missing"] == []
+    assert "waits for" not in desk.run("reviewer-risk", "show", "extractor-2")
 
 
 async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(world: World, desk: Desk, settle: Any) -> None:
@@ -503,3 +516,31 @@ def test_a_reviewer_sees_the_findings_of_a_job_and_waives_them(
     assert (made["role"], made["approver"]["username"]) == ("risk", "ravi")
     revoked = desk.run("reviewer-risk", "revoke", "job/small", "--reason", "not wanted any more", "--yes", code=1)
     assert "only a release can be revoked" in revoked
+
+
+def test_a_rejected_waiver_shows_who_rejected_it_and_why(world: World, desk: Desk, catalogue: dict[str, Json]) -> None:
+    """The reject waits for no role any more, and is no approval that does not count."""
+    made = make_finetunejob(
+        "unfit", world.namespace, requestedBy={"username": "erin", "groups": ["tunegate:engineers"]}
+    )
+    world.create("engineer", made, dry_run=False).passes()
+    rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
+    few = {"check": "MinimumExamples", "count": 37, "message": "37 usable examples, Format needs 200."}
+    waiver = {
+        "digest": evidence.digest("7"), "findings": [few], "rules": [rule], "approvals": "0/1",
+        "missing": [{"role": "risk", "missing": 1}],
+    }  # fmt: skip
+    say(world, "finetunejob", "unfit", {"phase": "PendingWaiver", "waiver": waiver})
+    assert "waits for 1 of role risk (groups tunegate:model-risk)" in desk.run("reviewer-risk", "show", "job/unfit")
+    desk.run("reviewer-risk", "reject", "job/unfit", "--reason", "the rows are too few by far", "--yes")
+    ended = {
+        "type": "Waived", "status": "False", "reason": "WaiverRejected", "message": "Refused by ravi",
+        "lastTransitionTime": "2026-11-26T15:00:00Z",
+    }  # fmt: skip
+    say(world, "finetunejob", "unfit", {"phase": "Failed", "conditions": [ended]})
+    shown = desk.run("engineer", "show", "job/unfit")
+    (line,) = [one for one in shown.splitlines() if "the rows are too few by far" in one]
+    assert "ravi" in line
+    assert "it decided" in line
+    assert "waits for" not in shown
+    assert "is decided" in desk.run("reviewer-risk", "approve", "job/unfit", "--reason", "fine", "--yes", code=1)

@@ -16,9 +16,10 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import screen, signing
+from tunegate.cli import refusals, screen, signing
 from tunegate.cli.caller import caller, own_groups
 from tunegate.cli.cluster import Cluster, Json, readable
+from tunegate.cli.decisions import LIVES
 from tunegate.cli.failure import CommandFailure
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -62,6 +63,7 @@ class Subject:
 
 def decide(cluster: Cluster, options: Namespace) -> int:
     """Record a decision. ``options.decision`` is one of Approve, Reject, Withdraw, Revoke, Override."""
+    refusals.check_reason(options.decision, options.reason)
     namespace = options.namespace or cluster.namespace
     policies = readable(cluster.all, ApprovalPolicy) or []
     kind, _, name = options.name.rpartition("/")
@@ -77,6 +79,7 @@ def decide(cluster: Cluster, options: Namespace) -> int:
         raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
     hat = _hat(cluster, options, subject)
     me = cluster.whoami()
+    refusals.warn_of_groups(hat.name, hat.groups, own_groups(me))
     document = _approval(subject, hat, me, options)
     _show(subject, document["spec"])
     if options.key is not None:
@@ -100,9 +103,8 @@ def lifetime(text: str) -> int:
 
 
 def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPolicy], decision: str) -> Subject:
+    refusals.check_release(release, decision)
     spec, status = release.spec, release.status
-    if status.release_digest is None and decision in ("Approve", "Withdraw", "Override"):
-        raise CommandFailure(f"{release.name} has no digest yet: {status.message or status.phase}")
     lines = {
         "digest": status.release_digest or "(none yet)",
         "state": f"{status.phase}, approvals {status.approvals or '-'}",
@@ -129,13 +131,10 @@ def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPol
 
 
 def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> Subject:
+    refusals.check_waiver(job, decision)
     waiver = job.status.waiver
-    if decision == "Revoke":
-        raise CommandFailure("only a release can be revoked: reject the waiver of a job while it waits")
-    if decision == "Override":
-        raise CommandFailure("only a release can be overridden: a waiver takes the approvals that the policy asks for")
-    if waiver is None or job.status.phase != "PendingWaiver":
-        raise CommandFailure(f"job {job.name} does not wait for a waiver: it is {job.status.phase}")
+    if waiver is None:
+        raise AssertionError("a job without a waiver is refused")
     lines = {
         "digest": waiver.digest,
         "state": f"{job.status.phase}, approvals {waiver.approvals or '-'}",
@@ -205,6 +204,8 @@ def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
         if len(held) > 1 and verb != "revoke":
             raise CommandFailure(f"you hold several roles: name one with --role: {', '.join(held)}")
         name = held[0]
+    else:
+        refusals.check_role(cluster, verb, name, subject.namespace)
     known_as = [role for role in subject.roles if role.name == name]
     groups = frozenset(group for role in known_as for group in role.groups)
     signed = any(role.signers is not None for role in known_as)
@@ -247,9 +248,22 @@ def _show(subject: Subject, spec: Json) -> None:
             ("by", f"{spec['approver']['username']} ({groups})"),
             *person.items(),
             ("reason", spec["reason"]),
-            ("expires", spec["expiresAt"]),
+            *_lapse(subject, spec),
         ],
     )
+
+
+def _lapse(subject: Subject, spec: Json) -> list[tuple[str, str]]:
+    """Return until when the decision counts and what comes then; nothing for those that hold for ever."""
+    if spec["decision"] not in LIVES:
+        return []
+    after = (
+        "what it opened is closed then, unless the quorum was reached" if spec["decision"] == "Override"
+        else "if the others have not agreed by then, it counts no more" if subject.kind == "FineTuneJob"
+        else "if the others have not agreed by then, it counts no more; what serves by then goes on serving, "
+        "only a new rollout needs new approvals"
+    )  # fmt: skip
+    return [("counts until", spec["expiresAt"]), ("afterwards", after)]
 
 
 def _confirm(options: Namespace, subject: Subject) -> None:

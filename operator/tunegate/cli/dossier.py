@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.basemodel import BaseModel
@@ -17,7 +16,7 @@ from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import ValidateResult
-from tunegate.cli import results
+from tunegate.cli import decisions, results
 from tunegate.cli.changes import Side, changes
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.registry.client import RegistryClient
@@ -155,36 +154,16 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
 def _quorum(cluster: Cluster, release: ModelRelease) -> Json:
     """Return how many approvals count, and which groups may give those that are missing."""
     policies: list[ApprovalPolicy] = readable(cluster.all, ApprovalPolicy) or []
-    groups: dict[str, set[str]] = {}
-    for role in (role for policy in policies for role in policy.spec.roles):
-        groups.setdefault(role.name, set()).update(role.groups)
-    return {
-        "counted": release.status.approvals,
-        "missing": [
-            {"role": one.role, "missing": one.missing, "groups": sorted(groups.get(one.role, ()))}
-            for one in release.status.missing
-        ],
-    }
+    roles = (role for policy in policies for role in policy.spec.roles)
+    final = release.status.phase in decisions.FINAL
+    return {"counted": release.status.approvals, "missing": decisions.missing(release.status, roles, final=final)}
 
 
 def _approvals(cluster: Cluster, release: ModelRelease) -> list[Json]:
-    counted = {one.name: "yes" for one in release.status.counted}
-    if release.status.override is not None:
-        counted |= {one.name: "as an override" for one in release.status.override.counted}
-    dropped = {one.name: one for one in release.status.dropped}
-    found: list[Approval] = readable(cluster.all, Approval, release.namespace) or []
-    return [
-        {
-            "name": one.name, "decision": one.spec.decision, "role": one.spec.role, "by": one.spec.approver.username,
-            "time": one.metadata.get("creationTimestamp"), "expires": one.spec.expires_at, "reason": one.spec.reason,
-            "digest": one.spec.subject_digest, "approver": one.spec.approver.to_dict(),
-            "counted": counted[one.name] if one.name in counted else dropped[one.name].reason if one.name in dropped
-            else "not counted yet" if one.spec.decision == "Approve" else "not an approval",
-            "why": dropped[one.name].message if one.name in dropped else None,
-        }
-        for one in sorted(found, key=lambda one: str(one.metadata.get("creationTimestamp")))
-        if one.spec.subject_ref.uid == release.uid
-    ]  # fmt: skip
+    status = release.status
+    overrides = status.override.counted if status.override is not None else ()
+    stopped = status.phase in ("Denied", "Revoked")
+    return decisions.collect(cluster, release, status, stopped=stopped, overrides=overrides)
 
 
 def _running(server: ModelServer | None, release: ModelRelease) -> Json:

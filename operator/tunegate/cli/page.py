@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tunegate.cli import screen
+from tunegate.cli import decisions, screen
 from tunegate.cli.cluster import Json
 
 HIDDEN = frozenset({"uid", "conditions", "job", "jobRequestedBy", "created", "name", "phase", "message"})
@@ -110,26 +110,12 @@ def _changes(out: Console, part: Json) -> None:
 def _decisions(out: Console, document: Json) -> None:
     """Print who decided what, what does not count and why, and who is waited for."""
     quorum = document["quorum"]
-    screen.heading(out, "Decisions", quorum["counted"] or "none counted")
-    rows = [
-        (_person(one), one["decision"], one["role"], str(one["time"]), one["counted"], one["why"] or one["reason"])
-        for one in document["approvals"]
-    ]
-    if rows:
-        screen.table(out, ("by", "decision", "role", "at", "counted", "reason"), rows, indent=2)
+    decisions.print_table(out, quorum["counted"], document["approvals"])
     if document["override"] is not None:
         screen.heading(out, "Override: served without its quorum", document["override"].get("outcome") or "in force")
         told = {key: value for key, value in document["override"].items() if key not in ("counted", "outcome")}
         screen.facts(out, [(spelled(key), text_of(value)) for key, value in told.items()])
-    for one in quorum["missing"]:
-        groups = f" (groups {', '.join(one['groups'])})" if one["groups"] else ""
-        out.print(f"  waits for {one['missing']} of role {screen.shown(one['role'])}{screen.shown(groups)}")
-
-
-def _person(decision: Json) -> str:
-    """Return who decided, with the person-id where the API server knows one."""
-    person = decision["approver"].get("personId")
-    return f"{decision['by']} ({person})" if person else str(decision["by"])
+    decisions.print_missing(out, quorum["missing"])
 
 
 def _conditions(out: Console, conditions: Json) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tunegate.api.approval import CountedApproval, DroppedApproval, Tally
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob import FineTuneJob, JobWaiver
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.reasons import JobReason
 from tunegate.api.shared import StatusBase
-from tunegate.cli import dossier, page, registry, screen
+from tunegate.cli import decisions, dossier, page, registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
 
@@ -36,7 +36,7 @@ def show(cluster: Cluster, options: Namespace) -> int:
         raise CommandFailure(f"--registry is for a release; of {options.name} nothing is read there")
     one = cluster.need(KINDS[kind], name, namespace)
     if options.output == "text":
-        _print(screen.console(), one)
+        _print(screen.console(), cluster, one)
     else:
         screen.write(one.model_dump(mode="json", by_alias=True, exclude_none=True), options.output)
     return 0
@@ -58,18 +58,18 @@ def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Jso
         return dossier.collect(cluster, release, client)
 
 
-def _print(out: Console, one: FineTuneJob | ModelServer) -> None:
+def _print(out: Console, cluster: Cluster, one: FineTuneJob | ModelServer) -> None:
     screen.heading(out, f"{one.kind} {one.namespace}/{one.name}", one.status.phase)
     if one.status.message:
         out.print(f"  {screen.shown(one.status.message)}")
     if isinstance(one, FineTuneJob):
-        _job(out, one)
+        _job(out, cluster, one)
     else:
         _server(out, one)
     _conditions(out, one.status)
 
 
-def _job(out: Console, job: FineTuneJob) -> None:
+def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
     data = job.spec.dataset
     asked = [
         ("requested by", job.spec.requested_by.username),
@@ -88,7 +88,7 @@ def _job(out: Console, job: FineTuneJob) -> None:
         screen.heading(out, "Waiver", f"{waiver.digest}{granted}")
         found = [(one.check, str(one.count), one.message) for one in waiver.findings]
         _part(out, "To be waived", ("finding", "count", "message"), found)
-        _tally(out, waiver)
+        _decisions(out, cluster, job, waiver)
     _costs(out, job)
     gate = job.status.gate
     if gate is not None:
@@ -110,15 +110,12 @@ def _costs(out: Console, job: FineTuneJob) -> None:
         _part(out, "Training", ("", "device hours", "cost"), rows)
 
 
-def _tally(out: Console, tally: Tally) -> None:
-    rows = [(one.name, _named(one), one.role, "counted", one.time) for one in tally.counted]
-    rows += [(one.name, _named(one), "", one.reason, one.message) for one in tally.dropped]
-    rows += [("", "", one.role, "missing", str(one.missing)) for one in tally.missing]
-    _part(out, f"Decisions {tally.approvals or ''}".rstrip(), ("approval", "by", "role", "", ""), rows)
-
-
-def _named(one: CountedApproval | DroppedApproval) -> str:
-    return f"{one.username} ({one.person_id})" if one.person_id else one.username
+def _decisions(out: Console, cluster: Cluster, job: FineTuneJob, waiver: JobWaiver) -> None:
+    """Print who decided on the waiver, as on the page of a release."""
+    ended = job.status.phase != "PendingWaiver"
+    stopped = any(one.type == "Waived" and one.reason == JobReason.WAIVER_REJECTED for one in job.status.conditions)
+    decisions.print_table(out, waiver.approvals, decisions.collect(cluster, job, waiver, stopped=stopped))
+    decisions.print_missing(out, decisions.missing(waiver, waiver.rules, final=ended))
 
 
 def _server(out: Console, server: ModelServer) -> None:
