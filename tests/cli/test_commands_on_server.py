@@ -251,6 +251,27 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     assert "Revoked" in desk.run("reviewer-risk", "show", "extractor-1")
 
 
+async def test_policies_of_two_releases_are_compared_by_their_statements(
+    world: World, desk: Desk, job: str, settle: Any, registry: RunningRegistry
+) -> None:
+    """A reviewer may not read the ledger, which names the policies; with the registry the statements do."""
+    for name in ("first", "second"):
+        asked = ("release", "job", "--model", "compared", "--risk", "Low", "--name", name)
+        desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    served = (await settle("first"))["servedName"]
+    await settle("second")
+    say(world, "modelserver", "server", {"routes": [{"name": "compared", "state": "Open", "servedName": served}]})
+    try:
+        unseen = desk.run("reviewer-risk", "show", "second")
+        where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+        seen = desk.run("reviewer-risk", "show", "second", *where)
+    finally:
+        say(world, "modelserver", "server", {"routes": []})
+    assert "policy: you may not read it" in unseen
+    assert "policy: you may not read it" not in seen
+    assert "  nothing differs" in seen
+
+
 @pytest.mark.attack(3)
 async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     world: World, desk: Desk, job: str, settle: Any
@@ -412,7 +433,9 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
     assert "DIFFERS approvals.jsonl" in desk.capsys.readouterr().out
     assert "not empty" in desk.run("auditor", "evidence", "export", "taken", "--output", str(folder), *where, code=1)
     other = ("--output", str(tmp_path / "hers"), *where)
-    assert "auditrecords" in desk.run("engineer", "evidence", "export", "taken", *other, code=1)
+    hers = desk.run("engineer", "evidence", "export", "taken", *other, code=1)
+    assert "auditrecords" in hers
+    assert "auditors may" in hers
     assert not (tmp_path / "hers").exists()
 
 

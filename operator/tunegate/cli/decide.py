@@ -161,6 +161,8 @@ def _job_lines(job: FineTuneJob) -> dict[str, str]:
     data, gate, waiver = job.spec.dataset, job.status.gate, job.status.waiver
     redacted = job.status.dataset is not None and job.status.dataset.redacted_digest is not None
     lines = {"data": f"{data.classification}{' (redacted)' if redacted else ''}, {data.license}, {data.source}"}
+    if job.status.dataset is not None:
+        lines["rows"] = str(job.status.dataset.rows)
     if waiver is not None and waiver.granted_time is not None:
         people = ", ".join(f"{one.username} ({one.role})" for one in waiver.counted)
         lines["waived"] = f"{', '.join(one.check for one in waiver.findings)}, by {people}"

@@ -117,8 +117,9 @@ def _list(
     try:
         found = cluster.all(model, namespace)
     except Forbidden:
-        where = f"namespace {namespace}" if namespace else "the whole cluster: name a namespace with -n"
-        raise Forbidden(f"you may not list {model.KIND.plural} of {where}") from None
+        where = f"namespace {namespace}" if namespace else "the whole cluster"
+        hint = "" if options.namespace and namespace else ": name a namespace with -n"
+        raise Forbidden(f"you may not list {model.KIND.plural} of {where}{hint}") from None
     now = datetime.now(UTC)
     lines = [
         {"namespace": one.namespace, "name": one.name, **row(one), **_times(one, now)}

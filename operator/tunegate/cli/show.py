@@ -26,17 +26,18 @@ def show(cluster: Cluster, options: Namespace) -> int:
     if not kind:
         document = _dossier(cluster, _release(cluster, name, namespace), options)
         if options.output == "text":
-            page.print_page(screen.console(), document)
+            page.print_page(screen.console(pipe_width=screen.PAGE_WIDTH), document)
         else:
             screen.write(document, options.output)
         return 0
     if kind not in KINDS:
         raise CommandFailure(f"{options.name}: give the name of a release, job/NAME or server/NAME")
     if options.registry:
-        raise CommandFailure(f"--registry is for a release; of {options.name} nothing is read there")
+        hint = f"; for what was found in its data: tunegate data {options.name} --registry …" if kind == "job" else ""
+        raise CommandFailure(f"--registry is for a release; of {options.name} nothing is read there{hint}")
     one = cluster.need(KINDS[kind], name, namespace)
     if options.output == "text":
-        _print(screen.console(), cluster, one)
+        _print(screen.console(pipe_width=screen.PAGE_WIDTH), cluster, one)
     else:
         screen.write(one.model_dump(mode="json", by_alias=True, exclude_none=True), options.output)
     return 0
@@ -70,31 +71,46 @@ def _print(out: Console, cluster: Cluster, one: FineTuneJob | ModelServer) -> No
 
 
 def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
-    data = job.spec.dataset
-    asked = [
-        ("requested by", job.spec.requested_by.username),
-        ("data", f"{data.classification}, {data.license}, {data.source}"),
-        ("server, suite", f"{job.spec.server_ref}, {job.spec.suite_ref}"),
-    ]
-    screen.facts(out, asked)
+    screen.facts(out, list(_asked(cluster, job).items()))
+    waiver = job.status.waiver
+    if waiver is not None:
+        granted = f", granted {waiver.granted_time}" if waiver.granted_time else ""
+        screen.heading(out, "Waiver", f"{waiver.digest}{granted}")
+        _part(out, "To be waived", ("finding", "what was found"), [(one.check, one.message) for one in waiver.findings])
+        screen.heading(out, "Other findings, and rows")
+        out.print(f"  not read: they lie in the registry; look with: tunegate data job/{job.name} --registry HOST")
+        _decisions(out, cluster, job, waiver)
     rows = [
         (stage.name, stage.state, str(stage.attempt), stage.message or stage.reason or "")
         for stage in job.status.stages
     ]
     _part(out, "Stages", ("stage", "state", "attempt", "message"), rows)
-    waiver = job.status.waiver
-    if waiver is not None:
-        granted = f", granted {waiver.granted_time}" if waiver.granted_time else ""
-        screen.heading(out, "Waiver", f"{waiver.digest}{granted}")
-        found = [(one.check, str(one.count), one.message) for one in waiver.findings]
-        _part(out, "To be waived", ("finding", "count", "message"), found)
-        _decisions(out, cluster, job, waiver)
     _costs(out, job)
     gate = job.status.gate
     if gate is not None:
         screen.heading(out, f"Gate: {gate.metric} {gate.tuned} on {gate.questions} questions,", gate.outcome)
         arms = [(arm.name, arm.score, arm.difference, f"{arm.lower} to {arm.upper}", arm.outcome) for arm in gate.arms]
         _part(out, "Against", ("arm", "score", "difference", "95 %", "outcome"), arms)
+
+
+def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
+    """Return what was asked for, as one signs for it: data, base model, settings of the training."""
+    data, found = job.spec.dataset, job.status.dataset
+    server = readable(cluster.get, ModelServer, job.spec.server_ref, job.namespace)
+    facts = {
+        "requested by": job.spec.requested_by.username,
+        "data": f"{data.classification}, {data.license}, {data.source}",
+        "rows": f"{found.rows}, {found.duplicates} duplicates" if found is not None else "not counted yet",
+        "task": job.spec.intent.task_type,
+        "base model": server.spec.base_model_ref
+        if server is not None
+        else "the server is gone, or you may not read it",
+        "server, suite": f"{job.spec.server_ref}, {job.spec.suite_ref}",
+    }
+    method = (
+        page.text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
+    )
+    return facts | {"training": method}
 
 
 def _costs(out: Console, job: FineTuneJob) -> None:
