@@ -19,14 +19,14 @@ from rich.text import Text
 FORMATS = ("text", "json", "yaml")
 PIPE_WIDTH = 4000
 """Lines of a pipe or a file are never broken, so that they can be searched."""
-PAGE_WIDTH = 120
-"""The same of a page that is read, not searched: what is longer is wrapped."""
 GOOD = frozenset({"Serving", "Approved", "Succeeded", "Ready", "Open", "Pass", "OK", "True", "counted"})
 BAD = frozenset({"Denied", "Revoked", "Failed", "Tampered", "LeftOut", "Closed", "Fail", "FAIL"})
 OPEN = frozenset(
     {"PendingApproval", "PendingWaiver", "Overridden", "Degraded", "Inconclusive", "WARN", "not seen", "not served"}
 )
 Row = Sequence[str]
+PAGE_WIDTH = 120
+"""Lines of a page that is read, not searched, are wrapped even there."""
 
 
 def console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:
