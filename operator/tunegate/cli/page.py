@@ -87,7 +87,10 @@ def _findings(out: Console, document: Json) -> None:
     _section(out, "Waived findings", waiver)
     if found is None:
         screen.heading(out, "Other findings")
-        out.print("  not read: they lie in the registry; give --registry, or look with `tunegate data`")
+        name = document["release"]["name"].partition("/")[2]
+        out.print(
+            f"  not read: they lie in the registry; give --registry, or look with: tunegate data {name} --registry HOST"
+        )
     elif isinstance(found, dict):
         _section(out, "Other findings", found)
     else:
