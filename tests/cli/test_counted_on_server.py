@@ -27,13 +27,19 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     document["spec"]["requestedBy"] = {"username": "petra", "groups": ["tunegate:platform-admins"]}
     world.create("platform-admin", document, dry_run=False).passes()
     await settle("hers")
-    desk.run("platform-admin", "approve", "hers", "--role", "risk", "--reason", "mine", "--yes")
+    hers = desk.run("platform-admin", "approve", "hers", "--role", "risk", "--reason", "mine", "--yes")
+    assert "This may not count: role risk takes members of tunegate:model-risk" in hers
     desk.run("reviewer-risk", "approve", "hers", "--reason", "fine", "--yes")
-    desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes")
+    taken = desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes")
+    assert "counts until" not in taken
     status = await settle("hers")
     assert status["phase"] == "PendingApproval"
     found = {one["username"]: one["reason"] for one in status["dropped"]}
     assert found == {"petra": "NotInRoleGroup", "ravi": "Withdrawn"}
+    again = desk.run("reviewer-risk", "approve", "hers", "--reason", "fine after all", "--yes", code=1)
+    assert "you took your approval of this back, which is for good" in again
+    (row,) = [one for one in json.loads(desk.run("reviewer-risk", "releases", "-o", "json")) if one["name"] == "hers"]
+    assert row["waitsFor"] == "risk, compliance"
 
 
 async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_reason(

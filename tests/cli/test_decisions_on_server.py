@@ -11,7 +11,7 @@ import json
 import pytest
 
 from tests.builders import make_finetunejob
-from tests.cli.desk import Desk
+from tests.cli.desk import Desk, get, say
 from tests.governance import evidence
 from tests.governance.governed import World
 from tests.governance.released import Settle
@@ -40,18 +40,19 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     recorded = shown[shown.index("Recorded for ever, in your name") :]
     assert "ravi (tunegate:model-risk)" in recorded
     assert "report was read" in recorded
+    assert "what serves by then goes on serving" in recorded
     assert (await settle("extractor-1"))["approvals"] == "1/2"
 
     wrong = desk.run(
         "reviewer-compliance", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1
     )
-    assert 'does not hold the RBAC verb "approve" on approvalroles/risk' in wrong
+    assert "role risk is not yours" in wrong
     other = ("--digest", evidence.digest("0"))
     assert "nothing was recorded" in desk.run(
         "reviewer-compliance", "approve", "extractor-1", "--reason", "x", "--yes", *other, code=1
     )
     mine = desk.run("engineer", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1)
-    assert "cannot create resource" in mine
+    assert "role risk is not yours" in mine
     desk.run("reviewer-compliance", "approve", "extractor-1", "--reason", "data was read", "--expires", "30m", "--yes")
     status = await settle("extractor-1")
     assert status["phase"] == "Approved"
@@ -81,14 +82,46 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     assert "Revoked" in desk.run("reviewer-risk", "show", "extractor-1")
 
 
+async def test_policies_of_two_releases_are_compared_by_their_statements(
+    world: World, desk: Desk, job: str, settle: Settle, registry: RunningRegistry
+) -> None:
+    """A reviewer may not read the ledger, which names the policies; with the registry the statements do."""
+    for name in ("first", "second"):
+        asked = ("release", "job", "--model", "compared", "--risk", "Low", "--name", name)
+        desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    served = (await settle("first"))["servedName"]
+    await settle("second")
+    say(world, "modelserver", "server", {"routes": [{"name": "compared", "state": "Open", "servedName": served}]})
+    try:
+        unseen = desk.run("reviewer-risk", "show", "second")
+        where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
+        seen = desk.run("reviewer-risk", "show", "second", *where)
+    finally:
+        say(world, "modelserver", "server", {"routes": []})
+    assert "policy: you may not read it" in unseen
+    assert "policy: you may not read it" not in seen
+    assert "  nothing differs" in seen
+
+
 async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Settle) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "High", "--name", "extractor-2")
     desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
-    await settle("extractor-2")
+    digest = (await settle("extractor-2"))["releaseDigest"]
     desk.run("reviewer-compliance", "reject", "extractor-2", "--reason", "the licence of the data is unclear", "--yes")
     assert (await settle("extractor-2"))["phase"] == "Denied"
-    desk.run("reviewer-risk", "approve", "extractor-2", "--role", "risk", "--reason", "fine", "--yes")
+    late = desk.run("reviewer-risk", "approve", "extractor-2", "--reason", "fine", "--yes", code=1)
+    assert "extractor-2 is Denied, for good" in late
+    uid = json.loads(get(world, "ModelRelease", "extractor-2"))["metadata"]["uid"]
+    subject = {"kind": "ModelRelease", "name": "extractor-2", "uid": uid}
+    given = world.approval("ravi", "tunegate:model-risk", subjectRef=subject, role="risk", subjectDigest=digest)
+    world.create("reviewer-risk", given, dry_run=False).passes()
     assert (await settle("extractor-2"))["phase"] == "Denied"
+    page = json.loads(desk.run("reviewer-risk", "show", "extractor-2", "-o", "json"))
+    assert {(one["by"], one["decision"], one["counted"]) for one in page["approvals"]} == {
+        ("cora", "Reject", "it decided"), ("ravi", "Approve", "yes"),
+    }  # fmt: skip
+    assert page["quorum"]["missing"] == []
+    assert "waits for" not in desk.run("reviewer-risk", "show", "extractor-2")
 
 
 async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(

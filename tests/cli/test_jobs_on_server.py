@@ -70,3 +70,31 @@ def test_a_reviewer_sees_the_findings_of_a_job_and_waives_them(
     assert (made["role"], made["approver"]["username"]) == ("risk", "ravi")
     revoked = desk.run("reviewer-risk", "revoke", "job/small", "--reason", "not wanted any more", "--yes", code=1)
     assert "only a release can be revoked" in revoked
+
+
+def test_a_rejected_waiver_shows_who_rejected_it_and_why(world: World, desk: Desk, catalogue: dict[str, Json]) -> None:
+    """The reject waits for no role any more, and is no approval that does not count."""
+    made = make_finetunejob(
+        "unfit", world.namespace, requestedBy={"username": "erin", "groups": ["tunegate:engineers"]}
+    )
+    world.create("engineer", made, dry_run=False).passes()
+    rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
+    few = {"check": "MinimumExamples", "count": 37, "message": "37 usable examples, Format needs 200."}
+    waiver = {
+        "digest": evidence.digest("7"), "findings": [few], "rules": [rule], "approvals": "0/1",
+        "missing": [{"role": "risk", "missing": 1}],
+    }  # fmt: skip
+    say(world, "finetunejob", "unfit", {"phase": "PendingWaiver", "waiver": waiver})
+    assert "waits for 1 of role risk (groups tunegate:model-risk)" in desk.run("reviewer-risk", "show", "job/unfit")
+    desk.run("reviewer-risk", "reject", "job/unfit", "--reason", "the rows are too few by far", "--yes")
+    ended = {
+        "type": "Waived", "status": "False", "reason": "WaiverRejected", "message": "Refused by ravi",
+        "lastTransitionTime": "2026-11-26T15:00:00Z",
+    }  # fmt: skip
+    say(world, "finetunejob", "unfit", {"phase": "Failed", "conditions": [ended]})
+    shown = desk.run("engineer", "show", "job/unfit")
+    (line,) = [one for one in shown.splitlines() if "the rows are too few by far" in one]
+    assert "ravi" in line
+    assert "it decided" in line
+    assert "waits for" not in shown
+    assert "is decided" in desk.run("reviewer-risk", "approve", "job/unfit", "--reason", "fine", "--yes", code=1)

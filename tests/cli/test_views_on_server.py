@@ -14,6 +14,7 @@ from tests.builders import make_evaluationsuite, make_finetunejob, make_modelser
 from tests.cli.desk import Desk, get, say
 from tests.governance import evidence
 from tests.governance.governed import World
+from tunegate.cli.screen import PAGE_WIDTH
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.writer import LedgerWriter
@@ -74,6 +75,8 @@ def test_what_waits_for_people_stands_on_top_and_says_whom(desk: Desk, serving: 
 def test_all_namespaces_are_listed_for_those_who_may_read_them(desk: Desk, serving: Callable[[str], str]) -> None:
     assert desk.world.namespace in desk.run("auditor", "releases", "-A")
     assert "name a namespace with -n" in desk.run("engineer", "releases", "-A", code=1)
+    hint = desk.run("outsider", "releases", code=1)
+    assert f"of namespace {desk.world.namespace}\n" in hint, "who named a namespace needs no other hint"
 
 
 def test_the_page_shows_what_a_decision_rests_on(desk: Desk, serving: Callable[[str], str]) -> None:
@@ -93,6 +96,15 @@ def test_the_page_shows_what_a_decision_rests_on(desk: Desk, serving: Callable[[
     text = desk.run("reviewer-risk", "show", "newer")
     for words in ("PendingApproval", "0.300 to 0.450", "training: rank", "waits for 1 of role compliance"):
         assert words in text
+    assert "policy: you may not read it" in text
+    assert "nothing else differs" in text
+    assert "Ledger you may not read the ledger; auditors may" in text
+    order = [
+        text.index(f"\n{title}") for title in ("What is asked", "Changes", "Evaluation", "Data", "Decisions", "Dig")
+    ]
+    assert order == sorted(order), "what decides comes first"
+    assert max(map(len, text.splitlines())) <= PAGE_WIDTH
+    assert "Ledger no record yet" in desk.run("auditor", "show", "newer")
 
 
 def test_a_server_and_a_job_are_shown_by_their_kind(desk: Desk, serving: Callable[[str], str]) -> None:
@@ -101,6 +113,11 @@ def test_a_server_and_a_job_are_shown_by_their_kind(desk: Desk, serving: Callabl
     assert "requested by   erin" in desk.run("engineer", "show", "job/newer")
     assert "there is server/viewed" in desk.run("engineer", "show", "viewed", code=1)
     assert "job/NAME or server/NAME" in desk.run("engineer", "show", "pool/x", code=1)
+    job = desk.run("engineer", "show", "job/newer")
+    assert "base model" in job
+    assert "rank 64" in job
+    elsewhere = desk.run("engineer", "show", "job/newer", "--registry", "registry.example", code=1)
+    assert "tunegate data job/newer --registry" in elsewhere
 
 
 @pytest.mark.parametrize("name", [MODEL, "older-cccccccc", "older"])
@@ -118,6 +135,7 @@ def test_a_name_that_nobody_knows_and_the_base_model_are_said_plainly(
     desk: Desk, serving: Callable[[str], str]
 ) -> None:
     assert f"its routes are {MODEL}" in desk.run("engineer", "who", "nothing", code=1)
+    assert desk.run("engineer", "who", "newer").splitlines()[0] == f"{desk.world.namespace}/newer not served"
     assert "untuned base model" in desk.run("engineer", "who", "base", code=1)
 
 

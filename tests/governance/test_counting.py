@@ -256,7 +256,7 @@ def test_each_reason_is_told_in_words() -> None:
         "eve: Expired, held until 2026-11-24T12:00:00+00:00",
         "fay: NotAuthorized, RBAC does not let fay approve for role risk (any more)",
         "gus: RulesNotInForce, made while the admission rules were not in force: whose it is cannot be told. Approve again",
-        "hal: Withdrawn, taken back by its author",
+        "hal: Withdrawn, taken back by its author, who approves this no more",
         "ida: BadSignature, signed with another key",
         "ravi: SamePerson, ravi counts once, for role compliance",
         "sam: NotNeeded, all slots of role risk are filled by others",

@@ -206,7 +206,8 @@ def test_a_reject_is_final_and_recorded() -> None:
 
     assert world.status["phase"] == "Failed"
     assert condition(world.status, "Succeeded")["reason"] == "WaiverRejected"
-    assert "kubectl get approval sara-1 -n team" in world.status["message"]
+    assert world.status["message"].startswith("Refused by sara (steward)")
+    assert "tunegate show job/copyright -n team" in world.status["message"]
     assert list(world.audit.values())[-2:] == ["WaiverRejected", "JobFinished"]
 
 

@@ -28,6 +28,9 @@ DropReason = Literal[
     "WrongSubject", "WrongDigest", "Expired", "Withdrawn", "UnknownRole", "NotInRoleGroup", "IsRequester", "IsContributor",
     "SamePerson", "NotNeeded", "NotAuthorized", "RulesNotInForce", "NoPersonId", "StaleSession", "NotSigned", "BadSignature",
 ]  # fmt: skip
+REASON_MINIMUM = 10
+REASON_LIMIT = 2048
+REASON_RULE = f"reason needs at least {REASON_MINIMUM} characters for Reject, Withdraw, Revoke and Override"
 BASE64 = r"^[A-Za-z0-9+/]+={0,2}$"
 
 
@@ -62,8 +65,8 @@ class ApprovalSpec(ApiModel):
     model_config = rules(
         immutable("An Approval"),
         cel(
-            "self.decision == 'Approve' || self.reason.size() >= 10",
-            "reason needs at least 10 characters for Reject, Withdraw, Revoke and Override",
+            f"self.decision == 'Approve' || self.reason.size() >= {REASON_MINIMUM}",
+            REASON_RULE,
         ),
         cel(
             "self.decision != 'Revoke' || self.subjectRef.kind == 'ModelRelease'",
@@ -84,7 +87,7 @@ class ApprovalSpec(ApiModel):
     decision: Literal["Approve", "Reject", "Withdraw", "Revoke", "Override"]
     """`Withdraw` takes back one's own approvals; `Reject` and `Revoke` are final for the subject; `Override` breaks the
     glass: the release is served for a time without its quorum."""
-    reason: Annotated[str, Field(min_length=1, max_length=2048)]
+    reason: Annotated[str, Field(min_length=1, max_length=REASON_LIMIT)]
     approver: Person
     """The caller; `tunegate approve` fills it in."""
     expires_at: Time

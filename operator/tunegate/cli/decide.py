@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from tunegate.api.approval import Approval
+from tunegate.api.approval import Approval, DroppedApproval
 from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import screen, signing
+from tunegate.cli import refusals, screen, signing
 from tunegate.cli.caller import caller, own_groups
 from tunegate.cli.cluster import Cluster, Json, readable
+from tunegate.cli.decisions import LIVES
 from tunegate.cli.failure import CommandFailure
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -56,12 +57,15 @@ class Subject:
     """All that policies name for this kind of decision."""
     max_ages: Mapping[str, int]
     """Longest life of an approval in seconds, by role."""
+    withdrawn: frozenset[str]
+    """Usernames of those who took an approval of it back."""
     lines: Mapping[str, str]
     """What to show before the decision, by heading."""
 
 
 def decide(cluster: Cluster, options: Namespace) -> int:
     """Record a decision. ``options.decision`` is one of Approve, Reject, Withdraw, Revoke, Override."""
+    refusals.check_reason(options.decision, options.reason)
     namespace = options.namespace or cluster.namespace
     policies = readable(cluster.all, ApprovalPolicy) or []
     kind, _, name = options.name.rpartition("/")
@@ -77,6 +81,8 @@ def decide(cluster: Cluster, options: Namespace) -> int:
         raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
     hat = _hat(cluster, options, subject)
     me = cluster.whoami()
+    refusals.check_withdrawn(subject.withdrawn, str(me.get("username", "")), options.decision)
+    refusals.warn_of_groups(hat.name, hat.groups, own_groups(me))
     document = _approval(subject, hat, me, options)
     _show(subject, document["spec"])
     if options.key is not None:
@@ -100,9 +106,8 @@ def lifetime(text: str) -> int:
 
 
 def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPolicy], decision: str) -> Subject:
+    refusals.check_release(release, decision)
     spec, status = release.spec, release.status
-    if status.release_digest is None and decision in ("Approve", "Withdraw", "Override"):
-        raise CommandFailure(f"{release.name} has no digest yet: {status.message or status.phase}")
     lines = {
         "digest": status.release_digest or "(none yet)",
         "state": f"{status.phase}, approvals {status.approvals or '-'}",
@@ -124,18 +129,16 @@ def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPol
         missing=tuple(entry.role for entry in status.missing) if decision != "Override" else (),
         roles=tuple(role for role, _ in roles),
         max_ages=_ages(roles),
+        withdrawn=_withdrawn(status.dropped),
         lines=lines,
     )
 
 
 def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> Subject:
+    refusals.check_waiver(job, decision)
     waiver = job.status.waiver
-    if decision == "Revoke":
-        raise CommandFailure("only a release can be revoked: reject the waiver of a job while it waits")
-    if decision == "Override":
-        raise CommandFailure("only a release can be overridden: a waiver takes the approvals that the policy asks for")
-    if waiver is None or job.status.phase != "PendingWaiver":
-        raise CommandFailure(f"job {job.name} does not wait for a waiver: it is {job.status.phase}")
+    if waiver is None:
+        raise AssertionError("a job without a waiver is refused")
     lines = {
         "digest": waiver.digest,
         "state": f"{job.status.phase}, approvals {waiver.approvals or '-'}",
@@ -154,14 +157,21 @@ def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> 
         max_ages=_ages(
             [(rule, policy.spec.max_approval_age_seconds) for policy in policies for rule in policy.spec.waivers]
         ),
+        withdrawn=_withdrawn(waiver.dropped),
         lines=lines,
     )
+
+
+def _withdrawn(dropped: Iterable[DroppedApproval]) -> frozenset[str]:
+    return frozenset(one.username for one in dropped if one.reason == "Withdrawn")
 
 
 def _job_lines(job: FineTuneJob) -> dict[str, str]:
     data, gate, waiver = job.spec.dataset, job.status.gate, job.status.waiver
     redacted = job.status.dataset is not None and job.status.dataset.redacted_digest is not None
     lines = {"data": f"{data.classification}{' (redacted)' if redacted else ''}, {data.license}, {data.source}"}
+    if job.status.dataset is not None:
+        lines["rows"] = str(job.status.dataset.rows)
     if waiver is not None and waiver.granted_time is not None:
         people = ", ".join(f"{one.username} ({one.role})" for one in waiver.counted)
         lines["waived"] = f"{', '.join(one.check for one in waiver.findings)}, by {people}"
@@ -205,6 +215,8 @@ def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
         if len(held) > 1 and verb != "revoke":
             raise CommandFailure(f"you hold several roles: name one with --role: {', '.join(held)}")
         name = held[0]
+    else:
+        refusals.check_role(cluster, verb, name, subject.namespace)
     known_as = [role for role in subject.roles if role.name == name]
     groups = frozenset(group for role in known_as for group in role.groups)
     signed = any(role.signers is not None for role in known_as)
@@ -247,9 +259,24 @@ def _show(subject: Subject, spec: Json) -> None:
             ("by", f"{spec['approver']['username']} ({groups})"),
             *person.items(),
             ("reason", spec["reason"]),
-            ("expires", spec["expiresAt"]),
+            *_lapse(subject, spec),
         ],
     )
+
+
+def _lapse(subject: Subject, spec: Json) -> list[tuple[str, str]]:
+    """Return until when the decision counts and what comes then; nothing for those that hold for ever."""
+    if spec["decision"] == "Withdraw":
+        return [("afterwards", "you cannot approve it again; another person of the role can")]
+    if spec["decision"] not in LIVES:
+        return []
+    after = (
+        "what it opened is closed then, unless the quorum was reached" if spec["decision"] == "Override"
+        else "if the others have not agreed by then, it counts no more" if subject.kind == "FineTuneJob"
+        else "if the others have not agreed by then, it counts no more; what serves by then goes on serving, "
+        "only a new rollout needs new approvals"
+    )  # fmt: skip
+    return [("counts until", spec["expiresAt"]), ("afterwards", after)]
 
 
 def _confirm(options: Namespace, subject: Subject) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.basemodel import BaseModel
@@ -17,11 +16,12 @@ from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import ValidateResult
-from tunegate.cli import results
+from tunegate.cli import decisions, results
 from tunegate.cli.changes import Side, changes
 from tunegate.cli.cluster import Cluster, Json, readable
+from tunegate.cli.failure import CommandFailure
 from tunegate.registry.client import RegistryClient
-from tunegate.registry.failures import Unauthorized
+from tunegate.registry.failures import RegistryError, Unauthorized
 
 NO_JOB = "the job is gone or not readable: its statement in the registry (--registry) still says it"
 
@@ -33,8 +33,11 @@ def collect(cluster: Cluster, release: ModelRelease, client: RegistryClient | No
     server = readable(cluster.get, ModelServer, status.server, namespace) if status.server else None
     base = readable(cluster.get, BaseModel, server.spec.base_model_ref) if server is not None else None
     suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref, namespace) if job is not None else None
-    records = recorded(cluster)
+    ledger = recorded(cluster)
+    records = ledger or []
     mine = [one for one in records if one["subject"] == release.uid]
+    statement = _statement(client, release, mine) if client is not None else None
+    new = Side(release, job, suite, _policy(mine) or _stated(statement))
     document: Json = {
         "release": _release(release, job),
         "data": _data(job),
@@ -47,12 +50,13 @@ def collect(cluster: Cluster, release: ModelRelease, client: RegistryClient | No
         "override": status.override.to_dict() if status.override is not None else None,
         "approvals": _approvals(cluster, release),
         "running": _running(server, release),
-        "servingNow": _serving_now(cluster, release, Side(release, job, suite, _policy(mine)), records),
-        "ledger": [{key: value for key, value in one.items() if key != "subject"} for one in mine],
-    }
+        "servingNow": _serving_now(cluster, release, new, records, client),
+        "ledger": [{key: value for key, value in one.items() if key != "subject"} for one in mine]
+        if ledger is not None else {"note": "you may not read the ledger; auditors may"},
+    }  # fmt: skip
     if client is not None:
         document["findings"] = _findings(client, job)
-        document["statement"] = _statement(client, release, mine)
+        document["statement"] = statement
     return document
 
 
@@ -62,10 +66,10 @@ def job_of(cluster: Cluster, release: ModelRelease) -> FineTuneJob | None:
     return job if job is not None and job.uid == release.spec.job_ref.uid else None
 
 
-def recorded(cluster: Cluster) -> list[Json]:
-    """Return the ledger's entries in order, with the uid of their subject; empty where the person may not read it."""
-    found: list[AuditRecord] = readable(cluster.all, AuditRecord) or []
-    return [
+def recorded(cluster: Cluster) -> list[Json] | None:
+    """Return the ledger's entries in order, with the uid of their subject; None where the person may not read it."""
+    found: list[AuditRecord] | None = readable(cluster.all, AuditRecord)
+    return None if found is None else [
         {
             "sequence": one.spec.sequence, "time": one.spec.time, "type": one.spec.type, "actor": one.spec.actor,
             "hash": one.spec.hash, "payload": dict(one.spec.payload), "subject": one.spec.subject.uid,
@@ -156,36 +160,16 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
 def _quorum(cluster: Cluster, release: ModelRelease) -> Json:
     """Return how many approvals count, and which groups may give those that are missing."""
     policies: list[ApprovalPolicy] = readable(cluster.all, ApprovalPolicy) or []
-    groups: dict[str, set[str]] = {}
-    for role in (role for policy in policies for role in policy.spec.roles):
-        groups.setdefault(role.name, set()).update(role.groups)
-    return {
-        "counted": release.status.approvals,
-        "missing": [
-            {"role": one.role, "missing": one.missing, "groups": sorted(groups.get(one.role, ()))}
-            for one in release.status.missing
-        ],
-    }
+    roles = (role for policy in policies for role in policy.spec.roles)
+    final = release.status.phase in decisions.FINAL
+    return {"counted": release.status.approvals, "missing": decisions.missing(release.status, roles, final=final)}
 
 
 def _approvals(cluster: Cluster, release: ModelRelease) -> list[Json]:
-    counted = {one.name: "yes" for one in release.status.counted}
-    if release.status.override is not None:
-        counted |= {one.name: "as an override" for one in release.status.override.counted}
-    dropped = {one.name: one for one in release.status.dropped}
-    found: list[Approval] = readable(cluster.all, Approval, release.namespace) or []
-    return [
-        {
-            "name": one.name, "decision": one.spec.decision, "role": one.spec.role, "by": one.spec.approver.username,
-            "time": one.metadata.get("creationTimestamp"), "expires": one.spec.expires_at, "reason": one.spec.reason,
-            "digest": one.spec.subject_digest, "approver": one.spec.approver.to_dict(),
-            "counted": counted[one.name] if one.name in counted else dropped[one.name].reason if one.name in dropped
-            else "not counted yet" if one.spec.decision == "Approve" else "not an approval",
-            "why": dropped[one.name].message if one.name in dropped else None,
-        }
-        for one in sorted(found, key=lambda one: str(one.metadata.get("creationTimestamp")))
-        if one.spec.subject_ref.uid == release.uid
-    ]  # fmt: skip
+    status = release.status
+    overrides = status.override.counted if status.override is not None else ()
+    stopped = status.phase in ("Denied", "Revoked")
+    return decisions.collect(cluster, release, status, stopped=stopped, overrides=overrides)
 
 
 def _running(server: ModelServer | None, release: ModelRelease) -> Json:
@@ -200,7 +184,9 @@ def _running(server: ModelServer | None, release: ModelRelease) -> Json:
     }  # fmt: skip
 
 
-def _serving_now(cluster: Cluster, release: ModelRelease, new: Side, records: list[Json]) -> Json:
+def _serving_now(
+    cluster: Cluster, release: ModelRelease, new: Side, records: list[Json], client: RegistryClient | None
+) -> Json:
     """Return which release answers now under the name that is asked for, and what this one would change."""
     servers: list[ModelServer] | None = readable(cluster.all, ModelServer, release.namespace)
     if servers is None:
@@ -222,7 +208,8 @@ def _serving_now(cluster: Cluster, release: ModelRelease, new: Side, records: li
         return {"release": found.name, "servedName": found.status.served_name, "note": "this release itself"}
     job = job_of(cluster, found)
     suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref, found.namespace) if job is not None else None
-    old = Side(found, job, suite, _policy([one for one in records if one["subject"] == found.uid]))
+    told = [one for one in records if one["subject"] == found.uid]
+    old = Side(found, job, suite, _policy(told) or _stated(_readable_statement(client, found, told)))
     return {
         "release": found.name, "servedName": found.status.served_name,
         "changes": [one.to_dict() for one in changes(old, new)],
@@ -232,6 +219,24 @@ def _serving_now(cluster: Cluster, release: ModelRelease, new: Side, records: li
 def _policy(records: list[Json]) -> str | None:
     """Return name and digest of the policy that a release froze, as the ledger has it."""
     return next((one["payload"].get("policy") for one in records if one["type"] == "ReleaseRequested"), None)
+
+
+def _stated(statement: Json | None) -> str | None:
+    """Return name and digest of the policy that a release froze, as its statement has it."""
+    if statement is None:
+        return None
+    policy = statement["content"]["policy"]
+    return f"{policy['name']} {policy['digest']}"
+
+
+def _readable_statement(client: RegistryClient | None, release: ModelRelease, records: list[Json]) -> Json | None:
+    """Return the statement of another release, or None: that it is gone or closed is not what the page is about."""
+    if client is None:
+        return None
+    try:
+        return _statement(client, release, records)
+    except (RegistryError, CommandFailure):
+        return None
 
 
 def _findings(client: RegistryClient, job: FineTuneJob | None) -> Any:

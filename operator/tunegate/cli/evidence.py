@@ -17,7 +17,7 @@ from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli import approver_keys, audit_files, registry, results
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import CommandFailure
+from tunegate.cli.failure import CommandFailure, Forbidden
 from tunegate.cli.screen import shown
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
@@ -116,7 +116,12 @@ def head(text: str) -> chain.Head:
 def _collect(cluster: Cluster, client: RegistryClient, release: ModelRelease) -> dict[str, bytes]:
     """Read the sources. Approvals are read before the ledger, so that a decision that is there can be recorded there."""
     approvals = cluster.all(Approval, release.namespace)
-    records = cluster.all_raw(AuditRecord)
+    try:
+        records = cluster.all_raw(AuditRecord)
+    except Forbidden:
+        raise Forbidden(
+            "the ledger (auditrecords) is part of the evidence, and you may not read it: auditors may"
+        ) from None
     request, signed = (_payload(records, release, one) for one in ("ReleaseRequested", "EvidenceSealed"))
     content = results.pull_statement(client, release, request["repository"] if request is not None else None)
     try:

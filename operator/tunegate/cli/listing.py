@@ -37,7 +37,8 @@ class Desk:
     def waits_for(self, tally: Tally, requester: Person, namespace: str) -> str:
         """Return the roles with open slots; "you" where this person could fill one."""
         open_slots = tally.missing
-        done = {one.username for one in tally.counted} | {requester.username}
+        out = {one.username for one in tally.dropped if one.reason in ("Withdrawn", "IsContributor")}
+        done = {one.username for one in tally.counted} | {requester.username} | out
         return ", ".join(
             f"{one.role}{f' x{one.missing}' if one.missing > 1 else ''}"
             f"{' (you)' if self._mine(one.role, namespace, done) else ''}"
@@ -118,8 +119,9 @@ def _list(
     try:
         found = cluster.all(model, namespace)
     except Forbidden:
-        where = f"namespace {namespace}" if namespace else "the whole cluster: name a namespace with -n"
-        raise Forbidden(f"you may not list {model.KIND.plural} of {where}") from None
+        where = f"namespace {namespace}" if namespace else "the whole cluster"
+        hint = "" if options.namespace and namespace else ": name a namespace with -n"
+        raise Forbidden(f"you may not list {model.KIND.plural} of {where}{hint}") from None
     now = datetime.now(UTC)
     lines = [
         {"namespace": one.namespace, "name": one.name, **row(one), **_times(one, now)}

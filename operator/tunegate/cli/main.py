@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunegate.api.approval import REASON_LIMIT, REASON_MINIMUM
 from tunegate.cli import (
     answers,
     answers_page,
@@ -27,6 +28,7 @@ from tunegate.cli import (
     who,
 )
 from tunegate.cli.cluster import Cluster
+from tunegate.cli.decisions import LIVES
 from tunegate.cli.doctor import doctor
 from tunegate.cli.failure import CommandFailure
 
@@ -151,10 +153,12 @@ def _decision(one: argparse.ArgumentParser, name: str) -> None:
     waiver = "" if name in ("revoke", "override") else ", or job/NAME for a job that waits for a waiver"
     completion.completed(one.add_argument("name", help=f"name of the release{waiver}"), completion.DECIDABLE)
     one.add_argument("--role", help="role of the policy; default: the only one that you hold")
-    one.add_argument("--reason", required=True, help="kept for ever; at least 10 characters unless you approve")
-    one.add_argument(
-        "--expires", metavar="TIME", type=_lifetime, help="e.g. 24h or 7d; default: what the policy allows"
-    )
+    least = "" if name == "approve" else f"at least {REASON_MINIMUM}, "
+    one.add_argument("--reason", required=True, help=f"kept for ever; {least}at most {REASON_LIMIT} characters")
+    one.set_defaults(expires=None)
+    if name.capitalize() in LIVES:
+        text = "e.g. 24h or 7d; default: what the policy allows"
+        one.add_argument("--expires", metavar="TIME", type=_lifetime, help=text)
     one.add_argument("--digest", help="refuse unless this is the present digest")
     one.add_argument("--yes", action="store_true", help="do not ask")
     signing.add_options(one)

@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tunegate.cli import screen
+from tunegate.cli import decisions, screen
+from tunegate.cli.changes import UNKNOWN
 from tunegate.cli.cluster import Json
 
 HIDDEN = frozenset({"uid", "conditions", "job", "jobRequestedBy", "created", "name", "phase", "message"})
@@ -18,24 +19,32 @@ SPELLED = {
     "suiteAttempts": "tries on this suite", "resultDigest": "result", "jobRequestedBy": "job requested by", "contributors": "job worked on by",
     "mlflowRun": "MLflow run", "answersAs": "answers as", "approvedBy": "approved by", "documentsDigest": "documents",
 }  # fmt: skip
+LATER = {
+    "data": ("digest", "redactedDigest", "statementDigest", "uri", "mlflowRun"),
+    "evaluation": ("suiteDigest", "documentsDigest", "resultDigest"),
+    "baseModel": ("manifestDigest", "engineProfileDigest"),
+}
+"""Told below what decides, by part of the document."""
+TITLES = {"data": "data", "evaluation": "evaluation", "baseModel": "base model"}
 
 
 def print_page(out: Console, document: Json) -> None:
-    """Print the page."""
+    """Print the page: what decides comes first."""
     release = document["release"]
     screen.heading(out, release["name"], release["phase"])
     if release["message"]:
         out.print(f"  {screen.shown(release['message'])}")
     _section(out, "What is asked", {key: value for key, value in release.items() if key not in HIDDEN})
-    _section(out, "Data", document["data"])
-    _findings(out, document)
-    _section(out, "Training", document["training"])
-    _section(out, "Adapter", document["adapter"])
-    _section(out, "Base model", document["baseModel"])
-    _scores(out, document["evaluation"])
     _changes(out, document["servingNow"])
+    _scores(out, _first(document, "evaluation"))
+    _section(out, "Data", _first(document, "data"))
+    _findings(out, document)
+    _section(out, "Base model", _first(document, "baseModel"))
     _decisions(out, document)
     _section(out, "Runs now", document["running"])
+    _later(out, document)
+    _section(out, "Training", document["training"])
+    _section(out, "Adapter", document["adapter"])
     _conditions(out, release["conditions"])
     _proof(out, document)
 
@@ -59,20 +68,36 @@ def _section(out: Console, title: str, part: Json) -> None:
     screen.facts(out, [(spelled(key), text_of(value)) for key, value in part.items()])
 
 
+def _first(document: Json, part: str) -> Json:
+    """Return a part without what stands further below."""
+    return {key: value for key, value in document[part].items() if key not in LATER[part]}
+
+
+def _later(out: Console, document: Json) -> None:
+    """Print digests and places: one compares them, but decides by nothing in them."""
+    screen.heading(out, "Digests and places")
+    known = [(part, key) for part, keys in LATER.items() for key in keys if key in document[part]]
+    rows = [(f"{TITLES[part]}: {spelled(key)}", text_of(document[part][key])) for part, key in known]
+    screen.facts(out, rows)
+
+
 def _findings(out: Console, document: Json) -> None:
     """Print what people answered for, and what the checks found beside it."""
     waiver, found = document["waiver"], document.get("findings")
     _section(out, "Waived findings", waiver)
     if found is None:
         screen.heading(out, "Other findings")
-        out.print("  not read: they lie in the registry; give --registry, or look with `tunegate data`")
+        name = document["release"]["name"].partition("/")[2]
+        out.print(
+            f"  not read: they lie in the registry; give --registry, or look with: tunegate data {name} --registry HOST"
+        )
     elif isinstance(found, dict):
         _section(out, "Other findings", found)
     else:
         screen.heading(out, "Findings of the checks", "" if found else "none")
-        rows = [(one["action"], one["check"], str(one["count"]), one["message"]) for one in found]
+        rows = [(one["action"], one["check"], one["message"]) for one in found]
         if rows:
-            screen.table(out, ("action", "check", "rows", "what was found"), rows, indent=2)
+            screen.table(out, ("action", "check", "what was found"), rows, indent=2)
 
 
 def _scores(out: Console, part: Json) -> None:
@@ -100,36 +125,30 @@ def _changes(out: Console, part: Json) -> None:
     if "changes" not in part:
         _section(out, "Changes against what serves now", part)
         return
-    rest = f"{part['servedName']} of release {part['release']}" + ("" if part["changes"] else ": none")
+    rows = [(one["what"], one["then"], one["now"]) for one in part["changes"]]
+    unseen = [what for what, *sides in rows if sides == [UNKNOWN, UNKNOWN]]
+    rows = [row for row in rows if row[0] not in unseen]
+    rest = f"{part['servedName']} of release {part['release']}"
     screen.heading(out, "Changes against what serves now,", rest)
-    if part["changes"]:
-        rows = [(one["what"], one["then"], one["now"]) for one in part["changes"]]
+    if rows:
         screen.table(out, ("what", "serves now", "this release"), rows, indent=2)
+    if "policy" in unseen:
+        out.print("  policy: you may not read it; it stands in the ledger and in the statements (--registry)")
+        unseen.remove("policy")
+    if unseen:
+        out.print(f"  not compared, for a job or suite is gone or you may not read it: {', '.join(unseen)}")
+    out.print(f"  {'nothing else differs' if part['changes'] else 'nothing differs'}")
 
 
 def _decisions(out: Console, document: Json) -> None:
     """Print who decided what, what does not count and why, and who is waited for."""
     quorum = document["quorum"]
-    screen.heading(out, "Decisions", quorum["counted"] or "none counted")
-    rows = [
-        (_person(one), one["decision"], one["role"], str(one["time"]), one["counted"], one["why"] or one["reason"])
-        for one in document["approvals"]
-    ]
-    if rows:
-        screen.table(out, ("by", "decision", "role", "at", "counted", "reason"), rows, indent=2)
+    decisions.print_table(out, quorum["counted"], document["approvals"])
     if document["override"] is not None:
         screen.heading(out, "Override: served without its quorum", document["override"].get("outcome") or "in force")
         told = {key: value for key, value in document["override"].items() if key not in ("counted", "outcome")}
         screen.facts(out, [(spelled(key), text_of(value)) for key, value in told.items()])
-    for one in quorum["missing"]:
-        groups = f" (groups {', '.join(one['groups'])})" if one["groups"] else ""
-        out.print(f"  waits for {one['missing']} of role {screen.shown(one['role'])}{screen.shown(groups)}")
-
-
-def _person(decision: Json) -> str:
-    """Return who decided, with the person-id where the API server knows one."""
-    person = decision["approver"].get("personId")
-    return f"{decision['by']} ({person})" if person else str(decision["by"])
+    decisions.print_missing(out, quorum["missing"])
 
 
 def _conditions(out: Console, conditions: Json) -> None:
@@ -140,8 +159,9 @@ def _conditions(out: Console, conditions: Json) -> None:
 
 def _proof(out: Console, document: Json) -> None:
     """Print what holds the page: the ledger's records and the statement."""
-    records = document["ledger"]
-    screen.heading(out, "Ledger", "" if records else "no record, or you may not read it")
+    ledger = document["ledger"]
+    records = ledger if isinstance(ledger, list) else []
+    screen.heading(out, "Ledger", "" if records else "no record yet" if ledger == [] else ledger["note"])
     rows = [
         (str(one["sequence"]), one["time"], one["type"], one["actor"], one["payload"].get("decision", ""))
         for one in records

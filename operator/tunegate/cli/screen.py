@@ -22,15 +22,17 @@ PIPE_WIDTH = 4000
 GOOD = frozenset({"Serving", "Approved", "Succeeded", "Ready", "Open", "Pass", "OK", "True", "counted", "right"})
 BAD = frozenset({"Denied", "Revoked", "Failed", "Tampered", "LeftOut", "Closed", "Fail", "FAIL", "wrong"})
 OPEN = frozenset(
-    {"PendingApproval", "PendingWaiver", "Overridden", "Degraded", "Inconclusive", "WARN", "not seen", "missing"}
+    {"PendingApproval", "PendingWaiver", "Overridden", "Degraded", "Inconclusive", "WARN", "not seen", "not served"}
 )
 Row = Sequence[str]
+PAGE_WIDTH = 120
+"""Lines of a page that is read, not searched, are wrapped even there."""
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:
     """Return a console: colors on a terminal only, and none where `NO_COLOR` is set."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else PIPE_WIDTH
+    width = None if stream.isatty() else pipe_width
     return Console(highlight=False, markup=False, emoji=False, stderr=stderr, width=width)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tunegate.api.approval import CountedApproval, DroppedApproval, Tally
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob import FineTuneJob, JobWaiver
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.reasons import JobReason
 from tunegate.api.shared import StatusBase
-from tunegate.cli import dossier, page, registry, screen
+from tunegate.cli import decisions, dossier, page, registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
 
@@ -26,17 +26,18 @@ def show(cluster: Cluster, options: Namespace) -> int:
     if not kind:
         document = _dossier(cluster, _release(cluster, name, namespace), options)
         if options.output == "text":
-            page.print_page(screen.console(), document)
+            page.print_page(screen.console(pipe_width=screen.PAGE_WIDTH), document)
         else:
             screen.write(document, options.output)
         return 0
     if kind not in KINDS:
         raise CommandFailure(f"{options.name}: give the name of a release, job/NAME or server/NAME")
     if options.registry:
-        raise CommandFailure(f"--registry is for a release; of {options.name} nothing is read there")
+        hint = f"; for what was found in its data: tunegate data {options.name} --registry …" if kind == "job" else ""
+        raise CommandFailure(f"--registry is for a release; of {options.name} nothing is read there{hint}")
     one = cluster.need(KINDS[kind], name, namespace)
     if options.output == "text":
-        _print(screen.console(), one)
+        _print(screen.console(pipe_width=screen.PAGE_WIDTH), cluster, one)
     else:
         screen.write(one.model_dump(mode="json", by_alias=True, exclude_none=True), options.output)
     return 0
@@ -58,44 +59,59 @@ def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Jso
         return dossier.collect(cluster, release, client)
 
 
-def _print(out: Console, one: FineTuneJob | ModelServer) -> None:
+def _print(out: Console, cluster: Cluster, one: FineTuneJob | ModelServer) -> None:
     screen.heading(out, f"{one.kind} {one.namespace}/{one.name}", one.status.phase)
     if one.status.message:
         out.print(f"  {screen.shown(one.status.message)}")
     if isinstance(one, FineTuneJob):
-        _job(out, one)
+        _job(out, cluster, one)
     else:
         _server(out, one)
     _conditions(out, one.status)
 
 
-def _job(out: Console, job: FineTuneJob) -> None:
-    data = job.spec.dataset
-    asked = [
-        ("requested by", job.spec.requested_by.username),
-        ("worked on by", ", ".join(one.username for one in job.spec.contributors) or "nobody else, it says"),
-        ("data", f"{data.classification}, {data.license}, {data.source}"),
-        ("server, suite", f"{job.spec.server_ref}, {job.spec.suite_ref}"),
-    ]
-    screen.facts(out, asked)
+def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
+    screen.facts(out, list(_asked(cluster, job).items()))
+    waiver = job.status.waiver
+    if waiver is not None:
+        granted = f", granted {waiver.granted_time}" if waiver.granted_time else ""
+        screen.heading(out, "Waiver", f"{waiver.digest}{granted}")
+        _part(out, "To be waived", ("finding", "what was found"), [(one.check, one.message) for one in waiver.findings])
+        screen.heading(out, "Other findings, and rows")
+        out.print(f"  not read: they lie in the registry; look with: tunegate data job/{job.name} --registry HOST")
+        _decisions(out, cluster, job, waiver)
     rows = [
         (stage.name, stage.state, str(stage.attempt), stage.message or stage.reason or "")
         for stage in job.status.stages
     ]
     _part(out, "Stages", ("stage", "state", "attempt", "message"), rows)
-    waiver = job.status.waiver
-    if waiver is not None:
-        granted = f", granted {waiver.granted_time}" if waiver.granted_time else ""
-        screen.heading(out, "Waiver", f"{waiver.digest}{granted}")
-        found = [(one.check, str(one.count), one.message) for one in waiver.findings]
-        _part(out, "To be waived", ("finding", "count", "message"), found)
-        _tally(out, waiver)
     _costs(out, job)
     gate = job.status.gate
     if gate is not None:
         screen.heading(out, f"Gate: {gate.metric} {gate.tuned} on {gate.questions} questions,", gate.outcome)
         arms = [(arm.name, arm.score, arm.difference, f"{arm.lower} to {arm.upper}", arm.outcome) for arm in gate.arms]
         _part(out, "Against", ("arm", "score", "difference", "95 %", "outcome"), arms)
+
+
+def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
+    """Return what was asked for, as one signs for it: data, base model, settings of the training."""
+    data, found = job.spec.dataset, job.status.dataset
+    server = readable(cluster.get, ModelServer, job.spec.server_ref, job.namespace)
+    facts = {
+        "requested by": job.spec.requested_by.username,
+        "worked on by": ", ".join(one.username for one in job.spec.contributors) or "nobody else, it says",
+        "data": f"{data.classification}, {data.license}, {data.source}",
+        "rows": f"{found.rows}, {found.duplicates} duplicates" if found is not None else "not counted yet",
+        "task": job.spec.intent.task_type,
+        "base model": server.spec.base_model_ref
+        if server is not None
+        else "the server is gone, or you may not read it",
+        "server, suite": f"{job.spec.server_ref}, {job.spec.suite_ref}",
+    }
+    method = (
+        page.text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
+    )
+    return facts | {"training": method}
 
 
 def _costs(out: Console, job: FineTuneJob) -> None:
@@ -111,15 +127,12 @@ def _costs(out: Console, job: FineTuneJob) -> None:
         _part(out, "Training", ("", "device hours", "cost"), rows)
 
 
-def _tally(out: Console, tally: Tally) -> None:
-    rows = [(one.name, _named(one), one.role, "counted", one.time) for one in tally.counted]
-    rows += [(one.name, _named(one), "", one.reason, one.message) for one in tally.dropped]
-    rows += [("", "", one.role, "missing", str(one.missing)) for one in tally.missing]
-    _part(out, f"Decisions {tally.approvals or ''}".rstrip(), ("approval", "by", "role", "", ""), rows)
-
-
-def _named(one: CountedApproval | DroppedApproval) -> str:
-    return f"{one.username} ({one.person_id})" if one.person_id else one.username
+def _decisions(out: Console, cluster: Cluster, job: FineTuneJob, waiver: JobWaiver) -> None:
+    """Print who decided on the waiver, as on the page of a release."""
+    ended = job.status.phase != "PendingWaiver"
+    stopped = any(one.type == "Waived" and one.reason == JobReason.WAIVER_REJECTED for one in job.status.conditions)
+    decisions.print_table(out, waiver.approvals, decisions.collect(cluster, job, waiver, stopped=stopped))
+    decisions.print_missing(out, decisions.missing(waiver, waiver.rules, final=ended))
 
 
 def _server(out: Console, server: ModelServer) -> None:

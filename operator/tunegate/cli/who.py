@@ -19,6 +19,7 @@ from tunegate.ledger.verify import verify
 PARTS = ("release", "data", "waiver", "baseModel", "adapter", "evaluation")
 PEOPLE = ("by", "decision", "role", "time", "counted", "reason")
 """Whether an approval counts is said as of now: one that has expired since counted when the release was approved."""
+NOT_SERVED = "not served"
 LEFT_OUT = frozenset({"conditions", "alternatives", "guardrails", "message"})
 
 
@@ -70,7 +71,7 @@ def _now(cluster: Cluster, name: str, namespace: str) -> list[Json]:
     known = [one for one in releases if name in (one.status.served_name, one.name)]
     if not known:
         raise CommandFailure(_nobody(servers, name, namespace))
-    return [{"answers": None, "route": None, "state": "Closed", **_behind(cluster, one)} for one in known]
+    return [{"answers": None, "route": None, "state": NOT_SERVED, **_behind(cluster, one)} for one in known]
 
 
 def _nobody(servers: Sequence[ModelServer], name: str, namespace: str) -> str:
@@ -82,7 +83,8 @@ def _behind(cluster: Cluster, release: ModelRelease) -> Json:
     """Return what a release rests on: the parts of its dossier that answer the question, and the people."""
     document = dossier.collect(cluster, release)
     parts: Json = {part: {key: value for key, value in document[part].items() if key not in LEFT_OUT} for part in PARTS}
-    opened = [one["time"] for one in document["ledger"] if one["type"] == "RouteOpened"]
+    records = document["ledger"] if isinstance(document["ledger"], list) else []
+    opened = [one["time"] for one in records if one["type"] == "RouteOpened"]
     people = [
         {key: one[key] for key in PEOPLE} for one in document["approvals"] if one["decision"] in ("Approve", "Override")
     ]
@@ -110,8 +112,8 @@ def _then(cluster: Cluster, name: str, namespace: str, at: datetime) -> tuple[li
 def _print(found: Sequence[Json]) -> None:
     out = screen.console()
     for document in found:
-        plain = {key: value for key, value in document.items() if not isinstance(value, dict | list)}
-        screen.heading(out, str(document["route"] or "no route"), document["state"])
+        plain = {key: value for key, value in document.items() if key != "state" and not isinstance(value, dict | list)}
+        screen.heading(out, document["route"] or document["release"]["name"], document["state"])
         known = [(page.spelled(key), page.text_of(value)) for key, value in plain.items() if value is not None]
         screen.facts(out, known)
         for title, part in document.items():

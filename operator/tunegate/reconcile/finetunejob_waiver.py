@@ -149,8 +149,8 @@ def _reject(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     stop = verdict.stops[0]
     _record(draft, "WaiverRejected", stop.account.username, "stop", waiver, approvals.stop_payload(stop))
     text = (
-        f"The waiver of {_named(waiver)} was rejected by {stop.account.username} ({stop.role}): this is final. "
-        f"Read the reason with: kubectl get approval {stop.name} -n {draft.job.namespace} -o yaml. "
+        f"Refused by {stop.account.username} ({stop.role}), who rejected the waiver of {_named(waiver)}: this is final. "
+        f"The reason: tunegate show job/{draft.job.name} -n {draft.job.namespace}. "
         "Mend what was found and create a new job."
     )
     draft.condition("Waived", "False", JobReason.WAIVER_REJECTED, text)

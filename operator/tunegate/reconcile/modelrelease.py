@@ -139,7 +139,10 @@ def _stop(seen: Observed) -> tuple[Story, tuple[AuditEntry, ...]] | None:
     else:
         by = record.actor if record is not None else ""
     word = "revoked" if revoked else "rejected"
-    message = f"{word} by {by}: this is final. Read the Approval for the reason; serve another job with a new release"
+    message = (
+        f"{word} by {by}: this is final. The reason: tunegate show {seen.release.name} -n {seen.release.namespace}. "
+        "Serve another job with a new release"
+    )
     facts = [
         Fact("Approved", "False", reason, message),
         Fact("Served", "False", reason, f"{word}: its route is closed"),

@@ -146,7 +146,7 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
             if fault is None and person[vote.account] in worked:
                 fault = ("IsContributor", "who worked on the job cannot approve what came of it")
             if fault is None and person[vote.account] in withdrawers:
-                fault = ("Withdrawn", "taken back by its author")
+                fault = ("Withdrawn", "taken back by its author, who approves this no more")
             if fault is None:
                 valid.append(vote)
         if fault is not None:

@@ -38,6 +38,12 @@ def doctor(cluster: Cluster, options: Namespace) -> int:
     checks = _looks(cluster, options)
     if options.output == "text":
         out = screen.console()
+        hidden = sum(one.state == "not seen" for one in checks)
+        if hidden > len(checks) / 2:
+            out.print(
+                f"This account may not look at {hidden} of {len(checks)} things, so this says nothing about how they stand. "
+                "Auditors and administrators may: ask one of them to run doctor."
+            )
         screen.table(out, ("", "WHAT", "FOUND", "DO"), [(one.state, one.name, one.found, one.advice) for one in checks])
         counts = [(state, sum(one.state == state for one in checks)) for state in ("FAIL", "WARN", "not seen")]
         said = ", ".join(f"{count} {state}" for state, count in counts if count)

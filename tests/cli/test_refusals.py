@@ -1,0 +1,59 @@
+"""What a decision is refused for before anybody is asked to confirm it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.governance import evidence
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli import refusals
+from tunegate.cli.failure import CommandFailure
+
+
+def release(phase: str, digest: str | None = evidence.digest("7")) -> ModelRelease:
+    document = evidence.with_metadata(
+        evidence.release_of(evidence.finished_job(evidence.catalogue(), evidence.digest("9")))
+    )
+    return ModelRelease.model_validate({**document, "status": {"phase": phase, "releaseDigest": digest}})
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason", "words"),
+    [
+        ("Reject", "no license", None),
+        ("Reject", "too short", "reason needs at least 10 characters for Reject, Withdraw, Revoke and Override"),
+        ("Approve", "ok", None),
+        ("Approve", "", "say why"),
+        ("Approve", "x" * 2048, None),
+        ("Approve", "x" * 2049, "at most 2048 characters"),
+    ],
+)
+def test_a_reason_of_the_wrong_length_is_refused_in_the_words_of_the_api(
+    decision: str, reason: str, words: str | None
+) -> None:
+    if words is None:
+        refusals.check_reason(decision, reason)
+        return
+    with pytest.raises(CommandFailure, match=words):
+        refusals.check_reason(decision, reason)
+
+
+@pytest.mark.parametrize("decision", ["Approve", "Withdraw", "Override"])
+@pytest.mark.parametrize("phase", ["Denied", "Revoked", "Failed"])
+def test_what_is_final_takes_no_approval_and_says_what_can_still_be_done(phase: str, decision: str) -> None:
+    with pytest.raises(CommandFailure, match=f"is {phase}.*may be asked for again: tunegate release "):
+        refusals.check_release(release(phase), decision)
+
+
+@pytest.mark.parametrize("decision", ["Reject", "Revoke"])
+@pytest.mark.parametrize("phase", ["Denied", "Failed", "PendingEvidence"])
+def test_a_stop_is_taken_at_any_time(phase: str, decision: str) -> None:
+    refusals.check_release(release(phase, digest=None), decision)
+
+
+def test_whoever_is_in_none_of_the_groups_of_a_role_is_warned(capsys: pytest.CaptureFixture[str]) -> None:
+    refusals.warn_of_groups("risk", {"model-risk"}, ["engineers"])
+    assert "role risk takes members of model-risk; you are in engineers" in capsys.readouterr().err
+    refusals.warn_of_groups("risk", {"model-risk"}, ["engineers", "model-risk"])
+    refusals.warn_of_groups("risk", set(), ["engineers"])
+    assert capsys.readouterr().err == ""
