@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.governance.governed import Answer, World, pod
+from tests.governance.governed import OPERATOR, Answer, World, pod
 
 Json = dict[str, Any]
 ADMIN = "platform-admin"
 AUTHOR = "ned"
 """May submit jobs, and use no server."""
+MANAGER = "nina"
+"""Holds Kubernetes' role `admin` in the operator's namespace, and does not maintain the installation."""
 DRY = "--dry-run=server"
 
 
@@ -133,22 +135,56 @@ def run_a_pod(site: Site) -> Answer:
     return site.world.create(ADMIN, pod(site.namespace))
 
 
+def pass_for_the_operator(site: Site) -> Answer:
+    metadata = {"name": "note", "namespace": site.namespace}
+    return site.world.create(ADMIN, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, as_=OPERATOR)
+
+
+def delete_the_operator(site: Site) -> Answer:
+    words = ("delete", "deployment", "tunegate-operator", "-n", site.world.system, DRY)
+    return site.world.kubectl("admin", *words, as_=MANAGER)
+
+
+def enter_the_operator(site: Site) -> Answer:
+    path = f"/api/v1/namespaces/{site.world.system}/pods/tunegate-operator/exec?command=true"
+    return site.world.kubectl("admin", "create", "--raw", path, "-f", "-", stdin={}, as_=MANAGER)
+
+
+def run_as_the_operator(site: Site) -> Answer:
+    made = pod(site.world.system)
+    made["spec"]["serviceAccountName"] = "tunegate-operator"
+    return site.world.create("admin", made, as_=MANAGER)
+
+
+def serve_adapters_elsewhere(site: Site) -> Answer:
+    made = pod("default")
+    made["spec"]["containers"][0]["args"] = ["--enable-lora"]
+    return site.world.create(ADMIN, made)
+
+
 ATTEMPTS: dict[str, Attempt] = {
     "tunegate-approver": approve_as_somebody_else,
     "tunegate-connect": enter_a_pod,
     "tunegate-crds": delete_all_approvals_with_their_kind,
     "tunegate-immutable": edit_a_record,
+    "tunegate-impersonation": pass_for_the_operator,
+    "tunegate-installed": delete_the_operator,
     "tunegate-ledger": delete_from_the_ledger,
     "tunegate-managed": lead_clients_elsewhere,
     "tunegate-namespaces": delete_the_namespace,
     "tunegate-nodes": enter_a_pod_through_its_node,
     "tunegate-observed": speak_for_a_gateway,
+    "tunegate-outside": serve_adapters_elsewhere,
     "tunegate-ownership": hold_a_release_with_a_finalizer,
     "tunegate-requester": ask_in_a_reviewers_name,
     "tunegate-retention": delete_a_decision,
     "tunegate-status": say_that_it_serves,
+    "tunegate-system-connect": enter_the_operator,
+    "tunegate-system-pods": run_as_the_operator,
     "tunegate-tokens": get_a_token_that_never_ends,
     "tunegate-use": train_on_a_server_of_others,
     "tunegate-workloads": run_a_pod,
 }
 """By the name of the rule that has to refuse it."""
+WARNS = {"tunegate-outside"}
+"""Rules that only say so."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.attempts import ADMIN, ATTEMPTS, AUTHOR, Site
+from tests.e2e.attempts import ADMIN, ATTEMPTS, AUTHOR, MANAGER, WARNS, Site
 from tests.e2e.faults import SYSTEM, TEAM
 from tests.e2e.test_demo_under_faults import CHECKOUT, USERS
 from tests.governance.governed import World
@@ -106,31 +106,34 @@ def stopped(admin: Kubectl) -> Iterator[None]:
 
 
 @pytest.fixture
-def author(world: World) -> Iterator[None]:
-    """Somebody who may submit jobs in the namespace, and nothing else."""
-    name = f"author-{secrets.token_hex(3)}"
+def rights(world: World) -> Iterator[None]:
+    """What two attackers hold: one may submit jobs, the other manages the operator's namespace; neither more."""
+    name = f"attacker-{secrets.token_hex(3)}"
     role = ("create", "role", name, "--verb=create", "--resource=finetunejobs.tunegate.io", "-n", TEAM)
-    binding = ("create", "rolebinding", name, f"--role={name}", f"--user={AUTHOR}", "-n", TEAM)
+    author = ("create", "rolebinding", name, f"--role={name}", f"--user={AUTHOR}", "-n", TEAM)
+    manager = ("create", "rolebinding", name, "--clusterrole=admin", f"--user={MANAGER}", "-n", SYSTEM)
     try:
-        for command in (role, binding):
+        for command in (role, author, manager):
             world.kubectl(ADMIN, *command).passes()
         yield
     finally:
         world.kubectl(ADMIN, "delete", "role,rolebinding", name, "-n", TEAM)
+        world.kubectl(ADMIN, "delete", "rolebinding", name, "-n", SYSTEM)
 
 
 @pytest.mark.attack(32)
 def test_every_installed_rule_refuses_while_no_operator_runs(
-    admin: Kubectl, site: Site, author: None, stopped: None, answers: Callable[[], str]
+    admin: Kubectl, site: Site, rights: None, stopped: None, answers: Callable[[], str]
 ) -> None:
     found = (one["metadata"] for one in admin.items("validatingadmissionpolicies"))
     installed = {one["name"] for one in found if one.get("annotations", {}).get(BY_HELM) == "tunegate"}
     assert installed == set(ATTEMPTS), "each rule of the chart needs an attempt in tests/e2e/attempts.py, and no other"
 
-    said = {rule: attempt(site).err for rule, attempt in ATTEMPTS.items()}
+    said = {rule: attempt(site) for rule, attempt in ATTEMPTS.items()}
 
-    refusal = "ValidatingAdmissionPolicy '{0}' with binding '{0}' denied request"
-    assert {rule: words for rule, words in said.items() if refusal.format(rule) not in words} == {}
+    named = "ValidatingAdmissionPolicy '{0}' with binding '{0}'"
+    assert {rule: answer.err for rule, answer in said.items() if named.format(rule) not in answer.err} == {}
+    assert {rule for rule, answer in said.items() if answer.code == 0} == WARNS
     assert not admin.items("pods", SYSTEM, OPERATOR_PODS), "an operator came back meanwhile"
     assert answers()
 
