@@ -44,6 +44,7 @@ STATED: list[tuple[EventType, str, AuditSubject, dict[str, str]]] = [
     ("AdapterLeftOut", "tunegate-operator", SERVER, {"servedName": "release-44444444", "reason": "rank 64, 32 allowed"}),
     ("AdmissionVerified", "tunegate-operator", CLUSTER, {"until": "2026-11-24T12:00:00Z"}),
     ("AdmissionDrift", "tunegate-operator", CLUSTER, {"since": "2026-11-24T12:00:00Z", "rules": "tunegate-approvals"}),
+    ("PowersChanged", "tunegate-operator", CLUSTER, {"since": "2026-11-24T12:00:00Z", "added": "impersonate: user mallory"}),
     ("TrackingDrift", "tunegate-operator", RELEASE, {"changed": "gov.approvals, gov.approvers"}),
 ]  # fmt: skip
 """Every type of event but the three that state something of the ledger itself."""
