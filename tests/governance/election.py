@@ -201,7 +201,7 @@ def make_election(seed: int) -> Election:
     ]  # fmt: skip
     requesters = frozenset(account() for _ in range(mostly(1, 0, 2, share=0.5)))
     named = [
-        Account(name, person_id=mostly("", "E-1", "E-2"))
+        Account(name, person_id=mostly("", "E-1", "E-2", share=0.3))
         for name in dice.sample(["zoe", "amy"], mostly(0, 1, 2, share=0.7))
     ]
     age = TICK * dice.randint(4, 14)

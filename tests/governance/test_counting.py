@@ -216,18 +216,22 @@ def test_every_reason_not_to_count() -> None:
         "Expired": vote("eve", expires=NOW),
         "NotAuthorized": vote("fay", authorized=False),
         "IsRequester": vote("erin"),
+        "IsContributor": vote("dana"),
         "NotSigned": vote("gus", signature_fault=("NotSigned", "no signature")),
         "BadSignature": vote("hal", signature_fault=("BadSignature", "another's key")),
     }
-    verdict = count(ask(role("risk", 5)), votes.values(), NOW)
+    question = replace(ask(role("risk", 5)), contributors=frozenset({Account("dana")}))
+    verdict = count(question, votes.values(), NOW)
     assert verdict.counted == ()
     assert {entry.vote.name: entry.reason for entry in verdict.dropped} == {one.name: why for why, one in votes.items()}
 
 
 def test_each_reason_is_told_in_words() -> None:
     question = ask(ApprovalRole(name="risk", groups=["group-risk", "auditors"]), role("compliance"))
+    question = replace(question, contributors=frozenset({Account("dana")}))
     votes = [
         vote("ravi"),
+        vote("dana"),
         vote("ravi", "compliance", number=1),
         vote("rosa", at=1),
         vote("sam", at=2),
@@ -252,6 +256,7 @@ def test_each_reason_is_told_in_words() -> None:
         "bob: WrongDigest, names sha256:bbbbbbbbbbbb…, the present digest is sha256:aaaaaaaaaaaa",
         "cem: UnknownRole, the policy asks for no role marketing here: compliance, risk",
         "dan: NotInRoleGroup, role risk needs one of the groups group-risk, auditors",
+        "dana: IsContributor, who worked on the job cannot approve what came of it",
         "erin: IsRequester, who requested the job or its release cannot approve it",
         "eve: Expired, held until 2026-11-24T12:00:00+00:00",
         "fay: NotAuthorized, RBAC does not let fay approve for role risk (any more)",

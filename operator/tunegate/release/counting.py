@@ -121,7 +121,7 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
     roles = {role.name: role for role in question.roles}
     withdrawers = {person[vote.account] for vote in mine if vote.decision == "Withdraw"}
     barred = {person[account] for account in question.requesters}
-    names = {account.username for account in question.contributors} - {""}
+    names = {account.username for account in question.contributors}
     humans = {account.person_id for account in question.contributors} - {""}
     worked = {
         person[vote.account] for vote in mine if vote.account.username in names or vote.account.person_id in humans
