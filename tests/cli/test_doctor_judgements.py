@@ -78,6 +78,15 @@ def test_the_chart_itself_gives_nobody_a_way_around() -> None:
     [
         ("impersonate people", rule("", "users", "impersonate")),
         ("impersonate people", rule("authentication.k8s.io", "users", "impersonate:user-info")),
+        (
+            "impersonate people with their person-ids",
+            rule("authentication.k8s.io", "userextras/tunegate.io/person-id", "impersonate"),
+        ),
+        (
+            "rewrite objects on their way in",
+            rule("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "create"),
+        ),
+        ("maintain the installation", rule("tunegate.io", "installations", "maintain", names=("tunegate",))),
         ("reach pods through nodes", rule("", "nodes/proxy", "get")),
         (
             "sign certificates that log in",
@@ -199,6 +208,10 @@ def test_assurance_level_is_the_lowest_of_rules_login_and_policies() -> None:
     assert known(bound_to_person, person=True).found.startswith("L1 under policy")
     assert known(bound_to_person, person=True, **required).found.startswith("L2")
     assert known(bound_to_person, person=True, **required, roles=signed).found.startswith("L3")
+    glass = {"groups": ["duty"], "maxSeconds": 3600}
+    assert known(bound_to_person, person=True, **required, roles=signed, breakGlass=glass).found.startswith("L2")
+    waiver = {"name": "steward", "groups": ["stewards"], "findings": ["Budget"]}
+    assert known(bound_to_person, person=True, **required, roles=signed, waivers=[waiver]).found.startswith("L2")
 
 
 def record(type_: str, minutes: int) -> Json:

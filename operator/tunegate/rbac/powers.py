@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tunegate.api.markers import GROUP
+from tunegate.api.shared import AUTH_TIME, PERSON_ID
 from tunegate.rbac.rights import Need, Rights, Subject
 
 WRITE = ("create", "update", "patch")
@@ -21,8 +23,8 @@ class Power:
     needs: tuple[Need, ...]
     where: Literal["cluster", "system"]
     means: str
-    operators: bool = False
-    """The chart gives it to the operator, which is then not named."""
+    given_to: tuple[str, ...] = ()
+    """Accounts of the operator's namespace to which the chart gives it, and which are then not named."""
 
 
 POWERS = (
@@ -35,6 +37,11 @@ POWERS = (
         ),
         "cluster",
         "approve in another's name; only the API server's audit log shows it",
+    ),
+    Power(
+        "impersonate people with their person-ids",
+        tuple(Need(("impersonate",), "authentication.k8s.io", f"userextras/{key}") for key in (PERSON_ID, AUTH_TIME)),
+        "cluster", "approve in another's name where policies ask which human it is, if they impersonate users too",
     ),
     Power(
         "reach pods through nodes", (Need(("get", "create"), "", "nodes/proxy"),), "cluster",
@@ -67,12 +74,24 @@ POWERS = (
         "cluster", "forge decisions while the rules are away; the operator counts nothing from such a time",
     ),
     Power(
+        "rewrite objects on their way in",
+        tuple(
+            Need(WRITE, ADMISSION, kind)
+            for kind in ("mutatingwebhookconfigurations", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
+        ),
+        "cluster", "change pods and records before the rules see them; a name still has to be the caller's",
+    ),
+    Power(
+        "maintain the installation", (Need(("maintain",), GROUP, "installations", "tunegate"),), "cluster",
+        "enter the operator's pods, run others with its keys, and change what the chart made",
+    ),
+    Power(
         "enter the operator",
         (
             Need(("create", "get"), "", "pods/exec"), Need(("create", "get"), "", "pods/attach"),
             Need(("update", "patch"), "", "pods/ephemeralcontainers"),
         ),
-        "system", "act as the operator, and read the key that signs the ledger",
+        "system", "act as the operator, and read the key that signs the ledger, if they may maintain the installation too",
     ),
     Power(
         "reach the operator's Secrets",
@@ -81,7 +100,8 @@ POWERS = (
             *(Need(WRITE, "apps", kind) for kind in ("deployments", "statefulsets", "daemonsets", "replicasets")),
             Need(WRITE, "batch", "jobs"), Need(WRITE, "batch", "cronjobs"),
         ),
-        "system", "read the key that signs the ledger and the registry's tokens", operators=True,
+        "system", "read the key that signs the ledger and the registry's tokens",
+        given_to=("tunegate-operator", "tunegate-credentials"),
     ),
 )  # fmt: skip
 
@@ -89,5 +109,5 @@ POWERS = (
 def holders(rights: Rights, power: Power, system: str) -> list[Subject]:
     """Return who holds it, but those who may do everything; ``system`` is the operator's namespace."""
     found = rights.holders(power.needs, system if power.where == "system" else "")
-    own = Subject("ServiceAccount", "tunegate-operator", system)
-    return [one for one in found if not (power.operators and one == own)]
+    own = {Subject("ServiceAccount", name, system) for name in power.given_to}
+    return [one for one in found if one not in own]
