@@ -6,13 +6,13 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.builders import make_approval, make_approvalpolicy
+from tests.docs.pages import commands, section
 from tests.evidence.signed import KEYS, SignedRelease, write_files, write_keys
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
@@ -21,17 +21,6 @@ from tunegate.cli.key_uri import KeyUri
 from tunegate.cli.main import main, parser
 from tunegate.keys import PublicKey
 from tunegate.release.signature import signed_by, unreadable
-
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-
-def section(page: str, title: str) -> str:
-    return re.split(r"\n##+ ", (DOCS / page).read_text().partition(f"# {title}\n")[2])[0]
-
-
-def commands(page: str, title: str) -> Iterator[str]:
-    for block in re.findall(r"```sh\n(.*?)```", section(page, title), re.DOTALL):
-        yield from block.replace("\\\n", "").splitlines()
 
 
 def run(command: str, folder: Path) -> str:

@@ -1,0 +1,97 @@
+"""What docs/review.md tells a reviewer to type, as a reviewer types it, against the real API server and a registry."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.builders import make_finetunejob
+from tests.cli.desk import Desk, say
+from tests.docs.pages import commands
+from tests.governance import evidence
+from tests.governance.governed import World
+from tests.governance.released import Settle
+from tests.registry.registry_process import RunningRegistry
+
+pytestmark = pytest.mark.cluster
+DECISIONS = ("approve", "reject", "withdraw", "revoke")
+
+
+class Reader:
+    """Types the page's commands with what their capital words stand for."""
+
+    def __init__(self, desk: Desk, namespace: str, registry: RunningRegistry, folder: Path) -> None:
+        self._desk = desk
+        self._values = {"licenses-team": namespace, "HOST": registry.host, "auth.json": str(folder / "auth.json")}
+
+    def types(self, command: str, person: str = "reviewer-risk", **names: str) -> str:
+        """Run one line and return what it prints; a redirection is left to the shell."""
+        tool, *words = shlex.split(command.partition(" > ")[0], comments=True)
+        assert tool == "tunegate"
+        typed = [self._values.get(word, self._named(word, names)) for word in words]
+        if "--registry" in typed:
+            if "--registry-ca" in typed:
+                # This registry speaks plain HTTP.
+                del typed[typed.index("--registry-ca") : typed.index("--registry-ca") + 2]
+            typed.append("--registry-plain-http")
+        return self._desk.run(person, *typed, *(["--yes"] if typed[0] in DECISIONS else []))
+
+    def _named(self, word: str, names: dict[str, str]) -> str:
+        kind, _, name = word.rpartition("/")
+        return f"{kind}/{names[name]}" if kind and name in names else names.get(word, word)
+
+
+@pytest.fixture
+def reader(desk: Desk, world: World, registry: RunningRegistry, tmp_path: Path) -> Reader:
+    return Reader(desk, world.namespace, registry, tmp_path)
+
+
+async def asked(desk: Desk, settle: Settle, name: str) -> None:
+    use = "Extract holder and years; not for legal advice."
+    desk.run("engineer", "release", "job", "--model", name, "--risk", "Low", "--name", name, "--intended-use", use)
+    assert (await settle(name))["phase"] == "PendingApproval"
+
+
+async def test_looking_at_a_release_and_its_answers(desk: Desk, job: str, settle: Settle, reader: Reader) -> None:
+    await asked(desk, settle, "looked-at")
+    looks = [*commands("review.md", "Look before you decide"), *commands("review.md", "Read the answers")]
+    printed = [reader.types(line, RELEASE="looked-at") for line in looks]
+    assert len(printed) == len([line for line in looks if line.startswith("tunegate ")]) >= 7
+    assert all(printed)
+
+
+async def test_each_decision_on_a_release(desk: Desk, job: str, settle: Settle, reader: Reader) -> None:
+    lines = {line.split()[1]: line for line in commands("review.md", "Decide")}
+    assert set(lines) == set(DECISIONS)
+    for decision, line in lines.items():
+        name = f"{decision}-it"
+        await asked(desk, settle, name)
+        if decision == "withdraw":
+            reader.types(lines["approve"], RELEASE=name)
+        said = reader.types(line, "serving-operator" if decision == "revoke" else "reviewer-risk", RELEASE=name)
+        assert f"{decision.capitalize()} of" in said
+        status: dict[str, Any] = await settle(name)
+        ended = {"approve": "PendingApproval", "reject": "Denied", "withdraw": "PendingApproval", "revoke": "Revoked"}
+        assert status["phase"] == ended[decision]
+        assert status["approvals"] == ("1/2" if decision == "approve" else "0/2")
+
+
+def test_a_jobs_findings_and_each_decision_on_them(
+    world: World, desk: Desk, catalogue: dict[str, Any], job: str, reader: Reader
+) -> None:
+    rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
+    few = {"check": "MinimumExamples", "count": 37, "message": "there are 37 usable examples"}
+    lines = {line.split()[1]: line for line in commands("review.md", "Waive findings of a job")}
+    assert set(lines) == {"show", "data", "approve", "reject", "withdraw"}
+    assert reader.types(lines["data"], JOB="job")
+    for decision in ("show", "approve", "reject", "withdraw"):
+        name = f"waived-{decision}"
+        requester = {"username": "erin", "groups": ["tunegate:engineers"]}
+        world.create("engineer", make_finetunejob(name, world.namespace, requestedBy=requester), dry_run=False).passes()
+        missing = [{"role": "risk", "missing": 1}]
+        waiver = {"digest": evidence.digest("7"), "findings": [few], "rules": [rule], "missing": missing}
+        say(world, "finetunejob", name, {"phase": "PendingWaiver", "waiver": waiver})
+        assert reader.types(lines[decision], JOB=name)
