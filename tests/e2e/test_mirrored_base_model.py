@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_stopped_jobs import Json, kubectl
+from tests.e2e.administrator import Json, kubectl
 from tests.trainer.hub_mirror import running_mirror
 from tunegate_local.settings import GATEWAY
 

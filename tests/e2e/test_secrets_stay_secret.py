@@ -9,34 +9,22 @@ import base64
 import gzip
 import json
 import secrets
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.e2e.administrator import kubectl
 from tests.e2e.faults import SYSTEM, TEAM
 from tests.e2e.images import MEDIA_TYPES
 from tests.e2e.leaks import places_of, secrets_in
-from tests.e2e.test_demo_under_faults import ADMIN
-from tests.programs import program
 from tunegate.runtime.authority import new_key, private_pem, token_pair
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 HELM = "helm.sh/release.v1"
 DEPLOYMENT = "deployment/tunegate-operator"
 Json = dict[str, Any]
-
-
-def kubectl(*arguments: str, document: Json | None = None) -> str:
-    """Run kubectl as the administrator and return what it prints."""
-    command = [program("kubectl"), f"--kubeconfig={ADMIN}", *arguments]
-    text = None if document is None else json.dumps(document)
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    # Its words only: what it was given may be a key.
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def items(namespace: str, kind: str) -> list[Json]:

@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.administrator import kubectl
 from tests.e2e.faults import TEAM
-from tests.e2e.test_demo_under_faults import ADMIN
-from tests.programs import program
 from tests.trainer.model_folder import make_adapter
 from tests.trainer.object_store import running_store, secret
 from tunegate.reconcile.naming import JOB_LABEL
@@ -31,15 +30,6 @@ Json = dict[str, Any]
 CLAIM = "licenses-data"
 COSTLY = {"maxCost": "0.000001"}
 TOO_COSTLY = "the budget allows 0.000001"
-
-
-def kubectl(*arguments: str, document: Json | None = None) -> str:
-    """Run kubectl as the administrator and return what it prints."""
-    command = [program("kubectl"), f"--kubeconfig={ADMIN}", *arguments]
-    text = None if document is None else json.dumps(document)
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
