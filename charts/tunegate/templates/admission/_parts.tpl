@@ -19,12 +19,17 @@ request.userInfo.username in ['system:kube-controller-manager', 'system:kube-sch
 authorizer.group('tunegate.io').resource('installations').name('tunegate').check('maintain').allowed()
 {{- end }}
 
+{{/* Name of a rule. Those that the API server reads from files end in what nothing may have that is made through the API. */}}
+{{- define "tunegate.ruleName" -}}
+{{ .name }}{{ if .root.Values.admission.asFiles }}.static.k8s.io{{ end }}
+{{- end }}
+
 {{/* Head of a policy. Call with (dict "root" $ "name" "tunegate-…"). */}}
 {{- define "tunegate.policyHead" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
-  name: {{ .name }}
+  name: {{ include "tunegate.ruleName" . }}
   labels:
     {{- include "tunegate.labels" (dict "root" .root "component" "admission") | nindent 4 }}
 {{- end }}
@@ -35,11 +40,11 @@ metadata:
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
-  name: {{ .name }}
+  name: {{ include "tunegate.ruleName" . }}
   labels:
     {{- include "tunegate.labels" (dict "root" .root "component" "admission") | nindent 4 }}
 spec:
-  policyName: {{ .name }}
+  policyName: {{ include "tunegate.ruleName" . }}
   validationActions: [{{ .actions | default (list "Deny" "Audit") | join ", " }}]
   {{- range $key, $operator := dict "namespaces" "In" "outside" "NotIn" }}
   {{- if hasKey $ $key }}
