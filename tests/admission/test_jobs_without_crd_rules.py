@@ -18,18 +18,20 @@ pytestmark = pytest.mark.cluster
 MAY_CHANGE: Json = {"suspend": True, "ttlSecondsAfterFinished": 60}
 FIELDS = [field.alias or name for name, field in FineTuneJobSpec.model_fields.items()]
 OPTIONAL: Json = {"adapter": {"uri": "oci://a"}, "economics": {"currency": "EUR"}, "poolRef": "pool"}
+PLURAL = "ownjobs"
+"""Not ours: whoever asks kubectl for a finetunejob means the real one, also while this test runs."""
 REFUSAL = "FineTuneJob cannot change after creation"
 
 
 @dataclass
 class Loose:
-    """A job of a kind that has the name of ours, in a group of its own and with a CRD without any rule."""
+    """A job of a kind that is called as ours, in a group of its own and with a CRD without any rule."""
 
     world: World
     job: Json
 
     def patch(self, change: Json) -> Answer:
-        where = (f"finetunejobs.{self.job['apiVersion'].partition('/')[0]}", "job", "-n", self.world.namespace)
+        where = (f"{PLURAL}.{self.job['apiVersion'].partition('/')[0]}", "job", "-n", self.world.namespace)
         words = ("--dry-run=server", "--type=merge", "-p", json.dumps({"spec": change}))
         return self.world.kubectl("admin", "patch", *where, *words)
 
@@ -37,19 +39,19 @@ class Loose:
 def kind_without_rules(group: str) -> Json:
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "FineTuneJob", "listKind": "FineTuneJobList", "plural": "finetunejobs", "singular": "finetunejob"}
+    names = {"kind": "FineTuneJob", "listKind": "FineTuneJobList", "plural": PLURAL, "singular": "ownjob"}
     return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"finetunejobs.{group}"},
+        "metadata": {"name": f"{PLURAL}.{group}"},
         "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
     }  # fmt: skip
 
 
 def rule_for(group: str, namespace: str) -> list[Json]:
-    """Return the chart's policy and binding with nothing changed but the group that they look at."""
+    """Return the chart's policy and binding with nothing changed but the group and the plural that they look at."""
     rule = [one for one in render(namespace) if one["metadata"]["name"] == "tunegate-immutable"]
     policy, binding = scoped(rule, namespace, namespace)
-    policy["spec"]["matchConstraints"]["resourceRules"][0]["apiGroups"] = [group]
+    policy["spec"]["matchConstraints"]["resourceRules"][0] |= {"apiGroups": [group], "resources": [PLURAL]}
     del binding["spec"]["matchResources"]["objectSelector"]
     return [policy, binding]
 
@@ -63,7 +65,7 @@ def loose(kubeconfig: Callable[[str], str]) -> Iterator[Loose]:
     world.kubectl("admin", "create", "namespace", name).passes()
     try:
         world.kubectl("admin", "apply", "-f", "-", stdin=as_list([crd, *rule])).passes()
-        world.kubectl("admin", "wait", f"crd/finetunejobs.{group}", "--for=condition=Established").passes()
+        world.kubectl("admin", "wait", f"crd/{PLURAL}.{group}", "--for=condition=Established").passes()
         world.kubectl("admin", "create", "-f", "-", stdin=job).passes()
         made = Loose(world, job)
         deadline = time.monotonic() + 60
