@@ -29,9 +29,13 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     await settle("hers")
     hers = desk.run("platform-admin", "approve", "hers", "--role", "risk", "--reason", "mine", "--yes")
     assert "This may not count: role risk takes members of tunegate:model-risk" in hers
-    desk.run("reviewer-risk", "approve", "hers", "--reason", "fine", "--yes")
+    never = desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes", code=1)
+    assert "you have given no approval of this" in never
+    assert "still needed" in desk.run("reviewer-risk", "approve", "hers", "--reason", "fine", "--yes")
     taken = desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes")
     assert "counts until" not in taken
+    twice = desk.run("reviewer-risk", "withdraw", "hers", "--reason", "found a mistake", "--yes", code=1)
+    assert "you took your approvals of this back before" in twice
     status = await settle("hers")
     assert status["phase"] == "PendingApproval"
     found = {one["username"]: one["reason"] for one in status["dropped"]}

@@ -152,3 +152,10 @@ async def test_decision_without_yes_needs_somebody_at_the_terminal(
 def test_decision_on_a_release_that_does_not_exist_says_so(desk: Desk) -> None:
     refusal = desk.run("reviewer-risk", "approve", "no-such-release", "--reason", "x", code=1)
     assert "ModelRelease no-such-release does not exist" in refusal
+
+
+async def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(desk: Desk, job: str, settle: Settle) -> None:
+    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-4")
+    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    assert "there is extractor-4" in desk.run("reviewer-risk", "show", "extracter-4", code=1)
+    assert "there is job/job" in desk.run("reviewer-risk", "approve", "job", "--reason", "x", code=1)

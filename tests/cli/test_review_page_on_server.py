@@ -94,4 +94,6 @@ def test_a_jobs_findings_and_each_decision_on_them(
         missing = [{"role": "risk", "missing": 1}]
         waiver = {"digest": evidence.digest("7"), "findings": [few], "rules": [rule], "missing": missing}
         say(world, "finetunejob", name, {"phase": "PendingWaiver", "waiver": waiver})
+        if decision == "withdraw":
+            reader.types(lines["approve"], JOB=name)
         assert reader.types(lines[decision], JOB=name)

@@ -19,8 +19,9 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli import refusals, screen, signing
 from tunegate.cli.caller import caller, own_groups
 from tunegate.cli.cluster import Cluster, Json, readable
-from tunegate.cli.decisions import LIVES
+from tunegate.cli.consequences import consequences
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.named import release_named
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400}
 DEFAULT_LIFE = 604_800
@@ -51,8 +52,8 @@ class Subject:
     namespace: str
     uid: str
     digest: str | None
-    missing: tuple[str, ...]
-    """Roles with open slots."""
+    missing: Mapping[str, int]
+    """Open slots by role."""
     roles: tuple[ApprovalRole, ...]
     """All that policies name for this kind of decision."""
     max_ages: Mapping[str, int]
@@ -72,7 +73,7 @@ def decide(cluster: Cluster, options: Namespace) -> int:
     if kind == "job":
         subject = _waiver(cluster.need(FineTuneJob, name, namespace), policies, options.decision)
     elif not kind:
-        subject = _release(cluster, cluster.need(ModelRelease, name, namespace), policies, options.decision)
+        subject = _release(cluster, release_named(cluster, name, namespace), policies, options.decision)
     else:
         raise CommandFailure(
             f"{options.name}: give the name of a release, or job/NAME for a job that waits for a waiver"
@@ -81,6 +82,8 @@ def decide(cluster: Cluster, options: Namespace) -> int:
         raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
     hat = _hat(cluster, options, subject)
     me = cluster.whoami()
+    if options.decision == "Withdraw":
+        refusals.check_given(cluster, subject.uid, me, namespace)
     refusals.check_withdrawn(subject.withdrawn, str(me.get("username", "")), options.decision)
     refusals.warn_of_groups(hat.name, hat.groups, own_groups(me))
     document = _approval(subject, hat, me, options)
@@ -126,7 +129,7 @@ def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPol
         namespace=release.namespace,
         uid=release.uid,
         digest=status.release_digest,
-        missing=tuple(entry.role for entry in status.missing) if decision != "Override" else (),
+        missing={entry.role: entry.missing for entry in status.missing} if decision != "Override" else {},
         roles=tuple(role for role, _ in roles),
         max_ages=_ages(roles),
         withdrawn=_withdrawn(status.dropped),
@@ -152,7 +155,7 @@ def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> 
         namespace=job.namespace,
         uid=job.uid,
         digest=waiver.digest,
-        missing=tuple(entry.role for entry in waiver.missing),
+        missing={entry.role: entry.missing for entry in waiver.missing},
         roles=tuple(waiver.rules),
         max_ages=_ages(
             [(rule, policy.spec.max_approval_age_seconds) for policy in policies for rule in policy.spec.waivers]
@@ -259,24 +262,9 @@ def _show(subject: Subject, spec: Json) -> None:
             ("by", f"{spec['approver']['username']} ({groups})"),
             *person.items(),
             ("reason", spec["reason"]),
-            *_lapse(subject, spec),
+            *consequences(subject.kind, spec, subject.missing),
         ],
     )
-
-
-def _lapse(subject: Subject, spec: Json) -> list[tuple[str, str]]:
-    """Return until when the decision counts and what comes then; nothing for those that hold for ever."""
-    if spec["decision"] == "Withdraw":
-        return [("afterwards", "you cannot approve it again; another person of the role can")]
-    if spec["decision"] not in LIVES:
-        return []
-    after = (
-        "what it opened is closed then, unless the quorum was reached" if spec["decision"] == "Override"
-        else "if the others have not agreed by then, it counts no more" if subject.kind == "FineTuneJob"
-        else "if the others have not agreed by then, it counts no more; what serves by then goes on serving, "
-        "only a new rollout needs new approvals"
-    )  # fmt: skip
-    return [("counts until", spec["expiresAt"]), ("afterwards", after)]
 
 
 def _confirm(options: Namespace, subject: Subject) -> None:

@@ -30,7 +30,7 @@ from tunegate.cli import (
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.decisions import LIVES
 from tunegate.cli.doctor import doctor
-from tunegate.cli.failure import CommandFailure
+from tunegate.cli.failure import CommandFailure, Forbidden
 
 Command = Callable[[Cluster, argparse.Namespace], int]
 RELEASE_OR_JOB = "name of a release, or job/NAME"
@@ -62,10 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Command = options.command
         return command(Cluster.of(options), options)
     except CommandFailure as error:
-        print(f"tunegate: {error}", file=sys.stderr)
+        print(f"tunegate: {error}{_where(error, options)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _where(error: CommandFailure, options: argparse.Namespace) -> str:
+    """Return a hint for who named no namespace and may not look into that of the kubeconfig."""
+    unnamed = isinstance(error, Forbidden) and not options.namespace and "in the namespace" in str(error)
+    return ". If you mean another namespace: name it with -n" if unnamed else ""
 
 
 def kubectl_complete() -> int:

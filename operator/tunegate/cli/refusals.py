@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from tunegate.api.approval import REASON_LIMIT, REASON_MINIMUM, REASON_RULE
+from tunegate.api.approval import REASON_LIMIT, REASON_MINIMUM, REASON_RULE, Approval
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli.cluster import Cluster
+from tunegate.cli.cluster import Cluster, readable
 from tunegate.cli.decisions import FINAL
 from tunegate.cli.failure import CommandFailure
 
@@ -47,6 +48,19 @@ def check_withdrawn(withdrawn: Collection[str], username: str, decision: str) ->
         raise CommandFailure(
             "you took your approval of this back, which is for good: another person of your role can approve it, or it is asked for anew"
         )
+
+
+def check_given(cluster: Cluster, subject_uid: str, me: Mapping[str, Any], namespace: str) -> None:
+    """Raise ``CommandFailure`` for who takes back what they never gave: they could not approve it later either."""
+    own = [
+        one
+        for one in readable(cluster.all, Approval, namespace) or ()
+        if one.spec.subject_ref.uid == subject_uid and one.spec.approver.username == me.get("username")
+    ]
+    if not any(one.spec.decision in ("Approve", "Override") for one in own):
+        raise CommandFailure("you have given no approval of this that you could take back; nothing was recorded")
+    if any(one.spec.decision == "Withdraw" for one in own):
+        raise CommandFailure("you took your approvals of this back before; nothing was recorded")
 
 
 def check_waiver(job: FineTuneJob, decision: str) -> None:

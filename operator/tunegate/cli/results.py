@@ -10,8 +10,9 @@ from tunegate.api.finetunejob import FineTuneJob, StageName
 from tunegate.api.markers import StrictModel
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE
-from tunegate.cli.cluster import Cluster, readable
+from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.named import release_named
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
 from tunegate.reconcile.naming import stage_repository, statement_repository
@@ -27,10 +28,7 @@ def job_named(cluster: Cluster, name: str, namespace: str) -> FineTuneJob:
         return cluster.need(FineTuneJob, bare, namespace)
     if kind:
         raise CommandFailure(f"{name}: give the name of a release or job/NAME")
-    release = cluster.get(ModelRelease, name, namespace)
-    if release is None:
-        hint = f"; there is job/{name}" if readable(cluster.get, FineTuneJob, name, namespace) is not None else ""
-        raise CommandFailure(f"ModelRelease {name} does not exist in namespace {namespace}{hint}")
+    release = release_named(cluster, name, namespace)
     job = cluster.need(FineTuneJob, release.spec.job_ref.name, namespace)
     if job.uid != release.spec.job_ref.uid:
         raise CommandFailure(f"the job of release {name} is gone; another one has its name")

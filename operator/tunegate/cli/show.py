@@ -15,6 +15,7 @@ from tunegate.api.shared import StatusBase
 from tunegate.cli import decisions, dossier, page, registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.named import release_named
 
 KINDS: dict[str, type[FineTuneJob | ModelServer]] = {"job": FineTuneJob, "server": ModelServer}
 
@@ -24,7 +25,7 @@ def show(cluster: Cluster, options: Namespace) -> int:
     namespace = options.namespace or cluster.namespace
     kind, _, name = options.name.rpartition("/")
     if not kind:
-        document = _dossier(cluster, _release(cluster, name, namespace), options)
+        document = _dossier(cluster, release_named(cluster, name, namespace), options)
         if options.output == "text":
             page.print_page(screen.console(pipe_width=screen.PAGE_WIDTH), document)
         else:
@@ -41,15 +42,6 @@ def show(cluster: Cluster, options: Namespace) -> int:
     else:
         screen.write(one.model_dump(mode="json", by_alias=True, exclude_none=True), options.output)
     return 0
-
-
-def _release(cluster: Cluster, name: str, namespace: str) -> ModelRelease:
-    found = cluster.get(ModelRelease, name, namespace)
-    if found is None:
-        others = [kind for kind, model in KINDS.items() if readable(cluster.get, model, name, namespace) is not None]
-        hint = f"; there is {' and '.join(f'{kind}/{name}' for kind in others)}" if others else ""
-        raise CommandFailure(f"ModelRelease {name} does not exist in namespace {namespace}{hint}")
-    return found
 
 
 def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Json:
