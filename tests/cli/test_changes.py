@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.builders import make_evaluationsuite
@@ -50,6 +51,22 @@ def test_each_part_that_differs_is_named_with_both_sides() -> None:
         "margin of the suite": ("0.05", "0.01"),
         "policy": ("two-person sha256:1", "one-person sha256:2"),
     }
+
+
+def test_rules_are_compared_where_both_statements_were_read() -> None:
+    old, new = side(), side(policy="two-person sha256:2")
+    rules = {"minMargin": "0.05", "roles": [{"name": "risk", "minApprovals": 2}]}
+    looser = {
+        "minMargin": "0.05",
+        "roles": [{"name": "risk", "minApprovals": 1}],
+        "waivers": [{"findings": ["Budget"]}],
+    }
+    assert differing(replace(old, rules=rules), replace(new, rules=looser)) == {
+        "policy": ("two-person sha256:1", "two-person sha256:2"),
+        "policy: roles": ("name risk, minApprovals 2", "name risk, minApprovals 1"),
+        "policy: waivers": ("-", "findings Budget"),
+    }
+    assert set(differing(replace(old, rules=rules), new)) == {"policy"}
 
 
 def test_what_cannot_be_read_is_never_taken_for_equal() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli.words import text_of
 
 UNKNOWN = "not seen"
 
@@ -21,6 +23,8 @@ class Side:
     suite: EvaluationSuite | None
     policy: str | None
     """Name and digest of the frozen policy, as the ledger has them."""
+    rules: Mapping[str, Any] | None = None
+    """The frozen policy's content, as the statement has it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,12 @@ def changes(old: Side, new: Side) -> list[Change]:
     """Return what differs, in the order in which a reviewer would ask."""
     then, now = dict(_facts(old)), dict(_facts(new))
     names = [*now, *(name for name in then if name not in now)]
-    pairs = ((name, then.get(name, "-"), now.get(name, "-")) for name in names)
+    pairs = [(name, then.get(name, "-"), now.get(name, "-")) for name in names]
+    if old.rules is not None and new.rules is not None:
+        pairs += [
+            (f"policy: {key}", text_of(old.rules.get(key)), text_of(new.rules.get(key)))
+            for key in sorted({*old.rules, *new.rules})
+        ]
     return [Change(*pair) for pair in pairs if pair[1] != pair[2] or UNKNOWN in pair[1:]]
 
 

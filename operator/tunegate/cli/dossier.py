@@ -37,7 +37,7 @@ def collect(cluster: Cluster, release: ModelRelease, client: RegistryClient | No
     records = ledger or []
     mine = [one for one in records if one["subject"] == release.uid]
     statement = _statement(client, release, mine) if client is not None else None
-    new = Side(release, job, suite, _policy(mine) or _stated(statement))
+    new = Side(release, job, suite, _policy(mine) or _stated(statement), _rules(statement))
     document: Json = {
         "release": _release(release, job),
         "data": _data(job),
@@ -209,7 +209,8 @@ def _serving_now(
     job = job_of(cluster, found)
     suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref, found.namespace) if job is not None else None
     told = [one for one in records if one["subject"] == found.uid]
-    old = Side(found, job, suite, _policy(told) or _stated(_readable_statement(client, found, told)))
+    statement = _readable_statement(client, found, told)
+    old = Side(found, job, suite, _policy(told) or _stated(statement), _rules(statement))
     return {
         "release": found.name, "servedName": found.status.served_name,
         "changes": [one.to_dict() for one in changes(old, new)],
@@ -227,6 +228,10 @@ def _stated(statement: Json | None) -> str | None:
         return None
     policy = statement["content"]["policy"]
     return f"{policy['name']} {policy['digest']}"
+
+
+def _rules(statement: Json | None) -> Json | None:
+    return None if statement is None else statement["content"]["policy"]["spec"]
 
 
 def _readable_statement(client: RegistryClient | None, release: ModelRelease, records: list[Json]) -> Json | None:

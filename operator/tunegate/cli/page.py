@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 
 from tunegate.cli import decisions, screen
 from tunegate.cli.changes import UNKNOWN
 from tunegate.cli.cluster import Json
+from tunegate.cli.words import spelled, text_of
 
 HIDDEN = frozenset({"uid", "conditions", "job", "jobRequestedBy", "created", "name", "phase", "message"})
-SPELLED = {
-    "modelName": "model name", "intendedUse": "intended use", "requestedBy": "requested by", "servedName": "served name",
-    "retainUntil": "may be used until", "redactedDigest": "redacted copy", "statementDigest": "data statement",
-    "overlapRows": "rows shared with suites", "manifestDigest": "manifest", "engineProfileDigest": "engine profile",
-    "suiteDigest": "suite digest", "suiteMargin": "margin asked for", "suiteMinimum": "minimum asked for",
-    "suiteAttempts": "tries on this suite", "resultDigest": "result", "jobRequestedBy": "job requested by", "contributors": "job worked on by",
-    "mlflowRun": "MLflow run", "answersAs": "answers as", "approvedBy": "approved by", "documentsDigest": "documents",
-}  # fmt: skip
 LATER = {
     "data": ("digest", "redactedDigest", "statementDigest", "uri", "mlflowRun"),
     "evaluation": ("suiteDigest", "documentsDigest", "resultDigest"),
@@ -47,20 +38,6 @@ def print_page(out: Console, document: Json) -> None:
     _section(out, "Adapter", document["adapter"])
     _conditions(out, release["conditions"])
     _proof(out, document)
-
-
-def spelled(key: str) -> str:
-    """Return a key of the document in words."""
-    return SPELLED.get(key, key)
-
-
-def text_of(value: Any) -> str:
-    """Return a value of the document on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{spelled(key)} {text_of(one)}" for key, one in value.items())
-    if isinstance(value, list):
-        return ", ".join(text_of(one) for one in value) or "-"
-    return "-" if value is None else str(value)
 
 
 def _section(out: Console, title: str, part: Json) -> None:

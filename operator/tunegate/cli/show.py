@@ -16,6 +16,7 @@ from tunegate.cli import decisions, dossier, page, registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.named import release_named
+from tunegate.cli.words import text_of
 
 KINDS: dict[str, type[FineTuneJob | ModelServer]] = {"job": FineTuneJob, "server": ModelServer}
 
@@ -100,9 +101,7 @@ def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
         else "the server is gone, or you may not read it",
         "server, suite": f"{job.spec.server_ref}, {job.spec.suite_ref}",
     }
-    method = (
-        page.text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
-    )
+    method = text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
     return facts | {"training": method}
 
 

@@ -10,9 +10,10 @@ from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import BASE_SERVED_NAME
-from tunegate.cli import dossier, page, past, screen
+from tunegate.cli import dossier, past, screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.words import spelled, text_of
 from tunegate.ledger.sequence import ordered
 from tunegate.ledger.verify import verify
 
@@ -114,13 +115,13 @@ def _print(found: Sequence[Json]) -> None:
     for document in found:
         plain = {key: value for key, value in document.items() if key != "state" and not isinstance(value, dict | list)}
         screen.heading(out, document["route"] or document["release"]["name"], document["state"])
-        known = [(page.spelled(key), page.text_of(value)) for key, value in plain.items() if value is not None]
+        known = [(spelled(key), text_of(value)) for key, value in plain.items() if value is not None]
         screen.facts(out, known)
         for title, part in document.items():
             if isinstance(part, dict):
                 screen.heading(out, f"  {title}")
-                screen.facts(out, [(page.spelled(key), page.text_of(value)) for key, value in part.items()], indent=4)
+                screen.facts(out, [(spelled(key), text_of(value)) for key, value in part.items()], indent=4)
             elif isinstance(part, list):
                 screen.heading(out, f"  {title}", "" if part else "none that you may read")
-                rows = [[page.text_of(one) for one in line.values()] for line in part]
+                rows = [[text_of(one) for one in line.values()] for line in part]
                 screen.table(out, PEOPLE, rows, indent=4)
