@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.cluster
 
 
 async def test_release_is_asked_for_reviewed_approved_and_revoked(
-    world: World, desk: Desk, job: str, settle: Settle, registry: RunningRegistry
+    world: World, desk: Desk, job: str, settle: Settle, registry: RunningRegistry, tmp_path: Path
 ) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-1")
     use = ("--intended-use", "Extract holder and years; not for legal advice.")
@@ -74,7 +75,10 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     ]  # fmt: skip
     assert [one["message"] for one in page["findings"]] == ["2 rows repeat"]
     assert digest in desk.run("auditor", "show", "extractor-1")
-    assert "ledger intact" in desk.run("auditor", "audit", "verify")
+    # The records alone: in this cluster other tests forge objects, which the whole command would name.
+    desk.run("auditor", "audit", "export", str(tmp_path / "ledger"))
+    records = tmp_path / "ledger/records.jsonl"
+    assert "ledger intact" in desk.run("auditor", "audit", "verify", "--file", str(records))
 
     desk.run("serving-operator", "revoke", "extractor-1", "--reason", "wrong answers in production", "--yes")
     status = await settle("extractor-1")

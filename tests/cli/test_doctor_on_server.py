@@ -135,7 +135,7 @@ def test_what_a_person_may_not_read_is_not_seen_and_never_good(desk: Desk, insta
     assert {one["state"] for name, one in found.items() if name != "Kubernetes"} == {"not seen"}
     assert found["ways around"]["found"] == "you may not read clusterroles"
     told = desk.run("outsider", "doctor", "--system-namespace", installed).splitlines()[0]
-    assert told.startswith("This account may not look at 7 of 8 things")
+    assert told.startswith("This account may not look at 8 of 9 things")
 
 
 def test_where_no_operator_is_the_option_is_named(desk: Desk) -> None:

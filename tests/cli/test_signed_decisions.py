@@ -30,14 +30,15 @@ DIGEST = "sha256:" + "5" * 64
 @pytest.fixture
 def policy(world: World, token: SoftwareToken) -> Iterator[ApprovalPolicy]:
     """A policy whose role takes ravi's signature, as the API server has it."""
+    name = f"{world.namespace}-signed"
     signers = [signer("ravi", token.key)]
     roles = [{"name": "risk", "groups": ["tunegate:model-risk"], "signers": signers}]
-    world.create("admin", make_approvalpolicy(world.namespace, roles=roles), dry_run=False).passes()
+    world.create("admin", make_approvalpolicy(name, roles=roles), dry_run=False).passes()
     try:
-        shown = world.kubectl("admin", "get", "approvalpolicy", world.namespace, "-o", "json").passes().out
+        shown = world.kubectl("admin", "get", "approvalpolicy", name, "-o", "json").passes().out
         yield ApprovalPolicy.model_validate_json(shown)
     finally:
-        world.kubectl("admin", "delete", "approvalpolicy", world.namespace, "--wait=false")
+        world.kubectl("admin", "delete", "approvalpolicy", name, "--wait=false")
 
 
 @pytest.fixture
