@@ -16,6 +16,8 @@ AUTHENTICATED = "system:authenticated"
 MAINTAINERS = "tunegate:maintainers"
 VERB = 'RBAC verb "maintain" on installations/tunegate'
 ACCOUNT = "tunegate-operator"
+DEPLOYMENT = "tunegate-operator-here"
+"""Another test may have installed the chart, and with it one of the operator's name."""
 WORKLOADS = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController"]
 
 
@@ -73,10 +75,10 @@ def workload(world: World, kind: str, name: str = "mine", replicas: int = 0) -> 
 
 @pytest.fixture(scope="module")
 def running(world: World, editor: str) -> str:
-    """A Deployment under the operator's account and name; its pod comes from Kubernetes' controllers."""
-    world.create(ADMIN, workload(world, "Deployment", ACCOUNT, replicas=1), dry_run=False).passes()
+    """A Deployment under the operator's account; its pod comes from Kubernetes' controllers."""
+    world.create(ADMIN, workload(world, "Deployment", DEPLOYMENT, replicas=1), dry_run=False).passes()
     deadline = time.monotonic() + 30
-    words = ("get", "pods", "-n", world.system, "-l", f"app={ACCOUNT}", "-o", "name")
+    words = ("get", "pods", "-n", world.system, "-l", f"app={DEPLOYMENT}", "-o", "name")
     while not (name := world.kubectl("admin", *words).passes().out.strip()):
         assert time.monotonic() < deadline, "the ReplicaSet controller could not make the pod"
         time.sleep(0.5)
@@ -166,7 +168,7 @@ def test_other_pods_stay_possible_in_the_operators_namespace(world: World, edito
 
 @pytest.mark.attack(46)
 def test_the_operators_deployment_is_not_changed_scaled_or_deleted(world: World, running: str) -> None:
-    where = (f"deployment/{ACCOUNT}", "-n", world.system)
+    where = (f"deployment/{DEPLOYMENT}", "-n", world.system)
     belongs = "belongs to the installation"
     as_editor(world, "set", "image", where[0], "main=example.invalid/other", *where[1:]).refused(VERB)
     as_editor(world, "scale", *where, "--replicas=0").refused(belongs, VERB)

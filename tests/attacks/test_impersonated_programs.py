@@ -27,7 +27,12 @@ def bind_edit(world: World, namespace: str, name: str, *subject: str) -> None:
 @pytest.fixture(scope="module")
 def serving(world: World) -> str:
     """The account of serving pods with rights to steal, and `olga`, who has `edit` in the governed namespace."""
-    world.kubectl("admin", "create", "serviceaccount", "tunegate-serving", "-n", world.namespace)
+    made = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "tunegate-serving", "namespace": world.namespace},
+    }
+    world.kubectl("admin", "apply", "-f", "-", stdin=made).passes()
     bind_edit(world, world.namespace, "olga", "--user=olga")
     bind_edit(world, world.namespace, "serving", f"--serviceaccount={world.namespace}:tunegate-serving")
     account = f"system:serviceaccount:{world.namespace}:tunegate-serving"

@@ -204,7 +204,9 @@ def test_claimed_person_id_or_sign_in_that_is_not_the_callers_is_refused(
 def test_request_that_leaves_its_authors_person_id_out_is_refused(world: World, provider: SignIn) -> None:
     session = provider.session("erin")
     words = ("create", "-f", "-", "--dry-run=server")
-    world.with_token(session.token, *words, stdin=world.job(requestedBy=claim(session, ENGINEERS))).passes()
+    mine = world.job(requestedBy=claim(session, ENGINEERS))
+    mine["metadata"]["name"] = "signed-in"
+    world.with_token(session.token, *words, stdin=mine).passes()
     nameless = world.job(requestedBy=claim(session, ENGINEERS, personId=""))
     world.with_token(session.token, *words, stdin=nameless).refused(
         "spec.requestedBy must be you", 'personId: "E-1001", authTime: "20'

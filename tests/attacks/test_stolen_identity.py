@@ -69,7 +69,8 @@ def test_a_namespaces_admin_starts_no_pod(world: World, namespace_admin: str) ->
 @pytest.mark.parametrize("account", ["tunegate-serving", "tunegate-stage"])
 def test_a_namespaces_admin_gets_no_token_of_its_programs(world: World, namespace_admin: str, account: str) -> None:
     where = ("-n", world.namespace)
-    world.kubectl("admin", "create", "serviceaccount", account, *where).passes()
+    made = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": world.namespace}}
+    world.kubectl("admin", "apply", "-f", "-", stdin=made).passes()
     answer = world.kubectl("admin", "create", "token", account, *where, as_=namespace_admin)
     answer.refused("given to its pods only")
     answer = world.create("admin", token_secret(world.namespace, account), as_=namespace_admin)
