@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
@@ -20,7 +20,7 @@ from tunegate.kube.client import KubeClient, ObjectRef
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"
 OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
 # How long one example takes says nothing on a shared machine.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 NamespaceFactory = Callable[[str], Awaitable[str]]
