@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.admission.guarded import Guarded
 from tests.builders import make_approval
 from tests.conftest import ClientFactory
 from tests.governance.governed import World
@@ -60,13 +61,10 @@ def manifest(rule: Rule) -> Json:
 
 
 @dataclass
-class Defined:
+class Defined(Guarded):
     """A CRD of this test, and the guard that looks after it."""
 
-    world: World
     rule: Rule
-    guard: Guard
-    ledger: LedgerWriter
 
     def later_guard(self, kube: KubeClient) -> Guard:
         return Guard(kube, self.ledger, [self.rule], namespace=self.world.system, lease="guard")
@@ -92,13 +90,6 @@ class Defined:
         target = (self.rule.name, name, "-n", self.world.system)
         return self.world.kubectl("admin", "patch", *target, "--type=merge", "-p", change).code == 0
 
-    async def look(self) -> str | None:
-        await self.guard.look()
-        return self.guard.frozen
-
-    async def types(self) -> list[str]:
-        return [record.type for record in await self.ledger.of_subject(subject_of(self.world.system).uid)]
-
 
 @pytest.fixture
 def crd(kubeconfig: Callable[[str], str]) -> Iterator[tuple[World, Rule]]:
@@ -121,7 +112,7 @@ async def defined(crd: tuple[World, Rule], operator_kube: KubeClient) -> Defined
     world, rule = crd
     ledger = LedgerWriter(operator_kube)
     guard = Guard(operator_kube, ledger, [rule], namespace=world.system, lease="guard")
-    return Defined(world, rule, guard, ledger)
+    return Defined(world, guard, ledger, rule)
 
 
 async def test_what_the_api_server_fills_into_our_crds_is_no_difference(operator_kube: KubeClient) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.admission.guarded import Guarded
 from tests.conftest import ClientFactory
 from tests.governance.governed import World, as_list, render, scoped
 from tunegate.admission.guard import ACTING, Guard, GuardedLedger
@@ -27,26 +28,16 @@ Json = dict[str, Any]
 
 
 @dataclass
-class Watched:
+class Watched(Guarded):
     """One policy with its binding, in a name of its own, and a guard that looks after them."""
 
-    world: World
     objects: list[Json]
     expected: tuple[Rule, ...]
-    guard: Guard
-    ledger: LedgerWriter
 
     def apply(self) -> None:
         self.world.kubectl(
             "admin", "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list(self.objects)
         ).passes()
-
-    async def look(self) -> str | None:
-        await self.guard.look()
-        return self.guard.frozen
-
-    async def types(self) -> list[str]:
-        return [record.type for record in await self.ledger.of_subject(subject_of(self.world.system).uid)]
 
 
 @pytest.fixture
@@ -66,7 +57,7 @@ async def watched(rules: tuple[World, list[Json]], operator_kube: KubeClient) ->
     ledger = LedgerWriter(operator_kube)
     expected = parse(yaml.safe_dump_all(objects))
     guard = Guard(operator_kube, ledger, expected, namespace=world.system, lease="guard")
-    return Watched(world, objects, expected, guard, ledger)
+    return Watched(world, guard, ledger, objects, expected)
 
 
 @pytest.mark.attack(31)

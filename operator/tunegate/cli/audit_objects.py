@@ -9,7 +9,7 @@ from typing import Any
 from tunegate.api.approval import Approval
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.ledger.chain import Problem, record_name
-from tunegate.release.content import recorded_of
+from tunegate.release.content import is_recorded
 
 APPROVED_PHASES = ("Approved", "RollingOut", "Serving", "Overridden")
 
@@ -56,7 +56,9 @@ def without_objects(
         subject, payload = spec["subject"], spec["payload"]
         uid = payload.get("approval", "")
         decision = decisions.get(uid)
-        if subject["namespace"] in known and (decision is None or not _recorded(spec, decision)):
+        if subject["namespace"] in known and (
+            decision is None or not is_recorded(decision, payload, subject["namespace"])
+        ):
             state = "is gone" if decision is None else "was changed"
             found.append(_problem(spec, f"Approval {subject['namespace']}/{payload.get('name', uid)} {state}"))
     for spec in seen.approved:
@@ -66,12 +68,6 @@ def without_objects(
             state = "is gone" if release is None else "was changed"
             found.append(_problem(spec, f"approved ModelRelease {subject['namespace']}/{subject['name']} {state}"))
     return found
-
-
-def _recorded(spec: Mapping[str, Any], decision: Approval) -> bool:
-    """Tell whether a decision is the one that was recorded."""
-    said, namespace = recorded_of(decision).items(), str(spec["subject"]["namespace"])
-    return said <= spec["payload"].items() and decision.namespace == namespace
 
 
 def _approved(spec: Mapping[str, Any], release: ModelRelease) -> bool:

@@ -10,7 +10,8 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.cli.cluster import Cluster, readable
 from tunegate.cli.failure import CommandFailure
 
-OTHERS = {"job": FineTuneJob, "server": ModelServer}
+KINDS: dict[str, type[FineTuneJob | ModelServer]] = {"job": FineTuneJob, "server": ModelServer}
+"""What is named as `KIND/NAME`; a bare name is a release's."""
 
 
 def release_named(cluster: Cluster, name: str, namespace: str) -> ModelRelease:
@@ -18,7 +19,7 @@ def release_named(cluster: Cluster, name: str, namespace: str) -> ModelRelease:
     found = cluster.get(ModelRelease, name, namespace)
     if found is not None:
         return found
-    same = [f"{kind}/{name}" for kind, model in OTHERS.items() if readable(cluster.get, model, name, namespace)]
+    same = [f"{kind}/{name}" for kind, model in KINDS.items() if readable(cluster.get, model, name, namespace)]
     known = [one.name for one in readable(cluster.all, ModelRelease, namespace) or ()]
     there = [*same, *get_close_matches(name, known)]
     hint = f"; there is {' and '.join(there)}" if there else ""

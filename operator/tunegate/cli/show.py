@@ -15,10 +15,8 @@ from tunegate.api.shared import StatusBase
 from tunegate.cli import decisions, dossier, page, registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.named import release_named
+from tunegate.cli.named import KINDS, release_named
 from tunegate.cli.words import text_of
-
-KINDS: dict[str, type[FineTuneJob | ModelServer]] = {"job": FineTuneJob, "server": ModelServer}
 
 
 def show(cluster: Cluster, options: Namespace) -> int:

@@ -31,7 +31,7 @@ from tunegate.ledger.verify import verify
 from tunegate.reconcile.approvals import account, contributors, votes
 from tunegate.reconcile.modelrelease_entries import Frozen, last
 from tunegate.reconcile.modelrelease_votes import override_question, overrides, question
-from tunegate.release.content import recorded_of
+from tunegate.release.content import is_recorded
 from tunegate.release.counting import Question, Verdict, count
 from tunegate.release.requesters import needed
 from tunegate.release.statement import ReleaseStatement, WaiverPart
@@ -189,10 +189,7 @@ def _recorded(approvals: Sequence[Approval], records: Sequence[AuditRecordSpec])
             text = f"{approval.name} is recorded nowhere in the ledger, or stands here twice"
             found.append(Difference(layout.APPROVALS, f"{text}. Made moments ago? Then export again"))
             continue
-        if (
-            not recorded_of(approval).items() <= record.payload.items()
-            or record.subject.namespace != approval.namespace
-        ):
+        if not is_recorded(approval, record.payload, record.subject.namespace):
             text = f"{approval.name} is not the decision that {chain.record_name(record.sequence)} recorded"
             found.append(Difference(layout.APPROVALS, text))
     for record in recorded.values():

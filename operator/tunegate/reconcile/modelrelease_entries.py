@@ -11,7 +11,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.modelrelease import ModelRelease, OverrideOutcome
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.reconcile.approvals import counted_payload, human, stop_payload
-from tunegate.release.content import approval_digest
+from tunegate.release.content import is_recorded
 from tunegate.release.counting import Verdict, Vote
 from tunegate.release.statement import ReleaseStatement
 
@@ -147,9 +147,12 @@ def lost_records(records: Iterable[AuditRecordSpec], approvals: Sequence[Approva
 
     When they were made counts too: until when they hold, and whether the admission rules were in force, rests on it.
     """
-    live = {one.uid: (approval_digest(one), str(one.metadata["creationTimestamp"])) for one in approvals}
+    live = {one.uid: one for one in approvals}
+    decided = (
+        (record, live.get(record.payload["approval"])) for record in records if record.type == "ApprovalRecorded"
+    )
     return tuple(
-        payload["name"]
-        for payload in (record.payload for record in records if record.type == "ApprovalRecorded")
-        if live.get(payload["approval"]) != (payload["content"], payload["createdAt"])
+        record.payload["name"]
+        for record, one in decided
+        if one is None or not is_recorded(one, record.payload, record.subject.namespace)
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tunegate.api.approval import Approval
 from tunegate.digests import canonical_plain, sha256
 
@@ -14,6 +17,11 @@ def recorded_of(approval: Approval) -> dict[str, str]:
         "createdAt": str(approval.metadata["creationTimestamp"]),
         "content": approval_digest(approval),
     }
+
+
+def is_recorded(approval: Approval, payload: Mapping[str, Any], namespace: str) -> bool:
+    """Tell whether a decision is the one of a record's ``payload``, made in the ``namespace`` of the record's subject."""
+    return recorded_of(approval).items() <= payload.items() and approval.namespace == namespace
 
 
 def approval_digest(approval: Approval) -> str:
