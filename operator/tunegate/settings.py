@@ -70,9 +70,6 @@ class Settings(BaseModel):
     mlflow_uri: str | None = None
     mlflow_user_file: Path | None = None
     mlflow_password_file: Path | None = None
-    stage_tracking_secret: str = "tunegate-stage-tracking"
-    stage_passwords: Path | None = None
-    """Folder with a file for each governed namespace: what the stages' user there has as its password at MLflow."""
     image_pull_secrets: tuple[str, ...] = ()
     lease_name: str = "tunegate-operator"
     lease_duration_seconds: Annotated[int, Field(ge=3)] = 15

@@ -41,8 +41,6 @@ SETTINGS = StageSettings(
     trainer_image="registry.example/tunegate/trainer@sha256:" + "1" * 64,
     registry_host="registry.example:5000",
     registry_plain_http=False,
-    tracking_uri="https://mlflow.example",
-    tracking_secret="tunegate-stage-tracking",
     pull_secrets=("pull",),
 )
 MANIFEST = Manifest(files=[FileEntry(path="config.json", size=2, sha256="a" * 64)])

@@ -54,6 +54,7 @@ class JobReason(StrEnum):
     ERROR_BUDGET_SPENT = "ErrorBudgetSpent"
     DISRUPTION_BUDGET_SPENT = "DisruptionBudgetSpent"
     RECORDED = "Recorded"
+    NAME_TAKEN = "NameTaken"
     TRACKING_UNAVAILABLE = "TrackingUnavailable"
 
 

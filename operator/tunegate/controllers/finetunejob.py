@@ -269,8 +269,6 @@ def stage_settings(settings: Settings) -> StageSettings:
         trainer_image=settings.trainer_image,
         registry_host=settings.registry_host,
         registry_plain_http=settings.registry_plain_http,
-        tracking_uri=settings.mlflow_uri,
-        tracking_secret=settings.stage_tracking_secret,
         pull_secrets=settings.image_pull_secrets,
     )
 

@@ -25,7 +25,6 @@ from tunegate.api.stages import (
     PROGRESS_PORT,
     REGISTRY_AUTH_PATH,
     TERMINATION_PATH,
-    TRACKING_AUTH_DIR,
     TUNED_SERVED_NAME,
 )
 from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, Download
@@ -80,7 +79,6 @@ class StageJob:
     service_account: str
     config: Mapping[str, Any]
     registry_secret: str
-    tracking_secret: str
     ca_config_map: str
     resources: Resources
     pool: ComputePoolSpec | None = None
@@ -250,7 +248,6 @@ def _volumes(stage: StageJob) -> list[dict[str, Any]]:
         *scratch_volumes(*scratch),
         {"name": "config", "configMap": {"name": stage.name}},
         {"name": "registry", "secret": {"secretName": stage.registry_secret}},
-        {"name": "tracking", "secret": {"secretName": stage.tracking_secret, "optional": True}},
         {"name": "ca", "configMap": {"name": stage.ca_config_map, "optional": True}},
         *claims,
         *(volume for download in stage.downloads for volume in download.volumes),
@@ -261,7 +258,6 @@ def _fixed_mounts() -> list[dict[str, Any]]:
     folders = {
         "config": CONFIG_PATH.rpartition("/")[0],
         "registry": REGISTRY_AUTH_PATH.rpartition("/")[0],
-        "tracking": TRACKING_AUTH_DIR,
         "ca": CA_PATH.rpartition("/")[0],
     }
     read_only = [{"name": name, "mountPath": path, "readOnly": True} for name, path in folders.items()]

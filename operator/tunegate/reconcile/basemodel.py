@@ -247,7 +247,6 @@ def _attempt_objects(seen: Observed, number: int, settings: Settings) -> list[di
         service_account=STAGE_SERVICE_ACCOUNT,
         config=config.to_dict(),
         registry_secret=name,
-        tracking_secret=settings.stage_tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
         resources=RESOURCES,
         mounts=mounts,

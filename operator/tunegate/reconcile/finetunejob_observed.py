@@ -27,8 +27,6 @@ class StageSettings:
     trainer_image: str
     registry_host: str
     registry_plain_http: bool
-    tracking_uri: str | None
-    tracking_secret: str
     pull_secrets: tuple[str, ...] = ()
 
 

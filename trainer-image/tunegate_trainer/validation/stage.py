@@ -239,15 +239,6 @@ def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:
 
 
 def _show(result: ValidateResult, context: StageContext) -> None:
-    numbers = {
-        "validate/rows": result.rows,
-        "validate/tokens": result.tokens,
-        "validate/trainable_parameters": result.trainable_parameters,
-        "validate/peak_memory_bytes": result.peak_memory_bytes,
-        "validate/device_hours": result.device_hours,
-        "validate/cost": result.cost,
-    }
-    context.tracker.metrics(numbers)
     for finding in result.findings:
         log.info("finding", extra={"finding": finding.to_dict()})
     context.progress.show(100, result.outcome)
