@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter
 
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
-from tunegate.api.markers import ApiModel, Digest, ResourceName, StrictModel
+from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
 from tunegate.api.modelserver import ModelName
 from tunegate.api.stages import Manifest, Probe
 
@@ -34,6 +34,11 @@ STATUS_PORT = 8081
 TOKEN_AUDIENCE = "tunegate-gateway"
 """Audience that a client's Kubernetes token must carry."""
 ROUTES_KEY = "routes.json"
+
+
+def routes_name(server: str) -> str:
+    """Return the name of the ConfigMap that a server's gateways watch."""
+    return f"{RESERVED}routes-{server}"
 
 
 class AdapterEntry(StrictModel):
