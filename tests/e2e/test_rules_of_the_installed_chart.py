@@ -74,7 +74,7 @@ def site(admin: Kubectl, world: World) -> Site:
         record=admin.items("auditrecords")[0]["metadata"]["name"],
         engine=engine["metadata"]["name"],
         node=engine["spec"]["nodeName"],
-        routes=f"{SERVER}-routes",
+        routes=f"tunegate-routes-{SERVER}",
     )
 
 

@@ -114,10 +114,10 @@ class ScriptedApiServer:
 
     def _item(self) -> dict[str, Any]:
         text = json.dumps(self._routes.to_dict()) if self._routes else ""
-        return {"metadata": {"name": "server-routes"}, "data": {"routes.json": text}}
+        return {"metadata": {"name": "tunegate-routes-server"}, "data": {"routes.json": text}}
 
     async def _config_maps(self, request: web.Request) -> web.StreamResponse:
-        assert request.query["fieldSelector"] == "metadata.name=server-routes"
+        assert request.query["fieldSelector"] == "metadata.name=tunegate-routes-server"
         if self.away:
             return web.Response(status=503)
         if "watch" not in request.query:

@@ -49,7 +49,7 @@ async def documents(site: Site) -> list[str]:
 
 
 async def live_routes(site: Site) -> Json:
-    config_map = await site.get("ConfigMap", "server-routes", "v1")
+    config_map = await site.get("ConfigMap", "tunegate-routes-server", "v1")
     return dict(json.loads(config_map["data"]["routes.json"]))
 
 
@@ -188,20 +188,20 @@ async def test_a_settled_server_is_not_written_again(site: Site) -> None:
         kind: (await site.get(kind, name, version))["metadata"]["resourceVersion"]
         for kind, name, version in (
             ("Deployment", "server-engine", "apps/v1"),
-            ("ConfigMap", "server-routes", "v1"),
+            ("ConfigMap", "tunegate-routes-server", "v1"),
             ("Service", "server", "v1"),
             ("PodDisruptionBudget", "server", "policy/v1"),
-            ("Role", "server-gateway", "rbac.authorization.k8s.io/v1"),
+            ("Role", "tunegate-gateway-server", "rbac.authorization.k8s.io/v1"),
         )
     }
     outcome = await site.reconcile()
     assert "status" not in outcome.writes
     for kind, name, version in (
         ("Deployment", "server-engine", "apps/v1"),
-        ("ConfigMap", "server-routes", "v1"),
+        ("ConfigMap", "tunegate-routes-server", "v1"),
         ("Service", "server", "v1"),
         ("PodDisruptionBudget", "server", "policy/v1"),
-        ("Role", "server-gateway", "rbac.authorization.k8s.io/v1"),
+        ("Role", "tunegate-gateway-server", "rbac.authorization.k8s.io/v1"),
     ):
         assert (await site.get(kind, name, version))["metadata"]["resourceVersion"] == before[kind], kind
 
@@ -233,8 +233,8 @@ async def test_everything_goes_with_the_server(site: Site, cluster: Cluster) -> 
     await site.kube.delete(ObjectRef("tunegate.io/v1alpha1", "ModelServer", "server", site.namespace))
     for kind, name, version in (
         ("Deployment", "server-engine", "apps/v1"),
-        ("ConfigMap", "server-routes", "v1"),
+        ("ConfigMap", "tunegate-routes-server", "v1"),
         ("Service", "server", "v1"),
-        ("RoleBinding", "server-gateway", "rbac.authorization.k8s.io/v1"),
+        ("RoleBinding", "tunegate-gateway-server", "rbac.authorization.k8s.io/v1"),
     ):
         await cluster.gone(ObjectRef(version, kind, name, site.namespace))

@@ -92,7 +92,7 @@ def test_a_gateway_may_read_its_own_routes_and_nothing_else(world: World) -> Non
         {
             "apiGroups": [""],
             "resources": ["configmaps"],
-            "resourceNames": ["server-routes"],
+            "resourceNames": ["tunegate-routes-server"],
             "verbs": ["get", "list", "watch"],
         }
     ]

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from tunegate.api.markers import ApiModel, Digest, ResourceName, StrictModel
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
 from tunegate.api.modelserver import ModelName
 from tunegate.api.stages import Manifest, Probe
 
@@ -33,6 +34,11 @@ STATUS_PORT = 8081
 TOKEN_AUDIENCE = "tunegate-gateway"
 """Audience that a client's Kubernetes token must carry."""
 ROUTES_KEY = "routes.json"
+
+
+def routes_name(server: str) -> str:
+    """Return the name of the ConfigMap that a server's gateways watch."""
+    return f"{RESERVED}routes-{server}"
 
 
 class AdapterEntry(StrictModel):
@@ -69,6 +75,8 @@ class ServerDocument(StrictModel):
 
     namespace: str
     server: ResourceName
+    server_uid: str
+    """UID of the ModelServer: the gateway takes routes only from a ConfigMap that this server owns."""
     registry_host: str
     registry_plain_http: bool = False
     base: ServedBase
@@ -105,6 +113,9 @@ class RoutesDocument(ApiModel):
     closes: dict[str, AwareDatetime] = {}
     """Of them those that an override opened, and when it ends: the gateway closes them then, even if no operator runs."""
     kubernetes_groups: list[str] = []
+    valid_seconds: Annotated[int, Field(ge=1)] = DEFAULT_CLOSE_AFTER_SECONDS
+    """For how long these routes may answer after they were last read; then the gateway closes them. From the policy's
+    `serving.closeAfterSeconds`."""
 
 
 AdapterState = Literal["Loading", "Ready", "LeftOut"]

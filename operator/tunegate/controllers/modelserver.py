@@ -16,7 +16,7 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.serving import ROUTES_KEY, STATUS_PORT, AdapterEntry, GatewayStatus, RoutesDocument
+from tunegate.api.serving import ROUTES_KEY, STATUS_PORT, AdapterEntry, GatewayStatus, RoutesDocument, routes_name
 from tunegate.api.stages import (
     RESULT_MEDIA_TYPE,
     STAGE_RESULT,
@@ -28,7 +28,7 @@ from tunegate.api.stages import (
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
-from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name, routes_name
+from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile import modelserver, naming
 from tunegate.reconcile.modelserver_observed import Candidate, FreshCredential, Observed, ServingSettings, may_answer

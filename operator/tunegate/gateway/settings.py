@@ -54,7 +54,7 @@ class GatewaySettings:
     @property
     def routes_config_map(self) -> str:
         """Name of the ConfigMap that is watched."""
-        return f"{self.server}-routes"
+        return serving.routes_name(self.server)
 
 
 def in_pod(environment: Mapping[str, str] | None = None) -> GatewaySettings:

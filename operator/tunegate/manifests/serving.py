@@ -14,9 +14,9 @@ from typing import Any
 
 from tunegate.api import serving
 from tunegate.api.computepool import ComputePoolSpec
-from tunegate.api.markers import GROUP
+from tunegate.api.markers import GROUP, RESERVED
 from tunegate.api.modelserver import ModelServerSpec
-from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument
+from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument, routes_name
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
 from tunegate.digests import document_digest
@@ -92,12 +92,7 @@ class Serving:
     @property
     def config_map_name(self) -> str:
         """Name of the immutable ConfigMap: pods of an older rollout keep the one that they were made with."""
-        return f"{self.name}-adapters-{self.configuration.removeprefix('sha256:')[:10]}"
-
-
-def routes_name(server: str) -> str:
-    """Return the name of the ConfigMap that a server's gateways watch."""
-    return f"{server}-routes"
+        return f"{RESERVED}adapters-{self.name}-{self.configuration.removeprefix('sha256:')[:10]}"
 
 
 def deployment_name(server: str) -> str:
@@ -135,7 +130,7 @@ def routes_config_map(
 
 def fixtures(made: Serving) -> list[dict[str, Any]]:
     """Return what a server has beside its pods: Service, rights of its gateways, and a disruption budget."""
-    role = f"{made.name}-gateway"
+    role = f"{RESERVED}gateway-{made.name}"
     subject = {"kind": "ServiceAccount", "name": made.service_account, "namespace": made.namespace}
     return [
         {
@@ -143,6 +138,8 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
             "kind": "Service",
             "metadata": _metadata(made, made.name),
             "spec": {
+                # Said although it is the default: an apply takes back only what it says.
+                "type": "ClusterIP",
                 "selector": dict(made.labels),
                 "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
             },

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.markers import RESERVED
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
 from tunegate.api.stages import (
@@ -92,6 +93,11 @@ class StageJob:
     nodes: int = 1
     processes: int = 1
     """Processes, and devices where the pool has them, of one node."""
+
+
+def config_map_name(attempt: str) -> str:
+    """Return the name of the ConfigMap with an attempt's configuration."""
+    return f"{RESERVED}stage-{attempt}"
 
 
 def stage_objects(stage: StageJob) -> list[dict[str, Any]]:
@@ -246,7 +252,7 @@ def _volumes(stage: StageJob) -> list[dict[str, Any]]:
     ]
     return [
         *scratch_volumes(*scratch),
-        {"name": "config", "configMap": {"name": stage.name}},
+        {"name": "config", "configMap": {"name": config_map_name(stage.name)}},
         {"name": "registry", "secret": {"secretName": stage.registry_secret}},
         {"name": "ca", "configMap": {"name": stage.ca_config_map, "optional": True}},
         *claims,
@@ -289,7 +295,8 @@ def _config_map(stage: StageJob) -> dict[str, Any]:
     if stage.fetch_config is not None:
         data[FETCH_FILE] = json.dumps(stage.fetch_config, indent=1, sort_keys=True)
     data |= {download.config_file: download.config_text for download in stage.downloads}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(stage), "immutable": True, "data": data}
+    metadata = {**_metadata(stage), "name": config_map_name(stage.name)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, "data": data}
 
 
 def _service(stage: StageJob) -> dict[str, Any]:

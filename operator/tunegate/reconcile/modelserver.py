@@ -150,6 +150,7 @@ def _document(
     return ServerDocument(
         namespace=server.namespace,
         server=server.name,
+        server_uid=server.uid,
         registry_host=settings.registry_host,
         registry_plain_http=settings.registry_plain_http,
         base=ServedBase(
