@@ -219,6 +219,8 @@ class ValidateConfig(StageConfigBase):
     method: Method | None = None
     import_path: str | None = None
     documents: DocumentsInput | None = None
+    author_prompt: str | None = None
+    """As in ``BaselineConfig``: an alternative must not know the suite's questions."""
     checks: list[CheckSetting] = list(DEFAULTS.values())
     """What each check of the data does: the policy's word, made stricter by the job's."""
     origin: DataOrigin

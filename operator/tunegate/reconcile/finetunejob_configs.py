@@ -145,6 +145,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 method=spec.method,
                 import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
                 documents=_documents(job, inputs),
+                author_prompt=spec.baseline.prompt,
                 checks=_checks(job, inputs),
                 pool=inputs.pool.spec,
                 learned=learned(inputs.pool, spec.method.type) if spec.method else None,

@@ -209,6 +209,11 @@ class Questions:
             nearly |= held.suites
         return fully, nearly & ~fully
 
+    def questions_in(self, text: str) -> list[str]:
+        """Return the names of the suites of each question that a text holds."""
+        said = letters_of([{"role": "user", "content": text}])
+        return [name for held in self.contents.within(said) if held.fully for name in self.named(held.suites)]
+
     def named(self, suites: int) -> list[str]:
         """Return the names of a set of suites."""
         return [name for bit, name in enumerate(self.names) if suites >> bit & 1]

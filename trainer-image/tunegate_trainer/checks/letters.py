@@ -65,11 +65,16 @@ def visible(text: str) -> str:
     return text if text.isascii() else _IGNORED.sub("", text)
 
 
+def legible(text: str) -> str:
+    """Return what is seen of a text, in the usual forms of its characters (Unicode NFKC)."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", visible(text))
+
+
 def folded(text: str) -> str:
     """Return what is seen of a text, without case and without differences of writing alone (Unicode NFKC_Casefold)."""
     if text.isascii():
         return text.lower()  # the same, and faster
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible(text)).casefold())
+    return unicodedata.normalize("NFKC", legible(text).casefold())
 
 
 def plain(text: str) -> str:

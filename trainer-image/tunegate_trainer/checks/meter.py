@@ -18,6 +18,7 @@ import numpy
 from tunegate.api.datachecks import COMPARING, DataCheck
 from tunegate_trainer.checks import privacy, text
 from tunegate_trainer.checks.leakage import OWN, CommonGrams, Questions, grams_of, positions
+from tunegate_trainer.checks.letters import legible
 from tunegate_trainer.checks.near_duplicates import PERMUTATIONS, signature
 from tunegate_trainer.checks.vocabulary import WordHashes
 from tunegate_trainer.checks.words import normal, text_hash, word_hashes, words
@@ -114,7 +115,11 @@ class Meter:
         )  # fmt: skip
         hits: list[tuple[Any, str]] = [(name, "") for name, holds in simple if name in self.checks and holds(row)]
         if self.checks & {"PersonalData", "HealthData", "Secrets"}:
-            hits += privacy.find("\n".join(row.texts))
+            whole = "\n".join(row.texts)
+            hits += privacy.find(whole)
+            if not whole.isascii() and (seen := legible(whole)) != whole:
+                # What people read is looked through too: nothing hides behind signs that are not seen, or of another width.
+                hits += [hit for hit in privacy.find(seen) if hit not in hits]
         for check, kind in hits:
             if check in self.checks:
                 measured.hits[check, kind].append(row.number)
