@@ -438,6 +438,8 @@ class ValidateResult(StrictModel):
     training_rows: int
     development_rows: int
     suite_questions: int
+    suite_sketch: str = ""
+    """Of the suite's questions (``tunegate.sketch``)."""
     trainable_parameters: int
     total_parameters: int
     adapter_bytes: int

@@ -18,11 +18,12 @@ from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import Dataset, Documents, FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stages import BaselineResult, HashResult, Manifest, ProgressReport
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.finetunejob_progress import ProgressPoller
 from tunegate.controllers.finetunejob_results import ResultReader
-from tunegate.controllers.services import Services
+from tunegate.controllers.services import Ledger, Services
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.finetunejob import plan
@@ -43,8 +44,10 @@ from tunegate.reconcile.naming import (
     workspace_claim_name,
 )
 from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.suite_tries import counted
 from tunegate.registry.tokens import Access, expiry, mint
 from tunegate.settings import Settings
+from tunegate.sketch import Sketch
 
 T = TypeVar("T", bound=Resource)
 CREDENTIAL_LIFETIME = timedelta(hours=6)
@@ -84,6 +87,8 @@ class FineTuneJobController:
         pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
         running = [stage for stage in job.status.stages if stage.state == "Running"]
         facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
+        if job.status.ended and job.status.suite_tries is None:
+            facts["tries"] = await tries_of(self._ledger, job)
         if not job.status.ended:
             facts["results"] = await self._read_results(job, pods)
             facts |= await self._places(job) | await self._rules(job)
@@ -261,6 +266,14 @@ class FineTuneJobController:
     async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
         raw = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
         return None if raw is None else model.model_validate(raw)
+
+
+async def tries_of(ledger: Ledger, job: FineTuneJob) -> SuiteTries:
+    """Return the tries on the questions that the job is judged by, as the job's namespace may know them."""
+    digest, sketch = job.status.suite_data_digest, job.status.suite_sketch
+    if digest is None:
+        return SuiteTries()
+    return counted(await ledger.tries(digest, Sketch.read(sketch) if sketch else None), job.namespace)
 
 
 def stage_settings(settings: Settings) -> StageSettings:

@@ -15,6 +15,7 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob, RunImage
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stages import BaselineResult, Manifest, ProgressReport, StageResult
 
 Json = Mapping[str, Any]
@@ -103,6 +104,8 @@ class Observed:
     """All jobs of the namespace; read only where its policy has a budget, like the next field."""
     namespace_records: tuple[AuditRecordSpec, ...] = ()
     """What the ledger holds about jobs of the namespace."""
+    tries: SuiteTries = field(default_factory=SuiteTries)
+    """On the questions that the job was judged by; read once, after its end."""
     credential_exists: bool = False
     fresh_credential: str | None = None
     """A new Docker configuration, made because the old one is missing or will soon end."""

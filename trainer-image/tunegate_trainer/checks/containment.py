@@ -48,23 +48,23 @@ def _powers() -> tuple[Any, Any]:
     return numpy.cumprod(powers, dtype=numpy.uint64), numpy.cumprod(inverses, dtype=numpy.uint64)
 
 
-def runs(said: Letters) -> Any:
-    """Return the hashes of all runs of ``RUN`` letters, in their order, as an array of uint64."""
-    if len(said) < RUN:
+def runs(said: Letters, length: int = RUN) -> Any:
+    """Return the hashes of all runs of that many letters, in their order, as an array of uint64."""
+    if len(said) < length:
         return numpy.empty(0, numpy.uint64)
     if len(said) <= PIECE:
-        return _runs(said)
-    step = PIECE - RUN + 1
-    return numpy.concatenate([runs(said[start : start + PIECE]) for start in range(0, len(said), step)])
+        return _runs(said, length)
+    step = PIECE - length + 1
+    return numpy.concatenate([runs(said[start : start + PIECE], length) for start in range(0, len(said), step)])
 
 
-def _runs(said: Letters) -> Any:
+def _runs(said: Letters, length: int) -> Any:
     """A run is a number whose digits are its letters' codes: what is summed up to its end, without what comes before."""
     powers, inverses = _powers()
-    count = len(said) - RUN + 1
+    count = len(said) - length + 1
     sums = numpy.zeros(len(said) + 1, numpy.uint64)
     numpy.cumsum(_CODES[said] * powers[: len(said)], dtype=numpy.uint64, out=sums[1:])
-    hashes = (sums[RUN:] - sums[:count]) * inverses[:count]
+    hashes = (sums[length:] - sums[:count]) * inverses[:count]
     # The low bits of a product depend on low bits only: mix the high ones in.
     return hashes ^ (hashes >> numpy.uint64(29))
 

@@ -83,7 +83,9 @@ def plain(text: str) -> str:
     if seen.isascii():
         return seen
     seen = seen.translate(_PLAINER)
-    return seen if seen.isascii() else unicodedata.normalize("NFC", _MARKED.sub(r"\1", unicodedata.normalize("NFD", seen)))
+    return (
+        seen if seen.isascii() else unicodedata.normalize("NFC", _MARKED.sub(r"\1", unicodedata.normalize("NFD", seen)))
+    )
 
 
 _MARKED = re.compile("([a-z0-9])[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")

@@ -51,8 +51,7 @@ LOOKALIKES = {
         "\U00010527\U000118ec"
     ),
     "y": (
-        "\u0263\u028f\u03b3\u0443\u04af\u10e7\u13a9\u13bd\u1d8c\u1eff\u2ca9\ua4ec\uab5a\U000102b2\U000118dc"
-        "\U00016f43"
+        "\u0263\u028f\u03b3\u0443\u04af\u10e7\u13a9\u13bd\u1d8c\u1eff\u2ca9\ua4ec\uab5a\U000102b2\U000118dc\U00016f43"
     ),
     "z": "\u03b6\u13c3\u1d22\ua4dc\U000102f5\U000118c4\U000118c9",
     "aa": "\ua733",

@@ -51,7 +51,8 @@ class Vocabularies:
         having = Counter(int(word) for words in known for word in words)
         known = [words for words in known if len(words) >= LEAST_WORDS]
         weights = [
-            numpy.array([log((len(questions) + 1) / having[int(word)]) for word in words], numpy.float32) for words in known
+            numpy.array([log((len(questions) + 1) / having[int(word)]) for word in words], numpy.float32)
+            for words in known
         ]
         chosen = [
             words[numpy.argsort(-weight, kind="stable")[:RAREST]] for words, weight in zip(known, weights, strict=True)

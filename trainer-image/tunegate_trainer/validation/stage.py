@@ -36,6 +36,7 @@ from tunegate_trainer.validation.data_checks import DataFacts, check_groups, che
 from tunegate_trainer.validation.examples import choose, read_examples
 from tunegate_trainer.validation.page import render_page
 from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
+from tunegate_trainer.validation.sketching import sketch_of
 from tunegate_trainer.validation.statement import make_statement
 from tunegate_trainer.validation.suites import check_alternatives, compare_with
 
@@ -143,6 +144,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         training_rows=int((~development).sum()),
         development_rows=int(development.sum()),
         suite_questions=len(questions),
+        suite_sketch=sketch_of(questions).text,
         trainable_parameters=cost.trainable,
         total_parameters=sum(count_parameters(weights) for weights in folder.glob("*.safetensors")),
         adapter_bytes=2 * cost.trainable,
