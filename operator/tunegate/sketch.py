@@ -37,9 +37,10 @@ class Sketch:
         passages, _, values = text.partition(":")
         try:
             found = frozenset(value for (value,) in iter_unpack(">Q", b64decode(values, validate=True)))
-            return Sketch(found, int(passages)) if len(found) <= SIZE else None
+            count = int(passages)
         except (ValueError, StructError):
             return None
+        return Sketch(found, count) if len(found) == min(count, SIZE) else None
 
     def share(self, other: Sketch) -> float:
         """Return the estimated share of the smaller suite's passages that both have.
