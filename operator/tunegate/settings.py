@@ -34,6 +34,8 @@ class Settings(BaseModel):
     """JSON list of `{"name", "policy"}`."""
     trainer_image: str
     operator_image: str
+    engine_images: tuple[str, ...] = ()
+    """JSON list of the images that may run as an engine; empty: none."""
     registry_host: str
     """`host[:port]`."""
     registry_plain_http: bool = False
@@ -91,7 +93,7 @@ class Settings(BaseModel):
     kubeconfig: str | None = None
     """Absent: the pod's own service account."""
 
-    @field_validator("governed", "image_pull_secrets", mode="before")
+    @field_validator("governed", "image_pull_secrets", "engine_images", mode="before")
     @classmethod
     def _parse_json(cls, value: Any) -> Any:
         return json.loads(value or "[]") if isinstance(value, str) else value
