@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
 
 from tunegate.errors import Terminal
 
 PREFIX = "TUNEGATE_"
+Number = Annotated[int, Field(ge=0)]
 
 
 class GovernedNamespace(BaseModel):
@@ -22,6 +24,41 @@ class GovernedNamespace(BaseModel):
 
     name: str
     policy: str
+
+
+class PersonLimits(BaseModel):
+    """How much one person may ask and decide in a namespace: the chart's `quotas.perPerson`. 0: no bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
+
+    open_jobs: Number = 0
+    jobs_per_day: Number = 0
+    open_releases: Number = 0
+    releases_per_day: Number = 0
+    approvals_per_day: Number = 0
+    approvals_per_subject: Number = 0
+    stops_per_day: Number = 0
+    stops_per_subject: Number = 0
+
+    @property
+    def open(self) -> dict[str, int]:
+        """How many may be open at a time."""
+        return {"jobs": self.open_jobs, "releases": self.open_releases}
+
+    @property
+    def per_day(self) -> dict[str, int]:
+        """How many may be made in a day."""
+        return {
+            "jobs": self.jobs_per_day,
+            "releases": self.releases_per_day,
+            "approvals": self.approvals_per_day,
+            "stops": self.stops_per_day,
+        }
+
+    @property
+    def per_subject(self) -> dict[str, int]:
+        """How many may be made on one subject."""
+        return {"approvals": self.approvals_per_subject, "stops": self.stops_per_subject}
 
 
 class Settings(BaseModel):
@@ -73,6 +110,8 @@ class Settings(BaseModel):
     mlflow_user_file: Path | None = None
     mlflow_password_file: Path | None = None
     image_pull_secrets: tuple[str, ...] = ()
+    quotas: PersonLimits = PersonLimits()
+    """JSON object: how much one person may ask and decide."""
     lease_name: str = "tunegate-operator"
     lease_duration_seconds: Annotated[int, Field(ge=3)] = 15
     """How long a standby waits after the holder's last sign of life."""
@@ -97,6 +136,11 @@ class Settings(BaseModel):
     @classmethod
     def _parse_json(cls, value: Any) -> Any:
         return json.loads(value or "[]") if isinstance(value, str) else value
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _parse_object(cls, value: Any) -> Any:
+        return json.loads(value or "{}") if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _stop_before_others_start(self) -> Self:

@@ -1,0 +1,123 @@
+"""How much one person may ask and decide: the API server refuses more, by what the operator says in a ConfigMap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.admission.namespace_admin import ADMIN, act, bind, until_refused
+from tests.governance.governed import OPERATOR, Answer, Json, World
+from tunegate.reconcile import quotas
+from tunegate.reconcile.quotas import Made
+from tunegate.settings import PersonLimits
+
+pytestmark = pytest.mark.cluster
+NOW = datetime.now(UTC)
+LIMITS = PersonLimits(
+    open_jobs=2, jobs_per_day=3, open_releases=2, releases_per_day=3, approvals_per_day=3, approvals_per_subject=2,
+    stops_per_day=4, stops_per_subject=2,
+)  # fmt: skip
+
+
+def made(number: int, bound: quotas.Bound, person: str, **more: object) -> Made:
+    return Made(f"{bound}-{number}", bound, person, NOW - timedelta(minutes=number), **more)  # type: ignore[arg-type]
+
+
+def say(world: World, everything: list[Made], now: datetime = NOW) -> None:
+    """Write what the operator would write of these."""
+    content = quotas.config_map(world.namespace, quotas.data(everything, LIMITS, now))
+    args = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    world.kubectl("admin", *args, stdin=content, as_=OPERATOR, groups=("system:masters",)).passes()
+
+
+def decide(world: World, decision: str = "Approve", subject: str = "u1", username: str = "ravi") -> Answer:
+    reference = {"kind": "ModelRelease", "name": "release", "uid": subject}
+    more = {"decision": decision, "reason": "because it must be so", "subjectRef": reference}
+    role = {"ravi": "reviewer-risk", "cora": "reviewer-compliance"}[username]
+    if username == "cora":
+        more |= {"role": "compliance"}
+        return world.create(role, world.approval("cora", "tunegate:compliance", **more))
+    return world.create(role, world.approval(**more))
+
+
+def until_passes(probe: Callable[[], Answer]) -> None:
+    deadline = time.monotonic() + 60
+    while (answer := probe()).code != 0:
+        assert time.monotonic() < deadline, answer.err
+        time.sleep(0.3)
+
+
+@pytest.mark.attack(70)
+def test_who_decided_as_often_as_allowed_in_a_day_is_refused_till_it_is_over_and_can_still_stop(world: World) -> None:
+    until_passes(lambda: decide(world))
+    say(world, [made(number, "approvals", "ravi", subject=f"other-{number}") for number in range(3)])
+    until_refused(lambda: decide(world), "quotas.perPerson.approvalsPerDay of the chart is 3")
+    decide(world).refused("ravi has made 3 decisions of this kind within a day", "possible after")
+    for stop in ("Reject", "Withdraw", "Revoke"):
+        decide(world, stop).passes()
+    decide(world, username="cora").passes()
+
+    past = NOW - quotas.DAY - timedelta(hours=1)
+    say(
+        world,
+        [Made(f"old-{n}", "approvals", "ravi", past, subject=f"s{n}") for n in range(3)],
+        past + timedelta(minutes=1),
+    )
+    until_passes(lambda: decide(world))
+
+
+@pytest.mark.attack(70)
+def test_who_decided_on_one_subject_as_often_as_allowed_is_refused_there_alone(world: World) -> None:
+    say(world, [made(number, "approvals", "ravi", subject="u1") for number in range(2)])
+    until_refused(lambda: decide(world), "as often as quotas.perPerson of the chart allows")
+    decide(world, subject="u2").passes()
+    decide(world, "Reject").passes()
+    decide(world, username="cora").passes()
+    say(world, [made(number, "stops", "ravi", subject="u1") for number in range(2)])
+    until_refused(lambda: decide(world, "Reject"), "as often as quotas.perPerson of the chart allows")
+    decide(world, "Approve").passes()
+
+
+@pytest.mark.attack(70)
+@pytest.mark.parametrize("decision", ["Approve", "Reject", "Withdraw", "Revoke"])
+def test_no_decision_is_taken_on_what_has_ended(world: World, decision: str) -> None:
+    ended = [made(1, "releases", "erin", ended=True), made(2, "jobs", "erin", ended=True)]
+    say(world, ended)
+    for one in ended:
+        until_refused(lambda uid=one.uid: decide(world, decision, uid), "has ended: no decision")  # type: ignore[misc]
+    decide(world, decision, "releases-3").passes()
+
+
+@pytest.mark.attack(70)
+def test_who_has_as_many_open_jobs_or_releases_as_allowed_is_refused_and_others_go_on(world: World) -> None:
+    until_passes(lambda: world.create("engineer", world.job()))
+    say(
+        world,
+        [made(number, "jobs", "erin", open=True) for number in range(2)]
+        + [made(number, "releases", "erin", open=True) for number in range(2)],
+    )
+    until_refused(lambda: world.create("engineer", world.job()), "quotas.perPerson.openJobs of the chart is 2")
+    release = world.create("engineer", world.release())
+    release.refused("erin has 2 open releases, and quotas.perPerson.openReleases of the chart is 2: end some first")
+    say(world, [made(number, "jobs", "eri", open=True) for number in range(5)])
+    until_passes(lambda: world.create("engineer", world.job()))
+
+
+@pytest.mark.attack(70)
+def test_made_and_deleted_again_counts_for_its_day(world: World) -> None:
+    say(world, [made(number, "jobs", "erin") for number in range(3)])
+    until_refused(lambda: world.create("engineer", world.job()), "erin has made 3 jobs within a day")
+
+
+@pytest.mark.attack(70)
+def test_a_namespaces_admin_writes_nobody_into_the_bounds_and_nobody_out(world: World) -> None:
+    say(world, [made(number, "jobs", "erin") for number in range(3)])
+    bind(world)
+    forged: Json = {"data": {"stops": "ravi\\t\\tmay not stop"}}
+    where = ("configmap", quotas.NAME, "-n", world.namespace, "--dry-run=server")
+    until_refused(lambda: act(world, ADMIN, "delete", *where), "belongs to the")
+    patch = ("patch", *where, "--type=merge", "-p", str(forged).replace("'", '"'))
+    act(world, ADMIN, *patch).refused("belongs to")
