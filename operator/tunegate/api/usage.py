@@ -50,7 +50,7 @@ class Usage(Resource):
     KIND: ClassVar[Kind] = Kind(
         "Usage",
         "usages",
-        (),
+        ("usg",),
         "Namespaced",
         (
             Column("Reached", ".spec.reached[*].username"),
