@@ -69,13 +69,16 @@ def say(world: World, everything: list[Made], now: datetime = NOW) -> None:
 
 
 def decide(world: World, decision: str = "Approve", subject: str = "u1", username: str = "ravi") -> Answer:
+    """Let a reviewer decide; nothing is stored."""
+    role, group, name = {
+        "ravi": ("reviewer-risk", "tunegate:model-risk", "risk"),
+        "cora": ("reviewer-compliance", "tunegate:compliance", "compliance"),
+    }[username]
     reference = {"kind": "ModelRelease", "name": "release", "uid": subject}
-    more = {"decision": decision, "reason": "because it must be so", "subjectRef": reference}
-    role = {"ravi": "reviewer-risk", "cora": "reviewer-compliance"}[username]
-    if username == "cora":
-        more |= {"role": "compliance"}
-        return world.create(role, world.approval("cora", "tunegate:compliance", **more))
-    return world.create(role, world.approval(**more))
+    made = world.approval(
+        username, group, decision=decision, reason="because it must be so", subjectRef=reference, role=name
+    )
+    return world.create(role, made)
 
 
 def until_passes(probe: Callable[[], Answer]) -> None:
