@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from tests.builders import (
+    IMAGE,
     make_approvalpolicy,
     make_basemodel,
     make_computepool,
@@ -76,6 +77,7 @@ def _objects(pool: dict[str, Any]) -> dict[str, Any]:
         "pool": pools,
         "server_pool": pools,
         "policy": ApprovalPolicy.model_validate(make_approvalpolicy()),
+        "engine_images": (IMAGE,),
         "claims": {"data": label, "models": {"metadata": {"name": "models"}}},
     }
 

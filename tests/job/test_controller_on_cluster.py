@@ -14,6 +14,7 @@ import pytest
 
 from tests.builders import (
     DIGEST,
+    IMAGE,
     make_approval,
     make_approvalpolicy,
     make_basemodel,
@@ -80,6 +81,7 @@ class Setting:
         settings = Settings(
             trainer_image=local_image(),
             operator_image="unused",
+            engine_images=(IMAGE,),
             registry_host=host,
             governed=(GovernedNamespace(name=namespace, policy=self.name),),
         )

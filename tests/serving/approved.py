@@ -191,7 +191,7 @@ class Site:
 
     def _services(self, ledger: Ledger) -> Services:
         settings = Settings(
-            trainer_image=builders.IMAGE, operator_image=builders.IMAGE, registry_host=self.bench.registry.host,
+            trainer_image=builders.IMAGE, operator_image=builders.IMAGE, engine_images=(builders.IMAGE,), registry_host=self.bench.registry.host,
             registry_plain_http=True, governed=(GovernedNamespace(name=self.namespace, policy="policy"),),
         )  # fmt: skip
         return Services(self.kube, settings, self.bench.client, ledger, None)

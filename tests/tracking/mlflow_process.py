@@ -127,8 +127,9 @@ class MlflowServer:
     def routes(self) -> list[tuple[str, str]]:
         """Return all addresses of the server's application and their methods, variables of a path filled in."""
         code = (
-            "import json, re\nfrom mlflow.server.auth import create_app\nfrom mlflow.server import app\n"
-            "whole = create_app(app)\nfound = [(r.rule, m) for r in app.url_map.iter_rules() for m in r.methods]\n"
+            "import json, os, re\nos.environ['_MLFLOW_SGI_NAME'] = 'uvicorn'\n"
+            "from mlflow.server import app\nfrom mlflow.server.auth import create_app\nwhole = create_app(app)\n"
+            "found = [(r.rule, m) for r in app.url_map.iter_rules() for m in r.methods]\n"
             "found += [(r.path, m) for r in whole.routes for m in getattr(r, 'methods', None) or ()]\n"
             "print(json.dumps([(re.sub(r'[<{][^>}]*[>}]', 'x', path), m) for path, m in found]))"
         )

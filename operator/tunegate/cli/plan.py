@@ -216,6 +216,8 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
         base_model=base.model_copy(update={"status": base.status.model_copy(update=admitted)}),
         base_manifest=manifest,
         hub_endpoint=f"https://{NOWHERE}",
+        # Which engines may run is the cluster's to say.
+        engine_images=(server.spec.profile.image,),
         claims=dict.fromkeys([*claims, *mapped], claim),
     )
 

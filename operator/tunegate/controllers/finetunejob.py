@@ -134,6 +134,7 @@ class FineTuneJobController:
             "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
             "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
             "hub_endpoint": self._settings.hub_endpoint,
+            "engine_images": self._settings.engine_images,
         }
         if job.status.stage("validate").state == "Waiting":
             facts["other_suites"] = await self._other_suites(job)

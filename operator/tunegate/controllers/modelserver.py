@@ -222,6 +222,7 @@ class ModelServerController:
         return ServingSettings(
             operator_image=settings.operator_image,
             trainer_image=settings.trainer_image,
+            engine_images=settings.engine_images,
             hub_endpoint=settings.hub_endpoint,
             registry_host=settings.registry_host,
             registry_plain_http=settings.registry_plain_http,

@@ -84,6 +84,8 @@ class Observed:
     """Times in which the admission rules may not have been in force."""
     denied: tuple[str, ...] = ()
     """Virtual resources that the requester may not `use`, e.g. ``computepools/a100``."""
+    engine_images: tuple[str, ...] = ()
+    """Images that may run as an engine."""
     claims: Mapping[str, Json] = field(default_factory=dict)
     """PersistentVolumeClaims of the namespace that exist, among those that the job needs, by name."""
     hub_endpoint: str | None = None

@@ -25,6 +25,7 @@ from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import modelserver_routes as routes
 from tunegate.reconcile import modelserver_status as state
 from tunegate.reconcile import naming
+from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.mirrored import copied_model, without_mirror
 from tunegate.reconcile.modelserver_observed import Observed, ServingSettings
 from tunegate.reconcile.modelserver_routes import OPERATOR, RouteChoice
@@ -95,6 +96,8 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
     """Return what to roll out, or why nothing new can be rolled out now."""
     server, pool = seen.server, seen.pool
     base, manifest = seen.base_model, seen.base_manifest
+    if (foreign := not_listed(server.name, server.spec.profile.image, settings.engine_images)) is not None:
+        return Health("Pending", ServerReason.IMAGE_NOT_ALLOWED, foreign)
     if base is None or base.status.phase != "Ready" or base.status.manifest_digest is None:
         found = "does not exist" if base is None else f"is {base.status.phase}"
         return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref} {found}")

@@ -29,6 +29,8 @@ class ServingSettings:
     registry_plain_http: bool
     trainer_image: str
     """Copies models of a Hub mirror into the pods."""
+    engine_images: tuple[str, ...] = ()
+    """Those that may run as an engine."""
     hub_endpoint: str | None = None
     pull_secrets: tuple[str, ...] = ()
 

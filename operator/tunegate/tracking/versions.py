@@ -71,7 +71,7 @@ def changed_release(client: Any, record: ReleaseRecord, *, known: bool, recorded
     model = _find_model(client, record)
     found = _find(client, model, record) if model is not None else NONE
     said = {f"alias {alias}" for alias in found.aliases} | ({"source"} if found.others else set())
-    if model != wanted_name and _get(client, wanted_name) is not None:
+    if model != wanted_name and _taken(client, wanted_name):
         said.add(f"name {wanted_name}")
     if found.own is None:
         return said | ({GONE} if recorded else set())
@@ -116,7 +116,7 @@ def _find_model(client: Any, record: ReleaseRecord) -> str | None:
 
 
 def _make_model(client: Any, record: ReleaseRecord) -> str:
-    name = record.model if _get(client, record.model) is None else beside(record.model)
+    name = beside(record.model) if _taken(client, record.model) else record.model
     client.create_registered_model(name, tags={OWNER_TAG: OWNER, STANDS_FOR_TAG: record.model})
     return name
 
@@ -130,6 +130,11 @@ def _get(client: Any, name: str) -> Any:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
+
+
+def _taken(client: Any, name: str) -> bool:
+    """Tell whether there is anything of that name; prompts are asked for by themselves."""
+    return _get(client, name) is not None or client.get_prompt(name) is not None
 
 
 def _ours(model: Any) -> bool:
