@@ -119,6 +119,7 @@ class ServerReason(StrEnum):
     WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
     WAITING_FOR_POOL = "WaitingForPool"
     WAITING_FOR_REGISTRY = "WaitingForRegistry"
+    WAITING_FOR_CERTIFICATE = "WaitingForCertificate"
     STARTING = "Starting"
     SERVING = "Serving"
     ADAPTER_LEFT_OUT = "AdapterLeftOut"
