@@ -14,13 +14,16 @@ import aiohttp
 from aiohttp import web
 
 from tests.ports import free_port
-from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
+from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument, routes_name
 from tunegate.api.stages import Probe, ProbeItem
 from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 
 GOOD, DEAD, FLIPPED = "good-00000001", "dead-00000002", "flipped-00000003"
-KEY = "correct-horse-battery-staple"
+KEY, OTHER_KEY = "correct-horse-battery-staple", "incorrect-horse-battery-staple"
+DIES, EXPLODES = 666, 667
+"""Seeds at which the engine fails, or refuses."""
+SERVER_UID = "0c0ffee0-server"
 
 
 class ScriptedEngine:
@@ -34,6 +37,8 @@ class ScriptedEngine:
         self.begun = asyncio.Event()
         self.aborted = asyncio.Event()
         self.alive = True
+        self.padding = 0
+        """Bytes that each answer and each piece of a stream is made longer by."""
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -68,17 +73,18 @@ class ScriptedEngine:
         except asyncio.CancelledError:
             self.aborted.set()
             raise
-        if "die" in body:
+        if body.get("seed") == DIES:
             return web.json_response({"error": {"message": "EngineDeadError at /secret/path", "code": 500}}, status=500)
-        if "explode" in body:
+        if body.get("seed") == EXPLODES:
             return web.json_response({"error": {"message": f"model {body['model']} broke", "code": 400}}, status=400)
         usage = {"prompt_tokens": 5, "completion_tokens": 2}
-        return web.json_response({"id": "1", "model": body["model"], "choices": [], "usage": usage})
+        padding = "x" * self.padding
+        return web.json_response({"id": padding, "model": body["model"], "choices": [], "usage": usage})
 
     async def _stream(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        pieces: list[dict[str, Any]] = [{"choices": [{"delta": {"content": text}}]} for text in "ab"]
+        pieces: list[dict[str, Any]] = [{"choices": [{"delta": {"content": text}}]} for text in ("a" + "x" * self.padding, "b")]
         pieces.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
         try:
             for piece in pieces:
@@ -97,6 +103,11 @@ class ScriptedApiServer:
     def __init__(self, routes: RoutesDocument) -> None:
         self._version = 1
         self._routes: RoutesDocument | None = routes
+        self.metadata: dict[str, Any] = {
+            "name": routes_name("server"),
+            "ownerReferences": [{"kind": "ModelServer", "name": "server", "uid": SERVER_UID}],
+            "labels": {"app.kubernetes.io/managed-by": "tunegate", "tunegate.io/server": "server"},
+        }
         self._changed = asyncio.Condition()
         self.away = False
 
@@ -114,10 +125,10 @@ class ScriptedApiServer:
 
     def _item(self) -> dict[str, Any]:
         text = json.dumps(self._routes.to_dict()) if self._routes else ""
-        return {"metadata": {"name": "tunegate-routes-server"}, "data": {"routes.json": text}}
+        return {"metadata": self.metadata, "data": {"routes.json": text}}
 
     async def _config_maps(self, request: web.Request) -> web.StreamResponse:
-        assert request.query["fieldSelector"] == "metadata.name=tunegate-routes-server"
+        assert request.query["fieldSelector"] == f"metadata.name={routes_name('server')}"
         if self.away:
             return web.Response(status=503)
         if "watch" not in request.query:
@@ -200,18 +211,20 @@ async def until(holds: Any, what: str, seconds: float = 15.0) -> None:
 
 
 @asynccontextmanager
-async def scene(folder: Path, limits: Limits | None = None) -> AsyncIterator[Scene]:
+async def scene(folder: Path, limits: Limits | None = None, tls: Path | None = None) -> AsyncIterator[Scene]:
     """Run engine, API server and gateway until the block ends."""
     keys, token = folder / "keys", folder / "token"
     keys.mkdir()
     (keys / "team").write_text(KEY)
+    (keys / "other").write_text(OTHER_KEY)
     token.write_text("own")
     (folder / "report.json").write_text(report().model_dump_json(by_alias=True))
     engine, cluster, api_port = ScriptedEngine(), ScriptedApiServer(routes()), free_port()
     settings = GatewaySettings(
         namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{api_port}", token, None),
         host="127.0.0.1", port=free_port(), status_port=free_port(), engine_socket=folder / "vllm.sock",
-        report=folder / "report.json", api_keys=keys, limits=limits or Limits(drain_delay=0.1, drain_seconds=5),
+        report=folder / "report.json", api_keys=keys, server_uid=SERVER_UID, tls=tls,
+        limits=limits or Limits(drain_delay=0.1, drain_seconds=5),
     )  # fmt: skip
     engine_runner = web.AppRunner(engine.app(), handler_cancellation=True, shutdown_timeout=1)
     api_runner = web.AppRunner(cluster.app(), handler_cancellation=True, shutdown_timeout=1)
@@ -221,7 +234,8 @@ async def scene(folder: Path, limits: Limits | None = None) -> AsyncIterator[Sce
     await web.TCPSite(api_runner, "127.0.0.1", api_port).start()
     try:
         async with running(settings) as gateway, aiohttp.ClientSession() as http:
-            urls = (f"http://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.status_port}")
+            scheme = "https" if tls else "http"
+            urls = (f"{scheme}://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.status_port}")
             await until(lambda: gateway.ready, "ready")
             yield Scene(gateway, settings, engine, cluster, http, *urls)
     finally:

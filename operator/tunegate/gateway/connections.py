@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections import Counter
 from typing import Any
 
@@ -197,7 +198,7 @@ def options(limits: Limits) -> dict[str, Any]:
 
 
 async def listen(
-    app: web.Application, host: str, port: int, watch: ConnectionWatch, limits: Limits, tls: Any = None
+    app: web.Application, host: str, port: int, watch: ConnectionWatch, limits: Limits, tls: ssl.SSLContext | None = None
 ) -> tuple[web.AppRunner, asyncio.Server]:
     """Listen on a port; every connection is watched."""
     runner = web.AppRunner(app, **options(limits))
@@ -210,6 +211,9 @@ async def listen(
     def connect() -> Connection:
         return Connection(watch, server, loop=loop, **server._kwargs)
 
-    handshake = {"ssl_handshake_timeout": limits.head_seconds, "ssl_shutdown_timeout": 5.0} if tls else {}
-    listening = await loop.create_server(connect, host, port, ssl=tls, backlog=512, reuse_address=True, **handshake)
+    bounds = (limits.head_seconds, 5.0) if tls is not None else (None, None)
+    listening = await loop.create_server(
+        connect, host, port, ssl=tls, backlog=512, reuse_address=True,
+        ssl_handshake_timeout=bounds[0], ssl_shutdown_timeout=bounds[1],
+    )  # fmt: skip
     return runner, listening

