@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pickle
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,7 +44,7 @@ class ScriptedEngine:
         """Bytes that each answer and each piece of a stream is made longer by."""
 
     def app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(client_max_size=32 * 1024 * 1024)
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/tokenize", self._tokenize)
@@ -210,9 +213,90 @@ async def until(holds: Any, what: str, seconds: float = 15.0) -> None:
         raise AssertionError(f"not {what} within {seconds:g} s") from None
 
 
+@dataclass
+class Apart:
+    """A gateway in a process of its own, between the same stand-ins."""
+
+    engine: ScriptedEngine
+    cluster: ScriptedApiServer
+    settings: GatewaySettings
+    process: asyncio.subprocess.Process
+    log: Path
+    http: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    async def status(self) -> dict[str, Any]:
+        """Ask what the operator asks."""
+        async with self.http.get(f"http://127.0.0.1:{self.settings.status_port}/status") as answer:
+            return dict(await answer.json())
+
+    async def post(self, body: Any, path: str = "/v1/chat/completions", key: str = KEY, **changes: Any) -> tuple[int, Any]:
+        """Ask as the holder of a key; bytes are sent as they are."""
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **changes.pop("headers", {})}
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with self.http.post(self.url + path, data=data, headers=headers, **changes) as answer:
+            return answer.status, await answer.json()
+
+    async def ask(self, key: str = KEY, **fields: Any) -> tuple[int, Any]:
+        """Ask something short of the adapter."""
+        return await self.post({"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}, key=key)
+
+
+@asynccontextmanager
+async def apart(folder: Path, limits: Limits | None = None) -> AsyncIterator[Apart]:
+    """Run engine and API server here, and the gateway as a program, until the block ends."""
+    async with stand_ins(folder, limits) as (engine, cluster, settings):
+        log = folder / "gateway.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.gateway.program", stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"]},
+            )  # fmt: skip
+        assert process.stdin is not None
+        process.stdin.write(pickle.dumps(settings))
+        process.stdin.close()
+        try:
+            async with aiohttp.ClientSession() as http:
+                found = Apart(engine, cluster, settings, process, log, http)
+                async with asyncio.timeout(60):
+                    while not await _ready(found):
+                        assert process.returncode is None, log.read_text()
+                        await asyncio.sleep(0.2)
+                yield found
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _ready(found: Apart) -> bool:
+    try:
+        return bool((await found.status())["ready"])
+    except aiohttp.ClientError:
+        return False
+
+
 @asynccontextmanager
 async def scene(folder: Path, limits: Limits | None = None, tls: Path | None = None) -> AsyncIterator[Scene]:
     """Run engine, API server and gateway until the block ends."""
+    async with (
+        stand_ins(folder, limits, tls) as (engine, cluster, settings),
+        running(settings) as gateway,
+        aiohttp.ClientSession() as http,
+    ):
+        scheme = "https" if tls else "http"
+        urls = (f"{scheme}://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.status_port}")
+        await until(lambda: gateway.ready, "ready")
+        yield Scene(gateway, settings, engine, cluster, http, *urls)
+
+
+@asynccontextmanager
+async def stand_ins(
+    folder: Path, limits: Limits | None = None, tls: Path | None = None
+) -> AsyncIterator[tuple[ScriptedEngine, ScriptedApiServer, GatewaySettings]]:
+    """Run engine and API server until the block ends, and say how a gateway finds them."""
     keys, token = folder / "keys", folder / "token"
     keys.mkdir()
     (keys / "team").write_text(KEY)
@@ -233,11 +317,7 @@ async def scene(folder: Path, limits: Limits | None = None, tls: Path | None = N
     await api_runner.setup()
     await web.TCPSite(api_runner, "127.0.0.1", api_port).start()
     try:
-        async with running(settings) as gateway, aiohttp.ClientSession() as http:
-            scheme = "https" if tls else "http"
-            urls = (f"{scheme}://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.status_port}")
-            await until(lambda: gateway.ready, "ready")
-            yield Scene(gateway, settings, engine, cluster, http, *urls)
+        yield engine, cluster, settings
     finally:
         await engine_runner.cleanup()
         await api_runner.cleanup()

@@ -210,6 +210,7 @@ async def test_what_an_override_opened_is_closed_and_cut_in_time_while_the_opera
 async def test_a_deleted_config_map_closes_every_route(stage: Scene) -> None:
     await stage.cluster.put(None)
     await until(lambda: stage.gateway.routes.open == {}, "closed")
+    assert "does not exist" in stage.gateway.status().message
     assert (await stage.ask("base"))[0] == 200
 
 
