@@ -8,4 +8,4 @@ import sys
 from tunegate.gateway.app import run
 
 if __name__ == "__main__":
-    raise SystemExit(run(pickle.load(sys.stdin.buffer)))
+    raise SystemExit(run(pickle.load(sys.stdin.buffer)))  # noqa: S301 - the test's own

@@ -27,6 +27,7 @@ KEY, OTHER_KEY = "correct-horse-battery-staple", "incorrect-horse-battery-staple
 DIES, EXPLODES = 666, 667
 """Seeds at which the engine fails, or refuses."""
 SERVER_UID = "0c0ffee0-server"
+ROOT = str(Path(__file__).parents[2])
 
 
 class ScriptedEngine:
@@ -87,7 +88,9 @@ class ScriptedEngine:
     async def _stream(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        pieces: list[dict[str, Any]] = [{"choices": [{"delta": {"content": text}}]} for text in ("a" + "x" * self.padding, "b")]
+        pieces: list[dict[str, Any]] = [
+            {"choices": [{"delta": {"content": text}}]} for text in ("a" + "x" * self.padding, "b")
+        ]
         pieces.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
         try:
             for piece in pieces:
@@ -233,7 +236,9 @@ class Apart:
         async with self.http.get(f"http://127.0.0.1:{self.settings.status_port}/status") as answer:
             return dict(await answer.json())
 
-    async def post(self, body: Any, path: str = "/v1/chat/completions", key: str = KEY, **changes: Any) -> tuple[int, Any]:
+    async def post(
+        self, body: Any, path: str = "/v1/chat/completions", key: str = KEY, **changes: Any
+    ) -> tuple[int, Any]:
         """Ask as the holder of a key; bytes are sent as they are."""
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **changes.pop("headers", {})}
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -242,38 +247,54 @@ class Apart:
 
     async def ask(self, key: str = KEY, **fields: Any) -> tuple[int, Any]:
         """Ask something short of the adapter."""
-        return await self.post({"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}, key=key)
+        return await self.post(
+            {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}, key=key
+        )
 
 
 @asynccontextmanager
 async def apart(folder: Path, limits: Limits | None = None) -> AsyncIterator[Apart]:
     """Run engine and API server here, and the gateway as a program, until the block ends."""
-    async with stand_ins(folder, limits) as (engine, cluster, settings):
-        log = folder / "gateway.log"
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.gateway.program", stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
-                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"]},
-            )  # fmt: skip
-        assert process.stdin is not None
-        process.stdin.write(pickle.dumps(settings))
-        process.stdin.close()
-        try:
-            async with aiohttp.ClientSession() as http:
-                found = Apart(engine, cluster, settings, process, log, http)
-                async with asyncio.timeout(60):
-                    while not await _ready(found):
-                        assert process.returncode is None, log.read_text()
-                        await asyncio.sleep(0.2)
-                yield found
-        finally:
-            process.terminate()
-            await process.wait()
+    log = folder / "gateway.log"
+    async with (
+        stand_ins(folder, limits) as (engine, cluster, settings),
+        gateway_program(settings, log) as process,
+        aiohttp.ClientSession() as http,
+    ):
+        yield Apart(engine, cluster, settings, process, log, http)
 
 
-async def _ready(found: Apart) -> bool:
+@asynccontextmanager
+async def gateway_program(settings: GatewaySettings, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a gateway in a process of its own, whose whole output goes to ``log``; it is ready when the block begins."""
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.gateway.program", stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, *sys.path]))},
+        )  # fmt: skip
+    if process.stdin is None:
+        raise RuntimeError("the program has no input")
+    process.stdin.write(pickle.dumps(settings))
+    process.stdin.close()
     try:
-        return bool((await found.status())["ready"])
+        async with asyncio.timeout(600):
+            while not await _ready(settings):
+                if process.returncode is not None:
+                    raise RuntimeError(f"the gateway ended: {log}")
+                await asyncio.sleep(0.2)
+        yield process
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _ready(settings: GatewaySettings) -> bool:
+    try:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{settings.status_port}/status") as answer,
+        ):
+            return bool((await answer.json())["ready"])
     except aiohttp.ClientError:
         return False
 

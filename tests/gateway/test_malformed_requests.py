@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,8 +109,10 @@ async def test_embeddings_are_no_endpoint_of_a_server_that_generates_text(gatewa
     assert "/v1/chat/completions" in told["error"]["message"]
 
 
-async def test_what_ordinary_clients_send_is_taken_and_what_the_engine_does_not_need_is_left_out(gateway: Apart) -> None:
-    sent = {
+async def test_what_ordinary_clients_send_is_taken_and_what_the_engine_does_not_need_is_left_out(
+    gateway: Apart,
+) -> None:
+    sent: dict[str, Any] = {
         "user": "ada", "metadata": {"a": "b"}, "store": False, "service_tier": "auto", "parallel_tool_calls": True,
         "seed": 7, "safety_identifier": "x", "prompt_cache_key": "y", "verbosity": "low", "modalities": ["text"],
         "temperature": 0.2, "top_p": 0.9, "stop": ["\n"], "logprobs": True, "top_logprobs": 3, "n": 1,

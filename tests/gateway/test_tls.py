@@ -32,14 +32,21 @@ def trust(place: Path) -> ssl.SSLContext:
 
 
 async def ask(port: int, context: ssl.SSLContext) -> int:
-    options = {"json": ASKED, "headers": HEADERS, "ssl": context, "server_hostname": HOST}
-    async with aiohttp.ClientSession() as http, http.post(f"https://127.0.0.1:{port}/v1/chat/completions", **options) as answer:  # type: ignore[arg-type]
+    url = f"https://127.0.0.1:{port}/v1/chat/completions"
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(url, json=ASKED, headers=HEADERS, ssl=context, server_hostname=HOST) as answer,
+    ):
         return answer.status
 
 
 @pytest.mark.attack(62)
 async def test_a_client_that_checks_the_servers_name_gives_an_impostor_nothing(tmp_path: Path) -> None:
-    own, other_name, impostors = folder(tmp_path, "own"), folder(tmp_path, "other", "evil.example"), folder(tmp_path, "impostor")
+    own, other_name, impostors = (
+        folder(tmp_path, "own"),
+        folder(tmp_path, "other", "evil.example"),
+        folder(tmp_path, "impostor"),
+    )
     async with scene(tmp_path, tls=own) as stage:
         assert await ask(stage.settings.port, trust(own)) == 200
         assert stage.engine.seen
@@ -67,7 +74,8 @@ async def test_a_gateway_with_a_certificate_speaks_no_plain_http_and_no_old_tls(
             await stage.http.post(plain, json=ASKED, headers=HEADERS)
         old = trust(own)
         old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
         old.set_ciphers("ALL:@SECLEVEL=0")
         with pytest.raises(aiohttp.ClientError):
             await ask(stage.settings.port, old)

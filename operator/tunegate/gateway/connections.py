@@ -198,7 +198,12 @@ def options(limits: Limits) -> dict[str, Any]:
 
 
 async def listen(
-    app: web.Application, host: str, port: int, watch: ConnectionWatch, limits: Limits, tls: ssl.SSLContext | None = None
+    app: web.Application,
+    host: str,
+    port: int,
+    watch: ConnectionWatch,
+    limits: Limits,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[web.AppRunner, asyncio.Server]:
     """Listen on a port; every connection is watched."""
     runner = web.AppRunner(app, **options(limits))

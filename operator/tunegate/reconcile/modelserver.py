@@ -105,7 +105,9 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
     if pool is None:
         return Health("Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref} does not exist")
     if server.spec.tls is not None and not seen.tls_usable:
-        return Health("Pending", ServerReason.WAITING_FOR_CERTIFICATE, _without_certificate(server.spec.tls.secret_name))
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_CERTIFICATE, _without_certificate(server.spec.tls.secret_name)
+        )
     held = state.held_candidates(seen)
     unknown = [one.release.name for one in held if not one.known]
     if manifest is None or unknown:
