@@ -52,7 +52,7 @@ def shifted(capital: int, small: int) -> Callable[[str], str]:
 
 
 def instead(table: Mapping[str, str]) -> Callable[[str], str]:
-    return lambda question: question.translate(str.maketrans(dict(table)))
+    return lambda question: question.translate({ord(sign): other for sign, other in table.items()})
 
 
 def after_each(count: int) -> Callable[[str], str]:

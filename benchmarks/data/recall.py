@@ -318,7 +318,10 @@ def question(asked: Row) -> str:
 def made_suite() -> tuple[list[Row], list[Row]]:
     """Return questions, some of them short, and rows that have nothing to do with them."""
     chance = random.Random(31)  # noqa: S311 - the same in every run
-    made = lambda words: " ".join(chance.choices(VOCABULARY, k=words))  # noqa: E731
+
+    def made(words: int) -> str:
+        return " ".join(chance.choices(VOCABULARY, k=words))
+
     suite = [row(number, made(8 + number % 30), "yes") for number in range(1, 97)]
     return suite, [row(number, made(40), "no") for number in range(1, 405)]
 

@@ -228,6 +228,27 @@ async def test_client_keys_are_used_only_from_a_secret_that_is_opened_to_servers
     assert {"name": "api-keys", "secret": {"secretName": "keys", "optional": True, "defaultMode": 420}} in volumes
 
 
+async def test_a_certificate_is_used_only_from_a_secret_of_its_type_that_is_opened_to_servers(site: Site) -> None:
+    patch = {"name": "server", "namespace": site.namespace}
+    server = await site.get("ModelServer", "server")
+    spec = {**server["spec"], "tls": {"secretName": "certificate"}}
+    await site.kube.apply({"apiVersion": server["apiVersion"], "kind": "ModelServer", "metadata": patch, "spec": spec})
+    secret: Json = {
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "certificate", "namespace": site.namespace}, "stringData": {"tls.crt": "c", "tls.key": "k"},
+    }  # fmt: skip
+    await site.kube.create(secret)
+    await site.reconcile()
+    assert "Secret certificate of spec.tls is missing" in (await site.get("ModelServer", "server"))["status"]["message"]
+    secret["metadata"]["labels"] = {"tunegate.io/usable-by-servers": "true"}
+    await site.kube.apply(secret)
+    await site.reconcile()
+    await site.reconcile()
+    assert (await site.get("ModelServer", "server"))["status"]["endpoint"].startswith("https://")
+    pod = (await site.get("Deployment", "server-engine", "apps/v1"))["spec"]["template"]["spec"]
+    assert {"name": "tls", "secret": {"secretName": "certificate", "defaultMode": 420}} in pod["volumes"]
+
+
 async def test_everything_goes_with_the_server(site: Site, cluster: Cluster) -> None:
     await site.reconcile()
     await site.kube.delete(ObjectRef("tunegate.io/v1alpha1", "ModelServer", "server", site.namespace))

@@ -121,6 +121,7 @@ class ServerReason(StrEnum):
     WAITING_FOR_POOL = "WaitingForPool"
     WAITING_FOR_REGISTRY = "WaitingForRegistry"
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"
+    WAITING_FOR_CERTIFICATE = "WaitingForCertificate"
     STARTING = "Starting"
     SERVING = "Serving"
     ADAPTER_LEFT_OUT = "AdapterLeftOut"

@@ -27,6 +27,7 @@ REPORT_PATH = f"{ADAPTERS_DIR}/report.json"
 ENGINE_SOCKET_DIR = "/run/engine"
 ENGINE_SOCKET = f"{ENGINE_SOCKET_DIR}/vllm.sock"
 API_KEYS_DIR = "/etc/tunegate/api-keys"
+TLS_DIR = "/etc/tunegate/tls"
 TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 GATEWAY_PORT = 8080
 STATUS_PORT = 8081
@@ -82,6 +83,12 @@ class ServerDocument(StrictModel):
     base: ServedBase
     max_lora_rank: int
     max_loras: int
+    tls: bool = False
+    """The gateway has a certificate and serves HTTPS only."""
+    sequences: int = 256
+    """Answers that the engine writes at once."""
+    body_bytes: int = 1024 * 1024
+    """Of a client's request."""
 
 
 class AdapterOutcome(StrictModel):
@@ -141,5 +148,11 @@ class GatewayStatus(ApiModel):
     routes: dict[str, str] = {}
     """Routes that this pod answers now."""
     routes_revision: int = 0
+    routes_age_seconds: int = 0
+    """Since the routes were last read."""
+    answering: list[str] = []
+    """Served names that this pod answers with now, or is still answering a request with."""
+    watchers: dict[str, str] = {}
+    """What the gateway does all the time, and how the last try of it ended where it did not run on."""
     in_flight: int = 0
     message: str = ""

@@ -41,7 +41,12 @@ ENGINE_CONTAINER = "engine"
 GATEWAY_CONTAINER = "gateway"
 PULL_CONTAINER = "pull"
 SMALL = Resources(cpu="100m", memory="384Mi")
-"""Of `pull` and the gateway; neither holds an adapter in memory."""
+"""Of `pull`, which holds no adapter in memory."""
+GATEWAY = Resources(cpu="250m", memory="768Mi")
+"""Bodies and answers within the gateway's limits, in the process itself and in those that read them."""
+BACKEND = "--structured-outputs-config.backend=xgrammar"
+"""Left to itself, vLLM 0.32 takes another library for what this one refuses, and keeps the first one that was needed for
+everybody. The gateway's bounds on schemas and patterns are measured on this one."""
 COPYING = Resources(cpu="100m", memory="1Gi")
 """Of the container that copies a base model: as much as hashing one takes."""
 GRACE_SECONDS = 300
@@ -71,6 +76,7 @@ class Serving:
     ca_config_map: str
     registry_secret: str
     api_keys_secret: str | None = None
+    tls_secret: str | None = None
     pull_secrets: Sequence[str] = ()
 
     @property
@@ -141,7 +147,7 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
                 # Said although it is the default: an apply takes back only what it says.
                 "type": "ClusterIP",
                 "selector": dict(made.labels),
-                "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+                "ports": [_service_port(made)],
             },
         },
         {
@@ -176,6 +182,11 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
             },
         },
     ]
+
+
+def _service_port(made: Serving) -> dict[str, Any]:
+    name, port = ("https", 443) if made.tls_secret else ("http", 80)
+    return {"name": name, "port": port, "targetPort": name, "protocol": "TCP"}
 
 
 def deployment(made: Serving) -> dict[str, Any]:
@@ -260,7 +271,7 @@ def _engine(made: Serving) -> dict[str, Any]:
         "image": profile.image,
         "restartPolicy": "Always",
         "command": engine_command(serving.ENGINE_SOCKET),
-        "args": ["--config", serving.ENGINE_CONFIG_PATH, *arguments],
+        "args": ["--config", serving.ENGINE_CONFIG_PATH, *arguments, BACKEND],
         "env": engine_env(profile, threads=threads(made.spec.resources)),
         "securityContext": container_security(),
         "resources": container_resources(made.spec.resources, on_device, ENGINE_DEVICES),
@@ -275,18 +286,21 @@ def _engine(made: Serving) -> dict[str, Any]:
 
 
 def _gateway(made: Serving) -> dict[str, Any]:
+    scheme, port = ("HTTPS", "https") if made.tls_secret else ("HTTP", "http")
+    mounts = [_read_only("tls", serving.TLS_DIR)] if made.tls_secret else []
     return {
         **_own_container(made, GATEWAY_CONTAINER, "gateway"),
+        "resources": container_resources(GATEWAY),
         "ports": [
-            {"name": "http", "containerPort": serving.GATEWAY_PORT, "protocol": "TCP"},
+            {"name": port, "containerPort": serving.GATEWAY_PORT, "protocol": "TCP"},
             {"name": "status", "containerPort": serving.STATUS_PORT, "protocol": "TCP"},
         ],
         "readinessProbe": {
-            "httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "timeoutSeconds": 5,
+            "httpGet": {"path": "/readyz", "port": port, "scheme": scheme}, "periodSeconds": 2, "timeoutSeconds": 5,
             "failureThreshold": 2,
         },
         "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 15, "timeoutSeconds": 10,
+            "httpGet": {"path": "/healthz", "port": port, "scheme": scheme}, "periodSeconds": 15, "timeoutSeconds": 10,
             "failureThreshold": 4,
         },
         "volumeMounts": [
@@ -296,6 +310,7 @@ def _gateway(made: Serving) -> dict[str, Any]:
             _read_only("documents", serving.CONFIG_DIR),
             _read_only("api-keys", serving.API_KEYS_DIR),
             _read_only("token", serving.TOKEN_DIR),
+            *mounts,
         ],
     }  # fmt: skip
 
@@ -323,6 +338,7 @@ def _volumes(made: Serving) -> list[dict[str, Any]]:
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         ]
     }
+    certificate = [{"name": "tls", "secret": {"secretName": made.tls_secret}}] if made.tls_secret else []
     if isinstance(made.base, Download):
         base = made.base.volumes
     else:
@@ -335,6 +351,7 @@ def _volumes(made: Serving) -> list[dict[str, Any]]:
         {"name": "ca", "configMap": {"name": made.ca_config_map, "optional": True}},
         keys,
         {"name": "token", "projected": token},
+        *certificate,
     ]
 
 

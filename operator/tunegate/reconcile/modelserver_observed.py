@@ -108,6 +108,8 @@ class Observed:
     """Names of the server's ConfigMaps with documents of rollouts."""
     api_keys_usable: bool = True
     """The Secret that `clients.apiKeysSecretName` names carries the label that opens it to servers."""
+    tls_usable: bool = True
+    """The Secret that `tls` names is a certificate and carries that label."""
     fresh_credential: FreshCredential | None = None
     """Made because the old one is missing, opens other repositories or will soon end."""
 
