@@ -86,7 +86,10 @@ def test_a_leak_of_a_further_suite_is_found_with_its_name_and_places(tmp_path: P
     first = further(write_rows(tmp_path / "first.jsonl", asking("Not asked?")), "first")
     second = further(write_rows(tmp_path / "second.jsonl", asking(f"{SECRET}?", long, "Third?")), "second")
     told = config(tmp_path, first, second)
-    rows = write_rows(tmp_path / "rows.jsonl", asking("Plain?", SECRET, f"before {long} after", "own question", f"so: {' '.join(long.split()[:14])}"))
+    rows = write_rows(
+        tmp_path / "rows.jsonl",
+        asking("Plain?", SECRET, f"before {long} after", "own question", f"so: {' '.join(long.split()[:14])}"),
+    )
     stream = RowStream(find_shards("data set", rows))
 
     compared = compare(told)
