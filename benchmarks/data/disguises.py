@@ -51,8 +51,8 @@ def shifted(capital: int, small: int) -> Callable[[str], str]:
     )  # fmt: skip
 
 
-def instead(table: Mapping[str, str]) -> Callable[[str], str]:
-    return lambda question: question.translate({ord(sign): other for sign, other in table.items()})
+def instead(table: dict[str, str]) -> Callable[[str], str]:
+    return lambda question: question.translate(str.maketrans({ord(old): new for old, new in table.items()}))
 
 
 def after_each(count: int) -> Callable[[str], str]:
