@@ -111,7 +111,7 @@ def test_a_leak_of_a_further_suite_is_found_with_its_name_and_places(tmp_path: P
             ["5"],
         ),
     ]  # fmt: skip
-    assert facts.count_if_on(*COMPARING) == 3
+    assert facts.count_if_on(*COMPARING) == 4
     assert not [one for one in found if SECRET in one.model_dump_json()]
 
 
