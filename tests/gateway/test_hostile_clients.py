@@ -45,8 +45,15 @@ def properties(count: int) -> dict[str, Any]:
 
 
 @pytest.mark.attack(54)
-@pytest.mark.parametrize("charset", ["punycode", "utf-16", "idna", "unicode_escape", "utf-8-sig", "zlib", "nonsense"])
-async def test_no_client_chooses_how_its_body_is_decoded(gateway: Apart, charset: str) -> None:
+async def test_no_client_chooses_how_its_body_is_decoded(gateway: Apart) -> None:
+    for charset in CHARSETS:
+        await _decoded_by(gateway, charset)
+
+
+CHARSETS = ["punycode", "utf-16", "idna", "unicode_escape", "utf-8-sig", "zlib", "nonsense"]
+
+
+async def _decoded_by(gateway: Apart, charset: str) -> None:
     body = b"a" * (MEBIBYTE // 2 - 100) + b"-" + b"a" * (MEBIBYTE // 2 - 100)
     asking = asyncio.create_task(gateway.post(body, headers={"Content-Type": f"application/json; charset={charset}"}))
     async with gateway.http.get(f"{gateway.url}/healthz", timeout=aiohttp.ClientTimeout(total=10)) as answer:
@@ -58,21 +65,24 @@ async def test_no_client_chooses_how_its_body_is_decoded(gateway: Apart, charset
 
 
 @pytest.mark.attack(54)
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"[" + b"[]," * 340_000 + b"[]]",
-        b'{"model": "extract", "messages": [' + b"{}," * 340_000 + b"{}]}",
-        b"[" * (MEBIBYTE - 10),
-        b'{"a":' * 170_000,
-        b'{"model": "' + b"\\u0041" * 170_000 + b'"}',
-        b'{"model": "extract", "max_tokens": ' + b"9" * (MEBIBYTE - 100) + b"}",
-        b"{" + b",".join(b'"%d":0' % index for index in range(90_000)) + b"}",
-        b"{" + b",".join(b'"same":0' for _ in range(100_000)) + b"}",
-    ],
-    ids=["lists", "objects", "deep-lists", "deep-objects", "escapes", "digits", "keys", "same-keys"],
-)
-async def test_a_body_that_is_slow_to_read_holds_up_nobody_else(gateway: Apart, body: bytes) -> None:
+async def test_a_body_that_is_slow_to_read_holds_up_nobody_else(gateway: Apart) -> None:
+    for body in SLOW_BODIES:
+        await _a_body_that_is_slow_to_read_holds_up_nobody_else(gateway, body)
+
+
+SLOW_BODIES: list[bytes] = [
+    b"[" + b"[]," * 340_000 + b"[]]",
+    b'{"model": "extract", "messages": [' + b"{}," * 340_000 + b"{}]}",
+    b"[" * (MEBIBYTE - 10),
+    b'{"a":' * 170_000,
+    b'{"model": "' + b"\\u0041" * 170_000 + b'"}',
+    b'{"model": "extract", "max_tokens": ' + b"9" * (MEBIBYTE - 100) + b"}",
+    b"{" + b",".join(b'"%d":0' % index for index in range(90_000)) + b"}",
+    b"{" + b",".join(b'"same":0' for _ in range(100_000)) + b"}",
+]
+
+
+async def _a_body_that_is_slow_to_read_holds_up_nobody_else(gateway: Apart, body: bytes) -> None:
     asking = [asyncio.create_task(gateway.post(body)) for _ in range(4)]
     for _ in range(5):
         assert (await asyncio.wait_for(gateway.ask(OTHER_KEY), 20))[0] == 200
@@ -87,37 +97,40 @@ async def test_compressed_bodies_are_not_taken(gateway: Apart) -> None:
 
 
 @pytest.mark.attack(55)
-@pytest.mark.parametrize(
-    "constraint",
-    [
-        {"json": properties(5000)},
-        {"json": properties(300)},
-        {"json": nested(200)},
-        {"json": {"enum": [f"value {index}" for index in range(100_000)]}},
-        {"json": {"type": "string", "minLength": 10**9}},
-        {"json": {"type": "string", "maxLength": 10_000}},
-        {"json": {"type": "array", "items": {"type": "string"}, "minItems": 10**7}},
-        {"json": {"type": "string", "pattern": ".?" * 32}},
-        {"json": {"type": "object", "patternProperties": {"(.{0,9}){0,9}": {}}}},
-        {"json": {"$ref": "#"}},
-        {"json": {"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}},
-        {"json": {"$ref": "https://example.org/schema.json"}},
-        {"json": {"not": {"type": "string"}}},
-        {"json": json.dumps(properties(5000))},
-        {"regex": ".{1,1000}"},
-        {"regex": ".?" * 16},
-        {"regex": "(.*[a-z]?)" * 40},
-        {"regex": "(((((((((((((((((((((a)))))))))))))))))))))"},
-        {"regex": "(?:a{1000}){1000}"},
-        {"regex": "a" * 2000},
-        {"choice": ["x" * MEBIBYTE]},
-        {"choice": ["x"] * 2000},
-        {"grammar": "root ::= [a-z]{1,100000}"},
-        {"structural_tag": "{}"},
-    ],
-    ids=lambda constraint: "-".join(constraint) + str(abs(hash(json.dumps(constraint))) % 1000),
-)
-async def test_what_would_cost_the_engine_too_much_to_compile_does_not_reach_it(
+async def test_what_would_cost_the_engine_too_much_to_compile_does_not_reach_it(gateway: Apart) -> None:
+    for constraint in TOO_COSTLY:
+        await _what_would_cost_the_engine_too_much_to_compile_does_not_reach_it(gateway, constraint)
+
+
+TOO_COSTLY: list[dict[str, Any]] = [
+    {"json": properties(5000)},
+    {"json": properties(300)},
+    {"json": nested(200)},
+    {"json": {"enum": [f"value {index}" for index in range(100_000)]}},
+    {"json": {"type": "string", "minLength": 10**9}},
+    {"json": {"type": "string", "maxLength": 10_000}},
+    {"json": {"type": "array", "items": {"type": "string"}, "minItems": 10**7}},
+    {"json": {"type": "string", "pattern": ".?" * 32}},
+    {"json": {"type": "object", "patternProperties": {"(.{0,9}){0,9}": {}}}},
+    {"json": {"$ref": "#"}},
+    {"json": {"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}},
+    {"json": {"$ref": "https://example.org/schema.json"}},
+    {"json": {"not": {"type": "string"}}},
+    {"json": json.dumps(properties(5000))},
+    {"regex": ".{1,1000}"},
+    {"regex": ".?" * 16},
+    {"regex": "(.*[a-z]?)" * 40},
+    {"regex": "(((((((((((((((((((((a)))))))))))))))))))))"},
+    {"regex": "(?:a{1000}){1000}"},
+    {"regex": "a" * 2000},
+    {"choice": ["x" * MEBIBYTE]},
+    {"choice": ["x"] * 2000},
+    {"grammar": "root ::= [a-z]{1,100000}"},
+    {"structural_tag": "{}"},
+]
+
+
+async def _what_would_cost_the_engine_too_much_to_compile_does_not_reach_it(
     gateway: Apart, constraint: dict[str, Any]
 ) -> None:
     status, told = await gateway.post(structured(**constraint))
@@ -153,19 +166,23 @@ async def test_a_schema_is_bounded_wherever_it_stands(gateway: Apart) -> None:
 
 
 @pytest.mark.attack(63)
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"n": 1024},
-        {"n": 129},
-        {"n": 16_384},
-        {"n": True},
-        {"n": "2"},
-        {"best_of": 100},
-        {"use_beam_search": True, "n": 8},
-    ],
-)
-async def test_nobody_asks_for_any_number_of_answers_at_once(gateway: Apart, fields: dict[str, Any]) -> None:
+async def test_nobody_asks_for_any_number_of_answers_at_once(gateway: Apart) -> None:
+    for fields in TOO_MANY:
+        await _nobody_asks_for_any_number_of_answers_at_once(gateway, fields)
+
+
+TOO_MANY: list[dict[str, Any]] = [
+    {"n": 1024},
+    {"n": 129},
+    {"n": 16_384},
+    {"n": True},
+    {"n": "2"},
+    {"best_of": 100},
+    {"use_beam_search": True, "n": 8},
+]
+
+
+async def _nobody_asks_for_any_number_of_answers_at_once(gateway: Apart, fields: dict[str, Any]) -> None:
     status, told = await gateway.post(chat(**fields))
     assert (status, told["error"]["type"]) == (400, "invalid_request_error")
     prompts = {"model": "extract", "prompt": ["a"] * 64, "n": 100}

@@ -80,10 +80,7 @@ async def _exchange(gateway: Apart, sent: bytes) -> bytes:
         writer.close()
 
 
-@pytest.mark.attack(68)
-@pytest.mark.parametrize(
-    "body",
-    [
+BAD_BODIES = [
         GOOD_BODY.replace(b"Hello", b"\\ud800"), GOOD_BODY.replace(b"Hello", b"\xff"), GOOD_BODY.replace(b'"Hello"', b"NaN"),
         GOOD_BODY.replace(b'"Hello"', b"1e999"), GOOD_BODY.replace(b"Hello", b"\x00"), b"\xef\xbb\xbf" + GOOD_BODY, b"",
         b"null", b'""', b"0", GOOD_BODY[:-1], GOOD_BODY + b"x", GOOD_BODY.replace(b"extract", b"\\ud800"),
@@ -94,12 +91,15 @@ async def _exchange(gateway: Apart, sent: bytes) -> bytes:
         GOOD_BODY.replace(b'"messages"', b'"seed": 1e400, "messages"'),
         GOOD_BODY.replace(b'"messages"', b'"logit_bias": {"\\u0661": 1}, "messages"'),
         GOOD_BODY.replace(b'"messages"', b'"temperature": ' + b"9" * 5000 + b', "messages"'),
-    ],
-)  # fmt: skip
-async def test_no_body_gives_a_500(gateway: Apart, body: bytes) -> None:
-    status, told = await gateway.post(body)
-    assert status in {400, 404}
-    assert told["error"]["code"]
+    ]  # fmt: skip
+
+
+@pytest.mark.attack(68)
+async def test_no_body_gives_a_500(gateway: Apart) -> None:
+    for body in BAD_BODIES:
+        status, told = await gateway.post(body)
+        assert status in {400, 404}, body[:200]
+        assert told["error"]["code"]
     assert gateway.engine.seen == []
 
 

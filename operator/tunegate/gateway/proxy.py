@@ -44,6 +44,7 @@ class Question:
     asked: Checked
     served: str
     request_id: str
+    client: str
 
 
 class Proxy:
@@ -73,6 +74,7 @@ class Proxy:
         self._places = _shares("requests", limits.places, limits.share, patience)
         self._reading = _shares("bodies", limits.reading_bytes // KIBIBYTE, limits.share, patience)
         self._inspecting = Shares("large bodies", limits.places, 1, patience)
+        self._answers = _shares("whole answers", limits.reading_bytes // KIBIBYTE, limits.share, patience)
         self._sequences = _shares("answers", limits.sequences, limits.share, patience)
         self._structured = _shares("structured answers", limits.structured, limits.structured_share, patience)
 
@@ -94,7 +96,7 @@ class Proxy:
                 self._served(asked.public)
                 async with self._turn(client, asked):
                     # Whose turn comes only now asks only now: what was open before may be closed.
-                    question = Question(request.path, asked, self._served(asked.public), uuid.uuid4().hex)
+                    question = Question(request.path, asked, self._served(asked.public), uuid.uuid4().hex, client)
                     with self._in_flight.enter(question.served):
                         return await self._forward(request, question, give_back)
             finally:
@@ -178,7 +180,7 @@ class Proxy:
                 if answer.status == 200 and question.asked.streams:
                     response = await self._stream(request, question, answer)
                 else:
-                    response = await self._whole(question, answer)
+                    response = await self._whole(request, question, answer)
                 status = str(answer.status)
                 return response
         except FAILURES as error:
@@ -188,25 +190,37 @@ class Proxy:
             self._metrics.requests.labels(*labels, status).inc()
             self._metrics.seconds.labels(*labels).observe(time.monotonic() - begun)
 
-    async def _whole(self, question: Question, answer: aiohttp.ClientResponse) -> web.Response:
-        raw = bytearray()
-        async for piece in answer.content.iter_any():
-            raw += piece
-            if len(raw) > self._limits.answer_bytes:
-                raise ApiError(
-                    502, "answer_too_large",
-                    f"the answer has more than {self._limits.answer_bytes} bytes: ask for fewer logprobs, or stream",
-                )  # fmt: skip
-        try:
-            found = await self._inspection.answer(bytes(raw), question.served, question.asked.public)
-        except Overloaded as error:
-            raise ApiError(502, "engine_failed", "the engine's answer could not be read") from error
-        if found is None:
-            raise ApiError(502, "engine_failed", "the engine's answer is no JSON object")
-        self._count(question, found.usage)
-        return web.Response(
-            body=found.body, status=answer.status, headers={**_headers(question), "Content-Type": "application/json"}
-        )
+    async def _whole(
+        self, request: web.Request, question: Question, answer: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
+        """Pass on an answer that is held as a whole, until its client has read it: such bytes are bounded in all."""
+        most = self._limits.answer_bytes
+        length = answer.content_length
+        async with self._answers.hold(question.client, 1 + min(most if length is None else length, most) // KIBIBYTE):
+            raw = bytearray()
+            async for piece in answer.content.iter_any():
+                raw += piece
+                if len(raw) > most:
+                    text = f"the answer has more than {most} bytes: ask for fewer logprobs, or stream"
+                    raise ApiError(502, "answer_too_large", text)
+            try:
+                found = await self._inspection.answer(bytes(raw), question.served, question.asked.public)
+            except Overloaded as error:
+                raise ApiError(502, "engine_failed", "the engine's answer could not be read") from error
+            if found is None:
+                raise ApiError(502, "engine_failed", "the engine's answer is no JSON object")
+            self._count(question, found.usage)
+            response = web.StreamResponse(status=answer.status, headers=_headers(question))
+            response.content_type = "application/json"
+            response.charset = "utf-8"
+            response.content_length = len(found.body)
+            await response.prepare(request)
+            try:
+                await self._write(response, found.body)
+                await response.write_eof()
+            except FAILURES:
+                _break_off(request)
+            return response
 
     async def _stream(
         self, request: web.Request, question: Question, answer: aiohttp.ClientResponse
@@ -225,8 +239,7 @@ class Proxy:
                 await self._write(response, out)
             await response.write_eof()
         except FAILURES:
-            if request.transport is not None:
-                request.transport.abort()
+            _break_off(request)
         finally:
             self._count(question, rewriter.usage)
         return response
@@ -239,6 +252,11 @@ class Proxy:
     def _count(self, question: Question, usage: Usage) -> None:
         self._metrics.tokens.labels(question.served, "prompt").inc(usage.prompt)
         self._metrics.tokens.labels(question.served, "completion").inc(usage.completion)
+
+
+def _break_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _shares(what: str, total: int, share: float, patience: float) -> Shares:

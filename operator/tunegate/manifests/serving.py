@@ -42,7 +42,7 @@ GATEWAY_CONTAINER = "gateway"
 PULL_CONTAINER = "pull"
 SMALL = Resources(cpu="100m", memory="384Mi")
 """Of `pull`, which holds no adapter in memory."""
-GATEWAY = Resources(cpu="250m", memory="768Mi")
+GATEWAY = Resources(cpu="100m", memory="512Mi")
 """Bodies and answers within the gateway's limits, in the process itself and in those that read them."""
 BACKEND = "--structured-outputs-config.backend=xgrammar"
 """Left to itself, vLLM 0.32 takes another library for what this one refuses, and keeps the first one that was needed for
