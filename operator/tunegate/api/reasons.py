@@ -127,3 +127,11 @@ class ServerReason(StrEnum):
     ADAPTER_LEFT_OUT = "AdapterLeftOut"
     SCALED_TO_ZERO = "ScaledToZero"
     POD_FAILING = "PodFailing"
+
+
+class OwnershipReason(StrEnum):
+    """Reasons of the condition `ObjectsInPlace` of every kind: why an object of Tunegate's is not what it should be."""
+
+    FOREIGN_OBJECT = "ForeignObject"
+    BEING_DELETED = "BeingDeleted"
+    WRITE_REFUSED = "WriteRefused"

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from tunegate.api.basemodel import BaseModel, BaseModelStatus
-from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.markers import RESERVED
 from tunegate.api.reasons import CatalogueReason, StageReason
 from tunegate.api.shared import Resources
@@ -197,7 +197,7 @@ class _Report:
         status = BaseModelStatus(
             observed_generation=seen.model.generation,
             message=self.message[:1024],
-            conditions=set_condition(old.conditions, condition),
+            conditions=set_condition([one for one in old.conditions if one.type != OBJECTS_IN_PLACE], condition),
             phase=self.phase,
             **fields,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
@@ -189,7 +189,7 @@ def status_of(
     elif loading or how.reason is not ServerReason.SERVING:
         verified = ("Unknown", ServerReason.STARTING, "adapters are verified and probed when a pod starts")
     ready: ConditionStatus = "True" if how.reason is ServerReason.SERVING else "False"
-    conditions = list(server.status.conditions)
+    conditions = [one for one in server.status.conditions if one.type != OBJECTS_IN_PLACE]
     for type_, (state, reason, message) in {
         "Ready": (ready, how.reason, how.message),
         "AdaptersVerified": verified,
