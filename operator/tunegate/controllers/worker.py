@@ -26,6 +26,8 @@ from tunegate.reconcile.plan import EventNote, Plan
 
 logger = logging.getLogger(__name__)
 
+STOP_SECONDS = 5
+"""What a pod is left that has to stop answering at once."""
 Result = Literal["done", "waiting", "transient", "terminal", "defect"]
 
 
@@ -84,6 +86,10 @@ class Worker:
         """Act on the plan. What one object ends in holds up no other that does not need it; the first error is raised."""
         bringing = Bringing(self._ownership, self._controller.kind, key, plan.uid, self._ledger, writes)
         await bringing.apply(plan.closes)
+        for ref in plan.stops:
+            logger.warning("stopping %s", ref)
+            await self._kube.delete(ref, grace_seconds=STOP_SECONDS)
+            writes["delete"] += 1
         for entry in plan.audit:
             await self._ledger.append(entry)
             writes["audit"] += 1

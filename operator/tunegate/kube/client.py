@@ -199,11 +199,16 @@ class KubeClient:
         ref = ObjectRef.of(obj)
         return await self._request("PUT", await self._path(ref), f"replace {ref}", body=dict(obj))
 
-    async def delete(self, ref: ObjectRef, *, uid: str | None = None) -> None:
-        """Delete with background propagation. An object that is gone, or has another ``uid``, is a success."""
+    async def delete(self, ref: ObjectRef, *, uid: str | None = None, grace_seconds: int | None = None) -> None:
+        """Delete with background propagation. An object that is gone, or has another ``uid``, is a success.
+
+        ``grace_seconds``: what a pod is left to end, instead of what its spec says.
+        """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid or ref.uid:
             body["preconditions"] = {"uid": uid or ref.uid}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         try:
             await self._request("DELETE", await self._path(ref), f"delete {ref}", body=body)
         except (NotFound, Conflict):

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunegate.api.markers import GROUP
+from tunegate.api.markers import GROUP, MANAGED_BY_LABEL
 from tunegate.kube.fields import same
 
 Json = Mapping[str, Any]
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 PLAIN = frozenset({"ConfigMap", "Secret", "Role", "RoleBinding"})
 """Kinds to which the API server adds nothing."""
 NOT_COMPARED = frozenset({"apiVersion", "kind", "metadata", "status"})

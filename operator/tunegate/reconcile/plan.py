@@ -27,6 +27,8 @@ class Plan:
 
     closes: tuple[Mapping[str, Any], ...] = ()
     """Applied before anything else, the ledger included: what stops something waits for nothing."""
+    stops: tuple[ObjectRef, ...] = ()
+    """Pods to delete as early, within seconds: they answer what they may not."""
     audit: tuple[AuditEntry, ...] = ()
     """Recorded before anything below; while the ledger cannot be written, the rest waits."""
     deletes: tuple[ObjectRef, ...] = ()
