@@ -149,7 +149,9 @@ class World:
             GatewayAdapter(served_name=name, release="r", state="LeftOut" if reason else "Ready", reason=reason)
             for name, reason in self.held().items()
         ]
-        return {"pod-0": GatewayStatus(engine="Ready", ready=True, adapters=adapters, routes=self.deaf or self.table.open)}
+        return {
+            "pod-0": GatewayStatus(engine="Ready", ready=True, adapters=adapters, routes=self.deaf or self.table.open)
+        }
 
     def step(self) -> Plan:
         """Reconcile once."""
