@@ -9,7 +9,7 @@ import pytest
 
 from tests.serving.test_server_planner import conditions
 from tests.serving.world import SETTINGS, World, release, served
-from tunegate.api.serving import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.reconcile import modelserver
 
 
