@@ -41,8 +41,4 @@ def supplies() -> list[Json]:
     labels = {"app.kubernetes.io/name": "tunegate", "app.kubernetes.io/managed-by": "tunegate"}
     return [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tunegate-ca", "labels": labels}, "data": {}},
-        {
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tunegate-stage-tracking", "labels": labels},
-            "type": "kubernetes.io/basic-auth", "stringData": {"username": "u", "password": "p"},
-        },
-    ]  # fmt: skip
+    ]

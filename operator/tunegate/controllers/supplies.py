@@ -15,7 +15,7 @@ from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.controllers.bringing import record
 from tunegate.controllers.ownership import Ownership
 from tunegate.controllers.services import Ledger
-from tunegate.errors import Terminal, Transient
+from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import AuditSubject
 from tunegate.reconcile.naming import CA_CONFIG_MAP, MANAGED_BY
@@ -51,13 +51,13 @@ class Supplies:
         for namespace in self._settings.namespaces:
             try:
                 await self.deliver(namespace)
-            except (Transient, Terminal) as error:
+            except (Transient, Terminal, Waiting) as error:
                 failed = True
                 logger.warning("pods of %s may not reach the registry: %s", namespace, error.message)
         return not failed
 
     async def deliver(self, namespace: str) -> None:
-        """Write what pods of the namespace need. Raises ``Transient`` or ``Terminal``."""
+        """Write what pods of the namespace need. Raises ``Transient``, ``Terminal`` or ``Waiting``."""
         # Read each time: a new authority is handed on without a restart.
         authorities = self._settings.ca_file
         data = {} if authorities is None else {"ca.crt": _read(authorities)}
