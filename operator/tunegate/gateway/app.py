@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 
+from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDocument
 from tunegate.api.stages import BASE_SERVED_NAME
 from tunegate.gateway import logs
@@ -33,7 +34,7 @@ from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import GatewaySettings, in_pod
 from tunegate.gateway.tls import Certificate
 from tunegate.gateway.watchers import Watchers
-from tunegate.reconcile.naming import MANAGED_BY, MANAGED_BY_LABEL, SERVER_LABEL
+from tunegate.reconcile.naming import MANAGED_BY, SERVER_LABEL
 
 log = logging.getLogger("tunegate.gateway")
 EXPIRY_SECONDS = 0.5
