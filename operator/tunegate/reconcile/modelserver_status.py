@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.markers import RESERVED
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
 from tunegate.digests import document_digest
+from tunegate.manifests.sources import ClaimPath, model_path
 from tunegate.reconcile.modelserver_observed import Candidate, Observed
 from tunegate.reconcile.modelserver_routes import RouteChoice
 
@@ -176,6 +178,16 @@ def _starting(seen: Observed) -> str:
     return said or "pods are starting: pulling and verifying adapters, then loading the base model"
 
 
+def base_volume(seen: Observed) -> Literal["Protected", "Open", "Copied"] | None:
+    """Say where pods read the base model from, for people who have to know who could replace it."""
+    if seen.base_model is None:
+        return None
+    source = model_path(seen.base_model.spec.source)
+    if not isinstance(source, ClaimPath):
+        return "Copied"
+    return "Protected" if source.claim.startswith(RESERVED) else "Open"
+
+
 def status_of(
     seen: Observed, served: Sequence[ServedAdapter], told: Sequence[RouteStatus], how: Health, now: datetime
 ) -> dict[str, Any]:
@@ -211,6 +223,7 @@ def status_of(
         message=how.message[:TEXT],
         conditions=conditions,
         profile_digest=document_digest(server.spec.profile.to_dict()),
+        base_volume=base_volume(seen),
         endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
         ready_replicas=ready_replicas(seen),
         adapters=list(served),
