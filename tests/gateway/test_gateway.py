@@ -258,7 +258,7 @@ async def test_base_weights_that_were_replaced_since_they_were_hashed_stop_every
 @pytest.mark.attack(51)
 async def test_a_gateway_with_other_documents_than_its_pod_was_made_with_does_not_start(tmp_path: Path) -> None:
     document = ServerDocument(
-        namespace="team", server="server", registry_host="registry:5000", max_lora_rank=16, max_loras=1,
+        namespace="team", server="server", server_uid="uid", registry_host="registry:5000", max_lora_rank=16, max_loras=1,
         base=ServedBase(name="base", path="/mnt/base", manifest=Manifest(files=[]), manifest_digest=f"sha256:{'0' * 64}"),
     )  # fmt: skip
     data = {"adapters.json": "[]", "server.json": document.model_dump_json(by_alias=True)}
