@@ -52,7 +52,7 @@ def shifted(capital: int, small: int) -> Callable[[str], str]:
 
 
 def instead(table: dict[str, str]) -> Callable[[str], str]:
-    return lambda question: question.translate(str.maketrans({ord(old): new for old, new in table.items()}))
+    return lambda question: question.translate({ord(old): new for old, new in table.items()})
 
 
 def after_each(count: int) -> Callable[[str], str]:

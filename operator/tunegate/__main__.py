@@ -1,4 +1,4 @@
-"""Entry point of the containers: `python -m tunegate operator|gateway|pull`."""
+"""Entry point of the containers: `python -m tunegate operator`, `… gateway --config-digest D`, `… pull --config-digest D`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,24 @@ COMMANDS = {
 """Each module is imported only when it is asked for: the gateway's image part needs no kopf, the puller no aiohttp."""
 
 
+CONFIG_DIGEST_FLAG = "--config-digest"
+CONFIGURED = ("gateway", "pull")
+"""Commands that read a mounted ConfigMap: its digest has to stand in the pod's own template."""
+
+
 def main(arguments: list[str]) -> int:
     """Run one command; it reads its settings from the environment and from mounted files."""
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
-        print(f"usage: python -m tunegate {{{'|'.join(COMMANDS)}}}", file=sys.stderr)
+    command, *further = arguments or [""]
+    expected = [CONFIG_DIGEST_FLAG] if command in CONFIGURED else []
+    if command not in COMMANDS or further[:1] != expected or len(further) != 2 * len(expected):
+        print(f"usage: python -m tunegate {_usage()}", file=sys.stderr)
         return 2
-    command: Callable[[], int | None] = import_module(COMMANDS[arguments[0]]).main
-    return command() or 0
+    run: Callable[..., int | None] = import_module(COMMANDS[command]).main
+    return run(*further[1:]) or 0
+
+
+def _usage() -> str:
+    return " | ".join(f"{name} {CONFIG_DIGEST_FLAG} sha256:…" if name in CONFIGURED else name for name in COMMANDS)
 
 
 def _stop(number: int, _frame: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
 from tunegate.api.answers import of_lines
 from tunegate.api.stages import DatasetInput, SuiteInput
+from tunegate.digests import document_digest
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers
 from tunegate_trainer.evaluation.arms import Author, asks_of, base_arm_names
@@ -25,36 +26,36 @@ ROWS = [(f"question {n}", f"answer {n}", f"group {n // 3}") for n in range(60)]
 
 def suite_input(path: Path, digest: str, **changes: object) -> SuiteInput:
     spec = suite_spec(data={"uri": "pvc://d/s.jsonl", "digest": digest, "groupField": "group"}, **changes)
-    return SuiteInput(name="s", path=str(path), digest="sha256:" + "1" * 64, spec=spec)
+    return SuiteInput(name="s", path=str(path), digest=document_digest(spec.to_dict()), spec=spec)
 
 
 def training(tmp_path: Path, fraction: str = "0.2") -> Training:
     digest = write_rows(tmp_path / "train.jsonl", ROWS)
     dataset = DatasetInput(path=str(tmp_path / "train.jsonl"), digest=digest, group_field="group")
-    return load_training(dataset, development_fraction=fraction, seed=17)
+    return load_training(dataset, tmp_path, development_fraction=fraction, seed=17)
 
 
 def suite(tmp_path: Path) -> Suite:
     digest = write_rows(tmp_path / "suite.jsonl", [("what?", "that", "a"), ("who?", "they", "b")])
-    return load_suite(suite_input(tmp_path / "suite.jsonl", digest))
+    return load_suite(suite_input(tmp_path / "suite.jsonl", digest), tmp_path)
 
 
 def test_suite_with_one_other_byte_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "suite.jsonl"
     digest = write_rows(path, ROWS)
-    assert len(load_suite(suite_input(path, digest)).rows) == 60
+    assert len(load_suite(suite_input(path, digest), tmp_path).rows) == 60
     path.write_bytes(path.read_bytes().replace(b"answer 7", b"answer 8"))
     with pytest.raises(BadInput, match="digest"):
-        load_suite(suite_input(path, digest))
+        load_suite(suite_input(path, digest), tmp_path)
 
 
 def test_expected_answer_outside_the_labels_or_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "suite.jsonl"
     digest = write_rows(path, [("q", "yes", "a"), ("r", "perhaps", "b")])
     with pytest.raises(BadInput, match=r"row 2 is none of task\.labels"):
-        load_suite(suite_input(path, digest, task={"type": "Classification", "labels": ["yes", "no"]}))
+        load_suite(suite_input(path, digest, task={"type": "Classification", "labels": ["yes", "no"]}), tmp_path)
     with pytest.raises(BadInput, match="row 1 is not JSON"):
-        load_suite(suite_input(path, digest, task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)}))
+        load_suite(suite_input(path, digest, task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)}), tmp_path)
 
 
 def test_broken_row_is_named_by_its_number_and_not_quoted(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_broken_row_is_named_by_its_number_and_not_quoted(tmp_path: Path) -> Non
     write_rows(path, ROWS)
     path.write_text(path.read_text() + '{"messages": "secret words"}\n')
     with pytest.raises(BadInput, match="row 61") as caught:
-        load_training(DatasetInput(path=str(path)), development_fraction="0.1", seed=1)
+        load_training(DatasetInput(path=str(path)), tmp_path, development_fraction="0.1", seed=1)
     assert "secret" not in str(caught.value)
 
 
@@ -174,7 +175,7 @@ def test_kept_answers_come_back_for_the_same_questions_only(tmp_path: Path) -> N
     document = answers.write(given, questions, EXACT)
     assert answers.read(document, questions) == given
     with pytest.raises(BadInput, match="do not belong"):
-        answers.read(document, Suite(questions.rows[::-1], questions.groups))
+        answers.read(document, Suite(questions.rows[::-1], questions.groups, questions.digest))
     with pytest.raises(BadInput, match="judges by"):
         answers.read(document.replace(b"tunegate/1", b"tunegate/0"), questions)
     with pytest.raises(BadInput, match="of each arm"):

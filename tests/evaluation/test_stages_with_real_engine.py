@@ -49,6 +49,7 @@ from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers, baseline, evaluate
 from tunegate_trainer.evaluation.engine import Engine
 from tunegate_trainer.evaluation.questions import load_suite
+from tunegate_trainer.inputs import record_base_model
 from tunegate_trainer.progress import ProgressBoard
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(1200)]
@@ -81,14 +82,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     adapter = write_adapter(folder / "adapter", base)
     with running_registry(folder / "registry") as registry, running_engine(folder, base, adapter) as url:
         client = RegistryClient(registry.host, plain_http=True)
-        names = ("config", "termination", "registry_auth", "ca", "store", "workspace", "run")
+        (folder / "run").mkdir()
         fields = stage_base(registry.host)
         context = StageContext(
-            Places(**{name: folder / name for name in names}),
+            Places(**{name: folder / name for name in Places.__dataclass_fields__}),
             client,
             ProgressBoard("test"),
         )
-        fields |= {"base_model": base_model_input(base), "profile": PROFILE, **inputs(folder)}
+        model = base_model_input(base)
+        fields |= {"base_model": model, "profile": PROFILE, **inputs(folder)}
+        record_base_model(model, context)
         yield Site(url, context, fields, adapter)
         client.close()
 
@@ -183,7 +186,7 @@ def test_every_alternative_answers_every_question(site: Site, measured: tuple[Ba
     document = site.context.registry.pull_document(
         f"{REPOSITORY}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE
     )
-    kept = answers.read(document, load_suite(site.fields["suite"]))
+    kept = answers.read(document, load_suite(site.fields["suite"], site.context.places.run))
     assert {len(replies) for replies in kept.values()} == {12}
     assert all(reply.text.lstrip().startswith("{") for reply in kept["BasePlainGuided"])
     assert kept["BaseRetrievalGuided"] != kept["BaseAuthorPromptGuided"], "the passages make no difference"

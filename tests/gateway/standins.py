@@ -18,7 +18,8 @@ from aiohttp import web
 
 from tests.ports import free_port
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument, routes_name
-from tunegate.api.stages import Probe, ProbeItem
+from tunegate.api.stages import HashedFolder, Probe, ProbeItem
+from tunegate.base_files import hash_folder
 from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 
@@ -194,11 +195,19 @@ def probe() -> Probe:
     return Probe(items=items, tolerance=0.1)
 
 
-def report() -> PullReport:
+def base(folder: Path) -> HashedFolder:
+    """A base model of one file, as `pull` hashed it."""
+    root = folder / "base-model"
+    root.mkdir(exist_ok=True)
+    (root / "model.safetensors").write_bytes(b"weights")
+    return hash_folder(root, [root / "model.safetensors"])
+
+
+def report(folder: Path) -> PullReport:
     good = AdapterOutcome(served_name=GOOD, release="good", state="Verified")
     dead = AdapterOutcome(served_name=DEAD, release="dead", state="Verified")
     flipped = AdapterOutcome(served_name=FLIPPED, release="flipped", state="LeftOut", reason="a byte differs")
-    return PullReport(adapters=[good, dead, flipped], probes={GOOD: probe(), DEAD: probe()})
+    return PullReport(adapters=[good, dead, flipped], probes={GOOD: probe(), DEAD: probe()}, base=base(folder))
 
 
 def routes(**changes: Any) -> RoutesDocument:
@@ -323,7 +332,7 @@ async def stand_ins(
     (keys / "team").write_text(KEY)
     (keys / "other").write_text(OTHER_KEY)
     token.write_text("own")
-    (folder / "report.json").write_text(report().model_dump_json(by_alias=True))
+    (folder / "report.json").write_text(report(folder).model_dump_json(by_alias=True))
     engine, cluster, api_port = ScriptedEngine(), ScriptedApiServer(routes()), free_port()
     settings = GatewaySettings(
         namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{api_port}", token, None),

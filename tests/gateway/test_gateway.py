@@ -12,8 +12,12 @@ import aiohttp
 import pytest
 
 from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, Scene, routes, scene, until
+from tunegate.api.serving import ServedBase, ServerDocument
+from tunegate.api.stages import Manifest
+from tunegate.digests import document_digest
 from tunegate.gateway.app import drain
-from tunegate.gateway.settings import Limits
+from tunegate.gateway.settings import Limits, in_pod
+from tunegate.mounted import ConfigurationDiffers
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -233,6 +237,38 @@ async def test_a_name_that_nobody_approved_in_the_engine_stops_everything(stage:
     async with stage.http.get(f"{stage.url}/readyz") as answer:
         assert answer.status == 503
         assert "stranger" in await answer.text()
+
+
+@pytest.mark.attack(58)
+async def test_base_weights_that_were_replaced_since_they_were_hashed_stop_everything(tmp_path: Path) -> None:
+    """At each probing, since the engine reads its weights when it starts: the same bytes again prove nothing."""
+    async with scene(tmp_path) as stage:
+        weights = tmp_path / "base-model/model.safetensors"
+        weights.write_bytes(weights.read_bytes())
+        stage.engine.alive = False
+        await until(lambda: not stage.gateway.ready, "noticed")
+        stage.engine.alive = True
+        await until(lambda: stage.gateway.status().engine == "Tampered", "noticed")
+        assert (await stage.ask("extract"))[0] == 503
+        async with stage.http.get(f"{stage.url}/readyz") as answer:
+            assert answer.status == 503
+            assert "model.safetensors was replaced" in await answer.text()
+
+
+@pytest.mark.attack(51)
+async def test_a_gateway_with_other_documents_than_its_pod_was_made_with_does_not_start(tmp_path: Path) -> None:
+    document = ServerDocument(
+        namespace="team", server="server", server_uid="uid", registry_host="registry:5000", max_lora_rank=16, max_loras=1,
+        base=ServedBase(name="base", path="/mnt/base", manifest=Manifest(files=[]), manifest_digest=f"sha256:{'0' * 64}"),
+    )  # fmt: skip
+    data = {"adapters.json": "[]", "server.json": document.model_dump_json(by_alias=True)}
+    for name, text in data.items():
+        (tmp_path / name).write_text(text)
+    environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert in_pod(document_digest(data), environment, tmp_path).server == "server"
+    (tmp_path / "server.json").write_text(data["server.json"].replace('"team"', '"evil"'))
+    with pytest.raises(ConfigurationDiffers, match="somebody replaced the ConfigMap"):
+        in_pod(document_digest(data), environment, tmp_path)
 
 
 async def test_after_an_engine_failure_adapters_are_probed_again(stage: Scene) -> None:

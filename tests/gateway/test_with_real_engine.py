@@ -25,7 +25,7 @@ from aiohttp import web
 
 from tests.gateway.fuzzing import fuzz
 from tests.gateway.small_adapter import write_adapter
-from tests.gateway.standins import KEY, OTHER_KEY, SERVER_UID, ScriptedApiServer, gateway_program, until
+from tests.gateway.standins import KEY, OTHER_KEY, SERVER_UID, ScriptedApiServer, base, gateway_program, until
 from tests.ports import free_port
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
@@ -140,7 +140,7 @@ async def prepared(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIt
     """Run the API server's stand-in until the block ends, and say how a gateway finds everything."""
     names = (GOOD, WRONG_NAMES, OTHER_BYTES)
     outcomes = [AdapterOutcome(served_name=name, release=name[:4], state="Verified") for name in names]
-    report = PullReport(adapters=outcomes, probes=dict.fromkeys(names, probe))
+    report = PullReport(adapters=outcomes, probes=dict.fromkeys(names, probe), base=base(folder))
     (folder / "report.json").write_text(report.model_dump_json(by_alias=True))
     (folder / "token").write_text("own")
     (folder / "keys").mkdir()

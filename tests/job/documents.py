@@ -24,13 +24,20 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.stages import (
     ArmResult,
     ArmVerdict,
+    BaselineConfig,
     BaselineResult,
+    EvaluateConfig,
     EvaluateResult,
     FileEntry,
     Manifest,
     Probe,
+    SealConfig,
     SealResult,
+    StageConfig,
+    StageInputs,
+    TrainConfig,
     TrainResult,
+    ValidateConfig,
     ValidateResult,
 )
 from tunegate.digests import document_digest, manifest_digest, sha256
@@ -117,7 +124,7 @@ def trained(outcome: Any = "Passed") -> TrainResult:
     return TrainResult(
         outcome=outcome, steps=60, epochs=2.0, tokens=60_000, training_loss=0.4, development_loss=0.5, best_step=60,
         overfitting=False, loss_history=[(60, 0.4)], development_history=[(60, 0.5)], seconds=300.0,
-        resumed_from_step=0, world_size=1, adapter_path="/workspace/best", hyperparameters={}, libraries={},
+        resumed_from_step=0, foreign_checkpoints=0, world_size=1, adapter_digest=sha256(b"adapter files"), hyperparameters={}, libraries={},
     )  # fmt: skip
 
 
@@ -149,6 +156,25 @@ def evaluated(outcome: Any = "Pass", **changes: Any) -> EvaluateResult:
         "probe": Probe(items=[], tolerance=0.05), "reasons": [],
     }  # fmt: skip
     return EvaluateResult(**{**facts, **changes})
+
+
+def read_by(config: StageConfig) -> StageInputs:
+    """What an honest stage says that it read, given volumes on which lies what was promised."""
+    found: dict[str, Any] = {}
+    if isinstance(config, ValidateConfig | BaselineConfig | TrainConfig | EvaluateConfig):
+        found |= {"base_model": config.base_model.manifest_digest, "dataset": config.dataset.digest or sha256(b"rows")}
+    if isinstance(config, ValidateConfig | BaselineConfig | EvaluateConfig):
+        profile = document_digest(config.profile.to_dict())
+        found |= {"profile": profile, "suite": document_digest(config.suite.spec.to_dict())}
+    if isinstance(config, ValidateConfig | BaselineConfig) and config.documents:
+        found["documents"] = config.documents.digest or sha256(b"text")
+    if isinstance(config, ValidateConfig) and config.import_path:
+        found["adapter"] = sha256(b"adapter files")
+    if isinstance(config, SealConfig):
+        found["adapter"] = config.source_digest
+    if isinstance(config, EvaluateConfig):
+        found |= {"adapter": config.adapter.manifest_digest, "baseline_result": config.baseline_result}
+    return StageInputs(**found)
 
 
 GOOD: dict[str, Any] = {

@@ -164,7 +164,6 @@ def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:
         ("train", trained("Diverged"), "Failed", "TrainingDiverged", "learningRate"),
         ("evaluate", evaluated("Fail"), "Failed", "GateFailed", "Regex (0.450): difference -0.100, 95 % interval -0.190"),
         ("evaluate", evaluated("Inconclusive"), "Failed", "GateInconclusive", "too small to tell"),
-        ("evaluate", evaluated(suite_digest="sha256:" + "9" * 64), "Failed", "BadInput", "another suite"),
     ],
 )  # fmt: skip
 def test_a_verdict_ends_the_job_with_a_reason_and_advice(

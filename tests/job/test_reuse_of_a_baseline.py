@@ -11,6 +11,7 @@ import pytest
 from tests.job.documents import NAMESPACE, SETTINGS, baselined, job, validated
 from tests.job.world import SECRET, World, run_to
 from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.stages import BaselineResult, StageInputs
 from tunegate.digests import sha256
 from tunegate.reconcile.finetunejob_observed import Earlier
 from tunegate.reconcile.finetunejob_reuse import measured_by, wanted_baseline
@@ -22,16 +23,35 @@ Json = dict[str, Any]
 def earlier_job(documents: str | None = None, **spec: Any) -> FineTuneJob:
     """Return a job of another name that has measured its baseline; ``documents``: the digest found at validation."""
     world = World(spec=spec)
-    world.answer(run_to(world, "validate"), validated(documents_digest=documents))
+    _validate(world, documents)
     run_to(world, "train")
     done = job(world.status, **spec)
     return done.model_copy(update={"metadata": {**done.metadata, "name": "first", "uid": "f" * 36}})
 
 
+def _validate(world: World, documents: str | None) -> None:
+    pod = run_to(world, "validate")
+    found = world.honest(pod, validated(documents_digest=documents))
+    world.say(pod, found.model_copy(update={"inputs": found.inputs.model_copy(update={"documents": documents})}))
+
+
+def measured(first: FineTuneJob, outcome: str = "Passed") -> tuple[BaselineResult, str]:
+    """Return the result of another job's baseline as its stage gave it, and the configuration that it was given."""
+    status, stage = first.status, first.status.stage("baseline")
+    assert status.dataset is not None
+    assert stage.config_digest is not None
+    read = StageInputs(
+        base_model=status.base_model_digest, profile=status.profile_digest, suite=status.suite_digest,
+        dataset=status.dataset.digest,
+    )  # fmt: skip
+    result = baselined(outcome).model_copy(update={"config_digest": stage.config_digest, "inputs": read})
+    return result, stage.config_digest
+
+
 def before_the_baseline(documents: str | None = None, **spec: Any) -> World:
     """Return a world in which the job is validated and nothing else has begun."""
     world = World(spec=spec)
-    world.answer(run_to(world, "validate"), validated(documents_digest=documents))
+    _validate(world, documents)
     world.sync_jobs()
     world.reconcile()
     assert [stage["state"] for stage in world.status["stages"]][:2] == ["Done", "Waiting"]
@@ -54,7 +74,7 @@ def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
     digest = stage.result_digest
     wanted = wanted_baseline(world.observe(), SETTINGS)
     assert wanted is not None
-    world.earlier = Earlier(found.name, repository, wanted, digest, baselined(), tuple(stage.images))
+    world.earlier = Earlier(found.name, repository, wanted, digest, *measured(found), tuple(stage.images))
     world.reconcile()
     assert ("Secret", SECRET) not in world.others, "the credential must be made anew: it has to open the other's place"
     world.settle()
@@ -73,11 +93,27 @@ def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
 
 def test_prompting_that_sufficed_for_the_other_job_ends_this_one_too() -> None:
     world = before_the_baseline()
-    world.earlier = Earlier("first", "team/first", sha256(b"inputs"), sha256(b"result"), baselined("PromptingSuffices"))
+    result, config = measured(earlier_job(), "PromptingSuffices")
+    world.earlier = Earlier("first", "team/first", sha256(b"inputs"), sha256(b"result"), result, config)
     world.settle()
     assert world.status["phase"] == "Succeeded"
     assert "reaches the suite's quality bar" in world.status["message"]
     assert not [name for name in world.history if "baseline" in name]
+
+
+@pytest.mark.attack(52)
+@pytest.mark.parametrize("field", ["config_digest", "suite", "dataset", "profile", "base_model"])
+def test_a_result_about_something_else_is_not_taken_over_but_measured_again(field: str) -> None:
+    world, (result, config) = before_the_baseline(), measured(earlier_job())
+    foreign = {field: sha256(b"foreign")}
+    changed = foreign if field == "config_digest" else {"inputs": result.inputs.model_copy(update=foreign)}
+    world.earlier = Earlier(
+        "first", "team/first", sha256(b"inputs"), sha256(b"result"), result.model_copy(update=changed), config
+    )
+    world.settle()
+    assert [name for name in world.history if "baseline" in name]
+    assert "Measured by" not in str(world.status["stages"])
+    assert world.status["phase"] == "Succeeded"
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from typing import Any
 
 import pytest
 
 from tests.builders import HUB_SOURCE, make_approvalpolicy, make_basemodel
-from tests.job.documents import SETTINGS, job, sealed, trained, world_objects
+from tests.job.documents import SETTINGS, job, sealed, trained, validated, world_objects
 from tests.job.world import WORKSPACE
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
@@ -19,10 +20,13 @@ from tunegate.api.stages import (
     MAX_DOCUMENT_BYTES,
     STAGE_CONFIG,
     STORE_REQUIRED,
+    BaselineConfig,
+    CheckBaseConfig,
     CopyModelConfig,
     DownloadConfig,
     EvaluateConfig,
     SealConfig,
+    StageInputs,
     TrainConfig,
     ValidateConfig,
 )
@@ -31,6 +35,7 @@ from tunegate.errors import Transient
 from tunegate.manifests.engine import engine_args, engine_env
 from tunegate.manifests.pods import threads
 from tunegate.manifests.sources import ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
+from tunegate.manifests.stage_job import config_digest
 from tunegate.reconcile.finetunejob_configs import attempt_objects
 from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
 from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
@@ -52,16 +57,24 @@ def objects(
     dataset_status: Json | None = None,
     documents_digest: str | None = None,
     base_model: BaseModel | None = None,
+    checkpoint_secret: Json | None = None,
     **spec: Any,
 ) -> dict[str, Json]:
-    results = {sha256(b"train"): trained(), sha256(b"seal"): sealed(), sha256(b"baseline"): None}
+    read = StageInputs(adapter=sha256(b"imported files"))
+    checked = validated().model_copy(update={"inputs": read})
+    results = {
+        sha256(b"validate"): checked,
+        sha256(b"train"): trained(),
+        sha256(b"seal"): sealed(),
+        sha256(b"baseline"): None,
+    }
     stages = [
         {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(name.encode())}
         for name in ("validate", "baseline", "train", "seal")
     ]
     facts = {
         **world_objects(**(pool or {})), "store_secret": store_secret, "documents_secret": documents_secret,
-        "hub_endpoint": "https://hub.example", **({"base_model": base_model} if base_model else {}),
+        "checkpoint_secret": checkpoint_secret, "fresh_checkpoint_key": bytes(32), "hub_endpoint": "https://hub.example", **({"base_model": base_model} if base_model else {}),
     }  # fmt: skip
     found = {"dataset": dataset_status, "documentsDigest": documents_digest}
     status = {"observedGeneration": 1, "stages": stages, **{key: value for key, value in found.items() if value}}
@@ -108,6 +121,60 @@ def test_the_configuration_is_one_that_the_stage_understands(stage: str) -> None
     data = objects(stage)["ConfigMap"]["data"]
     assert STAGE_CONFIG.validate_json(data["stage.json"]).stage == stage
     assert ("fetch.json" in data) == (stage == "evaluate")
+
+
+@pytest.mark.attack(51, 52)
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_container_that_reads_a_configuration_is_told_its_digest(stage: str) -> None:
+    made = objects(
+        stage, base_model=mirrored(endpoint="http://mirror.models.svc:8080"), dataset=IN_STORE, store_secret=OPEN
+    )
+    documents = made["ConfigMap"]["data"]
+    read = {}
+    for container in containers(made["Job"]["spec"]["template"]["spec"]):
+        if container["name"] == "engine":
+            continue
+        assert {m["name"] for m in container["volumeMounts"]} >= {"config"}
+        flag, path, digest_flag, digest = container["args"]
+        assert (flag, digest_flag) == ("--config", "--config-digest")
+        read[path.rpartition("/")[2]] = digest
+    assert read == {name: sha256(text.encode()) for name, text in documents.items()}
+    assert config_digest(made["Job"]["spec"]["template"]["spec"]) == sha256(documents["stage.json"].encode())
+
+
+@pytest.mark.attack(58)
+@pytest.mark.parametrize("stage", ["baseline", "evaluate"])
+def test_the_base_model_is_hashed_before_the_engine_reads_it(stage: str) -> None:
+    made = objects(stage)
+    before = [container["name"] for container in made["Job"]["spec"]["template"]["spec"]["initContainers"]]
+    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["check-base.json"])
+    told = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
+    mounts = {
+        one["name"]: {m["mountPath"]: m.get("readOnly") for m in one["volumeMounts"]}
+        for one in containers(made["Job"]["spec"]["template"]["spec"])
+    }
+    assert before.index("check-base") < before.index("engine")
+    assert isinstance(config, CheckBaseConfig)
+    assert isinstance(told, BaselineConfig | EvaluateConfig)
+    assert config.base_model == told.base_model
+    # The stage sees the same files, to notice when one is replaced, and cannot write the record.
+    assert mounts["check-base"]["/mnt/base"] is mounts["stage"]["/mnt/base"] is True
+    assert (mounts["check-base"]["/base-record"], mounts["stage"]["/base-record"]) == (False, True)
+    assert "/base-record" not in mounts["engine"]
+
+
+@pytest.mark.attack(59)
+def test_only_training_holds_the_key_of_its_checkpoints_and_it_is_made_once() -> None:
+    made = objects("train")
+    secret = made["Secret"]
+    assert secret["immutable"] is True
+    assert len(b64decode(secret["data"]["key"])) == 32
+    for stage in STAGES:
+        volumes = {v["name"]: v for v in pod(stage)["volumes"]}
+        assert ("checkpoint-key" in volumes) is (stage == "train")
+    key = {v["name"]: v for v in pod("train")["volumes"]}["checkpoint-key"]
+    assert key["secret"] == {"secretName": secret["metadata"]["name"]}
+    assert "Secret" not in objects("train", checkpoint_secret=secret)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -217,7 +284,7 @@ def test_a_model_of_a_mirror_is_copied_into_every_pod_that_reads_it(stage: str) 
     assert volumes["base"]["emptyDir"] == {"sizeLimit": "3Gi"}
     assert volumes["base-store"]["secret"] == {"secretName": "hub-reader", "optional": True}
     assert {name for name, mounts in seen.items() if "base-store" in mounts} == {"copy-model"}
-    readers = {"engine", "stage"} if stage in ("baseline", "evaluate") else {"stage"}
+    readers = {"check-base", "engine", "stage"} if stage in ("baseline", "evaluate") else {"stage"}
     assert {name: mounts["base"] for name, mounts in seen.items() if "base" in mounts} == {
         "copy-model": False, **dict.fromkeys(readers, True),
     }  # fmt: skip
@@ -230,7 +297,9 @@ def test_data_of_a_store_and_a_model_of_a_mirror_come_one_after_the_other() -> N
     spec = made["Job"]["spec"]["template"]["spec"]
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["copy-model.json"])
     assert isinstance(config, CopyModelConfig)
-    assert [container["name"] for container in spec["initContainers"]] == ["download", "copy-model", "fetch", "engine"]
+    assert [container["name"] for container in spec["initContainers"]] == [
+        "download", "copy-model", "check-base", "fetch", "engine",
+    ]  # fmt: skip
     assert (config.endpoint, config.secret_name) == ("http://mirror.models.svc:8080", None)
     assert "base-store" not in {volume["name"] for volume in spec["volumes"]}
 
@@ -316,8 +385,8 @@ def test_only_training_takes_devices_and_stays_on_the_pool(stage: str, devices: 
 
 def test_the_engine_is_a_sidecar_on_loopback_that_loads_the_fetched_adapter() -> None:
     spec = pod("evaluate")
-    fetch, engine = spec["initContainers"]
-    assert (fetch["name"], engine["name"]) == ("fetch", "engine")
+    check, fetch, engine = spec["initContainers"]
+    assert (check["name"], fetch["name"], engine["name"]) == ("check-base", "fetch", "engine")
     assert "restartPolicy" not in fetch
     assert engine["restartPolicy"] == "Always"
     assert "--host=127.0.0.1" in engine["args"]
@@ -325,7 +394,7 @@ def test_the_engine_is_a_sidecar_on_loopback_that_loads_the_fetched_adapter() ->
     assert engine["startupProbe"]["exec"]["command"][0] == "python3"
     adapter = {c["name"]: m["readOnly"] for c in containers(spec) for m in c["volumeMounts"] if m["name"] == "adapter"}
     assert adapter == {"fetch": False, "engine": True, "stage": True}
-    assert [c["name"] for c in pod("baseline")["initContainers"]] == ["engine"]
+    assert [c["name"] for c in pod("baseline")["initContainers"]] == ["check-base", "engine"]
 
 
 def test_the_engine_never_loads_adapters_at_run_time() -> None:
@@ -346,6 +415,7 @@ def test_an_import_is_sealed_from_its_own_claim_without_a_workspace() -> None:
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
     assert isinstance(config, SealConfig)
     assert config.source_path == "/mnt/import/legal/adapter"
+    assert config.source_digest == sha256(b"imported files"), "what validation read is what is sealed"
     assert "PersistentVolumeClaim" not in made
 
 
@@ -357,7 +427,7 @@ def test_a_stage_is_configured_from_what_earlier_stages_found() -> None:
     assert isinstance(train, TrainConfig)
     assert train.dataset.path == "/mnt/dataset/train.jsonl"
     assert isinstance(seal, SealConfig)
-    assert seal.source_path == trained().adapter_path
+    assert (seal.source_path, seal.source_digest) == ("/workspace/adapter", trained().adapter_digest)
     assert isinstance(judge, EvaluateConfig)
     assert judge.adapter.digest == sealed().digest
     assert (judge.baseline_repository, judge.baseline_result) == ("team/copyright-0f0e0d0c", sha256(b"baseline"))

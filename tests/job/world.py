@@ -13,22 +13,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.builders import make_approvalpolicy
-from tests.job.documents import GOOD, NAMESPACE, SETTINGS, UID, job, world_objects
+from tests.job.documents import GOOD, NAMESPACE, SETTINGS, UID, job, read_by, world_objects
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.shared import SuiteTries
-from tunegate.api.stages import Termination
+from tunegate.api.stages import STAGE_CONFIG, BaselineResult, Termination
 from tunegate.digests import sha256
 from tunegate.errors import Transient
+from tunegate.manifests.stage_job import config_map_name
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_observed import Earlier, Observed
-from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
+from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
 from tunegate.reconcile.plan import AuditEntry, Plan
 
 Json = dict[str, Any]
 SECRET = registry_secret_name("copyright", UID)
+CHECKPOINT_SECRET = checkpoint_secret_name("copyright", UID)
 WORKSPACE = workspace_claim_name("copyright", UID)
 
 
@@ -78,6 +80,8 @@ class World:
             pods=tuple(self.pods.values()),
             results={} if self.registry_down else dict(self.results),
             credential_exists=("Secret", SECRET) in self.others,
+            checkpoint_secret=self.others.get(("Secret", CHECKPOINT_SECRET)),
+            fresh_checkpoint_key=bytes(range(32)),
             earlier=self.earlier,
             fresh_credential=None if ("Secret", SECRET) in self.others else '{"auths": {}}',
             tries=self.tries,
@@ -160,6 +164,7 @@ class World:
             if self.over(obj) or obj["status"].get("made"):
                 continue
             obj["status"]["made"] = True
+            template = obj["spec"]["template"]["spec"]
             for index in range(obj["spec"]["completions"]):
                 labels = {
                     **obj["metadata"]["labels"],
@@ -168,7 +173,7 @@ class World:
                 }
                 pod = f"{name}-{index}-{next(self.serial)}"
                 metadata = {"name": pod, "namespace": NAMESPACE, "labels": labels, "uid": pod}
-                self.pods[pod] = {"metadata": metadata, "status": {"phase": "Pending"}}
+                self.pods[pod] = {"metadata": metadata, "spec": template, "status": {"phase": "Pending"}}
 
     def run_pods(self) -> None:
         for pod in self.pods.values():
@@ -191,8 +196,20 @@ class World:
         }
 
     def answer(self, pod: Json, result: Any = None) -> None:
-        """The stage reaches a verdict: the result is in the registry, the last word names it."""
-        result = result or GOOD[pod["metadata"]["labels"]["tunegate.io/stage"]]()
+        """The stage reaches a verdict: the result is in the registry, the last word names it, and it is about what the
+        pod was given."""
+        self.say(pod, self.honest(pod, result or GOOD[pod["metadata"]["labels"]["tunegate.io/stage"]]()))
+
+    def honest(self, pod: Json, result: Any) -> Any:
+        """The result with what the entry point of the pod adds to it."""
+        name = pod["metadata"]["labels"]["job-name"]
+        text = self.others[("ConfigMap", config_map_name(name))]["data"]["stage.json"]
+        inputs = read_by(STAGE_CONFIG.validate_json(text))
+        said = {"documents_digest": inputs.documents} if isinstance(result, BaselineResult) else {}
+        return result.model_copy(update={"config_digest": sha256(text.encode()), "inputs": inputs, **said})
+
+    def say(self, pod: Json, result: Any) -> None:
+        """End the pod with this very result."""
         digest = sha256(result.model_dump_json().encode())
         self.results[digest] = result
         word = Termination(reason="Completed", message="done", result_digest=digest)

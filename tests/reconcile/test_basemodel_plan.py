@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.builders import HUB_SOURCE, make_basemodel
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.conditions import rfc3339
-from tunegate.api.stages import FileEntry, Finding, HashResult, Manifest
+from tunegate.api.stages import FileEntry, Finding, HashResult, Manifest, StageInputs
 from tunegate.digests import manifest_digest
 from tunegate.reconcile.basemodel import MAX_ATTEMPTS, Observed, attempt_labels, plan
 from tunegate.reconcile.finetunejob_attempts import Attempt
@@ -28,9 +28,11 @@ UID = "0a1b2c3d-0000-0000-0000-000000000000"
 SETTINGS = Settings(trainer_image="trainer@sha256:1", operator_image="operator", registry_host="registry:5000")
 DIGEST = "sha256:" + "a" * 64
 MANIFEST = Manifest(files=[FileEntry(path="model.safetensors", size=7, sha256="b" * 64)])
+CONFIG = "sha256:" + "c" * 64
 PASSED = HashResult(
-    outcome="Passed", manifest=MANIFEST, manifest_digest=manifest_digest(MANIFEST), bytes=7, parameters=3, seconds=1.0
-)
+    outcome="Passed", manifest=MANIFEST, manifest_digest=manifest_digest(MANIFEST), bytes=7, parameters=3, seconds=1.0,
+    config_digest=CONFIG, inputs=StageInputs(base_model=manifest_digest(MANIFEST)),
+)  # fmt: skip
 
 
 def observed(*attempts: Attempt, status: Json | None = None, spec: Json | None = None, **changes: Any) -> Observed:
@@ -56,7 +58,12 @@ def attempt(
     labels = attempt_labels("base", number)
     ended = rfc3339(NOW - timedelta(seconds=age))
     condition = {"type": "Failed" if exit_code else "Complete", "status": "True", "lastTransitionTime": ended}
-    job = {"metadata": {"name": name, "labels": labels}, "status": {"conditions": [] if running else [condition]}}
+    stage = {"name": "stage", "args": ["--config", "/etc/stage.json", "--config-digest", CONFIG]}
+    job = {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"template": {"spec": {"containers": [stage]}}},
+        "status": {"conditions": [] if running else [condition]},
+    }
     message = json.dumps({"reason": "Completed", "resultDigest": digest}) if digest else ""
     state: Json = {"running": {}} if running else {"terminated": {"exitCode": exit_code, "message": message}}
     phase = "Running" if running else "Failed" if exit_code else "Succeeded"
@@ -134,6 +141,26 @@ def test_a_verdict_makes_the_model_ready_with_what_was_found() -> None:
     assert PASSED.manifest_digest == made.status["manifestDigest"]
     assert (DIGEST, 1, 7, 3) == tuple(made.status[key] for key in ("resultDigest", "files", "bytes", "parameters"))
     assert made.requeue_after is None
+
+
+@pytest.mark.attack(52)
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"config_digest": DIGEST}, "configDigest"),
+        ({"config_digest": None}, "configDigest"),
+        ({"inputs": StageInputs()}, "inputs.baseModel"),
+        ({"manifest": Manifest(files=[])}, "inputs.baseModel"),
+        ({"manifest_digest": DIGEST}, "manifestDigest"),
+    ],
+)
+def test_a_result_about_something_else_makes_no_model_ready(change: Json, field: str) -> None:
+    foreign = PASSED.model_copy(update=change)
+    made = plan(observed(attempt(1, digest=DIGEST), results={DIGEST: foreign}), SETTINGS, NOW)
+
+    assert made.status is not None
+    assert "Hashing" == made.status["phase"]
+    assert f"ResultDiffers: its result names another {field}: planned" in made.status["message"]
 
 
 def test_a_refusal_says_what_was_found_and_what_to_do() -> None:

@@ -12,7 +12,7 @@ from tests.gateway.small_adapter import adapter_config
 from tests.registry.registry_process import RunningRegistry
 from tunegate.api.serving import AdapterEntry, PullReport, ServedBase, ServerDocument
 from tunegate.api.stages import RESULT_MEDIA_TYPE, EvaluateResult, Manifest, Probe, ProbeItem
-from tunegate.digests import file_entry, manifest_digest
+from tunegate.digests import document_digest, file_entry, manifest_digest
 from tunegate.registry.adapters import SealedAdapter, push_adapter
 from tunegate.registry.client import RegistryClient
 from tunegate.serving.pull import Places, run
@@ -97,19 +97,16 @@ class Bench:
             max_lora_rank=16, max_loras=1,
         )  # fmt: skip
 
-    def pull(self, document: ServerDocument | None = None) -> PullReport:
-        """Run what the init container runs."""
+    def pull(self, document: ServerDocument | None = None, promised: str | None = None) -> PullReport:
+        """Run what the init container runs; ``promised``: the digest in the pod's template, by default the right one."""
         documents = self.folder / "documents"
         documents.mkdir(exist_ok=True)
         self.target.mkdir(exist_ok=True)
         (documents / "server.json").write_text(json.dumps((document or self.document()).to_dict()))
         (documents / "adapters.json").write_text(json.dumps([entry.to_dict() for entry in self.entries]))
-        return run(
-            Places(
-                documents / "adapters.json", documents / "server.json", self.target,
-                self.folder / "no-auth", self.folder / "no-ca",
-            )
-        )  # fmt: skip
+        data = {file.name: file.read_text() for file in documents.iterdir()}
+        places = Places(documents, self.target, self.folder / "no-auth", self.folder / "no-ca")
+        return run(places, promised or document_digest(data))
 
     def engine_modules(self) -> list[str]:
         """Return the names that vLLM would load."""

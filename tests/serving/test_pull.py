@@ -10,11 +10,14 @@ import pytest
 
 from tests.registry.registry_process import RunningRegistry, running_registry
 from tests.serving.sealed import Bench, evaluation, safetensors
+from tunegate.__main__ import main
 from tunegate.api.stages import RESULT_MEDIA_TYPE, Manifest
-from tunegate.digests import manifest_digest
+from tunegate.base_files import changed
+from tunegate.digests import document_digest, manifest_digest
+from tunegate.mounted import ConfigurationDiffers
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import Unavailable
-from tunegate.serving.pull import BadInput
+from tunegate.serving.pull import BadInput, Places, run
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +207,59 @@ def test_another_base_model_than_the_catalogues_is_never_served(bench: Bench, ch
     change(bench.base)
     with pytest.raises(BadInput, match=word):
         bench.pull(document)
+
+
+@pytest.mark.attack(58)
+def test_other_weights_of_the_same_size_are_never_served(bench: Bench) -> None:
+    """Sizes, names and the small files agree: only the bytes of the weights are others."""
+    document, weights = bench.document(), bench.base / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(BadInput, match="other bytes than the catalogue admitted"):
+        bench.pull(document)
+    assert list(bench.target.iterdir()) == []
+
+
+@pytest.mark.attack(58)
+def test_the_report_tells_the_gateway_which_files_were_hashed(bench: Bench) -> None:
+    report = bench.pull()
+    assert report.base.manifest_digest == bench.document().base.manifest_digest
+    assert changed(report.base) is None
+    weights = bench.base / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content)
+    assert changed(report.base) == "model.safetensors", "the same bytes again, but they may have been others meanwhile"
+
+
+@pytest.mark.attack(51)
+@pytest.mark.parametrize("change", ["adapters.json", "server.json", "more.json", "binary"])
+def test_other_documents_than_the_pod_was_made_with_are_refused_before_anything_is_read(
+    bench: Bench, change: str
+) -> None:
+    bench.seal("one")
+    bench.pull()
+    documents = bench.folder / "documents"
+    data = {file.name: file.read_text() for file in documents.iterdir()}
+    places = Places(documents, bench.folder / "nothing", bench.folder / "no-auth", bench.folder / "no-ca")
+    if change == "binary":
+        (documents / "adapters.json").write_bytes(b"\xff")
+    else:
+        (documents / change).write_text("[]")
+    (bench.base / "config.json").unlink()
+    with pytest.raises(ConfigurationDiffers, match="somebody replaced the ConfigMap"):
+        run(places, document_digest(data))
+    assert not places.target.exists()
+
+
+@pytest.mark.attack(51)
+@pytest.mark.parametrize("command", ["pull", "gateway"])
+@pytest.mark.parametrize("further", [[], ["--config-digest"], ["--config-digest", "a", "b"], ["--config", "a"]])
+def test_there_is_no_way_to_run_without_the_digest(
+    command: str, further: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, *further]) == 2
+    assert "--config-digest" in capsys.readouterr().err
 
 
 def test_a_forged_file_list_of_the_base_model_is_found(bench: Bench) -> None:

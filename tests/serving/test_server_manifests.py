@@ -11,6 +11,7 @@ from tests.builders import HUB_SOURCE
 from tests.serving.world import SERVER_UID, SETTINGS, START, World, base_model, release
 from tunegate.api import serving
 from tunegate.api.stages import STAGE_CONFIG, CopyModelConfig
+from tunegate.digests import document_digest, sha256
 from tunegate.manifests.serving import BACKEND
 from tunegate.reconcile import modelserver
 from tunegate.reconcile.modelserver import CPU_SEQUENCES
@@ -75,7 +76,32 @@ def test_each_container_sees_only_what_it_needs(world: World) -> None:
         assert "registry" not in mounts[name]
     for secret in ("token", "api-keys"):
         assert [name for name, seen in mounts.items() if secret in seen] == ["gateway"]
-    assert "base" not in mounts["gateway"]
+    # The gateway only looks whether the files are still those that were hashed.
+    assert mounts["pull"]["base"] is mounts["engine"]["base"] is mounts["gateway"]["base"] is True
+
+
+@pytest.mark.attack(51)
+def test_what_reads_the_documents_is_told_their_digest_in_the_deployment(world: World) -> None:
+    (documents,) = world.config_maps.values()
+    digest = document_digest(documents["data"])
+    for name in ("pull", "gateway"):
+        assert {m["name"] for m in containers(world)[name]["volumeMounts"]} >= {"documents"}
+        assert containers(world)[name]["args"] == ["--config-digest", digest]
+    readers = [n for n, one in containers(world).items() if "documents" in {m["name"] for m in one["volumeMounts"]}]
+    assert readers == ["pull", "gateway"]
+
+
+@pytest.mark.attack(58)
+@pytest.mark.parametrize(
+    ("source", "volume"),
+    [("pvc://models/smollm2", "Open"), ("pvc://tunegate-models/smollm2", "Protected"), (HUB_SOURCE, "Copied")],
+)
+def test_the_status_says_who_could_replace_the_base_models_volume(source: str, volume: str) -> None:
+    made, base = World(), base_model()
+    hub = {"hub": {"endpoint": "https://hub.example"}} if source == HUB_SOURCE else {}
+    made.base = base.model_validate({**base.to_dict(), "spec": {**base.spec.to_dict(), "source": source, **hub}})
+    made.step()
+    assert made.status["baseVolume"] == volume
 
 
 def test_surge_keeps_every_pod_and_recreate_needs_no_room(world: World) -> None:
@@ -142,7 +168,12 @@ def test_a_model_of_a_mirror_is_copied_into_the_pod_before_adapters_are_checked_
     assert [one["name"] for one in pod(world)["initContainers"]] == ["copy-model", "pull", "engine"]
     assert isinstance(config, CopyModelConfig)
     assert (config.path, config.manifest is not None) == ("/mnt/base/tiny-1b", True)
-    assert containers(world)["copy-model"]["args"] == ["--config", f"{serving.CONFIG_DIR}/copy-model.json"]
+    copied = sha256(documents["data"]["copy-model.json"].encode())
+    assert containers(world)["copy-model"]["args"] == [
+        "--config", f"{serving.CONFIG_DIR}/copy-model.json", "--config-digest", copied,
+    ]  # fmt: skip
+    for name in ("pull", "gateway"):
+        assert containers(world)[name]["args"] == ["--config-digest", document_digest(documents["data"])]
     assert volumes["base"] == {"name": "base", "emptyDir": {"sizeLimit": "3Gi"}}
     assert volumes["base-store"]["secret"] == {"secretName": "hub-reader", "optional": True}
     mounts = {
@@ -150,7 +181,7 @@ def test_a_model_of_a_mirror_is_copied_into_the_pod_before_adapters_are_checked_
         for name, one in containers(world).items()
     }
     assert {name: seen["base"] for name, seen in mounts.items() if "base" in seen} == {
-        "copy-model": False, "pull": True, "engine": True,
+        "copy-model": False, "pull": True, "engine": True, "gateway": True,
     }  # fmt: skip
     assert [name for name, seen in mounts.items() if "base-store" in seen] == ["copy-model"]
     security = containers(world)["copy-model"]["securityContext"]

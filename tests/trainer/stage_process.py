@@ -25,9 +25,13 @@ from tunegate.api.stages import (
     Termination,
 )
 from tunegate.registry.client import RegistryClient
+from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.inputs import model_files
+from tunegate_trainer.progress import ProgressBoard
 
 ROOT = Path(__file__).resolve().parents[2]
+KEY = bytes(range(32))
+"""Of the job's checkpoints."""
 REPOSITORY = "team-a/tone-0a1b2c3d"
 
 
@@ -81,15 +85,24 @@ class Pod:
     def __post_init__(self) -> None:
         self.workspace = self.folder / "workspace"
         self.workspace.mkdir(parents=True, exist_ok=True)
+        (self.folder / "checkpoint-key").write_bytes(KEY)
 
-    def start(self, config: StageConfigBase, *, within: Sequence[str] = (), **environment: str) -> StageProcess:
-        """Start `python -m tunegate_trainer` with ``config``, by way of the command ``within`` where there is one."""
+    def start(
+        self, config: StageConfigBase, *, within: Sequence[str] = (), promised: str | None = None, **environment: str
+    ) -> StageProcess:
+        """Start `python -m tunegate_trainer` with ``config``, by way of the command ``within`` where there is one.
+
+        ``promised``: the digest of the configuration in the pod's template, by default that of ``config``.
+        """
         self.started += 1
         folder = self.folder / f"attempt-{self.started}"
         folder.mkdir()
-        (folder / "stage.json").write_text(json.dumps(config.to_dict()))
+        text = json.dumps(config.to_dict())
+        (folder / "stage.json").write_text(text)
         command: list[str | Path] = [
             *within, sys.executable, "-m", "tunegate_trainer", "--config", folder / "stage.json",
+            "--config-digest", promised or digests.sha256(text.encode()),
+            "--base-record", self.folder / "base.json", "--checkpoint-key", self.folder / "checkpoint-key",
             "--termination", folder / "termination", "--registry-auth", folder / "none.json",
             "--ca", folder / "none.crt", "--store", self.folder / "store",
             "--workspace", self.workspace, "--progress-port", environment.pop("PROGRESS_PORT", "0"),
@@ -124,6 +137,14 @@ def _handled(proc: Path, number: int) -> bool:
     """Look at the mask of caught signals in the process's status."""
     masks = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines() if ":\t" in line)
     return bool(int(masks["SigCgt"], 16) >> (number - 1) & 1)
+
+
+def stage_context(folder: Path) -> StageContext:
+    """What a stage that runs in this process is given: places below ``folder``, and nobody to tell."""
+    run = folder / "run"
+    run.mkdir(exist_ok=True)
+    places = Places(**{name: folder / name for name in Places.__dataclass_fields__})
+    return StageContext(places, RegistryClient("127.0.0.1:1"), ProgressBoard("test"))
 
 
 def stage_base(host: str, attempt: int = 1) -> dict[str, Any]:

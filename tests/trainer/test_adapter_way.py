@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import Method
 from tunegate.api.stages import (
+    TRAINED_ADAPTER,
     AdapterInput,
     DatasetInput,
     ExitCode,
@@ -22,7 +24,7 @@ from tunegate.api.stages import (
     TrainConfig,
     TrainResult,
 )
-from tunegate_trainer.adapter_checks import check_adapter
+from tunegate_trainer.adapter_checks import check_adapter, take_adapter
 from tunegate_trainer.modules import read_architecture
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
@@ -50,21 +52,42 @@ def trained(
     return pod, ending.result
 
 
-def seal(pod: Pod, source: str, max_rank: int = 16) -> StageEnding:
+def seal(pod: Pod, source: Path, digest: str | None, max_rank: int = 16) -> StageEnding:
+    assert digest is not None
     config = SealConfig(
         **stage_base(pod.host),
-        source_path=source,
+        source_path=str(source),
+        source_digest=digest,
         base_model_name="smollm2",
-        base_model_digest="sha256:" + "0" * 64,
         max_lora_rank=max_rank,
     )
     return pod.run(config)
 
 
+def adapter_of(pod: Pod) -> Path:
+    return pod.workspace / TRAINED_ADAPTER
+
+
+@pytest.mark.attack(59)
+def test_another_adapter_than_training_wrote_is_not_sealed(trained: tuple[Pod, TrainResult], tmp_path: Path) -> None:
+    pod, result = trained
+    foreign = tmp_path / "foreign"
+    shutil.copytree(adapter_of(pod), foreign)
+    weights = foreign / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+    ending = seal(pod, foreign, result.adapter_digest)
+
+    assert (ending.exit_code, ending.result) == (ExitCode.BAD_INPUT, None)
+    assert "somebody replaced it" in ending.termination.message
+
+
 @pytest.fixture(scope="module")
 def sealed(trained: tuple[Pod, TrainResult]) -> SealResult:
     pod, result = trained
-    ending = seal(pod, result.adapter_path)
+    ending = seal(pod, adapter_of(pod), result.adapter_digest)
     assert ending.exit_code == ExitCode.VERDICT, ending.log[-3000:]
     assert isinstance(ending.result, SealResult)
     assert ending.result.outcome == "Passed"
@@ -97,7 +120,7 @@ def test_trainable_weights_are_held_and_moved_in_32_bit(trained: tuple[Pod, Trai
     import torch
     from safetensors.torch import load_file
 
-    tensors = load_file(Path(trained[1].adapter_path) / "adapter_model.safetensors")
+    tensors = load_file(adapter_of(trained[0]) / "adapter_model.safetensors")
     second = [tensor for name, tensor in tensors.items() if ".lora_B." in name]
 
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
@@ -124,11 +147,11 @@ def test_the_sealed_adapter_is_small_neutral_and_fits_the_base(
 
 
 def test_sealing_again_gives_the_same_digests(trained: tuple[Pod, TrainResult], sealed: SealResult) -> None:
-    assert seal(trained[0], trained[1].adapter_path).result == sealed
+    assert seal(trained[0], adapter_of(trained[0]), trained[1].adapter_digest).result == sealed
 
 
 def test_a_rank_above_the_profile_is_refused_and_not_pushed(trained: tuple[Pod, TrainResult]) -> None:
-    ending = seal(trained[0], trained[1].adapter_path, max_rank=8)
+    ending = seal(trained[0], adapter_of(trained[0]), trained[1].adapter_digest, max_rank=8)
 
     assert (ending.exit_code, ending.termination.reason) == (ExitCode.VERDICT, "Refused")
     assert isinstance(ending.result, SealResult)
@@ -139,14 +162,15 @@ def test_an_adapter_that_does_nothing_is_refused(trained: tuple[Pod, TrainResult
     import torch
     from safetensors.torch import load_file, save_file
 
-    source = Path(trained[1].adapter_path)
+    source = adapter_of(trained[0])
     (tmp_path / "zero").mkdir()
     (tmp_path / "zero" / "adapter_config.json").write_bytes((source / "adapter_config.json").read_bytes())
     tensors = load_file(source / "adapter_model.safetensors")
     zeroed = {name: torch.zeros_like(tensor) if ".lora_B." in name else tensor for name, tensor in tensors.items()}
     save_file(zeroed, tmp_path / "zero" / "adapter_model.safetensors")
 
-    ending = seal(pod, str(tmp_path / "zero"))
+    zero = take_adapter(tmp_path / "zero", tmp_path)
+    ending = seal(pod, tmp_path / "zero", zero.digest)
 
     assert ending.termination.reason == "Refused"
     assert "change nothing" in ending.termination.message

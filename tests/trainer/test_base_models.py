@@ -1,4 +1,4 @@
-"""A base model is hashed once, only when nothing foreign lies in its folder, and compared at every start."""
+"""A base model is hashed in full, only when nothing foreign lies in its folder, at every start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.model_folder import make_model
-from tests.trainer.stage_process import Pod, base_model_input, stage_base
+from tests.trainer.stage_process import Pod, base_model_input, stage_base, stage_context
 from tunegate import digests
 from tunegate.api.stages import ExitCode, HashConfig, HashResult
 from tunegate_trainer.endings import BadInput
@@ -61,7 +61,7 @@ def test_code_pickles_and_a_missing_template_are_refused_together(pod: Pod, tmp_
 def test_a_file_added_later_stops_every_stage(tmp_path: Path, name: str) -> None:
     folder = make_model(tmp_path / "model")
     model = base_model_input(folder)
-    check_base_model(model)
+    check_base_model(model, stage_context(tmp_path))
     if name == "original":
         (folder / name).mkdir()
     elif name == "link.json":
@@ -70,7 +70,7 @@ def test_a_file_added_later_stops_every_stage(tmp_path: Path, name: str) -> None
         (folder / name).write_text("{}")
 
     with pytest.raises(BadInput, match=name.replace(".", r"\.")):
-        check_base_model(model)
+        check_base_model(model, stage_context(tmp_path))
 
 
 def test_changed_bytes_stop_every_stage(tmp_path: Path) -> None:
@@ -79,11 +79,11 @@ def test_changed_bytes_stop_every_stage(tmp_path: Path) -> None:
     (folder / "chat_template.jinja").write_text("{{ evil   }}")
 
     with pytest.raises(BadInput, match="chat_template"):
-        check_base_model(model)
+        check_base_model(model, stage_context(tmp_path))
 
 
 def test_a_manifest_with_another_digest_stops_every_stage(tmp_path: Path) -> None:
     model = base_model_input(make_model(tmp_path / "model"))
 
     with pytest.raises(BadInput, match="manifest"):
-        check_base_model(model.model_copy(update={"manifest_digest": "sha256:" + "1" * 64}))
+        check_base_model(model.model_copy(update={"manifest_digest": "sha256:" + "1" * 64}), stage_context(tmp_path))

@@ -44,7 +44,7 @@ def test_the_stage_is_told_to_run_the_basic_checks_and_those_of_the_group(tmp_pa
     config = make_config(model, data, questions, GROUPS["leakage"])
 
     assert {one.name for one in config.checks if one.action != "Off"} == BASIC | GROUPS["leakage"]
-    assert open_dataset(config.dataset)[0].size() == data.stat().st_size
+    assert open_dataset(config.dataset, tmp_path)[0].size() == data.stat().st_size
 
 
 def test_rows_are_the_same_in_every_run_and_all_sound() -> None:

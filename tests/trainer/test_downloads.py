@@ -64,8 +64,8 @@ def test_a_folder_arrives_with_the_digest_that_the_same_files_have_on_a_volume(
     ending = download(pod, tmp_path / "folder", "sets/folder", secret(store.url))
 
     assert ending.exit_code == ExitCode.VERDICT, ending.log
-    _, arrived = open_dataset(DatasetInput(path=str(tmp_path / "folder")))
-    _, original = open_dataset(DatasetInput(path=str(store.root / "training/sets/folder")))
+    _, arrived = open_dataset(DatasetInput(path=str(tmp_path / "folder")), tmp_path)
+    _, original = open_dataset(DatasetInput(path=str(store.root / "training/sets/folder")), tmp_path)
     assert arrived == original
 
 

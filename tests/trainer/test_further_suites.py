@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,9 @@ def config(folder: Path, *suites: FurtherSuite, **changes: Any) -> ValidateConfi
 
 
 def compare(told: ValidateConfig) -> Compared:
-    return compare_with(told, read_sound_rows(open_suite(told.suite)))
+    with tempfile.TemporaryDirectory() as scratch:
+        own, digest = open_suite(told.suite, Path(scratch))
+        return compare_with(told, read_sound_rows(own), digest, Path(scratch))
 
 
 def test_a_leak_of_a_further_suite_is_found_with_its_name_and_places(tmp_path: Path) -> None:

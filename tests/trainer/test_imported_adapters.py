@@ -27,12 +27,13 @@ def test_an_adapter_that_fits_passes_at_no_cost_and_is_sealed(pod: Pod, base_mod
     adapter = write_adapter(pod.folder / "imported", base_model, rank=8)
 
     result = check(pod, base_model, adapter)
+    assert result.inputs.adapter is not None, "what is sealed has to be what was validated"
     sealed = pod.run(
         SealConfig(
             **stage_base(pod.host),
             source_path=str(adapter),
+            source_digest=result.inputs.adapter,
             base_model_name="smollm2",
-            base_model_digest="sha256:" + "0" * 64,
             max_lora_rank=16,
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import multiprocessing
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -82,19 +83,23 @@ def read(stream: RowStream, questions: tuple[Row, ...] = ()) -> DataFacts:
     return weigh(measured, stream.form, 1000, enabled)
 
 
-def redacted(source: Path, workspace: Path, settings: list[CheckSetting] = SETTINGS) -> Redacted:
+def redacted(
+    source: Path, workspace: Path, settings: list[CheckSetting] = SETTINGS, scratch: Path | None = None
+) -> Redacted:
     stream = RowStream(find_shards("data set", source))
     cut = Cut.of(read(stream), settings)
     assert cut is not None
-    return redact_data(cut, stream, "owner", workspace, read)
+    return redact_data(cut, stream, "owner", workspace, scratch or Path(tempfile.mkdtemp(dir=source.parent)), read)
 
 
-def test_the_copy_has_a_digest_of_its_own_and_counts_of_each_kind(source: Path, workspace: Path) -> None:
+def test_the_copy_has_a_digest_of_its_own_and_counts_of_each_kind(
+    source: Path, workspace: Path, tmp_path: Path
+) -> None:
     data = redacted(source, workspace).data
 
-    shards, digest = open_dataset(DatasetInput(path=str(workspace / REDACTED_FILE)))
+    shards, digest = open_dataset(DatasetInput(path=str(workspace / REDACTED_FILE)), tmp_path)
     assert data is not None
-    assert data.digest == digest != find_shards("data set", source).digest()
+    assert data.digest == digest != open_dataset(DatasetInput(path=str(source)), tmp_path)[1]
     assert data.rows == 6
     assert data.replaced == {
         "<AWS_ACCESS_KEY>": 1, "<EMAIL_ADDRESS>": 4, "<PHONE_NUMBER>": 1, "<PRIVATE_KEY>": 1, "<UK_PATIENT_NUMBER>": 1,
@@ -174,7 +179,7 @@ def test_only_the_checks_that_redact_replace(source: Path, workspace: Path) -> N
     assert blocked == {"HealthData", "Secrets"}
 
 
-def test_a_leak_is_found_whether_the_suite_was_redacted_or_not(source: Path, workspace: Path) -> None:
+def test_a_leak_is_found_whether_the_suite_was_redacted_or_not(source: Path, workspace: Path, tmp_path: Path) -> None:
     asked = ("Write to <EMAIL_ADDRESS> or <EMAIL_ADDRESS>", f"Call {PLANTED[2]}")
     questions = tuple(
         Row(at, ({"role": "user", "content": text}, {"role": "assistant", "content": "x"}), {})
@@ -184,7 +189,7 @@ def test_a_leak_is_found_whether_the_suite_was_redacted_or_not(source: Path, wor
     cut = Cut.of(read(stream, questions), SETTINGS)
     assert cut is not None
 
-    made = redact_data(cut, stream, "owner", workspace, lambda rows: read(rows, questions))
+    made = redact_data(cut, stream, "owner", workspace, tmp_path, lambda rows: read(rows, questions))
 
     assert made.facts.found["Overlap"] == {"": [1, 2]}
 
@@ -227,29 +232,33 @@ def test_a_stage_that_was_killed_at_any_moment_does_it_again(source: Path, works
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     expected = redacted(source, undisturbed).data
-    draft, kept = workspace / f"draft-{REDACTED_FILE}", workspace / REDACTED_FILE
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    draft, kept = scratch / REDACTED_FILE, workspace / REDACTED_FILE
     whole = (undisturbed / REDACTED_FILE).stat().st_size
     for least in (0, 20_000, whole):
-        process = multiprocessing.get_context("fork").Process(target=redacted, args=(source, workspace))
+        process = multiprocessing.get_context("fork").Process(
+            target=redacted, args=(source, workspace, SETTINGS, scratch)
+        )
         process.start()
         while not (draft.exists() and draft.stat().st_size >= least):
             assert process.is_alive()
             time.sleep(0.001)
         process.kill()
         process.join()
-        assert draft.exists()
         assert not kept.exists()
+        draft.unlink()
 
     assert redacted(source, workspace).data == expected
     assert names(workspace) == [REDACTED_FILE]
 
 
-def test_the_source_may_not_change_while_it_is_read(source: Path, workspace: Path) -> None:
+def test_the_source_may_not_change_while_it_is_read(source: Path, workspace: Path, tmp_path: Path) -> None:
     stream = RowStream(find_shards("data set", source))
     cut = Cut.of(read(stream), SETTINGS)
     assert cut is not None
     (source / "a.jsonl").write_text("{\n" * 4)
 
     with pytest.raises(BadInput, match="it changed while it was read"):
-        redact_data(cut, stream, "owner", workspace, read)
+        redact_data(cut, stream, "owner", workspace, tmp_path, read)
     assert names(workspace) == []

@@ -218,20 +218,27 @@ def test_no_bytes_make_the_reader_fail(line: bytes) -> None:
     assert (value is None) != (problem is None)
 
 
+def digest_of(path: Path, scratch: Path) -> str:
+    return open_dataset(DatasetInput(path=str(path)), scratch)[1]
+
+
 def test_the_digest_names_one_file_or_all_names_and_contents(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
+    folder, scratch = tmp_path / "data", tmp_path / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    path = folder / "a.jsonl"
     path.write_bytes(LINES)
 
-    assert find_shards("data set", path).digest() == digests.sha256(LINES)
-    whole = find_shards("data set", tmp_path).digest()
-    path.rename(tmp_path / "b.jsonl")
-    assert find_shards("data set", tmp_path).digest() != whole
+    assert digest_of(path, scratch) == digests.sha256(LINES)
+    whole = digest_of(folder, scratch)
+    path.rename(folder / "b.jsonl")
+    assert digest_of(folder, scratch) != whole
 
 
 def test_a_data_set_with_another_digest_is_bad_input(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("{}\n")
 
-    assert open_dataset(DatasetInput(path=str(path)))[1] == digests.sha256(b"{}\n")
+    assert open_dataset(DatasetInput(path=str(path)), tmp_path)[1] == digests.sha256(b"{}\n")
     with pytest.raises(BadInput, match="digest"):
-        open_dataset(DatasetInput(path=str(path), digest="sha256:" + "0" * 64))
+        open_dataset(DatasetInput(path=str(path), digest="sha256:" + "0" * 64), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,10 +12,19 @@ import httpx
 import pytest
 
 from tests.ports import free_port
-from tests.trainer.stage_process import Pod, StageEnding, base_model_input, make_rows, stage_base, write_rows
+from tests.trainer.stage_process import (
+    Pod,
+    StageEnding,
+    StageProcess,
+    base_model_input,
+    make_rows,
+    stage_base,
+    write_rows,
+)
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import Method
 from tunegate.api.stages import DatasetInput, ExitCode, ProgressReport, TrainConfig, TrainResult
+from tunegate.digests import file_digest
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
@@ -170,3 +180,67 @@ def test_a_learning_rate_out_of_hand_is_a_verdict_and_no_retry(small_model: Path
     result = train_result(pod.run(make_config(pod, small_model, 16, **settings)))
 
     assert result.outcome == "Diverged"
+
+
+def started(pod: Pod, process: StageProcess, scratch: Path) -> None:
+    """Wait until everything was compared and the training processes are being started, which read some seconds later."""
+    for _ in range(3000):
+        if list(scratch.glob("stage-*/train.json")):
+            return
+        assert process.process.poll() is None, (process.folder / "log").read_text()[-3000:]
+        time.sleep(0.02)
+    raise AssertionError("the training did not begin")
+
+
+@pytest.mark.attack(56)
+def test_rows_that_are_swapped_between_check_and_reading_are_not_trained_on(small_model: Path, pod: Pod) -> None:
+    config = make_config(pod, small_model, 16, epochs=1, development_fraction="0")
+    data = Path(config.dataset.path)
+    promised = file_digest(data)
+    scratch = pod.folder / "scratch"
+    scratch.mkdir()
+
+    process = pod.start(config, TMPDIR=str(scratch))
+    started(pod, process, scratch)
+    write_rows(data, make_rows(4, start=900))
+    result = train_result(process.end())
+
+    assert (result.steps, result.inputs.dataset) == (4, promised)
+    assert file_digest(data) != promised
+
+
+@pytest.mark.attack(58)
+def test_base_weights_that_are_swapped_while_it_trains_end_it_without_a_checkpoint(small_model: Path, pod: Pod) -> None:
+    """The same bytes are put in their place again: in between the training may have read others."""
+    folder = pod.folder / "model"
+    shutil.copytree(small_model, folder)
+    config = make_config(pod, folder, 16, epochs=1, development_fraction="0", checkpoint_steps=2)
+    scratch = pod.folder / "scratch"
+    scratch.mkdir()
+
+    process = pod.start(config, TMPDIR=str(scratch))
+    started(pod, process, scratch)
+    weights = folder / "model.safetensors"
+    shutil.copy(weights, folder / "copy")
+    (folder / "copy").rename(weights)
+    ending = process.end()
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.INPUT_CHANGED, "InputChanged"), ending.log[-3000:]
+    assert "model.safetensors" in ending.termination.message
+    assert not list(pod.workspace.glob("checkpoints/*/tunegate.json"))
+    assert not (pod.workspace / "adapter").exists()
+
+
+@pytest.mark.attack(59)
+def test_a_whole_checkpoint_of_another_job_is_not_gone_on_from(
+    uninterrupted: tuple[Pod, TrainResult], small_model: Path, pod: Pod
+) -> None:
+    other, _ = uninterrupted
+    shutil.copytree(other.workspace / "checkpoints", pod.workspace / "checkpoints")
+    (pod.folder / "checkpoint-key").write_bytes(bytes(reversed(range(32))))
+
+    result = train_result(pod.run(make_config(pod, small_model, 16, epochs=1, development_fraction="0")))
+
+    assert (result.resumed_from_step, result.steps) == (0, 4)
+    assert result.foreign_checkpoints > 0
+    assert len(list((pod.workspace / "checkpoints").glob("foreign-checkpoint-*"))) == result.foreign_checkpoints

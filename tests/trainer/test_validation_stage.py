@@ -109,8 +109,11 @@ def make_config(
 @pytest.fixture
 def validate(base_model: Path, tmp_path: Path) -> Validate:
     """Run the stage in this process: loading the libraries once is most of its time."""
-    places = dataclasses.replace(Places(*[tmp_path] * 7), workspace=tmp_path / "workspace")
-    places.workspace.mkdir()
+    run, workspace = tmp_path / "run", tmp_path / "workspace"
+    run.mkdir()
+    workspace.mkdir()
+    everywhere = Places(**dict.fromkeys(Places.__dataclass_fields__, tmp_path))
+    places = dataclasses.replace(everywhere, workspace=workspace, run=run)
 
     def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
         config = make_config(tmp_path, base_model, rows, questions, **changes)
@@ -277,7 +280,7 @@ def test_redacted_data_passes_and_what_was_found_stands_nowhere(
     everything = kept.read_text() + result.model_dump_json() + caplog.text
     assert not [text for text in MATCHED[1:4] if text in everything]
     training = load_training(
-        DatasetInput(path=str(kept), digest=result.redacted.digest, group_field="holder"),
+        DatasetInput(path=str(kept), digest=result.redacted.digest, group_field="holder"), tmp_path,
         development_fraction="0.1", seed=Method.model_validate(METHOD).seed,
     )  # fmt: skip
     assert len(training.rows) == result.training_rows

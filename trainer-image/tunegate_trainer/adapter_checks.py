@@ -19,6 +19,7 @@ from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import block
 from tunegate_trainer.hashing import read_header, tensor_size
 from tunegate_trainer.modules import Architecture
+from tunegate_trainer.taking import Taken, take
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -49,7 +50,7 @@ def check_adapter(folder: Path, architecture: Architecture | None, max_rank: int
 
     Raises ``BadInput`` when there is no folder or no configuration to check.
     """
-    findings = _check_files(folder)
+    findings = check_files(folder)
     config = read_adapter_config(folder)
     rank = _largest_rank(config)
     findings += _check_config(config, rank, max_rank)
@@ -75,9 +76,23 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _check_files(folder: Path) -> list[Finding]:
-    """The two files must be there and be files. Documents and other JSON beside them are never read; code and pickles
+def take_adapter(folder: Path, scratch: Path) -> Taken:
+    """Return a private copy of the two files that are an adapter, and the digest of their manifest."""
+    return take("adapter", folder, [folder / CONFIG, folder / WEIGHTS], scratch)
+
+
+def has_files(folder: Path) -> bool:
+    """Tell whether the two files that are an adapter are there."""
+    return all((folder / name).is_file() and not (folder / name).is_symlink() for name in (CONFIG, WEIGHTS))
+
+
+def check_files(folder: Path) -> list[Finding]:
+    """Return what is wrong with the files of a folder. Raises ``BadInput`` when there is no folder.
+
+    The two files must be there and be files. Documents and other JSON beside them are never read; code and pickles
     are refused so that nobody takes them for a part of what is sealed."""
+    if not folder.is_dir():
+        raise BadInput(f"adapter: {folder} is not a folder")
     findings = []
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file() or (folder / name).is_symlink():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer.progress import ProgressBoard
+from tunegate_trainer.taking import InputNotes
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,11 @@ class Places:
     ca: Path
     store: Path
     workspace: Path
+    base_record: Path
+    """What `check-base` left about the base model, in pods with an engine."""
+    checkpoint_key: Path
     run: Path
-    """Folder of this attempt's own small files (progress, stop request), never shared between pods."""
+    """Folder of this attempt's own files (progress, stop request, copies of its inputs), never shared between pods."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,4 @@ class StageContext:
     places: Places
     registry: RegistryClient
     progress: ProgressBoard
+    notes: InputNotes = field(default_factory=InputNotes)

@@ -24,6 +24,20 @@ class BadInput(StageEnd):
     reason = StageReason.BAD_INPUT
 
 
+class ConfigurationDiffers(StageEnd):
+    """The mounted configuration is not the one that the pod was made with. Nothing else was read."""
+
+    exit_code = ExitCode.CONFIGURATION_DIFFERS
+    reason = StageReason.CONFIGURATION_DIFFERS
+
+
+class InputChanged(StageEnd):
+    """A file was put in the place of one that had been hashed, or written to."""
+
+    exit_code = ExitCode.INPUT_CHANGED
+    reason = StageReason.INPUT_CHANGED
+
+
 class Unavailable(StageEnd):
     """Something outside (registry, engine) is missing for now; trying again is right."""
 

@@ -14,15 +14,23 @@ from types import FrameType
 
 from pydantic import ValidationError
 
+from tunegate import digests
 from tunegate.api import stages
-from tunegate.api.markers import StrictModel
 from tunegate.api.reasons import StageReason
 from tunegate.api.stages import STAGE_CONFIG, ExitCode, StageConfig, StageResult, Termination
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import RegistryError, Unauthorized
 from tunegate.registry.failures import Unavailable as RegistryUnavailable
 from tunegate_trainer.context import Places, StageContext
-from tunegate_trainer.endings import BadInput, OutOfMemory, Preempted, StageEnd, Unavailable, Unknown
+from tunegate_trainer.endings import (
+    BadInput,
+    ConfigurationDiffers,
+    OutOfMemory,
+    Preempted,
+    StageEnd,
+    Unavailable,
+    Unknown,
+)
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.progress import ProgressBoard, serve
 
@@ -44,17 +52,19 @@ def main(arguments: list[str] | None = None) -> int:
             ca=options.ca,
             store=options.store,
             workspace=options.workspace,
+            base_record=options.base_record,
+            checkpoint_key=options.checkpoint_key,
             run=Path(run),
         )
         try:
-            config = _read(places.config)
-        except BadInput as end:
+            config = _read(places.config, options.config_digest)
+        except (BadInput, ConfigurationDiffers) as end:
             start_logging("unknown")
             return _end(places, end)
         start_logging(config.stage)
         try:
             signal.signal(signal.SIGTERM, _on_sigterm)
-            return _run(config, places, options.progress_port)
+            return _run(config, options.config_digest, places, options.progress_port)
         except Preempted as end:  # before the stage began
             return _end(places, end)
 
@@ -62,6 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tunegate_trainer", description=__doc__)
     parser.add_argument("--config", type=Path, default=Path(stages.CONFIG_PATH), help="stage configuration (JSON)")
+    parser.add_argument(
+        "--config-digest", required=True, help="sha256:… of that document: another one is refused before it is read"
+    )
     parser.add_argument(
         "--termination", type=Path, default=Path(stages.TERMINATION_PATH), help="file for the last word"
     )
@@ -71,15 +84,28 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ca", type=Path, default=Path(stages.CA_PATH), help="additional certificate authority")
     parser.add_argument("--store", type=Path, default=Path(stages.STORE_DIR), help="address and credential of a store")
     parser.add_argument("--workspace", type=Path, default=Path(stages.WORKSPACE_MOUNT), help="the job's own volume")
+    parser.add_argument(
+        "--base-record", type=Path, default=Path(stages.BASE_RECORD_PATH), help="what check-base hashed"
+    )
+    parser.add_argument(
+        "--checkpoint-key", type=Path, default=Path(stages.CHECKPOINT_KEY_PATH), help="key of the job's checkpoints"
+    )
     parser.add_argument("--progress-port", type=int, default=stages.PROGRESS_PORT, help="0: any free port")
     return parser.parse_args(arguments)
 
 
-def _read(path: Path) -> StageConfig:
+def _read(path: Path, promised: str) -> StageConfig:
+    """Return the configuration whose digest the pod was made with. The bytes that are compared are those that are parsed."""
     try:
-        return STAGE_CONFIG.validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    if (found := digests.sha256(content)) != promised:
+        raise ConfigurationDiffers(
+            f"{path}: has digest {found}, this pod was made for {promised}: somebody replaced its ConfigMap"
+        )
+    try:
+        return STAGE_CONFIG.validate_json(content)
     except ValidationError as error:
         fields = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
         raise BadInput(f"{path}: not a stage configuration: {fields}") from error
@@ -89,7 +115,7 @@ def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:
     raise Preempted("stopped by SIGTERM: the stage runs again from its last kept state")
 
 
-def _run(config: StageConfig, places: Places, port: int) -> int:
+def _run(config: StageConfig, config_digest: str, places: Places, port: int) -> int:
     registry = RegistryClient(
         config.registry.host,
         plain_http=config.registry.plain_http,
@@ -101,7 +127,11 @@ def _run(config: StageConfig, places: Places, port: int) -> int:
     log.info("stage starts", extra={"job": f"{config.job.namespace}/{config.job.name}", "attempt": config.job.attempt})
     try:
         with registry:
-            result = _dispatch(config, StageContext(places, registry, board))
+            context = StageContext(places, registry, board)
+            result = _dispatch(config, context)
+            inputs = context.notes.settle()
+            if result is not None:
+                result = result.model_copy(update={"config_digest": config_digest, "inputs": inputs})
             digest = _publish(config, registry, result) if result is not None else None
     except StageEnd as end:
         return _end(places, end)
@@ -146,6 +176,11 @@ def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
             from tunegate_trainer.evaluation import evaluate
 
             return evaluate.run(config, context)
+        case stages.CheckBaseConfig():
+            from tunegate_trainer import inputs
+
+            inputs.record_base_model(config.base_model, context)
+            return None
         case stages.FetchConfig():
             from tunegate_trainer import fetching
 
@@ -163,7 +198,7 @@ def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
             return None
 
 
-def _publish(config: StageConfig, registry: RegistryClient, result: StrictModel) -> str:
+def _publish(config: StageConfig, registry: RegistryClient, result: StageResult) -> str:
     content = result.model_dump_json(by_alias=True).encode()
     return registry.push_document(f"{config.registry.repository}/results", content, stages.RESULT_MEDIA_TYPE)
 

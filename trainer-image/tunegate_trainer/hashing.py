@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import struct
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from tunegate import digests
-from tunegate.api.stages import FileEntry, Finding, HashConfig, HashResult, Manifest
+from tunegate.api.stages import Finding, HashConfig, HashedFolder, HashResult
+from tunegate.base_files import ChangedMeanwhile, hash_folder
 from tunegate_trainer.context import StageContext
-from tunegate_trainer.endings import BadInput
+from tunegate_trainer.endings import BadInput, InputChanged
 from tunegate_trainer.findings import block
 from tunegate_trainer.inputs import model_files
 
@@ -33,8 +31,10 @@ def run(config: HashConfig, context: StageContext) -> HashResult:
         raise BadInput(f"{folder} is not a folder")
     files, foreign = model_files(folder)
     findings = _check_content(folder, files, foreign)
-    manifest = _hash_all(folder, files, context)
-    digest = digests.manifest_digest(manifest)
+    hashed = _hash_all(folder, files, context)
+    manifest, digest = hashed.manifest, hashed.manifest_digest
+    context.notes.note(base_model=digest)
+    context.notes.watch("base model", hashed)
     if config.expected_manifest_digest not in (None, digest):
         findings.append(block("Digest", f"manifest is {digest}, expected {config.expected_manifest_digest}"))
     return HashResult(
@@ -48,19 +48,14 @@ def run(config: HashConfig, context: StageContext) -> HashResult:
     )
 
 
-def _hash_all(folder: Path, files: list[Path], context: StageContext) -> Manifest:
-    """Hash in threads (hashlib releases the interpreter lock): about 300 MB/s for each core."""
-    total = sum(path.stat().st_size for path in files) or 1
-    done = 0
-    entries: list[FileEntry] = []
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(digests.file_entry, folder, path) for path in files]
-        for future in as_completed(futures):
-            entry = future.result()
-            entries.append(entry)
-            done += entry.size
-            context.progress.show(100 * done / total, f"hashed {len(entries)} of {len(files)} files")
-    return Manifest(files=sorted(entries, key=lambda entry: entry.path))
+def _hash_all(folder: Path, files: list[Path], context: StageContext) -> HashedFolder:
+    def show(done: int, total: int) -> None:
+        context.progress.show(100 * done / max(1, total), f"hashed {done} of {total} bytes")
+
+    try:
+        return hash_folder(folder, files, show=show)
+    except ChangedMeanwhile as error:
+        raise InputChanged(f"base model: {error}") from error
 
 
 def _check_content(folder: Path, files: list[Path], foreign: list[str]) -> list[Finding]:

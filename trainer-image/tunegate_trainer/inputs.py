@@ -1,20 +1,26 @@
-"""The mounted base model: is what lies there what the catalogue admitted?"""
+"""The mounted base model: is what lies there what the catalogue admitted, and does it stay there?"""
 
 from __future__ import annotations
 
+import logging
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from tunegate import digests
-from tunegate.api.stages import BaseModelInput, FileEntry
-from tunegate_trainer.endings import BadInput
+from tunegate.api.stages import BaseModelInput, HashedFolder
+from tunegate.base_files import ChangedMeanwhile, differing, hash_folder
+from tunegate_trainer.context import StageContext
+from tunegate_trainer.endings import BadInput, InputChanged, Unknown
+
+log = logging.getLogger(__name__)
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"})
 """Weights, configuration, tokenizer (also SentencePiece and merge lists), chat template."""
 DOCUMENT_NAMES = frozenset({"lost+found", "LICENSE", "NOTICE", "USE_POLICY"})
 DOCUMENT_SUFFIXES = frozenset({".md", ".pdf", ".png", ".jpg", ".svg"})
-SMALL = 64 * 1024 * 1024
-"""Files up to this size (bytes) are hashed again at every start; larger ones are compared by size."""
 
 
 def is_document(path: Path) -> bool:
@@ -45,12 +51,50 @@ def model_files(folder: Path) -> tuple[list[Path], list[str]]:
     return files, foreign
 
 
-def check_base_model(model: BaseModelInput) -> Path:
-    """Return the model's folder after comparing it with its manifest.
+def check_base_model(model: BaseModelInput, context: StageContext, *, upto: float = 5) -> HashedFolder:
+    """Hash the whole model, note it, and watch its files from now on. Raises ``BadInput`` or ``InputChanged``.
 
-    Names and sizes of all files and the content of the small ones (configuration, tokenizer, template) are compared;
-    the weights were hashed when the catalogue admitted the model. Raises ``BadInput``.
+    For stages that read the model themselves. ``upto``: where the stage's progress stands afterwards, in percent.
     """
+
+    def show(done: int, total: int) -> None:
+        context.progress.show(upto * done / max(1, total), f"base model: {done} of {total} bytes hashed")
+
+    found = hash_base_model(model, show)
+    _keep(model, found, context)
+    return found
+
+
+def record_base_model(model: BaseModelInput, context: StageContext) -> None:
+    """Hash the whole model before an engine reads it, and leave the record for the stage that follows."""
+
+    def show(done: int, total: int) -> None:
+        context.progress.show(100 * done / max(1, total), f"{done} of {total} bytes hashed")
+        log.info("base model hashed", extra={"bytes": done, "of": total})
+
+    found = hash_base_model(model, show)
+    context.places.base_record.write_text(found.model_dump_json(by_alias=True))
+
+
+def recorded_base_model(model: BaseModelInput, context: StageContext) -> HashedFolder:
+    """Return what was hashed before the engine started, note it and watch it. Raises ``InputChanged`` when it is gone.
+
+    Hashing here would come too late: the engine has read the weights already, and they may have been put back since.
+    """
+    place = context.places.base_record
+    try:
+        found = HashedFolder.model_validate_json(place.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise Unknown(f"{place}: the record of container check-base is missing or unreadable") from error
+    if found.root != model.path or found.manifest_digest != model.manifest_digest:
+        raise BadInput(f"base model {model.name}: container check-base hashed another model")
+    _keep(model, found, context)
+    context.notes.settle()
+    return found
+
+
+def hash_base_model(model: BaseModelInput, show: Callable[[int, int], None]) -> HashedFolder:
+    """Compare the names and every byte of the folder with the manifest. Raises ``BadInput`` or ``InputChanged``."""
     folder = Path(model.path)
     if digests.manifest_digest(model.manifest) != model.manifest_digest:
         raise BadInput(f"base model {model.name}: the manifest does not have the digest {model.manifest_digest}")
@@ -59,17 +103,20 @@ def check_base_model(model: BaseModelInput) -> Path:
     files, foreign = model_files(folder)
     if foreign:
         raise BadInput(f"base model {model.name}: files that were not admitted: {', '.join(foreign[:5])}")
-    promised = {entry.path: entry for entry in model.manifest.files}
-    differing = promised.keys() ^ {path.name for path in files}
-    if differing:
-        raise BadInput(f"base model {model.name}: files differ from the manifest: {', '.join(sorted(differing)[:5])}")
-    for path in files:
-        _compare(model.name, folder, path, promised[path.name])
-    return folder
+    names = {entry.path for entry in model.manifest.files} ^ {path.name for path in files}
+    if names:
+        raise BadInput(f"base model {model.name}: files differ from the manifest: {', '.join(sorted(names)[:5])}")
+    try:
+        found = hash_folder(folder, files, show=show)
+    except ChangedMeanwhile as error:
+        raise InputChanged(f"base model {model.name}: {error}") from error
+    except OSError as error:
+        raise BadInput(f"base model {model.name}: cannot be read ({error.strerror})") from error
+    if (problem := differing(found, model.manifest)) is not None:
+        raise BadInput(f"base model {model.name}: {problem}")
+    return found
 
 
-def _compare(name: str, folder: Path, path: Path, promised: FileEntry) -> None:
-    if path.stat().st_size != promised.size:
-        raise BadInput(f"base model {name}: {path.name} has another size than the manifest promises")
-    if promised.size <= SMALL and digests.file_entry(folder, path) != promised:
-        raise BadInput(f"base model {name}: {path.name} has other bytes than the manifest promises")
+def _keep(model: BaseModelInput, found: HashedFolder, context: StageContext) -> None:
+    context.notes.note(base_model=found.manifest_digest)
+    context.notes.watch(f"base model {model.name}", found)

@@ -10,7 +10,14 @@ from typing import Any
 from tunegate import digests
 from tunegate.api.stages import Finding, SealConfig, SealResult
 from tunegate.registry.adapters import push_adapter
-from tunegate_trainer.adapter_checks import CONFIG, WEIGHTS, check_adapter, read_adapter_config
+from tunegate_trainer.adapter_checks import (
+    CONFIG,
+    WEIGHTS,
+    check_adapter,
+    check_files,
+    read_adapter_config,
+    take_adapter,
+)
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import block
@@ -25,9 +32,18 @@ KEPT_SETTINGS = (
 
 def run(config: SealConfig, context: StageContext) -> SealResult:
     """Check, clean, narrow to bfloat16 and push. Refused adapters are not pushed. Raises ``BadInput`` or registry errors."""
-    source = Path(config.source_path)
-    if not source.is_dir():
-        raise BadInput(f"adapter: {source} is not a folder")
+    place = Path(config.source_path)
+    findings = check_files(place)
+    if findings:
+        return SealResult(outcome="Refused", findings=findings)
+    taken = take_adapter(place, context.places.run)
+    source = taken.root
+    context.notes.note(adapter=taken.digest)
+    if taken.digest != config.source_digest:
+        raise BadInput(
+            f"adapter: {place} has digest {taken.digest}, what was trained or validated has {config.source_digest}: "
+            "somebody replaced it"
+        )
     facts = check_adapter(source, None, config.max_lora_rank)
     if facts.findings:
         return SealResult(outcome="Refused", findings=facts.findings, rank=facts.rank)

@@ -268,6 +268,8 @@ class StageStatus(ApiModel):
     errors: int = 0
     start_time: Time | None = None
     completion_time: Time | None = None
+    config_digest: Digest | None = None
+    """Of the configuration that the attempt was given: its result has to name the same."""
     result_digest: Digest | None = None
     """OCI digest of the result document."""
     inputs: Digest | None = None

@@ -155,6 +155,9 @@ class ModelServerStatus(StatusBase):
 
     phase: Literal["Pending", "Starting", "Ready", "Degraded", "Failed"] = "Pending"
     profile_digest: Digest | None = None
+    base_volume: Literal["Protected", "Open", "Copied"] | None = None
+    """Where pods read the base model from: a claim that only maintainers may make or replace (its name begins with
+    `tunegate-`), one that the namespace's people may, or a copy of each pod's own. Every start hashes all of it anyway."""
     endpoint: ShortText | None = None
     """Base URL of the gateway inside the cluster."""
     ready_replicas: int = 0

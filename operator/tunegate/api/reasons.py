@@ -16,6 +16,9 @@ class StageReason(StrEnum):
     PREEMPTED = "Preempted"
     DISRUPTED = "Disrupted"
     NO_RESULT = "NoResult"
+    CONFIGURATION_DIFFERS = "ConfigurationDiffers"
+    INPUT_CHANGED = "InputChanged"
+    RESULT_DIFFERS = "ResultDiffers"
     UNKNOWN = "Unknown"
 
 

@@ -1,6 +1,6 @@
 """The contract of serving pods: what the operator hands to `pull` and to the gateway, and what they say about themselves.
 
-Two documents travel in an immutable ConfigMap (``ADAPTERS_PATH``, ``SERVER_PATH``): another content is another ConfigMap
+Two documents travel in an immutable ConfigMap (``CONFIG_DIR``): another content is another ConfigMap
 and another rollout. One document is watched live (``RoutesDocument``), so that a revocation acts within seconds without
 a new pod. Documents that an older gateway may read from a newer operator are lenient about unknown fields.
 """
@@ -14,11 +14,11 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
 from tunegate.api.modelserver import ModelName
-from tunegate.api.stages import Manifest, Probe
+from tunegate.api.stages import HashedFolder, Manifest, Probe
 
 CONFIG_DIR = "/etc/tunegate/adapters"
-ADAPTERS_PATH = f"{CONFIG_DIR}/adapters.json"
-SERVER_PATH = f"{CONFIG_DIR}/server.json"
+ADAPTERS_FILE = "adapters.json"
+SERVER_FILE = "server.json"
 ADAPTERS_DIR = "/adapters"
 """`pull` writes here; the engine and the gateway see it read-only."""
 ENGINE_CONFIG_PATH = f"{ADAPTERS_DIR}/engine.yaml"
@@ -106,6 +106,8 @@ class PullReport(StrictModel):
     adapters: list[AdapterOutcome]
     probes: dict[str, Probe]
     """Probe of each verified adapter, by served name."""
+    base: HashedFolder
+    """The base model as it was hashed: the gateway sees whether the engine's files are still these."""
 
 
 class RoutesDocument(ApiModel):

@@ -1,7 +1,8 @@
 """The contract between the operator and stage pods: one JSON document in, one JSON document out.
 
 In: the operator writes a ``StageConfig`` to ``CONFIG_PATH`` of the pod. Out: the stage pushes its ``StageResult`` to the
-registry and writes a ``Termination`` to ``TERMINATION_PATH``. A stage that reached a verdict, good or bad, exits 0 with
+registry and writes a ``Termination`` to ``TERMINATION_PATH``. The digest of the document stands in the pod's own arguments and
+in the result, and every result names what the stage really read (``StageInputs``). A stage that reached a verdict, good or bad, exits 0 with
 a result; any other exit code is an attempt without a verdict (see ``ExitCode``).
 """
 
@@ -36,10 +37,17 @@ BASE_MODEL_MOUNT = "/mnt/base"
 DATASET_MOUNT = "/mnt/dataset"
 SUITE_MOUNT = "/mnt/suite"
 IMPORT_MOUNT = "/mnt/import"
+BASE_RECORD_MOUNT = "/base-record"
+BASE_RECORD_PATH = f"{BASE_RECORD_MOUNT}/base.json"
+"""What `check-base` hashed before the engine started, and by which the stage sees whether it is still there."""
+CHECKPOINT_KEY_PATH = "/etc/tunegate/checkpoints/key"
+"""The key of the job by which a training knows its own checkpoints again."""
 FURTHER_SUITES_MOUNT = "/mnt/suites"
 """One folder for each claim, by its name."""
 DOCUMENTS_MOUNT = "/mnt/documents"
 WORKSPACE_MOUNT = "/workspace"
+TRAINED_ADAPTER = "adapter"
+"""Folder of the workspace with the finished adapter."""
 REDACTED_FILE = "redacted.jsonl"
 """In the workspace: the data set that all stages after validation read where a check redacts."""
 ADAPTER_MOUNT = "/adapter"
@@ -76,6 +84,10 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 4
     """Something outside is missing for now (registry, engine): try again."""
     OUT_OF_MEMORY = 5
+    CONFIGURATION_DIFFERS = 6
+    """The mounted configuration is not the one whose digest stands in the pod's arguments; nothing else was read."""
+    INPUT_CHANGED = 7
+    """Something was put in the place of an input after it was hashed."""
     PREEMPTED = 75
     """Stopped by SIGTERM with a checkpoint written (EX_TEMPFAIL of sysexits.h): go on later."""
 
@@ -111,6 +123,27 @@ class Manifest(StrictModel):
     """Sorted list of files; its digest (``tunegate.digests.manifest_digest``) names the content."""
 
     files: list[FileEntry]
+
+
+class FileIdentity(StrictModel):
+    """By what a file is known again without reading it. Times are in nanoseconds."""
+
+    path: str
+    """Relative to the folder."""
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+class HashedFolder(StrictModel):
+    """A folder whose files were hashed, with the identity that each had at that moment."""
+
+    root: str
+    manifest: Manifest
+    manifest_digest: Digest
+    files: list[FileIdentity]
 
 
 class BaseModelInput(StrictModel):
@@ -266,8 +299,9 @@ class SealConfig(StageConfigBase):
 
     stage: Literal["seal"] = "seal"
     source_path: str
+    source_digest: Digest
+    """Manifest digest of the two files that training wrote, or that validation read of an import."""
     base_model_name: str
-    base_model_digest: Digest
     max_lora_rank: int
 
 
@@ -284,6 +318,13 @@ class EvaluateConfig(EngineConfigBase):
     """Of the documents that the arms of that result must have searched."""
     min_margin: str
     """Floor that the approval policy puts under the suite's margin."""
+
+
+class CheckBaseConfig(StageConfigBase):
+    """Hash the base model in full before the engine reads it, and leave a record: init container of pods with an engine."""
+
+    stage: Literal["check-base"] = "check-base"
+    base_model: BaseModelInput
 
 
 class FetchConfig(StageConfigBase):
@@ -333,6 +374,7 @@ StageConfig = Annotated[
     | TrainConfig
     | SealConfig
     | EvaluateConfig
+    | CheckBaseConfig
     | FetchConfig
     | DownloadConfig
     | CopyModelConfig,
@@ -400,7 +442,30 @@ class ComparedSuite(StrictModel):
     questions: int
 
 
-class ValidateResult(StrictModel):
+class StageInputs(StrictModel):
+    """What a stage really read, by digest: calculated from the bytes that it used, never copied from its configuration."""
+
+    base_model: Digest | None = None
+    """Of the manifest of the model's files, each hashed in full."""
+    profile: Digest | None = None
+    dataset: Digest | None = None
+    suite: Digest | None = None
+    """SHA-256 of the RFC 8785 JSON of the suite's spec, with the digest of the questions that were read in it."""
+    documents: Digest | None = None
+    adapter: Digest | None = None
+    """Manifest digest of the adapter's files."""
+    baseline_result: Digest | None = None
+
+
+class StageResultBase(StrictModel):
+    """What every result names, put there by the entry point alike for all stages."""
+
+    config_digest: Digest | None = None
+    """Of the configuration document that the stage read; None: it ran in no pod, as in `tunegate plan`."""
+    inputs: StageInputs = StageInputs()
+
+
+class ValidateResult(StageResultBase):
     """Facts about the data and the cost."""
 
     stage: Literal["validate"] = "validate"
@@ -475,7 +540,7 @@ class ArmResult(StrictModel):
     seconds: float
 
 
-class BaselineResult(StrictModel):
+class BaselineResult(StageResultBase):
     """What the cheap alternatives reach."""
 
     stage: Literal["baseline"] = "baseline"
@@ -493,7 +558,7 @@ class BaselineResult(StrictModel):
     """How the best arm that asks the base model asks it, as a template."""
 
 
-class TrainResult(StrictModel):
+class TrainResult(StageResultBase):
     """What training did."""
 
     stage: Literal["train"] = "train"
@@ -511,15 +576,18 @@ class TrainResult(StrictModel):
     seconds: float
     """Of all attempts together."""
     resumed_from_step: int
+    foreign_checkpoints: int = 0
+    """Checkpoints in the workspace that do not carry the job's key; they were put aside and not read."""
     world_size: int
-    adapter_path: str
+    adapter_digest: Digest | None = None
+    """Manifest digest of the adapter's two files as they were written; None: there is none, since training diverged."""
     hyperparameters: dict[str, str]
     libraries: dict[str, str]
     hardware: dict[str, str] = {}
     """Devices of the first node, their driver and its CUDA; empty where it trained on CPU."""
 
 
-class SealResult(StrictModel):
+class SealResult(StageResultBase):
     """The sealed adapter."""
 
     stage: Literal["seal"] = "seal"
@@ -577,7 +645,7 @@ class Probe(StrictModel):
     """Largest difference between two scorings of the same answer, with a floor, in nats per token."""
 
 
-class EvaluateResult(StrictModel):
+class EvaluateResult(StageResultBase):
     """The verdict."""
 
     stage: Literal["evaluate"] = "evaluate"
@@ -605,7 +673,7 @@ class EvaluateResult(StrictModel):
     """Why the outcome is what it is, one sentence each."""
 
 
-class HashResult(StrictModel):
+class HashResult(StageResultBase):
     """A base model's manifest and the facts that later estimates need."""
 
     stage: Literal["hash"] = "hash"

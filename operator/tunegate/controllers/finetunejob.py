@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,7 @@ from tunegate.reconcile.naming import (
     JOB_UID_LABEL,
     STAGE_LABEL,
     base_model_repository,
+    checkpoint_secret_name,
     job_repository,
     registry_secret_name,
     stage_repository,
@@ -53,6 +55,7 @@ from tunegate.sketch import Sketch
 T = TypeVar("T", bound=Resource)
 CREDENTIAL_LIFETIME = timedelta(hours=6)
 """A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
+CHECKPOINT_KEY_BYTES = 32
 ANONYMOUS = '{"auths": {}}\n'
 
 
@@ -102,6 +105,9 @@ class FineTuneJobController:
         seen = Observed(**facts)
         exists, fresh = await self._credential(job, now)
         facts |= {"claims": await self._claims(seen), "credential_exists": exists, "fresh_credential": fresh}
+        name = checkpoint_secret_name(job.name, job.uid)
+        facts["checkpoint_secret"] = await self._kube.get(ObjectRef("v1", "Secret", name, job.namespace))
+        facts["fresh_checkpoint_key"] = secrets.token_bytes(CHECKPOINT_KEY_BYTES)
         seen = Observed(**facts)
         return replace(seen, earlier=await self._earlier(seen))
 
@@ -213,7 +219,8 @@ class FineTuneJobController:
     async def _read_results(self, job: FineTuneJob, pods: list[dict[str, Any]]) -> dict[str, Any]:
         """Read the results that pods name, and those that later stages are configured from."""
         digests = {digest for pod in pods if (digest := named_result(pod))}
-        digests |= {s.result_digest for s in job.status.stages if s.name in ("train", "seal") and s.result_digest}
+        kept = ("validate", "train", "seal")
+        digests |= {stage.result_digest for stage in job.status.stages if stage.name in kept and stage.result_digest}
         repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
         found = {digest: await self._results.read(repository, digest) for digest in sorted(digests)}
         return {digest: result for digest, result in found.items() if result is not None}
@@ -231,7 +238,9 @@ class FineTuneJobController:
         result = await self._results.read(f"{repository}/results", stage.result_digest)
         if not isinstance(result, BaselineResult):
             return None
-        return Earlier(found.name, repository, wanted, stage.result_digest, result, tuple(stage.images))
+        return Earlier(
+            found.name, repository, wanted, stage.result_digest, result, stage.config_digest, tuple(stage.images)
+        )
 
     async def _ask(self, pod: Json | None) -> ProgressReport | None:
         return None if pod is None else await self._progress.ask(pod)

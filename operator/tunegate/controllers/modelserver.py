@@ -19,7 +19,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.serving import (
     ADAPTER_ENTRIES,
-    ADAPTERS_PATH,
+    ADAPTERS_FILE,
     ROUTES_KEY,
     STATUS_PORT,
     AdapterEntry,
@@ -316,7 +316,7 @@ def _routes(config_map: Mapping[str, Any] | None) -> RoutesDocument | None:
 
 def _served_names(config_map: Mapping[str, Any]) -> frozenset[str]:
     """Return the served names of the adapters that pods of a rollout hold."""
-    text = (config_map.get("data") or {}).get(ADAPTERS_PATH.rpartition("/")[2], "[]")
+    text = (config_map.get("data") or {}).get(ADAPTERS_FILE, "[]")
     try:
         return frozenset(entry.served_name for entry in ADAPTER_ENTRIES.validate_json(text))
     except ValidationError:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 
 from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDocument
-from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.api.stages import BASE_SERVED_NAME, ExitCode
 from tunegate.gateway import logs
 from tunegate.gateway.access import Access, ApiKeys
 from tunegate.gateway.cluster import ApiServer
@@ -34,6 +35,7 @@ from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import GatewaySettings, in_pod
 from tunegate.gateway.tls import Certificate
 from tunegate.gateway.watchers import Watchers
+from tunegate.mounted import ConfigurationDiffers
 from tunegate.reconcile.naming import MANAGED_BY, SERVER_LABEL
 
 log = logging.getLogger("tunegate.gateway")
@@ -297,6 +299,11 @@ def run(settings: GatewaySettings) -> int:
     return 0
 
 
-def main() -> int:
-    """Run in the pod."""
-    return run(in_pod())
+def main(config_digest: str) -> int:
+    """Run in the pod. ``config_digest``: of the documents that the pod was made with."""
+    try:
+        settings = in_pod(config_digest)
+    except ConfigurationDiffers as error:
+        print(error, file=sys.stderr)
+        return ExitCode.CONFIGURATION_DIFFERS
+    return run(settings)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from tunegate.api.serving import EngineState, GatewayAdapter, PullReport
 from tunegate.api.stages import BASE_SERVED_NAME, Probe
+from tunegate.base_files import changed
 from tunegate.gateway.engine import Engine, EngineFailure
 from tunegate.probes import Scored, drive, matches, score_answer
 
@@ -22,6 +23,10 @@ TRIES = 3
 PATIENCE = 3
 """Looks in a row at which the engine has to fail before it counts as gone: under load an answer may take its time."""
 QUIET_SECONDS = 30.0
+
+
+class BaseReplaced(Exception):
+    """The engine may have read other weights than those that were hashed."""
 
 
 class Holdings:
@@ -41,6 +46,7 @@ class Holdings:
         self._engine = engine
         self._quiet = quiet
         self._probes = report.probes
+        self._base = report.base
         self._changed = changed
         self._left_out = tuple(
             GatewayAdapter(served_name=entry.served_name, release=entry.release, state="LeftOut", reason=entry.reason)
@@ -86,7 +92,15 @@ class Holdings:
                 self.engine_state = "Tampered"
                 return
             if not self._probed:
+                # Before and after the probes: the engine may read its weights at any time until it is ready.
+                self._compare_base()
                 await self._probe_all()
+                self._compare_base()
+                self._announce()
+        except BaseReplaced as error:
+            self._lose(str(error))
+            self.engine_state = "Tampered"
+            return
         except EngineFailure as error:
             self._failures += 1
             if not self._probed or self._failures >= PATIENCE:
@@ -114,8 +128,18 @@ class Holdings:
         for name in names:
             self._verdicts[name] = await self._judge(name)
             log.info("adapter %s: %s %s", name, self._verdicts[name].state, self._verdicts[name].reason)
+
+    def _announce(self) -> None:
         self._probed = True
         self._changed(frozenset(name for name, entry in self._verdicts.items() if entry.state == "Ready"))
+
+    def _compare_base(self) -> None:
+        """Raise ``BaseReplaced`` when a file of the base model is not the one that was hashed when the pod started."""
+        if (file := changed(self._base)) is not None:
+            raise BaseReplaced(
+                f"the base model's file {file} was replaced or written to after it was hashed: delete the pod once the volume "
+                "is right again"
+            )
 
     async def _judge(self, name: str) -> GatewayAdapter:
         """Probe one adapter. Raises ``EngineFailure`` only when the engine itself went away."""

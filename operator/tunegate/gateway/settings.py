@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate.api import serving
+from tunegate.mounted import read_documents
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,16 @@ class GatewaySettings:
         return serving.routes_name(self.server)
 
 
-def in_pod(environment: Mapping[str, str] | None = None) -> GatewaySettings:
-    """Return the settings of a pod: the server's document is mounted, the API server is in the environment."""
+def in_pod(
+    config_digest: str, environment: Mapping[str, str] | None = None, documents: Path = Path(serving.CONFIG_DIR)
+) -> GatewaySettings:
+    """Return the settings of a pod: the server's document is mounted, the API server is in the environment.
+
+    Raises ``ConfigurationDiffers`` when the mounted documents are not those of ``config_digest``.
+    """
     source = os.environ if environment is None else environment
-    document = serving.ServerDocument.model_validate_json(Path(serving.SERVER_PATH).read_bytes())
+    mounted = read_documents(documents, config_digest)
+    document = serving.ServerDocument.model_validate_json(mounted[serving.SERVER_FILE])
     host = source["KUBERNETES_SERVICE_HOST"]
     host = f"[{host}]" if ":" in host else host
     token = Path(serving.TOKEN_DIR)

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.api.stages import BASE_MODEL_MOUNT, DATASET_MOUNT, DOCUMENTS_MOUNT, STORE_DIR
+from tunegate.digests import sha256
 
+CONFIG_DIGEST_FLAG = "--config-digest"
+"""Argument of every container of ours that reads a mounted configuration: the template of a pod is protected, a ConfigMap is
+only as good as its digest."""
 DOWNLOAD_CONTAINER = "download"
 DOCUMENTS_CONTAINER = "download-documents"
 COPY_MODEL_CONTAINER = "copy-model"
@@ -45,6 +49,11 @@ class Download:
         return json.dumps(self.config, indent=1, sort_keys=True)
 
     @property
+    def arguments(self) -> list[str]:
+        """What the container is told of its configuration, beside where it lies."""
+        return config_digest_arguments(self.config_text)
+
+    @property
     def volumes(self) -> list[dict[str, Any]]:
         """The pod's folder, and the credential where there is one."""
         folder: dict[str, Any] = {"name": self.volume, "emptyDir": {"sizeLimit": self.size}}
@@ -63,6 +72,11 @@ class Download:
     def reading_mount(self) -> dict[str, Any]:
         """What the containers after it see."""
         return {"name": self.volume, "mountPath": self.mount_path, "readOnly": True}
+
+
+def config_digest_arguments(text: str) -> list[str]:
+    """Return the arguments that bind a configuration document to the container that reads it."""
+    return [CONFIG_DIGEST_FLAG, sha256(text.encode())]
 
 
 def data_download(config: Mapping[str, Any], secret: str, size: str) -> Download:

@@ -20,7 +20,7 @@ from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument, r
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
 from tunegate.digests import document_digest
-from tunegate.manifests.downloads import Download
+from tunegate.manifests.downloads import CONFIG_DIGEST_FLAG, Download
 from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env
 from tunegate.manifests.pods import (
     container_resources,
@@ -85,8 +85,8 @@ class Serving:
         adapters = [entry.to_dict() for entry in sorted(self.adapters, key=lambda entry: entry.served_name)]
         copied = {self.base.config_file: self.base.config_text} if isinstance(self.base, Download) else {}
         return {
-            "adapters.json": json.dumps(adapters, sort_keys=True),
-            "server.json": json.dumps(self.document.to_dict(), sort_keys=True),
+            serving.ADAPTERS_FILE: json.dumps(adapters, sort_keys=True),
+            serving.SERVER_FILE: json.dumps(self.document.to_dict(), sort_keys=True),
             **copied,
         }
 
@@ -234,7 +234,7 @@ def _copy_model(made: Serving) -> list[dict[str, Any]]:
         "name": made.base.container,
         "image": made.trainer_image,
         "command": STAGE_COMMAND,
-        "args": ["--config", f"{serving.CONFIG_DIR}/{made.base.config_file}"],
+        "args": ["--config", f"{serving.CONFIG_DIR}/{made.base.config_file}", *made.base.arguments],
         "env": [{"name": "HOME", "value": SCRATCH}, {"name": "PYTHONUNBUFFERED", "value": "1"}],
         "securityContext": container_security(),
         "resources": container_resources(COPYING),
@@ -308,6 +308,7 @@ def _gateway(made: Serving) -> dict[str, Any]:
             _read_only("run", serving.ENGINE_SOCKET_DIR),
             _read_only("adapters", serving.ADAPTERS_DIR),
             _read_only("documents", serving.CONFIG_DIR),
+            _read_only("base", BASE_MODEL_MOUNT),
             _read_only("api-keys", serving.API_KEYS_DIR),
             _read_only("token", serving.TOKEN_DIR),
             *mounts,
@@ -321,6 +322,8 @@ def _own_container(made: Serving, name: str, command: str) -> dict[str, Any]:
         "name": name,
         "image": made.operator_image,
         "command": ["python3", "-m", "tunegate", command],
+        # The template is protected, a ConfigMap is what its maker put into it: both refuse other documents.
+        "args": [CONFIG_DIGEST_FLAG, made.configuration],
         "env": [{"name": "HOME", "value": SCRATCH}, {"name": "PYTHONUNBUFFERED", "value": "1"}],
         "securityContext": container_security(),
         "resources": container_resources(SMALL),

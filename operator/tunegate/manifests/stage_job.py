@@ -19,8 +19,10 @@ from tunegate.api.shared import Resources
 from tunegate.api.stages import (
     ADAPTER_MOUNT,
     BASE_MODEL_MOUNT,
+    BASE_RECORD_MOUNT,
     BASE_SERVED_NAME,
     CA_PATH,
+    CHECKPOINT_KEY_PATH,
     CONFIG_PATH,
     ENGINE_PORT,
     PROGRESS_PORT,
@@ -28,7 +30,14 @@ from tunegate.api.stages import (
     TERMINATION_PATH,
     TUNED_SERVED_NAME,
 )
-from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, Download
+from tunegate.manifests.downloads import (
+    CONFIG_DIGEST_FLAG,
+    COPY_MODEL_CONTAINER,
+    DOCUMENTS_CONTAINER,
+    DOWNLOAD_CONTAINER,
+    Download,
+    config_digest_arguments,
+)
 from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env, startup_probe
 from tunegate.manifests.pods import (
     SCRATCH,
@@ -46,11 +55,13 @@ STAGE_COMMAND = ["python3", "-m", "tunegate_trainer"]
 STAGE_CONTAINER = "stage"
 ENGINE_CONTAINER = "engine"
 FETCH_CONTAINER = "fetch"
-PREPARING = (DOWNLOAD_CONTAINER, DOCUMENTS_CONTAINER, COPY_MODEL_CONTAINER, FETCH_CONTAINER)
+CHECK_BASE_CONTAINER = "check-base"
+PREPARING = (DOWNLOAD_CONTAINER, DOCUMENTS_CONTAINER, COPY_MODEL_CONTAINER, CHECK_BASE_CONTAINER, FETCH_CONTAINER)
 """Containers that bring inputs into the pod."""
 RENDEZVOUS_PORT = 29500
 CONFIG_FILE = CONFIG_PATH.rpartition("/")[2]
 FETCH_FILE = "fetch.json"
+CHECK_BASE_FILE = "check-base.json"
 GRACE_SECONDS = 30
 TRAINING_GRACE_SECONDS = 300
 """Time to finish the running step and write a checkpoint to a network volume after SIGTERM."""
@@ -60,6 +71,8 @@ TRAINING_GRACE_SECONDS = 300
 class Engine:
     """The vLLM sidecar of baseline and evaluation pods."""
 
+    check_config: Mapping[str, Any]
+    """Of the container that hashes the base model before the engine reads it."""
     profile: EngineProfile
     model_path: str
     resources: Resources
@@ -88,11 +101,18 @@ class StageJob:
     mounts: Sequence[ClaimMount] = ()
     pull_secrets: Sequence[str] = ()
     engine: Engine | None = None
+    checkpoint_secret: str | None = None
+    """Training: the Secret with the job's key for its checkpoints."""
     distributed: bool = False
     """Training: Indexed Job with a rendezvous, on the pool's devices."""
     nodes: int = 1
     processes: int = 1
     """Processes, and devices where the pool has them, of one node."""
+
+    @property
+    def config_text(self) -> str:
+        """The configuration of the stage, as the pod's ConfigMap holds it."""
+        return _text(self.config)
 
 
 def config_map_name(attempt: str) -> str:
@@ -137,6 +157,7 @@ def _pod(stage: StageJob) -> dict[str, Any]:
         pod["subdomain"] = stage.name
     before = [_preparing(stage, one.container, one.config_file, one.own_mounts) for one in stage.downloads]
     if stage.engine is not None:
+        before.append(_check_base_container(stage))
         before += [_fetch_container(stage)] if stage.engine.adapter else []
         before.append(_engine_container(stage, stage.engine))
     if before:
@@ -162,7 +183,7 @@ def _stage_container(stage: StageJob) -> dict[str, Any]:
     return {
         **_container(stage, STAGE_CONTAINER, environment),
         "command": STAGE_COMMAND,
-        "args": ["--config", CONFIG_PATH],
+        "args": ["--config", CONFIG_PATH, *config_digest_arguments(stage.config_text)],
         "ports": ports,
         "resources": container_resources(stage.resources, device, devices),
         "volumeMounts": [
@@ -170,6 +191,8 @@ def _stage_container(stage: StageJob) -> dict[str, Any]:
             *_claim_mounts(stage),
             *(download.reading_mount for download in stage.downloads),
             *_adapter_mount(stage, read_only=True),
+            *_record_mount(stage, read_only=True),
+            *_checkpoint_key_mount(stage),
         ],
     }
 
@@ -178,12 +201,21 @@ def _fetch_container(stage: StageJob) -> dict[str, Any]:
     return _preparing(stage, FETCH_CONTAINER, FETCH_FILE, _adapter_mount(stage, read_only=False))
 
 
+def _check_base_container(stage: StageJob) -> dict[str, Any]:
+    mounts = [*_base_mounts(stage), *_record_mount(stage, read_only=False)]
+    return _preparing(stage, CHECK_BASE_CONTAINER, CHECK_BASE_FILE, mounts)
+
+
 def _preparing(stage: StageJob, name: str, file: str, mounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a container that runs before all others and puts something into a folder of the pod."""
     return {
         **_container(stage, name, _environment(stage)),
         "command": STAGE_COMMAND,
-        "args": ["--config", f"{CONFIG_PATH.rpartition('/')[0]}/{file}"],
+        "args": [
+            "--config",
+            f"{CONFIG_PATH.rpartition('/')[0]}/{file}",
+            *config_digest_arguments(_documents(stage)[file]),
+        ],
         "resources": container_resources(stage.resources),
         "volumeMounts": [*_fixed_mounts(), *mounts],
     }
@@ -191,8 +223,6 @@ def _preparing(stage: StageJob, name: str, file: str, mounts: Sequence[Mapping[s
 
 def _engine_container(stage: StageJob, engine: Engine) -> dict[str, Any]:
     """Return the native sidecar: an init container that is restarted and ends when the stage's container has ended."""
-    mounts = [*_claim_mounts(stage), *(download.reading_mount for download in stage.downloads)]
-    base = [mount for mount in mounts if mount["mountPath"] == BASE_MODEL_MOUNT]
     device = stage.pool.device_resource if stage.pool and engine.profile.device != "CPU" else None
     return {
         "name": ENGINE_CONTAINER,
@@ -210,7 +240,7 @@ def _engine_container(stage: StageJob, engine: Engine) -> dict[str, Any]:
         "startupProbe": startup_probe(ENGINE_PORT),
         "securityContext": container_security(),
         "resources": container_resources(engine.resources, device, ENGINE_DEVICES),
-        "volumeMounts": [*scratch_mounts("engine-tmp"), *base, *_adapter_mount(stage, read_only=True)],
+        "volumeMounts": [*scratch_mounts("engine-tmp"), *_base_mounts(stage), *_adapter_mount(stage, read_only=True)],
     }
 
 
@@ -243,7 +273,7 @@ def _environment(stage: StageJob) -> dict[str, str]:
 def _volumes(stage: StageJob) -> list[dict[str, Any]]:
     scratch = ["tmp"]
     if stage.engine is not None:
-        scratch.append("engine-tmp")
+        scratch += ["engine-tmp", "base-record"]
         scratch += ["adapter"] if stage.engine.adapter else []
     writable = {mount.claim for mount in stage.mounts if not mount.read_only}
     claims = [
@@ -256,6 +286,7 @@ def _volumes(stage: StageJob) -> list[dict[str, Any]]:
         {"name": "registry", "secret": {"secretName": stage.registry_secret}},
         {"name": "ca", "configMap": {"name": stage.ca_config_map, "optional": True}},
         *claims,
+        *_checkpoint_key_volume(stage),
         *(volume for download in stage.downloads for volume in download.volumes),
     ]
 
@@ -290,13 +321,55 @@ def _adapter_mount(stage: StageJob, *, read_only: bool) -> list[dict[str, Any]]:
     return [{"name": "adapter", "mountPath": ADAPTER_MOUNT, "readOnly": read_only}]
 
 
+def _base_mounts(stage: StageJob) -> list[dict[str, Any]]:
+    mounts = [*_claim_mounts(stage), *(download.reading_mount for download in stage.downloads)]
+    return [mount for mount in mounts if mount["mountPath"] == BASE_MODEL_MOUNT]
+
+
+def _record_mount(stage: StageJob, *, read_only: bool) -> list[dict[str, Any]]:
+    if stage.engine is None:
+        return []
+    return [{"name": "base-record", "mountPath": BASE_RECORD_MOUNT, "readOnly": read_only}]
+
+
+def _checkpoint_key_mount(stage: StageJob) -> list[dict[str, Any]]:
+    if stage.checkpoint_secret is None:
+        return []
+    return [{"name": "checkpoint-key", "mountPath": CHECKPOINT_KEY_PATH.rpartition("/")[0], "readOnly": True}]
+
+
+def _checkpoint_key_volume(stage: StageJob) -> list[dict[str, Any]]:
+    if stage.checkpoint_secret is None:
+        return []
+    return [{"name": "checkpoint-key", "secret": {"secretName": stage.checkpoint_secret}}]
+
+
 def _config_map(stage: StageJob) -> dict[str, Any]:
-    data = {CONFIG_FILE: json.dumps(stage.config, indent=1, sort_keys=True)}
-    if stage.fetch_config is not None:
-        data[FETCH_FILE] = json.dumps(stage.fetch_config, indent=1, sort_keys=True)
-    data |= {download.config_file: download.config_text for download in stage.downloads}
-    metadata = {**_metadata(stage), "name": config_map_name(stage.name)}
+    data, metadata = _documents(stage), {**_metadata(stage), "name": config_map_name(stage.name)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, "data": data}
+
+
+def _documents(stage: StageJob) -> dict[str, str]:
+    """Return the configuration documents of the pod's containers, by file name."""
+    found = {CONFIG_FILE: stage.config_text}
+    if stage.fetch_config is not None:
+        found[FETCH_FILE] = _text(stage.fetch_config)
+    if stage.engine is not None:
+        found[CHECK_BASE_FILE] = _text(stage.engine.check_config)
+    return found | {download.config_file: download.config_text for download in stage.downloads}
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=1, sort_keys=True)
+
+
+def config_digest(pod_spec: Mapping[str, Any]) -> str | None:
+    """Return the digest of the configuration that the stage of a pod was made for, from the pod's own template."""
+    for container in pod_spec.get("containers") or []:
+        arguments = container.get("args") or []
+        if container["name"] == STAGE_CONTAINER and CONFIG_DIGEST_FLAG in arguments[:-1]:
+            return str(arguments[arguments.index(CONFIG_DIGEST_FLAG) + 1])
+    return None
 
 
 def _service(stage: StageJob) -> dict[str, Any]:

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.api.finetunejob import Workspace
+from tunegate.api.stages import CHECKPOINT_KEY_PATH
 
 CREDENTIAL_KEY = "config.json"
 """Key of the Docker configuration in a credential Secret; it becomes the file name of ``REGISTRY_AUTH_PATH``."""
+
+
+CHECKPOINT_KEY = CHECKPOINT_KEY_PATH.rpartition("/")[2]
+"""Key in the Secret with the key of checkpoints; it becomes the file's name."""
 
 
 def workspace_claim(
@@ -46,6 +51,20 @@ def credential_secret(
         "metadata": _metadata(name, namespace, labels, owner),
         "type": "Opaque",
         "data": {CREDENTIAL_KEY: base64.b64encode(docker_config.encode()).decode()},
+    }
+
+
+def checkpoint_secret(
+    name: str, namespace: str, *, key: bytes, labels: Mapping[str, str], owner: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the Secret with the key by which a job's training knows its own checkpoints again. It never changes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(name, namespace, labels, owner),
+        "type": "Opaque",
+        "immutable": True,
+        "data": {CHECKPOINT_KEY: base64.b64encode(key).decode()},
     }
 
 

@@ -17,12 +17,14 @@ from tunegate.api.markers import MANAGED_BY_LABEL, RESERVED
 from tunegate.api.reasons import CatalogueReason, StageReason
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, HashConfig, HashResult, JobIdentity, RegistryTarget, StageResult
+from tunegate.digests import manifest_digest
 from tunegate.kube.client import ObjectRef
 from tunegate.manifests.downloads import Download
 from tunegate.manifests.sources import ClaimMount, ClaimPath, model_path
 from tunegate.manifests.stage_job import StageJob, config_map_name, stage_objects
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, OnItsWay, judge
+from tunegate.reconcile.finetunejob_compared import config_digest_of
 from tunegate.reconcile.finetunejob_observed import LostResult
 from tunegate.reconcile.finetunejob_placement import place
 from tunegate.reconcile.mirrored import copied_model, without_mirror
@@ -116,9 +118,24 @@ def _after(seen: Observed, last: Attempt, settings: Settings, now: datetime) -> 
         message = f"The files are hashed; the result {end.digest} cannot be read from the registry yet."
         report = _Report("Hashing", "Unknown", CatalogueReason.WAITING_FOR_RESULT, message)
         return report.plan(seen, now, requeue_after=10.0, attempts=last.number)
+    if isinstance(end.result, HashResult) and (differs := _difference(end.result, last)) is not None:
+        return _try_again(seen, Ended(StageReason.RESULT_DIFFERS, differs), last, settings, now)
     if isinstance(end.result, HashResult) and end.result_digest is not None:
         return _verdict(seen, end.result, end.result_digest, last.number, now)
     return _try_again(seen, end, last, settings, now)
+
+
+def _difference(result: HashResult, attempt: Attempt) -> str | None:
+    """Return which field of a result is another than what the attempt was made for, or than what the result lists."""
+    listed = manifest_digest(result.manifest)
+    for name, planned, found in (
+        ("configDigest", config_digest_of(attempt), result.config_digest),
+        ("inputs.baseModel", listed, result.inputs.base_model),
+        ("manifestDigest", listed, result.manifest_digest),
+    ):
+        if planned is None or planned != found:
+            return f"its result names another {name}: planned {planned or 'none'}, found {found or 'none'}"
+    return None
 
 
 def _verdict(seen: Observed, result: HashResult, digest: str, attempts: int, now: datetime) -> Plan:

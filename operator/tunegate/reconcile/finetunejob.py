@@ -15,6 +15,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import JobPhase, StageName
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.kube.client import ObjectRef
+from tunegate.manifests.stage_job import config_digest
 from tunegate.reconcile import finetunejob_waiver as waivers
 from tunegate.reconcile.approvals import created, human
 from tunegate.reconcile.data_rights import past_retention
@@ -28,7 +29,8 @@ from tunegate.reconcile.finetunejob_attempts import (
     pod_over,
 )
 from tunegate.reconcile.finetunejob_budget import over_budget, reserve
-from tunegate.reconcile.finetunejob_configs import attempt_objects
+from tunegate.reconcile.finetunejob_compared import config_digest_of, difference
+from tunegate.reconcile.finetunejob_configs import attempt_objects, is_own
 from tunegate.reconcile.finetunejob_draft import SOON, Draft, order
 from tunegate.reconcile.finetunejob_ends import after_the_end, close, count_usage, lose, retry_at, take
 from tunegate.reconcile.finetunejob_inputs import Blocked, resolve
@@ -91,16 +93,20 @@ def _adopt(draft: Draft, stage: StageName, known: dict[tuple[str, int], Attempt]
     found = known.get((stage, record.attempt + 1))
     if record.state == "Waiting" and found is not None:
         job_name = found.job["metadata"]["name"] if found.job else None
-        _count_attempt(draft, stage, job_name)
+        _count_attempt(draft, stage, job_name, config_digest_of(found))
 
 
-def _count_attempt(draft: Draft, stage: StageName, job_name: str | None) -> None:
-    """Enter a new attempt. Reason and message stay: they tell how the attempt before ended."""
+def _count_attempt(draft: Draft, stage: StageName, job_name: str | None, config: str | None) -> None:
+    """Enter a new attempt, made with the configuration of digest ``config``.
+
+    Reason and message stay: they tell how the attempt before ended.
+    """
     draft.set_stage(
         stage,
         state="Running",
         attempt=draft.stage(stage).attempt + 1,
         job_name=job_name,
+        config_digest=config,
         start_time=None,
         completion_time=None,
     )
@@ -119,6 +125,11 @@ def _follow(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     elif isinstance(verdict, Ended):
         if verdict.remains and attempt.job is not None:
             draft.deletes.append(_ref(attempt.job))
+        stage = stage_of(attempt)
+        if verdict.result is not None and (
+            differs := difference(seen, stage, verdict.result, draft.stage(stage).config_digest)
+        ):
+            verdict = Ended(StageReason.RESULT_DIFFERS, differs)
         if verdict.result is not None:
             taken = take(draft, seen, attempt, verdict)
             if taken.refused and taken.final is None:
@@ -193,8 +204,7 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         text = "The workspace volume is gone, and with it the redacted data set. Create a new job."
         _wait(draft, stage, Blocked(JobReason.BAD_INPUT, text, final=True))
         return
-    if stage == "baseline" and seen.earlier is not None:
-        reuse(draft, seen, seen.earlier)
+    if stage == "baseline" and seen.earlier is not None and reuse(draft, seen, seen.earlier):
         draft.again(SOON)
         return
     due = retry_at(draft.stage(stage))
@@ -212,6 +222,14 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         return
     if seen.fresh_credential is not None:
         draft.creates.append(credential_of_job(seen, seen.fresh_credential))
+    if stage == "train" and seen.checkpoint_secret is not None and not is_own(draft.job, seen.checkpoint_secret):
+        name = seen.checkpoint_secret["metadata"]["name"]
+        text = (
+            f"Secret {name} was not made by Tunegate for this job, and its key would be somebody else's: delete it, and the "
+            "job goes on."
+        )
+        _wait(draft, stage, Blocked(JobReason.WAITING_FOR_SECRET, text))
+        return
     number = draft.stage(stage).attempt + 1
     objects = attempt_objects(seen, inputs, settings, stage, number)
     draft.creates += objects
@@ -220,7 +238,8 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         draft.record("SuiteAsked", asked(draft.job, stage, questions))
     if stage == "train" and number == 1 and inputs.policy.spec.budget is not None:
         reserve(draft, inputs.policy.spec.budget)
-    _count_attempt(draft, stage, objects[-1]["metadata"]["name"])
+    made = objects[-1]
+    _count_attempt(draft, stage, made["metadata"]["name"], config_digest(made["spec"]["template"]["spec"]))
     if stage == "baseline":
         draft.set_stage(stage, inputs=baseline_inputs(draft.job, inputs, settings))
     draft.set(

@@ -22,6 +22,8 @@ INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 _BY_WEIGHT = (
     StageReason.OUT_OF_MEMORY,
     StageReason.BAD_INPUT,
+    StageReason.CONFIGURATION_DIFFERS,
+    StageReason.INPUT_CHANGED,
     StageReason.UNKNOWN,
     StageReason.UNAVAILABLE,
     StageReason.DISRUPTED,
@@ -175,6 +177,10 @@ def _pod_end(pod: Json) -> Ended | None:
         return Ended(StageReason.OUT_OF_MEMORY, said or _who_fell(pod))
     if code == ExitCode.BAD_INPUT:
         return Ended(StageReason.BAD_INPUT, said)
+    if code == ExitCode.CONFIGURATION_DIFFERS:
+        return Ended(StageReason.CONFIGURATION_DIFFERS, said)
+    if code == ExitCode.INPUT_CHANGED:
+        return Ended(StageReason.INPUT_CHANGED, said)
     if code == ExitCode.PREEMPTED:
         return Ended(StageReason.PREEMPTED, said or "it was stopped and wrote a checkpoint")
     if _disrupted(pod):

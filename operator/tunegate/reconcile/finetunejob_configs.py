@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tunegate.api.datachecks import CheckSetting, effective
@@ -15,10 +16,12 @@ from tunegate.api.stages import (
     IMPORT_MOUNT,
     REDACTED_FILE,
     SUITE_MOUNT,
+    TRAINED_ADAPTER,
     WORKSPACE_MOUNT,
     AdapterInput,
     BaselineConfig,
     BaseModelInput,
+    CheckBaseConfig,
     DataOrigin,
     DatasetInput,
     DocumentsInput,
@@ -31,14 +34,14 @@ from tunegate.api.stages import (
     StageConfigBase,
     SuiteInput,
     TrainConfig,
-    TrainResult,
     ValidateConfig,
 )
 from tunegate.errors import Transient
 from tunegate.manifests.pods import at_most
 from tunegate.manifests.sources import ClaimMount, ClaimPath
 from tunegate.manifests.stage_job import Engine, StageJob, stage_objects
-from tunegate.manifests.workspace import workspace_claim
+from tunegate.manifests.workspace import checkpoint_secret, workspace_claim
+from tunegate.reconcile.finetunejob_compared import unsealed_adapter
 from tunegate.reconcile.finetunejob_downloads import downloads, reads_documents, reads_source
 from tunegate.reconcile.finetunejob_inputs import Inputs, engine_spec
 from tunegate.reconcile.finetunejob_observed import Observed, StageSettings
@@ -49,6 +52,7 @@ from tunegate.reconcile.naming import (
     MANAGED_BY,
     STAGE_SERVICE_ACCOUNT,
     attempt_job_name,
+    checkpoint_secret_name,
     job_labels,
     job_repository,
     owner_reference,
@@ -92,7 +96,25 @@ def attempt_objects(
                 owner=owner_of(job),
             )
         )
+    if stage == "train" and seen.checkpoint_secret is None:
+        objects.append(
+            checkpoint_secret(
+                checkpoint_secret_name(job.name, job.uid),
+                job.namespace,
+                key=seen.fresh_checkpoint_key,
+                labels=common_labels(job),
+                owner=owner_of(job),
+            )
+        )
     return objects + stage_objects(_stage_job(seen, inputs, settings, stage, number))
+
+
+def is_own(job: FineTuneJob, found: Mapping[str, Any]) -> bool:
+    """Tell whether an object that exists under a name of the job's was made for the job."""
+    metadata = found["metadata"]
+    owners = metadata.get("ownerReferences") or []
+    labels = metadata.get("labels") or {}
+    return owner_of(job) in owners and labels.items() >= common_labels(job).items()
 
 
 def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: StageName, number: int) -> StageJob:
@@ -121,7 +143,8 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         pool=pool.spec,
         mounts=_mounts(job, inputs, stage),
         pull_secrets=settings.pull_secrets,
-        engine=_engine(inputs, adapter=stage == "evaluate") if judged else None,
+        engine=_engine(job, inputs, settings, number, adapter=stage == "evaluate") if judged else None,
+        checkpoint_secret=checkpoint_secret_name(job.name, job.uid) if training else None,
         distributed=training,
         nodes=method.num_nodes if training and method else 1,
         processes=method.num_proc_per_node if training and method else 1,
@@ -163,9 +186,9 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
         case "seal":
             return SealConfig(
                 **base,
-                source_path=_seal_source(seen, inputs),
+                source_path=_seal_source(inputs),
+                source_digest=_seal_digest(seen),
                 base_model_name=inputs.base_model.name,
-                base_model_digest=inputs.base_digest,
                 max_lora_rank=inputs.server.spec.profile.max_lora_rank,
             )
         case "evaluate":
@@ -245,9 +268,11 @@ def _suite(inputs: Inputs) -> SuiteInput:
     )
 
 
-def _engine(inputs: Inputs, *, adapter: bool) -> Engine:
+def _engine(job: FineTuneJob, inputs: Inputs, settings: StageSettings, number: int, *, adapter: bool) -> Engine:
     server = inputs.server.spec
-    return Engine(server.profile, inputs.base.below(BASE_MODEL_MOUNT), server.resources, adapter=adapter)
+    check = CheckBaseConfig(**_config_base(job, settings, number), base_model=_base_model(inputs))
+    path = inputs.base.below(BASE_MODEL_MOUNT)
+    return Engine(check.to_dict(), server.profile, path, server.resources, adapter=adapter)
 
 
 def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMount]:
@@ -283,13 +308,15 @@ def _uses_workspace(job: FineTuneJob, inputs: Inputs, stage: StageName) -> bool:
     return stage == "train" or not reads_source(job, stage)
 
 
-def _seal_source(seen: Observed, inputs: Inputs) -> str:
-    if inputs.imported:
-        return inputs.imported.below(IMPORT_MOUNT)
-    result = seen.results.get(_result_digest(seen, "train"))
-    if not isinstance(result, TrainResult):
-        raise Transient("the result of training can't be read from the registry")
-    return result.adapter_path
+def _seal_source(inputs: Inputs) -> str:
+    return inputs.imported.below(IMPORT_MOUNT) if inputs.imported else f"{WORKSPACE_MOUNT}/{TRAINED_ADAPTER}"
+
+
+def _seal_digest(seen: Observed) -> str:
+    found = unsealed_adapter(seen)
+    if found is None:
+        raise Transient("the result that names the adapter to seal can't be read from the registry")
+    return found
 
 
 def _adapter(seen: Observed) -> AdapterInput:

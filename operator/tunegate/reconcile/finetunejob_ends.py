@@ -11,11 +11,12 @@ from tunegate.api.reasons import JobReason, StageReason
 from tunegate.api.stages import TrainResult
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, attempt_seconds, finished
+from tunegate.reconcile.finetunejob_configs import is_own
 from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_images import run_images
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import Final, Verdict, read
-from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
+from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
 from tunegate.reconcile.suite_tries import asked
 from tunegate.reconcile.throughputs import measured, plain
 
@@ -55,6 +56,8 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
     draft.set(progress=None, **verdict.update)
     count_usage(draft, attempt)
     if isinstance(ended.result, TrainResult):
+        if ended.result.foreign_checkpoints:
+            draft.note("Warning", "ForeignCheckpoints", _foreign(ended.result.foreign_checkpoints))
         draft.set(throughput=measured(draft.job.status.estimates, draft.stage("train"), ended.result))
     if ended.result.stage == "seal" and not verdict.refused:
         _record_sealed(draft, verdict.update["adapter"].to_dict())
@@ -66,6 +69,13 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
     draft.set(message=text[:1024])
     draft.note("Normal", "StageDone", text)
     return verdict
+
+
+def _foreign(count: int) -> str:
+    return (
+        f"{count} checkpoints in the workspace do not carry this job's key and were not read: the volume comes from elsewhere, "
+        "or somebody wrote to it. They lie there as foreign-checkpoint-*."
+    )
 
 
 def lose(draft: Draft, attempt: Attempt, ended: Ended) -> None:
@@ -129,6 +139,9 @@ def retry_at(record: StageStatus) -> datetime | None:
         StageReason.UNAVAILABLE: record.disruptions,
         StageReason.UNKNOWN: record.errors,
         StageReason.NO_RESULT: record.errors,
+        StageReason.CONFIGURATION_DIFFERS: record.errors,
+        StageReason.INPUT_CHANGED: record.errors,
+        StageReason.RESULT_DIFFERS: record.errors,
         StageReason.OUT_OF_MEMORY: record.errors,
     }
     count = counts.get(StageReason(record.reason), 0) if record.reason else 0
@@ -182,6 +195,8 @@ def after_the_end(draft: Draft, seen: Observed, known: dict[tuple[str, int], Att
         draft.set(suite_tries=seen.tries)
     if seen.credential_exists:
         draft.deletes.append(ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace))
+    if seen.checkpoint_secret is not None and is_own(job, seen.checkpoint_secret):
+        draft.deletes.append(ObjectRef("v1", "Secret", checkpoint_secret_name(job.name, job.uid), job.namespace))
     present = [a.job for a in known.values() if a.job and not a.job["metadata"].get("deletionTimestamp")]
     expired = False
     if job.spec.ttl_seconds_after_finished is not None and job.status.completion_time:

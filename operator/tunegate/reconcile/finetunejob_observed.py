@@ -55,6 +55,8 @@ class Earlier:
     inputs: str
     digest: str
     result: BaselineResult
+    config_digest: str | None
+    """Of the configuration that it was measured with."""
     images: tuple[RunImage, ...] = ()
     """What measured it."""
 
@@ -108,6 +110,10 @@ class Observed:
     """What the ledger holds about jobs of the namespace."""
     tries: SuiteTries = field(default_factory=SuiteTries)
     """On the questions that the job was judged by; read once, after its end."""
+    checkpoint_secret: Json | None = None
+    """The Secret that should hold the key of the job's checkpoints, whoever made it."""
+    fresh_checkpoint_key: bytes = b""
+    """Random: what the key will be if there is none yet."""
     credential_exists: bool = False
     fresh_credential: str | None = None
     """A new Docker configuration, made because the old one is missing or will soon end."""

@@ -13,6 +13,7 @@ from tunegate.api.reasons import StageReason
 from tunegate.digests import document_digest
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended
+from tunegate.reconcile.finetunejob_compared import difference
 from tunegate.reconcile.finetunejob_draft import Draft
 from tunegate.reconcile.finetunejob_ends import take
 from tunegate.reconcile.finetunejob_inputs import Blocked, Inputs, engine_spec, resolve
@@ -63,9 +64,15 @@ def measured_by(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) ->
     return max(found, key=lambda one: (one.status.stage("baseline").completion_time or "", one.name), default=None)
 
 
-def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> None:
-    """Enter the earlier result as this job's baseline. The credential is made anew, since it must open one place more."""
+def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> bool:
+    """Enter the earlier result as this job's baseline, or return false when it is not about the same inputs.
+
+    The credential is made anew, since it must open one place more.
+    """
     job = draft.job
+    if (differs := difference(seen, "baseline", earlier.result, earlier.config_digest)) is not None:
+        draft.note("Warning", "ResultDiffers", f"The baseline of job {earlier.job} is measured again: {differs}.")
+        return False
     draft.set_stage("baseline", inputs=earlier.inputs, repository=earlier.repository)
     ended = Ended(StageReason.COMPLETED, result=earlier.result, result_digest=earlier.digest)
     take(draft, seen, Attempt("baseline", 0, None, ()), ended)
@@ -77,3 +84,4 @@ def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> None:
     )
     if seen.credential_exists:
         draft.deletes.append(ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace))
+    return True

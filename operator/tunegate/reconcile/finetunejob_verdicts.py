@@ -72,7 +72,7 @@ def read(job: FineTuneJob, result: StageResult, currency: str) -> Verdict:
         case SealResult():
             return _sealed(result)
         case EvaluateResult():
-            return _evaluated(job, result)
+            return _evaluated(result)
     raise ValueError(f"stage {result.stage} is not a stage of a FineTuneJob")
 
 
@@ -193,6 +193,8 @@ def _trained(result: TrainResult) -> Verdict:
     loss = f"{result.steps} steps, training loss {result.training_loss:.3f}"
     if result.development_loss is not None:
         loss += f", development loss {result.development_loss:.3f} (best at step {result.best_step})"
+    if result.foreign_checkpoints:
+        loss += f", foreign checkpoints ignored: {result.foreign_checkpoints}"
     if result.resumed_from_step:
         loss += f", resumed from step {result.resumed_from_step}"
     over = " It overfits: fewer epochs or more data would do better." if result.overfitting else ""
@@ -214,19 +216,7 @@ def _sealed(result: SealResult) -> Verdict:
     return Verdict(f"{result.bytes} bytes, rank {result.rank}, {result.digest}.", {"adapter": adapter})
 
 
-def _evaluated(job: FineTuneJob, result: EvaluateResult) -> Verdict:
-    status = job.status
-    promised = (
-        ("adapter", status.adapter.manifest_digest if status.adapter else None, result.adapter_manifest_digest),
-        ("base model", status.base_model_digest, result.base_model_digest),
-        ("engine profile", status.profile_digest, result.profile_digest),
-        ("suite", status.suite_digest, result.suite_digest),
-    )
-    for what, ours, theirs in promised:
-        if ours != theirs:
-            text = f"The evaluation speaks of another {what} ({theirs[:19]}… instead of {(ours or 'none')[:19]}…). "
-            final = Final("Failed", JobReason.BAD_INPUT, text + "Nothing was judged; create a new job.")
-            return Verdict(f"Another {what} was judged.", refused=True, final=final)
+def _evaluated(result: EvaluateResult) -> Verdict:
     gate = _gate(result)
     final = _final(result)
     return Verdict(f"{result.metric} {result.tuned[result.metric]:.3f}: {result.outcome}.", {"gate": gate}, final=final)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.markers import RESERVED
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
 from tunegate.digests import document_digest
+from tunegate.manifests.sources import ClaimPath, model_path
 from tunegate.reconcile.modelserver_closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver_observed import Candidate, Observed
 from tunegate.reconcile.modelserver_routes import RouteChoice
@@ -177,6 +179,16 @@ def _starting(seen: Observed) -> str:
     return said or "pods are starting: pulling and verifying adapters, then loading the base model"
 
 
+def base_volume(seen: Observed) -> Literal["Protected", "Open", "Copied"] | None:
+    """Say where pods read the base model from, for people who have to know who could replace it."""
+    if seen.base_model is None:
+        return None
+    source = model_path(seen.base_model.spec.source)
+    if not isinstance(source, ClaimPath):
+        return "Copied"
+    return "Protected" if source.claim.startswith(RESERVED) else "Open"
+
+
 def status_of(
     seen: Observed,
     served: Sequence[ServedAdapter],
@@ -218,6 +230,7 @@ def status_of(
         conditions=with_condition(conditions, confirmed, server.generation, now),
         closings=list(confirmed.closings),
         profile_digest=document_digest(server.spec.profile.to_dict()),
+        base_volume=base_volume(seen),
         endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
         ready_replicas=ready_replicas(seen),
         adapters=list(served),

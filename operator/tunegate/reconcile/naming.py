@@ -52,6 +52,11 @@ def registry_secret_name(owner_name: str, owner_uid: str) -> str:
     return f"{RESERVED}registry-{owner_name}-{uid8(owner_uid)}"
 
 
+def checkpoint_secret_name(job_name: str, job_uid: str) -> str:
+    """Return the name of the Secret with the key of a job's checkpoints."""
+    return f"{RESERVED}checkpoints-{job_name}-{uid8(job_uid)}"
+
+
 def job_repository(namespace: str, job_name: str, job_uid: str) -> str:
     """Return the registry prefix that belongs to one job alone."""
     return f"{namespace}/{job_name}-{uid8(job_uid)}"

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from tunegate.api import serving, stages
 from tunegate.api.serving import AdapterEntry, AdapterOutcome, PullReport, ServerDocument
-from tunegate.api.stages import BASE_SERVED_NAME, EvaluateResult, ExitCode, Probe
+from tunegate.api.stages import BASE_SERVED_NAME, EvaluateResult, ExitCode, HashedFolder, Probe
 from tunegate.digests import manifest_digest
+from tunegate.mounted import ConfigurationDiffers, read_documents
 from tunegate.registry.adapters import pull_adapter, verify
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Missing, Refused, RegistryError
@@ -41,17 +42,22 @@ class LeftOut(Exception):
 class Places:
     """Where things lie; the defaults are those of a serving pod."""
 
-    adapters_document: Path = Path(serving.ADAPTERS_PATH)
-    server_document: Path = Path(serving.SERVER_PATH)
+    documents: Path = Path(serving.CONFIG_DIR)
     target: Path = Path(serving.ADAPTERS_DIR)
     auth_file: Path = Path(stages.REGISTRY_AUTH_PATH)
     ca_file: Path = Path(stages.CA_PATH)
 
 
-def main() -> int:
-    """Run in the pod. Return an ``ExitCode``; the last line on standard error says what was wrong."""
+def main(config_digest: str) -> int:
+    """Run in the pod. Return an ``ExitCode``; the last line on standard error says what was wrong.
+
+    ``config_digest``: of the documents that the pod was made with.
+    """
     try:
-        report = run(Places())
+        report = run(Places(), config_digest)
+    except ConfigurationDiffers as error:
+        print(error, file=sys.stderr)
+        return ExitCode.CONFIGURATION_DIFFERS
     except BadInput as error:
         print(error, file=sys.stderr)
         return ExitCode.BAD_INPUT
@@ -67,31 +73,45 @@ class BadInput(Exception):
     """Nothing can be served: the documents or the base model are not what was promised."""
 
 
-def run(places: Places) -> PullReport:
+def run(places: Places, config_digest: str) -> PullReport:
     """Verify the base model, fetch the adapters and write the engine's configuration and the report.
 
-    Raises ``BadInput``, or ``RegistryError`` when the registry can't be asked now.
+    Raises ``ConfigurationDiffers`` before anything else is read, ``BadInput``, or ``RegistryError`` when the registry can't
+    be asked now.
     """
     try:
-        server = ServerDocument.model_validate_json(places.server_document.read_bytes())
-        entries = serving.ADAPTER_ENTRIES.validate_json(places.adapters_document.read_bytes())
-    except (OSError, ValidationError) as error:
+        documents = read_documents(places.documents, config_digest)
+        server = ServerDocument.model_validate_json(documents[serving.SERVER_FILE])
+        entries = serving.ADAPTER_ENTRIES.validate_json(documents[serving.ADAPTERS_FILE])
+    except (OSError, KeyError, ValidationError) as error:
         raise BadInput(f"the server's documents cannot be read: {error}") from error
-    if problem := base_check.difference(server.base):
-        raise BadInput(problem)
+    try:
+        base = base_check.checked(server.base, _show)
+    except base_check.Differs as error:
+        raise BadInput(str(error)) from error
+    except OSError as error:
+        raise BadInput(f"base model {server.base.name} cannot be read ({error.strerror})") from error
     with RegistryClient(
         server.registry_host,
         plain_http=server.registry_plain_http,
         auth_file=places.auth_file,
         ca_file=places.ca_file,
     ) as client:
-        report = _fetch_all(client, server, entries, places.target)
+        report = _fetch_all(client, server, entries, places.target, base)
     _write(places.target, report, server.max_loras)
     return report
 
 
+def _show(done: int, total: int) -> None:
+    print(f"base model: {done} of {total} bytes hashed", flush=True)
+
+
 def _fetch_all(
-    client: RegistryClient, server: ServerDocument, entries: Sequence[AdapterEntry], target: Path
+    client: RegistryClient,
+    server: ServerDocument,
+    entries: Sequence[AdapterEntry],
+    target: Path,
+    base: HashedFolder,
 ) -> PullReport:
     outcomes: list[AdapterOutcome] = []
     probes: dict[str, Probe] = {}
@@ -111,7 +131,7 @@ def _fetch_all(
                 reason=reason,
             )
         )
-    return PullReport(adapters=outcomes, probes=probes)
+    return PullReport(adapters=outcomes, probes=probes, base=base)
 
 
 def _fetch(client: RegistryClient, server: ServerDocument, entry: AdapterEntry, target: Path) -> Probe:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tunegate import digests
-from tunegate.api.stages import DatasetInput, Manifest, SuiteInput
+from tunegate.api.evaluationsuite import EvaluationSuiteSpec
+from tunegate.api.stages import DatasetInput, SuiteInput
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.inputs import is_document
+from tunegate_trainer.taking import take
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of one row, be it a line or a row of Parquet; a longer one is not a training row but a mistake."""
@@ -71,12 +73,6 @@ class Shards:
         """Return the bytes of all files, as they lie on disk."""
         return sum(file.stat().st_size for file in self.files)
 
-    def digest(self) -> str:
-        """Return SHA-256 of the file, or of a folder the digest of its manifest (names, sizes and SHA-256 of all shards)."""
-        if self.root in self.files:
-            return digests.file_digest(self.root)
-        return digests.manifest_digest(Manifest(files=[digests.file_entry(self.root, file) for file in self.files]))
-
     def records(self) -> Iterator[Record]:
         """Yield every record of every file. Raises ``BadInput`` for a file that cannot be read to its end."""
         self.counts.clear()
@@ -108,30 +104,44 @@ class Shards:
             raise
 
 
-def open_dataset(dataset: DatasetInput) -> tuple[Shards, str]:
-    """Return the training data and its digest. Raises ``BadInput`` when missing or not what was promised."""
-    shards = find_shards("data set", Path(dataset.path))
-    return shards, checked_digest(shards, dataset.digest)
+def open_dataset(dataset: DatasetInput, scratch: Path) -> tuple[Shards, str]:
+    """Return a private copy of the training data below ``scratch``, and the digest of what was copied.
+
+    Raises ``BadInput`` when missing or not what was promised.
+    """
+    return open_rows("data set", dataset.path, dataset.digest, scratch)
 
 
-def open_suite(suite: SuiteInput) -> Shards:
-    """Return the suite's questions. Raises ``BadInput`` when missing or not the frozen ones."""
-    return open_questions(f"suite {suite.name}", suite.path, suite.spec.data.digest)
+def open_suite(suite: SuiteInput, scratch: Path) -> tuple[Shards, str]:
+    """Return a private copy of the suite's questions, and the digest of the suite with the questions that were read.
+
+    Raises ``BadInput`` when missing or not the frozen ones.
+    """
+    shards, read = open_rows(f"suite {suite.name}", suite.path, suite.spec.data.digest, scratch)
+    found = suite_digest(suite.spec, read)
+    if found != suite.digest:
+        raise BadInput(f"suite {suite.name}: its spec has digest {found}, promised was {suite.digest}")
+    return shards, found
 
 
-def open_questions(what: str, path: str, digest: str) -> Shards:
-    """Return questions of which the digest is known. Raises ``BadInput`` when missing or not these."""
+def suite_digest(spec: EvaluationSuiteSpec, questions: str) -> str:
+    """Return the digest of a suite's spec with ``questions`` as the digest of its data."""
+    data = spec.data.model_copy(update={"digest": questions})
+    return digests.document_digest(spec.model_copy(update={"data": data}).to_dict())
+
+
+def open_rows(what: str, path: str, promised: str | None, scratch: Path) -> tuple[Shards, str]:
+    """Return a private copy of rows, and the digest of what was copied. Raises ``BadInput`` when another was promised."""
     shards = find_shards(what, Path(path))
-    checked_digest(shards, digest)
-    return shards
+    taken = take(what, shards.root, shards.files, scratch)
+    check_digest(what, taken.digest, promised)
+    return Shards(what, taken.root, taken.files), taken.digest
 
 
-def checked_digest(shards: Shards, promised: str | None) -> str:
-    """Return the digest of the files. Raises ``BadInput`` when another one was promised."""
-    found = shards.digest()
+def check_digest(what: str, found: str, promised: str | None) -> None:
+    """Raise ``BadInput`` when another digest was promised than that of what was read."""
     if promised is not None and found != promised:
-        raise BadInput(f"{shards.what}: the data has digest {found}, promised was {promised}")
-    return found
+        raise BadInput(f"{what}: the data has digest {found}, promised was {promised}")
 
 
 def find_shards(what: str, path: Path) -> Shards:

@@ -26,7 +26,7 @@ from tunegate_trainer.evaluation.engine import Engine
 from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
 from tunegate_trainer.evaluation.scoring import class_scores, metrics_of, scores
-from tunegate_trainer.inputs import check_base_model
+from tunegate_trainer.inputs import recorded_base_model
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,11 @@ def run(
     config: BaselineConfig, context: StageContext, *, engine_url: str = f"http://127.0.0.1:{ENGINE_PORT}"
 ) -> BaselineResult:
     """Let every arm answer the suite, keep the answers and return the scores. Raises ``StageEnd`` without a verdict."""
-    check_base_model(config.base_model)
-    suite, training = load_inputs(config)
+    recorded_base_model(config.base_model, context)
+    suite, training = load_inputs(config, context)
     documents = load_documents(config.documents) if config.documents else None
+    if documents:
+        context.notes.note(documents=documents.digest)
     metrics = metrics_of(config.suite.spec)
     author = Author(config.author_prompt, _passages(config, documents.texts) if documents else ())
     arms = asyncio.run(_ask(config, context, suite, training, author, engine_url))
@@ -65,17 +67,23 @@ def run(
         best_arm=best.name,
         arms=results,
         questions=len(suite.rows),
-        cache_key=cache_key(config, training, documents.digest if documents else None),
+        cache_key=cache_key(config, suite, training, documents.digest if documents else None),
         documents_digest=documents.digest if documents else None,
         answers_digest=context.registry.push_document(repository, document, ANSWERS_MEDIA_TYPE),
         prompt=prompts.describe(best_prompting.name, config.suite.spec.few_shot, config.author_prompt),
     )
 
 
-def load_inputs(config: EngineConfigBase) -> tuple[Suite, Training]:
-    """Return the questions and the training split. Raises ``BadInput``."""
-    training = load_training(config.dataset, development_fraction=config.development_fraction, seed=config.seed)
-    return load_suite(config.suite), training
+def load_inputs(config: EngineConfigBase, context: StageContext) -> tuple[Suite, Training]:
+    """Return the questions and the training split, from private copies, and note their digests. Raises ``BadInput``."""
+    scratch = context.places.run
+    training = load_training(
+        config.dataset, scratch, development_fraction=config.development_fraction, seed=config.seed
+    )
+    suite = load_suite(config.suite, scratch)
+    profile = digests.document_digest(config.profile.to_dict())
+    context.notes.note(dataset=training.digest, suite=suite.digest, profile=profile)
+    return suite, training
 
 
 def verdict(
@@ -90,7 +98,7 @@ def verdict(
     return best, "PromptingSuffices" if best.scores[metric] >= float(spec.quality_bar) else "Passed"
 
 
-def cache_key(config: EngineConfigBase, training: Training, documents_digest: str | None) -> str:
+def cache_key(config: EngineConfigBase, suite: Suite, training: Training, documents_digest: str | None) -> str:
     """Return the digest of everything that the answers of the arms depend on."""
     return digests.document_digest(
         {
@@ -98,7 +106,7 @@ def cache_key(config: EngineConfigBase, training: Training, documents_digest: st
             "normalization": NORMALIZATION,
             "profile": config.profile.to_dict(),
             "baseModel": config.base_model.manifest_digest,
-            "suite": config.suite.digest,
+            "suite": suite.digest,
             "training": training.digest,
             "groupField": config.dataset.group_field or "",
             "developmentFraction": config.development_fraction,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunegate.api.stages import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, DocumentsInput
-from tunegate_trainer.data.shards import Shards, checked_digest
+from tunegate import digests
+from tunegate.api.stages import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, DocumentsInput, FileEntry, Manifest
+from tunegate_trainer.data.shards import check_digest
 from tunegate_trainer.endings import BadInput
 
 WHAT = "baseline.documents"
@@ -48,10 +49,25 @@ def load_documents(documents: DocumentsInput) -> Documents:
             f"{WHAT}: {len(files)} files with {total} bytes, the largest is {_name(root, largest)} with {sizes[largest]}; "
             f"at most {MAX_DOCUMENTS} files with {MAX_DOCUMENT_BYTES} bytes are searched"
         )
-    texts = [_text(root, file) for file in files]
+    # Read once: the digest is that of the very bytes that are searched.
+    contents = {file: file.read_bytes() for file in files}
+    texts = [_text(_name(root, file), content) for file, content in contents.items()]
     if not any(text.strip() for text in texts):
         raise BadInput(f"{WHAT}: no text in {root.name}; it takes {ACCEPTED}")
-    return Documents(texts, checked_digest(Shards(WHAT, root, tuple(files)), documents.digest))
+    digest = _digest(root, contents)
+    check_digest(WHAT, digest, documents.digest)
+    return Documents(texts, digest)
+
+
+def _digest(root: Path, contents: Mapping[Path, bytes]) -> str:
+    """Return SHA-256 of the one file, or the digest of a folder's manifest."""
+    if root in contents:
+        return digests.sha256(contents[root])
+    entries = [
+        FileEntry(path=_name(root, file), size=len(content), sha256=digests.sha256(content).removeprefix("sha256:"))
+        for file, content in contents.items()
+    ]
+    return digests.manifest_digest(Manifest(files=entries))
 
 
 def passage_characters(max_model_len: int, max_tokens: int) -> int:
@@ -95,11 +111,11 @@ def _name(root: Path, file: Path) -> str:
     return file.name if file == root else file.relative_to(root).as_posix()
 
 
-def _text(root: Path, file: Path) -> str:
+def _text(name: str, content: bytes) -> str:
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{WHAT}: {_name(root, file)} is not UTF-8: it takes {ACCEPTED}") from error
+        raise BadInput(f"{WHAT}: {name} is not UTF-8: it takes {ACCEPTED}") from error
     if "\0" in text:
-        raise BadInput(f"{WHAT}: {_name(root, file)} has NUL characters: it takes {ACCEPTED}")
+        raise BadInput(f"{WHAT}: {name} has NUL characters: it takes {ACCEPTED}")
     return text

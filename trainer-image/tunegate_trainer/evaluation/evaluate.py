@@ -35,7 +35,7 @@ from tunegate_trainer.evaluation.engine import Engine, Reply
 from tunegate_trainer.evaluation.probing import record_probe
 from tunegate_trainer.evaluation.questions import Suite, Training
 from tunegate_trainer.evaluation.scoring import class_scores, metrics_of, scores
-from tunegate_trainer.inputs import check_base_model
+from tunegate_trainer.inputs import recorded_base_model
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,12 @@ def run(
 
     Raises ``StageEnd`` when an input is not what was promised or the engine is missing: then there is no verdict.
     """
-    check_base_model(config.base_model)
+    base = recorded_base_model(config.base_model, context)
     if digests.manifest_digest(config.adapter.manifest) != config.adapter.manifest_digest:
         raise BadInput(f"adapter: the manifest does not have the digest {config.adapter.manifest_digest}")
     verify(Path(config.adapter.path), config.adapter.manifest)
-    suite, training = load_inputs(config)
+    context.notes.note(adapter=digests.manifest_digest(config.adapter.manifest))
+    suite, training = load_inputs(config, context)
     metrics = metrics_of(config.suite.spec)
     kept = _baseline_answers(config, context, suite, training)
     arms = {name: [reply.text for reply in given] for name, given in kept.items()}
@@ -86,10 +87,10 @@ def run(
         groups=verdict.groups,
         resamples=config.suite.spec.resamples,
         seed=config.suite.spec.seed,
-        adapter_manifest_digest=config.adapter.manifest_digest,
-        base_model_digest=config.base_model.manifest_digest,
+        adapter_manifest_digest=digests.manifest_digest(config.adapter.manifest),
+        base_model_digest=base.manifest_digest,
         profile_digest=digests.document_digest(config.profile.to_dict()),
-        suite_digest=config.suite.digest,
+        suite_digest=suite.digest,
         answers_digest=context.registry.push_document(
             f"{config.registry.repository}/answers", document, ANSWERS_MEDIA_TYPE
         ),
@@ -105,14 +106,15 @@ def _baseline_answers(
     repository = config.baseline_repository
     content = context.registry.pull_document(
         f"{repository}/results", config.baseline_result, media_type=RESULT_MEDIA_TYPE
-    )
+    )  # whose bytes have that digest: the client compares
+    context.notes.note(baseline_result=config.baseline_result)
     try:
         result = STAGE_RESULT.validate_json(content)
     except ValidationError as error:
         raise BadInput("baselineResult: not a stage result of this version") from error
     if not isinstance(result, BaselineResult):
         raise BadInput(f"baselineResult: is the result of stage {result.stage}")
-    if result.cache_key != cache_key(config, training, config.documents_digest):
+    if result.cache_key != cache_key(config, suite, training, config.documents_digest):
         raise BadInput("baselineResult: belongs to another profile, base model, suite, data set, prompt or documents")
     document = context.registry.pull_document(
         f"{repository}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tunegate.api.stages import DatasetInput, SuiteInput
 from tunegate_trainer.data.rows import Row, read_sound_rows
@@ -19,6 +20,8 @@ class Suite:
 
     rows: Sequence[Row]
     groups: Sequence[str]
+    digest: str
+    """Of the suite's spec, with the questions that were read."""
 
     @property
     def expected(self) -> list[str]:
@@ -34,9 +37,10 @@ class Training:
     digest: str
 
 
-def load_suite(suite: SuiteInput) -> Suite:
+def load_suite(suite: SuiteInput, scratch: Path) -> Suite:
     """Read the suite's file. Raises ``BadInput`` unless it is the frozen one and every expected answer can be judged."""
-    rows = read_sound_rows(open_suite(suite))
+    shards, digest = open_suite(suite, scratch)
+    rows = read_sound_rows(shards)
     task = suite.spec.task
     labels = {normalize_label(label) for label in task.labels}
     for row in rows:
@@ -47,12 +51,12 @@ def load_suite(suite: SuiteInput) -> Suite:
                 parse_json(row.answer)
             except NotJson as error:
                 raise BadInput(f"suite {suite.name}: the answer of row {row.number} is not JSON") from error
-    return Suite(rows, [row.group(suite.spec.data.group_field) for row in rows])
+    return Suite(rows, [row.group(suite.spec.data.group_field) for row in rows], digest)
 
 
-def load_training(dataset: DatasetInput, *, development_fraction: str, seed: int) -> Training:
+def load_training(dataset: DatasetInput, scratch: Path, *, development_fraction: str, seed: int) -> Training:
     """Read the training data and keep the training split. Raises ``BadInput`` when it is not the promised data."""
-    shards, found = open_dataset(dataset)
+    shards, found = open_dataset(dataset, scratch)
     rows = read_sound_rows(shards)
     groups = [row.group(dataset.group_field) for row in rows]
     development = in_development([group_key(group, seed) for group in groups], float(development_fraction))

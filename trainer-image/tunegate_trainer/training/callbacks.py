@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from tunegate.api.stages import ProgressReport
 from tunegate_trainer.progress import write_report
-from tunegate_trainer.training.checkpoints import PREFIX, seal_checkpoint
+from tunegate_trainer.training.checkpoints import PREFIX, Checkpoint, seal_checkpoint
 from tunegate_trainer.training.exchange import stop_requested
 
 log = logging.getLogger(__name__)
@@ -98,18 +98,42 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
 
 class SealCheckpoints(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """Once every rank has written its part of a checkpoint, rank 0 writes the manifest that makes it complete."""
+    """Once every rank has written its part of a checkpoint, rank 0 writes the manifest that makes it complete.
 
-    def __init__(self, tokens: Callable[[], int]) -> None:
-        """``tokens`` gives the training tokens so far."""
+    The base model is looked at first: what was trained on other weights is no checkpoint to go on from.
+    """
+
+    def __init__(self, key: bytes, tokens: Callable[[], int], check_base: Callable[[], None]) -> None:
+        """``tokens`` gives the training tokens so far; ``check_base`` raises, in all ranks, when the base model changed."""
+        self._key = key
         self._tokens = tokens
+        self._check_base = check_base
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
+        self._check_base()
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"{PREFIX}{state.global_step}"
-            seal_checkpoint(folder, step=state.global_step, tokens=self._tokens(), world_size=args.world_size)
+            seal_checkpoint(
+                folder, self._key, step=state.global_step, tokens=self._tokens(), world_size=args.world_size
+            )
+
+
+class ResumeIntact(TrainerCallback):  # type: ignore[misc,unused-ignore]
+    """Compare the checkpoint once more when all of it has been loaded, before the first step that goes on from it."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint: Checkpoint | None = checkpoint
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.still()
+            self._checkpoint = None
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A finished training that runs again does no step."""
+        self.on_step_begin(args, state, control)
 
 
 class KeepTime(TrainerCallback):  # type: ignore[misc,unused-ignore]

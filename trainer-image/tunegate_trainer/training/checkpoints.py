@@ -1,40 +1,76 @@
-"""Checkpoints that can be trusted: complete ones carry a manifest, written last; broken ones are moved out of the way.
+"""Checkpoints that can be trusted: whole ones of this job. They carry a manifest, written last, and its seal by the job's key.
 
-transformers takes the newest folder, and a folder that was cut short by a kill makes it fail at every start. So the
-choice is made here.
+A workspace may come from elsewhere: a clone, a volume that somebody prepared. A checkpoint without the job's seal is
+another's, whatever it holds, and is put aside like one that a kill cut short: transformers takes the newest folder, and a
+half-written one makes it fail at every start. So the choice is made here.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tunegate import digests
+from tunegate.api.stages import HashedFolder, Manifest
+from tunegate.base_files import ChangedMeanwhile, changed, hash_folder
+from tunegate_trainer.endings import InputChanged, Unavailable
 from tunegate_trainer.files import sync
 
 log = logging.getLogger(__name__)
 
 SEAL = "tunegate.json"
 PREFIX = "checkpoint-"
-QUARANTINE = "broken-"
+ASIDE: dict[str, str] = {"Broken": "broken-", "Foreign": "foreign-"}
+"""What folders are called that were put aside begins with this."""
+KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint."""
+    """A whole checkpoint of this job."""
 
     folder: Path
     step: int
     tokens: int
     """Training tokens up to this step, over all attempts and processes."""
     world_size: int
+    files: HashedFolder
+    """As they were hashed: what is loaded later has to be this."""
+
+    def still(self) -> None:
+        """Raise ``InputChanged`` when a file is not the hashed one any more."""
+        if (file := changed(self.files)) is not None:
+            raise InputChanged(f"{self.folder.name}: {file} was replaced or written to after it was hashed")
 
 
-def seal_checkpoint(folder: Path, *, step: int, tokens: int, world_size: int) -> None:
-    """Write the manifest of a checkpoint whose files are all there, and force everything to the disk."""
+@dataclass(frozen=True)
+class Found:
+    """What lies in the workspace."""
+
+    newest: Checkpoint | None
+    foreign: int
+    """Folders that look like whole checkpoints and do not carry the job's seal, since this workspace exists."""
+
+
+def read_key(file: Path) -> bytes:
+    """Return the job's key. Raises ``Unavailable``: without it no checkpoint could be told from a foreign one."""
+    try:
+        key = file.read_bytes()
+    except OSError as error:
+        raise Unavailable(f"the key of the job's checkpoints cannot be read at {file} ({error.strerror})") from error
+    if len(key) < KEY_BYTES:
+        raise Unavailable(f"the key of the job's checkpoints at {file} has {len(key)} bytes, {KEY_BYTES} are needed")
+    return key
+
+
+def seal_checkpoint(folder: Path, key: bytes, *, step: int, tokens: int, world_size: int) -> None:
+    """Write manifest and seal of a checkpoint whose files are all there, and force everything to the disk."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
     for path in files:
         sync(path)
@@ -45,24 +81,25 @@ def seal_checkpoint(folder: Path, *, step: int, tokens: int, world_size: int) ->
         "files": [digests.file_entry(folder, path).to_dict() for path in files],
     }
     draft = folder / f".{SEAL}"
-    draft.write_text(json.dumps(document))
+    draft.write_text(json.dumps({**document, "seal": _seal(key, document)}))
     sync(draft)
     draft.replace(folder / SEAL)
     sync(folder)
 
 
-def newest_complete(root: Path) -> Checkpoint | None:
-    """Return the newest checkpoint of ``root`` whose bytes are those of its manifest; move newer, broken ones aside."""
-    if not root.is_dir():
-        return None
-    for folder in sorted(root.glob(f"{PREFIX}*"), key=_step, reverse=True):
-        found = _read(folder)
-        if found is not None:
-            return found
-        aside = root / f"{QUARANTINE}{folder.name}-{int(time.time())}"
+def newest_complete(root: Path, key: bytes) -> Found:
+    """Return the newest checkpoint of ``root`` that is whole and sealed by ``key``; put newer ones that are not aside."""
+    newest = None
+    for folder in sorted(root.glob(f"{PREFIX}*"), key=_step, reverse=True) if root.is_dir() else ():
+        found = read_checkpoint(folder, key)
+        if isinstance(found, Checkpoint):
+            newest = found
+            break
+        aside = root / f"{ASIDE[found]}{folder.name}-{time.time_ns()}"
         folder.rename(aside)
-        log.warning("checkpoint is incomplete or damaged: moved aside", extra={"checkpoint": aside.name})
-    return None
+        why = "incomplete or damaged" if found == "Broken" else "not sealed by this job's key"
+        log.warning("checkpoint is not read: put aside", extra={"checkpoint": aside.name, "why": why})
+    return Found(newest, len(list(root.glob(f"{ASIDE['Foreign']}*"))) if root.is_dir() else 0)
 
 
 def _step(folder: Path) -> int:
@@ -70,12 +107,27 @@ def _step(folder: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def _read(folder: Path) -> Checkpoint | None:
+def read_checkpoint(folder: Path, key: bytes) -> Checkpoint | Literal["Broken", "Foreign"]:
+    """Return the checkpoint, or why it is none of this job's: the bytes, the names and the seal all have to agree."""
     try:
         document = json.loads((folder / SEAL).read_bytes())
-        for entry in document["files"]:
-            if digests.file_entry(folder, folder / entry["path"]).to_dict() != entry:
-                return None
-        return Checkpoint(folder, int(document["step"]), int(document["tokens"]), int(document["worldSize"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        seal = str(document.pop("seal"))
+        promised = Manifest.model_validate({"files": document["files"]})
+        step, tokens, size = (int(document[name]) for name in ("step", "tokens", "worldSize"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "Broken"
+    if not hmac.compare_digest(seal.encode(), _seal(key, document).encode()) or step != _step(folder):
+        return "Foreign"
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
+    try:
+        found = hash_folder(folder, files)
+    except (OSError, ChangedMeanwhile):
+        return "Broken"
+    if found.manifest_digest != digests.manifest_digest(promised):
+        return "Broken"
+    return Checkpoint(folder, step, tokens, size, found)
+
+
+def _seal(key: bytes, document: dict[str, object]) -> str:
+    """Return HMAC-SHA256 (RFC 2104) of the RFC 8785 JSON of a checkpoint's manifest."""
+    return hmac.new(key, digests.canonical(document), hashlib.sha256).hexdigest()

@@ -16,10 +16,10 @@ from tunegate_trainer.endings import Unknown
 CONFIG = "train.json"
 STOP = "stop"
 OUTCOME = "outcome.json"
-ADAPTER = "adapter"
-"""Folder of the workspace with the finished adapter."""
+BASE = "base.json"
+"""The base model as the wrapper hashed it."""
 
-State = Literal["Finished", "Stopped", "Diverged", "BadInput", "OutOfMemory"]
+State = Literal["Finished", "Stopped", "Diverged", "BadInput", "InputChanged", "OutOfMemory"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Outcome:
     loss_history: tuple[tuple[int, float], ...] = ()
     development_history: tuple[tuple[int, float], ...] = ()
     resumed_from_step: int = 0
+    foreign_checkpoints: int = 0
+    adapter_digest: str | None = None
     world_size: int = 1
 
 

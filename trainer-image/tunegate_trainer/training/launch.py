@@ -19,10 +19,11 @@ from types import FrameType
 from tunegate.api.stages import TrainConfig, TrainResult
 from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.data.shards import open_dataset
-from tunegate_trainer.endings import BadInput, OutOfMemory, Preempted, Unknown
+from tunegate_trainer.endings import BadInput, InputChanged, OutOfMemory, Preempted, Unknown
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.training import exchange
-from tunegate_trainer.training.exchange import ADAPTER, Outcome, read_outcome
+from tunegate_trainer.training.checkpoints import read_key
+from tunegate_trainer.training.exchange import Outcome, read_outcome
 from tunegate_trainer.training.hardware import hardware
 from tunegate_trainer.training.ledger import AttemptLedger
 
@@ -37,14 +38,21 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes
 def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
     """Train and return the result; pods of an index above 0 return none, since index 0 speaks for all.
 
-    Raises ``Preempted`` after SIGTERM once a checkpoint is written, ``BadInput``, ``OutOfMemory`` or ``Unknown``.
+    Raises ``Preempted`` after SIGTERM once a checkpoint is written, ``BadInput``, ``InputChanged``, ``OutOfMemory`` or
+    ``Unknown``.
     """
-    check_base_model(config.base_model)
-    open_dataset(config.dataset)
     places = context.places
+    read_key(places.checkpoint_key)
+    base = check_base_model(config.base_model, context)
+    rows, digest = open_dataset(config.dataset, places.run)
+    context.notes.note(dataset=digest)
     if not os.access(places.workspace, os.W_OK):
         raise BadInput(f"workspace {places.workspace} is missing or not writable")
-    (places.run / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
+    # The processes read the copy of this pod, of which the digest was compared, and never the volume.
+    own = config.dataset.model_copy(update={"path": str(rows.root), "digest": digest})
+    told = config.model_copy(update={"dataset": own})
+    (places.run / exchange.CONFIG).write_text(told.model_dump_json(by_alias=True))
+    (places.run / exchange.BASE).write_text(base.model_dump_json(by_alias=True))
     started, kills = time.monotonic(), oom_kills()
     code = _watch(_command(config, places), places.run)
     outcome = read_outcome(places.run)
@@ -55,7 +63,7 @@ def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
         return None
     ledger = AttemptLedger(places.workspace, config.job.attempt)
     ledger.record(time.monotonic() - started)
-    return _result(config, outcome, ledger.total, places.workspace / ADAPTER)
+    return _result(config, outcome, ledger.total)
 
 
 def _node_rank() -> int:
@@ -77,6 +85,7 @@ def _command(config: TrainConfig, places: Places) -> list[str]:
         "--mixed_precision", "no", "--dynamo_backend", "no",
         "--module", "tunegate_trainer.training.worker",
         "--run", str(places.run), "--workspace", str(places.workspace),
+        "--checkpoint-key", str(places.checkpoint_key),
     ]  # fmt: skip
 
 
@@ -124,6 +133,8 @@ def _raise_unless_verdict(outcome: Outcome | None, code: int) -> None:
         raise Unknown(f"training processes ended with code {code} and without a word (see the pod's log)")
     if outcome.state == "BadInput":
         raise BadInput(outcome.message)
+    if outcome.state == "InputChanged":
+        raise InputChanged(outcome.message)
     if outcome.state == "OutOfMemory":
         raise OutOfMemory("memory ran out: lower method.batchSize or method.maxLength, or use a larger pool")
     if outcome.state == "Stopped":
@@ -132,7 +143,7 @@ def _raise_unless_verdict(outcome: Outcome | None, code: int) -> None:
         raise Unknown(f"training processes ended with code {code} (see the pod's log)")
 
 
-def _result(config: TrainConfig, outcome: Outcome, seconds: float, adapter: Path) -> TrainResult:
+def _result(config: TrainConfig, outcome: Outcome, seconds: float) -> TrainResult:
     losses = [value for _, value in outcome.loss_history]
     development = [value for _, value in outcome.development_history]
     return TrainResult(
@@ -148,8 +159,9 @@ def _result(config: TrainConfig, outcome: Outcome, seconds: float, adapter: Path
         development_history=list(outcome.development_history),
         seconds=round(seconds, 3),
         resumed_from_step=outcome.resumed_from_step,
+        foreign_checkpoints=outcome.foreign_checkpoints,
         world_size=outcome.world_size,
-        adapter_path=str(adapter),
+        adapter_digest=outcome.adapter_digest,
         hyperparameters=_hyperparameters(config),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
         hardware=hardware(),

@@ -1,6 +1,6 @@
 """One training process: started by `accelerate launch` in every pod, as often as the pod has devices.
 
-python -m tunegate_trainer.training.worker --run DIR --workspace DIR
+python -m tunegate_trainer.training.worker --run DIR --workspace DIR --checkpoint-key FILE
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ from typing import Any
 
 import torch
 
-from tunegate.api.stages import TrainConfig
+from tunegate.api.stages import TRAINED_ADAPTER, HashedFolder, TrainConfig
+from tunegate.base_files import changed
+from tunegate_trainer.adapter_checks import take_adapter
 from tunegate_trainer.data.conversations import ChatTokenizer, Encoded
 from tunegate_trainer.data.rows import read_sound_rows
 from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.data.splitting import group_key, in_development
-from tunegate_trainer.endings import BadInput
+from tunegate_trainer.endings import BadInput, InputChanged
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
 from tunegate_trainer.training import exchange
-from tunegate_trainer.training.callbacks import KeepTime, SealCheckpoints, ShowProgress, StopOnDivergence, StopTogether
-from tunegate_trainer.training.checkpoints import Checkpoint, newest_complete
-from tunegate_trainer.training.exchange import ADAPTER, Outcome, write_outcome
+from tunegate_trainer.training.callbacks import (
+    KeepTime,
+    ResumeIntact,
+    SealCheckpoints,
+    ShowProgress,
+    StopOnDivergence,
+    StopTogether,
+)
+from tunegate_trainer.training.checkpoints import Checkpoint, Found, newest_complete, read_checkpoint, read_key
+from tunegate_trainer.training.exchange import Outcome, write_outcome
 from tunegate_trainer.training.ledger import AttemptLedger
 from tunegate_trainer.training.model import adapter_config, load_base, widen_trainable
 from tunegate_trainer.validation.estimates import training_steps
@@ -44,7 +53,7 @@ KEPT_CHECKPOINTS = 2
 def main() -> int:
     """Train, and leave an outcome for the wrapper. Unknown errors end the process with a traceback in the log."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("run", "workspace"):
+    for name in ("run", "workspace", "checkpoint-key"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     options = parser.parse_args()
     start_logging("train")
@@ -53,17 +62,18 @@ def main() -> int:
         outcome = train(config, options)
     except BadInput as error:
         outcome = Outcome("BadInput", str(error))
+    except InputChanged as error:
+        outcome = Outcome("InputChanged", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         outcome = Outcome("OutOfMemory", type(error).__name__)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         write_outcome(options.run, outcome)
-    return 1 if outcome.state in {"BadInput", "OutOfMemory"} else 0
+    return 1 if outcome.state in {"BadInput", "InputChanged", "OutOfMemory"} else 0
 
 
 def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     """Train from the newest complete checkpoint, or from the start, and save the best adapter when all steps are done."""
     from transformers import PrinterCallback
-    from trl import SFTTrainer
 
     cuda = torch.cuda.is_available() and config.pool.device_resource is not None
     folder = Path(config.base_model.path)
@@ -71,8 +81,11 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     training, development = encode_rows(config, tokenizer)
     workspace: Path = options.workspace
     arguments = make_arguments(config, workspace, rows=len(training), develop=bool(development), cuda=cuda)
-    resume = choose_checkpoint(workspace / CHECKPOINTS, arguments)
-    trainer: Any = SFTTrainer(
+    key = read_key(options.checkpoint_key)
+    base = HashedFolder.model_validate_json((options.run / exchange.BASE).read_bytes())
+    found = choose_checkpoint(workspace / CHECKPOINTS, key, arguments)
+    resume = found.newest
+    trainer: Any = make_trainer(key)(
         model=load_base(folder, config.method, cuda=cuda),
         args=arguments,
         train_dataset=_dataset(training),
@@ -80,6 +93,7 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
         processing_class=tokenizer.tokenizer,
         peft_config=adapter_config(config.method, read_architecture(folder)),
     )
+    check_base(base, arguments)
     widen_trainable(trainer.model)
     stop, divergence = StopTogether(options.run), StopOnDivergence()
     earlier = resume.tokens if resume else 0
@@ -90,7 +104,9 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(stop)
     trainer.add_callback(divergence)
-    trainer.add_callback(SealCheckpoints(tokens))
+    trainer.add_callback(SealCheckpoints(key, tokens, lambda: check_base(base, arguments)))
+    if resume is not None:
+        trainer.add_callback(ResumeIntact(resume))
     _report(config, options, trainer)
     trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -98,9 +114,9 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     state = "Diverged" if divergence.diverged else "Stopped" if stop.stopped else "Finished"
     if state == "Finished" and trainer.state.global_step < trainer.state.max_steps:
         raise RuntimeError(f"training ended at step {trainer.state.global_step} of {trainer.state.max_steps}")
-    if state == "Finished":
-        _save_adapter(trainer, workspace)
-    return _outcome(trainer, state, tokens(), resume)
+    check_base(base, arguments)
+    digest = _save_adapter(trainer, options.run, workspace) if state == "Finished" else None
+    return _outcome(trainer, state, tokens(), found, digest)
 
 
 def _device_peak(cuda: bool) -> int:
@@ -108,7 +124,10 @@ def _device_peak(cuda: bool) -> int:
 
 
 def encode_rows(config: TrainConfig, tokenizer: ChatTokenizer) -> tuple[list[Encoded], list[Encoded]]:
-    """Return training and development rows as tokens; rows above `maxLength` are left out, as validation reported."""
+    """Return training and development rows as tokens; rows above `maxLength` are left out, as validation reported.
+
+    ``config.dataset`` is the copy of this pod, whose digest the wrapper compared while it was made.
+    """
     rows = read_sound_rows(find_shards("data set", Path(config.dataset.path)))
     encoded = [(row, tokenizer.encode(row)) for row in rows]
     kept = [(row, tokens) for row, tokens in encoded if len(tokens.input_ids) <= config.method.max_length]
@@ -170,15 +189,48 @@ def make_arguments(config: TrainConfig, workspace: Path, *, rows: int, develop: 
     )
 
 
-def choose_checkpoint(root: Path, arguments: Any) -> Checkpoint | None:
-    """Return the checkpoint to go on from: chosen by rank 0, so that all ranks take the same one."""
-    chosen: list[Checkpoint | None] = [newest_complete(root) if arguments.process_index == 0 else None]
+def make_trainer(key: bytes) -> Any:
+    """Return TRL's trainer, with the one difference that the best checkpoint has to be this job's when it is loaded."""
+    from trl import SFTTrainer
+
+    class SealedBest(SFTTrainer):  # type: ignore[misc,unused-ignore]
+        def _load_best_model(self) -> None:
+            best = Path(self.state.best_model_checkpoint)
+            found = read_checkpoint(best, key)
+            if not isinstance(found, Checkpoint):
+                raise InputChanged(f"{best.name}: the best checkpoint is not the one that this job wrote")
+            super()._load_best_model()
+            found.still()
+
+    return SealedBest
+
+
+def check_base(base: HashedFolder, arguments: Any) -> None:
+    """Raise ``InputChanged`` in every rank when a rank finds that the base model is not the hashed one any more."""
+    gone = changed(base)
+    seen = torch.tensor([0 if gone is None else 1], device=arguments.device)
     if torch.distributed.is_initialized():
-        torch.distributed.broadcast_object_list(chosen, src=0)
-    found = chosen[0]
-    if found is not None:
-        log.info("going on from a checkpoint", extra={"step": found.step})
-        if found.world_size != arguments.world_size:
+        torch.distributed.all_reduce(seen, op=torch.distributed.ReduceOp.MAX)
+    if seen.item():
+        raise InputChanged(f"base model: {gone or 'a file'} was replaced or written to after it was hashed")
+
+
+def choose_checkpoint(root: Path, key: bytes, arguments: Any) -> Found:
+    """Return what lies in the workspace. Rank 0 chooses the checkpoint, so that all ranks take the same one, and every
+    rank compares for itself what it will read: by its own mount."""
+    found = newest_complete(root, key) if arguments.process_index == 0 else Found(None, 0)
+    if torch.distributed.is_initialized():
+        told = [(found.newest.folder if found.newest else None, found.foreign)]
+        torch.distributed.broadcast_object_list(told, src=0)
+        folder, foreign = told[0]
+        if arguments.process_index > 0 and folder is not None:
+            own = read_checkpoint(folder, key)
+            if not isinstance(own, Checkpoint):
+                raise InputChanged(f"{folder.name}: is another checkpoint here than rank 0 has chosen")
+            found = Found(own, foreign)
+    if found.newest is not None:
+        log.info("going on from a checkpoint", extra={"step": found.newest.step})
+        if found.newest.world_size != arguments.world_size:
             log.warning("another number of processes wrote the checkpoint: not reproducible bit by bit")
     return found
 
@@ -191,15 +243,22 @@ def _report(config: TrainConfig, options: argparse.Namespace, trainer: Any) -> N
         trainer.add_callback(KeepTime(AttemptLedger(options.workspace, config.job.attempt).record))
 
 
-def _save_adapter(trainer: Any, workspace: Path) -> None:
-    """Put the adapter, and nothing else that libraries add, into the workspace: whole or not at all."""
-    if trainer.args.process_index == 0:
-        draft, target = workspace / f".{ADAPTER}", workspace / ADAPTER
-        for folder in (draft, target):
-            shutil.rmtree(folder, ignore_errors=True)
-        trainer.model.save_pretrained(draft)
-        (draft / "README.md").unlink(missing_ok=True)
-        draft.rename(target)
+def _save_adapter(trainer: Any, run: Path, workspace: Path) -> str | None:
+    """Put the adapter, and nothing else that libraries add, into the workspace: whole or not at all.
+
+    Return the digest of its manifest, as it was written in this pod's own space; ranks above 0 return none.
+    """
+    if trainer.args.process_index != 0:
+        return None
+    own, draft, target = run / TRAINED_ADAPTER, workspace / f".{TRAINED_ADAPTER}", workspace / TRAINED_ADAPTER
+    trainer.model.save_pretrained(own)
+    (own / "README.md").unlink(missing_ok=True)
+    digest = take_adapter(own, run).digest
+    for folder in (draft, target):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(own, draft)
+    draft.rename(target)
+    return digest
 
 
 def _points(trainer: Any, name: str) -> list[tuple[int, float]]:
@@ -208,7 +267,7 @@ def _points(trainer: Any, name: str) -> list[tuple[int, float]]:
     return [(int(step), value) for step, value in entries if math.isfinite(value)]
 
 
-def _outcome(trainer: Any, state: Any, tokens: int, resume: Checkpoint | None) -> Outcome:
+def _outcome(trainer: Any, state: Any, tokens: int, found: Found, adapter_digest: str | None) -> Outcome:
     losses = _points(trainer, "loss")
     development = _points(trainer, "eval_loss")
     stride = max(1, -(-len(losses) // HISTORY_POINTS))
@@ -221,7 +280,9 @@ def _outcome(trainer: Any, state: Any, tokens: int, resume: Checkpoint | None) -
         best_step=best,
         loss_history=tuple(losses[::stride]),
         development_history=tuple(development),
-        resumed_from_step=resume.step if resume else 0,
+        resumed_from_step=found.newest.step if found.newest else 0,
+        foreign_checkpoints=found.foreign,
+        adapter_digest=adapter_digest,
         world_size=trainer.args.world_size,
     )
 

@@ -1,4 +1,4 @@
-"""The data set without what was found in it: written into the job's workspace, looked through again, and only then kept.
+"""The data set without what was found in it: written, looked through again, and only then put into the job's workspace.
 
 The source stays where it is. What is written has one row for each of its rows, in the same order, with the conversation,
 the tools and the row's group and nothing else. The same source gives the same bytes, so a stage that was killed does it
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
+import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy
 
 from tunegate.api.datachecks import ALWAYS_BLOCKING, COMPARING, REDACTABLE, CheckSetting, DataCheck
 from tunegate.api.stages import REDACTED_FILE, Finding, RedactedData
+from tunegate.digests import file_digest
 from tunegate_trainer.checks.redaction import redact
 from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.data.shards import Shards, find_shards
@@ -63,53 +65,75 @@ class Redacted:
     data: RedactedData | None
     findings: list[Finding]
     shards: Shards | None
-    """What training would see, to be read again; None: the copy was not kept."""
+    """What training would see, to be read again in this pod's own space; None: the copy was not kept."""
 
 
 def redact_data(
-    cut: Cut, stream: RowStream, group_field: str | None, workspace: Path, read: Callable[[RowStream], DataFacts]
+    cut: Cut,
+    stream: RowStream,
+    group_field: str | None,
+    workspace: Path,
+    scratch: Path,
+    read: Callable[[RowStream], DataFacts],
 ) -> Redacted:
-    """Write the rows to ``workspace`` and keep them if the checks, by ``read``, find nothing in them any more.
+    """Write the rows to ``scratch`` and keep them in ``workspace`` if the checks, by ``read``, find nothing in them any more.
 
-    Raises ``BadInput`` for a workspace that is not there and ``Unavailable`` when it is full.
+    The digest is that of what was looked through here: the workspace is a volume that others may reach. Raises ``BadInput``
+    for a workspace that is not there and ``Unavailable`` when it or the node's disk is full.
     """
+    own = scratch / REDACTED_FILE
+    with _room("the node's disk has no room for the redacted data set"):
+        replaced = _write(own, cut, stream, group_field)
+    shards = find_shards("redacted data set", own)
+    after = read(RowStream(shards))
+    findings = _failures(cut, after, stream.shards.place)
+    if findings:
+        own.unlink()
+        return Redacted(_together(cut.found, after), None, findings, None)
+    digest = file_digest(own)
+    _keep(own, workspace)
+    data = RedactedData(digest=digest, rows=len(cut.rows), replaced=dict(sorted(replaced.items())))
+    return Redacted(_together(cut.found, after), data, [], shards)
+
+
+def _keep(own: Path, workspace: Path) -> None:
+    """Put a copy into the workspace: whole or not at all."""
     draft = workspace / f"draft-{REDACTED_FILE}"
     try:
-        replaced = _write(draft, cut, stream, group_field)
-        shards = find_shards("redacted data set", draft)
-        after = read(RowStream(shards))
-        findings = _failures(cut, after, stream.shards.place)
-        data, kept = None, None
-        if not findings:
-            data = RedactedData(digest=shards.digest(), rows=len(cut.rows), replaced=dict(sorted(replaced.items())))
+        with _room("the workspace has no room for the redacted data set: ask for a larger workspace.size"):
+            shutil.copyfile(own, draft)
+            sync(draft)
             draft.replace(workspace / REDACTED_FILE)
             sync(workspace)
-            kept = find_shards("redacted data set", workspace / REDACTED_FILE)
-        return Redacted(_together(cut.found, after), data, findings, kept)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EACCES, errno.EROFS):
+            raise BadInput(f"workspace {workspace} is missing or not writable") from error
+        raise
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _write(draft: Path, cut: Cut, stream: RowStream, group_field: str | None) -> Counter[str]:
-    replaced: Counter[str] = Counter()
+@contextmanager
+def _room(message: str) -> Iterator[None]:
+    """Turn a full disk into ``Unavailable`` with the message."""
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            for row, group in zip(stream, cut.groups, strict=True):
-                if not isinstance(row, Row):
-                    raise BadInput(f"{stream.shards.what}: it changed while it was read")
-                if row.number in cut.rows:
-                    row, counts = redact(row, cut.checks)
-                    replaced += counts
-                file.write(_line(row, group_field, int(group)))
-            file.flush()
-            os.fsync(file.fileno())
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = "the workspace has no room for the redacted data set: ask for a larger workspace.size"
             raise Unavailable(message) from error
-        if error.errno in (errno.ENOENT, errno.EACCES, errno.EROFS):
-            raise BadInput(f"workspace {draft.parent} is missing or not writable") from error
         raise
+
+
+def _write(own: Path, cut: Cut, stream: RowStream, group_field: str | None) -> Counter[str]:
+    replaced: Counter[str] = Counter()
+    with own.open("w", encoding="utf-8") as file:
+        for row, group in zip(stream, cut.groups, strict=True):
+            if not isinstance(row, Row):
+                raise BadInput(f"{stream.shards.what}: it changed while it was read")
+            if row.number in cut.rows:
+                row, counts = redact(row, cut.checks)
+                replaced += counts
+            file.write(_line(row, group_field, int(group)))
     return replaced
 
 

@@ -17,7 +17,7 @@ from tunegate.api.stages import (
     ValidateConfig,
     ValidateResult,
 )
-from tunegate_trainer.adapter_checks import check_adapter
+from tunegate_trainer.adapter_checks import check_adapter, check_files, has_files, take_adapter
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.scan import scan
@@ -90,12 +90,19 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
     Raises ``BadInput`` for inputs that are not what was promised.
     """
     context.progress.show(5, "comparing inputs with their digests")
-    folder = check_base_model(config.base_model)
-    shards, dataset_digest = open_dataset(config.dataset)
-    questions = read_sound_rows(open_suite(config.suite))
+    scratch = context.places.run
+    base = check_base_model(config.base_model, context)
+    folder = Path(base.root)
+    shards, dataset_digest = open_dataset(config.dataset, scratch)
+    asked, suite_digest = open_suite(config.suite, scratch)
+    questions = read_sound_rows(asked)
+    profile_digest = digests.document_digest(config.profile.to_dict())
+    context.notes.note(dataset=dataset_digest, suite=suite_digest, profile=profile_digest)
     context.progress.show(8, f"reading {len(config.further_suites)} further suites")
-    compared = compare_with(config, questions)
+    compared = compare_with(config, questions, suite_digest, scratch)
     documents = load_documents(config.documents) if config.documents else None
+    if documents:
+        context.notes.note(documents=documents.digest)
     told = check_alternatives(compared, config.author_prompt, documents.texts if documents else ())
     tokenizer = ChatTokenizer(folder)
     stream = RowStream(shards)
@@ -107,7 +114,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
     if config.method:
         cost = _training_cost(config, config.method, architecture, facts, development)
     else:
-        cost = _import_cost(config, architecture)
+        cost = _import_cost(config, architecture, context)
     suite = config.suite.spec
     findings = [
         *data_checks.findings(facts, config.checks, stream),
@@ -176,8 +183,8 @@ def _look(
         return Redacted(facts, None, [], stream.shards)
     del facts  # most of the memory, and needed no more
     context.progress.show(40, f"redacting {len(cut.rows)} rows")
-    field, workspace = config.dataset.group_field, context.places.workspace
-    return redact_data(cut, stream, field, workspace, lambda rows: read(rows, 50))
+    field, workspace, scratch = config.dataset.group_field, context.places.workspace, context.places.run
+    return redact_data(cut, stream, field, workspace, scratch, lambda rows: read(rows, 50))
 
 
 def _read(
@@ -228,10 +235,16 @@ def _training_cost(
     return Cost(trainable, memory, hours, money, findings, throughput)
 
 
-def _import_cost(config: ValidateConfig, architecture: Architecture) -> Cost:
+def _import_cost(config: ValidateConfig, architecture: Architecture, context: StageContext) -> Cost:
     """An imported adapter costs no training; it must be one that the profile can serve."""
-    facts = check_adapter(Path(config.import_path or ""), architecture, config.profile.max_lora_rank)
-    return Cost(facts.parameters, {}, 0.0, 0.0, facts.findings)
+    source = Path(config.import_path or "")
+    findings = check_files(source)
+    if not has_files(source):
+        return Cost(0, {}, 0.0, 0.0, findings)
+    taken = take_adapter(source, context.places.run)
+    context.notes.note(adapter=taken.digest)
+    facts = check_adapter(taken.root, architecture, config.profile.max_lora_rank)
+    return Cost(facts.parameters, {}, 0.0, 0.0, [*findings, *facts.findings])
 
 
 def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tunegate.api.datachecks import COMPARING
 from tunegate.api.stages import ComparedSuite, Finding, FurtherSuite, ValidateConfig
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.data.rows import BrokenRow, Row, RowStream, turn_text
-from tunegate_trainer.data.shards import open_questions
+from tunegate_trainer.data.shards import open_rows
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import warn
 
@@ -38,17 +39,18 @@ class Compared:
     """Suites that are left out."""
 
 
-def compare_with(config: ValidateConfig, own: Sequence[Row]) -> Compared:
-    """Read the further suites; ``own``: the questions of the job's suite. Nothing where no check compares rows with suites."""
+def compare_with(config: ValidateConfig, own: Sequence[Row], own_digest: str, scratch: Path) -> Compared:
+    """Read the further suites; ``own``: the questions of the job's suite, as read from it. Nothing where no check compares
+    rows with suites."""
     suite = config.suite
     parts = [Questions.of(own, suite.name)]
     if not any(setting.name in COMPARING and setting.action != "Off" for setting in config.checks):
         return Compared(parts[0], [], [])
-    compared = [ComparedSuite(name=suite.name, digest=suite.digest, questions=len(own))]
+    compared = [ComparedSuite(name=suite.name, digest=own_digest, questions=len(own))]
     unread = dict(config.unread_suites)
     room = MAX_TEXT
     for further in config.further_suites:
-        reading = _Reading(room)
+        reading = _Reading(scratch, room)
         try:
             parts.append(Questions.of(reading.rows(further), further.name))
         except BadInput as problem:
@@ -66,13 +68,14 @@ def compare_with(config: ValidateConfig, own: Sequence[Row]) -> Compared:
 class _Reading:
     """One further suite, read as far as there is room."""
 
+    scratch: Path
     room: int
     """In characters."""
     count: int = 0
 
     def rows(self, suite: FurtherSuite) -> Iterator[Row]:
         """Yield the questions. Raises ``BadInput`` for what is broken, missing, not the frozen ones, or too much."""
-        shards = open_questions("its questions", suite.path, suite.data_digest)
+        shards, _ = open_rows("its questions", suite.path, suite.data_digest, self.scratch)
         for row in RowStream(shards):
             if isinstance(row, BrokenRow):
                 raise BadInput(f"its questions: row {shards.place(row.number)}: {row.problem}")
