@@ -41,6 +41,12 @@ model-test: setup ## Tests on torch, vLLM and the small model, inside the traine
 	@$(CLUSTER_TOOL) images --only trainer
 	@./tests/in_trainer_image.sh
 
+.PHONY: fuzz
+fuzz: setup ## 50,000 mutated requests against gateway and real engine, in the trainer image; half an hour
+	@$(CLUSTER_TOOL) images --only trainer
+	@TUNEGATE_FUZZ_REQUESTS=$${TUNEGATE_FUZZ_REQUESTS:-50000} TUNEGATE_FUZZ_SECONDS=$${TUNEGATE_FUZZ_SECONDS:-6000} \
+	  ./tests/in_trainer_image.sh -s -m model -k mutated_requests tests/gateway/test_with_real_engine.py
+
 .PHONY: cluster-test
 cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart
 	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e and not chaos"

@@ -115,3 +115,8 @@ def make_auditrecord(name: str = "audit-0000000001", **changes: Any) -> Json:
         "hash": DIGEST,
     }
     return _object("AuditRecord", name, "", spec, changes)
+
+
+def make_usage(name: str = "people", namespace: str = "team", **changes: Any) -> Json:
+    spec: Json = {"reached": [{"username": "erin", "bound": "jobs", "message": "has 50 open jobs"}], "ended": ["u"]}
+    return _object("Usage", name, namespace, spec, changes)

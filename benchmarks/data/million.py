@@ -132,12 +132,10 @@ def validate(config: ValidateConfig) -> int:
     from tunegate_trainer import validation
     from tunegate_trainer.context import Places, StageContext
     from tunegate_trainer.progress import ProgressBoard
-    from tunegate_trainer.tracking import Tracker
 
     with tempfile.TemporaryDirectory() as folder:
         places = Places(**dict.fromkeys(Places.__dataclass_fields__, Path(folder)))
-        tracker = Tracker(None, config.job, Path(folder), Path(folder))
-        context = StageContext(places, RegistryClient("localhost"), ProgressBoard("validate"), tracker)
+        context = StageContext(places, RegistryClient("localhost"), ProgressBoard("validate"))
         return validation.examine(config, context).result.rows
 
 

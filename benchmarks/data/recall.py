@@ -1,24 +1,30 @@
 """Recall and precision of the data checks on labeled rows, easy and hard, made here with a seed.
 
-    PYTHONPATH=operator:trainer-image .venv/bin/python benchmarks/data/recall.py
+    PYTHONPATH=operator:trainer-image:. .venv/bin/python benchmarks/data/recall.py [--licenses FOLDER]
 
 Every check looks at its own data set, through the code of the validate stage. Each kind of row has `EACH` rows. No number
 or name belongs to anybody: numbers are random and made to satisfy, or to fail, their checksums.
+With `--licenses`, questions are hidden that lie in FOLDER, as `examples/licenses/prepare_data.py` makes it, and its training rows
+are looked through.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunegate.api.datachecks import DEFAULTS
+from benchmarks.data.disguises import FURTHER, KNOWN, Disguise
+
+from tunegate.api.datachecks import COMPARING, DEFAULTS
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
-from tunegate_trainer.data.rows import Row
+from tunegate_trainer.data.rows import Row, RowStream
+from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.validation.data_checks import weigh
 
 EACH = 25
@@ -273,8 +279,82 @@ def found_of(trial: Trial) -> list[int]:
     return [sum(start < number <= end for number in hits) for start, end in zip(starts, ends, strict=False)]
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """What becomes of questions that are hidden in one way."""
+
+    disguise: Disguise
+    blocked: int
+    warned: int
+    """And not blocked."""
+
+
+def comparing(rows: Sequence[Row], suite: Sequence[Row]) -> tuple[set[int], set[int]]:
+    """Return the numbers of the rows that Overlap finds, and of those that SharedText does."""
+    enabled = frozenset(COMPARING)
+    facts = weigh(Meter(NoTokens(), enabled, Questions.of(suite), None, 17).measure(rows), "Messages", 1024, enabled)
+    blocked, warned = (
+        {number for numbers in facts.found.get(check, {}).values() for number in numbers} for check in COMPARING
+    )
+    return blocked, warned
+
+
+def hide(suite: Sequence[Row], others: Sequence[Row], disguise: Disguise) -> Hidden:
+    """Hide all questions in one way among other rows."""
+    hidden = [
+        Row(len(others) + at, tuple(disguise.turns(question(each))), {}) for at, each in enumerate(suite, 1)
+    ]  # fmt: skip
+    blocked, warned = (
+        {number for number in found if number > len(others)} for found in comparing([*others, *hidden], suite)
+    )
+    return Hidden(disguise, len(blocked), len(warned - blocked))
+
+
+def question(asked: Row) -> str:
+    """Return what a suite's row asks."""
+    return str(next(turn["content"] for turn in asked.messages if turn["role"] == "user"))
+
+
+def made_suite() -> tuple[list[Row], list[Row]]:
+    """Return questions, some of them short, and rows that have nothing to do with them."""
+    chance = random.Random(31)  # noqa: S311 - the same in every run
+
+    def made(words: int) -> str:
+        return " ".join(chance.choices(VOCABULARY, k=words))
+
+    suite = [row(number, made(8 + number % 30), "yes") for number in range(1, 97)]
+    return suite, [row(number, made(40), "no") for number in range(1, 405)]
+
+
+def rows_of(path: Path) -> list[Row]:
+    return [each for each in RowStream(find_shards("rows", path)) if isinstance(each, Row)]
+
+
+def print_hidden(suite: Sequence[Row], others: Sequence[Row]) -> None:
+    """Print what becomes of hidden questions, and which of the other rows are found."""
+    print(f"| way to hide a question | blocked of {len(suite)} | warned of | not found |\n|---|---|---|---|")
+    for disguise in (*KNOWN, *FURTHER):
+        found = hide(suite, others, disguise)
+        print(f"| {disguise.name} | {found.blocked} | {found.warned} | {len(suite) - found.blocked - found.warned} |")
+    blocked, warned = comparing(others, suite)
+    print(f"\nOf {len(others)} other rows {len(blocked)} are blocked and {len(warned - blocked)} warned of.")
+
+
 def main() -> None:
     """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--licenses", type=Path, metavar="FOLDER")
+    folder = parser.parse_args().licenses
+    if folder is not None:
+        print_hidden(rows_of(folder / "suite.jsonl"), rows_of(folder / "train.jsonl"))
+        return
+    print_tables()
+    print()
+    print_hidden(*made_suite())
+
+
+def print_tables() -> None:
+    """Print recall and precision of all checks."""
     lines = []
     print("| check | planted rows | found | recall | other rows | found | precision |\n|---|---|---|---|---|---|---|")
     for trial in trials():

@@ -28,7 +28,11 @@ def install(cluster: Cluster) -> None:
     # CRDs that somebody applied from crds/ are taken over: they are the same files.
     crds = ("upgrade", "--install", "tunegate-crds", str(charts / "tunegate-crds"), "-n", SYSTEM)
     helm(cluster, *crds, "--wait", "--take-ownership", "--force-conflicts")
-    images = {name: cluster.images[name] for name in ("operator", "trainer", "mlflow", "registry")}
+    images: dict[str, str | list[str]] = {
+        name: cluster.images[name] for name in ("operator", "trainer", "mlflow", "registry")
+    }
+    # The trainer image holds vLLM for CPUs too.
+    images["engines"] = [cluster.images["trainer"]]
     helm(
         cluster,
         *("upgrade", "--install", "tunegate", str(charts / "tunegate"), "-n", SYSTEM, "--create-namespace"),

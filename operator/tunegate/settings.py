@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
 
 from tunegate.errors import Terminal
 
 PREFIX = "TUNEGATE_"
+Number = Annotated[int, Field(ge=0)]
 
 
 class GovernedNamespace(BaseModel):
@@ -22,6 +24,41 @@ class GovernedNamespace(BaseModel):
 
     name: str
     policy: str
+
+
+class PersonLimits(BaseModel):
+    """How much one person may ask and decide in a namespace: the chart's `quotas.perPerson`. 0: no bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
+
+    open_jobs: Number = 0
+    jobs_per_day: Number = 0
+    open_releases: Number = 0
+    releases_per_day: Number = 0
+    approvals_per_day: Number = 0
+    approvals_per_subject: Number = 0
+    stops_per_day: Number = 0
+    stops_per_subject: Number = 0
+
+    @property
+    def open(self) -> dict[str, int]:
+        """How many may be open at a time."""
+        return {"jobs": self.open_jobs, "releases": self.open_releases}
+
+    @property
+    def per_day(self) -> dict[str, int]:
+        """How many may be made in a day."""
+        return {
+            "jobs": self.jobs_per_day,
+            "releases": self.releases_per_day,
+            "approvals": self.approvals_per_day,
+            "stops": self.stops_per_day,
+        }
+
+    @property
+    def per_subject(self) -> dict[str, int]:
+        """How many may be made on one subject."""
+        return {"approvals": self.approvals_per_subject, "stops": self.stops_per_subject}
 
 
 class Settings(BaseModel):
@@ -34,6 +71,8 @@ class Settings(BaseModel):
     """JSON list of `{"name", "policy"}`."""
     trainer_image: str
     operator_image: str
+    engine_images: tuple[str, ...] = ()
+    """JSON list of the images that may run as an engine; empty: none."""
     registry_host: str
     """`host[:port]`."""
     registry_plain_http: bool = False
@@ -70,10 +109,9 @@ class Settings(BaseModel):
     mlflow_uri: str | None = None
     mlflow_user_file: Path | None = None
     mlflow_password_file: Path | None = None
-    stage_tracking_secret: str = "tunegate-stage-tracking"
-    stage_passwords: Path | None = None
-    """Folder with a file for each governed namespace: what the stages' user there has as its password at MLflow."""
     image_pull_secrets: tuple[str, ...] = ()
+    quotas: PersonLimits = PersonLimits()
+    """JSON object: how much one person may ask and decide."""
     lease_name: str = "tunegate-operator"
     lease_duration_seconds: Annotated[int, Field(ge=3)] = 15
     """How long a standby waits after the holder's last sign of life."""
@@ -94,10 +132,15 @@ class Settings(BaseModel):
     kubeconfig: str | None = None
     """Absent: the pod's own service account."""
 
-    @field_validator("governed", "image_pull_secrets", mode="before")
+    @field_validator("governed", "image_pull_secrets", "engine_images", mode="before")
     @classmethod
     def _parse_json(cls, value: Any) -> Any:
         return json.loads(value or "[]") if isinstance(value, str) else value
+
+    @field_validator("quotas", mode="before")
+    @classmethod
+    def _parse_object(cls, value: Any) -> Any:
+        return json.loads(value or "{}") if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _stop_before_others_start(self) -> Self:

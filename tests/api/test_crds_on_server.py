@@ -25,6 +25,7 @@ BUILDERS: dict[str, Callable[..., Json]] = {
     "ModelRelease": builders.make_modelrelease,
     "Approval": builders.make_approval,
     "AuditRecord": builders.make_auditrecord,
+    "Usage": builders.make_usage,
 }
 ROWS = builders.make_finetunejob()["spec"]["dataset"]
 PRICES = {"replacedPricePerThousandTokens": "0.03", "ownPricePerThousandTokens": "0.01", "monthlyTokens": 1_000_000}

@@ -75,9 +75,8 @@ def test_the_hook_talks_to_the_api_server_only() -> None:
 
 
 def test_the_hook_is_asked_for_what_the_values_need() -> None:
-    governed = ["--governed=team-a", "--governed=team-b"]
     stores = ["--server=registry", "--server=mlflow"]
     assert hook_arguments(helm.render(helm.values(caBundle=CERTIFICATE))) == [
-        "--namespace=tunegate-system", *governed, *stores, "--ledger-key", AUTHORITIES,
+        "--namespace=tunegate-system", *stores, "--ledger-key", AUTHORITIES,
     ]  # fmt: skip
     assert "--server=mlflow" not in hook_arguments(helm.render(helm.values(**MATRIX["no lineage"])))

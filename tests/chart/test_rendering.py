@@ -15,7 +15,7 @@ EXTERNAL: dict[str, Any] = {
     "registry": {"enabled": False, "external": {"host": "harbor.example:443", "authSecret": "harbor"}},
     "mlflow": {
         "enabled": False,
-        "external": {"uri": "https://mlflow.example", "authSecret": "mlflow", "stageAuthSecret": "mlflow-stage"},
+        "external": {"uri": "https://mlflow.example", "authSecret": "mlflow"},
     },
 }
 MATRIX: dict[str, dict[str, Any]] = {
@@ -129,18 +129,13 @@ def test_each_governed_namespace_gets_its_identities() -> None:
     assert not stages, "stage pods have no rights"
 
 
-def test_the_operator_mounts_the_password_of_each_namespace_and_no_other_users() -> None:
+def test_the_operator_mounts_its_own_password_at_mlflow_and_nobody_elses() -> None:
     objects = helm.render(helm.values())
     volumes = {volume["name"]: volume for volume in dict(helm.pod_specs(objects))["tunegate-operator"]["volumes"]}
     user, passwords = volumes["mlflow"]["projected"]["sources"]
     assert user["configMap"]["items"] == [{"key": "operator-user", "path": "username"}]
     assert helm.one(objects, "ConfigMap", "tunegate-mlflow")["data"]["operator-user"] == "tunegate-operator"
-    assert {item["key"]: item["path"] for item in passwords["secret"]["items"]} == {
-        "operator": "password",
-        "stage-team-a": "stages/team-a",
-        "stage-team-b": "stages/team-b",
-    }
-    assert helm.environment(objects)["TUNEGATE_STAGE_PASSWORDS"] == "/etc/tunegate/mlflow/stages"
+    assert passwords["secret"]["items"] == [{"key": "operator", "path": "password"}]
 
 
 def test_the_registry_gets_the_certificate_of_the_signing_key_and_never_the_key() -> None:
@@ -200,7 +195,6 @@ def test_own_stores_are_what_the_operator_is_told() -> None:
     told = helm.environment(helm.render(helm.values()))
     assert told["TUNEGATE_REGISTRY_HOST"] == "tunegate-registry.tunegate-system.svc:5000"
     assert told["TUNEGATE_MLFLOW_URI"] == "https://tunegate-mlflow.tunegate-system.svc:5000"
-    assert told["TUNEGATE_STAGE_TRACKING_SECRET"] == "tunegate-stage-tracking"
     assert json.loads(told["TUNEGATE_GOVERNED"]) == helm.MINIMAL["governedNamespaces"]
 
 
@@ -226,12 +220,9 @@ def test_external_stores_bring_no_store_along() -> None:
     assert told["TUNEGATE_REGISTRY_AUTH_FILE"].endswith(".dockerconfigjson")
     assert "TUNEGATE_REGISTRY_TOKEN_KEY" not in told
     assert told["TUNEGATE_MLFLOW_URI"] == "https://mlflow.example"
-    assert told["TUNEGATE_STAGE_TRACKING_SECRET"] == "mlflow-stage"
     assert {name for name, _ in helm.pod_specs(objects)} == {"tunegate-operator", "tunegate-credentials"}
     assert not [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
-    assert "TUNEGATE_STAGE_PASSWORDS" not in told
-    asked = [argument for argument in hook_arguments(objects) if not argument.startswith("--governed=")]
-    assert asked == ["--namespace=tunegate-system", "--ledger-key", AUTHORITIES]
+    assert hook_arguments(objects) == ["--namespace=tunegate-system", "--ledger-key", AUTHORITIES]
 
 
 def test_without_any_authority_no_empty_one_is_trusted() -> None:

@@ -31,7 +31,7 @@ def serving(world: World) -> Iterator[Callable[[str], str]]:
     """A release that serves as `viewer`, and one that asks to take its place; yields a function from name to uid."""
     world.create("admin", make_modelserver("viewed", world.namespace), dry_run=False).passes()
     world.create("admin", make_evaluationsuite("seen", world.namespace), dry_run=False).passes()
-    say(world, "evaluationsuite", "seen", {"attempts": 3})
+    say(world, "evaluationsuite", "seen", {"tries": {"total": 3}})
     uids = {name: _release(world, name, rank) for name, rank in (("older", 16), ("newer", 64))}
     say(world, "modelrelease", "older", {"phase": "Serving", "servedName": "older-cccccccc", "server": "viewed"})
     waiting = {"phase": "PendingApproval", "approvals": "0/2", "missing": MISSING, "releaseDigest": DIGEST}
@@ -85,7 +85,7 @@ def test_the_page_shows_what_a_decision_rests_on(desk: Desk, serving: Callable[[
         "name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450",
         "outcome": "Pass",
     }  # fmt: skip
-    assert (page["evaluation"]["suiteMargin"], page["evaluation"]["suiteAttempts"]) == ("0.05", 3)
+    assert (page["evaluation"]["suiteMargin"], page["evaluation"]["suiteTries"]) == ("0.05", "3")
     assert page["evaluation"]["questions"] == 112
     assert page["data"]["classification"] == "Public"
     assert page["servingNow"]["release"] == "older"

@@ -87,6 +87,7 @@ async def site(operator_kube: KubeClient, namespace: str, tmp_path: Path) -> Asy
             governed=(GovernedNamespace(name=namespace, policy=mark),),
             trainer_image=builders.IMAGE,
             operator_image=builders.IMAGE,
+            engine_images=(builders.IMAGE,),
             registry_host=server.host,
             registry_plain_http=True,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import pytest
@@ -18,21 +17,17 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(60)]
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """What the operator has mounted."""
-    (tmp_path / "stages").mkdir()
     (tmp_path / "ca.crt").write_text("authorities\n")
     return tmp_path
 
 
 def supplies(kube: KubeClient, files: Path, *governed: str) -> Supplies:
-    for name in governed:
-        (files / "stages" / name).write_text(f"password of {name}")
     settings = Settings(
         trainer_image="t",
         operator_image="o",
         registry_host="registry.invalid",
         governed=tuple(GovernedNamespace(name=name, policy="none") for name in governed),
         ca_file=files / "ca.crt",
-        stage_passwords=files / "stages",
     )
     return Supplies(kube, settings)
 
@@ -44,31 +39,22 @@ async def authorities(kube: KubeClient, namespace: str) -> str:
     return str(live["data"]["ca.crt"])
 
 
-async def login(kube: KubeClient, namespace: str) -> tuple[str, str]:
-    live = await kube.get(ObjectRef("v1", "Secret", "tunegate-stage-tracking", namespace))
-    assert live is not None
-    username, password = (base64.b64decode(live["data"][key]).decode() for key in ("username", "password"))
-    return username, password
-
-
-async def test_each_namespace_gets_the_authorities_and_its_own_password(
+async def test_each_namespace_gets_the_authorities_and_no_password(
     kube: KubeClient, namespaces: NamespaceFactory, files: Path
 ) -> None:
     teams = [await namespaces("a"), await namespaces("b")]
     assert await supplies(kube, files, *teams).try_deliver()
     for team in teams:
         assert await authorities(kube, team) == "authorities\n"
-        assert await login(kube, team) == (f"tunegate-stage-{team}", f"password of {team}")
+        assert await kube.list("v1", "Secret", team) == []
 
 
-async def test_a_new_authority_and_a_new_password_are_handed_on(kube: KubeClient, namespace: str, files: Path) -> None:
+async def test_a_new_authority_is_handed_on(kube: KubeClient, namespace: str, files: Path) -> None:
     ours = supplies(kube, files, namespace)
     assert await ours.try_deliver()
     (files / "ca.crt").write_text("others\n")
-    (files / "stages" / namespace).write_text("another")
     assert await ours.try_deliver()
     assert await authorities(kube, namespace) == "others\n"
-    assert await login(kube, namespace) == (f"tunegate-stage-{namespace}", "another")
 
 
 async def test_what_somebody_changed_or_helm_left_is_put_right(kube: KubeClient, namespace: str, files: Path) -> None:
@@ -83,5 +69,4 @@ async def test_a_namespace_that_is_not_there_holds_up_no_other(
 ) -> None:
     assert not await supplies(kube, files, "t-not-there", namespace).try_deliver()
     assert await authorities(kube, namespace) == "authorities\n"
-    assert "pods of t-not-there may not reach registry and MLflow" in caplog.text
-    assert f"password of {namespace}" not in caplog.text
+    assert "pods of t-not-there may not reach the registry" in caplog.text

@@ -7,10 +7,12 @@ rule lets it through: what can be is a dry run, and a connection is asked for in
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.builders import make_modelserver
 from tests.governance.governed import OPERATOR, Answer, World, pod
 
 Json = dict[str, Any]
@@ -18,7 +20,7 @@ ADMIN = "platform-admin"
 AUTHOR = "ned"
 """May submit jobs, and use no server."""
 MANAGER = "nina"
-"""Holds Kubernetes' role `admin` in the operator's namespace, and does not maintain the installation."""
+"""Holds Kubernetes' role `admin` in the operator's and the team's namespace, and does not maintain the installation."""
 DRY = "--dry-run=server"
 
 
@@ -162,9 +164,49 @@ def serve_adapters_elsewhere(site: Site) -> Answer:
     return site.world.create(ADMIN, made)
 
 
+def serve_with_a_program_of_ones_own(site: Site) -> Answer:
+    made = make_modelserver("other-engine", site.namespace)
+    made["spec"]["profile"]["image"] = f"example.org/engine@sha256:{'0' * 64}"
+    return site.world.create(ADMIN, made)
+
+
+def take_over_an_address(site: Site) -> Answer:
+    spec = {"selector": {"app": "none"}, "ports": [{"port": 80}], "externalIPs": ["10.96.0.1"]}
+    metadata = {"name": "elsewhere", "namespace": site.world.system}
+    made = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    return site.world.create("admin", made, as_=MANAGER)
+
+
+def open_the_network(site: Site) -> Answer:
+    spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]}
+    metadata = {"name": "open", "namespace": site.namespace}
+    made = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+    return site.world.create("admin", made, as_=MANAGER)
+
+
+def decide_on_what_has_ended(site: Site) -> Answer:
+    """The operator is away: what it would write of a release that has ended is written for it, and taken back."""
+    subject = {"kind": "ModelRelease", "name": "ended", "uid": "ended"}
+    late = site.world.approval("ravi", "tunegate:model-risk", role="model-risk", subjectRef=subject)
+    operator: dict[str, Any] = {"role": "admin", "as_": OPERATOR, "groups": ("system:masters",)}
+    where = ("patch", "usage", "people", "--type=merge", "-p")
+    before = json.loads(site.try_to("get", "usage", "people", "-o", "json").passes().out)["spec"]
+    site.try_to(*where, json.dumps({"spec": {"ended": ["ended"]}}), **operator).passes()
+    try:
+        for _ in range(100):
+            if (answer := site.world.create("reviewer-risk", late)).code != 0:
+                break
+            time.sleep(0.2)
+        return answer
+    finally:
+        site.try_to(*where, json.dumps({"spec": {"ended": before.get("ended", [])}}), **operator).passes()
+
+
 ATTEMPTS: dict[str, Attempt] = {
+    "tunegate-addresses": take_over_an_address,
     "tunegate-approver": approve_as_somebody_else,
     "tunegate-connect": enter_a_pod,
+    "tunegate-engines": serve_with_a_program_of_ones_own,
     "tunegate-crds": delete_all_approvals_with_their_kind,
     "tunegate-immutable": edit_a_record,
     "tunegate-impersonation": pass_for_the_operator,
@@ -172,10 +214,12 @@ ATTEMPTS: dict[str, Attempt] = {
     "tunegate-ledger": delete_from_the_ledger,
     "tunegate-managed": lead_clients_elsewhere,
     "tunegate-namespaces": delete_the_namespace,
+    "tunegate-network": open_the_network,
     "tunegate-nodes": enter_a_pod_through_its_node,
     "tunegate-observed": speak_for_a_gateway,
     "tunegate-outside": serve_adapters_elsewhere,
     "tunegate-ownership": hold_a_release_with_a_finalizer,
+    "tunegate-quotas": decide_on_what_has_ended,
     "tunegate-requester": ask_in_a_reviewers_name,
     "tunegate-retention": delete_a_decision,
     "tunegate-status": say_that_it_serves,

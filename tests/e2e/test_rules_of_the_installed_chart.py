@@ -74,7 +74,7 @@ def site(admin: Kubectl, world: World) -> Site:
         record=admin.items("auditrecords")[0]["metadata"]["name"],
         engine=engine["metadata"]["name"],
         node=engine["spec"]["nodeName"],
-        routes=f"{SERVER}-routes",
+        routes=f"tunegate-routes-{SERVER}",
     )
 
 
@@ -107,17 +107,18 @@ def stopped(admin: Kubectl) -> Iterator[None]:
 
 @pytest.fixture
 def rights(world: World) -> Iterator[None]:
-    """What two attackers hold: one may submit jobs, the other manages the operator's namespace; neither more."""
+    """What two attackers hold: one may submit jobs, the other manages the operator's and the team's namespace; neither more."""
     name = f"attacker-{secrets.token_hex(3)}"
     role = ("create", "role", name, "--verb=create", "--resource=finetunejobs.tunegate.io", "-n", TEAM)
     author = ("create", "rolebinding", name, f"--role={name}", f"--user={AUTHOR}", "-n", TEAM)
     manager = ("create", "rolebinding", name, "--clusterrole=admin", f"--user={MANAGER}", "-n", SYSTEM)
+    team = ("create", "rolebinding", f"{name}-manager", "--clusterrole=admin", f"--user={MANAGER}", "-n", TEAM)
     try:
-        for command in (role, author, manager):
+        for command in (role, author, manager, team):
             world.kubectl(ADMIN, *command).passes()
         yield
     finally:
-        world.kubectl(ADMIN, "delete", "role,rolebinding", name, "-n", TEAM)
+        world.kubectl(ADMIN, "delete", "role,rolebinding", name, f"{name}-manager", "-n", TEAM)
         world.kubectl(ADMIN, "delete", "rolebinding", name, "-n", SYSTEM)
 
 

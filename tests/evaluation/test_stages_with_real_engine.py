@@ -50,7 +50,6 @@ from tunegate_trainer.evaluation import answers, baseline, evaluate
 from tunegate_trainer.evaluation.engine import Engine
 from tunegate_trainer.evaluation.questions import load_suite
 from tunegate_trainer.progress import ProgressBoard
-from tunegate_trainer.tracking import Tracker
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(1200)]
 
@@ -82,13 +81,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     adapter = write_adapter(folder / "adapter", base)
     with running_registry(folder / "registry") as registry, running_engine(folder, base, adapter) as url:
         client = RegistryClient(registry.host, plain_http=True)
-        names = ("config", "termination", "registry_auth", "tracking_auth", "ca", "store", "workspace", "run")
+        names = ("config", "termination", "registry_auth", "ca", "store", "workspace", "run")
         fields = stage_base(registry.host)
         context = StageContext(
             Places(**{name: folder / name for name in names}),
             client,
             ProgressBoard("test"),
-            Tracker(None, fields["job"], folder, folder / "ca"),
         )
         fields |= {"base_model": base_model_input(base), "profile": PROFILE, **inputs(folder)}
         yield Site(url, context, fields, adapter)

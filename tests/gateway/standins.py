@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pickle
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,13 +17,17 @@ import aiohttp
 from aiohttp import web
 
 from tests.ports import free_port
-from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
+from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument, routes_name
 from tunegate.api.stages import Probe, ProbeItem
 from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 
 GOOD, DEAD, FLIPPED = "good-00000001", "dead-00000002", "flipped-00000003"
-KEY = "correct-horse-battery-staple"
+KEY, OTHER_KEY = "correct-horse-battery-staple", "incorrect-horse-battery-staple"
+DIES, EXPLODES = 666, 667
+"""Seeds at which the engine fails, or refuses."""
+SERVER_UID = "0c0ffee0-server"
+ROOT = str(Path(__file__).parents[2])
 
 
 class ScriptedEngine:
@@ -34,9 +41,11 @@ class ScriptedEngine:
         self.begun = asyncio.Event()
         self.aborted = asyncio.Event()
         self.alive = True
+        self.padding = 0
+        """Bytes that each answer and each piece of a stream is made longer by."""
 
     def app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(client_max_size=32 * 1024 * 1024)
         app.router.add_get("/health", self._health)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/tokenize", self._tokenize)
@@ -68,17 +77,20 @@ class ScriptedEngine:
         except asyncio.CancelledError:
             self.aborted.set()
             raise
-        if "die" in body:
+        if body.get("seed") == DIES:
             return web.json_response({"error": {"message": "EngineDeadError at /secret/path", "code": 500}}, status=500)
-        if "explode" in body:
+        if body.get("seed") == EXPLODES:
             return web.json_response({"error": {"message": f"model {body['model']} broke", "code": 400}}, status=400)
         usage = {"prompt_tokens": 5, "completion_tokens": 2}
-        return web.json_response({"id": "1", "model": body["model"], "choices": [], "usage": usage})
+        padding = "x" * self.padding
+        return web.json_response({"id": padding, "model": body["model"], "choices": [], "usage": usage})
 
     async def _stream(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        pieces: list[dict[str, Any]] = [{"choices": [{"delta": {"content": text}}]} for text in "ab"]
+        pieces: list[dict[str, Any]] = [
+            {"choices": [{"delta": {"content": text}}]} for text in ("a" + "x" * self.padding, "b")
+        ]
         pieces.append({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
         try:
             for piece in pieces:
@@ -97,6 +109,11 @@ class ScriptedApiServer:
     def __init__(self, routes: RoutesDocument) -> None:
         self._version = 1
         self._routes: RoutesDocument | None = routes
+        self.metadata: dict[str, Any] = {
+            "name": routes_name("server"),
+            "ownerReferences": [{"kind": "ModelServer", "name": "server", "uid": SERVER_UID}],
+            "labels": {"app.kubernetes.io/managed-by": "tunegate", "tunegate.io/server": "server"},
+        }
         self._changed = asyncio.Condition()
         self.away = False
 
@@ -114,10 +131,10 @@ class ScriptedApiServer:
 
     def _item(self) -> dict[str, Any]:
         text = json.dumps(self._routes.to_dict()) if self._routes else ""
-        return {"metadata": {"name": "server-routes"}, "data": {"routes.json": text}}
+        return {"metadata": self.metadata, "data": {"routes.json": text}}
 
     async def _config_maps(self, request: web.Request) -> web.StreamResponse:
-        assert request.query["fieldSelector"] == "metadata.name=server-routes"
+        assert request.query["fieldSelector"] == f"metadata.name={routes_name('server')}"
         if self.away:
             return web.Response(status=503)
         if "watch" not in request.query:
@@ -199,19 +216,120 @@ async def until(holds: Any, what: str, seconds: float = 15.0) -> None:
         raise AssertionError(f"not {what} within {seconds:g} s") from None
 
 
+@dataclass
+class Apart:
+    """A gateway in a process of its own, between the same stand-ins."""
+
+    engine: ScriptedEngine
+    cluster: ScriptedApiServer
+    settings: GatewaySettings
+    process: asyncio.subprocess.Process
+    log: Path
+    http: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    async def status(self) -> dict[str, Any]:
+        """Ask what the operator asks."""
+        async with self.http.get(f"http://127.0.0.1:{self.settings.status_port}/status") as answer:
+            return dict(await answer.json())
+
+    async def post(
+        self, body: Any, path: str = "/v1/chat/completions", key: str = KEY, **changes: Any
+    ) -> tuple[int, Any]:
+        """Ask as the holder of a key; bytes are sent as they are."""
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **changes.pop("headers", {})}
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with self.http.post(self.url + path, data=data, headers=headers, **changes) as answer:
+            return answer.status, await answer.json()
+
+    async def ask(self, key: str = KEY, **fields: Any) -> tuple[int, Any]:
+        """Ask something short of the adapter."""
+        return await self.post(
+            {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}, key=key
+        )
+
+
 @asynccontextmanager
-async def scene(folder: Path, limits: Limits | None = None) -> AsyncIterator[Scene]:
+async def apart(folder: Path, limits: Limits | None = None) -> AsyncIterator[Apart]:
+    """Run engine and API server here, and the gateway as a program, until the block ends."""
+    log = folder / "gateway.log"
+    async with (
+        stand_ins(folder, limits) as (engine, cluster, settings),
+        gateway_program(settings, log) as process,
+        aiohttp.ClientSession() as http,
+    ):
+        yield Apart(engine, cluster, settings, process, log, http)
+
+
+@asynccontextmanager
+async def gateway_program(settings: GatewaySettings, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a gateway in a process of its own, whose whole output goes to ``log``; it is ready when the block begins."""
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.gateway.program", stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, *sys.path]))},
+        )  # fmt: skip
+    if process.stdin is None:
+        raise RuntimeError("the program has no input")
+    process.stdin.write(pickle.dumps(settings))
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(600):
+            while not await _ready(settings):
+                if process.returncode is not None:
+                    raise RuntimeError(f"the gateway ended: {log}")
+                await asyncio.sleep(0.2)
+        yield process
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _ready(settings: GatewaySettings) -> bool:
+    try:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{settings.status_port}/status") as answer,
+        ):
+            return bool((await answer.json())["ready"])
+    except aiohttp.ClientError:
+        return False
+
+
+@asynccontextmanager
+async def scene(folder: Path, limits: Limits | None = None, tls: Path | None = None) -> AsyncIterator[Scene]:
     """Run engine, API server and gateway until the block ends."""
+    async with (
+        stand_ins(folder, limits, tls) as (engine, cluster, settings),
+        running(settings) as gateway,
+        aiohttp.ClientSession() as http,
+    ):
+        scheme = "https" if tls else "http"
+        urls = (f"{scheme}://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.status_port}")
+        await until(lambda: gateway.ready, "ready")
+        yield Scene(gateway, settings, engine, cluster, http, *urls)
+
+
+@asynccontextmanager
+async def stand_ins(
+    folder: Path, limits: Limits | None = None, tls: Path | None = None
+) -> AsyncIterator[tuple[ScriptedEngine, ScriptedApiServer, GatewaySettings]]:
+    """Run engine and API server until the block ends, and say how a gateway finds them."""
     keys, token = folder / "keys", folder / "token"
     keys.mkdir()
     (keys / "team").write_text(KEY)
+    (keys / "other").write_text(OTHER_KEY)
     token.write_text("own")
     (folder / "report.json").write_text(report().model_dump_json(by_alias=True))
     engine, cluster, api_port = ScriptedEngine(), ScriptedApiServer(routes()), free_port()
     settings = GatewaySettings(
         namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{api_port}", token, None),
         host="127.0.0.1", port=free_port(), status_port=free_port(), engine_socket=folder / "vllm.sock",
-        report=folder / "report.json", api_keys=keys, limits=limits or Limits(drain_delay=0.1, drain_seconds=5),
+        report=folder / "report.json", api_keys=keys, server_uid=SERVER_UID, tls=tls,
+        limits=limits or Limits(drain_delay=0.1, drain_seconds=5),
     )  # fmt: skip
     engine_runner = web.AppRunner(engine.app(), handler_cancellation=True, shutdown_timeout=1)
     api_runner = web.AppRunner(cluster.app(), handler_cancellation=True, shutdown_timeout=1)
@@ -220,10 +338,7 @@ async def scene(folder: Path, limits: Limits | None = None) -> AsyncIterator[Sce
     await api_runner.setup()
     await web.TCPSite(api_runner, "127.0.0.1", api_port).start()
     try:
-        async with running(settings) as gateway, aiohttp.ClientSession() as http:
-            urls = (f"http://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.status_port}")
-            await until(lambda: gateway.ready, "ready")
-            yield Scene(gateway, settings, engine, cluster, http, *urls)
+        yield engine, cluster, settings
     finally:
         await engine_runner.cleanup()
         await api_runner.cleanup()

@@ -24,7 +24,7 @@ from tunegate.gateway.settings import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 
 pytestmark = pytest.mark.cluster
-ROUTES = "server-routes"
+ROUTES = "tunegate-routes-server"
 
 
 @dataclass
@@ -116,8 +116,8 @@ async def test_routes_are_followed_from_creation_to_deletion(site: Site) -> None
 
 
 async def test_another_config_map_is_out_of_reach(site: Site) -> None:
-    await site.put("other-routes", json.dumps({}))
-    changes = site.gateway.follow(site.namespace, "other-routes")
+    await site.put("tunegate-routes-other", json.dumps({}))
+    changes = site.gateway.follow(site.namespace, "tunegate-routes-other")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(changes), 3)
 

@@ -23,8 +23,9 @@ import httpx
 import pytest
 from aiohttp import web
 
+from tests.gateway.fuzzing import fuzz
 from tests.gateway.small_adapter import write_adapter
-from tests.gateway.standins import KEY, ScriptedApiServer, until
+from tests.gateway.standins import KEY, OTHER_KEY, SERVER_UID, ScriptedApiServer, gateway_program, until
 from tests.ports import free_port
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
@@ -33,7 +34,9 @@ from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 from tunegate.manifests.engine import engine_args, engine_env
+from tunegate.manifests.serving import BACKEND
 from tunegate.probes import EngineRequest, Scored, choose, drive, score_answer, tolerance_of
+from tunegate.reconcile.modelserver import CPU_SEQUENCES
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
@@ -69,7 +72,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--config", folder / "engine.yaml", *arguments],
+            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--config", folder / "engine.yaml", *arguments, BACKEND],
             stdout=log, stderr=log, env=environment,
         )  # fmt: skip
     try:
@@ -133,7 +136,8 @@ class Front:
 
 
 @asynccontextmanager
-async def front(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIterator[Front]:
+async def prepared(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIterator[GatewaySettings]:
+    """Run the API server's stand-in until the block ends, and say how a gateway finds everything."""
     names = (GOOD, WRONG_NAMES, OTHER_BYTES)
     outcomes = [AdapterOutcome(served_name=name, release=name[:4], state="Verified") for name in names]
     report = PullReport(adapters=outcomes, probes=dict.fromkeys(names, probe))
@@ -141,20 +145,30 @@ async def front(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncItera
     (folder / "token").write_text("own")
     (folder / "keys").mkdir()
     (folder / "keys/team").write_text(KEY)
+    (folder / "keys/other").write_text(OTHER_KEY)
     routes = RoutesDocument(revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, approved=list(names))
     port = free_port()
     runner = web.AppRunner(ScriptedApiServer(routes).app(), handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    settings = GatewaySettings(
+    yield GatewaySettings(
         namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{port}", folder / "token", None),
         host="127.0.0.1", port=free_port(), status_port=free_port(), engine_socket=engine.socket,
-        report=folder / "report.json", api_keys=folder / "keys",
+        report=folder / "report.json", api_keys=folder / "keys", server_uid=SERVER_UID,
+        limits=Limits(sequences=CPU_SEQUENCES),
     )  # fmt: skip
-    async with running(settings) as gateway, aiohttp.ClientSession() as http:
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def front(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIterator[Front]:
+    async with (
+        prepared(folder, engine, probe) as settings,
+        running(settings) as gateway,
+        aiohttp.ClientSession() as http,
+    ):
         await until(lambda: gateway.ready, "ready", seconds=600)
         yield Front(gateway, http, f"http://127.0.0.1:{settings.port}")
-    await runner.cleanup()
 
 
 async def test_only_the_evaluated_adapter_passes_its_probe_and_answers(
@@ -201,7 +215,88 @@ async def _completes(stage: Front) -> None:
     async with stage.http.post(f"{stage.url}/v1/completions", json=body, headers=headers) as answer:
         found = await answer.json()
         assert (answer.status, found["object"], found["model"]) == (200, "text_completion", "extract")
-    body = {"model": "extract", "input": "Hello"}
-    async with stage.http.post(f"{stage.url}/v1/embeddings", json=body, headers=headers) as answer:
-        assert answer.status >= 400, "a generating model has no embeddings"
-        assert GOOD not in await answer.text()
+
+
+WORST_ACCEPTED: list[dict[str, Any]] = [
+    {"json": {"type": "object", "properties": {f"p{index}": {"type": "string"} for index in range(256)}}},
+    {"json": {"type": "string", "maxLength": 63}},
+    {"json": {"type": "array", "items": {"type": "string", "minLength": 30, "maxLength": 63}, "minItems": 10_000}},
+    {"json": {"type": "object", "properties": {
+        f"p{index}": {"type": "string", "format": "uri"} for index in range(18)}}},
+    {"json": {"type": "object", "properties": {
+        f"p{index}": {"type": "integer", "minimum": -(10**12), "maximum": 10**12} for index in range(90)}}},
+    {"json": {"enum": [f"value number {index:04}" for index in range(1_000)]}},
+    {"regex": ".{0,31}"},
+    {"regex": ".?" * 10},
+    {"regex": "[a-z]{1,700}"},
+    {"regex": ".*[a-z]*" * 15},
+    {"regex": "." * 120},
+    {"regex": "(.{0,3}x?){2}"},
+    {"regex": "(a|ab|abc|[a-z]{0,3})*(a|ab|abc)*"},
+    {"choice": [f"choice number {index:04}" for index in range(1_000)]},
+    {"choice": ["x" * 2_000] * 15},
+]  # fmt: skip
+COMPILE_SECONDS = 60.0
+"""Generous: the bound that matters is what is printed, on a machine that nobody else uses."""
+
+
+@pytest.mark.attack(55)
+async def test_the_costliest_schemas_that_are_taken_compile_in_bounded_time_and_memory(
+    engine: RunningEngine, probe: Probe, tmp_path: Path
+) -> None:
+    async with front(tmp_path, engine, probe) as stage:
+        await stage.chat("base", structured_outputs={"json_object": True})
+        before = resident_megabytes(engine)
+        for constraint in WORST_ACCEPTED:
+            begun = time.monotonic()
+            status, told = await stage.chat("base", structured_outputs=constraint, max_tokens=12)
+            seconds, grown = time.monotonic() - begun, resident_megabytes(engine) - before
+            print(f"{seconds:6.2f} s, {grown:5.0f} MB in all: {json.dumps(constraint)[:80]}")
+            assert status == 200, told
+            assert seconds < COMPILE_SECONDS
+            assert (await stage.chat("base"))[0] == 200
+        assert resident_megabytes(engine) - before < 1024
+        assert engine.process.poll() is None
+
+
+def resident_megabytes(engine: RunningEngine) -> float:
+    """Return the memory of the engine's processes."""
+    total = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except OSError:
+            continue
+        if str(engine.process.pid) in {lines.get("Pid", "").strip(), lines.get("PPid", "").strip()}:
+            total += int(lines.get("VmRSS", "0 kB").split()[0])
+    return total / 1024
+
+
+FUZZ_REQUESTS = int(os.environ.get("TUNEGATE_FUZZ_REQUESTS", "1500"))
+"""`make fuzz` sends 50,000."""
+FUZZ_SECONDS = float(os.environ.get("TUNEGATE_FUZZ_SECONDS", "90"))
+FUZZ_SEED = int(os.environ.get("TUNEGATE_FUZZ_SEED", "14"))
+FEW = 10_000
+"""With fewer requests the other client's p99 is that of a handful of answers, and is only told."""
+
+
+@pytest.mark.attack(63, 68)
+@pytest.mark.timeout(7200)
+async def test_mutated_requests_neither_break_gateway_and_engine_nor_starve_another_client(
+    engine: RunningEngine, probe: Probe, tmp_path: Path
+) -> None:
+    async with prepared(tmp_path, engine, probe) as settings, gateway_program(settings, tmp_path / "log") as program:
+        url = f"http://127.0.0.1:{settings.port}"
+        report = await fuzz(
+            url, (KEY, OTHER_KEY), ["base", "extract"], requests=FUZZ_REQUESTS, seed=FUZZ_SEED, seconds=FUZZ_SECONDS
+        )
+        print(report.text())
+        for sent, answered in report.failures[:20]:
+            print(answered, "for", sent)
+        assert report.failures == []
+        assert engine.process.poll() is None
+        assert program.returncode is None
+        assert report.canaries_refused == 0
+        assert KEY.encode() not in (tmp_path / "log").read_bytes()
+        if FUZZ_REQUESTS >= FEW:
+            assert report.ratio < 3

@@ -32,7 +32,7 @@ def catalogue(namespace: str = "team") -> dict[str, Json]:
     """Return base model, server, suite and policy with their status, by kind."""
     base = make_basemodel() | {"status": {"phase": "Ready", "manifestDigest": digest("b")}}
     server = make_modelserver("server", namespace)
-    suite = make_evaluationsuite("suite", namespace) | {"status": {"attempts": 2}}
+    suite = make_evaluationsuite("suite", namespace)
     return {"BaseModel": base, "ModelServer": server, "EvaluationSuite": suite, "ApprovalPolicy": make_approvalpolicy()}
 
 
@@ -57,6 +57,7 @@ def job_status(world: dict[str, Json], result: str) -> Json:
         "baseModelDigest": digest("b"),
         "profileDigest": profile,
         "suiteDigest": suite,
+        "suiteDataDigest": EvaluationSuite.model_validate(world["EvaluationSuite"]).spec.data.digest,
         "adapter": {
             "repository": "team/job-11111111/adapter", "digest": digest("a"), "manifestDigest": digest("c"),
             "bytes": 1000, "rank": 16,

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.builders import make_approval, make_finetunejob, make_modelrelease
+from tests.builders import IMAGE, make_approval, make_finetunejob, make_modelrelease
 from tests.programs import program
 from tunegate.ledger import chain
 from tunegate.ledger.entry import AuditEntry, AuditSubject
@@ -30,6 +30,8 @@ CHART = Path(__file__).parents[2] / "charts" / "tunegate"
 OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
 SUBJECT = "tunegate.io/subject-uid"
 DIGEST = "sha256:" + "0" * 64
+SITE_ADDRESSES = "203.0.113.0/24"
+"""What Services may name as external addresses."""
 PEOPLE = {
     "requesters": [{"groups": ["tunegate:engineers"]}],
     "approvers": [
@@ -146,11 +148,14 @@ def render(namespace: str) -> list[Json]:
     """Return the chart's admission and people templates for one governed namespace."""
     tool = f"system:serviceaccount:{namespace}:gitops"
     values = {
-        "admission": {"gitOpsRequesters": [tool]},
+        "admission": {"gitOpsRequesters": [tool], "externalAddresses": [SITE_ADDRESSES], "networkWriters": [tool]},
         "governedNamespaces": [{"name": namespace, "policy": "two-person"}],
         "people": PEOPLE,
         "ledger": {"keySecret": "our-ledger-key"},
-        "images": {name: f"example.org/{name}@{DIGEST}" for name in ("operator", "trainer", "mlflow", "registry")},
+        "images": {
+            **{name: f"example.org/{name}@{DIGEST}" for name in ("operator", "trainer", "mlflow", "registry")},
+            "engines": [IMAGE],
+        },
         "networkPolicies": {"enabled": False},
     }
     templates = [f"templates/admission/{file.name}" for file in sorted((CHART / "templates/admission").glob("*.yaml"))]

@@ -10,6 +10,7 @@ import pytest
 from tests.governance import evidence
 from tests.governance.walk import Walk
 from tunegate.api.reasons import ReleaseReason
+from tunegate.api.shared import SuiteTries
 from tunegate.reconcile.modelrelease import plan
 from tunegate.release.evidence import Shortfall
 from tunegate.release.statement import differences
@@ -151,7 +152,7 @@ def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
         bump("job", "spec", "requestedBy", value={"username": "somebody"}),
         bump("world", "BaseModel", "spec", "license", value="other"),
         bump("world", "ApprovalPolicy", "spec", "maxApprovalAgeSeconds", value=61),
-        bump("world", "EvaluationSuite", "status", "attempts", value=40),
+        lambda other: setattr(other, "tries", SuiteTries(total=40)),
         bump("result", "tuned", value={"ExactMatch": 0.9}),
     ]
     digests = [digest_of(change) for change in changes]

@@ -16,6 +16,7 @@ from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stages import EvaluateResult
 from tunegate.ledger import chain
 from tunegate.reconcile import modelrelease_votes
@@ -43,6 +44,7 @@ class Walk:
         self.approvals: list[Json] = []
         self.unauthorized: set[str] = set()
         self.server_allowed = True
+        self.tries = SuiteTries(total=2)
         self.records: list[AuditRecordSpec] = []
         self.stored: Frozen | None = None
         self.ledger_works = True
@@ -62,6 +64,7 @@ class Walk:
             policy=Policy(policy.name, policy.uid, policy.spec),
             server_allowed=self.server_allowed,
             evaluation=EvaluateResult.model_validate(self.result),
+            tries=self.tries,
         )
 
     def observe(self) -> Observed:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from tests.builders import (
+    IMAGE,
     make_approvalpolicy,
     make_basemodel,
     make_computepool,
@@ -41,8 +42,6 @@ SETTINGS = StageSettings(
     trainer_image="registry.example/tunegate/trainer@sha256:" + "1" * 64,
     registry_host="registry.example:5000",
     registry_plain_http=False,
-    tracking_uri="https://mlflow.example",
-    tracking_secret="tunegate-stage-tracking",
     pull_secrets=("pull",),
 )
 MANIFEST = Manifest(files=[FileEntry(path="config.json", size=2, sha256="a" * 64)])
@@ -78,6 +77,7 @@ def _objects(pool: dict[str, Any]) -> dict[str, Any]:
         "pool": pools,
         "server_pool": pools,
         "policy": ApprovalPolicy.model_validate(make_approvalpolicy()),
+        "engine_images": (IMAGE,),
         "claims": {"data": label, "models": {"metadata": {"name": "models"}}},
     }
 

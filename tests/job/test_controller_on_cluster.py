@@ -14,6 +14,7 @@ import pytest
 
 from tests.builders import (
     DIGEST,
+    IMAGE,
     make_approval,
     make_approvalpolicy,
     make_basemodel,
@@ -35,9 +36,11 @@ from tunegate.controllers.worker import Worker
 from tunegate.digests import manifest_digest
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.tries import Tries
 from tunegate.reconcile.naming import JOB_LABEL, base_model_repository, job_repository
 from tunegate.registry.client import RegistryClient
 from tunegate.settings import GovernedNamespace, Settings
+from tunegate.sketch import Sketch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 Json = dict[str, Any]
@@ -55,6 +58,10 @@ class MemoryLedger:
     async def of_subject(self, uid: str) -> list[AuditRecordSpec]:
         """Asked for the admission rules only, which nobody looks after here."""
         return []
+
+    async def tries(self, data_digest: str, sketch: Sketch | None = None) -> Tries:
+        """No test here looks at them."""
+        return Tries()
 
     async def of_namespace(
         self, kind: str, namespace: str, types: Collection[str], since: datetime
@@ -74,6 +81,7 @@ class Setting:
         settings = Settings(
             trainer_image=local_image(),
             operator_image="unused",
+            engine_images=(IMAGE,),
             registry_host=host,
             governed=(GovernedNamespace(name=namespace, policy=self.name),),
         )

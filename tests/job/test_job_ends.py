@@ -8,6 +8,7 @@ import pytest
 
 from tests.job.documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
 from tests.job.world import SECRET, WORKSPACE, World, condition, run_to
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stages import Finding, RedactedData, Savings
 from tunegate.digests import sha256
 from tunegate.reconcile.finetunejob import plan
@@ -27,7 +28,7 @@ def test_a_good_job_goes_through_all_stages_and_tells_its_story() -> None:
     assert world.status["dataset"]["rows"] == 267
     assert [stage["state"] for stage in world.status["stages"]] == ["Done"] * 5
     assert "ModelRelease" in world.status["message"]
-    assert sorted(world.audit.values()) == ["AdapterSealed", "JobFinished", "JobRequested"]
+    assert sorted(world.audit.values()) == ["AdapterSealed", "JobFinished", "JobRequested", "SuiteAsked"]
     assert ("Secret", SECRET) not in world.others
     assert ("PersistentVolumeClaim", WORKSPACE) in world.others
 
@@ -401,3 +402,51 @@ def test_an_attempt_whose_pod_still_ends_is_not_judged_yet() -> None:
     world.reconcile()
     train = world.status["stages"][2]
     assert (train["state"], train["reason"]) == ("Waiting", "Preempted")
+
+
+def test_a_try_is_recorded_before_the_suite_is_asked() -> None:
+    world = World()
+    world.answer(run_to(world, "validate"), validated(suite_sketch="1:AAAAAAAAAAE="))
+    run_to(world, "seal")
+    assert "SuiteAsked" not in world.audit.values()
+    pod = next(iter(world.active_pods()))
+    world.answer(pod)
+    world.sync_jobs()
+    for writes in range(1, 20):
+        world.reconcile(writes)  # the operator is killed after so many writes
+        made = any("-evaluate-" in name for name in world.history)
+        assert "SuiteAsked" in world.audit.values() or not made
+        if made:
+            break
+
+    entry = next(entry for entry in world.entries if entry.type == "SuiteAsked")
+    assert entry.payload["stage"] == "evaluate"
+    assert entry.payload["suiteSketch"] == "1:AAAAAAAAAAE="
+    assert entry.payload["suiteData"] == world.status["suiteDataDigest"]
+    world.settle()
+    assert [one.type for one in world.entries].count("SuiteAsked") == 1
+
+
+@pytest.mark.parametrize(
+    "baseline", [{}, {"prompt": "Think first."}], ids=["the suite's prompt", "the author's prompt"]
+)
+def test_a_prompt_that_suffices_is_a_try(baseline: dict[str, str]) -> None:
+    world = World(spec={"baseline": baseline})
+    pod = run_to(world, "baseline")
+    assert ("SuiteAsked" in world.audit.values()) == bool(baseline)
+    world.answer(pod, baselined("PromptingSuffices"))
+    world.settle()
+
+    types = [entry.type for entry in world.entries]
+    assert types.index("SuiteAsked") < types.index("JobFinished")
+    entry = next(entry for entry in world.entries if entry.type == "SuiteAsked")
+    assert entry.payload["stage"] == "baseline"
+
+
+def test_the_tries_stand_in_the_status_once_the_job_is_over() -> None:
+    world = World(tries=SuiteTries(total=3))
+    world.settle()
+    world.tries = SuiteTries(total=9)
+    world.settle()
+
+    assert world.status["suiteTries"]["total"] == 3

@@ -81,6 +81,18 @@ def test_a_job_that_cannot_start_says_what_it_waits_for(changes: Json, reason: s
     assert [note.reason for note in step.events] == [reason]
 
 
+@pytest.mark.attack(60)
+@pytest.mark.parametrize("listed", [(), ("registry.example/vllm@sha256:" + "7" * 64,)])
+def test_no_stage_of_a_job_runs_with_an_engine_image_that_is_not_listed(listed: tuple[str, ...]) -> None:
+    step = first_plan(engine_images=listed)
+    found = condition(step.status, "Scheduled")
+    assert (found["status"], found["reason"]) == ("False", "ImageNotAllowed")
+    for word in ("ModelServer server", "images.engines", *(listed or ("empty",))):
+        assert word in found["message"]
+    assert step.creates == ()
+    assert step.requeue_after
+
+
 def test_nothing_new_is_said_twice() -> None:
     world = World()
     status = dict(first_plan(server=None).status)

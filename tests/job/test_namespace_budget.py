@@ -84,7 +84,7 @@ def test_a_training_within_the_budget_is_recorded_before_it_begins_and_when_it_e
 
     types = [entry.type for entry in world.entries]
     reserved = world.entries[types.index("BudgetReserved")]
-    assert types == ["JobRequested", "BudgetReserved", "AdapterSealed", "JobFinished"]
+    assert types == ["JobRequested", "BudgetReserved", "AdapterSealed", "SuiteAsked", "JobFinished"]
     assert reserved.payload == {"deviceHours": "2", "cost": "4", "currency": "USD", "period": "Month"}
 
 

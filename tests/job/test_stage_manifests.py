@@ -365,7 +365,7 @@ def test_a_stage_is_configured_from_what_earlier_stages_found() -> None:
     assert isinstance(check, ValidateConfig)
     assert check.base_model.path == "/mnt/base/smollm2"
     assert check.registry.repository == "team/copyright-0f0e0d0c"
-    assert WORKSPACE == "copyright-0f0e0d0c-workspace"
+    assert WORKSPACE == "tunegate-workspace-copyright-0f0e0d0c"
 
 
 def test_the_checks_are_the_policys_made_stricter_by_the_job() -> None:

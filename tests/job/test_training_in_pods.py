@@ -81,7 +81,6 @@ async def train(place: Place, registry: RunningRegistry, **method: Any) -> Train
             config["registry"] = {**config["registry"], "host": registry.host, "plainHttp": True}
             config["baseModel"] |= {"manifest": model.to_dict(), "manifestDigest": manifest_digest(model)}
             config["dataset"].pop("digest", None)
-            config.pop("tracking", None)
             obj["data"]["stage.json"] = json.dumps(config)
             repository = f"{config['registry']['repository']}/results"
         if obj["kind"] == "Job":

@@ -18,6 +18,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stages import Termination
 from tunegate.digests import sha256
 from tunegate.errors import Transient
@@ -43,6 +44,7 @@ class World:
     neighbors: list[FineTuneJob] = field(default_factory=list)
     records: list[AuditRecordSpec] = field(default_factory=list)
     """What the ledger holds of other jobs of the namespace."""
+    tries: SuiteTries = field(default_factory=SuiteTries)
     nodes: int = 1
     now: datetime = datetime(2026, 11, 1, tzinfo=UTC)
     status: Json = field(default_factory=dict)
@@ -78,6 +80,7 @@ class World:
             credential_exists=("Secret", SECRET) in self.others,
             earlier=self.earlier,
             fresh_credential=None if ("Secret", SECRET) in self.others else '{"auths": {}}',
+            tries=self.tries,
             namespace_jobs=tuple(self.neighbors),
             namespace_records=tuple(self.records),
             **facts,

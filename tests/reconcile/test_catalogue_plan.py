@@ -10,6 +10,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.shared import SuiteTries, SuiteTry
 from tunegate.digests import document_digest
 from tunegate.reconcile.catalogue import plan_policy, plan_pool, plan_suite
 from tunegate.reconcile.plan import Plan
@@ -94,23 +95,12 @@ def test_a_policy_carries_the_digest_of_its_full_content() -> None:
     assert digests[0] != digests[1]
 
 
-def judged(name: str, suite: str) -> FineTuneJob:
-    raw = make_finetunejob(name, suiteRef=suite)
-    gate = {
-        "outcome": "Fail",
-        "metric": "ExactMatch",
-        "tuned": "0.1",
-        "questions": 10,
-        "adapterDigest": "sha256:" + "0" * 64,
-    }
-    return FineTuneJob.model_validate(raw | {"status": {"gate": gate}})
+def test_a_suite_tells_the_tries_on_its_questions() -> None:
+    suite = EvaluationSuite.model_validate(make_evaluationsuite())
+    newest = [SuiteTry(time="2026-11-03T10:00:00Z", job="a", requested_by="erin", suite="suite", outcome="Fail")]
+    tries = SuiteTries(total=7, newest=newest)
 
+    status = status_of(plan_suite(suite, tries, NOW))
 
-def test_a_suite_counts_the_jobs_that_it_judged_and_never_forgets_one() -> None:
-    raw = make_evaluationsuite()
-    jobs = [judged("a", "suite"), judged("b", "suite"), judged("c", "other")]
-    jobs.append(FineTuneJob.model_validate(make_finetunejob("d")))
-    first = status_of(plan_suite(EvaluationSuite.model_validate(raw), jobs, NOW))
-    second = status_of(plan_suite(EvaluationSuite.model_validate(raw | {"status": first}), jobs[:1], NOW))
-
-    assert (2, 2) == (first["attempts"], second["attempts"])
+    assert status["tries"] == tries.to_dict()
+    assert status["message"] == "Tries on these questions: 7: 6 earlier, erin 2026-11-03 Fail."

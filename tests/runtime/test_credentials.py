@@ -22,7 +22,7 @@ from tunegate.runtime.authority import Pair
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
-ALL = ("--server=registry", "--server=mlflow", "--ledger-key", "--governed=team-a")
+ALL = ("--server=registry", "--server=mlflow", "--ledger-key")
 SECRETS = {
     "tunegate-ca", "tunegate-registry-tls", "tunegate-mlflow-tls", "tunegate-registry-token", "tunegate-mlflow-users",
     "tunegate-ledger-key",
@@ -83,8 +83,8 @@ async def test_everything_that_is_missing_is_made_once_and_works_together(site: 
     made = await site.contents()
     assert set(made) == SECRETS
     assert KeyRing.from_folder(_written(tmp_path, made["tunegate-ledger-key"])).key.public.of_a_curve
-    assert set(made["tunegate-mlflow-users"]) == {"session-key", "operator", "viewer", "stage-team-a"}
-    assert len(set(made["tunegate-mlflow-users"].values())) == 4
+    assert set(made["tunegate-mlflow-users"]) == {"session-key", "operator", "viewer"}
+    assert len(set(made["tunegate-mlflow-users"].values())) == 3
     authority = _pair(made["tunegate-ca"])
     for server in ("tunegate-registry", "tunegate-mlflow"):
         greet(tmp_path, authority, _pair(made[f"{server}-tls"]), f"{server}.{site.namespace}.svc")
@@ -110,9 +110,9 @@ async def test_nothing_of_a_key_or_password_is_printed(site: Site) -> None:
 
 
 async def test_what_exists_is_kept_to_the_byte(site: Site) -> None:
-    """A rotation under way, and an MLflow whose users were made for one namespace fewer."""
+    """A rotation under way, and an MLflow without one of its passwords."""
     rotating = {"key.pem": new_key_pem(), "previous.pem": new_key_pem()}
-    known = {"session-key": b"s", "operator": b"o", "viewer": b"v", "stage-team-b": b"b"}
+    known = {"session-key": b"s", "operator": b"o"}
     for name, content in (("tunegate-ledger-key", rotating), ("tunegate-mlflow-users", known)):
         data = {key: base64.b64encode(value).decode() for key, value in content.items()}
         metadata = {"name": name, "namespace": site.namespace}
@@ -120,13 +120,13 @@ async def test_what_exists_is_kept_to_the_byte(site: Site) -> None:
     assert site.run(*ALL).returncode == 0
     assert await site.content("tunegate-ledger-key") == rotating
     users = await site.content("tunegate-mlflow-users")
-    assert len(users.pop("stage-team-a")) >= 32
+    assert len(users.pop("viewer")) >= 32
     assert users == known
 
 
 async def test_only_what_the_values_ask_for_is_made(site: Site, tmp_path: Path) -> None:
     (tmp_path / "site.pem").write_text("a certificate of the site\n")
-    done = site.run("--governed=team-a", f"--authorities={tmp_path / 'site.pem'}")
+    done = site.run(f"--authorities={tmp_path / 'site.pem'}")
     assert done.returncode == 0, done.stderr
     assert await site.contents() == {}
     assert await site.trusted() == "a certificate of the site\n"

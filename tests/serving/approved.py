@@ -15,7 +15,7 @@ from tunegate.api.finetunejob import AdapterStatus
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.shared import Requester
+from tunegate.api.shared import Requester, SuiteTries
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE, EvaluateResult, HashResult, SealResult
 from tunegate.controllers.modelrelease import ModelReleaseController
 from tunegate.controllers.modelserver import ModelServerController
@@ -24,6 +24,7 @@ from tunegate.controllers.worker import Outcome, Worker
 from tunegate.digests import document_digest
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.tries import Tries
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile import naming
 from tunegate.reconcile.modelrelease_entries import Frozen, requested
@@ -38,6 +39,7 @@ from tunegate.release.statement import (
     ReleaseStatement,
 )
 from tunegate.settings import GovernedNamespace, Settings
+from tunegate.sketch import Sketch
 
 Json = dict[str, Any]
 JOB_UID = "11111111-2222-3333-4444-555555555555"
@@ -54,6 +56,10 @@ class Recorder:
 
     async def of_subject(self, uid: str) -> list[Any]:
         return []
+
+    async def tries(self, data_digest: str, sketch: Sketch | None = None) -> Tries:
+        """No test here looks at them."""
+        return Tries()
 
     async def of_namespace(self, kind: str, namespace: str, types: Collection[str], since: datetime) -> list[Any]:
         return []
@@ -185,7 +191,7 @@ class Site:
 
     def _services(self, ledger: Ledger) -> Services:
         settings = Settings(
-            trainer_image=builders.IMAGE, operator_image=builders.IMAGE, registry_host=self.bench.registry.host,
+            trainer_image=builders.IMAGE, operator_image=builders.IMAGE, engine_images=(builders.IMAGE,), registry_host=self.bench.registry.host,
             registry_plain_http=True, governed=(GovernedNamespace(name=self.namespace, policy="policy"),),
         )  # fmt: skip
         return Services(self.kube, settings, self.bench.client, ledger, None)
@@ -252,7 +258,7 @@ class Site:
                 license="x", source="x", steward="",
             ).to_dict(),
             "evaluation": EvaluationPart(
-                suite="suite", suite_digest=builders.DIGEST, suite_attempts=1, result_digest=judged,
+                suite="suite", suite_digest=builders.DIGEST, suite_tries=SuiteTries(total=1), result_digest=judged,
                 outcome="Pass", metric="ExactMatch", tuned="0.8", margin="0.05",
             ).to_dict(),
             "policy": PolicyPart.model_validate(

@@ -89,7 +89,8 @@ class Bench:
         files = [file_entry(self.base, path) for path in sorted(self.base.rglob("*")) if path.is_file()]
         manifest = Manifest(files=files)
         return ServerDocument(
-            namespace="team", server="server", registry_host=self.registry.host, registry_plain_http=True,
+            namespace="team", server="server", server_uid="5e5e5e5e-0000-0000-0000-000000000000",
+            registry_host=self.registry.host, registry_plain_http=True,
             base=ServedBase(
                 name="smollm2", path=str(self.base), manifest=manifest, manifest_digest=manifest_digest(manifest)
             ),

@@ -49,7 +49,7 @@ async def documents(site: Site) -> list[str]:
 
 
 async def live_routes(site: Site) -> Json:
-    config_map = await site.get("ConfigMap", "server-routes", "v1")
+    config_map = await site.get("ConfigMap", "tunegate-routes-server", "v1")
     return dict(json.loads(config_map["data"]["routes.json"]))
 
 
@@ -188,20 +188,20 @@ async def test_a_settled_server_is_not_written_again(site: Site) -> None:
         kind: (await site.get(kind, name, version))["metadata"]["resourceVersion"]
         for kind, name, version in (
             ("Deployment", "server-engine", "apps/v1"),
-            ("ConfigMap", "server-routes", "v1"),
+            ("ConfigMap", "tunegate-routes-server", "v1"),
             ("Service", "server", "v1"),
             ("PodDisruptionBudget", "server", "policy/v1"),
-            ("Role", "server-gateway", "rbac.authorization.k8s.io/v1"),
+            ("Role", "tunegate-gateway-server", "rbac.authorization.k8s.io/v1"),
         )
     }
     outcome = await site.reconcile()
     assert "status" not in outcome.writes
     for kind, name, version in (
         ("Deployment", "server-engine", "apps/v1"),
-        ("ConfigMap", "server-routes", "v1"),
+        ("ConfigMap", "tunegate-routes-server", "v1"),
         ("Service", "server", "v1"),
         ("PodDisruptionBudget", "server", "policy/v1"),
-        ("Role", "server-gateway", "rbac.authorization.k8s.io/v1"),
+        ("Role", "tunegate-gateway-server", "rbac.authorization.k8s.io/v1"),
     ):
         assert (await site.get(kind, name, version))["metadata"]["resourceVersion"] == before[kind], kind
 
@@ -228,13 +228,34 @@ async def test_client_keys_are_used_only_from_a_secret_that_is_opened_to_servers
     assert {"name": "api-keys", "secret": {"secretName": "keys", "optional": True, "defaultMode": 420}} in volumes
 
 
+async def test_a_certificate_is_used_only_from_a_secret_of_its_type_that_is_opened_to_servers(site: Site) -> None:
+    patch = {"name": "server", "namespace": site.namespace}
+    server = await site.get("ModelServer", "server")
+    spec = {**server["spec"], "tls": {"secretName": "certificate"}}
+    await site.kube.apply({"apiVersion": server["apiVersion"], "kind": "ModelServer", "metadata": patch, "spec": spec})
+    secret: Json = {
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "certificate", "namespace": site.namespace}, "stringData": {"tls.crt": "c", "tls.key": "k"},
+    }  # fmt: skip
+    await site.kube.create(secret)
+    await site.reconcile()
+    assert "Secret certificate of spec.tls is missing" in (await site.get("ModelServer", "server"))["status"]["message"]
+    secret["metadata"]["labels"] = {"tunegate.io/usable-by-servers": "true"}
+    await site.kube.apply(secret)
+    await site.reconcile()
+    await site.reconcile()
+    assert (await site.get("ModelServer", "server"))["status"]["endpoint"].startswith("https://")
+    pod = (await site.get("Deployment", "server-engine", "apps/v1"))["spec"]["template"]["spec"]
+    assert {"name": "tls", "secret": {"secretName": "certificate", "defaultMode": 420}} in pod["volumes"]
+
+
 async def test_everything_goes_with_the_server(site: Site, cluster: Cluster) -> None:
     await site.reconcile()
     await site.kube.delete(ObjectRef("tunegate.io/v1alpha1", "ModelServer", "server", site.namespace))
     for kind, name, version in (
         ("Deployment", "server-engine", "apps/v1"),
-        ("ConfigMap", "server-routes", "v1"),
+        ("ConfigMap", "tunegate-routes-server", "v1"),
         ("Service", "server", "v1"),
-        ("RoleBinding", "server-gateway", "rbac.authorization.k8s.io/v1"),
+        ("RoleBinding", "tunegate-gateway-server", "rbac.authorization.k8s.io/v1"),
     ):
         await cluster.gone(ObjectRef(version, kind, name, site.namespace))

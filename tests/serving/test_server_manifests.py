@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.builders import HUB_SOURCE
-from tests.serving.world import SERVER_UID, World, base_model, release
+from tests.serving.world import SERVER_UID, SETTINGS, START, World, base_model, release
 from tunegate.api import serving
 from tunegate.api.stages import STAGE_CONFIG, CopyModelConfig
+from tunegate.manifests.serving import BACKEND
+from tunegate.reconcile import modelserver
+from tunegate.reconcile.modelserver import CPU_SEQUENCES
 
 
 @pytest.fixture
@@ -92,7 +96,7 @@ def test_a_gateway_may_read_its_own_routes_and_nothing_else(world: World) -> Non
         {
             "apiGroups": [""],
             "resources": ["configmaps"],
-            "resourceNames": ["server-routes"],
+            "resourceNames": ["tunegate-routes-server"],
             "verbs": ["get", "list", "watch"],
         }
     ]
@@ -159,3 +163,50 @@ def test_a_server_whose_model_comes_from_nowhere_says_so() -> None:
 
     assert world.deployment is None
     assert "hubMirror.endpoint" in world.status["message"]
+
+
+def service_ports(world: World) -> list[dict[str, Any]]:
+    service = next(one for one in world.step().applies if one["kind"] == "Service")
+    found: list[dict[str, Any]] = service["spec"]["ports"]
+    return found
+
+
+@pytest.mark.attack(62)
+def test_a_server_with_a_certificate_speaks_https_only(world: World) -> None:
+    assert [port["port"] for port in service_ports(world)] == [80]
+    world.spec |= {"tls": {"secretName": "certificate"}}
+    assert service_ports(world) == [{"name": "https", "port": 443, "targetPort": "https", "protocol": "TCP"}]
+    gateway = containers(world)["gateway"]
+    assert [port["name"] for port in gateway["ports"]] == ["https", "status"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert gateway[probe]["httpGet"]["scheme"] == "HTTPS"
+    assert {"name": "tls", "secret": {"secretName": "certificate"}} in pod(world)["volumes"]
+    assert {"name": "tls", "mountPath": serving.TLS_DIR, "readOnly": True} in gateway["volumeMounts"]
+    assert world.status["endpoint"] == "https://server.team.svc"
+
+
+@pytest.mark.attack(62)
+def test_without_its_certificate_a_server_says_so_and_does_not_start() -> None:
+    world = World()
+    world.spec |= {"tls": {"secretName": "certificate"}}
+    world.put(release("one"))
+    plan = modelserver.plan(replace(world.observed(), tls_usable=False), SETTINGS, START)
+    assert not any(one["kind"] == "Deployment" for one in plan.applies)
+    assert plan.status is not None
+    assert "Secret certificate of spec.tls is missing" in plan.status["message"]
+    ready = next(one for one in plan.status["conditions"] if one["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "WaitingForCertificate")
+
+
+@pytest.mark.attack(63)
+def test_a_gateway_is_told_how_much_its_engine_and_its_server_take(world: World) -> None:
+    def told() -> serving.ServerDocument:
+        document = world.observed()
+        plan = modelserver.plan(document, SETTINGS, START)
+        made = next(one for one in plan.creates if "server.json" in one["data"])
+        return serving.ServerDocument.model_validate_json(made["data"]["server.json"])
+
+    assert (told().sequences, told().body_bytes, told().server_uid) == (CPU_SEQUENCES, 1024 * 1024, SERVER_UID)
+    world.spec |= {"limits": {"concurrentAnswers": 8, "bodyKilobytes": 64}}
+    assert (told().sequences, told().body_bytes) == (8, 64 * 1024)
+    assert BACKEND in containers(world)["engine"]["args"]

@@ -331,3 +331,24 @@ def test_whatever_happens_only_approved_releases_answer_and_the_ledger_knows_eac
     before = (dict(world.ledger), world.status, world.deployment)
     world.step()
     assert before == (world.ledger, world.status, world.deployment)
+
+
+@pytest.mark.attack(60)
+def test_an_engine_image_that_is_not_listed_starts_no_pod_and_one_that_was_taken_off_starts_no_new_one() -> None:
+    world = World()
+    none = replace(SETTINGS, engine_images=())
+    step = modelserver.plan(world.observed(), none, START)
+    assert step.status is not None
+    ready = next(one for one in step.status["conditions"] if one["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ImageNotAllowed")
+    assert "images.engines" in ready["message"]
+    assert step.creates == ()
+    assert [one["kind"] for one in step.applies] == ["ConfigMap"], "its routes, all closed"
+
+    world.settle()
+    world.put(release("one"))
+    later = modelserver.plan(world.observed(), none, START)
+    assert later.creates == ()
+    assert "Deployment" not in [one["kind"] for one in later.applies]
+    assert later.status is not None
+    assert "nothing new is rolled out" in later.status["message"]

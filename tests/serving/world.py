@@ -28,6 +28,7 @@ SETTINGS = ServingSettings(
     "registry.example",
     False,
     "registry.example/trainer@sha256:" + "1" * 64,
+    engine_images=(builders.IMAGE,),
 )
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER_UID = "server-uid"

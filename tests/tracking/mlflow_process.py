@@ -19,7 +19,7 @@ from tests.programs import CACHE, program
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART_FILES = ROOT / "charts/tunegate/files"
-PASSWORDS = {"operator": "operator-password-1", "viewer": "viewer-password-12", "stage-team": "stage-password-123"}
+PASSWORDS = {"operator": "operator-password-1", "viewer": "viewer-password-12"}
 START_SECONDS = 180
 
 
@@ -73,15 +73,14 @@ class MlflowServer:
         (folder / "password").write_text(PASSWORDS["operator"] + "\n")
         settings = (CHART_FILES / "basic_auth.ini").read_text()
         (folder / "basic_auth.ini").write_text(settings.replace("/var/lib/mlflow", str(folder)))
-        server.make_users(["team"])
+        server.make_users()
         return server
 
-    def make_users(self, namespaces: list[str]) -> str:
+    def make_users(self) -> str:
         """Run the chart's script that makes users and grants; return what it printed."""
-        environment = {**self._environment(), "TUNEGATE_NAMESPACES": json.dumps(namespaces)}
         done = subprocess.run(
             [self.venv / "bin/python", CHART_FILES / "mlflow_users.py"],
-            env=environment,
+            env=self._environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -116,11 +115,29 @@ class MlflowServer:
             self.process = None
 
     def ask(self, user: str, path: str, body: object | None = None, *, method: str = "") -> httpx.Response:
-        """Send one request of the REST interface as a user (`operator`, `viewer` or `stage-team`); POST if it has a body."""
-        url = f"{self.uri}/api/2.0/mlflow/{path}"
+        """Send one request of the REST interface as a user (`operator` or `viewer`); POST if it has a body."""
         method = method or ("GET" if body is None else "POST")
+        return self.request(user, method, f"/api/2.0/mlflow/{path}", body)
+
+    def request(self, user: str, method: str, path: str, body: object | None = None) -> httpx.Response:
+        """Send one request to any address as a user."""
         with httpx.Client(auth=(f"tunegate-{user}", PASSWORDS[user]), verify=self._trust(), trust_env=False) as client:
-            return client.request(method, url, json=body, timeout=60)
+            return client.request(method, f"{self.uri}{path}", json=body, timeout=60)
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Return all addresses of the server's application and their methods, variables of a path filled in."""
+        code = (
+            "import json, os, re\nos.environ['_MLFLOW_SGI_NAME'] = 'uvicorn'\n"
+            "from mlflow.server import app\nfrom mlflow.server.auth import create_app\nwhole = create_app(app)\n"
+            "found = [(r.rule, m) for r in app.url_map.iter_rules() for m in r.methods]\n"
+            "found += [(r.path, m) for r in whole.routes for m in getattr(r, 'methods', None) or ()]\n"
+            "print(json.dumps([(re.sub(r'[<{][^>}]*[>}]', 'x', path), m) for path, m in found]))"
+        )
+        done = subprocess.run(
+            [self.venv / "bin/python", "-c", code], env=self._environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return sorted({(path, method) for path, method in json.loads(done.stdout.splitlines()[-1])})
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca_file)
@@ -139,4 +156,7 @@ class MlflowServer:
             "MLFLOW_SERVER_ALLOWED_HOSTS": "localhost:*",
             "PYTHONWARNINGS": "ignore",
             "TUNEGATE_PASSWORDS": f"{self.folder}/passwords",
+            "PYTHONPATH": str(CHART_FILES),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",
         }

@@ -8,7 +8,7 @@ from tests.job.documents import validated
 from tests.tracking import story
 from tunegate.api.finetunejob import Documents
 from tunegate.reconcile.lineage import LONGEST_PAUSE, Outcome, job_record, pause, plan_job
-from tunegate.tracking.records import InputData
+from tunegate.tracking.records import InputData, Written
 
 NOW = datetime(2026, 11, 1, 13, tzinfo=UTC)
 
@@ -96,7 +96,7 @@ def test_a_running_job_has_a_running_run() -> None:
 
 
 def test_status_holds_only_what_this_writer_owns() -> None:
-    plan = plan_job(story.finished_job(), Outcome("run1", "run run1"), NOW)
+    plan = plan_job(story.finished_job(), Outcome(Written("run1", "tunegate/team"), "run run1"), NOW)
     assert plan.status is not None
     assert set(plan.status) == {"mlflowRunId", "conditions"}
     assert [entry["type"] for entry in plan.status["conditions"]] == ["LineageRecorded"]

@@ -91,7 +91,7 @@ class Pod:
         command: list[str | Path] = [
             *within, sys.executable, "-m", "tunegate_trainer", "--config", folder / "stage.json",
             "--termination", folder / "termination", "--registry-auth", folder / "none.json",
-            "--tracking-auth", folder / "none", "--ca", folder / "none.crt", "--store", self.folder / "store",
+            "--ca", folder / "none.crt", "--store", self.folder / "store",
             "--workspace", self.workspace, "--progress-port", environment.pop("PROGRESS_PORT", "0"),
         ]  # fmt: skip
         with (folder / "log").open("wb") as log:

@@ -86,7 +86,10 @@ def test_a_leak_of_a_further_suite_is_found_with_its_name_and_places(tmp_path: P
     first = further(write_rows(tmp_path / "first.jsonl", asking("Not asked?")), "first")
     second = further(write_rows(tmp_path / "second.jsonl", asking(f"{SECRET}?", long, "Third?")), "second")
     told = config(tmp_path, first, second)
-    rows = write_rows(tmp_path / "rows.jsonl", asking("Plain?", SECRET, f"before {long} after", "own question"))
+    rows = write_rows(
+        tmp_path / "rows.jsonl",
+        asking("Plain?", SECRET, f"before {long} after", "own question", f"so: {' '.join(long.split()[:14])}"),
+    )
     stream = RowStream(find_shards("data set", rows))
 
     compared = compare(told)
@@ -101,11 +104,11 @@ def test_a_leak_of_a_further_suite_is_found_with_its_name_and_places(tmp_path: P
         ComparedSuite(name="second", digest=second.digest, questions=3),
     ]
     assert sorted((one.check, one.action, one.message.split(":")[0], one.rows) for one in found) == [
-        ("Overlap", "Block", "1 rows ask a question of the suite own", ["4"]),
-        ("Overlap", "Block", "1 rows ask a question of the suite second", ["2"]),
+        ("Overlap", "Block", "1 rows ask or hold a question of the suite own", ["4"]),
+        ("Overlap", "Block", "2 rows ask or hold a question of the suite second", ["2", "3"]),
         (
-            "SharedText", "Warn", "1 rows share 13 words in a row with a question of the suite second, beyond boilerplate",
-            ["3"],
+            "SharedText", "Warn", "1 rows share 13 words in a row, or nearly all words, with a question of the suite second, beyond boilerplate",
+            ["5"],
         ),
     ]  # fmt: skip
     assert facts.count_if_on(*COMPARING) == 3

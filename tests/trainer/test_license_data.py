@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.data.disguises import KNOWN
+from benchmarks.data.recall import comparing, hide, rows_of
 
 from tests.programs import CACHE, program
 from tests.trainer.rows import SpaceTokenizer
@@ -24,17 +26,23 @@ SCRIPT = Path(__file__).resolve().parents[2] / "examples/licenses/prepare_data.p
 CHECKS: frozenset[DataCheck] = frozenset({"PersonalData", "NearDuplicates"})
 SURE, SPREAD = 0.7, 0.12
 """The similarity from which rows are pointed out, and three standard errors of its estimate from 128 values."""
+MOST_FALSE = 0.005
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """The training rows, as the demo keeps them; on a machine without them they are made from the package index."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example's data, as the demo keeps them; on a machine without them they are made from the package index."""
     folder = CACHE / "demo" / f"licenses-{hashlib.sha256(SCRIPT.read_bytes()).hexdigest()[:8]}"
     if not (folder / "train.jsonl").exists():
         folder = tmp_path_factory.mktemp("licenses")
         environment = {**os.environ, "PATH": f"{Path(program('uv')).parent}:{os.environ['PATH']}"}
         subprocess.run([sys.executable, SCRIPT, "--out", folder], env=environment, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> list[Row]:
     return [row for row in RowStream(find_shards("data set", folder / "train.jsonl")) if isinstance(row, Row)]
 
 
@@ -64,6 +72,20 @@ def test_rows_that_nearly_repeat_another_are_found_as_a_comparison_of_all_pairs_
     assert facts.count("NearDuplicates") == len(found) == 18
     assert min(closest[number] for number in found) > SURE - SPREAD
     assert {number for number, share in closest.items() if share > SURE + SPREAD} <= set(found)
+
+
+def test_questions_are_found_however_they_are_hidden_and_the_honest_rows_are_left_alone(
+    folder: Path, rows: list[Row]
+) -> None:
+    suite = rows_of(folder / "suite.jsonl")
+    blocked, warned = comparing(rows, suite)
+
+    assert len(suite) == 96
+    assert len(blocked | warned) <= MOST_FALSE * len(rows)
+    for disguise in KNOWN:
+        found = hide(suite, [], disguise)
+        assert found.blocked + found.warned == len(suite), disguise.name
+        assert found.blocked == len(suite) or disguise.name == "a word after each six"
 
 
 def three_word_runs(row: Row) -> set[tuple[str, ...]]:

@@ -19,18 +19,15 @@ from tunegate.api.stages import (
     ExitCode,
     FetchConfig,
     HashConfig,
-    JobIdentity,
     ProgressReport,
     RegistryTarget,
     Termination,
-    TrackingTarget,
 )
 from tunegate.registry.adapters import push_adapter, read_manifest
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer import entry
 from tunegate_trainer.logs import JsonLines
 from tunegate_trainer.progress import ProgressBoard, serve, write_report
-from tunegate_trainer.tracking import Tracker
 
 
 def test_a_configuration_with_an_unknown_field_is_bad_input(pod: Pod, tmp_path: Path) -> None:
@@ -67,22 +64,6 @@ def test_a_silent_registry_is_unavailable(pod: Pod, tmp_path: Path) -> None:
     ending = pod.run(HashConfig(**base, path=str(make_model(tmp_path / "model"))))
 
     assert (ending.exit_code, ending.termination.reason) == (ExitCode.UNAVAILABLE, "Unavailable")
-
-
-def test_a_silent_mlflow_changes_nothing(pod: Pod, tmp_path: Path) -> None:
-    base = stage_base(pod.host) | {"tracking": TrackingTarget(uri="http://127.0.0.1:9", experiment="team-a")}
-
-    ending = pod.run(HashConfig(**base, path=str(make_model(tmp_path / "model"))))
-
-    assert ending.exit_code == ExitCode.VERDICT, ending.log
-
-
-def test_without_a_tracking_server_nothing_is_queued(tmp_path: Path) -> None:
-    job = JobIdentity(namespace="a", name="b", uid="c", attempt=1)
-    tracker = Tracker(None, job, tmp_path, tmp_path / "ca.crt")
-
-    tracker.metrics({"loss": 1.0})
-    tracker.close()
 
 
 def test_fetch_puts_the_sealed_adapter_where_the_engine_looks(pod: Pod, tmp_path: Path) -> None:

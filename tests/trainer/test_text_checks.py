@@ -29,7 +29,16 @@ def test_variation_selectors_that_carry_bytes_are_found(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
+    ["Mac\u200dro", "wo\u200crd", "\u200cHi", "a \u200d b", "x\u034fy", "\u034fx", "\u043a\u200d\u043e", "\ud55c\u200d\uad6d", "\u0645\u200c\u200c\u06cc", "\u17b4"],
+)  # fmt: skip
+def test_joiners_where_nothing_joins_are_found(text: str) -> None:
+    assert has_invisible(row(1, text))
+
+
+@pytest.mark.parametrize(
+    "text",
     [
+        "\u0915\u094d\u200d\u0937", "\u0d28\u0d4d\u200d", "\u09b6\u09cd\u200c\u09af", "\u05b7\u034f\u05b4", "\U0001f3f4\u200d\u2620\ufe0f", "\u26f9\U0001f3fd\u200d\u2640\ufe0f",
         "plain", "naïve café", "👩‍🚀 an astronaut", "👨‍👩‍👧", "❤\ufe0f‍🔥", "1\ufe0f\u20e3 first", "☎\ufe0e", "葛\U000e0100城", "می‌خواهم",
         "שלום", "한국어",
     ],

@@ -48,7 +48,6 @@ from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.evaluation.questions import load_training
 from tunegate_trainer.progress import ProgressBoard
-from tunegate_trainer.tracking import Tracker
 from tunegate_trainer.validation import examine
 
 pytestmark = pytest.mark.model
@@ -110,13 +109,12 @@ def make_config(
 @pytest.fixture
 def validate(base_model: Path, tmp_path: Path) -> Validate:
     """Run the stage in this process: loading the libraries once is most of its time."""
-    places = dataclasses.replace(Places(*[tmp_path] * 8), workspace=tmp_path / "workspace")
+    places = dataclasses.replace(Places(*[tmp_path] * 7), workspace=tmp_path / "workspace")
     places.workspace.mkdir()
 
     def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
         config = make_config(tmp_path, base_model, rows, questions, **changes)
-        tracker = Tracker(None, config.job, tmp_path, tmp_path)
-        context = StageContext(places, None, ProgressBoard("validate"), tracker)  # type: ignore[arg-type]
+        context = StageContext(places, None, ProgressBoard("validate"))  # type: ignore[arg-type]
         return examine(config, context).result
 
     return call

@@ -10,7 +10,7 @@ from tests.trainer.rows import SpaceTokenizer, row
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.near_duplicates import repeats
-from tunegate_trainer.checks.words import gram_hashes, normal, words
+from tunegate_trainer.checks.words import gram_hashes, normal, word_hashes, words
 from tunegate_trainer.data.rows import Row
 
 
@@ -58,7 +58,7 @@ def test_hashes_of_runs_are_those_of_their_definition() -> None:
             value = (value * 0x9E3779B97F4A7C15 + crc32(word.encode())) % 2**64
         expected.append(value ^ (value >> 29))
 
-    assert gram_hashes(found, 13).tolist() == expected
+    assert gram_hashes(word_hashes(found), 13).tolist() == expected
 
 
 def meter() -> Meter:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer.progress import ProgressBoard
-from tunegate_trainer.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,6 @@ class Places:
     config: Path
     termination: Path
     registry_auth: Path
-    tracking_auth: Path
     ca: Path
     store: Path
     workspace: Path
@@ -32,4 +30,3 @@ class StageContext:
     places: Places
     registry: RegistryClient
     progress: ProgressBoard
-    tracker: Tracker

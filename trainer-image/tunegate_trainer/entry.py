@@ -25,7 +25,6 @@ from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.endings import BadInput, OutOfMemory, Preempted, StageEnd, Unavailable, Unknown
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.progress import ProgressBoard, serve
-from tunegate_trainer.tracking import Tracker
 
 log = logging.getLogger("tunegate_trainer")
 
@@ -42,7 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
             config=options.config,
             termination=options.termination,
             registry_auth=options.registry_auth,
-            tracking_auth=options.tracking_auth,
             ca=options.ca,
             store=options.store,
             workspace=options.workspace,
@@ -70,7 +68,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--registry-auth", type=Path, default=Path(stages.REGISTRY_AUTH_PATH), help="Docker config.json"
     )
-    parser.add_argument("--tracking-auth", type=Path, default=Path(stages.TRACKING_AUTH_DIR), help="MLflow credential")
     parser.add_argument("--ca", type=Path, default=Path(stages.CA_PATH), help="additional certificate authority")
     parser.add_argument("--store", type=Path, default=Path(stages.STORE_DIR), help="address and credential of a store")
     parser.add_argument("--workspace", type=Path, default=Path(stages.WORKSPACE_MOUNT), help="the job's own volume")
@@ -101,11 +98,10 @@ def _run(config: StageConfig, places: Places, port: int) -> int:
     )
     board = ProgressBoard(config.stage, places.run / PROGRESS_FILE)
     server = serve(board, port)
-    tracker = Tracker(config.tracking, config.job, places.tracking_auth, places.ca)
     log.info("stage starts", extra={"job": f"{config.job.namespace}/{config.job.name}", "attempt": config.job.attempt})
     try:
         with registry:
-            result = _dispatch(config, StageContext(places, registry, board, tracker))
+            result = _dispatch(config, StageContext(places, registry, board))
             digest = _publish(config, registry, result) if result is not None else None
     except StageEnd as end:
         return _end(places, end)
@@ -117,7 +113,6 @@ def _run(config: StageConfig, places: Places, port: int) -> int:
         return _end(places, _classify(error))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        tracker.close()
         server.shutdown()
     _write_termination(places.termination, _verdict(result, digest))
     log.info("stage ends with a verdict", extra={"result": digest})

@@ -43,7 +43,6 @@ def run(config: SealConfig, context: StageContext) -> SealResult:
     stored = push_adapter(context.registry, repository, sealed)
     digest = digests.manifest_digest(stored.manifest)
     size = sum(entry.size for entry in stored.manifest.files)
-    context.tracker.tags({"tunegate.adapterDigest": digest, "tunegate.adapterArtifact": stored.digest})
     log.info("adapter sealed", extra={"digest": digest, "artifact": stored.digest, "bytes": size})
     return SealResult(
         outcome="Passed",

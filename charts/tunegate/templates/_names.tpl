@@ -62,14 +62,6 @@ https://tunegate-mlflow.{{ .Release.Namespace }}.svc:5000
 {{- end -}}
 {{- end }}
 
-{{- define "tunegate.stageTrackingSecret" -}}
-{{- if .Values.mlflow.enabled -}}
-tunegate-stage-tracking
-{{- else -}}
-{{- .Values.mlflow.external.stageAuthSecret -}}
-{{- end -}}
-{{- end }}
-
 {{/* Is there any authority that pods must trust beside those of their image? */}}
 {{- define "tunegate.hasCA" -}}
 {{- if or .Values.registry.enabled .Values.mlflow.enabled .Values.caBundle -}}true{{- end -}}

@@ -36,11 +36,10 @@
   {{- end }}
 {{- end }}
 
-{{- define "tunegate.egressStores" -}}
+{{/* Egress to one of the chart's stores. Call with (dict "root" $ "store" "registry"). */}}
+{{- define "tunegate.egressStore" -}}
 - to:
-    {{- range list "registry" "mlflow" }}
-    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $.Release.Namespace }}}}
-      podSelector: {matchLabels: {app.kubernetes.io/name: tunegate, app.kubernetes.io/component: {{ . }}}}
-    {{- end }}
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .root.Release.Namespace }}}}
+      podSelector: {matchLabels: {app.kubernetes.io/name: tunegate, app.kubernetes.io/component: {{ .store }}}}
   ports: [{port: 5000, protocol: TCP}]
 {{- end }}

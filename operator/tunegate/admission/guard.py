@@ -28,7 +28,9 @@ from tunegate.api.conditions import rfc3339
 from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.tries import Tries
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.sketch import Sketch
 
 logger = logging.getLogger(__name__)
 
@@ -192,3 +194,7 @@ class GuardedLedger:
     ) -> Sequence[AuditRecordSpec]:
         """Return what of some types is recorded since then about objects of that kind and namespace, oldest first."""
         return await self._ledger.of_namespace(kind, namespace, types, since)
+
+    async def tries(self, data_digest: str, sketch: Sketch | None = None) -> Tries:
+        """Return the tries on questions of that digest, or of which that sketch shows enough."""
+        return await self._ledger.tries(data_digest, sketch)

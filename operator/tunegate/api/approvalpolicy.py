@@ -28,6 +28,8 @@ from tunegate.api.shared import StatusBase
 WaivableFinding = Literal[DataCheck, "MinimumExamples", "MinimumPerClass", "Budget", "Knowledge"]
 """Blocking findings of validation that people may answer for. The others say that the job cannot run, or cannot be judged."""
 PUBLIC_KEY = r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]{40,190}\n-----END PUBLIC KEY-----\n?$"
+DEFAULT_CLOSE_AFTER_SECONDS = 60
+"""For how long a gateway trusts routes that it cannot read again, where the policy says nothing else."""
 _ALWAYS_BLOCKING = f"{', '.join(ALWAYS_BLOCKING[:-1])} and {ALWAYS_BLOCKING[-1]}"
 
 
@@ -113,6 +115,14 @@ class IdentityRule(ApiModel):
     """Longest time between signing in and approving; absent: any."""
 
 
+class ServingRule(ApiModel):
+    """How serving pods under this policy close what may not answer any more."""
+
+    close_after_seconds: Annotated[int, Field(ge=10, le=3600)] = DEFAULT_CLOSE_AFTER_SECONDS
+    """A gateway that could not read its routes for so long answers nothing but the base model until it can read them
+    again: a release that was revoked meanwhile is closed, whoever keeps the gateway from hearing of it."""
+
+
 DataRight = Literal["Steward", "Retention", "SpdxLicense"]
 
 
@@ -161,8 +171,15 @@ class ApprovalPolicySpec(ApiModel):
     """Who may let a job go on in spite of which findings of validation; empty: nobody, the job fails."""
     budget: NamespaceBudget | None = None
     """For each namespace under this policy; a training that exceeds what is left waits for the next period."""
+    serving: ServingRule | None = None
+    """How gateways close routes when they hear nothing of the operator's decisions; absent: after 60 seconds."""
     required_suites: Annotated[list[ResourceName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
     """A release needs a passed gate of one of these suites; empty: any suite of the namespace."""
+
+    @property
+    def close_after_seconds(self) -> int:
+        """For how long gateways trust routes that they cannot read again."""
+        return self.serving.close_after_seconds if self.serving else DEFAULT_CLOSE_AFTER_SECONDS
 
 
 class ApprovalPolicyStatus(StatusBase):

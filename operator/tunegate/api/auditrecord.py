@@ -9,7 +9,7 @@ from pydantic import Field
 from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, ShortText, Time, immutable, rules
 
 EventType = Literal[
-    "JobRequested", "BudgetReserved", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
+    "JobRequested", "BudgetReserved", "SuiteAsked", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
     "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
     "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
     "AdmissionDrift", "PowersChanged", "TrackingDrift", "CheckpointSigned", "KeyRotated", "EpochStarted",

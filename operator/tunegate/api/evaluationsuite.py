@@ -21,7 +21,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import StatusBase
+from tunegate.api.shared import StatusBase, SuiteTries
 
 MetricName = Literal["ExactMatch", "MacroF1", "SchemaValidity", "RougeL", "Bleu"]
 ArmName = Literal[
@@ -135,10 +135,10 @@ class EvaluationSuiteSpec(ApiModel):
 
 
 class EvaluationSuiteStatus(StatusBase):
-    """How often the suite was used: many tries against one set make a lucky pass likely."""
+    """How often its questions were tried, by the ledger: many tries against one set make a lucky pass likely."""
 
     digest: Digest | None = None
-    attempts: int = 0
+    tries: SuiteTries = SuiteTries()
 
 
 class EvaluationSuite(Resource):
@@ -154,7 +154,7 @@ class EvaluationSuite(Resource):
             Column("Task", ".spec.task.type"),
             Column("Metric", ".spec.primaryMetric.name"),
             Column("Margin", ".spec.primaryMetric.margin"),
-            Column("Attempts", ".status.attempts", "integer"),
+            Column("Tries", ".status.tries.total", "integer"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
     )

@@ -32,7 +32,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import Contributor, MethodType, Requester, StatusBase
+from tunegate.api.shared import Contributor, MethodType, Requester, StatusBase, SuiteTries
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
@@ -446,6 +446,12 @@ class FineTuneJobStatus(StatusBase):
     base_model_digest: Digest | None = None
     profile_digest: Digest | None = None
     suite_digest: Digest | None = None
+    suite_data_digest: Digest | None = None
+    """Of the suite's questions."""
+    suite_sketch: Annotated[str, Field(max_length=1024)] | None = None
+    """By which other suites are recognized that ask the same (`tunegate.sketch`)."""
+    suite_tries: SuiteTries | None = None
+    """Tries on these questions by the end of the job, this one included; absent: it did not come to one."""
     documents_digest: Digest | None = None
     """Of `baseline.documents`, as validation found them; the baseline refuses others."""
     adapter: AdapterStatus | None = None

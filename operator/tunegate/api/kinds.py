@@ -12,8 +12,9 @@ from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.usage import Usage
 
 KINDS: tuple[type[Resource], ...] = (
     BaseModel, ComputePool, ApprovalPolicy, ModelServer, EvaluationSuite, FineTuneJob, ModelRelease, Approval,
-    AuditRecord,
+    AuditRecord, Usage,
 )  # fmt: skip

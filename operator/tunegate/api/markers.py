@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 GROUP = "tunegate.io"
+RESERVED = "tunegate-"
+"""How the names of our objects begin, of kinds that people use too. The admission rules refuse such names to others."""
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 

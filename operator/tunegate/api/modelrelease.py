@@ -91,6 +91,8 @@ class ModelReleaseStatus(StatusBase, Tally):
     override: Override | None = None
     """Present when somebody broke the glass."""
     mlflow_version: ShortText | None = None
+    mlflow_model: ShortText | None = None
+    """Registered model that holds the version; another name than the release's where somebody else took that one first."""
 
 
 class ModelRelease(Resource):

@@ -74,6 +74,24 @@ class Clients(ApiModel):
     """Members of these groups may use their Kubernetes token (audience `tunegate-gateway`)."""
 
 
+class ServerTls(ApiModel):
+    """The gateway's own certificate."""
+
+    secret_name: ResourceName
+    """Secret of this namespace, of type `kubernetes.io/tls`, labelled `tunegate.io/usable-by-servers: "true"`. The server
+    then speaks HTTPS only, on port 443 of its Service; without the Secret it does not start."""
+
+
+class ClientLimits(ApiModel):
+    """How much all clients together, and one request, may ask for."""
+
+    concurrent_answers: Annotated[int, Field(ge=2, le=4096)] | None = None
+    """Answers that the engine writes at once; `n` answers count as many, and one client has at most half of them. Default:
+    256 on CUDA, 16 on a CPU."""
+    body_kilobytes: Annotated[int, Field(ge=16, le=8192)] = 1024
+    """Of one request's body, in KiB."""
+
+
 class ModelServerSpec(ApiModel):
     """A server: the profile never changes, all else may."""
 
@@ -93,6 +111,8 @@ class ModelServerSpec(ApiModel):
     strategy: Literal["Surge", "Recreate"] = "Surge"
     """`Recreate` stops the old pod first: for pools without room for one more."""
     clients: Clients = Clients()
+    limits: ClientLimits = ClientLimits()
+    tls: ServerTls | None = None
     routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []
 
 

@@ -32,6 +32,7 @@ class JobReason(StrEnum):
     WAITING_FOR_DEVICE = "WaitingForDevice"
     WAITING_FOR_BUDGET = "WaitingForBudget"
     WAITING_FOR_IMAGE = "WaitingForImage"
+    IMAGE_NOT_ALLOWED = "ImageNotAllowed"
     STAGE_RUNNING = "StageRunning"
     SUSPENDED = "Suspended"
     FINISHED = "Finished"
@@ -54,6 +55,7 @@ class JobReason(StrEnum):
     ERROR_BUDGET_SPENT = "ErrorBudgetSpent"
     DISRUPTION_BUDGET_SPENT = "DisruptionBudgetSpent"
     RECORDED = "Recorded"
+    NAME_TAKEN = "NameTaken"
     TRACKING_UNAVAILABLE = "TrackingUnavailable"
 
 
@@ -118,6 +120,8 @@ class ServerReason(StrEnum):
     WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
     WAITING_FOR_POOL = "WaitingForPool"
     WAITING_FOR_REGISTRY = "WaitingForRegistry"
+    IMAGE_NOT_ALLOWED = "ImageNotAllowed"
+    WAITING_FOR_CERTIFICATE = "WaitingForCertificate"
     STARTING = "Starting"
     SERVING = "Serving"
     ADAPTER_LEFT_OUT = "AdapterLeftOut"

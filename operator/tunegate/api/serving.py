@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from tunegate.api.markers import ApiModel, Digest, ResourceName, StrictModel
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
 from tunegate.api.modelserver import ModelName
 from tunegate.api.stages import Manifest, Probe
 
@@ -26,6 +27,7 @@ REPORT_PATH = f"{ADAPTERS_DIR}/report.json"
 ENGINE_SOCKET_DIR = "/run/engine"
 ENGINE_SOCKET = f"{ENGINE_SOCKET_DIR}/vllm.sock"
 API_KEYS_DIR = "/etc/tunegate/api-keys"
+TLS_DIR = "/etc/tunegate/tls"
 TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 GATEWAY_PORT = 8080
 STATUS_PORT = 8081
@@ -33,6 +35,11 @@ STATUS_PORT = 8081
 TOKEN_AUDIENCE = "tunegate-gateway"
 """Audience that a client's Kubernetes token must carry."""
 ROUTES_KEY = "routes.json"
+
+
+def routes_name(server: str) -> str:
+    """Return the name of the ConfigMap that a server's gateways watch."""
+    return f"{RESERVED}routes-{server}"
 
 
 class AdapterEntry(StrictModel):
@@ -69,11 +76,19 @@ class ServerDocument(StrictModel):
 
     namespace: str
     server: ResourceName
+    server_uid: str
+    """UID of the ModelServer: the gateway takes routes only from a ConfigMap that this server owns."""
     registry_host: str
     registry_plain_http: bool = False
     base: ServedBase
     max_lora_rank: int
     max_loras: int
+    tls: bool = False
+    """The gateway has a certificate and serves HTTPS only."""
+    sequences: int = 256
+    """Answers that the engine writes at once."""
+    body_bytes: int = 1024 * 1024
+    """Of a client's request."""
 
 
 class AdapterOutcome(StrictModel):
@@ -105,6 +120,9 @@ class RoutesDocument(ApiModel):
     closes: dict[str, AwareDatetime] = {}
     """Of them those that an override opened, and when it ends: the gateway closes them then, even if no operator runs."""
     kubernetes_groups: list[str] = []
+    valid_seconds: Annotated[int, Field(ge=1)] = DEFAULT_CLOSE_AFTER_SECONDS
+    """For how long these routes may answer after they were last read; then the gateway closes them. From the policy's
+    `serving.closeAfterSeconds`."""
 
 
 AdapterState = Literal["Loading", "Ready", "LeftOut"]
@@ -130,5 +148,11 @@ class GatewayStatus(ApiModel):
     routes: dict[str, str] = {}
     """Routes that this pod answers now."""
     routes_revision: int = 0
+    routes_age_seconds: int = 0
+    """Since the routes were last read."""
+    answering: list[str] = []
+    """Served names that this pod answers with now, or is still answering a request with."""
+    watchers: dict[str, str] = {}
+    """What the gateway does all the time, and how the last try of it ended where it did not run on."""
     in_flight: int = 0
     message: str = ""

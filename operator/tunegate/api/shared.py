@@ -87,3 +87,34 @@ class StatusBase(ApiModel):
     message: Text = ""
     """What is happening, why, and what to do, in a sentence or two."""
     conditions: Conditions = []
+
+
+class SuiteTry(ApiModel):
+    """One try on the questions of a suite, as the ledger has it."""
+
+    time: Time
+    """When the questions were about to be asked."""
+    job: Annotated[str, Field(max_length=253)] = ""
+    """Empty for a job of another namespace."""
+    requested_by: Annotated[str, Field(max_length=256)] = ""
+    """Empty for a job of another namespace."""
+    suite: Annotated[str, Field(max_length=253)] = ""
+    outcome: ShortText
+    """Pass, Fail, Inconclusive, PromptingSuffices, another reason why the job ended, or NotEnded: it runs, or was deleted."""
+
+    def told(self) -> str:
+        """Return the try as a few words."""
+        return f"{self.requested_by or 'somebody in another namespace'} {self.time[:10]} {self.outcome}"
+
+
+class SuiteTries(ApiModel):
+    """How often the questions of a suite were tried, also under other names, in other namespaces, and by jobs that are gone."""
+
+    total: int = 0
+    newest: Annotated[list[SuiteTry], Field(max_length=20, json_schema_extra=LIST_ATOMIC)] = []
+    """Oldest first."""
+
+    def told(self) -> str:
+        """Return the number, and who and when, for people."""
+        more = f"{self.total - len(self.newest)} earlier, " if self.total > len(self.newest) else ""
+        return f"{self.total}{': ' if self.newest else ''}{more}{', '.join(one.told() for one in self.newest)}"

@@ -22,7 +22,6 @@ from tunegate.api.modelserver import EngineProfile
 CONFIG_PATH = "/etc/tunegate/config/stage.json"
 REGISTRY_AUTH_PATH = "/etc/tunegate/registry/config.json"
 """Docker configuration file with the stage's own credential (``auths.<host>.registrytoken`` or ``auth``)."""
-TRACKING_AUTH_DIR = "/etc/tunegate/tracking"
 """Files `username` and `password` of the MLflow server, where it wants them."""
 CA_PATH = "/etc/tunegate/ca/ca.crt"
 """Additional certificate authority for registry and MLflow; may be absent."""
@@ -98,15 +97,6 @@ class RegistryTarget(StrictModel):
     plain_http: bool = False
     repository: str
     """Prefix that belongs to this job alone; stages write `<repository>/results`, `/data`, `/answers` and `/adapter`."""
-
-
-class TrackingTarget(StrictModel):
-    """MLflow, best effort: a stage never fails for it."""
-
-    uri: str
-    experiment: str
-    run_id: str | None = None
-    """Absent: the run is looked up by tag `tunegate.jobUid`, else created."""
 
 
 class FileEntry(StrictModel):
@@ -204,7 +194,6 @@ class StageConfigBase(StrictModel):
 
     job: JobIdentity
     registry: RegistryTarget
-    tracking: TrackingTarget | None = None
 
 
 class HashConfig(StageConfigBase):
@@ -230,6 +219,8 @@ class ValidateConfig(StageConfigBase):
     method: Method | None = None
     import_path: str | None = None
     documents: DocumentsInput | None = None
+    author_prompt: str | None = None
+    """As in ``BaselineConfig``: an alternative must not know the suite's questions."""
     checks: list[CheckSetting] = list(DEFAULTS.values())
     """What each check of the data does: the policy's word, made stricter by the job's."""
     origin: DataOrigin
@@ -447,6 +438,8 @@ class ValidateResult(StrictModel):
     training_rows: int
     development_rows: int
     suite_questions: int
+    suite_sketch: str = ""
+    """Of the suite's questions (``tunegate.sketch``)."""
     trainable_parameters: int
     total_parameters: int
     adapter_bytes: int
@@ -477,6 +470,8 @@ class ArmResult(StrictModel):
 
     name: ArmName
     scores: dict[MetricName, float]
+    class_scores: dict[str, float] = {}
+    """F1 of each class, where the suite reports macro F1."""
     seconds: float
 
 
@@ -591,6 +586,8 @@ class EvaluateResult(StrictModel):
     margin: float
     minimum: float
     tuned: dict[MetricName, float]
+    tuned_classes: dict[str, float] = {}
+    """F1 of each class, where the suite reports macro F1."""
     arms: list[ArmVerdict]
     guardrails: list[GuardrailVerdict]
     questions: int

@@ -150,11 +150,18 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
         "metric": gate.metric, "tuned": gate.tuned, "questions": gate.questions,
         "suiteMargin": suite.spec.primary_metric.margin if suite else None,
         "suiteMinimum": suite.spec.primary_metric.minimum if suite else None,
-        "suiteAttempts": suite.status.attempts if suite else None,
+        "suiteTries": _tries(job, suite),
         "alternatives": [arm.model_dump(by_alias=True, exclude={"metrics"}) for arm in gate.arms],
         "guardrails": [one.to_dict() for one in gate.guardrails],
         "resultDigest": job.status.stage("evaluate").result_digest,
     }  # fmt: skip
+
+
+def _tries(job: FineTuneJob, suite: EvaluationSuite | None) -> str | None:
+    """Return the tries on the questions that the job was judged by: as the suite has them now, while it is still the same."""
+    same = suite is not None and suite.spec.data.digest == job.status.suite_data_digest
+    tries = suite.status.tries if suite is not None and same else job.status.suite_tries
+    return tries.told() if tries is not None else None
 
 
 def _quorum(cluster: Cluster, release: ModelRelease) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from tunegate.api.shared import SuiteTries
 from tunegate.cli import decisions, screen
 from tunegate.cli.changes import UNKNOWN
 from tunegate.cli.cluster import Json
@@ -151,4 +152,6 @@ def _proof(out: Console, document: Json) -> None:
         content = document["statement"]["content"]
         policy, gate = content["policy"], content["evaluation"]
         told = [("policy", f"{policy['name']} {policy['digest']}"), ("margin of the gate", gate["margin"])]
-        screen.facts(out, [*told, ("tries on the suite by then", gate["suiteAttempts"])])
+        screen.facts(
+            out, [*told, ("tries on the questions by then", SuiteTries.model_validate(gate["suiteTries"]).told())]
+        )

@@ -50,7 +50,7 @@ NOBODY = {"username": "whoever-submits", "personId": "whoever-submits"}
 NO_UID = "00000000-0000-0000-0000-000000000000"
 NOWHERE = "none.invalid"
 """Registry and image of a stage that runs here: never asked."""
-SETTINGS = StageSettings(NOWHERE, NOWHERE, False, None, "none")
+SETTINGS = StageSettings(NOWHERE, NOWHERE, False)
 LIBRARIES = "the checks need the libraries of the stages: from a checkout, uv sync --extra cli --extra trainer"
 Volumes = Mapping[str, Path]
 
@@ -216,6 +216,8 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
         base_model=base.model_copy(update={"status": base.status.model_copy(update=admitted)}),
         base_manifest=manifest,
         hub_endpoint=f"https://{NOWHERE}",
+        # Which engines may run is the cluster's to say.
+        engine_images=(server.spec.profile.image,),
         claims=dict.fromkeys([*claims, *mapped], claim),
     )
 
@@ -277,18 +279,14 @@ def _validate(config: ValidateConfig, *, quiet: bool) -> ValidateResult:
         from tunegate_trainer import validation
         from tunegate_trainer.context import Places, StageContext
         from tunegate_trainer.endings import StageEnd
-        from tunegate_trainer.tracking import Tracker
     except ImportError as error:
         raise CommandFailure(LIBRARIES) from error
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         places = Places(**dict.fromkeys(Places.__dataclass_fields__, folder))
-        tracker = Tracker(None, config.job, folder, folder)
         try:
-            return validation.examine(
-                config, StageContext(places, RegistryClient(NOWHERE), _board(quiet), tracker)
-            ).result
+            return validation.examine(config, StageContext(places, RegistryClient(NOWHERE), _board(quiet))).result
         except StageEnd as end:
             raise CommandFailure(end.message) from end
         except ImportError as error:

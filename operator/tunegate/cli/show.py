@@ -77,7 +77,14 @@ def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
     ]
     _part(out, "Stages", ("stage", "state", "attempt", "message"), rows)
     _costs(out, job)
-    gate = job.status.gate
+    gate, tries = job.status.gate, job.status.suite_tries
+    if tries is not None:
+        screen.heading(out, "Tries on the suite's questions", str(tries.total))
+        newest = [
+            (one.time, one.requested_by or "in another namespace", one.job, one.suite, one.outcome)
+            for one in tries.newest
+        ]
+        _part(out, "Newest", ("at", "by", "job", "suite", "outcome"), newest)
     if gate is not None:
         screen.heading(out, f"Gate: {gate.metric} {gate.tuned} on {gate.questions} questions,", gate.outcome)
         arms = [(arm.name, arm.score, arm.difference, f"{arm.lower} to {arm.upper}", arm.outcome) for arm in gate.arms]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from tunegate.api.approval import Approval
 from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.shared import Person
 from tunegate.kube.client import KubeClient
 from tunegate.reconcile.approvals import names
 
@@ -23,15 +25,28 @@ async def read_approvals(kube: KubeClient, subject: Resource) -> tuple[Approval,
 async def still_backed(
     kube: KubeClient, subject: Resource, approvals: Iterable[Approval], digest: str | None
 ) -> frozenset[str]:
-    """Ask RBAC again for every approval that could count: rights that were taken since then count no more."""
+    """Ask RBAC again for every approval that could count: rights that were taken since then count no more.
+
+    Each person is asked about once for a role, however often they approved.
+    """
     backed = set()
+    answers: dict[tuple[str, str, str], bool] = {}
     for approval in approvals:
         spec = approval.spec
         verb = VERBS.get(spec.decision)
         if verb is None or spec.subject_ref.uid != subject.uid or spec.subject_digest != digest:
             continue
-        if await kube.allowed(
-            spec.approver, verb=verb, resource="approvalroles", name=spec.role, namespace=subject.namespace
-        ):
+        key = (_identity(spec.approver), verb, spec.role)
+        if key not in answers:
+            answers[key] = await kube.allowed(
+                spec.approver, verb=verb, resource="approvalroles", name=spec.role, namespace=subject.namespace
+            )
+        if answers[key]:
             backed.add(approval.uid)
     return frozenset(backed)
+
+
+def _identity(person: Person) -> str:
+    """Return what RBAC is told of the person."""
+    told = (person.username, person.uid, sorted(set(person.groups)), dict(person.extra))
+    return json.dumps(told, sort_keys=True)

@@ -14,6 +14,7 @@ from tunegate.controllers.services import Services
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.reconcile.catalogue import plan_policy, plan_pool, plan_suite
 from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.suite_tries import counted
 
 
 class ComputePoolController:
@@ -57,19 +58,20 @@ class ApprovalPolicyController:
 
 
 class EvaluationSuiteController:
-    """Records the digest of suites and how often they were used."""
+    """Records the digest of suites and the tries on their questions."""
 
     kind: ClassVar[str] = EvaluationSuite.KIND.kind
     manager: ClassVar[str] = FIELD_MANAGER
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
+        self._ledger = services.ledger
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the object is gone."""
         raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name, key.namespace))
         if raw is None:
             return None
-        jobs = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, key.namespace)
-        parsed = [FineTuneJob.model_validate(job) for job in jobs]
-        return plan_suite(EvaluationSuite.model_validate(raw), parsed, datetime.now(UTC))
+        suite = EvaluationSuite.model_validate(raw)
+        tries = counted(await self._ledger.tries(suite.spec.data.digest), key.namespace)
+        return plan_suite(suite, tries, datetime.now(UTC))

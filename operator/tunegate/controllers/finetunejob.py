@@ -18,11 +18,12 @@ from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import Dataset, Documents, FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stages import BaselineResult, HashResult, Manifest, ProgressReport
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.finetunejob_progress import ProgressPoller
 from tunegate.controllers.finetunejob_results import ResultReader
-from tunegate.controllers.services import Services
+from tunegate.controllers.services import Ledger, Services
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.finetunejob import plan
@@ -43,8 +44,10 @@ from tunegate.reconcile.naming import (
     workspace_claim_name,
 )
 from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.suite_tries import counted
 from tunegate.registry.tokens import Access, expiry, mint
 from tunegate.settings import Settings
+from tunegate.sketch import Sketch
 
 T = TypeVar("T", bound=Resource)
 CREDENTIAL_LIFETIME = timedelta(hours=6)
@@ -84,6 +87,8 @@ class FineTuneJobController:
         pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
         running = [stage for stage in job.status.stages if stage.state == "Running"]
         facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
+        if job.status.ended and job.status.suite_tries is None:
+            facts["tries"] = await tries_of(self._ledger, job)
         if not job.status.ended:
             facts["results"] = await self._read_results(job, pods)
             facts |= await self._places(job) | await self._rules(job)
@@ -129,6 +134,7 @@ class FineTuneJobController:
             "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
             "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
             "hub_endpoint": self._settings.hub_endpoint,
+            "engine_images": self._settings.engine_images,
         }
         if job.status.stage("validate").state == "Waiting":
             facts["other_suites"] = await self._other_suites(job)
@@ -263,14 +269,20 @@ class FineTuneJobController:
         return None if raw is None else model.model_validate(raw)
 
 
+async def tries_of(ledger: Ledger, job: FineTuneJob) -> SuiteTries:
+    """Return the tries on the questions that the job is judged by, as the job's namespace may know them."""
+    digest, sketch = job.status.suite_data_digest, job.status.suite_sketch
+    if digest is None:
+        return SuiteTries()
+    return counted(await ledger.tries(digest, Sketch.read(sketch) if sketch else None), job.namespace)
+
+
 def stage_settings(settings: Settings) -> StageSettings:
     """Return the part of the settings that stage pods are made from."""
     return StageSettings(
         trainer_image=settings.trainer_image,
         registry_host=settings.registry_host,
         registry_plain_http=settings.registry_plain_http,
-        tracking_uri=settings.mlflow_uri,
-        tracking_secret=settings.stage_tracking_secret,
         pull_secrets=settings.image_pull_secrets,
     )
 

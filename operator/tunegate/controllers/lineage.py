@@ -6,10 +6,11 @@ While MLflow is down, the condition says so and the record is written later, fro
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -29,18 +30,31 @@ from tunegate.api.stages import (
 from tunegate.controllers.services import Ledger, Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
-from tunegate.reconcile.lineage import Outcome, drift, job_record, pause, plan_job, plan_release, release_record
+from tunegate.reconcile.lineage import (
+    Outcome,
+    drift,
+    job_record,
+    pause,
+    plan_job,
+    plan_release,
+    progress_points,
+    release_record,
+)
 from tunegate.reconcile.naming import stage_repository, statement_repository
 from tunegate.reconcile.plan import AuditEntry, Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
-from tunegate.tracking.records import JobRecord, ReleaseRecord
+from tunegate.tracking.records import JobRecord, ReleaseRecord, Written, experiment_name
+
+logger = logging.getLogger(__name__)
 
 MANAGER = "tunegate-lineage"
 VERIFY_SECONDS = 3600.0
 """After so long a record is compared with MLflow again, and repaired if somebody changed it there."""
 CACHED = 256
 SOON = 0.1
+SILENT_SECONDS = 60.0
+"""For so long nobody shows progress after MLflow did not take it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class _Shown:
     record: JobRecord | ReleaseRecord
     tracking: Tracking
     place: str
-    """Where it stands in MLflow, with `{}` for its id."""
+    """Where it stands in MLflow, with `{}` for its id and the name that it stands under."""
 
     @property
     def recorded(self) -> bool:
@@ -59,15 +73,24 @@ class _Shown:
         status = self.obj.status
         return bool(status.mlflow_run_id if isinstance(status, FineTuneJobStatus) else status.mlflow_version)
 
-    async def write(self) -> str:
-        """Write the record and return its id."""
+    @property
+    def name(self) -> str:
+        """Experiment or registered model under which it should stand."""
+        record = self.record
+        return experiment_name(record.namespace) if isinstance(record, JobRecord) else record.model
+
+    async def write(self) -> Written:
+        """Write the record and return where it stands."""
         if isinstance(self.record, JobRecord):
             return await self.tracking.record_job(self.record)
         return await self.tracking.record_release(self.record)
 
-    def describe(self, identifier: str) -> str:
-        """Say where it stands."""
-        return self.place.format(identifier)
+    def outcome(self, written: Written) -> Outcome:
+        """Say where it stands, and whether somebody else has the name."""
+        place = self.place.format(written.identifier, written.name)
+        if written.name == self.name:
+            return Outcome(written, place)
+        return Outcome(written, f"{place}: MLflow has {self.name} from somebody else", taken=self.name)
 
 
 class _Recorder:
@@ -80,31 +103,35 @@ class _Recorder:
     def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._done: dict[str, tuple[str, str, float]] = {}
+        self._done: dict[str, tuple[str, Written | None, float]] = {}
         self._failed: dict[str, tuple[int, float, str]] = {}
         self._drifts: dict[str, AuditEntry] = {}
 
     async def record(self, shown: _Shown) -> Outcome:
         record = shown.record
-        fingerprint, identifier, until = self._done.get(record.uid, ("", "", 0.0))
-        if fingerprint == record.fingerprint and self._clock() < until:
-            return Outcome(identifier, shown.describe(identifier))
+        fingerprint, written, until = self._done.get(record.uid, ("", None, 0.0))
+        if written is not None:
+            if fingerprint == record.fingerprint and self._clock() < until:
+                return shown.outcome(written)
+            # The status may not say it yet.
+            known = written.identifier if isinstance(record, JobRecord) else written.name
+            shown = replace(shown, record=replace(record, known_as=known))
         failures, due, why = self._failed.get(record.uid, (0, 0.0, ""))
         if failures and self._clock() < due:
             return Outcome(None, why, max(due - self._clock(), 0.1))
         try:
             drifted = await self._drift(shown, fingerprint)
             if drifted is not None:
-                return Outcome(identifier or None, "", SOON, drifted)
-            identifier = await shown.write()
+                return Outcome(written, "", SOON, drifted)
+            written = await shown.write()
         except TrackingUnavailable as error:
             why = error.message + "; nothing waits for it, the record is written when it answers"
             self._failed[record.uid] = (failures + 1, self._clock() + pause(failures + 1), why)
             return Outcome(None, why, pause(failures + 1))
         self._failed.pop(record.uid, None)
         self._drifts.pop(record.uid, None)
-        self._done[record.uid] = (record.fingerprint, identifier, self._clock() + VERIFY_SECONDS)
-        return Outcome(identifier, shown.describe(identifier))
+        self._done[record.uid] = (record.fingerprint, written, self._clock() + VERIFY_SECONDS)
+        return shown.outcome(written)
 
     async def _drift(self, shown: _Shown, written: str) -> AuditEntry | None:
         """Return what has to be recorded before it is set right; None: nothing, or the ledger holds it.
@@ -126,6 +153,33 @@ class _Recorder:
         self._done.pop(uid, None)
         self._failed.pop(uid, None)
         self._drifts.pop(uid, None)
+
+
+class _Progress:
+    """Shows how a training goes while it runs: best effort, since its result brings the whole history."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._steps: OrderedDict[str, int] = OrderedDict()
+        self._silent_until = 0.0
+
+    async def show(self, tracking: Tracking, job: FineTuneJob, outcome: Outcome) -> None:
+        """Add the newest numbers to the job's run, each step once."""
+        points = progress_points(job, datetime.now(UTC))
+        if not points or outcome.written is None or not outcome.recorded or self._clock() < self._silent_until:
+            return
+        if self._steps.get(job.uid) == points[0].step:
+            return
+        try:
+            await tracking.add_points(outcome.written.identifier, points)
+        except TrackingUnavailable as error:
+            logger.debug("progress of %s is not shown: %s", job.name, error.message)
+            self._silent_until = self._clock() + SILENT_SECONDS
+            return
+        self._steps[job.uid] = points[0].step
+        self._steps.move_to_end(job.uid)
+        while len(self._steps) > CACHED:
+            self._steps.popitem(last=False)
 
 
 class _Documents:
@@ -156,6 +210,7 @@ class JobLineageController:
         self._tracking: Tracking | None = services.tracking
         self._documents = _Documents(services)
         self._recorder = _Recorder(services.ledger)
+        self._progress = _Progress()
         self._uids: dict[ObjectKey, str] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
@@ -168,8 +223,9 @@ class JobLineageController:
         job = FineTuneJob.model_validate(raw)
         self._uids[key] = job.uid
         record = job_record(job, await self._results(job), await self._data(job))
-        shown = _Shown(job, record, tracking, f"run {{}} of experiment tunegate/{key.namespace}")
+        shown = _Shown(job, record, tracking, "run {} of experiment {}")
         outcome = await self._recorder.record(shown)
+        await self._progress.show(tracking, job, outcome)
         return plan_job(job, outcome, datetime.now(UTC))
 
     async def _results(self, job: FineTuneJob) -> dict[StageName, StageResult]:
@@ -227,7 +283,7 @@ class ReleaseLineageController:
         statement = await self._statement(release, release.status.statement_digest)
         run_id = await self._run_id(release, statement.job.uid)
         record = release_record(release, statement, self._settings.registry_host, run_id)
-        shown = _Shown(release, record, tracking, f"version {{}} of registered model {record.model}")
+        shown = _Shown(release, record, tracking, "version {} of registered model {}")
         outcome = await self._recorder.record(shown)
         return plan_release(release, outcome, datetime.now(UTC))
 

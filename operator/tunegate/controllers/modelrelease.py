@@ -23,6 +23,7 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE, EvaluateResult
 from tunegate.controllers.approvals import read_approvals, still_backed
+from tunegate.controllers.finetunejob import tries_of
 from tunegate.controllers.services import Services
 from tunegate.controllers.signing import EvidenceSigner
 from tunegate.digests import sha256
@@ -149,7 +150,7 @@ class ModelReleaseController:
         if not isinstance(result, EvaluateResult):
             message = f"the evaluation's result is one of stage {result.stage}. {NEW_JOB}"
             return None, Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message, final=True)
-        found = assess(replace(evidence, evaluation=result))
+        found = assess(replace(evidence, evaluation=result, tries=await tries_of(self._ledger, job)))
         if isinstance(found, Shortfall):
             return None, found
         return await self._store(build(found))

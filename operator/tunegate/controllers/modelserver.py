@@ -16,7 +16,7 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.serving import ROUTES_KEY, STATUS_PORT, AdapterEntry, GatewayStatus, RoutesDocument
+from tunegate.api.serving import ROUTES_KEY, STATUS_PORT, AdapterEntry, GatewayStatus, RoutesDocument, routes_name
 from tunegate.api.stages import (
     RESULT_MEDIA_TYPE,
     STAGE_RESULT,
@@ -28,7 +28,7 @@ from tunegate.api.stages import (
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
-from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name, routes_name
+from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile import modelserver, naming
 from tunegate.reconcile.modelserver_observed import Candidate, FreshCredential, Observed, ServingSettings, may_answer
@@ -108,6 +108,7 @@ class ModelServerController:
                 name for one in config_maps if (name := one["metadata"]["name"]) != routes_name(server.name)
             ),
             api_keys_usable=await self._api_keys_usable(server),
+            tls_usable=await self._tls_usable(server),
             fresh_credential=await self._credential(server, candidates),
         )
 
@@ -211,17 +212,27 @@ class ModelServerController:
 
     async def _api_keys_usable(self, server: ModelServer) -> bool:
         name = server.spec.clients.api_keys_secret_name
-        if name is None:
+        return name is None or await self._offered(server, name) is not None
+
+    async def _tls_usable(self, server: ModelServer) -> bool:
+        if server.spec.tls is None:
             return True
+        secret = await self._offered(server, server.spec.tls.secret_name)
+        data = (secret or {}).get("data") or {}
+        return (secret or {}).get("type") == "kubernetes.io/tls" and bool(data.get("tls.crt") and data.get("tls.key"))
+
+    async def _offered(self, server: ModelServer, name: str) -> Mapping[str, Any] | None:
+        """Return a Secret that carries the label which opens it to servers."""
         secret = await self._kube.get(ObjectRef("v1", "Secret", name, server.namespace))
         labels = (secret or {}).get("metadata", {}).get("labels") or {}
-        return bool(labels.get(naming.USABLE_BY_SERVERS_LABEL) == "true")
+        return secret if labels.get(naming.USABLE_BY_SERVERS_LABEL) == "true" else None
 
     def _serving_settings(self) -> ServingSettings:
         settings = self._settings
         return ServingSettings(
             operator_image=settings.operator_image,
             trainer_image=settings.trainer_image,
+            engine_images=settings.engine_images,
             hub_endpoint=settings.hub_endpoint,
             registry_host=settings.registry_host,
             registry_plain_http=settings.registry_plain_http,

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.kube.client import KubeClient, ObjectKey
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.tries import Tries
 from tunegate.reconcile.plan import Plan
 from tunegate.settings import Settings
+from tunegate.sketch import Sketch
 
 if TYPE_CHECKING:
     from tunegate.admission.guard import Guard
@@ -35,6 +37,9 @@ class Ledger(Protocol):
         self, kind: str, namespace: str, types: Collection[str], since: datetime
     ) -> Sequence[AuditRecordSpec]:
         """Return what of some types is recorded since then about objects of that kind and namespace, oldest first."""
+
+    async def tries(self, data_digest: str, sketch: Sketch | None = None) -> Tries:
+        """Return the tries on questions of that digest, or of which that sketch shows enough."""
 
 
 @dataclass(frozen=True)

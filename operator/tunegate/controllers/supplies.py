@@ -1,14 +1,12 @@
-"""What pods of a governed namespace need to reach the stores: the authorities that they trust, and a password at MLflow.
+"""What pods of a governed namespace need to reach the registry: the authorities that they trust.
 
-The operator hands on what lies in its own mounted files. The chart could write it too, but a password in a manifest is kept
-by Helm ten times over, and the authority is made after the manifest. Both objects carry the operator's label, so that the
-admission rules let nobody else change whom pods trust.
+The operator hands on what lies in its own mounted file: the chart cannot write it, since the authority is made after the
+manifest. The object carries the operator's label, so that the admission rules let nobody else change whom pods trust.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,14 @@ from tunegate.settings import Settings
 logger = logging.getLogger(__name__)
 
 MANAGER = "tunegate-supplies"
-STAGE_USER_PREFIX = "tunegate-stage-"
-"""As files/mlflow_users.py of the chart names the users."""
 KEEP = {"helm.sh/resource-policy": "keep"}
-"""Charts of before had these objects in their manifest: without this word Helm may still delete them."""
+"""Charts of before had this object in their manifest: without this word Helm may still delete it."""
 RETRY_SECONDS = 10.0
 Json = dict[str, Any]
 
 
 class Supplies:
-    """Keeps two objects of each governed namespace as they should be."""
+    """Keeps one object of each governed namespace as it should be."""
 
     def __init__(self, kube: KubeClient, settings: Settings) -> None:
         self._kube = kube
@@ -51,20 +47,15 @@ class Supplies:
                 await self.deliver(namespace)
             except (Transient, Terminal) as error:
                 failed = True
-                logger.warning("pods of %s may not reach registry and MLflow: %s", namespace, error.message)
+                logger.warning("pods of %s may not reach the registry: %s", namespace, error.message)
         return not failed
 
     async def deliver(self, namespace: str) -> None:
         """Write what pods of the namespace need. Raises ``Transient`` or ``Terminal``."""
-        # Read each time: a new password is handed on without a restart.
+        # Read each time: a new authority is handed on without a restart.
         authorities = self._settings.ca_file
         data = {} if authorities is None else {"ca.crt": _read(authorities)}
         await self._apply("ConfigMap", CA_CONFIG_MAP, namespace, {"data": data})
-        if self._settings.stage_passwords is not None:
-            user, password = f"{STAGE_USER_PREFIX}{namespace}", _read(self._settings.stage_passwords / namespace)
-            login = {"username": _encoded(user), "password": _encoded(password)}
-            content = {"type": "kubernetes.io/basic-auth", "data": login}
-            await self._apply("Secret", self._settings.stage_tracking_secret, namespace, content)
 
     async def _apply(self, kind: str, name: str, namespace: str, content: Json) -> None:
         labels = {"app.kubernetes.io/name": "tunegate", MANAGED_BY_LABEL: MANAGED_BY}
@@ -77,7 +68,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError as error:
         raise Transient(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()

@@ -20,8 +20,8 @@ Source = Literal["resource", "child"]
 Report = Callable[[Source, Mapping[str, Any], bool], None]
 """Called with where the object belongs, the object, and whether it was deleted. Must not block or raise."""
 
-UNWATCHED = frozenset({"AuditRecord"})
-"""No decision hangs on an entry of the ledger, and there are many."""
+UNWATCHED = frozenset({"AuditRecord", "Usage"})
+"""No decision of ours hangs on an entry of the ledger, and there are many; the operator writes usages and reads none."""
 CHILDREN = (
     ("", "v1", "pods"),
     ("", "v1", "persistentvolumeclaims"),

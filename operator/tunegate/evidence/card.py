@@ -86,7 +86,7 @@ def _sections(about: Subject) -> list[str]:
 def _evaluation(about: Subject) -> str:
     stated, result = about.statement.evaluation, about.evaluation
     lines = [
-        f"Suite `{stated.suite}`, {result.questions} questions, used {stated.suite_attempts} times by then. "
+        f"Suite `{stated.suite}`, {result.questions} questions, tried {stated.suite_tries.total} times by then. "
         f"The gate: {result.outcome}, {result.metric} {stated.tuned}, with a margin of {stated.margin} over each alternative.",
         "",
         "| alternative | score | difference | 95 % | outcome |",

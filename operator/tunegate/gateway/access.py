@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -22,6 +23,9 @@ SHORTEST_KEY = 16
 REVIEW_SECONDS = 60.0
 REFUSAL_SECONDS = 10.0
 REMEMBERED = 4096
+REVIEWS_AT_ONCE = 8
+"""Questions to the API server about tokens that were never known, and as many about those that were."""
+REVIEW_PATIENCE = 5.0
 LONGEST_TOKEN = 16_384
 
 
@@ -70,16 +74,19 @@ class Access:
         self._keys = keys
         self._reviewer = reviewer
         self._clock = clock
-        self._reviews: OrderedDict[bytes, tuple[float, Reviewed]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, Reviewed]] = OrderedDict()
+        """Reviews of tokens that the cluster knows; kept apart, so that made-up tokens push none of them out."""
+        self._unknown: OrderedDict[bytes, tuple[float, Reviewed]] = OrderedDict()
+        self._lanes = {known: asyncio.Semaphore(REVIEWS_AT_ONCE) for known in (True, False)}
 
-    async def admit(self, authorization: str | None, groups: Collection[str]) -> None:
-        """Return when the caller may ask. Raises ``ApiError`` 401, 403, or 503 when tokens can't be checked now."""
+    async def admit(self, authorization: str | None, groups: Collection[str]) -> str:
+        """Return who the caller is, for fair shares. Raises ``ApiError`` 401, 403, or 503 when tokens can't be checked."""
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
+        if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN or not token.isascii():
             raise ApiError(401, "missing_credential", "send an API key or a Kubernetes token as a bearer token")
         if self._keys.holds(token):
-            return
+            return f"key:{hashlib.sha256(token.encode()).hexdigest()[:16]}"
         if not groups or token.count(".") != 2:
             raise ApiError(401, "invalid_credential", "this credential is not known here")
         reviewed = await self._review(token)
@@ -89,21 +96,27 @@ class Access:
             )
         if not set(groups) & set(reviewed.groups):
             raise ApiError(403, "not_in_group", f"{reviewed.username} is in none of this server's client groups")
+        return f"user:{reviewed.username}"
 
     async def _review(self, token: str) -> Reviewed:
         """Return the token's review, at most a minute old; refusals are kept shorter."""
         now = self._clock()
         key = hashlib.sha256(token.encode()).digest()
-        until, known = self._reviews.get(key, (now, None))
-        if known is not None and until > now:
-            return known
+        for reviews in (self._known, self._unknown):
+            until, found = reviews.get(key, (now, None))
+            if found is not None and until > now:
+                return found
         try:
-            reviewed = await self._reviewer.review(token, TOKEN_AUDIENCE)
-        except Unreachable as error:
-            log.warning("%s", error)
+            async with asyncio.timeout(REVIEW_PATIENCE), self._lanes[key in self._known]:
+                reviewed = await self._reviewer.review(token, TOKEN_AUDIENCE)
+        except (Unreachable, TimeoutError) as error:
+            log.warning("a token could not be reviewed: %s", str(error) or "too many are being asked about")
             raise ApiError(503, "tokens_unchecked", "tokens cannot be checked now; try again", retry_after=5) from error
-        self._reviews[key] = (now + (REVIEW_SECONDS if reviewed.authenticated else REFUSAL_SECONDS), reviewed)
-        self._reviews.move_to_end(key)
-        while len(self._reviews) > REMEMBERED:
-            self._reviews.popitem(last=False)
+        if not reviewed.authenticated:
+            self._known.pop(key, None)
+        reviews, seconds = (self._known, REVIEW_SECONDS) if reviewed.authenticated else (self._unknown, REFUSAL_SECONDS)
+        reviews[key] = (now + seconds, reviewed)
+        reviews.move_to_end(key)
+        while len(reviews) > REMEMBERED:
+            reviews.popitem(last=False)
         return reviewed

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -15,37 +17,59 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 
 from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDocument
+from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.gateway import logs
 from tunegate.gateway.access import Access, ApiKeys
 from tunegate.gateway.cluster import ApiServer
+from tunegate.gateway.connections import ConnectionWatch, listen
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.holdings import Holdings
 from tunegate.gateway.in_flight import InFlight
+from tunegate.gateway.inspection import Inspection
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.proxy import ENDPOINTS, Proxy
 from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import GatewaySettings, in_pod
+from tunegate.gateway.tls import Certificate
+from tunegate.gateway.watchers import Watchers
+from tunegate.reconcile.naming import MANAGED_BY, MANAGED_BY_LABEL, SERVER_LABEL
 
 log = logging.getLogger("tunegate.gateway")
 EXPIRY_SECONDS = 0.5
 
 
-class Gateway:
-    """One gateway: state shared by the two ports and the two watchers."""
+class NotOurs(Exception):
+    """What lies under the routes' name is not the operator's word for this server; the message says why."""
 
-    def __init__(self, settings: GatewaySettings, engine: Engine, cluster: ApiServer, report: PullReport) -> None:
+
+class Gateway:
+    """One gateway: state shared by the two ports and the watchers."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        engine: Engine,
+        cluster: ApiServer,
+        inspection: Inspection,
+        report: PullReport,
+    ) -> None:
         self._settings = settings
         self._cluster = cluster
         self.metrics = Metrics()
+        self.metrics.routes_age.set_function(lambda: self.routes.age)
         self.routes = RouteTable()
-        self.in_flight = InFlight(settings.limits.in_flight, self.metrics)
+        self.in_flight = InFlight(self.metrics)
         self.holdings = Holdings(engine, report, self._hold, self.in_flight.finished)
+        self.connections = ConnectionWatch(settings.limits, self.metrics)
+        self.watchers = Watchers(self.metrics)
         self.proxy = Proxy(
             engine,
             Access(ApiKeys(settings.api_keys), cluster),
             self.routes,
             self.holdings,
             self.in_flight,
+            inspection,
             self.metrics,
             settings.limits,
         )
@@ -54,13 +78,12 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether new clients may be sent here."""
-        return self.holdings.ready and self.routes.known and not self.draining
+        routes = self.routes
+        return self.holdings.ready and routes.known and not routes.stale and not routes.obstacle and not self.draining
 
     def status(self) -> GatewayStatus:
         """Return what the operator asks for."""
-        message = self.holdings.message
-        if self.holdings.ready and not self.routes.known:
-            message = f"ConfigMap {self._settings.routes_config_map} was not read yet"
+        open_now = set(self.routes.open.values()) | self.in_flight.served
         return GatewayStatus(
             engine=self.holdings.engine_state,
             ready=self.ready,
@@ -68,34 +91,68 @@ class Gateway:
             adapters=self.holdings.adapters,
             routes=self.routes.open,
             routes_revision=self.routes.revision,
+            routes_age_seconds=int(self.routes.age),
+            answering=sorted(open_now - {BASE_SERVED_NAME}),
             in_flight=len(self.in_flight),
-            message=message,
+            message=self._message(),
+            watchers=dict(self.watchers.ends),
         )
+
+    def _message(self) -> str:
+        name = self._settings.routes_config_map
+        if not self.holdings.ready:
+            return self.holdings.message
+        if self.routes.obstacle:
+            return f"ConfigMap {name} is not followed, every route is closed: {self.routes.obstacle}"
+        if not self.routes.known:
+            return f"ConfigMap {name} was not read yet"
+        if self.routes.stale:
+            return f"ConfigMap {name} could not be read for {self.routes.age:.0f} s: every route is closed until it can"
+        return ""
 
     async def follow_routes(self) -> None:
         """Take over every change of the routes, for ever."""
         settings = self._settings
         async for found in self._cluster.follow(settings.namespace, settings.routes_config_map):
-            text = ((found or {}).get("data") or {}).get(ROUTES_KEY)
-            try:
-                document = RoutesDocument.model_validate_json(text) if text else RoutesDocument()
-            except ValidationError as error:
-                log.error("the routes cannot be understood, the last known ones hold: %s", error)
-                continue
             before = self.routes.open
-            self.routes.follow(document)
+            try:
+                self.routes.follow(self._word(found))
+            except NotOurs as error:
+                log.error("the routes are not followed: %s", error)
+                self.routes.close(str(error))
+            except ValidationError as error:
+                log.error("the routes cannot be understood: %d errors", error.error_count())
+                continue
             cut = self.in_flight.cut(self.routes.allowed)
             if before != self.routes.open or cut:
-                log.info("routes, revision %d: %s; %d requests cut", document.revision, self.routes.open, cut)
+                log.info("routes, revision %d: %s; %d requests cut", self.routes.revision, self.routes.open, cut)
             self._show()
 
+    def _word(self, found: Mapping[str, Any] | None) -> RoutesDocument:
+        """Return the operator's word for this server. Raises ``NotOurs`` and ``ValidationError``."""
+        if found is None:
+            raise NotOurs("it does not exist")
+        metadata = found.get("metadata") or {}
+        labels = metadata.get("labels") or {}
+        owners = [str(owner.get("uid")) for owner in metadata.get("ownerReferences") or ()]
+        if owners != [self._settings.server_uid]:
+            raise NotOurs(f"its owner is not ModelServer {self._settings.server} with uid {self._settings.server_uid}")
+        if (labels.get(MANAGED_BY_LABEL), labels.get(SERVER_LABEL)) != (MANAGED_BY, self._settings.server):
+            raise NotOurs("it does not carry the operator's labels of this server")
+        text = (found.get("data") or {}).get(ROUTES_KEY)
+        return RoutesDocument.model_validate_json(text) if text else RoutesDocument()
+
     async def close_in_time(self) -> None:
-        """Close what an override opened when its time is over, for ever: no operator is needed for that."""
+        """Close what an override opened when its time is over, and everything when the operator's word is too old.
+
+        For ever, and no operator is needed for that.
+        """
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             if self.routes.expire():
                 cut = self.in_flight.cut(self.routes.allowed)
-                log.info("the time of an override is over: %s; %d requests cut", self.routes.open, cut)
+                why = "the routes could not be read for too long" if self.routes.stale else "an override is over"
+                log.warning("%s: %s; %d requests cut", why, self.routes.open, cut)
                 self._show()
 
     def _hold(self, ready: frozenset[str]) -> None:
@@ -111,17 +168,6 @@ class Gateway:
 def client_app(gateway: Gateway, body_bytes: int) -> web.Application:
     """Return the application of the client port: these paths and no other exist."""
 
-    @web.middleware
-    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except ApiError as error:
-            gateway.metrics.refused.labels(error.code).inc()
-            return error.response()
-        except web.HTTPException as error:
-            gateway.metrics.refused.labels("no_such_endpoint").inc()
-            return ApiError(error.status, "no_such_endpoint", f"{request.method} here: {error.reason}").response()
-
     async def alive(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
@@ -131,13 +177,40 @@ def client_app(gateway: Gateway, body_bytes: int) -> web.Application:
             {"ready": status.ready, "message": status.message}, status=200 if status.ready else 503
         )
 
-    app = web.Application(middlewares=[errors], client_max_size=body_bytes)
+    app = web.Application(middlewares=[_errors(gateway)], client_max_size=body_bytes)
     app.router.add_get("/healthz", alive)
     app.router.add_get("/readyz", readiness)
     app.router.add_get("/v1/models", gateway.proxy.models)
     for path in ENDPOINTS:
         app.router.add_post(path, gateway.proxy.answer)
     return app
+
+
+def _errors(gateway: Gateway) -> Any:
+    """Return what turns every error into an answer of one form; what nobody foresaw is logged without its text."""
+
+    @web.middleware
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ApiError as error:
+            gateway.metrics.refused.labels(error.code).inc()
+            return error.response()
+        except web.HTTPException as error:
+            gateway.metrics.refused.labels("no_such_endpoint").inc()
+            text = f"there is no {request.method[:16]} here: GET /v1/models, POST {', '.join(ENDPOINTS)}"
+            return ApiError(error.status, "no_such_endpoint", text).response()
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except web.RequestPayloadError:
+            gateway.metrics.refused.labels("body_broken").inc()
+            return ApiError(400, "body_broken", "the request's body did not arrive as its headers say").response()
+        except Exception as error:
+            gateway.metrics.refused.labels("internal_error").inc()
+            log.error("a request failed in a way that nobody foresaw: %s", logs.kinds(error))
+            return ApiError(500, "internal_error", "the gateway failed at this request").response()
+
+    return errors
 
 
 def status_app(gateway: Gateway) -> web.Application:
@@ -159,29 +232,42 @@ def status_app(gateway: Gateway) -> web.Application:
 
 @asynccontextmanager
 async def running(settings: GatewaySettings) -> AsyncIterator[Gateway]:
-    """Run a gateway: both ports, and the watchers of engine and routes."""
+    """Run a gateway: both ports, and the watchers of engine, routes and connections. Raises ``OSError``, ``ssl.SSLError``."""
     report = PullReport.model_validate_json(settings.report.read_bytes())
-    async with Engine(settings.engine_socket, settings.limits) as engine, ApiServer(settings.cluster) as cluster:
-        gateway = Gateway(settings, engine, cluster, report)
-        clients = await _listen(client_app(gateway, settings.limits.body_bytes), settings.host, settings.port)
-        status = await _listen(status_app(gateway), settings.host, settings.status_port)
-        watching = (gateway.holdings.watch(), gateway.follow_routes(), gateway.close_in_time())
-        watchers = [asyncio.create_task(one) for one in watching]
+    certificate = Certificate(settings.tls) if settings.tls is not None else None
+    limits = settings.limits
+    async with (
+        Engine(settings.engine_socket, limits) as engine,
+        ApiServer(settings.cluster) as cluster,
+        Inspection() as inspection,
+    ):
+        gateway = Gateway(settings, engine, cluster, inspection, report)
+        told = ConnectionWatch(limits, Metrics())
+        clients = client_app(gateway, limits.body_bytes)
+        ports = [
+            await listen(clients, settings.host, settings.port, gateway.connections, limits, _context(certificate)),
+            await listen(status_app(gateway), settings.host, settings.status_port, told, limits),
+        ]
+        watchers = {
+            "engine": gateway.holdings.watch,
+            "routes": gateway.follow_routes,
+            "closing": gateway.close_in_time,
+            "connections": gateway.connections.watch,
+            "status-connections": told.watch,
+        }
+        gateway.watchers.start(watchers if certificate is None else {**watchers, "certificate": certificate.follow})
         try:
             yield gateway
         finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
-            await clients.cleanup()
-            await status.cleanup()
+            await gateway.watchers.stop()
+            for _, server in ports:
+                server.close()
+            for runner, _ in ports:
+                await runner.cleanup()
 
 
-async def _listen(app: web.Application, host: str, port: int) -> web.AppRunner:
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner
+def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
+    return certificate.context if certificate is not None else None
 
 
 async def drain(gateway: Gateway, settings: GatewaySettings) -> None:
@@ -202,9 +288,14 @@ async def serve(settings: GatewaySettings) -> None:
         await drain(gateway, settings)
 
 
+def run(settings: GatewaySettings) -> int:
+    """Run with these settings until a signal."""
+    logs.configure()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(settings))
+    return 0
+
+
 def main() -> int:
     """Run in the pod."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(in_pod()))
-    return 0
+    return run(in_pod())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
@@ -16,9 +17,10 @@ import aiohttp
 from tunegate.gateway.settings import Cluster
 
 log = logging.getLogger("tunegate.gateway")
-WATCH_SECONDS = 30
-"""A watch is renewed so often, by a fresh read: an event lost in a broken connection delays a change by no more."""
-PAUSE = (0.5, 10.0)
+WATCH_SECONDS = 15
+"""A watch is renewed so often, by a fresh read: an event lost in a broken connection delays a change by no more, and the
+routes' age tells within seconds that they can't be read."""
+PAUSE = (0.5, 5.0)
 """First and longest pause after a failed read, in seconds."""
 
 
@@ -40,12 +42,36 @@ class ApiServer:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        trust = ssl.create_default_context(cafile=str(cluster.ca_file)) if cluster.ca_file else None
-        self._http = aiohttp.ClientSession(
+        self._trusted = self._authority()
+        self._http = self._session()
+
+    def _authority(self) -> bytes | None:
+        file = self._cluster.ca_file
+        return file.read_bytes() if file is not None else None
+
+    def _session(self) -> aiohttp.ClientSession:
+        trust = ssl.create_default_context(cadata=self._trusted.decode()) if self._trusted else None
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=trust if trust is not None else True),
             timeout=aiohttp.ClientTimeout(total=10, sock_connect=5),
             read_bufsize=2 * 1024 * 1024,
         )
+
+    async def follow_authority(self) -> bool:
+        """Trust the cluster's authority as its file stands now; tell whether it changed. Raises ``OSError``, ``ValueError``."""
+        now = self._authority()
+        if now == self._trusted:
+            return False
+        before, old = self._trusted, self._http
+        try:
+            self._trusted = now
+            self._http = self._session()
+        except (ssl.SSLError, ValueError):
+            self._trusted = before
+            raise
+        await old.close()
+        log.info("the cluster's authority changed and is followed")
+        return True
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,9 +103,9 @@ class ApiServer:
         return Reviewed(True, str(user.get("username", "")), tuple(user.get("groups") or ()))
 
     async def follow(self, namespace: str, name: str) -> AsyncIterator[dict[str, Any] | None]:
-        """Yield the ConfigMap now and after every change, None when there is none; for ever.
+        """Yield the ConfigMap now, after every change and at each renewal, None when there is none; for ever.
 
-        While the API server can't be reached nothing is yielded: what was known last stays in force.
+        While the API server can't be reached nothing is yielded: how old the last word is, the caller knows.
         """
         pause = PAUSE[0]
         while True:
@@ -90,8 +116,10 @@ class ApiServer:
                 async for event in self._watch(namespace, name, version):
                     yield event
             except (Unreachable, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                log.warning("routes cannot be read now, the last known ones hold: %s %s", type(error).__name__, error)
+                log.warning("routes cannot be read now: %s %s", type(error).__name__, error)
                 await asyncio.sleep(pause)
+                with contextlib.suppress(OSError, ValueError):
+                    await self.follow_authority()
                 pause = min(pause * 2, PAUSE[1])
 
     async def _read(self, namespace: str, name: str) -> tuple[str, dict[str, Any] | None]:
@@ -111,7 +139,7 @@ class ApiServer:
             "resourceVersion": version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        limit = aiohttp.ClientTimeout(total=WATCH_SECONDS + 10, sock_connect=5)
+        limit = aiohttp.ClientTimeout(total=WATCH_SECONDS + 5, sock_connect=5)
         async with self._http.get(
             self._config_maps(namespace), params=params, headers=self._headers(), timeout=limit
         ) as answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -73,11 +72,11 @@ class Engine:
             raise EngineFailure(f"{request.path}: the answer is no JSON object")
         return document
 
-    async def forward(self, path: str, body: Mapping[str, Any], request_id: str) -> aiohttp.ClientResponse:
+    async def forward(self, path: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
         """Start a client's request. Nothing of the client but the checked body goes along. Raises ``FAILURES``."""
         return await self._http.post(
             f"{ORIGIN}{path}",
-            data=json.dumps(body, ensure_ascii=False).encode(),
+            data=body,
             headers={"Content-Type": "application/json", "X-Request-Id": request_id},
             timeout=aiohttp.ClientTimeout(
                 total=self._limits.request_seconds, sock_connect=5, sock_read=self._limits.silence_seconds

@@ -1,4 +1,4 @@
-"""Requests that are being answered: bounded in number, cut when their release is revoked, awaited at the end."""
+"""Requests that are being answered: cut when their release may not answer any more, awaited at the end."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tunegate.api.stages import BASE_SERVED_NAME
-from tunegate.gateway.errors import ApiError
 from tunegate.gateway.metrics import Metrics
 
 
 class InFlight:
     """Tasks by the model that answers them."""
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
-        self._most = most
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._tasks: dict[asyncio.Task[object], str] = {}
         self._none = asyncio.Event()
@@ -24,11 +22,14 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @property
+    def served(self) -> frozenset[str]:
+        """Names of the models that are answering something."""
+        return frozenset(self._tasks.values())
+
     @contextmanager
     def enter(self, served: str) -> Iterator[None]:
-        """Count the current task while it is answered. Raises ``ApiError`` 429 when there are too many."""
-        if len(self._tasks) >= self._most:
-            raise ApiError(429, "too_many_requests", "too many requests are being answered now", retry_after=1)
+        """Count the current task while it is answered."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("requests are handled in tasks")

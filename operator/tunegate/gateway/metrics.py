@@ -41,3 +41,19 @@ class Metrics:
             "tunegate_gateway_adapter_held", "1 for an adapter whose probe passed and that is approved.", ("model",),
             registry=self.registry,
         )  # fmt: skip
+        self.waiting = Histogram(
+            "tunegate_gateway_waiting_seconds", "Time that a checked request waited for its turn at the engine.",
+            buckets=(0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 15), registry=self.registry,
+        )  # fmt: skip
+        self.connections = Gauge("tunegate_gateway_connections", "Open connections of clients.", registry=self.registry)
+        self.cut_connections = Counter(
+            "tunegate_gateway_connections_cut", "Connections that the gateway ended, by reason.", ("reason",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.routes_age = Gauge(
+            "tunegate_gateway_routes_age_seconds", "Time since the routes were last read.", registry=self.registry
+        )
+        self.restarts = Counter(
+            "tunegate_gateway_watcher_restarts", "Watchers that ended and were started again.", ("watcher",),
+            registry=self.registry,
+        )  # fmt: skip

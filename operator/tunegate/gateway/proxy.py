@@ -1,50 +1,48 @@
-"""The OpenAI endpoints: from a client's request to a checked request for the engine, and the answer back."""
+"""The OpenAI endpoints: from a client's request to a checked request for the engine, and the answer back.
+
+The order is the protection: who asks, a place for that client, bytes for its body, the body itself, the checks, a share
+of the engine. Whatever is refused is refused before the next thing is spent on it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from tunegate.api.stages import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
+from tunegate.gateway.bodies import ENDPOINTS, Checked
 from tunegate.gateway.engine import FAILURES, Engine
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.holdings import Holdings
 from tunegate.gateway.in_flight import InFlight
+from tunegate.gateway.inspection import Inspection, Overloaded
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import Limits
-from tunegate.gateway.stream import EventRewriter, Usage, renamed
+from tunegate.gateway.shares import Shares
+from tunegate.gateway.stream import EventRewriter, Usage
 
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
-FORBIDDEN_FIELDS = frozenset({
-    "chat_template", "echo", "ec_transfer_params", "kv_transfer_params", "media_io_kwargs", "mm_payload",
-    "mm_processor_kwargs", "priority", "prompt_embeds", "prompt_logprobs", "request_id", "return_mm_kwargs",
-    "session_id", "vllm_xargs",
-})  # fmt: skip
-"""Fields with which one client reaches into the engine, or past other clients. ``prompt_logprobs``, also asked for by
-``echo``, ends vLLM 0.32 for everybody when an adapter is active in the same batch."""
+__all__ = ["ENDPOINTS", "Proxy"]
 SERVED_NAME_HEADER = "X-Tunegate-Served-Name"
 REQUEST_ID_HEADER = "X-Request-Id"
+KIBIBYTE = 1024
 
 
 @dataclass(frozen=True)
 class Question:
-    """A client's request, checked and with its model resolved."""
+    """A client's checked request, with its model resolved."""
 
     endpoint: str
-    public: str
+    asked: Checked
     served: str
-    body: dict[str, Any]
-    streams: bool
-    wants_usage: bool
     request_id: str
 
 
@@ -58,6 +56,7 @@ class Proxy:
         routes: RouteTable,
         holdings: Holdings,
         in_flight: InFlight,
+        inspection: Inspection,
         metrics: Metrics,
         limits: Limits,
     ) -> None:
@@ -66,9 +65,16 @@ class Proxy:
         self._routes = routes
         self._holdings = holdings
         self._in_flight = in_flight
+        self._inspection = inspection
         self._metrics = metrics
         self._limits = limits
         self._started = int(time.time())
+        patience = limits.queue_seconds
+        self._places = _shares("requests", limits.places, limits.share, patience)
+        self._reading = _shares("bodies", limits.reading_bytes // KIBIBYTE, limits.share, patience)
+        self._inspecting = Shares("large bodies", limits.places, 1, patience)
+        self._sequences = _shares("answers", limits.sequences, limits.share, patience)
+        self._structured = _shares("structured answers", limits.structured, limits.structured_share, patience)
 
     async def models(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/models`: the names that can be asked now."""
@@ -79,37 +85,71 @@ class Proxy:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`POST` on one of ``ENDPOINTS``."""
-        await self._admit(request)
-        question = self._question(request.path, await self._body(request))
-        with self._in_flight.enter(question.served):
-            return await self._forward(request, question)
+        client = await self._admit(request)
+        _check_headers(request)
+        async with self._places.hold(client, 1):
+            give_back = await self._reading.take(client, self._kibibytes(request))
+            try:
+                asked = await self._body(request, client)
+                self._served(asked.public)
+                async with self._turn(client, asked):
+                    # Whose turn comes only now asks only now: what was open before may be closed.
+                    question = Question(request.path, asked, self._served(asked.public), uuid.uuid4().hex)
+                    with self._in_flight.enter(question.served):
+                        return await self._forward(request, question, give_back)
+            finally:
+                give_back()
 
-    async def _admit(self, request: web.Request) -> None:
-        await self._access.admit(request.headers.get("Authorization"), self._routes.groups)
+    async def _admit(self, request: web.Request) -> str:
+        return await self._access.admit(request.headers.get("Authorization"), self._routes.groups)
 
-    async def _body(self, request: web.Request) -> dict[str, Any]:
-        if request.content_type != "application/json":
-            raise ApiError(415, "unsupported_media_type", "send application/json")
+    def _kibibytes(self, request: web.Request) -> int:
+        length = request.content_length
+        if length is not None and length > self._limits.body_bytes:
+            raise self._too_large()
+        return 1 + (self._limits.body_bytes if length is None else length) // KIBIBYTE
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, "body_too_large", f"at most {self._limits.body_bytes} bytes are taken")
+
+    async def _body(self, request: web.Request, client: str) -> Checked:
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                text = await request.text()
-            document = json.loads(text, parse_constant=_no_constant)
+                raw = await request.read()
         except TimeoutError as error:
             raise ApiError(408, "body_timeout", "the request's body did not arrive in time") from error
         except web.HTTPRequestEntityTooLarge as error:
-            raise ApiError(413, "body_too_large", f"at most {self._limits.body_bytes} bytes are taken") from error
-        except (ValueError, RecursionError, LookupError) as error:
-            raise ApiError(400, "invalid_json", "the request's body is no JSON document") from error
-        if not isinstance(document, dict):
-            raise ApiError(400, "invalid_json", "the request's body must be a JSON object")
-        return document
+            raise self._too_large() from error
+        async with self._inspecting.hold(client, 1):
+            return await self._inspection.body(request.path, raw)
 
-    def _question(self, endpoint: str, body: dict[str, Any]) -> Question:
-        public = body.get("model")
-        if not isinstance(public, str) or not public:
-            raise ApiError(400, "model_missing", "field model: name a model of GET /v1/models")
-        if forbidden := sorted(name for name in FORBIDDEN_FIELDS & body.keys() if _asks(body[name])):
-            raise ApiError(400, "field_not_allowed", f"not allowed here: {', '.join(forbidden)}")
+    @asynccontextmanager
+    async def _turn(self, client: str, asked: Checked) -> AsyncIterator[None]:
+        """Hold the client's share of the engine while the block runs. Raises ``ApiError`` 400, 429."""
+        most = self._sequences.each
+        if asked.sequences > most:
+            raise ApiError(
+                400,
+                "too_many_answers",
+                f"n times the number of prompts is {asked.sequences}; at most {most}",
+                param="n",
+            )
+        begun = time.monotonic()
+        compiling = await self._structured.take(client, 1) if asked.structured else None
+        try:
+            async with self._sequences.hold(client, asked.sequences, float(asked.work)):
+                self._metrics.waiting.observe(time.monotonic() - begun)
+                yield
+        except BaseException:
+            if compiling is not None:  # The engine goes on compiling for somebody who left.
+                asyncio.get_running_loop().call_later(self._limits.compile_seconds, compiling)
+                compiling = None
+            raise
+        finally:
+            if compiling is not None:
+                compiling()
+
+    def _served(self, public: str) -> str:
         if not self._holdings.ready:
             raise ApiError(503, "engine_not_ready", self._holdings.message or "the engine is not ready", retry_after=10)
         served = self._routes.resolve(public)
@@ -118,34 +158,24 @@ class Proxy:
                 503, "route_closed", f"model {public[:64]} has no adapter that may answer now", retry_after=10
             )
         if served is None:
-            raise ApiError(404, "model_not_found", f"no model {public[:64]!r}: see GET /v1/models")
-        streams = body.get("stream") is True
-        options = body.get("stream_options") if streams else None
-        options = options if isinstance(options, dict) else {}
-        forwarded = {**body, "model": served}
-        if streams:
-            forwarded["stream_options"] = {**options, "include_usage": True}
-        return Question(
-            endpoint=endpoint,
-            public=public,
-            served=served,
-            body=forwarded,
-            streams=streams,
-            wants_usage=options.get("include_usage") is True,
-            request_id=uuid.uuid4().hex,
-        )
+            raise ApiError(404, "model_not_found", f"no model {public[:64]!r}: see GET /v1/models", param="model")
+        return served
 
-    async def _forward(self, request: web.Request, question: Question) -> web.StreamResponse:
+    async def _forward(
+        self, request: web.Request, question: Question, body_sent: Callable[[], None]
+    ) -> web.StreamResponse:
         labels = (question.served, question.endpoint)
         begun = time.monotonic()
         status = "aborted"
         try:
-            answer = await self._engine.forward(question.endpoint, question.body, question.request_id)
+            body = question.asked.for_engine(question.served)
+            answer = await self._engine.forward(question.endpoint, body, question.request_id)
+            body_sent()
             async with answer:
                 if answer.status >= 500:
                     raise aiohttp.ClientResponseError(answer.request_info, (), status=answer.status)
                 self._metrics.first_byte.labels(*labels).observe(time.monotonic() - begun)
-                if answer.status == 200 and question.streams:
+                if answer.status == 200 and question.asked.streams:
                     response = await self._stream(request, question, answer)
                 else:
                     response = await self._whole(question, answer)
@@ -159,33 +189,40 @@ class Proxy:
             self._metrics.seconds.labels(*labels).observe(time.monotonic() - begun)
 
     async def _whole(self, question: Question, answer: aiohttp.ClientResponse) -> web.Response:
+        raw = bytearray()
+        async for piece in answer.content.iter_any():
+            raw += piece
+            if len(raw) > self._limits.answer_bytes:
+                raise ApiError(
+                    502, "answer_too_large",
+                    f"the answer has more than {self._limits.answer_bytes} bytes: ask for fewer logprobs, or stream",
+                )  # fmt: skip
         try:
-            document = json.loads(await answer.read())
-        except ValueError as error:
-            raise ApiError(502, "engine_failed", "the engine's answer is no JSON") from error
-        if not isinstance(document, dict):
+            found = await self._inspection.answer(bytes(raw), question.served, question.asked.public)
+        except Overloaded as error:
+            raise ApiError(502, "engine_failed", "the engine's answer could not be read") from error
+        if found is None:
             raise ApiError(502, "engine_failed", "the engine's answer is no JSON object")
-        usage = Usage()
-        usage.read(document)
-        self._count(question, usage)
-        return web.json_response(
-            renamed(document, question.served, question.public), status=answer.status, headers=_headers(question)
+        self._count(question, found.usage)
+        return web.Response(
+            body=found.body, status=answer.status, headers={**_headers(question), "Content-Type": "application/json"}
         )
 
     async def _stream(
         self, request: web.Request, question: Question, answer: aiohttp.ClientResponse
     ) -> web.StreamResponse:
         """Pass events on as they come. Once begun, a failure can only break the connection off."""
-        rewriter = EventRewriter(question.public, question.served, question.wants_usage)
+        wants_usage = question.asked.stream_options.get("include_usage", False)
+        rewriter = EventRewriter(question.asked.public, question.served, wants_usage)
         headers = {**_headers(question), "Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         try:
             async for piece in answer.content.iter_any():
                 if out := rewriter.feed(piece):
-                    await response.write(out)
+                    await self._write(response, out)
             if out := rewriter.close():
-                await response.write(out)
+                await self._write(response, out)
             await response.write_eof()
         except FAILURES:
             if request.transport is not None:
@@ -194,19 +231,30 @@ class Proxy:
             self._count(question, rewriter.usage)
         return response
 
+    async def _write(self, response: web.StreamResponse, out: bytes) -> None:
+        """Send a piece; a client that reads nothing for too long ends the answer (``TimeoutError``)."""
+        async with asyncio.timeout(self._limits.write_seconds):
+            await response.write(out)
+
     def _count(self, question: Question, usage: Usage) -> None:
         self._metrics.tokens.labels(question.served, "prompt").inc(usage.prompt)
         self._metrics.tokens.labels(question.served, "completion").inc(usage.completion)
 
 
+def _shares(what: str, total: int, share: float, patience: float) -> Shares:
+    return Shares(what, total, int(total * share), patience)
+
+
+def _check_headers(request: web.Request) -> None:
+    """Refuse a body that is not plain JSON in UTF-8. Raises ``ApiError`` 415."""
+    if request.content_type != "application/json":
+        raise ApiError(415, "unsupported_media_type", "send application/json")
+    charset = request.headers.get("Content-Type", "").partition(";")[2].strip().lower().replace(" ", "")
+    if charset not in {"", "charset=utf-8", 'charset="utf-8"'}:
+        raise ApiError(415, "unsupported_media_type", "Content-Type: charset=utf-8 is the only parameter taken")
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise ApiError(415, "unsupported_media_type", "Content-Encoding: send the body as it is, not compressed")
+
+
 def _headers(question: Question) -> dict[str, str]:
     return {SERVED_NAME_HEADER: question.served, REQUEST_ID_HEADER: question.request_id}
-
-
-def _asks(value: object) -> bool:
-    """Tell whether a field asks for something: clients write null and false for what they do not want; 0 is a value."""
-    return value is not None and value is not False
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -14,12 +15,22 @@ class RouteTable:
 
     A name keeps its adapter while the one it shall move to is not held here, as long as the old one is still approved:
     so a rollout needs no moment at which all pods agree. An adapter that is no longer approved answers nothing, and
-    neither does one whose time is over.
+    neither does one whose time is over. An adapter answers only while the operator's word is fresh: who keeps a gateway
+    from reading it closes all routes instead of keeping them open.
     """
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clock = clock
+        self._seconds = seconds
         self._document: RoutesDocument | None = None
+        self._read_at = seconds()
+        """When the operator's word was last read; before the first time: when the gateway began to try."""
+        self.obstacle = ""
+        """Why what was read is not followed."""
         self._ready: frozenset[str] = frozenset()
         self._open: dict[str, str] = {}
 
@@ -46,7 +57,7 @@ class RouteTable:
     @property
     def allowed(self) -> frozenset[str]:
         """Served names that may answer now by the operator's word: approved, or overridden for a time that is not over."""
-        if self._document is None:
+        if self._document is None or self.stale:
             return frozenset()
         now = self._clock()
         over = {name for name, end in self._document.closes.items() if end <= now}
@@ -57,9 +68,28 @@ class RouteTable:
         """Served names that may answer now: allowed, and held by this pod."""
         return self._ready & self.allowed
 
+    @property
+    def age(self) -> float:
+        """Seconds since the operator's word was last read."""
+        return self._seconds() - self._read_at
+
+    @property
+    def stale(self) -> bool:
+        """Whether the operator's word is too old to answer by."""
+        return self._document is not None and self.age > self._document.valid_seconds
+
     def follow(self, document: RoutesDocument) -> None:
         """Take over what the operator wants now."""
         self._document = document
+        self._read_at = self._seconds()
+        self.obstacle = ""
+        self._join()
+
+    def close(self, obstacle: str) -> None:
+        """Close everything: what was read is not this server's word, or nobody's."""
+        self._document = RoutesDocument(revision=self.revision)
+        self._read_at = self._seconds()
+        self.obstacle = obstacle
         self._join()
 
     def hold(self, ready: frozenset[str]) -> None:

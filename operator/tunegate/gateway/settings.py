@@ -12,12 +12,40 @@ from tunegate.api import serving
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what one client can make the gateway hold. Times are in seconds."""
+    """Bounds on what clients can make the gateway and the engine hold. Times are in seconds."""
 
-    body_bytes: int = 8 * 1024 * 1024
-    in_flight: int = 256
+    body_bytes: int = 1024 * 1024
+    """Of one request."""
+    reading_bytes: int = 32 * 1024 * 1024
+    """Of all bodies that are held at once, until the engine has begun to answer."""
+    answer_bytes: int = 8 * 1024 * 1024
+    """Of one answer that is not streamed."""
+    places: int = 512
+    """Requests that are heard at once, from the first byte of the body on."""
+    sequences: int = 256
+    """Answers that the engine writes at once; a request counts as `n` times its prompts."""
+    structured: int = 8
+    """Of them with a schema, a pattern or choices, which the engine compiles."""
+    share: float = 0.5
+    """Of places, bytes and sequences, for one client alone."""
+    structured_share: float = 0.25
+    queue_seconds: float = 15.0
+    """To wait for a place, for bytes or for the engine, each."""
+    compile_seconds: float = 5.0
+    """A structured request that its client gave up counts for so long: the engine goes on compiling."""
     body_seconds: float = 30.0
     """To receive a request's body."""
+    head_seconds: float = 10.0
+    """To receive a request's head, from the first byte on or from the connection's beginning."""
+    idle_seconds: float = 75.0
+    """Between two requests of a connection."""
+    write_seconds: float = 30.0
+    """For a client to read anything of what was sent to it."""
+    connections: int = 2048
+    connections_each: int = 1024
+    """From one address; an ingress counts as one."""
+    head_bytes: int = 16 * 1024
+    """Of a request line and of each header; the headers are at most 64."""
     silence_seconds: float = 300.0
     """Between two pieces of the engine's answer."""
     request_seconds: float = 1800.0
@@ -49,12 +77,16 @@ class GatewaySettings:
     engine_socket: Path = Path(serving.ENGINE_SOCKET)
     report: Path = Path(serving.REPORT_PATH)
     api_keys: Path = Path(serving.API_KEYS_DIR)
+    tls: Path | None = None
+    """Folder of `tls.crt` and `tls.key`; None: plain HTTP."""
+    server_uid: str = ""
+    """Of the ModelServer: routes that are not its own are not followed."""
     limits: Limits = Limits()
 
     @property
     def routes_config_map(self) -> str:
         """Name of the ConfigMap that is watched."""
-        return f"{self.server}-routes"
+        return serving.routes_name(self.server)
 
 
 def in_pod(environment: Mapping[str, str] | None = None) -> GatewaySettings:
@@ -67,6 +99,9 @@ def in_pod(environment: Mapping[str, str] | None = None) -> GatewaySettings:
     return GatewaySettings(
         namespace=document.namespace,
         server=document.server,
+        server_uid=document.server_uid,
+        tls=Path(serving.TLS_DIR) if document.tls else None,
+        limits=Limits(sequences=document.sequences, body_bytes=document.body_bytes),
         cluster=Cluster(
             f"https://{host}:{source.get('KUBERNETES_SERVICE_PORT', '443')}", token / "token", token / "ca.crt"
         ),

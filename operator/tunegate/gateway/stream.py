@@ -70,6 +70,27 @@ class EventRewriter:
         return PREFIX + b" " + json.dumps(renamed(event, self.served, self.public), ensure_ascii=False).encode() + b"\n"
 
 
+@dataclass(frozen=True)
+class Rewritten:
+    """An answer as the client gets it, and the tokens that it cost."""
+
+    body: bytes
+    usage: Usage
+
+
+def rewrite_answer(raw: bytes, served: str, public: str) -> Rewritten | None:
+    """Return an answer under the public name; None when it is no JSON object."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    usage = Usage()
+    usage.read(document)
+    return Rewritten(json.dumps(renamed(document, served, public)).encode(), usage)
+
+
 def renamed(document: dict[str, Any], served: str, public: str) -> dict[str, Any]:
     """Return an answer with the public name for the served one: in `model`, and in the text of an error."""
     result = dict(document)

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from tunegate.api.auditrecord import AuditRecordSpec, EventType
 from tunegate.digests import canonical_plain
+from tunegate.ledger.tries import SHOWN, Exams, Tries, Try
+from tunegate.sketch import Sketch
 
 WINDOW = -12
 """Raw deflate with a window of 4 KiB: a record has about 1 KiB, and what it shares with others stands in ``TYPICAL``."""
@@ -41,6 +43,7 @@ class Shelf:
         self._times: list[str] = []
         self._of_subject: dict[str, array[int]] = {}
         self._of_namespace: dict[tuple[str, str], array[int]] = {}
+        self._exams = Exams()
         self._read = lru_cache(maxsize=UNPACKED)(self._unpack)
 
     def __len__(self) -> int:
@@ -53,6 +56,8 @@ class Shelf:
         place, subject = len(self._packed), spec["subject"]
         self._of_subject.setdefault(subject["uid"], array("I")).append(place)
         self._of_namespace.setdefault((subject["kind"], subject["namespace"]), array("I")).append(place)
+        if spec["type"] == "SuiteAsked":
+            self._exams.add(spec["payload"], place)
         self._types.append(sys.intern(spec["type"]))
         self._times.append(spec["time"])
         self._packed.append(packed)
@@ -71,6 +76,16 @@ class Shelf:
         """Return the readable records of some types about objects of a kind, of the time ``since`` or later."""
         places = self._of_namespace.get((kind, namespace), ())
         return self._all([one for one in places if self._types[one] in types and self._times[one] >= since])
+
+    def tries(self, data_digest: str, sketch: Sketch | None) -> Tries:
+        """Return the tries on questions of that digest, or of which that sketch shows enough."""
+        places = self._exams.places(data_digest, sketch)
+        asked = self._all(places[-SHOWN:])
+        return Tries(len(places), tuple(Try(one, self._end(one.subject.uid)) for one in asked))
+
+    def _end(self, uid: str) -> AuditRecordSpec | None:
+        ends = [place for place in self._of_subject.get(uid, ()) if self._types[place] == "JobFinished"]
+        return next(iter(self._all(ends)), None)
 
     def last_of(self, types: Collection[str]) -> int | None:
         """Return the place of the newest record of one of these types."""

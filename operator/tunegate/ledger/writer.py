@@ -26,7 +26,9 @@ from tunegate.ledger.entry import AuditEntry
 from tunegate.ledger.seal import SEALS, KeyRing, ledger_id
 from tunegate.ledger.sequence import in_order
 from tunegate.ledger.shelf import Shelf
+from tunegate.ledger.tries import Tries
 from tunegate.ledger.verify import Verification
+from tunegate.sketch import Sketch
 
 ATTEMPTS = 50
 """Places that may be lost to other writers before one append gives up for now."""
@@ -156,6 +158,11 @@ class LedgerWriter:
         """
         async with self._lock:
             return (await self._follow()).of_namespace(kind, namespace, types, rfc3339(since))
+
+    async def tries(self, data_digest: str, sketch: Sketch | None = None) -> Tries:
+        """Return the tries on questions of that digest, or of which that sketch shows enough. Never fails for a broken chain."""
+        async with self._lock:
+            return (await self._follow()).tries(data_digest, sketch)
 
     async def problems(self) -> list[chain.Problem]:
         """Return what was found wrong with the chain so far; empty when it is intact."""

@@ -14,9 +14,9 @@ from typing import Any
 
 from tunegate.api import serving
 from tunegate.api.computepool import ComputePoolSpec
-from tunegate.api.markers import GROUP
+from tunegate.api.markers import GROUP, RESERVED
 from tunegate.api.modelserver import ModelServerSpec
-from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument
+from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument, routes_name
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
 from tunegate.digests import document_digest
@@ -41,7 +41,12 @@ ENGINE_CONTAINER = "engine"
 GATEWAY_CONTAINER = "gateway"
 PULL_CONTAINER = "pull"
 SMALL = Resources(cpu="100m", memory="384Mi")
-"""Of `pull` and the gateway; neither holds an adapter in memory."""
+"""Of `pull`, which holds no adapter in memory."""
+GATEWAY = Resources(cpu="250m", memory="768Mi")
+"""Bodies and answers within the gateway's limits, in the process itself and in those that read them."""
+BACKEND = "--structured-outputs-config.backend=xgrammar"
+"""Left to itself, vLLM 0.32 takes another library for what this one refuses, and keeps the first one that was needed for
+everybody. The gateway's bounds on schemas and patterns are measured on this one."""
 COPYING = Resources(cpu="100m", memory="1Gi")
 """Of the container that copies a base model: as much as hashing one takes."""
 GRACE_SECONDS = 300
@@ -71,6 +76,7 @@ class Serving:
     ca_config_map: str
     registry_secret: str
     api_keys_secret: str | None = None
+    tls_secret: str | None = None
     pull_secrets: Sequence[str] = ()
 
     @property
@@ -92,12 +98,7 @@ class Serving:
     @property
     def config_map_name(self) -> str:
         """Name of the immutable ConfigMap: pods of an older rollout keep the one that they were made with."""
-        return f"{self.name}-adapters-{self.configuration.removeprefix('sha256:')[:10]}"
-
-
-def routes_name(server: str) -> str:
-    """Return the name of the ConfigMap that a server's gateways watch."""
-    return f"{server}-routes"
+        return f"{RESERVED}adapters-{self.name}-{self.configuration.removeprefix('sha256:')[:10]}"
 
 
 def deployment_name(server: str) -> str:
@@ -135,7 +136,7 @@ def routes_config_map(
 
 def fixtures(made: Serving) -> list[dict[str, Any]]:
     """Return what a server has beside its pods: Service, rights of its gateways, and a disruption budget."""
-    role = f"{made.name}-gateway"
+    role = f"{RESERVED}gateway-{made.name}"
     subject = {"kind": "ServiceAccount", "name": made.service_account, "namespace": made.namespace}
     return [
         {
@@ -143,8 +144,10 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
             "kind": "Service",
             "metadata": _metadata(made, made.name),
             "spec": {
+                # Said although it is the default: an apply takes back only what it says.
+                "type": "ClusterIP",
                 "selector": dict(made.labels),
-                "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+                "ports": [_service_port(made)],
             },
         },
         {
@@ -179,6 +182,11 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
             },
         },
     ]
+
+
+def _service_port(made: Serving) -> dict[str, Any]:
+    name, port = ("https", 443) if made.tls_secret else ("http", 80)
+    return {"name": name, "port": port, "targetPort": name, "protocol": "TCP"}
 
 
 def deployment(made: Serving) -> dict[str, Any]:
@@ -263,7 +271,7 @@ def _engine(made: Serving) -> dict[str, Any]:
         "image": profile.image,
         "restartPolicy": "Always",
         "command": engine_command(serving.ENGINE_SOCKET),
-        "args": ["--config", serving.ENGINE_CONFIG_PATH, *arguments],
+        "args": ["--config", serving.ENGINE_CONFIG_PATH, *arguments, BACKEND],
         "env": engine_env(profile, threads=threads(made.spec.resources)),
         "securityContext": container_security(),
         "resources": container_resources(made.spec.resources, on_device, ENGINE_DEVICES),
@@ -278,18 +286,21 @@ def _engine(made: Serving) -> dict[str, Any]:
 
 
 def _gateway(made: Serving) -> dict[str, Any]:
+    scheme, port = ("HTTPS", "https") if made.tls_secret else ("HTTP", "http")
+    mounts = [_read_only("tls", serving.TLS_DIR)] if made.tls_secret else []
     return {
         **_own_container(made, GATEWAY_CONTAINER, "gateway"),
+        "resources": container_resources(GATEWAY),
         "ports": [
-            {"name": "http", "containerPort": serving.GATEWAY_PORT, "protocol": "TCP"},
+            {"name": port, "containerPort": serving.GATEWAY_PORT, "protocol": "TCP"},
             {"name": "status", "containerPort": serving.STATUS_PORT, "protocol": "TCP"},
         ],
         "readinessProbe": {
-            "httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2, "timeoutSeconds": 5,
+            "httpGet": {"path": "/readyz", "port": port, "scheme": scheme}, "periodSeconds": 2, "timeoutSeconds": 5,
             "failureThreshold": 2,
         },
         "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 15, "timeoutSeconds": 10,
+            "httpGet": {"path": "/healthz", "port": port, "scheme": scheme}, "periodSeconds": 15, "timeoutSeconds": 10,
             "failureThreshold": 4,
         },
         "volumeMounts": [
@@ -299,6 +310,7 @@ def _gateway(made: Serving) -> dict[str, Any]:
             _read_only("documents", serving.CONFIG_DIR),
             _read_only("api-keys", serving.API_KEYS_DIR),
             _read_only("token", serving.TOKEN_DIR),
+            *mounts,
         ],
     }  # fmt: skip
 
@@ -326,6 +338,7 @@ def _volumes(made: Serving) -> list[dict[str, Any]]:
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         ]
     }
+    certificate = [{"name": "tls", "secret": {"secretName": made.tls_secret}}] if made.tls_secret else []
     if isinstance(made.base, Download):
         base = made.base.volumes
     else:
@@ -338,6 +351,7 @@ def _volumes(made: Serving) -> list[dict[str, Any]]:
         {"name": "ca", "configMap": {"name": made.ca_config_map, "optional": True}},
         keys,
         {"name": "token", "projected": token},
+        *certificate,
     ]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.api.computepool import ComputePoolSpec
+from tunegate.api.markers import RESERVED
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
 from tunegate.api.stages import (
@@ -25,7 +26,6 @@ from tunegate.api.stages import (
     PROGRESS_PORT,
     REGISTRY_AUTH_PATH,
     TERMINATION_PATH,
-    TRACKING_AUTH_DIR,
     TUNED_SERVED_NAME,
 )
 from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER, Download
@@ -80,7 +80,6 @@ class StageJob:
     service_account: str
     config: Mapping[str, Any]
     registry_secret: str
-    tracking_secret: str
     ca_config_map: str
     resources: Resources
     pool: ComputePoolSpec | None = None
@@ -94,6 +93,11 @@ class StageJob:
     nodes: int = 1
     processes: int = 1
     """Processes, and devices where the pool has them, of one node."""
+
+
+def config_map_name(attempt: str) -> str:
+    """Return the name of the ConfigMap with an attempt's configuration."""
+    return f"{RESERVED}stage-{attempt}"
 
 
 def stage_objects(stage: StageJob) -> list[dict[str, Any]]:
@@ -248,9 +252,8 @@ def _volumes(stage: StageJob) -> list[dict[str, Any]]:
     ]
     return [
         *scratch_volumes(*scratch),
-        {"name": "config", "configMap": {"name": stage.name}},
+        {"name": "config", "configMap": {"name": config_map_name(stage.name)}},
         {"name": "registry", "secret": {"secretName": stage.registry_secret}},
-        {"name": "tracking", "secret": {"secretName": stage.tracking_secret, "optional": True}},
         {"name": "ca", "configMap": {"name": stage.ca_config_map, "optional": True}},
         *claims,
         *(volume for download in stage.downloads for volume in download.volumes),
@@ -261,7 +264,6 @@ def _fixed_mounts() -> list[dict[str, Any]]:
     folders = {
         "config": CONFIG_PATH.rpartition("/")[0],
         "registry": REGISTRY_AUTH_PATH.rpartition("/")[0],
-        "tracking": TRACKING_AUTH_DIR,
         "ca": CA_PATH.rpartition("/")[0],
     }
     read_only = [{"name": name, "mountPath": path, "readOnly": True} for name, path in folders.items()]
@@ -293,7 +295,8 @@ def _config_map(stage: StageJob) -> dict[str, Any]:
     if stage.fetch_config is not None:
         data[FETCH_FILE] = json.dumps(stage.fetch_config, indent=1, sort_keys=True)
     data |= {download.config_file: download.config_text for download in stage.downloads}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(stage), "immutable": True, "data": data}
+    metadata = {**_metadata(stage), "name": config_map_name(stage.name)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, "data": data}
 
 
 def _service(stage: StageJob) -> dict[str, Any]:

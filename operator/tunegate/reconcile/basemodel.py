@@ -13,13 +13,14 @@ from typing import Any, Literal
 
 from tunegate.api.basemodel import BaseModel, BaseModelStatus
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.markers import RESERVED
 from tunegate.api.reasons import CatalogueReason, StageReason
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, HashConfig, HashResult, JobIdentity, RegistryTarget, StageResult
 from tunegate.kube.client import ObjectRef
 from tunegate.manifests.downloads import Download
 from tunegate.manifests.sources import ClaimMount, ClaimPath, model_path
-from tunegate.manifests.stage_job import StageJob, stage_objects
+from tunegate.manifests.stage_job import StageJob, config_map_name, stage_objects
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, OnItsWay, judge
 from tunegate.reconcile.finetunejob_observed import LostResult
@@ -246,15 +247,16 @@ def _attempt_objects(seen: Observed, number: int, settings: Settings) -> list[di
         image=settings.trainer_image,
         service_account=STAGE_SERVICE_ACCOUNT,
         config=config.to_dict(),
-        registry_secret=name,
-        tracking_secret=settings.stage_tracking_secret,
+        registry_secret=credential_name(name),
         ca_config_map=CA_CONFIG_MAP,
         resources=RESOURCES,
         mounts=mounts,
         downloads=downloads,
         pull_secrets=settings.image_pull_secrets,
     )
-    secret = credential_secret(name, namespace, docker_config=seen.docker_config, labels=labels, owner=owner)
+    secret = credential_secret(
+        job.registry_secret, namespace, docker_config=seen.docker_config, labels=labels, owner=owner
+    )
     return [secret, *stage_objects(job)]
 
 
@@ -271,8 +273,17 @@ def attempt_labels(name: str, number: int) -> dict[str, str]:
 def _children(seen: Observed, attempt: Attempt, settings: Settings) -> list[ObjectRef]:
     """Return what an attempt left behind; its Job takes the pod along."""
     name = attempt_job_name(seen.model.name, STAGE, attempt.number, seen.model.uid)
-    kinds = (("batch/v1", "Job"), ("v1", "ConfigMap"), ("v1", "Secret"))
-    return [ObjectRef(version, kind, name, settings.system_namespace) for version, kind in kinds]
+    namespace = settings.system_namespace
+    return [
+        ObjectRef("batch/v1", "Job", name, namespace),
+        ObjectRef("v1", "ConfigMap", config_map_name(name), namespace),
+        ObjectRef("v1", "Secret", credential_name(name), namespace),
+    ]
+
+
+def credential_name(attempt: str) -> str:
+    """Return the name of the Secret with an attempt's registry credential."""
+    return f"{RESERVED}registry-{attempt}"
 
 
 def _ended_at(attempt: Attempt, now: datetime) -> datetime:

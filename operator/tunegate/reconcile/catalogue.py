@@ -13,7 +13,7 @@ from tunegate.api.evaluationsuite import EvaluationSuite, EvaluationSuiteStatus
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.reasons import CatalogueReason
-from tunegate.api.shared import Conditions
+from tunegate.api.shared import Conditions, SuiteTries
 from tunegate.digests import document_digest
 from tunegate.keys import ALLOWED
 from tunegate.reconcile.plan import EventNote, Plan
@@ -78,21 +78,16 @@ def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
     return Plan(status=status.to_dict(), events=events, uid=policy.uid)
 
 
-def plan_suite(suite: EvaluationSuite, jobs: Sequence[FineTuneJob], now: datetime) -> Plan:
-    """Record the suite's digest and how many jobs were judged by it.
-
-    A job that was deleted still counts: the number never falls.
-    """
-    judged = sum(1 for job in jobs if job.spec.suite_ref == suite.name and job.status.gate is not None)
-    attempts = max(judged, suite.status.attempts)
-    message = f"{attempts} jobs were judged by this suite."
+def plan_suite(suite: EvaluationSuite, tries: SuiteTries, now: datetime) -> Plan:
+    """Record the suite's digest and the tries on its questions, by whatever name they were asked."""
+    message = f"Tries on these questions: {tries.told()}."
     reason = CatalogueReason.DIGEST_RECORDED
     status = EvaluationSuiteStatus(
         observed_generation=suite.generation,
-        message=message,
-        conditions=_ready(suite, suite.status.conditions, "True", reason, message, now),
+        message=message[:1024],
+        conditions=_ready(suite, suite.status.conditions, "True", reason, message[:1024], now),
         digest=document_digest(suite.spec.to_dict()),
-        attempts=attempts,
+        tries=tries,
     )
     return Plan(status=status.to_dict(), uid=suite.uid)
 

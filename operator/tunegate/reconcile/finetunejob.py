@@ -38,6 +38,7 @@ from tunegate.reconcile.finetunejob_verdicts import Final
 from tunegate.reconcile.finetunejob_watch import LOOK, PHASES, credential_of_job, stage_of, watch
 from tunegate.reconcile.naming import workspace_claim_name
 from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.suite_tries import asked, own_alternative
 
 SETTLE = 2.0
 """Seconds between looks at something that Kubernetes is busy removing."""
@@ -214,6 +215,9 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     number = draft.stage(stage).attempt + 1
     objects = attempt_objects(seen, inputs, settings, stage, number)
     draft.creates += objects
+    questions = inputs.suite.spec.data.digest
+    if stage == "evaluate" or (stage == "baseline" and own_alternative(draft.job)):
+        draft.record("SuiteAsked", asked(draft.job, stage, questions))
     if stage == "train" and number == 1 and inputs.policy.spec.budget is not None:
         reserve(draft, inputs.policy.spec.budget)
     _count_attempt(draft, stage, objects[-1]["metadata"]["name"])
@@ -223,6 +227,7 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         base_model_digest=inputs.base_digest,
         profile_digest=inputs.profile_digest,
         suite_digest=inputs.suite_digest,
+        suite_data_digest=questions,
         pool=inputs.pool_terms,
     )
     text = f"{stage[0].upper()}{stage[1:]}: attempt {number} was created."

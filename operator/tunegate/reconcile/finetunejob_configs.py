@@ -29,7 +29,6 @@ from tunegate.api.stages import (
     SealResult,
     StageConfigBase,
     SuiteInput,
-    TrackingTarget,
     TrainConfig,
     TrainResult,
     ValidateConfig,
@@ -58,7 +57,6 @@ from tunegate.reconcile.naming import (
     workspace_claim_name,
 )
 from tunegate.reconcile.throughputs import learned
-from tunegate.tracking.records import experiment_name
 
 JUDGE = Resources(cpu="500m", memory="4Gi")
 """Largest request of the container that asks the engine and counts: the engine beside it does the heavy work."""
@@ -117,7 +115,6 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         fetch_config=fetch,
         downloads=downloads(seen, inputs, stage, _config_base(job, settings, number)),
         registry_secret=registry_secret_name(job.name, job.uid),
-        tracking_secret=settings.tracking_secret,
         ca_config_map=CA_CONFIG_MAP,
         resources=at_most(pool.spec.stage_resources, JUDGE) if judged else pool.spec.stage_resources,
         pool=pool.spec,
@@ -148,6 +145,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 method=spec.method,
                 import_path=inputs.imported.below(IMPORT_MOUNT) if inputs.imported else None,
                 documents=_documents(job, inputs),
+                author_prompt=spec.baseline.prompt,
                 checks=_checks(job, inputs),
                 pool=inputs.pool.spec,
                 learned=learned(inputs.pool, spec.method.type) if spec.method else None,
@@ -183,11 +181,6 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
 
 
 def _config_base(job: FineTuneJob, settings: StageSettings, number: int) -> dict[str, Any]:
-    tracking = None
-    if settings.tracking_uri:
-        tracking = TrackingTarget(
-            uri=settings.tracking_uri, experiment=experiment_name(job.namespace), run_id=job.status.mlflow_run_id
-        )
     return {
         "job": JobIdentity(namespace=job.namespace, name=job.name, uid=job.uid, attempt=number),
         "registry": RegistryTarget(
@@ -195,7 +188,6 @@ def _config_base(job: FineTuneJob, settings: StageSettings, number: int) -> dict
             plain_http=settings.registry_plain_http,
             repository=job_repository(job.namespace, job.name, job.uid),
         ),
-        "tracking": tracking,
     }
 
 

@@ -91,7 +91,7 @@ class Draft:
 
     def record(
         self,
-        type_: Literal["JobRequested", "BudgetReserved", "AdapterSealed", "JobFinished"],
+        type_: Literal["JobRequested", "BudgetReserved", "SuiteAsked", "AdapterSealed", "JobFinished"],
         payload: Mapping[str, str],
     ) -> None:
         """Add an audit entry; each type happens once in the life of a job."""

@@ -16,6 +16,7 @@ from tunegate.reconcile.finetunejob_images import run_images
 from tunegate.reconcile.finetunejob_observed import Observed
 from tunegate.reconcile.finetunejob_verdicts import Final, Verdict, read
 from tunegate.reconcile.naming import registry_secret_name, workspace_claim_name
+from tunegate.reconcile.suite_tries import asked
 from tunegate.reconcile.throughputs import measured, plain
 
 FIRST_DELAY = 10.0
@@ -169,12 +170,16 @@ def close(draft: Draft, final: Final) -> None:
     draft.condition("Succeeded", "True" if passed else "False", final.reason, final.message)
     draft.condition("Scheduled", "False", JobReason.FINISHED, "the job is over: no pod of it runs any more")
     draft.note("Normal" if passed else "Warning", final.reason, final.message)
+    if final.reason == JobReason.PROMPTING_SUFFICES and draft.job.status.suite_data_digest is not None:
+        draft.record("SuiteAsked", asked(draft.job, "baseline", draft.job.status.suite_data_digest))
     _record_finished(draft, final)
 
 
 def after_the_end(draft: Draft, seen: Observed, known: dict[tuple[str, int], Attempt]) -> None:
     """Free what a finished job no longer needs: the credential at once, volume and pods after the job's time to live."""
     job = draft.job
+    if job.status.suite_tries is None and seen.tries.total:
+        draft.set(suite_tries=seen.tries)
     if seen.credential_exists:
         draft.deletes.append(ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace))
     present = [a.job for a in known.values() if a.job and not a.job["metadata"].get("deletionTimestamp")]
@@ -209,7 +214,15 @@ def _record_sealed(draft: Draft, adapter: dict[str, object]) -> None:
 def _record_finished(draft: Draft, final: Final) -> None:
     status = draft.plan().status or {}
     payload = {"phase": final.phase, "reason": str(final.reason)}
-    for key in ("baseModelDigest", "profileDigest", "suiteDigest", "documentsDigest", "deviceHours", "cost"):
+    for key in (
+        "baseModelDigest",
+        "profileDigest",
+        "suiteDigest",
+        "suiteDataDigest",
+        "documentsDigest",
+        "deviceHours",
+        "cost",
+    ):
         if key in status:
             payload[key] = status[key]
     for key, (section, name) in {

@@ -17,6 +17,7 @@ from tunegate.api.stages import STORE_REQUIRED, Manifest
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import HUB_SCHEME, ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
 from tunegate.reconcile.data_rights import not_cleared, not_stated
+from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
 from tunegate.reconcile.finetunejob_suites import FurtherSuites, further_suites
 from tunegate.reconcile.mirrored import without_mirror
@@ -91,7 +92,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("_missing reports every absent object")
-    for check in (_requester, _volumes, _store, _data_rights, _shape, _rights):
+    for check in (_requester, _image, _volumes, _store, _data_rights, _shape, _rights):
         blocked = next(check(seen), None)
         if blocked is not None:
             return blocked
@@ -194,6 +195,12 @@ def _requester(seen: Observed) -> Iterator[Blocked]:
         yield Blocked(JobReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new job.", final=True)
     if unknown := unknown_requester(policy.spec.identity, policy.name, requester):
         yield Blocked(JobReason.NOT_ALLOWED, f"{unknown} and create a new job.", final=True)
+
+
+def _image(seen: Observed) -> Iterator[Blocked]:
+    """The engine's answers decide baseline and gate, so it is one of the platform's."""
+    if seen.server and (wrong := not_listed(seen.server.name, seen.server.spec.profile.image, seen.engine_images)):
+        yield Blocked(JobReason.IMAGE_NOT_ALLOWED, f"{wrong[0].upper()}{wrong[1:]}.")
 
 
 def _volumes(seen: Observed) -> Iterator[Blocked]:

@@ -15,6 +15,7 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob, RunImage
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stages import BaselineResult, Manifest, ProgressReport, StageResult
 
 Json = Mapping[str, Any]
@@ -27,8 +28,6 @@ class StageSettings:
     trainer_image: str
     registry_host: str
     registry_plain_http: bool
-    tracking_uri: str | None
-    tracking_secret: str
     pull_secrets: tuple[str, ...] = ()
 
 
@@ -85,6 +84,8 @@ class Observed:
     """Times in which the admission rules may not have been in force."""
     denied: tuple[str, ...] = ()
     """Virtual resources that the requester may not `use`, e.g. ``computepools/a100``."""
+    engine_images: tuple[str, ...] = ()
+    """Images that may run as an engine."""
     claims: Mapping[str, Json] = field(default_factory=dict)
     """PersistentVolumeClaims of the namespace that exist, among those that the job needs, by name."""
     hub_endpoint: str | None = None
@@ -105,6 +106,8 @@ class Observed:
     """All jobs of the namespace; read only where its policy has a budget, like the next field."""
     namespace_records: tuple[AuditRecordSpec, ...] = ()
     """What the ledger holds about jobs of the namespace."""
+    tries: SuiteTries = field(default_factory=SuiteTries)
+    """On the questions that the job was judged by; read once, after its end."""
     credential_exists: bool = False
     fresh_credential: str | None = None
     """A new Docker configuration, made because the old one is missing or will soon end."""

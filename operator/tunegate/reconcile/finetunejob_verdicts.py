@@ -91,6 +91,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
         ),
         "estimates": _estimates(result, currency),
         "documents_digest": result.documents_digest,
+        "suite_sketch": result.suite_sketch or None,
     }
     if result.outcome == "Refused":
         blocking = tuple(finding for finding in result.findings if finding.action == "Block")

@@ -6,6 +6,7 @@ What is written here was decided elsewhere. A job or release never waits for it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ from tunegate.tracking.records import (
     MetricPoint,
     ReleaseRecord,
     RunState,
+    Written,
     registered_model_name,
 )
 
@@ -46,20 +48,24 @@ VALIDATE_NUMBERS = (
 TRAIN_NUMBERS = ("steps", "epochs", "tokens", "training_loss", "seconds")
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
+NOT_IN_NAMES = r"[^A-Za-z0-9_. /-]"
+LONGEST_METRIC = 200
 LONGEST_NAMES = 2048
 """Characters of a payload's value."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What MLflow answered: an id, or the reason why there is none yet."""
+    """What MLflow answered: where the record stands, or the reason why it does not yet."""
 
-    identifier: str | None
+    written: Written | None
     message: str
     retry_after: float | None = None
     """Seconds until the next try; None: it is recorded."""
     drift: AuditEntry | None = None
     """What somebody changed in MLflow: set right once the ledger holds it."""
+    taken: str = ""
+    """The name that somebody else took first, so that the record stands under another."""
 
     @property
     def recorded(self) -> bool:
@@ -88,7 +94,20 @@ def job_record(
         metrics=tuple(point for name, result in sorted(results.items()) for point in _points(job, name, result)),
         inputs=_inputs(job),
         reports={name: json.dumps(content, indent=2) for name, content in _reports(results, data).items()},
+        known_as=status.mlflow_run_id,
     )
+
+
+def progress_points(job: FineTuneJob, now: datetime) -> tuple[MetricPoint, ...]:
+    """Return what a training says of itself now; what it said in all comes with its result."""
+    progress = job.status.progress
+    if progress is None or progress.loss is None or job.status.stage("train").state != "Running":
+        return ()
+    try:
+        loss = float(progress.loss)
+    except ValueError:
+        return ()
+    return (MetricPoint("train/loss", loss, int(now.timestamp() * 1000), progress.step),)
 
 
 def _reports(results: Mapping[StageName, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
@@ -125,26 +144,32 @@ def release_record(release: ModelRelease, statement: ReleaseStatement, host: str
         run_id=run_id,
         description=f"{release.spec.intended_use}\n\nThe cluster's ledger decides what may run; this page shows it.",
         tags={key: value for key, value in tags.items() if value},
+        known_as=status.mlflow_model,
     )
 
 
 def plan_job(job: FineTuneJob, outcome: Outcome, now: datetime) -> Plan:
     """Return the status that this writer owns on a job."""
-    run_id = outcome.identifier or job.status.mlflow_run_id
+    run_id = outcome.written.identifier if outcome.written else job.status.mlflow_run_id
     return _plan(job, {"mlflowRunId": run_id} if run_id else {}, outcome, now)
 
 
 def plan_release(release: ModelRelease, outcome: Outcome, now: datetime) -> Plan:
     """Return the status that this writer owns on a release."""
-    version = outcome.identifier or release.status.mlflow_version
-    return _plan(release, {"mlflowVersion": version} if version else {}, outcome, now)
+    status, written = release.status, outcome.written
+    version = written.identifier if written else status.mlflow_version
+    model = written.name if written else status.mlflow_model
+    known = {"mlflowVersion": version, "mlflowModel": model}
+    return _plan(release, {key: value for key, value in known.items() if value}, outcome, now)
 
 
 def drift(obj: FineTuneJob | ModelRelease, names: Sequence[str], now: datetime) -> AuditEntry:
     """Return the entry for what somebody changed in MLflow: names of tags and the like, and never their values."""
     subject = AuditSubject(obj.kind, obj.namespace, obj.name, obj.uid)
     text = ", ".join(names)[:LONGEST_NAMES]
-    return AuditEntry("TrackingDrift", OPERATOR, subject, key=f"{rfc3339(now)} {text}", payload={"changed": text})
+    # A name that is taken stays so: it is told once for each object, whoever asks and how often.
+    key = text if all(name.startswith("name ") for name in names) else f"{rfc3339(now)} {text}"
+    return AuditEntry("TrackingDrift", OPERATOR, subject, key=key, payload={"changed": text})
 
 
 def pause(failures: int) -> float:
@@ -158,7 +183,7 @@ def _plan(obj: FineTuneJob | ModelRelease, fields: dict[str, Any], outcome: Outc
     new = Condition(
         type=CONDITION,
         status="True" if outcome.recorded else "False",
-        reason=JobReason.RECORDED if outcome.recorded else JobReason.TRACKING_UNAVAILABLE,
+        reason=_reason(outcome),
         message=outcome.message,
         last_transition_time=rfc3339(now),
         observed_generation=obj.generation,
@@ -170,6 +195,12 @@ def _plan(obj: FineTuneJob | ModelRelease, fields: dict[str, Any], outcome: Outc
         requeue_after=outcome.retry_after,
         uid=obj.uid,
     )
+
+
+def _reason(outcome: Outcome) -> JobReason:
+    if not outcome.recorded:
+        return JobReason.TRACKING_UNAVAILABLE
+    return JobReason.NAME_TAKEN if outcome.taken else JobReason.RECORDED
 
 
 def _params(job: FineTuneJob) -> dict[str, str]:
@@ -255,6 +286,7 @@ def _numbers(result: StageResult) -> Iterator[tuple[str, float]]:
             for arm in result.arms:
                 for metric, value in arm.scores.items():
                     yield f"{arm.name}.{metric}", value
+                yield from _classes(arm.name, arm.class_scores)
         case TrainResult():
             for name in TRAIN_NUMBERS:
                 yield f"train.{name}", float(getattr(result, name))
@@ -263,9 +295,16 @@ def _numbers(result: StageResult) -> Iterator[tuple[str, float]]:
         case EvaluateResult():
             for metric, value in result.tuned.items():
                 yield f"Tuned.{metric}", value
+            yield from _classes("Tuned", result.tuned_classes)
             for verdict in result.arms:
                 for part in ("difference", "lower", "upper"):
                     yield f"gate.{verdict.name}.{part}", float(getattr(verdict, part))
+
+
+def _classes(arm: str, scores: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """Return F1 of each class under names that MLflow accepts."""
+    for label, value in scores.items():
+        yield f"{arm}.F1.{re.sub(NOT_IN_NAMES, '_', label)}"[:LONGEST_METRIC], value
 
 
 def _milliseconds(moment: str | None) -> int:

@@ -64,6 +64,7 @@ def status_of(release: ModelRelease, story: Story, now: datetime) -> dict[str, A
         status = status.model_copy(update=tally(verdict))
     document = status.to_dict()
     document.pop("mlflowVersion", None)
+    document.pop("mlflowModel", None)
     return document
 
 

@@ -25,6 +25,7 @@ from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import modelserver_routes as routes
 from tunegate.reconcile import modelserver_status as state
 from tunegate.reconcile import naming
+from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.mirrored import copied_model, without_mirror
 from tunegate.reconcile.modelserver_observed import Observed, ServingSettings
 from tunegate.reconcile.modelserver_routes import OPERATOR, RouteChoice
@@ -35,6 +36,8 @@ AT_ONCE = 0.1
 STARTING_SECONDS = 3.0
 """Between two looks while pods come up: their gateways are asked, nobody tells."""
 STEADY_SECONDS = 30.0
+CUDA_SEQUENCES, CPU_SEQUENCES = 256, 16
+"""Answers that an engine writes at once where the server does not say it. On a CPU each more slows all others."""
 COMPONENT_LABEL = "app.kubernetes.io/component"
 
 
@@ -95,6 +98,8 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
     """Return what to roll out, or why nothing new can be rolled out now."""
     server, pool = seen.server, seen.pool
     base, manifest = seen.base_model, seen.base_manifest
+    if (foreign := not_listed(server.name, server.spec.profile.image, settings.engine_images)) is not None:
+        return Health("Pending", ServerReason.IMAGE_NOT_ALLOWED, foreign)
     if base is None or base.status.phase != "Ready" or base.status.manifest_digest is None:
         found = "does not exist" if base is None else f"is {base.status.phase}"
         return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref} {found}")
@@ -102,6 +107,10 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, nowhere)
     if pool is None:
         return Health("Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref} does not exist")
+    if server.spec.tls is not None and not seen.tls_usable:
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_CERTIFICATE, _without_certificate(server.spec.tls.secret_name)
+        )
     held = state.held_candidates(seen)
     unknown = [one.release.name for one in held if not one.known]
     if manifest is None or unknown:
@@ -126,7 +135,15 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         ca_config_map=naming.CA_CONFIG_MAP,
         registry_secret=naming.registry_secret_name(server.name, server.uid),
         api_keys_secret=server.spec.clients.api_keys_secret_name if seen.api_keys_usable else None,
+        tls_secret=server.spec.tls.secret_name if server.spec.tls else None,
         pull_secrets=settings.pull_secrets,
+    )
+
+
+def _without_certificate(secret: str) -> str:
+    return (
+        f"Secret {secret} of spec.tls is missing, is not of type kubernetes.io/tls, or has no label "
+        f'{naming.USABLE_BY_SERVERS_LABEL}: "true"; without a certificate the server does not start'
     )
 
 
@@ -147,9 +164,11 @@ def _document(
     seen: Observed, settings: ServingSettings, source: ClaimPath | HubPath, digest: str, manifest: Manifest
 ) -> ServerDocument:
     server = seen.server
+    profile, limits = server.spec.profile, server.spec.limits
     return ServerDocument(
         namespace=server.namespace,
         server=server.name,
+        server_uid=server.uid,
         registry_host=settings.registry_host,
         registry_plain_http=settings.registry_plain_http,
         base=ServedBase(
@@ -158,8 +177,11 @@ def _document(
             manifest=manifest,
             manifest_digest=digest,
         ),
-        max_lora_rank=server.spec.profile.max_lora_rank,
-        max_loras=server.spec.profile.max_loras,
+        max_lora_rank=profile.max_lora_rank,
+        max_loras=profile.max_loras,
+        tls=server.spec.tls is not None,
+        sequences=limits.concurrent_answers or (CPU_SEQUENCES if profile.device == "CPU" else CUDA_SEQUENCES),
+        body_bytes=limits.body_kilobytes * 1024,
     )
 
 

@@ -29,6 +29,8 @@ class ServingSettings:
     registry_plain_http: bool
     trainer_image: str
     """Copies models of a Hub mirror into the pods."""
+    engine_images: tuple[str, ...] = ()
+    """Those that may run as an engine."""
     hub_endpoint: str | None = None
     pull_secrets: tuple[str, ...] = ()
 
@@ -106,6 +108,8 @@ class Observed:
     """Names of the server's ConfigMaps with documents of rollouts."""
     api_keys_usable: bool = True
     """The Secret that `clients.apiKeysSecretName` names carries the label that opens it to servers."""
+    tls_usable: bool = True
+    """The Secret that `tls` names is a certificate and carries that label."""
     fresh_credential: FreshCredential | None = None
     """Made because the old one is missing, opens other repositories or will soon end."""
 

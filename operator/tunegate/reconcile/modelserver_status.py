@@ -211,7 +211,7 @@ def status_of(
         message=how.message[:TEXT],
         conditions=conditions,
         profile_digest=document_digest(server.spec.profile.to_dict()),
-        endpoint=f"http://{server.name}.{server.namespace}.svc",
+        endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
         ready_replicas=ready_replicas(seen),
         adapters=list(served),
         routes=list(told),

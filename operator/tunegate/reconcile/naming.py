@@ -1,4 +1,8 @@
-"""Names and labels of children: functions of the owner, so that a repeated create is harmless."""
+"""Names and labels of children: functions of the owner, so that a repeated create is harmless.
+
+Kinds that people use too (ConfigMap, Secret, PersistentVolumeClaim, Role, RoleBinding) get names that begin with
+``RESERVED``: the admission rules let nobody else write such an object, so that knowing a name in advance helps nobody.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.api.finetunejob import FineTuneJob, StageName
-from tunegate.api.markers import GROUP
+from tunegate.api.markers import GROUP, RESERVED
 
 JOB_LABEL = f"{GROUP}/job"
 JOB_UID_LABEL = f"{GROUP}/job-uid"
@@ -41,12 +45,12 @@ def attempt_job_name(owner_name: str, stage: str, attempt: int, owner_uid: str) 
 
 def workspace_claim_name(job_name: str, job_uid: str) -> str:
     """Return the name of the PersistentVolumeClaim that holds a job's checkpoints."""
-    return f"{job_name}-{uid8(job_uid)}-workspace"
+    return f"{RESERVED}workspace-{job_name}-{uid8(job_uid)}"
 
 
 def registry_secret_name(owner_name: str, owner_uid: str) -> str:
-    """Return the name of the Secret with the registry credential of one job's stages."""
-    return f"{owner_name}-{uid8(owner_uid)}-registry"
+    """Return the name of the Secret with the registry credential of one job's stages, or of one server's pods."""
+    return f"{RESERVED}registry-{owner_name}-{uid8(owner_uid)}"
 
 
 def job_repository(namespace: str, job_name: str, job_uid: str) -> str:

@@ -104,6 +104,7 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
         policy=evidence.policy,
         evaluation=evidence.evaluation,
         result_digest=digest,
+        tries=evidence.tries,
     )
     return _misfit(complete) or _refusal(complete) or complete
 

@@ -6,7 +6,7 @@ part that has changed is named, and the policy that counts is the one inside, ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tunegate.api.approval import CountedApproval
@@ -17,7 +17,7 @@ from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, Ru
 from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
 from tunegate.api.modelserver import EngineProfile, ModelServer
-from tunegate.api.shared import Contributor, Requester
+from tunegate.api.shared import Contributor, Requester, SuiteTries
 from tunegate.api.stages import EvaluateResult
 from tunegate.digests import canonical, document_digest, sha256
 
@@ -101,8 +101,9 @@ class EvaluationPart(StrictModel):
 
     suite: str
     suite_digest: Digest
-    suite_attempts: int
-    """How often the suite was used when the statement was made: many tries make a lucky pass likely."""
+    suite_data_digest: Digest | None = None
+    suite_tries: SuiteTries
+    """How often these questions were tried when the statement was made: many tries make a lucky pass likely."""
     result_digest: Digest
     outcome: GateOutcome
     metric: MetricName
@@ -178,6 +179,8 @@ class Evidence:
     """Whether the requester holds the RBAC verb `use` on the server."""
     evaluation: EvaluateResult | None = None
     """The result document of the job's evaluation, read from the registry."""
+    tries: SuiteTries = field(default_factory=SuiteTries)
+    """On the questions that the job was judged by, from the ledger."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,7 @@ class Complete:
     policy: Policy
     evaluation: EvaluateResult
     result_digest: str
+    tries: SuiteTries
 
 
 def build(evidence: Complete) -> ReleaseStatement:
@@ -221,7 +225,8 @@ def build(evidence: Complete) -> ReleaseStatement:
         ),
         evaluation=EvaluationPart(
             suite=evidence.suite.name, suite_digest=result.suite_digest,
-            suite_attempts=evidence.suite.status.attempts, result_digest=evidence.result_digest,
+            suite_data_digest=evidence.suite.spec.data.digest, suite_tries=evidence.tries,
+            result_digest=evidence.result_digest,
             outcome=result.outcome, metric=result.metric, tuned=f"{result.tuned[result.metric]:.4f}",
             margin=f"{result.margin:.4f}",
         ),

@@ -62,9 +62,9 @@ class Credentials:
         """Make the key that signs the ledger and the evidence of releases. An existing one is not even read."""
         await self._create(LEDGER_KEY, "operator", {"key.pem": private_pem(new_key())})
 
-    async def passwords(self, governed: Sequence[str]) -> None:
-        """Make the passwords of MLflow's users, one for the stages of each governed namespace."""
-        wanted = ("session-key", "operator", "viewer", *(f"stage-{namespace}" for namespace in governed))
+    async def passwords(self) -> None:
+        """Make the passwords of MLflow's two users. Nothing that runs in a governed namespace has one."""
+        wanted = ("session-key", "operator", "viewer")
         fresh = {name: secrets.token_urlsafe(PASSWORD_BYTES).encode() for name in wanted}
         if await self._create(PASSWORDS, "mlflow", fresh):
             return
@@ -140,7 +140,7 @@ async def _make(options: argparse.Namespace) -> list[str]:
         if "registry" in options.server:
             await credentials.registry_token()
         if "mlflow" in options.server:
-            await credentials.passwords(options.governed)
+            await credentials.passwords()
         if options.ledger_key:
             await credentials.ledger_key()
         await credentials.trust(bundle)
@@ -162,7 +162,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tunegate.runtime.credentials", description=__doc__)
     parser.add_argument("--namespace", required=True, help="where Tunegate is installed")
-    parser.add_argument("--governed", action="append", default=[], metavar="NAMESPACE")
     parser.add_argument("--server", action="append", default=[], choices=SERVERS, help="a store of the chart's own")
     parser.add_argument("--ledger-key", action="store_true", help="the site brings no key of its own for the ledger")
     parser.add_argument("--authorities", type=Path, metavar="FILE", help="what else pods trust, as PEM")

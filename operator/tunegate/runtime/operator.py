@@ -13,6 +13,7 @@ from typing import Any
 
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import API_VERSION
+from tunegate.controllers.quotas import Quotas
 from tunegate.controllers.registry import CONTROLLERS
 from tunegate.controllers.resync import resync
 from tunegate.controllers.routing import Routing, Target
@@ -50,6 +51,7 @@ class Operator:
         self._services = services
         self._health = health
         self._routing = Routing()
+        self._quotas = Quotas(services.kube, services.ledger, services.settings)
         self._loops: dict[str, list[Loop]] = {}
         for make in CONTROLLERS:
             controller = make(services)
@@ -70,6 +72,7 @@ class Operator:
                 group.create_task(watching.run())
                 group.create_task(self._keep_resyncing())
                 group.create_task(supplies.run())
+                group.create_task(self._quotas.run())
                 if (guard := self._services.guard) is not None:
                     metrics.RULES_IN_FORCE.set_function(lambda: guard.frozen is None)
                     group.create_task(guard.run(self._services.settings.admission_seconds))
@@ -87,6 +90,7 @@ class Operator:
 
     def _reported(self, source: Source, obj: Mapping[str, Any], deleted: bool) -> None:
         if source == "resource":
+            self._quotas.note(obj, deleted=deleted)
             self._enqueue(self._routing.of_resource(obj, deleted=deleted))
         else:
             self._enqueue(self._routing.of_child(obj))
@@ -107,7 +111,7 @@ class Operator:
         while True:
             try:
                 settings = self._services.settings
-                targets, phases = await resync(self._services.kube, settings.namespaces, self._routing)
+                targets, phases = await resync(self._services.kube, settings.namespaces, self._routing, self._quotas)
                 break
             except (Transient, Terminal) as error:
                 logger.warning("listing failed, next try in %g s: %s", pause, error)

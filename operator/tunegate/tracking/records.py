@@ -17,6 +17,10 @@ FINGERPRINT_TAG = "tunegate.record"
 RELEASE_UID_TAG = "gov.releaseUid"
 OWNER_TAG = "gov.managedBy"
 OWNER = "tunegate"
+STANDS_FOR_TAG = "gov.standsFor"
+"""Of experiments and registered models that the operator made: the name that they should have."""
+GONE = "gone"
+"""What is said of a run or version of which nothing is left."""
 LEDGER_EXPERIMENT = "tunegate-ledger"
 """No namespace's experiment: those begin with `tunegate/`."""
 CHECKPOINT_TAG = "tunegate.checkpoint"
@@ -77,11 +81,13 @@ class JobRecord:
     inputs: tuple[InputData, ...] = ()
     reports: Mapping[str, str] = field(default_factory=dict)
     """Result documents by file name, as JSON text."""
+    known_as: str | None = None
+    """The run that the job's status names."""
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the whole record."""
-        return document_digest(asdict(self))
+        """Digest of all that is to be shown."""
+        return _fingerprint(self)
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,26 @@ class ReleaseRecord:
     run_id: str | None
     description: str
     tags: Mapping[str, str]
+    known_as: str | None = None
+    """The registered model that the release's status names."""
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the whole record."""
-        return document_digest(asdict(self))
+        """Digest of all that is to be shown."""
+        return _fingerprint(self)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a record stands now."""
+
+    identifier: str
+    """Run id, or number of the version."""
+    name: str
+    """Of the experiment or the registered model."""
+
+
+def _fingerprint(record: JobRecord | ReleaseRecord) -> str:
+    content = asdict(record)
+    content.pop("known_as")
+    return document_digest(content)

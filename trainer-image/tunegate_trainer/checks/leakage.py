@@ -1,13 +1,15 @@
-"""Training rows that give questions of suites away: of the job's own suite and of the further ones in its namespace.
+"""Training rows that give questions of suites away: of the job's own suite, and of the further ones in its namespace.
 
-Exact: the same question, in all that a row asks or in one of its turns, apart from case, spaces and what ends the
-sentence. Shared: 13 words in a row with a question, in any turn, unless they are boilerplate: in many training rows and in
-many different questions. A passage that only training rows repeat is none, however often they do. It does not see questions
-that are paraphrased or translated.
+Overlap: the row asks the question, or holds it: in any turn or tool, in parts, with more around it, however it is written
+(``checks.letters``, ``checks.containment``). Shared: 13 words in a row with a question, in any turn, unless they are
+boilerplate: in many training rows and in many different questions; or nearly a question, or nearly all its words in another
+order (``checks.vocabulary``). A passage that only training rows repeat is no boilerplate, however often they do. Questions
+that are paraphrased or translated are not seen.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,10 @@ from typing import Any
 
 import numpy
 
-from tunegate_trainer.checks.words import Hashes, gram_hashes, normal, text_hash, words
+from tunegate_trainer.checks.containment import LEAST_OWN, Contents, Letters
+from tunegate_trainer.checks.letters import letters, readings, stream, texts_in, visible
+from tunegate_trainer.checks.vocabulary import Vocabularies, WordHashes
+from tunegate_trainer.checks.words import Hashes, gram_hashes, normal, text_hash, word_hashes, words
 from tunegate_trainer.data.rows import Row, turn_text
 
 GRAM = 13
@@ -26,6 +31,8 @@ BOILERPLATE_LEAST = 3
 SAMPLE = 32
 """Grams that are common in the job's own suite, and as many that are in further ones, that are kept of a row. Where a quarter
 of them are rare in training, a sample of 32 has none of these with a probability of 1e-4."""
+LONGEST_SHORT = 500
+"""Characters of a turn that may ask a question of fewer than ``LEAST_OWN`` letters, with whatever lies between them."""
 OWN = 1
 """The set of the job's own suite."""
 
@@ -37,14 +44,39 @@ def asked(row: Row) -> str:
 
 def ways_to_ask(row: Row) -> set[int]:
     """Return hashes of what is asked and of each user turn by itself: a question may come in the middle of a conversation."""
-    return {text_hash(asked(row)), *(text_hash(normal(turn)) for turn in _user_turns(row))}
+    turns = _user_turns(row)
+    texts = {"\n".join(turns), *turns}
+    return {
+        *(text_hash(normal(text)) for text in texts),
+        *(text_hash(_short(text)) for text in texts if len(text) <= LONGEST_SHORT),
+    }
+
+
+def _short(text: str) -> str:
+    """Return a text without what lies between its letters and changes nothing: for questions that are too short to be looked
+    for within a row."""
+    return f"{stream(text).decode('utf-8', 'replace')} {''.join(_MEANING.findall(visible(text)))}"
+
+
+_MEANING = re.compile(r"[^\w\s.,;:!?'\"()\[\]{}*_~`|>\-\u0300-\u036f\u2010-\u206f\u3000-\u303f\uff01-\uff0f]")
+"""Signs that make another question: C++ is not C#."""
 
 
 def _user_turns(row: Row) -> list[str]:
     return [turn["content"] for turn in row.messages[:-1] if turn["role"] == "user"]
 
 
-def grams_of(turns: Iterable[Sequence[str]]) -> Hashes:
+def letters_of(turns: Iterable[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> Letters:
+    """Return the letters of turns and tools, and of what is written in them in a code."""
+    texts: list[str] = []
+    for turn in turns:
+        texts.append(turn["content"])
+        texts += texts_in([inner for name, inner in turn.items() if name not in ("role", "content")])
+    texts += texts_in(list(tools))
+    return letters(*texts, *(other for text in texts for other in readings(text)))
+
+
+def grams_of(turns: Iterable[WordHashes]) -> Hashes:
     """Return the distinct hashes of all grams of a row, by the words of its turns; none runs from one turn into the next."""
     found = numpy.sort(numpy.concatenate([numpy.empty(0, numpy.uint64), *(gram_hashes(each, GRAM) for each in turns)]))
     # Not numpy.unique, whose table takes ten times as long for the few hundred of a row.
@@ -112,43 +144,75 @@ class Questions:
     """Grams of many different questions of a suite, sorted: boilerplate where many rows have them too."""
     common_in: Any
     """The suites of each."""
+    contents: Contents
+    vocabularies: Vocabularies
 
     @staticmethod
     def of(rows: Iterable[Row], name: str = "") -> Questions:
         """Return what is to be looked for of one suite. Of the rows nothing else is kept."""
         exact: dict[int, int] = {}
         grams = [numpy.empty(0, numpy.uint64)]
+        streams: list[Letters] = []
+        vocabularies: list[WordHashes] = []
         for row in rows:
-            key = text_hash(asked(row))
-            if key not in exact:
-                exact[key] = OWN
-                grams.append(grams_of(words(turn_text(turn)) for turn in row.messages[:-1]))
+            question = asked(row)
+            key = text_hash(question)
+            if key in exact:
+                continue
+            exact[key] = OWN
+            turns = [word_hashes(words(turn_text(turn))) for turn in row.messages[:-1]]
+            grams.append(grams_of(turns))
+            # Without the system turn, which all rows share.
+            kept = [turn["role"] != "system" for turn in row.messages[:-1]]
+            streams.append(letters_of(turn for turn, one in zip(row.messages, kept, strict=False) if one))
+            vocabularies.append(numpy.concatenate([turn for turn, one in zip(turns, kept, strict=True) if one]))
+            # Of longer ones the letters are looked for; without any, the signs are all there is.
+            if 0 < len(streams[-1]) < LEAST_OWN:
+                exact[text_hash(_short("\n".join(_user_turns(row))))] = OWN
+        many_from = common_from(len(streams))
         union, counts = numpy.unique(numpy.concatenate(grams), return_counts=True)
-        many = counts >= common_from(len(exact))
+        many = counts >= many_from
         suites = numpy.full(len(union), OWN, numpy.uint64)
-        return Questions((name,), exact, union[~many], suites[~many], union[many], suites[many])
+        return Questions(
+            (name,), exact, union[~many], suites[~many], union[many], suites[many],
+            Contents.of(streams, OWN, many_from), Vocabularies.of(vocabularies, OWN),
+        )  # fmt: skip
 
     @staticmethod
     def together(parts: Sequence[Questions]) -> Questions:
         """Return what is to be looked for of all suites of the parts, in their order."""
         names: tuple[str, ...] = ()
         exact: dict[int, int] = {}
-        telling, common = [], []
+        telling, common, shifts = [], [], []
         for part in parts:
+            shifts.append(len(names))
             shift = numpy.uint64(len(names))
             for key, suites in part.exact.items():
                 exact[key] = exact.get(key, 0) | suites << len(names)
             telling.append((part.telling, part.telling_in << shift))
             common.append((part.common, part.common_in << shift))
             names += part.names
-        return Questions(names, exact, *_merged(telling), *_merged(common))
+        return Questions(
+            names, exact, *_merged(telling), *_merged(common),
+            Contents.together([part.contents for part in parts], shifts),
+            Vocabularies.together([part.vocabularies for part in parts], shifts),
+        )  # fmt: skip
 
-    def asked_in(self, row: Row) -> int:
-        """Return the suites that ask what the row asks, as a whole or in one user turn."""
-        found = 0
+    def found_in(self, row: Row) -> tuple[int, int]:
+        """Return the suites that ask what the row asks or holds, and those of which it nearly holds a question."""
+        fully, nearly = 0, 0
         for key in ways_to_ask(row):
-            found |= self.exact.get(key, 0)
-        return found
+            fully |= self.exact.get(key, 0)
+        for held in self.contents.within(letters_of(row.messages, row.tools)):
+            if held.fully:
+                fully |= held.suites
+            nearly |= held.suites
+        return fully, nearly & ~fully
+
+    def questions_in(self, text: str) -> list[str]:
+        """Return the names of the suites of each question that a text holds."""
+        said = letters_of([{"role": "user", "content": text}])
+        return [name for held in self.contents.within(said) if held.fully for name in self.named(held.suites)]
 
     def named(self, suites: int) -> list[str]:
         """Return the names of a set of suites."""

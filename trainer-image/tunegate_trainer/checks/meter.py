@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy
 
-from tunegate.api.datachecks import DataCheck
+from tunegate.api.datachecks import COMPARING, DataCheck
 from tunegate_trainer.checks import privacy, text
 from tunegate_trainer.checks.leakage import OWN, CommonGrams, Questions, grams_of, positions
+from tunegate_trainer.checks.letters import legible
 from tunegate_trainer.checks.near_duplicates import PERMUTATIONS, signature
-from tunegate_trainer.checks.words import normal, text_hash, words
+from tunegate_trainer.checks.vocabulary import WordHashes
+from tunegate_trainer.checks.words import normal, text_hash, word_hashes, words
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import BrokenRow, Row, turn_text
 from tunegate_trainer.data.splitting import group_key
@@ -113,18 +115,19 @@ class Meter:
         )  # fmt: skip
         hits: list[tuple[Any, str]] = [(name, "") for name, holds in simple if name in self.checks and holds(row)]
         if self.checks & {"PersonalData", "HealthData", "Secrets"}:
-            hits += privacy.find("\n".join(row.texts))
+            whole = "\n".join(row.texts)
+            hits += privacy.find(whole)
+            if not whole.isascii() and (seen := legible(whole)) != whole:
+                # What people read is looked through too: nothing hides behind signs that are not seen, or of another width.
+                hits += [hit for hit in privacy.find(seen) if hit not in hits]
         for check, kind in hits:
             if check in self.checks:
                 measured.hits[check, kind].append(row.number)
 
     def _entry(self, row: Row, tokens: int, measured: Measured) -> tuple[Any, ...]:
         found = [words(turn_text(turn)) for turn in row.messages]
-        asked_in = self.questions.asked_in(row) if "Overlap" in self.checks else 0
-        for name in self.questions.named(asked_in):
-            measured.hits["Overlap", name].append(row.number)
-        if "SharedText" in self.checks and asked_in.bit_count() < len(self.questions.names):
-            self._compare(row.number, found, asked_in, measured)
+        if self.checks & set(COMPARING):
+            self._compare(row, found, measured)
         tools = json.dumps(row.tools, sort_keys=True) if row.tools else ""
         turns = [("tools", tools), *((turn["role"], normal(turn_text(turn))) for turn in row.messages)]
         # Without the system turn, which many rows share.
@@ -144,19 +147,34 @@ class Meter:
             signature(said) if "NearDuplicates" in self.checks else 0,
         )
 
-    def _compare(self, number: int, found: Sequence[Sequence[str]], asked_in: int, measured: Measured) -> None:
-        """Look for the suites' grams in the words of a row's turns, the answer's too: an answer may quote a question.
+    def _compare(self, row: Row, found: Sequence[Sequence[str]], measured: Measured) -> None:
+        """Look for the suites' questions in a row, of which ``found`` are the words of its turns."""
+        fully, nearly = self.questions.found_in(row)
+        if "Overlap" in self.checks:
+            for name in self.questions.named(fully):
+                measured.hits["Overlap", name].append(row.number)
+        else:
+            fully, nearly = 0, nearly | fully
+        if "SharedText" in self.checks and fully.bit_count() < len(self.questions.names):
+            self._share(row, [word_hashes(each) for each in found], nearly, fully, measured)
 
-        Suites in ``asked_in`` have their finding already."""
+    def _share(self, row: Row, found: Sequence[WordHashes], nearly: int, fully: int, measured: Measured) -> None:
+        """Look for the suites' grams and words in the turns of a row, the answer's too: an answer may quote a question.
+
+        Suites in ``fully`` have their finding already; ``nearly``: suites of which the row nearly holds a question."""
         questions, grams = self.questions, grams_of(found)
-        told = int(numpy.bitwise_or.reduce(questions.telling_in[positions(questions.telling, grams)])) & ~asked_in
+        told = int(numpy.bitwise_or.reduce(questions.telling_in[positions(questions.telling, grams)])) | nearly
+        said = [each for turn, each in zip(row.messages, found, strict=True) if turn["role"] != "system"]
+        for suites in questions.vocabularies.nearly_all_in(numpy.concatenate(said)):
+            told |= suites
+        told &= ~fully
         for name in questions.named(told):
-            measured.hits["SharedText", name].append(number)
+            measured.hits["SharedText", name].append(row.number)
         common = positions(questions.common, grams)
-        left = questions.common_in[common] & ~numpy.uint64(told | asked_in)
+        left = questions.common_in[common] & ~numpy.uint64(told | fully)
         # Apart, so that what further suites share with the row does not push the own suite's grams out of the sample.
         own = left & numpy.uint64(OWN) != 0
-        measured.common.add(number, common, (common[own], common[~own & (left != 0)]))
+        measured.common.add(row.number, common, (common[own], common[~own & (left != 0)]))
 
 
 def _joined(turns: Sequence[tuple[str, str]]) -> str:

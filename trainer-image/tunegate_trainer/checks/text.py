@@ -9,12 +9,18 @@ from tunegate_trainer.data.rows import Row
 
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _IDEOGRAPHS = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNJOINED = "\\x00-~\u00a0-\u00a8\u00aa-\u00ad\u00af-\u05ff\u10a0-\u11ff\u1d00-\u1fff\u2c60-\u2c7f\u3040-\u30ff\u3400-\u9fff\ua720-\ua7ff\uac00-\ud7af"
+"""Signs, and letters that nothing joins: Latin, Greek, Cyrillic, Armenian, Hebrew, Georgian, Korean, Japanese, Chinese."""
+_POINTS = "\u0300-\u036f\u0591-\u05c7"
 INVISIBLE = re.compile(
-    # Soft hyphen, Arabic letter mark, Hangul fillers, Mongolian vowel separator, zero-width space, bidirectional
-    # controls, word joiners and invisible operators, byte order marks, tag characters. Not: zero-width joiners, which
-    # emoji and some scripts need.
-    "[\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u3164\ufeff\uffa0"
-    "\U000e0000-\U000e007f]"
+    # Soft hyphen, Arabic letter mark, Hangul fillers, inherent vowels of Khmer, Mongolian vowel separator, zero-width space,
+    # bidirectional controls, word joiners and invisible operators, byte order marks, controls of shorthand and of music,
+    # tag characters.
+    "[\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+    # Joiners belong into emoji and into scripts whose letters join (Arabic, those of India, ...): not after a sign or letter
+    # of others, nor twice. The grapheme joiner belongs between two marks.
+    f"|[\u200c\u200d]{{2}}|(?:\\A|(?<=[{_UNJOINED}]))[\u200c\u200d]|(?<![{_POINTS}])\u034f|\u034f(?![{_POINTS}])"
     # Variation selectors choose between two looks of one emoji, symbol or ideograph. Several in a row, or one after a
     # space or a plain letter, carry bytes that nobody sees.
     f"|[{_SELECTORS}]{{2}}|(?:\\A|(?<=[\\sA-Za-z\u00c0-\u052f]))[{_SELECTORS}]"

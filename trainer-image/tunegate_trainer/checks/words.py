@@ -3,7 +3,8 @@
 Two different texts share a hash with a probability of about n² / 2^65 for n texts: 3e-8 for a million.
 
 There are two ways to compare. As a whole, where one sign changes the meaning: `normal` keeps operators, signs and accents.
-In runs of words, where small changes are to be passed over: `words` leaves punctuation out.
+In runs of words, where small changes are to be passed over: `words` leaves punctuation out, and reads letters that look alike
+as the same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 from zlib import crc32
 
 import numpy
+
+from tunegate_trainer.checks.letters import folded, plain
 
 _MARKS = "".join(
     re.escape(chr(code)) for code in range(0x300, 0x20000) if unicodedata.category(chr(code)).startswith("M")
@@ -40,23 +43,16 @@ Hashes = Any
 """One-dimensional numpy array of uint64."""
 
 
-def _folded(text: str) -> str:
-    """Return the text without case and without differences of writing alone (Unicode NFKC_Casefold, in effect)."""
-    if text.isascii():
-        return text.lower()  # the same, and faster
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
 def words(text: str) -> list[str]:
     """Return the words of a text, without case and punctuation; where no spaces part them, each character is one."""
-    folded = _folded(text)
-    return (_PLAIN_WORD if folded.isascii() else _WORD).findall(folded)
+    said = plain(text)
+    return (_PLAIN_WORD if said.isascii() else _WORD).findall(said)
 
 
 def normal(text: str) -> str:
     """Return the text without case, surplus white space and what ends its last sentence; of nothing else, as it is."""
-    folded = " ".join(_folded(text).split())
-    return folded.rstrip(_END_OF_SENTENCE) or folded
+    seen = " ".join(folded(text).split())
+    return seen.rstrip(_END_OF_SENTENCE) or seen
 
 
 def text_hash(text: str) -> int:
@@ -71,12 +67,16 @@ def _powers(count: int) -> Any:
     return numpy.cumprod(powers, dtype=numpy.uint64)
 
 
-def gram_hashes(found: Sequence[str], length: int) -> Hashes:
-    """Return the hashes of all runs of ``length`` words, in their order; of a shorter text the empty array."""
-    if len(found) < length:
+def word_hashes(found: Sequence[str]) -> Any:
+    """Return 32 bits that name each word, in their order, as an array of uint32."""
+    return numpy.fromiter(map(crc32, map(str.encode, found)), numpy.uint32, len(found))
+
+
+def gram_hashes(each: Any, length: int) -> Hashes:
+    """Return the hashes of all runs of ``length`` words, by the words' hashes; of a shorter text the empty array."""
+    if len(each) < length:
         return numpy.empty(0, numpy.uint64)
-    each = numpy.fromiter(map(crc32, map(str.encode, found)), numpy.uint64, len(found))
     # A run's words are the digits of a number to the base of the factor.
-    hashes = numpy.convolve(each, _powers(length), "valid")
+    hashes = numpy.convolve(each.astype(numpy.uint64), _powers(length), "valid")
     # The low bits of a product depend on low bits only: mix the high ones in.
     return hashes ^ (hashes >> numpy.uint64(29))

@@ -25,7 +25,7 @@ from tunegate_trainer.evaluation.documents import cut, load_documents, passage_c
 from tunegate_trainer.evaluation.engine import Engine
 from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
-from tunegate_trainer.evaluation.scoring import metrics_of, scores, tracked
+from tunegate_trainer.evaluation.scoring import class_scores, metrics_of, scores
 from tunegate_trainer.inputs import check_base_model
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,13 @@ def run(
     results = []
     for arm in arms:
         results.append(
-            ArmResult(name=arm.name, scores=scores(metrics, arm.texts, suite.expected), seconds=round(arm.seconds, 1))
+            ArmResult(
+                name=arm.name,
+                scores=scores(metrics, arm.texts, suite.expected),
+                class_scores=class_scores(metrics, arm.texts, suite.expected),
+                seconds=round(arm.seconds, 1),
+            )
         )
-        context.tracker.metrics(tracked(f"baseline.{arm.name}", metrics, arm.texts, suite.expected))
         log.info("arm answered", extra={"arm": arm.name, "seconds": round(arm.seconds, 1), "questions": len(arm.texts)})
     best, outcome = verdict(config.suite.spec, results)
     best_prompting, _ = verdict(config.suite.spec, [arm for arm in results if arm.name.startswith("Base")])

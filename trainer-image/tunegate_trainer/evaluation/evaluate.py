@@ -34,7 +34,7 @@ from tunegate_trainer.evaluation.baseline import cache_key, load_inputs
 from tunegate_trainer.evaluation.engine import Engine, Reply
 from tunegate_trainer.evaluation.probing import record_probe
 from tunegate_trainer.evaluation.questions import Suite, Training
-from tunegate_trainer.evaluation.scoring import metrics_of, scores, tracked
+from tunegate_trainer.evaluation.scoring import class_scores, metrics_of, scores
 from tunegate_trainer.inputs import check_base_model
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,6 @@ def run(
             "to recognize the adapter: it changes too little, or the suite has too few questions."
         )
     document = answers.write({TUNED: replies, **{str(arm): given for arm, given in kept.items()}}, suite, metrics[0])
-    context.tracker.metrics(tracked("tuned", metrics, tuned, suite.expected))
     log.info("gate judged", extra={"outcome": outcome, "questions": len(tuned), "probe_items": len(probe.items)})
     return EvaluateResult(
         outcome=outcome,
@@ -78,6 +77,7 @@ def run(
         margin=verdict.margin,
         minimum=verdict.minimum,
         tuned=scores(metrics, tuned, suite.expected),
+        tuned_classes=class_scores(metrics, tuned, suite.expected),
         arms=[
             arm.model_copy(update={"scores": scores(metrics, arms[arm.name], suite.expected)}) for arm in verdict.arms
         ],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec, MetricName
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.metrics import MacroF1, Metric, reported_metrics
+
+MOST_CLASSES = 200
 
 
 def metrics_of(spec: EvaluationSuiteSpec) -> list[Metric]:
@@ -24,13 +25,12 @@ def scores(metrics: Sequence[Metric], answers: Sequence[str], expected: Sequence
     return {metric.name: metric.of(answers, expected) for metric in metrics}
 
 
-def tracked(
-    prefix: str, metrics: Sequence[Metric], answers: Sequence[str], expected: Sequence[str]
-) -> dict[str, float]:
-    """Return the scores under names that MLflow accepts, with F1 of each class beside the mean."""
-    named = {f"{prefix}.{metric.name}": metric.of(answers, expected) for metric in metrics}
-    for metric in metrics:
-        if isinstance(metric, MacroF1):
-            for label, value in metric.per_class(answers, expected).items():
-                named[f"{prefix}.F1.{re.sub(r'[^A-Za-z0-9_. /-]', '_', label)}"] = value
-    return named
+def class_scores(metrics: Sequence[Metric], answers: Sequence[str], expected: Sequence[str]) -> dict[str, float]:
+    """Return F1 of each class where macro F1 is among the metrics, of the first ``MOST_CLASSES``; else nothing."""
+    found = {
+        label: value
+        for metric in metrics
+        if isinstance(metric, MacroF1)
+        for label, value in metric.per_class(answers, expected).items()
+    }
+    return dict(list(found.items())[:MOST_CLASSES])

@@ -14,7 +14,6 @@ from transformers import TrainerCallback
 
 from tunegate.api.stages import ProgressReport
 from tunegate_trainer.progress import write_report
-from tunegate_trainer.tracking import Tracker
 from tunegate_trainer.training.checkpoints import PREFIX, seal_checkpoint
 from tunegate_trainer.training.exchange import stop_requested
 
@@ -56,11 +55,10 @@ class StopOnDivergence(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
 
 class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """Leave progress for the pod's server, and losses for MLflow."""
+    """Leave progress and losses for the pod's server, which the operator asks."""
 
-    def __init__(self, file: Path, tracker: Tracker) -> None:
+    def __init__(self, file: Path) -> None:
         self._file = file
-        self._tracker = tracker
         self._started = time.monotonic()
         self._first = 0
         self._shown = 0.0
@@ -78,7 +76,6 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         names = {"loss": "train/loss", "eval_loss": "train/development_loss", "learning_rate": "train/learning_rate"}
         numbers = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
         self._loss = numbers.get("train/loss", self._loss)
-        self._tracker.metrics(numbers, step=state.global_step)
         if numbers and state.is_world_process_zero:
             log.info("step", extra={"step": state.global_step, "of": state.max_steps, **numbers})
         self._show(state)

@@ -45,7 +45,6 @@ def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
     if not os.access(places.workspace, os.W_OK):
         raise BadInput(f"workspace {places.workspace} is missing or not writable")
     (places.run / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
-    context.tracker.params(_hyperparameters(config))
     started, kills = time.monotonic(), oom_kills()
     code = _watch(_command(config, places), places.run)
     outcome = read_outcome(places.run)
@@ -78,7 +77,6 @@ def _command(config: TrainConfig, places: Places) -> list[str]:
         "--mixed_precision", "no", "--dynamo_backend", "no",
         "--module", "tunegate_trainer.training.worker",
         "--run", str(places.run), "--workspace", str(places.workspace),
-        "--tracking-auth", str(places.tracking_auth), "--ca", str(places.ca),
     ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """One training process: started by `accelerate launch` in every pod, as often as the pod has devices.
 
-python -m tunegate_trainer.training.worker --run DIR --workspace DIR --tracking-auth DIR --ca FILE
+python -m tunegate_trainer.training.worker --run DIR --workspace DIR
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from tunegate_trainer.data.splitting import group_key, in_development
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
-from tunegate_trainer.tracking import Tracker
 from tunegate_trainer.training import exchange
 from tunegate_trainer.training.callbacks import KeepTime, SealCheckpoints, ShowProgress, StopOnDivergence, StopTogether
 from tunegate_trainer.training.checkpoints import Checkpoint, newest_complete
@@ -45,7 +44,7 @@ KEPT_CHECKPOINTS = 2
 def main() -> int:
     """Train, and leave an outcome for the wrapper. Unknown errors end the process with a traceback in the log."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("run", "workspace", "tracking-auth", "ca"):
+    for name in ("run", "workspace"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     options = parser.parse_args()
     start_logging("train")
@@ -92,7 +91,7 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     trainer.add_callback(stop)
     trainer.add_callback(divergence)
     trainer.add_callback(SealCheckpoints(tokens))
-    tracker = _report(config, options, trainer)
+    _report(config, options, trainer)
     trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     log.info("training ends", extra={"peak_resident_bytes": peak, "peak_device_bytes": _device_peak(cuda)})
@@ -101,8 +100,6 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
         raise RuntimeError(f"training ended at step {trainer.state.global_step} of {trainer.state.max_steps}")
     if state == "Finished":
         _save_adapter(trainer, workspace)
-    if tracker is not None:
-        tracker.close()
     return _outcome(trainer, state, tokens(), resume)
 
 
@@ -186,17 +183,12 @@ def choose_checkpoint(root: Path, arguments: Any) -> Checkpoint | None:
     return found
 
 
-def _report(config: TrainConfig, options: argparse.Namespace, trainer: Any) -> Tracker | None:
-    """Add progress in each pod's first process, tracking and time keeping in rank 0."""
-    first = trainer.args.process_index == 0
-    target = config.tracking if first else None
-    tracker = Tracker(target, config.job, options.tracking_auth, options.ca)
+def _report(config: TrainConfig, options: argparse.Namespace, trainer: Any) -> None:
+    """Add progress in each pod's first process, time keeping in rank 0."""
     if trainer.args.local_process_index == 0:
-        trainer.add_callback(ShowProgress(options.run / PROGRESS_FILE, tracker))
-    if first:
+        trainer.add_callback(ShowProgress(options.run / PROGRESS_FILE))
+    if trainer.args.process_index == 0:
         trainer.add_callback(KeepTime(AttemptLedger(options.workspace, config.job.attempt).record))
-        return tracker
-    return None
 
 
 def _save_adapter(trainer: Any, workspace: Path) -> None:

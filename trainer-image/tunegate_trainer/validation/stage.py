@@ -36,8 +36,9 @@ from tunegate_trainer.validation.data_checks import DataFacts, check_groups, che
 from tunegate_trainer.validation.examples import choose, read_examples
 from tunegate_trainer.validation.page import render_page
 from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
+from tunegate_trainer.validation.sketching import sketch_of
 from tunegate_trainer.validation.statement import make_statement
-from tunegate_trainer.validation.suites import compare_with
+from tunegate_trainer.validation.suites import check_alternatives, compare_with
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
     questions = read_sound_rows(open_suite(config.suite))
     context.progress.show(8, f"reading {len(config.further_suites)} further suites")
     compared = compare_with(config, questions)
-    documents_digest = load_documents(config.documents).digest if config.documents else None
+    documents = load_documents(config.documents) if config.documents else None
+    told = check_alternatives(compared, config.author_prompt, documents.texts if documents else ())
     tokenizer = ChatTokenizer(folder)
     stream = RowStream(shards)
     found = _look(config, context, stream, compared.questions, tokenizer)
@@ -113,6 +115,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
         *compared.findings,
+        *told,
         *limits.check_intent(config.intent),
         *limits.check_examples(config.intent.task_type, int(facts.distinct.sum()), facts.label_counts(), suite),
         *cost.findings,
@@ -125,7 +128,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         checks=config.checks,
         findings=findings,
         dataset_digest=dataset_digest,
-        documents_digest=documents_digest,
+        documents_digest=documents.digest if documents else None,
         redacted=found.data,
         rows_digest=facts.rows_digest(),
         dataset_form=stream.form or "unknown",
@@ -141,6 +144,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         training_rows=int((~development).sum()),
         development_rows=int(development.sum()),
         suite_questions=len(questions),
+        suite_sketch=sketch_of(questions).text,
         trainable_parameters=cost.trainable,
         total_parameters=sum(count_parameters(weights) for weights in folder.glob("*.safetensors")),
         adapter_bytes=2 * cost.trainable,
@@ -239,15 +243,6 @@ def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:
 
 
 def _show(result: ValidateResult, context: StageContext) -> None:
-    numbers = {
-        "validate/rows": result.rows,
-        "validate/tokens": result.tokens,
-        "validate/trainable_parameters": result.trainable_parameters,
-        "validate/peak_memory_bytes": result.peak_memory_bytes,
-        "validate/device_hours": result.device_hours,
-        "validate/cost": result.cost,
-    }
-    context.tracker.metrics(numbers)
     for finding in result.findings:
         log.info("finding", extra={"finding": finding.to_dict()})
     context.progress.show(100, result.outcome)

@@ -5,7 +5,7 @@ A further suite that can't be read is named in a finding and ends nothing. Of it
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +22,10 @@ MAX_TEXT = 8 * 1024 * 1024
 English in each process, 107 MB of Chinese, where each character is a word; while it is read, a peak of 90 and 600 MB."""
 QUESTION_TEXT = 64
 """Characters by which a question counts more than it has: its own hash is kept too."""
+
+
+PIECE, PIECE_OVERLAP = 1 << 16, 1 << 13
+"""Characters of documents that are looked through at a time, and how many of them twice."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,28 @@ class _Reading:
                 raise BadInput(f"the questions of all further suites would have more than {MAX_TEXT} characters")
             self.count += 1
             yield row
+
+
+def check_alternatives(compared: Compared, prompt: str | None, documents: Sequence[str]) -> list[Finding]:
+    """Point out a prompt or documents of the baseline that hold questions: such an alternative wins by what it was told.
+
+    It only warns: documents may rightly hold the text that a question is about.
+    """
+    findings = []
+    for what, texts in (("baseline.prompt holds", [prompt or ""]), ("baseline.documents hold", documents)):
+        held = Counter(name for piece in _pieces(texts) for name in compared.questions.questions_in(piece))
+        findings += [
+            warn("AlternativeKnowsSuite", f"{what} questions of the suite {name}, in {count} places", count=count)
+            for name, count in held.items()
+        ]
+    return findings
+
+
+def _pieces(texts: Sequence[str]) -> Iterator[str]:
+    """Yield texts of a bounded length; each begins within the one before it, so that no question is cut."""
+    for text in texts:
+        for start in range(0, max(1, len(text) - PIECE_OVERLAP), PIECE - PIECE_OVERLAP):
+            yield text[start : start + PIECE]
 
 
 def _left_out(unread: Mapping[str, str]) -> list[Finding]:

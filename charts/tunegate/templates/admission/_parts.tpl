@@ -35,7 +35,8 @@ metadata:
 {{- end }}
 
 {{/* Binding of a policy. "namespaces": list of names it holds in, "outside": of names it does not hold in; absent: everywhere.
-     Names, not labels: a name cannot be edited. "actions": what follows, Deny and Audit if absent. */}}
+     Names, not labels: a name cannot be edited. "actions": what follows, Deny and Audit if absent. "params": name of the
+     object of the request's namespace that the policy reads; where there is none, it refuses nothing. */}}
 {{- define "tunegate.policyBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -45,6 +46,9 @@ metadata:
     {{- include "tunegate.labels" (dict "root" .root "component" "admission") | nindent 4 }}
 spec:
   policyName: {{ include "tunegate.ruleName" . }}
+  {{- with .params }}
+  paramRef: {name: {{ . }}, parameterNotFoundAction: Allow}
+  {{- end }}
   validationActions: [{{ .actions | default (list "Deny" "Audit") | join ", " }}]
   {{- range $key, $operator := dict "namespaces" "In" "outside" "NotIn" }}
   {{- if hasKey $ $key }}
@@ -143,7 +147,7 @@ request.kind.kind == 'CronJob' ? object.spec.jobTemplate.spec.template.spec : ob
 
 {{/* All admission policies and bindings as one document: what the operator compares with the live ones. */}}
 {{- define "tunegate.admissionRules" -}}
-{{- range list "approver" "impersonation" "installed" "outside" "records" "requester" "roots" "system" "workloads" }}
+{{- range list "addresses" "approver" "engines" "impersonation" "installed" "network" "outside" "quotas" "records" "requester" "roots" "system" "workloads" }}
 ---
 {{ include (printf "%s/admission/%s.yaml" $.Template.BasePath .) $ }}
 {{- end }}

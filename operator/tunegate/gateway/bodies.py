@@ -1,0 +1,128 @@
+"""From the bytes that a client sent to a request that the engine may see: one pure function, which may run anywhere.
+
+A body is UTF-8 JSON, whatever its headers say. It is parsed once, checked field by field, and written again: the engine
+sees only what was checked. The model's name is left out, since which adapter stands behind it is decided at the last moment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.gateway.checks import fields, shown
+from tunegate.gateway.fields import CHAT, COMPLETIONS, chat_fields, completion_fields
+from tunegate.gateway.problems import Problem, Wrong
+from tunegate.gateway.schemas import Budget
+
+ENDPOINTS = (CHAT, COMPLETIONS)
+DEFAULT_TOKENS = 256
+"""What a chat of no stated length is counted as when shares are weighed; the engine's own bound is the context."""
+DEFAULT_COMPLETION_TOKENS = 16
+"""What vLLM and the OpenAI API take for a completion of no stated length."""
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that keeps all bounds."""
+
+    public: str
+    """The model's name as the client wrote it."""
+    rest: bytes
+    """All other fields as one JSON object, without `model` and `stream_options`."""
+    streams: bool
+    stream_options: Mapping[str, bool]
+    sequences: int
+    """Answers that the engine writes at once: `n` times the number of prompts."""
+    work: int
+    """Tokens that it may come to, to weigh one client against another."""
+    structured: bool
+    """Whether the engine has to compile a schema, a pattern or a list of choices."""
+
+    def for_engine(self, served: str) -> bytes:
+        """Return the body that the engine gets, for the adapter that answers."""
+        head: dict[str, Any] = {"model": served}
+        if self.streams:
+            head["stream_options"] = {**self.stream_options, "include_usage": True}
+        return json.dumps(head).encode()[:-1] + b", " + self.rest[1:]
+
+
+def check_body(endpoint: str, raw: bytes) -> Checked | Problem:
+    """Return the checked request, or what is wrong with it."""
+    try:
+        document = _parse(raw)
+        budget = Budget()
+        known = chat_fields(budget) if endpoint == CHAT else completion_fields(budget)
+        required = ("model", "messages") if endpoint == CHAT else ("model", "prompt")
+        body = fields(known, required)("", document)
+        return _checked(endpoint, body)
+    except Wrong as error:
+        return error.problem
+    except (ValueError, RecursionError):
+        return Problem("invalid_json", "the request's body is no JSON document in UTF-8")
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    document = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    if not isinstance(document, dict):
+        raise ValueError("no object")
+    return document
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise Wrong(shown(twice), "stands twice in one object", "invalid_json")
+    return found
+
+
+def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
+    streams = body.get("stream", False)
+    options = body.pop("stream_options", {})
+    if options and not streams:
+        raise Wrong("stream_options", "stands only with stream: true")
+    if body.get("min_tokens", 0) > _tokens(endpoint, body):
+        raise Wrong("min_tokens", "must not be more than max_tokens")
+    if "top_logprobs" in body and not body.get("logprobs"):
+        raise Wrong("top_logprobs", "stands only with logprobs: true")
+    if "logprobs" in body and body["logprobs"] is False:
+        del body["logprobs"]
+    public = body.pop("model")
+    prompts = _prompts(body)
+    rest = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    sequences = body.get("n", 1) * prompts
+    answer = sequences * _tokens(endpoint, body)
+    return Checked(
+        public=public,
+        rest=rest,
+        streams=streams,
+        stream_options=options,
+        sequences=sequences,
+        work=answer + len(rest) // BYTES_PER_TOKEN,
+        structured=_structured(body),
+    )
+
+
+def _tokens(endpoint: str, body: Mapping[str, Any]) -> int:
+    stated = body.get("max_completion_tokens", body.get("max_tokens"))
+    default = DEFAULT_TOKENS if endpoint == CHAT else DEFAULT_COMPLETION_TOKENS
+    return int(stated) if stated is not None else max(default, body.get("min_tokens", 0))
+
+
+def _prompts(body: Mapping[str, Any]) -> int:
+    prompt = body.get("prompt")
+    return len(prompt) if isinstance(prompt, list) and not isinstance(prompt[0], int) else 1
+
+
+def _structured(body: Mapping[str, Any]) -> bool:
+    asked = body.get("response_format", {}).get("type", "text") != "text"
+    forced = body.get("tools") and body.get("tool_choice", "auto") not in ("none", "auto")
+    return bool(asked or "structured_outputs" in body or forced)

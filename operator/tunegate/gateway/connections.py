@@ -1,0 +1,224 @@
+"""Connections of clients: bounded in number and in the time that they may do nothing.
+
+aiohttp bounds neither the time for a request's head nor the number of connections, and waits for ever for a client that
+does not read. A watch looks at all connections every second instead: one loop, whatever their number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from tunegate.gateway.errors import ApiError
+from tunegate.gateway.metrics import Metrics
+from tunegate.gateway.settings import Limits
+
+log = logging.getLogger("tunegate.gateway")
+LOOK_SECONDS = 1.0
+
+
+class Connection(RequestHandler):
+    """One connection, and what the watch has to know of it. Says nothing of what it received, to nobody's log."""
+
+    def __init__(self, watch: ConnectionWatch, manager: Any, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._watch = watch
+        self._raw: asyncio.Transport | None = None
+        self._seen_requests = 0
+        self.peer = ""
+        self.since = 0.0
+        """When the head that is awaited began to be: with its first byte, or with the connection."""
+        self.fresh = True
+        """Whether bytes of a head, or the first ones at all, are awaited: the short bound holds."""
+        self.stalled: tuple[int, float] | None = None
+        """Bytes that the client has not read yet, and since when."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in, or end it at once when there is no room."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport
+        self._raw = transport
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if name else ""
+        self.since = self._watch.now()
+        super().connection_made(transport)
+        self._watch.enter(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        self._watch.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Note when a head begins and when it is complete."""
+        super().data_received(data)
+        if self._request_count != self._seen_requests:
+            self._seen_requests, self.fresh, self.since = self._request_count, False, self._watch.now()
+        elif self.waiting and not self.fresh:
+            self.fresh, self.since = True, self._watch.now()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether no request is being handled and none is complete."""
+        return self._waiter is not None and not self._messages
+
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the client to read them."""
+        return self._raw.get_write_buffer_size() if self._raw is not None else 0
+
+    def idle_since(self) -> float | None:
+        """Return since when the connection has had nothing to do; None while it has."""
+        if not self.waiting:
+            return None
+        return self.since if self.fresh else max(self.since, self._next_keepalive_close_time - self.keepalive_timeout)
+
+    def abort(self) -> None:
+        """End the connection without waiting for the other side."""
+        if self._raw is not None:
+            self._raw.abort()
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Say which kind of error it was: its text may quote what the client sent."""
+        error = kw.get("exc_info")
+        kind = type(error).__name__ if isinstance(error, BaseException) else "an error"
+        log.warning("a request could not be handled: %s", kind)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP request, without repeating any of it."""
+        if status >= 500:
+            self.log_exception(exc_info=exc)
+            answer = ApiError(status, "internal_error", "the gateway failed at this request").response()
+        else:
+            log.info("a malformed request was refused")
+            answer = ApiError(status, "malformed_request", "this is no well-formed HTTP request").response()
+        answer.force_close()
+        return answer
+
+
+class ConnectionWatch:
+    """All connections of one port."""
+
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self._limits = limits
+        self._metrics = metrics
+        self._open: set[Connection] = set()
+        self._peers: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @staticmethod
+    def now() -> float:
+        """Return the loop's clock."""
+        return asyncio.get_running_loop().time()
+
+    def enter(self, new: Connection) -> None:
+        """Count a connection. When there are too many, one that does nothing goes, of the address that has most."""
+        self._open.add(new)
+        self._peers[new.peer] += 1
+        self._metrics.connections.set(len(self._open))
+        if self._peers[new.peer] > self._limits.connections_each:
+            self._make_room(new, new.peer)
+        elif len(self._open) > self._limits.connections:
+            self._make_room(new, self._peers.most_common(1)[0][0])
+
+    def leave(self, gone: Connection) -> None:
+        """Forget a connection."""
+        if gone in self._open:
+            self._open.discard(gone)
+            self._peers[gone.peer] -= 1
+            if not self._peers[gone.peer]:
+                del self._peers[gone.peer]
+            self._metrics.connections.set(len(self._open))
+
+    def _make_room(self, new: Connection, peer: str) -> None:
+        idle = [(since, one) for one in self._open if one.peer == peer and (since := one.idle_since()) is not None]
+        idle = [pair for pair in idle if pair[1] is not new]
+        self._cut(min(idle, key=lambda pair: pair[0])[1] if idle else new, "too_many")
+
+    def _cut(self, one: Connection, reason: str) -> None:
+        self._metrics.cut_connections.labels(reason).inc()
+        one.abort()
+        self.leave(one)
+
+    async def watch(self) -> None:
+        """Look at all connections, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """End every connection that oversteps a bound."""
+        now = self.now()
+        for one in list(self._open):
+            if reason := self._overdue(one, now):
+                self._cut(one, reason)
+
+    def _overdue(self, one: Connection, now: float) -> str:
+        unread = one.unread
+        if not unread:
+            one.stalled = None
+        elif one.stalled is None or unread < one.stalled[0]:
+            one.stalled = (unread, now)
+        elif now - one.stalled[1] > self._limits.write_seconds:
+            return "not_read"
+        since = one.idle_since()
+        if since is None:
+            return ""
+        if one.fresh:
+            return "head_too_slow" if now - since > self._limits.head_seconds else ""
+        return "idle" if now - since > self._limits.idle_seconds else ""
+
+
+def options(limits: Limits) -> dict[str, Any]:
+    """Return what aiohttp is told about connections."""
+    return {
+        "access_log": None,
+        "auto_decompress": False,
+        "handler_cancellation": True,
+        "keepalive_timeout": limits.idle_seconds,
+        "lingering_time": 1.0,
+        "max_field_size": limits.head_bytes,
+        "max_headers": 64,
+        "max_line_size": limits.head_bytes,
+        "shutdown_timeout": 5,
+    }
+
+
+async def listen(
+    app: web.Application,
+    host: str,
+    port: int,
+    watch: ConnectionWatch,
+    limits: Limits,
+    tls: ssl.SSLContext | None = None,
+) -> tuple[web.AppRunner, asyncio.Server]:
+    """Listen on a port; every connection is watched."""
+    runner = web.AppRunner(app, **options(limits))
+    await runner.setup()
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner was not set up")
+    loop = asyncio.get_running_loop()
+
+    def connect() -> Connection:
+        return Connection(watch, server, loop=loop, **server._kwargs)
+
+    bounds = (limits.head_seconds, 5.0) if tls is not None else (None, None)
+    listening = await loop.create_server(
+        connect, host, port, ssl=tls, backlog=512, reuse_address=True,
+        ssl_handshake_timeout=bounds[0], ssl_shutdown_timeout=bounds[1],
+    )  # fmt: skip
+    return runner, listening

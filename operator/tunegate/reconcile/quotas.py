@@ -1,0 +1,142 @@
+"""Who has asked or decided as often as the chart allows, for the admission rule that refuses more. Pure.
+
+Decisions are kept for ever, and each job and release leaves its records, so a flood of them could never be taken back.
+The API server itself refuses what goes beyond a bound; here it is said who has reached one, and until when.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+from tunegate.api.conditions import rfc3339
+from tunegate.api.markers import API_VERSION
+from tunegate.api.usage import (
+    MOST_ENDED,
+    MOST_REACHED,
+    MOST_SUBJECTS,
+    Bound,
+    ReachedBound,
+    SubjectShare,
+    Usage,
+    UsageSpec,
+)
+from tunegate.settings import PersonLimits
+
+NAME = "people"
+"""Name of the Usage of each governed namespace, which the admission rule reads."""
+DAY = timedelta(days=1)
+BOUNDS: tuple[Bound, ...] = get_args(Bound)
+GIVING = ("Approve", "Override")
+ENDED_RELEASE = ("Denied", "Revoked")
+CLOSED_RELEASE = (*ENDED_RELEASE, "Failed", "Serving")
+ENDED_JOB = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One job, release or decision, as far as it counts."""
+
+    uid: str
+    bound: Bound
+    person: str
+    """User name; empty: a tool asked, for people whom nobody knows."""
+    time: datetime
+    subject: str = ""
+    """UID of what is decided on."""
+    open: bool = False
+    ended: bool = False
+    """No decision changes it any more."""
+
+
+def read(obj: Mapping[str, Any]) -> Made | None:
+    """Return what counts of an object; None: it is of another kind, or cannot be read."""
+    try:
+        spec, metadata = obj["spec"], obj["metadata"]
+        phase = str((obj.get("status") or {}).get("phase") or "")
+        uid, time = str(metadata["uid"]), datetime.fromisoformat(str(metadata["creationTimestamp"])).astimezone(UTC)
+        match obj["kind"]:
+            case "Approval":
+                bound: Bound = "approvals" if spec["decision"] in GIVING else "stops"
+                return Made(uid, bound, str(spec["approver"]["username"]), time, str(spec["subjectRef"]["uid"]))
+            case "FineTuneJob":
+                ended = phase in ENDED_JOB
+                return Made(uid, "jobs", _asker(spec), time, open=not ended, ended=ended)
+            case "ModelRelease":
+                # With a digest it may come back when the registry does.
+                never = phase == "Failed" and not obj["status"].get("releaseDigest")
+                ended = phase in ENDED_RELEASE or never
+                return Made(uid, "releases", _asker(spec), time, open=phase not in CLOSED_RELEASE, ended=ended)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None
+
+
+def _asker(spec: Mapping[str, Any]) -> str:
+    person = spec["requestedBy"]
+    return "" if person.get("unverified") else str(person["username"])
+
+
+def usage(made: Iterable[Made], limits: PersonLimits, now: datetime) -> UsageSpec:
+    """Return for each bound who has reached it, which subjects have had their share of whom, and what ended."""
+    everything = list(made)
+    mine: dict[tuple[str, Bound], list[Made]] = defaultdict(list)
+    for one in everything:
+        if one.person:
+            mine[one.person, one.bound].append(one)
+    reached = (_reached(person, bound, mine[person, bound], limits, now) for person, bound in sorted(mine))
+    ended = sorted((one for one in everything if one.ended), key=lambda one: (one.time, one.uid), reverse=True)
+    return UsageSpec(
+        reached=[one for one in reached if one is not None][:MOST_REACHED],
+        subjects=_subjects(everything, limits)[:MOST_SUBJECTS],
+        ended=[one.uid for one in ended[:MOST_ENDED]],
+    )
+
+
+def usage_object(namespace: str, spec: UsageSpec) -> dict[str, Any]:
+    """Return the object that the admission rule reads."""
+    metadata = {"name": NAME, "namespace": namespace}
+    return {"apiVersion": API_VERSION, "kind": Usage.KIND.kind, "metadata": metadata, "spec": spec.to_dict()}
+
+
+def next_change(made: Iterable[Made], now: datetime) -> float | None:
+    """Return the seconds until the oldest of the last day is older than that; None: there is none."""
+    times = [one.time for one in made if one.time > now - DAY]
+    return (min(times) + DAY - now).total_seconds() if times else None
+
+
+def _reached(
+    person: str, bound: Bound, mine: Sequence[Made], limits: PersonLimits, now: datetime
+) -> ReachedBound | None:
+    most, count = limits.open.get(bound, 0), sum(one.open for one in mine)
+    if most and count >= most:
+        text = f"has {count} open {bound}, and quotas.perPerson.open{bound.capitalize()} of the chart is {most}: end some first"
+        return ReachedBound(username=person, bound=bound, message=text)
+    most = limits.per_day[bound]
+    times = sorted(one.time for one in mine if one.time > now - DAY)
+    if not most or len(times) < most:
+        return None
+    until = rfc3339(times[len(times) - most] + DAY)
+    word = "decisions of this kind" if bound in ("approvals", "stops") else bound
+    text = (
+        f"has made {len(times)} {word} within a day, and quotas.perPerson.{bound}PerDay of the chart is {most}: the next is "
+        f"possible after {until}"
+    )
+    return ReachedBound(username=person, bound=bound, until=until, message=text)
+
+
+def _subjects(made: Iterable[Made], limits: PersonLimits) -> list[SubjectShare]:
+    """Return who has decided on which subject as often as they may; those who did so last come first."""
+    counts: Counter[tuple[str, Bound, str]] = Counter()
+    newest: dict[tuple[str, Bound, str], datetime] = {}
+    for one in made:
+        if one.subject and one.person:
+            key = (one.person, one.bound, one.subject)
+            counts[key] += 1
+            newest[key] = max(one.time, newest.get(key, one.time))
+    full = [key for key, count in counts.items() if (most := limits.per_subject.get(key[1], 0)) and count >= most]
+    full.sort(key=lambda key: (newest[key], key), reverse=True)
+    return [SubjectShare(username=person, bound=bound, subject=subject) for person, bound, subject in full]
