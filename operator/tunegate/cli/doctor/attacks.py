@@ -6,17 +6,19 @@ Admission refuses what is looked for here, so a finding was made before the rule
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tunegate.api.markers import MANAGED_BY_LABEL, RESERVED
 from tunegate.cli.doctor.check import Check
+from tunegate.ledger.chain import record_name
 from tunegate.reconcile.naming import MANAGED_BY
 
 Json = Mapping[str, Any]
 HELM = "Helm"
 """Value of the label on what the chart made."""
 SHOWN = 3
+MANY_TRIES = 10
 
 
 def foreign(namespace: str, objects: Iterable[Json], owners: Collection[str], ownerless: Collection[str]) -> Check:
@@ -25,7 +27,9 @@ def foreign(namespace: str, objects: Iterable[Json], owners: Collection[str], ow
     found = sorted(f"{one['kind']} {one['metadata']['name']}" for one in objects if _foreign(one, owners, ownerless))
     if not found:
         return Check(name, "OK", "all of Tunegate's names and labels are on objects of its own")
-    advice = "find out who made them (audit log), then let a maintainer delete them; the operator takes none for its own"
+    advice = (
+        "find out who made them (audit log), then let a maintainer delete them; the operator takes none for its own"
+    )
     return Check(name, "FAIL", _some(found), advice)
 
 
@@ -55,8 +59,10 @@ def engines(servers: Iterable[Json], listed: Collection[str]) -> Check:
         f"{_place(one)} ({image})" for one in servers if (image := one["spec"]["profile"]["image"]) not in listed
     )
     if not found:
-        return Check("engine images", "OK", "every server's image is on the list of the chart's value engines.images")
-    return Check("engine images", "FAIL", _some(found), "they get no pods; add the image to engines.images if it is yours")
+        return Check("engine images", "OK", "every server's image is on the list of the chart's value images.engines")
+    return Check(
+        "engine images", "FAIL", _some(found), "they get no pods; add the image to images.engines if it is yours"
+    )
 
 
 def closings(servers: Iterable[Json]) -> Check:
@@ -69,22 +75,68 @@ def closings(servers: Iterable[Json]) -> Check:
     )
     if not found:
         return Check("revocations", "OK", "no gateway is known that may still answer what was revoked")
-    return Check("revocations", "FAIL", _some(found), "the operator deletes these pods; do it yourself if it does not run")
+    return Check(
+        "revocations", "FAIL", _some(found), "the operator deletes these pods; do it yourself if it does not run"
+    )
 
 
-def told(records: Sequence[Json], types: Mapping[str, str]) -> Check:
-    """Say which attacks the ledger tells of; ``types``: type of a record to what it means, in words."""
-    of_attacks = [one for one in records if one["type"] in types]
+def volumes(servers: Iterable[Json]) -> Check:
+    """Judge where servers read their base model from: a claim that others may replace is hashed at each start, no more."""
+    found = sorted(_place(one) for one in servers if (one.get("status") or {}).get("baseVolume") == "Open")
+    if not found:
+        return Check("base model volumes", "OK", "none that somebody of its namespace could replace")
+    advice = f"put the base model on a claim named {RESERVED}…, which maintainers alone make (docs/operate.md)"
+    return Check("base model volumes", "WARN", f"may be replaced under {_some(found)}", advice)
+
+
+def floods(usages: Iterable[Json]) -> Check:
+    """Say who has reached a bound of the quotas."""
+    found = sorted(
+        {
+            f"{reached['username']} ({reached['bound']} in {one['metadata']['namespace']})"
+            for one in usages
+            for reached in one["spec"].get("reached") or ()
+        }
+    )
+    if not found:
+        return Check("quotas by person", "OK", "nobody has reached one")
+    return Check(
+        "quotas by person", "WARN", _some(found), "ask them; the bounds are the chart's value quotas.perPerson"
+    )
+
+
+def tries(suites: Iterable[Json]) -> Check:
+    """Name the suites that were tried often: among many tries one passes by luck."""
+    totals = {_place(one): (one.get("status") or {}).get("tries", {}).get("total", 0) for one in suites}
+    found = sorted((place for place in totals if totals[place] >= MANY_TRIES), key=lambda place: -totals[place])
+    if not found:
+        return Check("tries on suites", "OK", f"none was tried {MANY_TRIES} times or more")
+    advice = "read who tried and when in the suite's status.tries; freeze new questions"
+    return Check("tries on suites", "WARN", _some([f"{place} ({totals[place]})" for place in found]), advice)
+
+
+TOLD = {
+    "ForeignObjectFound": "an object that was not Tunegate's under its name",
+    "ServingPodDeleted": "a pod deleted because it did not confirm a revocation",
+    "TrackingDrift": "a change in MLflow by somebody else",
+    "AdmissionDrift": "admission rules that were altered",
+}
+"""Type of a record to what it tells."""
+
+
+def told(records: Sequence[Json]) -> Check:
+    """Say which attacks the ledger tells of; ``records`` are in order."""
+    of_attacks = [one for one in records if one["type"] in TOLD]
     if not of_attacks:
         return Check("attacks in the ledger", "OK", "none is recorded")
     counts = Counter(one["type"] for one in of_attacks)
-    said = ", ".join(f"{count} × {types[type_]}" for type_, count in counts.most_common())
+    said = ", ".join(f"{TOLD[type_]} ({count})" for type_, count in counts.most_common())
     last = of_attacks[-1]
-    where = f"{last['subject']['kind']} {last['subject'].get('namespace') or ''}/{last['subject']['name']}"
+    where = "/".join(filter(None, (last["subject"].get("namespace"), last["subject"]["name"])))
+    found = f"{said}; the last at {last['time']} on {last['subject']['kind']} {where}"
     return Check(
-        "attacks in the ledger", "WARN", f"{said}; the last at {last['time']} on {where}",
-        "read them: tunegate audit show --type " + ",".join(sorted(counts)),
-    )  # fmt: skip
+        "attacks in the ledger", "WARN", found, f"kubectl describe auditrecord {record_name(last['sequence'])}"
+    )
 
 
 def _foreign(obj: Json, owners: Collection[str], ownerless: Collection[str]) -> bool:
