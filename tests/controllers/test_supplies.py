@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NamespaceFactory
+from tests.controllers.watched import Memory
 from tunegate.controllers.supplies import Supplies
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.settings import GovernedNamespace, Settings
@@ -21,7 +22,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def supplies(kube: KubeClient, files: Path, *governed: str) -> Supplies:
+def supplies(kube: KubeClient, files: Path, *governed: str, ledger: Memory | None = None) -> Supplies:
     settings = Settings(
         trainer_image="t",
         operator_image="o",
@@ -29,7 +30,7 @@ def supplies(kube: KubeClient, files: Path, *governed: str) -> Supplies:
         governed=tuple(GovernedNamespace(name=name, policy="none") for name in governed),
         ca_file=files / "ca.crt",
     )
-    return Supplies(kube, settings)
+    return Supplies(kube, settings, ledger or Memory())
 
 
 async def authorities(kube: KubeClient, namespace: str) -> str:

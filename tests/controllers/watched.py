@@ -12,7 +12,7 @@ from tunegate.ledger.entry import AuditEntry
 from tunegate.ledger.tries import Tries
 from tunegate.sketch import Sketch
 
-WRITES = ("create", "apply", "replace", "delete", "create_event", "add_finalizer", "remove_finalizer")
+WRITES = ("create", "apply", "patch", "replace", "delete", "create_event", "add_finalizer", "remove_finalizer")
 
 
 class Crash(BaseException):

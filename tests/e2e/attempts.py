@@ -85,6 +85,18 @@ def lead_clients_elsewhere(site: Site) -> Answer:
     return site.try_to("patch", "configmap", site.routes, "--type=merge", "-p", routes, DRY)
 
 
+def trust_another_api_server(site: Site) -> Answer:
+    forged = json.dumps({"data": {"ca.crt": "forged"}})
+    return site.try_to("patch", "configmap", "kube-root-ca.crt", "--type=merge", "-p", forged, DRY)
+
+
+def claim_the_gateways_by_a_service(site: Site) -> Answer:
+    metadata = {"name": "mine", "namespace": site.namespace}
+    spec = {"type": "ExternalName", "externalName": "elsewhere.example"}
+    made = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    return site.world.create("admin", made, as_=MANAGER)
+
+
 def delete_the_namespace(site: Site) -> Answer:
     return site.try_to("delete", "namespace", site.namespace, DRY)
 
@@ -222,6 +234,8 @@ ATTEMPTS: dict[str, Attempt] = {
     "tunegate-quotas": decide_on_what_has_ended,
     "tunegate-requester": ask_in_a_reviewers_name,
     "tunegate-retention": delete_a_decision,
+    "tunegate-root-ca": trust_another_api_server,
+    "tunegate-services": claim_the_gateways_by_a_service,
     "tunegate-status": say_that_it_serves,
     "tunegate-system-connect": enter_the_operator,
     "tunegate-system-pods": run_as_the_operator,

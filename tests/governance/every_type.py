@@ -47,6 +47,9 @@ STATED: list[tuple[EventType, str, AuditSubject, dict[str, str]]] = [
     ("AdmissionDrift", "tunegate-operator", CLUSTER, {"since": "2026-11-24T12:00:00Z", "rules": "tunegate-approvals"}),
     ("PowersChanged", "tunegate-operator", CLUSTER, {"since": "2026-11-24T12:00:00Z", "added": "impersonate: user mallory"}),
     ("TrackingDrift", "tunegate-operator", RELEASE, {"changed": "gov.approvals, gov.approvers"}),
+    ("ForeignObjectFound", "tunegate-operator", SERVER, {"object": "Service team/server", "differs": "spec", "outcome": "Refused"}),
+    ("RevocationConfirmed", "tunegate-operator", RELEASE, {"servedName": "release-44444444", "pods": "server-engine-1"}),
+    ("ServingPodDeleted", "tunegate-operator", RELEASE, {"servedName": "release-44444444", "pod": "server-engine-1"}),
 ]  # fmt: skip
 """Every type of event but the three that state something of the ledger itself."""
 

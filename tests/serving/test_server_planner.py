@@ -207,7 +207,8 @@ def test_revoking_closes_the_route_in_a_step_that_waits_for_nothing() -> None:
     world.registry_away, world.ledger_away = True, True
     world.phase("one", "Revoked")
     plan = world.step()
-    assert [obj["kind"] for obj in plan.applies] == ["ConfigMap"]
+    assert [obj["kind"] for obj in plan.closes] == ["ConfigMap"]
+    assert (plan.audit, plan.applies) == ((), ())
     assert not plan.audit
     assert plan.status is None
     assert world.table.resolve("extract") is None

@@ -85,6 +85,13 @@ class World:
     pod: str | None = None
     """ConfigMap that the one running pod was made with."""
     table: RouteTable = field(default_factory=RouteTable)
+    now: datetime = START
+    silent: bool = False
+    """The gateway of the pod cannot be asked."""
+    deaf: dict[str, str] = field(default_factory=dict)
+    """Routes that the gateway answers whatever the ConfigMap says."""
+    stopped: list[str] = field(default_factory=list)
+    """Pods that the operator deleted because of what they answer."""
 
     def put(self, *releases: ModelRelease) -> None:
         for one in releases:
@@ -110,7 +117,7 @@ class World:
             pods=self._pods(),
             gateways=self._gateways(),
             routes=self.routes,
-            config_maps=tuple(self.config_maps),
+            config_maps={name: frozenset(self.given(name)) for name in self.config_maps},
         )
 
     def _candidate(self, one: ModelRelease) -> Candidate:
@@ -129,21 +136,31 @@ class World:
         """Served name to reason of what the pod was given; no reason: its probe passed."""
         if self.pod is None:
             return {}
-        names = [one["servedName"] for one in json.loads(self.config_maps[self.pod]["data"]["adapters.json"])]
-        return {name: self.bad_adapters.get(name, "") for name in names}
+        return {name: self.bad_adapters.get(name, "") for name in self.given(self.pod)}
+
+    def given(self, config_map: str) -> list[str]:
+        """Served names of what pods made with the ConfigMap are given."""
+        return [one["servedName"] for one in json.loads(self.config_maps[config_map]["data"]["adapters.json"])]
 
     def _gateways(self) -> dict[str, GatewayStatus]:
-        if self.pod is None:
+        if self.pod is None or self.silent:
             return {}
         adapters = [
             GatewayAdapter(served_name=name, release="r", state="LeftOut" if reason else "Ready", reason=reason)
             for name, reason in self.held().items()
         ]
-        return {"pod-0": GatewayStatus(engine="Ready", ready=True, adapters=adapters, routes=self.table.open)}
+        return {
+            "pod-0": GatewayStatus(engine="Ready", ready=True, adapters=adapters, routes=self.deaf or self.table.open)
+        }
 
     def step(self) -> Plan:
         """Reconcile once."""
-        plan = modelserver.plan(self.observed(), SETTINGS, START)
+        plan = modelserver.plan(self.observed(), SETTINGS, self.now)
+        for obj in plan.closes:
+            self._apply(dict(obj))
+        if plan.stops:
+            self.stopped += [ref.name for ref in plan.stops]
+            self.pod = None
         if plan.audit and self.ledger_away:
             return plan
         for one in plan.audit:

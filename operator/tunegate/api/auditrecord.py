@@ -12,7 +12,8 @@ EventType = Literal[
     "JobRequested", "BudgetReserved", "SuiteAsked", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
     "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
     "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
-    "AdmissionDrift", "PowersChanged", "TrackingDrift", "CheckpointSigned", "KeyRotated", "EpochStarted",
+    "AdmissionDrift", "PowersChanged", "TrackingDrift", "ForeignObjectFound", "RevocationConfirmed", "ServingPodDeleted",
+    "CheckpointSigned", "KeyRotated", "EpochStarted",
 ]  # fmt: skip
 
 

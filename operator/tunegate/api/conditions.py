@@ -8,6 +8,8 @@ from typing import Literal
 
 from tunegate.api.markers import ApiModel, LongText, ShortText, Time
 
+OBJECTS_IN_PLACE = "ObjectsInPlace"
+"""Condition that is False while an object of Tunegate's cannot be written, and absent otherwise."""
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 

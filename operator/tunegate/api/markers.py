@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 GROUP = "tunegate.io"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 RESERVED = "tunegate-"
 """How the names of our objects begin, of kinds that people use too. The admission rules refuse such names to others."""
 VERSION = "v1alpha1"

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tunegate.api.markers import (
+    LIST_ATOMIC,
     ApiModel,
     Column,
     Digest,
@@ -16,6 +17,7 @@ from tunegate.api.markers import (
     ResourceName,
     ShortText,
     Text,
+    Time,
     cel,
     list_map,
     rules,
@@ -137,6 +139,17 @@ class RouteStatus(ApiModel):
     reason: Text = ""
 
 
+class Closing(ApiModel):
+    """A served name that may not answer any more, and what the pods that hold it say."""
+
+    served_name: ModelName
+    since: Time
+    pods: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
+    """Pods that have not confirmed that they closed it: they answer it still, or cannot be asked."""
+    confirmed: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
+    """Pods that hold the adapter and said that no route leads to it."""
+
+
 class ModelServerStatus(StatusBase):
     """What runs now."""
 
@@ -147,6 +160,8 @@ class ModelServerStatus(StatusBase):
     ready_replicas: int = 0
     adapters: Annotated[list[ServedAdapter], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
     routes: Annotated[list[RouteStatus], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+    closings: Annotated[list[Closing], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
+    """What was revoked, or may not answer for another reason, while some pod holds it."""
     answers: Annotated[str, Field(max_length=1024)] = ""
     """Every route and who answers it, on one line for people: "holders: holders-1f2e3d4c, summaries: nobody"."""
 

@@ -115,7 +115,7 @@ class ReleaseReason(StrEnum):
 
 
 class ServerReason(StrEnum):
-    """Reasons of the conditions of a ModelServer (`Ready`, `AdaptersVerified`)."""
+    """Reasons of the conditions of a ModelServer (`Ready`, `AdaptersVerified`, `RevocationConfirmed`)."""
 
     WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
     WAITING_FOR_POOL = "WaitingForPool"
@@ -127,3 +127,14 @@ class ServerReason(StrEnum):
     ADAPTER_LEFT_OUT = "AdapterLeftOut"
     SCALED_TO_ZERO = "ScaledToZero"
     POD_FAILING = "PodFailing"
+    REVOCATION_NOT_CONFIRMED = "RevocationNotConfirmed"
+    REVOCATION_CONFIRMED = "RevocationConfirmed"
+    SERVING_POD_DELETED = "ServingPodDeleted"
+
+
+class OwnershipReason(StrEnum):
+    """Reasons of the condition `ObjectsInPlace` of every kind: why an object of Tunegate's is not what it should be."""
+
+    FOREIGN_OBJECT = "ForeignObject"
+    BEING_DELETED = "BeingDeleted"
+    WRITE_REFUSED = "WriteRefused"

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from tunegate.api.basemodel import BaseModel
-from tunegate.api.markers import API_VERSION
+from tunegate.api.markers import API_VERSION, MANAGED_BY_LABEL
 from tunegate.api.stages import StageResult, Termination
 from tunegate.controllers.finetunejob_results import ResultReader
 from tunegate.controllers.services import Services
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
+from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.sources import SCHEME, claim_path
 from tunegate.manifests.stage_job import STAGE_CONTAINER
 from tunegate.reconcile.basemodel import STAGE, Observed, plan
@@ -24,7 +25,6 @@ from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     BASE_MODEL_LABEL,
     MANAGED_BY,
-    MANAGED_BY_LABEL,
     attempt_job_name,
     base_model_repository,
 )
@@ -68,16 +68,24 @@ class BaseModelController:
         return plan(seen, self._settings, now)
 
     async def _attempts(self, model: BaseModel) -> tuple[Attempt, ...]:
-        """Return the attempts of this very object: names carry the UID, so those of a namesake do not match."""
+        """Return the attempts that this very object owns; a pod counts by its Job, or by the name of one that is gone."""
         namespace = self._settings.system_namespace
         labels = {MANAGED_BY_LABEL: MANAGED_BY, BASE_MODEL_LABEL: model.name}
-        jobs = await self._kube.list("batch/v1", "Job", namespace, labels=labels)
+        listed = await self._kube.list("batch/v1", "Job", namespace, labels=labels)
+        jobs = [job for job in listed if controller_uid(job) == model.uid]
+        uids = {job["metadata"]["uid"] for job in jobs}
         pods = await self._kube.list("v1", "Pod", namespace, labels=labels)
+        there = {job["metadata"]["name"] for job in listed}
         found = []
         for number in sorted({_number(obj) for obj in [*jobs, *pods]}):
             name = attempt_job_name(model.name, STAGE, number, model.uid)
             job = next((job for job in jobs if job["metadata"]["name"] == name), None)
-            own = tuple(pod for pod in pods if pod["metadata"]["labels"].get(JOB_NAME_LABEL) == name)
+            own = tuple(
+                pod
+                for pod in pods
+                if pod["metadata"]["labels"].get(JOB_NAME_LABEL) == name
+                and (controller_uid(pod) in uids if job is not None else name not in there)
+            )
             if job is not None or own:
                 found.append(Attempt(STAGE, number, job, own))
         return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
@@ -25,6 +25,7 @@ from tunegate.controllers.finetunejob_progress import ProgressPoller
 from tunegate.controllers.finetunejob_results import ResultReader
 from tunegate.controllers.services import Ledger, Services
 from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.finetunejob import plan
 from tunegate.reconcile.finetunejob_attempts import first_pod, named_result
@@ -85,6 +86,7 @@ class FineTuneJobController:
         # Pods after Jobs: a Job that is over must not be judged by pods of an earlier moment.
         jobs = await self._kube.list("batch/v1", "Job", job.namespace, labels=labels)
         pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
+        jobs, pods = _own(job, jobs, pods)
         running = [stage for stage in job.status.stages if stage.state == "Running"]
         facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
         if job.status.ended and job.status.suite_tries is None:
@@ -196,13 +198,15 @@ class FineTuneJobController:
 
     async def _claims(self, seen: Observed) -> dict[str, Json]:
         job = seen.job
-        names = [workspace_claim_name(job.name, job.uid)]
+        workspace = workspace_claim_name(job.name, job.uid)
+        names = [workspace]
         if seen.base_model is not None or seen.suite is not None:
             names += [*needed_claims(seen), *further_claims(seen).values()]
         found: dict[str, Json] = {}
         for name in dict.fromkeys(names):
             claim = await self._kube.get(ObjectRef("v1", "PersistentVolumeClaim", name, job.namespace))
-            if claim is not None:
+            foreign = name == workspace and claim is not None and controller_uid(claim) != job.uid
+            if claim is not None and not foreign:
                 found[name] = claim
         return found
 
@@ -236,9 +240,10 @@ class FineTuneJobController:
         """Return whether the job's registry Secret exists, and new content for it when that is due."""
         ref = ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace)
         secret = await self._kube.get(ref)
+        own = secret is not None and controller_uid(secret) == job.uid
         if job.status.ended:
-            return secret is not None, None
-        kept = None if secret is None else credential_of(secret)
+            return own, None
+        kept = credential_of(secret) if secret is not None and own else None
         return secret is not None, await asyncio.to_thread(self._renewed, job, kept, now)
 
     def _renewed(self, job: FineTuneJob, kept: str | None, now: datetime) -> str | None:
@@ -285,6 +290,24 @@ def stage_settings(settings: Settings) -> StageSettings:
         registry_plain_http=settings.registry_plain_http,
         pull_secrets=settings.image_pull_secrets,
     )
+
+
+def _own(
+    job: FineTuneJob, jobs: Sequence[dict[str, Any]], pods: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the Jobs that this very FineTuneJob owns, and their pods; a label alone makes nothing count.
+
+    A pod whose Job is gone counts too: it may still run, or have said how it ended.
+    """
+    own = [one for one in jobs if controller_uid(one) == job.uid]
+    uids = {one["metadata"]["uid"] for one in own}
+    there = {one["metadata"]["name"] for one in jobs}
+    return own, [pod for pod in pods if controller_uid(pod) in uids or _left_by_a_job(pod, there)]
+
+
+def _left_by_a_job(pod: Json, there: Collection[str]) -> bool:
+    owners = [owner for owner in pod["metadata"].get("ownerReferences") or [] if owner.get("controller")]
+    return any(owner["kind"] == "Job" and owner["name"] not in there for owner in owners)
 
 
 def _is_of(pod: Mapping[str, Any], stage: str, attempt: int) -> bool:

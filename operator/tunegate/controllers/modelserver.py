@@ -11,12 +11,22 @@ from typing import Any, ClassVar, TypeVar
 import httpx
 from pydantic import ValidationError
 
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS, ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.serving import ROUTES_KEY, STATUS_PORT, AdapterEntry, GatewayStatus, RoutesDocument, routes_name
+from tunegate.api.serving import (
+    ADAPTER_ENTRIES,
+    ADAPTERS_PATH,
+    ROUTES_KEY,
+    STATUS_PORT,
+    AdapterEntry,
+    GatewayStatus,
+    RoutesDocument,
+    routes_name,
+)
 from tunegate.api.stages import (
     RESULT_MEDIA_TYPE,
     STAGE_RESULT,
@@ -28,6 +38,7 @@ from tunegate.api.stages import (
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile import modelserver, naming
@@ -73,12 +84,13 @@ class ModelServerController:
             return None
         releases = await self._releases(server)
         live = await self._kube.get(ObjectRef("v1", "ConfigMap", routes_name(server.name), server.namespace))
-        routes = _routes(live)
+        routes = _routes(live) if live is not None and controller_uid(live) == server.uid else None
         quick = Observed(
             server=server,
             releases=releases,
             candidates=tuple(Candidate(one) for one in releases if may_answer(one)),
             routes=routes,
+            routes_forged=live is not None and routes is None,
         )
         if not quick.routes_hold:
             return modelserver.plan(quick, self._serving_settings(), datetime.now(UTC))
@@ -88,7 +100,11 @@ class ModelServerController:
         server, namespace = quick.server, quick.server.namespace
         base = await self._read(BaseModel, server.spec.base_model_ref)
         labels = modelserver.server_labels(server.name)
+        deployment = await self._deployment(server)
         pods = await self._kube.list("v1", "Pod", namespace, labels=labels)
+        # After the pods: each of them has a ReplicaSet that was made before.
+        makers = await self._replica_sets(server, deployment, labels)
+        own = [pod for pod in pods if controller_uid(pod) in makers]
         config_maps = await self._kube.list("v1", "ConfigMap", namespace, labels=labels)
         candidates = [await self._candidate(server, base, one.release) for one in quick.candidates]
         return Observed(
@@ -98,19 +114,42 @@ class ModelServerController:
             pool=await self._read(ComputePool, server.spec.pool_ref),
             releases=quick.releases,
             candidates=tuple(candidates),
-            deployment=await self._kube.get(
-                ObjectRef("apps/v1", "Deployment", deployment_name(server.name), namespace)
-            ),
-            pods=tuple(pods),
-            gateways=await ask_gateways(pods),
+            deployment=deployment,
+            pods=tuple(own),
+            strangers=tuple(pod for pod in pods if controller_uid(pod) not in makers),
+            gateways=await ask_gateways(own),
             routes=quick.routes,
-            config_maps=tuple(
-                name for one in config_maps if (name := one["metadata"]["name"]) != routes_name(server.name)
-            ),
+            close_after_seconds=await self._close_after_seconds(namespace),
+            config_maps={
+                one["metadata"]["name"]: _served_names(one)
+                for one in config_maps
+                if controller_uid(one) == server.uid and one["metadata"]["name"] != routes_name(server.name)
+            },
             api_keys_usable=await self._api_keys_usable(server),
             tls_usable=await self._tls_usable(server),
             fresh_credential=await self._credential(server, candidates),
         )
+
+    async def _deployment(self, server: ModelServer) -> Mapping[str, Any] | None:
+        """Return the server's Deployment; one of somebody else under its name says nothing about it."""
+        ref = ObjectRef("apps/v1", "Deployment", deployment_name(server.name), server.namespace)
+        live = await self._kube.get(ref)
+        return live if live is not None and controller_uid(live) == server.uid else None
+
+    async def _replica_sets(
+        self, server: ModelServer, deployment: Mapping[str, Any] | None, labels: Mapping[str, str]
+    ) -> set[str]:
+        """Return the UIDs of what makes the server's pods; without a Deployment, of what an earlier one of it left."""
+        found = await self._kube.list("apps/v1", "ReplicaSet", server.namespace, labels=labels)
+        if deployment is not None:
+            return {one["metadata"]["uid"] for one in found if controller_uid(one) == deployment["metadata"]["uid"]}
+        name = deployment_name(server.name)
+        return {one["metadata"]["uid"] for one in found if _controller_name(one) == name}
+
+    async def _close_after_seconds(self, namespace: str) -> int:
+        name = self._settings.policy_of(namespace)
+        policy = await self._read(ApprovalPolicy, name) if name else None
+        return policy.spec.close_after_seconds if policy else DEFAULT_CLOSE_AFTER_SECONDS
 
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
         found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
@@ -194,6 +233,7 @@ class ModelServerController:
         opens = document_digest(repositories)
         name = naming.registry_secret_name(server.name, server.uid)
         secret = await self._kube.get(ObjectRef("v1", "Secret", name, server.namespace))
+        secret = secret if secret is not None and controller_uid(secret) == server.uid else None
         held = credential_of(secret) if secret else ""
         if self._signer is None:
             file = self._settings.registry_auth_file
@@ -272,6 +312,20 @@ def _routes(config_map: Mapping[str, Any] | None) -> RoutesDocument | None:
         return RoutesDocument.model_validate_json(text) if text else None
     except ValidationError:
         return None
+
+
+def _served_names(config_map: Mapping[str, Any]) -> frozenset[str]:
+    """Return the served names of the adapters that pods of a rollout hold."""
+    text = (config_map.get("data") or {}).get(ADAPTERS_PATH.rpartition("/")[2], "[]")
+    try:
+        return frozenset(entry.served_name for entry in ADAPTER_ENTRIES.validate_json(text))
+    except ValidationError:
+        return frozenset()
+
+
+def _controller_name(obj: Mapping[str, Any]) -> str:
+    owners = obj["metadata"].get("ownerReferences") or []
+    return next((str(owner["name"]) for owner in owners if owner.get("controller")), "")
 
 
 def _result(content: bytes) -> Any:

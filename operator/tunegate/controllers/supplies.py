@@ -11,9 +11,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from tunegate.errors import Terminal, Transient
+from tunegate.api.markers import MANAGED_BY_LABEL
+from tunegate.controllers.bringing import record
+from tunegate.controllers.ownership import Ownership
+from tunegate.controllers.services import Ledger
+from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import KubeClient
-from tunegate.reconcile.naming import CA_CONFIG_MAP, MANAGED_BY, MANAGED_BY_LABEL
+from tunegate.ledger.entry import AuditSubject
+from tunegate.reconcile.naming import CA_CONFIG_MAP, MANAGED_BY
 from tunegate.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,9 +33,10 @@ Json = dict[str, Any]
 class Supplies:
     """Keeps one object of each governed namespace as it should be."""
 
-    def __init__(self, kube: KubeClient, settings: Settings) -> None:
-        self._kube = kube
+    def __init__(self, kube: KubeClient, settings: Settings, ledger: Ledger) -> None:
+        self._ownership = Ownership(kube)
         self._settings = settings
+        self._ledger = ledger
 
     async def run(self) -> None:
         """Deliver again and again: at each resync, and soon where it failed."""
@@ -45,13 +51,13 @@ class Supplies:
         for namespace in self._settings.namespaces:
             try:
                 await self.deliver(namespace)
-            except (Transient, Terminal) as error:
+            except (Transient, Terminal, Waiting) as error:
                 failed = True
                 logger.warning("pods of %s may not reach the registry: %s", namespace, error.message)
         return not failed
 
     async def deliver(self, namespace: str) -> None:
-        """Write what pods of the namespace need. Raises ``Transient`` or ``Terminal``."""
+        """Write what pods of the namespace need. Raises ``Transient``, ``Terminal`` or ``Waiting``."""
         # Read each time: a new authority is handed on without a restart.
         authorities = self._settings.ca_file
         data = {} if authorities is None else {"ca.crt": _read(authorities)}
@@ -60,7 +66,10 @@ class Supplies:
     async def _apply(self, kind: str, name: str, namespace: str, content: Json) -> None:
         labels = {"app.kubernetes.io/name": "tunegate", MANAGED_BY_LABEL: MANAGED_BY}
         metadata = {"name": name, "namespace": namespace, "labels": labels, "annotations": KEEP}
-        await self._kube.apply({"apiVersion": "v1", "kind": kind, "metadata": metadata, **content}, manager=MANAGER)
+        obj = {"apiVersion": "v1", "kind": kind, "metadata": metadata, **content}
+        done = await self._ownership.apply(obj, manager=MANAGER)
+        if done.finding is not None:
+            await record(self._ledger, AuditSubject("Namespace", "", namespace, f"namespace-{namespace}"), done.finding)
 
 
 def _read(path: Path) -> str:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import kopf
 
 from tunegate.api.kinds import KINDS
-from tunegate.api.markers import GROUP, VERSION
-from tunegate.reconcile.naming import FINALIZER, MANAGED_BY, MANAGED_BY_LABEL
+from tunegate.api.markers import GROUP, MANAGED_BY_LABEL, VERSION
+from tunegate.reconcile.naming import FINALIZER, MANAGED_BY
 from tunegate.settings import Settings
 
 Source = Literal["resource", "child"]

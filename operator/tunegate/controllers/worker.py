@@ -1,7 +1,7 @@
 """Worker: reconciles one key and acts on the plan. The only place from which controllers change the cluster.
 
-The order is the crash contract: what is irreversible is recorded first, old things go before new ones come, and the
-status is written last, so that it never claims what was not done. After a crash at any point the next reconcile sees
+The order is the crash contract: what stops something comes first of all, then what is irreversible is recorded, old things
+go before new ones come, and the status is written last, so that it never claims what was not done. After a crash at any point the next reconcile sees
 the world as it is and plans the rest.
 """
 
@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tunegate.api.markers import API_VERSION
+from tunegate.controllers.bringing import Bringing, out_of_place
 from tunegate.controllers.context import reconciling
+from tunegate.controllers.ownership import ForeignObject, Ownership
 from tunegate.controllers.services import Controller, Ledger
 from tunegate.errors import Terminal, Transient, Waiting
-from tunegate.kube.client import AlreadyExists, Conflict, KubeClient, ObjectKey, ObjectRef
+from tunegate.kube.client import Conflict, KubeClient, ObjectKey, ObjectRef
 from tunegate.kube.fields import applied, same
 from tunegate.reconcile.plan import EventNote, Plan
 
 logger = logging.getLogger(__name__)
 
+STOP_SECONDS = 5
+"""What a pod is left that has to stop answering at once."""
 Result = Literal["done", "waiting", "transient", "terminal", "defect"]
 
 
@@ -42,6 +47,7 @@ class Worker:
         self._controller = controller
         self._kube = kube
         self._ledger = ledger
+        self._ownership = Ownership(kube)
         self._warned: dict[ObjectKey, str] = {}
 
     @property
@@ -52,6 +58,7 @@ class Worker:
     async def run(self, key: ObjectKey) -> Outcome:
         """Reconcile ``key`` once. Never raises: every failure becomes an outcome, and unknown ones are logged whole."""
         writes: Counter[str] = Counter()
+        plan: Plan | None = None
         with reconciling(self.name, self._controller.kind, key.namespace, key.name):
             try:
                 plan = await self._controller.reconcile(key)
@@ -60,7 +67,7 @@ class Worker:
             except Waiting as error:
                 logger.info("waiting: %s: %s", error.reason, error.message)
                 await self._warn(key, error)
-                return Outcome("waiting", error.requeue_after, writes)
+                return Outcome("waiting", _sooner(error.requeue_after, plan), writes)
             except Transient as error:
                 level = logging.INFO if isinstance(error, Conflict) else logging.WARNING
                 logger.log(level, "will be tried again: %s", error.message)
@@ -68,7 +75,7 @@ class Worker:
             except Terminal as error:
                 logger.error("needs attention: %s: %s", error.reason, error.message)
                 await self._warn(key, error)
-                return Outcome("terminal", None, writes)
+                return Outcome("terminal", _sooner(None, plan), writes)
             except Exception:
                 logger.exception("defect in %s", self.name)
                 return Outcome("defect", None, writes)
@@ -76,6 +83,13 @@ class Worker:
             return Outcome("done", plan.requeue_after if plan is not None else None, writes)
 
     async def _act(self, key: ObjectKey, plan: Plan, writes: Counter[str]) -> None:
+        """Act on the plan. What one object ends in holds up no other that does not need it; the first error is raised."""
+        bringing = Bringing(self._ownership, self._controller.kind, key, plan.uid, self._ledger, writes)
+        await bringing.apply(plan.closes)
+        for ref in plan.stops:
+            logger.warning("stopping %s", ref)
+            await self._kube.delete(ref, grace_seconds=STOP_SECONDS)
+            writes["delete"] += 1
         for entry in plan.audit:
             await self._ledger.append(entry)
             writes["audit"] += 1
@@ -83,18 +97,32 @@ class Worker:
             logger.info("deleting %s", ref)
             await self._kube.delete(ref)
             writes["delete"] += 1
-        for obj in plan.creates:
-            try:
-                await self._kube.create(obj)
-            except AlreadyExists:
-                continue
-            logger.info("created %s", ObjectRef.of(obj))
-            writes["create"] += 1
-        for obj in plan.applies:
-            await self._kube.apply(obj)
-            writes["apply"] += 1
+        await bringing.create(plan.creates)
+        await bringing.apply(plan.applies)
+        if bringing.errors:
+            status = None if bringing.creates_refused and plan.claims_creates else plan.status
+            await self._report_errors(key, plan, status, bringing.errors, writes)
+            raise bringing.errors[0]
         if plan.status is not None or plan.events:
             await self._report(key, plan, writes)
+
+    async def _report_errors(
+        self,
+        key: ObjectKey,
+        plan: Plan,
+        status: Mapping[str, Any] | None,
+        errors: Sequence[Terminal | Transient | Waiting],
+        writes: Counter[str],
+    ) -> None:
+        """Write the status with what is not in place; ``status`` None: that of before. Nothing where it may pass by itself."""
+        if any(isinstance(error, Transient) for error in errors):
+            return
+        live = await self._kube.get(self._ref(key))
+        if live is None:
+            return
+        before = applied(live, self._controller.manager, "status") or {}
+        told = out_of_place(dict(before if status is None else status), live, errors, datetime.now(UTC))
+        await self._report(key, replace(plan, status=told, events=()), writes)
 
     async def _report(self, key: ObjectKey, plan: Plan, writes: Counter[str]) -> None:
         """Write the status if it says something new, then post the events."""
@@ -133,7 +161,14 @@ class Worker:
         except (Transient, Terminal):
             return
         if live is not None:
-            await self._post(live, EventNote("Warning", "ReconcileFailed", error.message))
+            reason = error.reason if isinstance(error, ForeignObject) else "ReconcileFailed"
+            await self._post(live, EventNote("Warning", reason, error.message))
 
     def _ref(self, key: ObjectKey) -> ObjectRef:
         return ObjectRef(API_VERSION, self._controller.kind, key.name, key.namespace)
+
+
+def _sooner(after: float | None, plan: Plan | None) -> float | None:
+    """Return when to look again: an object that is refused must not keep the rest from being looked after."""
+    times = [time for time in (after, plan.requeue_after if plan else None) if time is not None]
+    return min(times, default=None)

@@ -41,6 +41,8 @@ class ObjectRef:
     kind: str
     name: str
     namespace: str = ""
+    uid: str = ""
+    """Present: only this very object is meant, none made again under its name. Deleting heeds it."""
 
     @classmethod
     def of(cls, obj: Mapping[str, Any]) -> ObjectRef:
@@ -174,16 +176,39 @@ class KubeClient:
             query_params=[("fieldValidation", "Strict")],
         )
 
+    async def patch(self, ref: ObjectRef, operations: Sequence[Mapping[str, Any]]) -> Json:
+        """Change the object by a JSON patch. Raises ``Conflict`` when a ``test`` in it fails: the object changed."""
+        try:
+            return await self._request(
+                "PATCH",
+                await self._path(ref),
+                f"patch {ref}",
+                body=list(operations),
+                content_type=JSON_PATCH,
+                field_manager=FIELD_MANAGER,
+                query_params=[("fieldValidation", "Strict")],
+            )
+        except Refused as error:
+            # The API server answers a failed "test" with 422, as it does a change that it does not allow.
+            if error.code == 422 and "test" in error.message and "failed" in error.message:
+                raise Conflict(error.message) from error
+            raise
+
     async def replace(self, obj: Mapping[str, Any]) -> Json:
         """Write the whole object back. Raises ``Conflict`` when it changed since it was read."""
         ref = ObjectRef.of(obj)
         return await self._request("PUT", await self._path(ref), f"replace {ref}", body=dict(obj))
 
-    async def delete(self, ref: ObjectRef, *, uid: str | None = None) -> None:
-        """Delete with background propagation. An object that is gone, or has another ``uid``, is a success."""
+    async def delete(self, ref: ObjectRef, *, uid: str | None = None, grace_seconds: int | None = None) -> None:
+        """Delete with background propagation. An object that is gone, or has another ``uid``, is a success.
+
+        ``grace_seconds``: what a pod is left to end, instead of what its spec says.
+        """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        if uid or ref.uid:
+            body["preconditions"] = {"uid": uid or ref.uid}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         try:
             await self._request("DELETE", await self._path(ref), f"delete {ref}", body=body)
         except (NotFound, Conflict):

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from tunegate.api.basemodel import BaseModel, BaseModelStatus
-from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
-from tunegate.api.markers import RESERVED
+from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.markers import MANAGED_BY_LABEL, RESERVED
 from tunegate.api.reasons import CatalogueReason, StageReason
 from tunegate.api.shared import Resources
 from tunegate.api.stages import BASE_MODEL_MOUNT, HashConfig, HashResult, JobIdentity, RegistryTarget, StageResult
@@ -31,7 +31,6 @@ from tunegate.reconcile.naming import (
     BASE_MODEL_LABEL,
     CA_CONFIG_MAP,
     MANAGED_BY,
-    MANAGED_BY_LABEL,
     STAGE_LABEL,
     STAGE_SERVICE_ACCOUNT,
     attempt_job_name,
@@ -197,7 +196,7 @@ class _Report:
         status = BaseModelStatus(
             observed_generation=seen.model.generation,
             message=self.message[:1024],
-            conditions=set_condition(old.conditions, condition),
+            conditions=set_condition([one for one in old.conditions if one.type != OBJECTS_IN_PLACE], condition),
             phase=self.phase,
             **fields,
         )

@@ -261,4 +261,5 @@ def _alive(job: Json) -> bool:
 
 
 def _ref(obj: Json) -> ObjectRef:
-    return ObjectRef("batch/v1", "Job", obj["metadata"]["name"], obj["metadata"]["namespace"])
+    metadata = obj["metadata"]
+    return ObjectRef("batch/v1", "Job", metadata["name"], metadata["namespace"], metadata.get("uid", ""))

@@ -6,6 +6,7 @@ from typing import Any
 
 from tunegate.api.datachecks import CheckSetting, effective
 from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.api.shared import Resources
 from tunegate.api.stages import (
     BASE_MODEL_MOUNT,
@@ -46,7 +47,6 @@ from tunegate.reconcile.naming import (
     JOB_LABEL,
     JOB_UID_LABEL,
     MANAGED_BY,
-    MANAGED_BY_LABEL,
     STAGE_SERVICE_ACCOUNT,
     attempt_job_name,
     job_labels,
@@ -79,7 +79,8 @@ def attempt_objects(
     job = seen.job
     objects = []
     workspace = workspace_claim_name(job.name, job.uid)
-    if _uses_workspace(job, inputs, stage) and workspace not in seen.claims:
+    if _uses_workspace(job, inputs, stage):
+        # Also where it is there already: creating it then means comparing it.
         nodes = job.spec.method.num_nodes if job.spec.method else 1
         objects.append(
             workspace_claim(

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.basemodel import BaseModel
+from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.api.modelserver import ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument
@@ -22,11 +23,13 @@ from tunegate.manifests.downloads import Download
 from tunegate.manifests.serving import Serving
 from tunegate.manifests.sources import ClaimPath, HubPath, model_path
 from tunegate.manifests.workspace import credential_secret
+from tunegate.reconcile import modelserver_closings as closings
 from tunegate.reconcile import modelserver_routes as routes
 from tunegate.reconcile import modelserver_status as state
 from tunegate.reconcile import naming
 from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.mirrored import copied_model, without_mirror
+from tunegate.reconcile.modelserver_closings import Confirmed
 from tunegate.reconcile.modelserver_observed import Observed, ServingSettings
 from tunegate.reconcile.modelserver_routes import OPERATOR, RouteChoice
 from tunegate.reconcile.modelserver_status import Health
@@ -44,7 +47,7 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 def server_labels(name: str) -> dict[str, str]:
     """Return the labels of everything that belongs to a server; the selector of its pods."""
     return {
-        naming.MANAGED_BY_LABEL: naming.MANAGED_BY,
+        MANAGED_BY_LABEL: naming.MANAGED_BY,
         naming.SERVER_LABEL: name,
         COMPONENT_LABEL: "serving",
     }
@@ -58,38 +61,42 @@ def owner_of(seen: Observed) -> dict[str, Any]:
 
 def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     """Return the next step of the server."""
-    closed = routes.revoked(seen)
+    closed = routes.revoked(seen, now)
     if closed is not None:
         return Plan(
-            applies=(_routes_object(seen, closed),),
+            closes=(_routes_object(seen, closed),),
             events=_closings(seen, closed),
             requeue_after=AT_ONCE,
             uid=seen.server.uid,
         )
     served = state.adapters(seen)
     choices = routes.choose(seen, served)
-    document = routes.wanted(seen, choices)
+    document = routes.wanted(seen, choices, now)
+    confirmed = closings.confirm(seen, now)
     made = _serving(seen, settings)
     waiting = made if isinstance(made, Health) else None
     how = waiting if waiting and seen.deployment is None else state.health(seen, served)
     told = state.routes(choices, served, seen)
-    audit = [*routes.entries(seen, document), *_left_out(seen, served)]
+    audit = [*routes.entries(seen, document, now), *_left_out(seen, served), *confirmed.audit, *_strangers(seen)]
     applies: list[Any] = [_routes_object(seen, document)]
     creates: tuple[Any, ...] = ()
     deletes: tuple[ObjectRef, ...] = ()
     if isinstance(made, Serving):
         audit += _rollout(seen, made)
         creates = (objects.config_map(made),)
-        applies += [*_credential(seen, made), *objects.fixtures(made), objects.deployment(made)]
+        # Pods before the rest, which must not hold them up: a rollout is what takes an adapter away.
+        applies += [*_credential(seen, made), objects.deployment(made), *objects.fixtures(made)]
         deletes = _outdated(seen, made)
     return Plan(
+        stops=confirmed.stops,
         audit=tuple(audit),
         deletes=deletes,
         creates=creates,
+        claims_creates=False,
         applies=tuple(applies),
-        status=state.status_of(seen, served, told, _noted(seen, how, waiting), now),
-        events=_events(seen, document, choices, how),
-        requeue_after=_later(seen, served, how, waiting),
+        status=state.status_of(seen, served, told, _noted(seen, how, waiting, confirmed), confirmed, now),
+        events=(*_events(seen, document, choices, how), *confirmed.events),
+        requeue_after=closings.LOOK_AGAIN if confirmed.waiting else _later(seen, served, how, waiting),
         uid=seen.server.uid,
     )
 
@@ -255,6 +262,23 @@ def _left_out(seen: Observed, served: Sequence[ServedAdapter]) -> list[AuditEntr
     ]
 
 
+def _strangers(seen: Observed) -> list[AuditEntry]:
+    """Return an entry for each pod that carries the server's labels and is not its own."""
+    server = seen.server
+    subject = AuditSubject("ModelServer", server.namespace, server.name, server.uid)
+    found = []
+    for pod in seen.strangers:
+        name, uid = str(pod["metadata"]["name"]), str(pod["metadata"].get("uid", ""))
+        payload = {
+            "object": f"Pod {server.namespace}/{name}",
+            "uid": uid,
+            "outcome": "Refused",
+            "differs": "metadata.ownerReferences",
+        }
+        found.append(AuditEntry("ForeignObjectFound", OPERATOR, subject, f"{uid or name}", payload))
+    return found
+
+
 def _cause(adapter: ServedAdapter) -> str:
     """Return the reason without the pod that told it: the same finding in another pod is the same event."""
     head, _, rest = adapter.reason.partition(": ")
@@ -271,12 +295,20 @@ def _outdated(seen: Observed, made: Serving) -> tuple[ObjectRef, ...]:
     annotations = (rolled.get("metadata") or {}).get("annotations") or {}
     if annotations.get(objects.CONFIGURATION_ANNOTATION) != made.configuration:
         return ()
-    return tuple(ObjectRef("v1", "ConfigMap", name, made.namespace) for name in seen.config_maps if name not in used)
+    found = sorted(name for name in seen.config_maps if name not in used)
+    return tuple(ObjectRef("v1", "ConfigMap", name, made.namespace) for name in found)
 
 
-def _noted(seen: Observed, how: Health, waiting: Health | None) -> Health:
+def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confirmed) -> Health:
     """Add to the sentence what people must know beside the pods."""
     message = how.message
+    if confirmed.waiting:
+        message = f"what may not answer any more is not confirmed to be closed ({confirmed.waiting}); {message}"
+    if seen.strangers:
+        names = ", ".join(str(pod["metadata"]["name"]) for pod in seen.strangers)
+        message = (
+            f"clients may reach pods with this server's labels that are not its own, delete them: {names}; {message}"
+        )
     if waiting is not None and waiting is not how:
         message = f"{message}; nothing new is rolled out: {waiting.message}"
     clients = seen.server.spec.clients

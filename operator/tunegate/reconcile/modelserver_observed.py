@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.conditions import is_true
@@ -104,8 +105,14 @@ class Observed:
     gateways: Mapping[str, GatewayStatus] = field(default_factory=dict)
     """What the gateways of the pods say, by pod name; a missing one did not answer."""
     routes: RoutesDocument | None = None
-    config_maps: tuple[str, ...] = ()
-    """Names of the server's ConfigMaps with documents of rollouts."""
+    routes_forged: bool = False
+    """What stands where the gateways read their routes is not ours, or cannot be read."""
+    close_after_seconds: int = DEFAULT_CLOSE_AFTER_SECONDS
+    """From the namespace's policy."""
+    config_maps: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The server's ConfigMaps with documents of rollouts: name, and served names of the adapters in it."""
+    strangers: tuple[Json, ...] = ()
+    """Pods that carry the server's labels and that its Deployment did not make."""
     api_keys_usable: bool = True
     """The Secret that `clients.apiKeysSecretName` names carries the label that opens it to servers."""
     tls_usable: bool = True
@@ -127,12 +134,20 @@ class Observed:
     def routes_hold(self) -> bool:
         """Whether everything that the live routes allow may still answer."""
         live = self.routes
+        if self.routes_forged:
+            return False
         return live is None or self.allowed.issuperset({*live.routes.values(), *live.approved})
 
     @property
     def live_pods(self) -> tuple[Json, ...]:
         """Pods that are not on their way out."""
         return tuple(pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp"))
+
+    def held_by(self, pod: Json) -> frozenset[str]:
+        """Return the served names of the adapters that the pod was made with."""
+        volumes = (pod.get("spec") or {}).get("volumes") or []
+        names = ((volume.get("configMap") or {}).get("name", "") for volume in volumes)
+        return frozenset().union(*(self.config_maps.get(name, frozenset()) for name in names))
 
     @property
     def ready_gateways(self) -> dict[str, GatewayStatus]:

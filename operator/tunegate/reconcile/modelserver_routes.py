@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from tunegate.api.modelserver import Route, RouteStatus, ServedAdapter
@@ -33,12 +34,15 @@ class RouteChoice:
         return RouteStatus(name=self.name, state=state, served_name=self.served_name, reason=reason[:TEXT])
 
 
-def revoked(seen: Observed) -> RoutesDocument | None:
+def revoked(seen: Observed, now: datetime) -> RoutesDocument | None:
     """Return the routes without those whose release may not answer any more, or None when there is none of them.
 
-    This needs neither registry nor ledger nor pods: it is written before anything else is looked at.
+    This needs neither registry nor ledger nor pods: it is written before anything else is looked at. Where the live routes
+    are not ours all are closed, until the next step has looked at everything.
     """
     live = seen.routes
+    if seen.routes_forged:
+        return RoutesDocument(revision=int(now.timestamp()))
     if live is None or seen.routes_hold:
         return None
     kept = {name: served for name, served in live.routes.items() if served in seen.allowed}
@@ -90,9 +94,16 @@ def _state(states: Mapping[str, ServedAdapter], candidate: Candidate) -> str:
     return found.state if found else "Loading"
 
 
-def wanted(seen: Observed, choices: Sequence[RouteChoice]) -> RoutesDocument:
-    """Return the live document; its revision grows with every change of a route."""
-    live = seen.routes or RoutesDocument()
+def known(seen: Observed, now: datetime) -> RoutesDocument:
+    """Return the live document. Where a server that has run has none any more, its revision is one that never was."""
+    if seen.routes is not None:
+        return seen.routes
+    return RoutesDocument(revision=int(now.timestamp()) if seen.server.status.observed_generation else 0)
+
+
+def wanted(seen: Observed, choices: Sequence[RouteChoice], now: datetime) -> RoutesDocument:
+    """Return the document to be; its revision grows with every change of a route."""
+    live = known(seen, now)
     routes = {choice.name: choice.served_name for choice in choices if choice.served_name is not None}
     return RoutesDocument(
         revision=live.revision + (routes != live.routes),
@@ -100,25 +111,26 @@ def wanted(seen: Observed, choices: Sequence[RouteChoice]) -> RoutesDocument:
         approved=sorted(seen.allowed),
         closes={one.served_name: one.closes for one in seen.candidates if one.closes is not None},
         kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
+        valid_seconds=seen.close_after_seconds,
     )
 
 
-def entries(seen: Observed, document: RoutesDocument) -> tuple[AuditEntry, ...]:
+def entries(seen: Observed, document: RoutesDocument, now: datetime) -> tuple[AuditEntry, ...]:
     """Return what the ledger has to hold before ``document`` is written and the status says so.
 
     The revision is part of the key: going back to a release and forth again is three events, and a reconcile that is
     repeated after a crash finds the revision unchanged and records nothing twice.
     """
-    live = seen.routes or RoutesDocument()
+    live = known(seen, now)
     told = {route.name: route.served_name for route in seen.server.status.routes if route.served_name is not None}
     found: list[AuditEntry] = []
     for name in sorted({*told, *live.routes, *document.routes}):
-        before, now, after = told.get(name), live.routes.get(name), document.routes.get(name)
-        if before is not None and before != now:
+        before, present, after = told.get(name), live.routes.get(name), document.routes.get(name)
+        if before is not None and before != present:
             found.append(_entry(seen, "RouteClosed", name, before, live.revision))
-        if now is not None and now != after:
-            found.append(_entry(seen, "RouteClosed", name, now, document.revision))
-        if after is not None and after != now:
+        if present is not None and present != after:
+            found.append(_entry(seen, "RouteClosed", name, present, document.revision))
+        if after is not None and after != present:
             found.append(_entry(seen, "RouteOpened", name, after, document.revision))
     return tuple(found)
 

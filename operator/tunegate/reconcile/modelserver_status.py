@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
 from tunegate.digests import document_digest
+from tunegate.reconcile.modelserver_closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver_observed import Candidate, Observed
 from tunegate.reconcile.modelserver_routes import RouteChoice
 
@@ -177,7 +178,12 @@ def _starting(seen: Observed) -> str:
 
 
 def status_of(
-    seen: Observed, served: Sequence[ServedAdapter], told: Sequence[RouteStatus], how: Health, now: datetime
+    seen: Observed,
+    served: Sequence[ServedAdapter],
+    told: Sequence[RouteStatus],
+    how: Health,
+    confirmed: Confirmed,
+    now: datetime,
 ) -> dict[str, Any]:
     """Return the whole status in the API's form."""
     server = seen.server
@@ -189,7 +195,7 @@ def status_of(
     elif loading or how.reason is not ServerReason.SERVING:
         verified = ("Unknown", ServerReason.STARTING, "adapters are verified and probed when a pod starts")
     ready: ConditionStatus = "True" if how.reason is ServerReason.SERVING else "False"
-    conditions = list(server.status.conditions)
+    conditions = [one for one in server.status.conditions if one.type != OBJECTS_IN_PLACE]
     for type_, (state, reason, message) in {
         "Ready": (ready, how.reason, how.message),
         "AdaptersVerified": verified,
@@ -209,7 +215,8 @@ def status_of(
         observed_generation=server.generation,
         phase=how.phase,  # type: ignore[arg-type]
         message=how.message[:TEXT],
-        conditions=conditions,
+        conditions=with_condition(conditions, confirmed, server.generation, now),
+        closings=list(confirmed.closings),
         profile_digest=document_digest(server.spec.profile.to_dict()),
         endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
         ready_replicas=ready_replicas(seen),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.api.finetunejob import FineTuneJob, StageName
-from tunegate.api.markers import GROUP, RESERVED
+from tunegate.api.markers import GROUP, MANAGED_BY_LABEL, RESERVED
 
 JOB_LABEL = f"{GROUP}/job"
 JOB_UID_LABEL = f"{GROUP}/job-uid"
@@ -20,7 +20,6 @@ ATTEMPT_LABEL = f"{GROUP}/attempt"
 SERVER_LABEL = f"{GROUP}/server"
 RELEASE_LABEL = f"{GROUP}/release"
 BASE_MODEL_LABEL = f"{GROUP}/base-model"
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "tunegate"
 USABLE_BY_JOBS_LABEL = f"{GROUP}/usable-by-jobs"
 USABLE_BY_SERVERS_LABEL = f"{GROUP}/usable-by-servers"

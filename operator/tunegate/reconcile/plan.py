@@ -25,14 +25,20 @@ class EventNote:
 class Plan:
     """One step towards what the object asks for. An empty plan means: nothing to do until something changes."""
 
+    closes: tuple[Mapping[str, Any], ...] = ()
+    """Applied before anything else, the ledger included: what stops something waits for nothing."""
+    stops: tuple[ObjectRef, ...] = ()
+    """Pods to delete as early, within seconds: they answer what they may not."""
     audit: tuple[AuditEntry, ...] = ()
     """Recorded before anything below; while the ledger cannot be written, the rest waits."""
     deletes: tuple[ObjectRef, ...] = ()
     """Background propagation; an object that is gone already is a success."""
     creates: tuple[Mapping[str, Any], ...] = ()
-    """Create-only: an object that exists already is left as it is."""
+    """Create-only, one after the other: the first that is refused ends them. One that is there and as planned is a success."""
     applies: tuple[Mapping[str, Any], ...] = ()
-    """Server-side apply with force."""
+    """Applied whole: each is tried, whatever becomes of the others, but pods do not start without what they mount."""
+    claims_creates: bool = True
+    """The status says that the creates were made: where one is refused, the status of before stays, with the refusal."""
     status: Mapping[str, Any] | None = None
     """Every status field that this controller owns (camelCase); a field left out is removed. None: status untouched."""
     events: tuple[EventNote, ...] = ()

@@ -62,7 +62,7 @@ class Operator:
         """Lead until cancelled; then take nothing new, finish what has begun and stop the watch streams."""
         watching = Watching(self._services.settings, self._reported)
         work = asyncio.gather(*(loop.run(self._services.settings.workers) for loop in self._all()))
-        supplies = Supplies(self._services.kube, self._services.settings)
+        supplies = Supplies(self._services.kube, self._services.settings, self._services.ledger)
         try:
             # Before the first pod that needs them.
             await supplies.try_deliver()

@@ -117,6 +117,18 @@ variables.claimed.username == request.userInfo.username &&
 ({{ .of }}.startsWith('tunegate-') || {{ .of }}.startsWith('sh.helm.release.v1.{{ .root.Release.Name }}') || {{ .of }} in {{ include "tunegate.celList" (include "tunegate.givenNames" .root | fromJsonArray) }})
 {{- end }}
 
+{{/* CEL: an object, or null, carries a label by which the operator knows its own. Call with the expression of the object. */}}
+{{- define "tunegate.hasOwnLabel" -}}
+({{ . }} != null && has({{ . }}.metadata.labels) && {{ . }}.metadata.labels.exists(key,
+key == 'app.kubernetes.io/managed-by' && {{ . }}.metadata.labels[key] == 'tunegate' ||
+key in {{ include "tunegate.celList" (include "tunegate.ownLabels" $ | fromJsonArray) }}))
+{{- end }}
+
+{{/* JSON list of the labels that say whose an object is. Those by which people open an object to jobs or servers are theirs. */}}
+{{- define "tunegate.ownLabels" -}}
+["tunegate.io/job", "tunegate.io/job-uid", "tunegate.io/stage", "tunegate.io/attempt", "tunegate.io/server", "tunegate.io/release", "tunegate.io/base-model"]
+{{- end }}
+
 {{/* CEL: the pod spec of a pod, or of an object that pods are made from. */}}
 {{- define "tunegate.podSpec" -}}
 request.kind.kind == 'Pod' ? object.spec :
@@ -147,7 +159,7 @@ request.kind.kind == 'CronJob' ? object.spec.jobTemplate.spec.template.spec : ob
 
 {{/* All admission policies and bindings as one document: what the operator compares with the live ones. */}}
 {{- define "tunegate.admissionRules" -}}
-{{- range list "addresses" "approver" "engines" "impersonation" "installed" "network" "outside" "quotas" "records" "requester" "roots" "system" "workloads" }}
+{{- range list "addresses" "approver" "engines" "impersonation" "installed" "managed" "network" "outside" "quotas" "records" "requester" "roots" "system" "workloads" }}
 ---
 {{ include (printf "%s/admission/%s.yaml" $.Template.BasePath .) $ }}
 {{- end }}

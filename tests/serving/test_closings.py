@@ -1,0 +1,125 @@
+"""What was revoked is closed when every gateway says so; a pod that goes on answering it, or cannot be asked, is deleted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.serving.test_server_planner import conditions
+from tests.serving.world import SETTINGS, World, release, served
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.reconcile import modelserver
+
+
+def revoked() -> World:
+    """Return a world whose one release was revoked a moment ago, with its route closed by the operator."""
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.phase("one", "Revoked")
+    world.step()
+    return world
+
+
+def later(world: World, seconds: float) -> None:
+    world.now += timedelta(seconds=seconds)
+
+
+@pytest.mark.attack(53)
+def test_revocation_is_confirmed_by_the_gateway_and_recorded_once() -> None:
+    world = revoked()
+    world.step()
+    assert conditions(world)["RevocationConfirmed"] == ("True", "RevocationConfirmed")
+    assert world.events("RevocationConfirmed") == ["one"]
+    later(world, 5)
+    world.step()
+    assert world.events("RevocationConfirmed") == ["one"]
+    world.settle()
+    assert "RevocationConfirmed" not in conditions(world)
+    assert world.status.get("closings", []) == []
+    assert world.stopped == []
+
+
+@pytest.mark.attack(53)
+def test_a_gateway_that_still_answers_is_named_and_its_pod_is_deleted() -> None:
+    world = revoked()
+    world.deaf = {"extract": served("one")}
+    plan = world.step()
+    assert conditions(world)["RevocationConfirmed"] == ("False", "RevocationNotConfirmed")
+    assert f"{served('one')}: pod-0" in world.status["message"]
+    assert plan.requeue_after is not None
+    assert plan.requeue_after < 5
+    assert world.stopped == []
+    later(world, 11)
+    plan = world.step()
+    assert world.stopped == ["pod-0"]
+    assert world.events("ServingPodDeleted") == ["one"]
+    assert [note.reason for note in plan.events if note.reason == "ServingPodDeleted"] == ["ServingPodDeleted"]
+    world.step()
+    assert world.events("RevocationConfirmed") == ["one"]
+    assert "RevocationConfirmed" not in conditions(world)
+
+
+@pytest.mark.attack(53)
+def test_a_gateway_that_cannot_be_asked_has_as_long_as_it_may_trust_old_routes() -> None:
+    world = revoked()
+    world.silent = True
+    world.step()
+    assert conditions(world)["RevocationConfirmed"] == ("False", "RevocationNotConfirmed")
+    later(world, DEFAULT_CLOSE_AFTER_SECONDS)
+    world.step()
+    assert world.stopped == []
+    later(world, 31)
+    world.step()
+    assert world.stopped == ["pod-0"]
+
+
+def test_a_gateway_that_has_confirmed_may_fall_silent() -> None:
+    world = revoked()
+    world.step()
+    world.silent = True
+    later(world, 600)
+    world.step()
+    assert world.stopped == []
+    assert conditions(world)["RevocationConfirmed"] == ("True", "RevocationConfirmed")
+
+
+def test_the_policy_says_how_long_routes_hold() -> None:
+    world = World()
+    world.put(release("one"))
+    plan = modelserver.plan(replace(world.observed(), close_after_seconds=600), SETTINGS, world.now)
+    routes = next(obj for obj in plan.applies if obj["kind"] == "ConfigMap")
+    assert '"validSeconds": 600' in routes["data"]["routes.json"]
+
+
+@pytest.mark.attack(53, 69)
+def test_routes_that_are_not_the_operators_are_closed_before_anything_else_is_looked_at() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.registry_away, world.ledger_away = True, True
+    plan = modelserver.plan(replace(world.observed(), routes=None, routes_forged=True), SETTINGS, world.now)
+    assert [obj["kind"] for obj in plan.closes] == ["ConfigMap"]
+    assert '"routes": {}' in plan.closes[0]["data"]["routes.json"]
+    assert (plan.audit, plan.applies, plan.status) == ((), (), None)
+
+
+@pytest.mark.attack(53)
+def test_pods_come_before_the_rest_that_a_server_has() -> None:
+    world = World()
+    plan = world.step()
+    kinds = [obj["kind"] for obj in plan.applies]
+    assert kinds[0] == "ConfigMap"
+    assert kinds.index("Deployment") < min(kinds.index(kind) for kind in ("Service", "Role", "RoleBinding"))
+
+
+def test_a_pod_with_the_servers_labels_that_is_not_its_own_is_told() -> None:
+    world = World()
+    world.settle()
+    stranger = {"metadata": {"name": "stranger", "namespace": "team", "uid": "u"}, "spec": {}, "status": {}}
+    plan = modelserver.plan(replace(world.observed(), strangers=(stranger,)), SETTINGS, world.now)
+    assert plan.status is not None
+    assert "stranger" in plan.status["message"]
+    assert [one.payload["object"] for one in plan.audit] == ["Pod team/stranger"]

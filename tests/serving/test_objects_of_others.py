@@ -1,0 +1,187 @@
+"""A server whose objects somebody took first, changed or replaced: real controller, real API server, real registry.
+
+The admission rules are not in force in these namespaces: this is what the operator does by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import NamespaceFactory
+from tests.registry.registry_process import running_registry
+from tests.serving.approved import Site
+from tests.serving.sealed import Bench, safetensors
+from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.registry.client import RegistryClient
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+Json = dict[str, Any]
+RBAC = "rbac.authorization.k8s.io"
+
+
+@pytest.fixture
+async def site(operator_kube: KubeClient, namespaces: NamespaceFactory, tmp_path: Path) -> AsyncIterator[Site]:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/model.safetensors").write_bytes(safetensors([1.0] * 8))
+    with running_registry(tmp_path / "registry") as registry, RegistryClient(registry.host, plain_http=True) as client:
+        made = await Site.prepare(
+            operator_kube, Bench(tmp_path, registry, client), await namespaces("others"), replicas=0
+        )
+        yield made
+        await made.clean()
+
+
+def plain(site: Site, kind: str, name: str, version: str = "v1", **content: Any) -> Json:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": site.namespace}, **content}
+
+
+def found(site: Site) -> list[str]:
+    return [one.payload["object"] for one in site.ledger.entries.values() if one.type == "ForeignObjectFound"]
+
+
+async def in_place(site: Site) -> tuple[str, str]:
+    """Return reason and message of the server's condition, empty while everything is in place."""
+    conditions = (await site.get("ModelServer", "server"))["status"]["conditions"]
+    return next(((one["reason"], one["message"]) for one in conditions if one["type"] == "ObjectsInPlace"), ("", ""))
+
+
+async def documents(site: Site) -> Json:
+    """Return name and content of what a pod made now would read."""
+    deployment = await site.get("Deployment", "server-engine", "apps/v1")
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    name = next(one["configMap"]["name"] for one in volumes if one["name"] == "documents")
+    return await site.get("ConfigMap", name, "v1")
+
+
+@pytest.mark.attack(51)
+async def test_a_configuration_that_somebody_made_first_is_not_rolled_out(site: Site) -> None:
+    await site.reconcile()
+    before = (await documents(site))["metadata"]["name"]
+    served = await site.approve("one")
+    await site.reconcile()
+    planned = await documents(site)
+    name, ours = planned["metadata"]["name"], planned["data"]
+    # What an attacker has who knows every input: the name of a rollout that is to come.
+    await site.revoke("one")
+    await site.reconcile()
+    await site.reconcile()
+    assert (await documents(site))["metadata"]["name"] == before
+    await site.kube.delete(ObjectRef("v1", "ConfigMap", name, site.namespace))
+    theirs = {**ours, "adapters.json": ours["adapters.json"].replace("sha256:", "sha256:0", 1)}
+    await site.kube.create(plain(site, "ConfigMap", name, data=theirs))
+    await site.restore("one")
+    outcome = await site.reconcile()
+    assert outcome.result == "waiting"
+    assert (await documents(site))["metadata"]["name"] == before
+    reason, message = await in_place(site)
+    assert reason == "ForeignObject"
+    assert name in message
+    assert found(site) == [f"ConfigMap {site.namespace}/{name}"]
+
+    await site.kube.delete(ObjectRef("v1", "ConfigMap", name, site.namespace))
+    assert (await site.reconcile()).result == "done"
+    assert (await documents(site))["data"] == ours
+    assert await in_place(site) == ("", "")
+    assert served in ours["adapters.json"]
+
+
+@pytest.mark.attack(53)
+async def test_revoking_is_not_kept_from_the_gateways_by_another_role_in_their_binding(site: Site) -> None:
+    served = await site.approve("one")
+    await site.reconcile()
+    binding = ObjectRef(f"{RBAC}/v1", "RoleBinding", "tunegate-gateway-server", site.namespace)
+    assert await may_read_routes(site)
+    await site.kube.delete(binding)
+    await site.kube.create(plain(site, "Role", "nothing", f"{RBAC}/v1", rules=[]))
+    subject = {"kind": "ServiceAccount", "name": "tunegate-serving", "namespace": site.namespace}
+    await site.kube.create(
+        plain(
+            site, "RoleBinding", binding.name, binding.api_version, subjects=[subject],
+            roleRef={"apiGroup": RBAC, "kind": "Role", "name": "nothing"},
+        )
+    )  # fmt: skip
+    assert not await may_read_routes(site)
+    await site.revoke("one")
+    first = await site.reconcile()
+    assert first.result == "done"
+    routes = await site.get("ConfigMap", "tunegate-routes-server", "v1")
+    assert served not in routes["data"]["routes.json"]
+    assert (await site.reconcile()).result == "done"
+    assert (await documents(site))["data"]["adapters.json"] == "[]"
+    assert await may_read_routes(site)
+    assert found(site) == [f"RoleBinding {site.namespace}/{binding.name}"]
+
+
+async def may_read_routes(site: Site) -> bool:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+        "spec": {
+            "user": f"system:serviceaccount:{site.namespace}:tunegate-serving",
+            "resourceAttributes": {
+                "verb": "watch", "resource": "configmaps", "name": "tunegate-routes-server", "namespace": site.namespace,
+            },
+        },
+    }  # fmt: skip
+    return bool((await site.kube.create(review))["status"]["allowed"])
+
+
+@pytest.mark.attack(53, 69)
+@pytest.mark.parametrize("owned", [True, False])
+async def test_routes_that_nobody_can_change_are_made_again_and_closed(site: Site, owned: bool) -> None:
+    served = await site.approve("one")
+    await site.reconcile()
+    ref = ObjectRef("v1", "ConfigMap", "tunegate-routes-server", site.namespace)
+    live = await site.get("ConfigMap", ref.name, "v1")
+    await site.kube.delete(ref)
+    metadata = live["metadata"] if owned else {}
+    kept = {key: metadata[key] for key in ("labels", "ownerReferences") if key in metadata}
+    text = json.dumps({"revision": 9, "routes": {"extractor": served}, "approved": [served]})
+    forged = plain(site, "ConfigMap", ref.name, immutable=True, data={"routes.json": text})
+    forged["metadata"] |= kept | {"finalizers": ["example.org/mine"]}
+    await site.kube.create(forged)
+    await site.revoke("one")
+    assert (await site.reconcile()).result == "done"
+    now = await site.get("ConfigMap", ref.name, "v1")
+    assert served not in now["data"]["routes.json"]
+    assert not now.get("immutable")
+    assert (await site.reconcile()).result == "done"
+    assert (await documents(site))["data"]["adapters.json"] == "[]"
+
+
+@pytest.mark.attack(61)
+async def test_a_service_of_somebody_else_is_told_and_holds_up_nothing_else(site: Site) -> None:
+    spec = {"type": "ExternalName", "externalName": "evil.example"}
+    await site.kube.create(plain(site, "Service", "server", spec=spec))
+    outcome = await site.reconcile()
+    assert outcome.result == "waiting"
+    assert outcome.after is not None
+    assert outcome.after <= 15
+    reason, message = await in_place(site)
+    assert (reason, f"Service {site.namespace}/server" in message) == ("ForeignObject", True)
+    assert (await site.get("Service", "server", "v1"))["spec"]["externalName"] == "evil.example"
+    await site.get("Deployment", "server-engine", "apps/v1")
+    await site.get("PodDisruptionBudget", "server", "policy/v1")
+
+    await site.kube.delete(ObjectRef("v1", "Service", "server", site.namespace))
+    assert (await site.reconcile()).result == "done"
+    assert (await site.get("Service", "server", "v1"))["spec"]["type"] == "ClusterIP"
+    assert await in_place(site) == ("", "")
+
+
+@pytest.mark.attack(61)
+async def test_a_service_that_was_turned_into_an_alias_leads_to_the_gateways_again(site: Site) -> None:
+    await site.reconcile()
+    live = await site.get("Service", "server", "v1")
+    live["spec"] = {"type": "ExternalName", "externalName": "evil.example"}
+    await site.kube.replace(live)
+    assert (await site.reconcile()).result == "done"
+    now = await site.get("Service", "server", "v1")
+    assert (now["spec"]["type"], now["spec"].get("externalName")) == ("ClusterIP", None)
+    assert now["spec"]["selector"] == {
+        "app.kubernetes.io/component": "serving", "app.kubernetes.io/managed-by": "tunegate", "tunegate.io/server": "server",
+    }  # fmt: skip
