@@ -31,6 +31,11 @@ e2e: setup ## The demo while the operator is killed in every stage and the train
 	@$(CLUSTER_TOOL) start
 	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -s -m e2e tests/e2e tests/docs
 
+.PHONY: chaos
+chaos: setup ## The demo while the admin of its namespace deletes, replaces and floods at random; SEED=7 repeats a run
+	@$(CLUSTER_TOOL) start
+	@TUNEGATE_REQUIRE_CLUSTER=1 SEED="$(or $(SEED),1)" $(RUN) -m pytest -q -s -m chaos tests/e2e
+
 .PHONY: model-test
 model-test: setup ## Tests on torch, vLLM and the small model, inside the trainer image
 	@$(CLUSTER_TOOL) images --only trainer
@@ -44,7 +49,7 @@ fuzz: setup ## 50,000 mutated requests against gateway and real engine, in the t
 
 .PHONY: cluster-test
 cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart
-	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e"
+	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e and not chaos"
 
 .PHONY: unit
 unit: setup ## Tests that need neither a cluster nor a model

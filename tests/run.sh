@@ -57,7 +57,7 @@ part "Local cluster" $cluster start
 part "Container images" $cluster images
 beside "Tests that need no cluster" tests/without_cluster.sh
 part "The demo under faults, and the documented commands" pytest -s -m e2e tests/e2e tests/docs
-part "Tests on the cluster" pytest -m "cluster and not e2e"
+part "Tests on the cluster" pytest -m "cluster and not e2e and not chaos"
 part "Tests that need no cluster" join_beside
 [ "$own" = no ] || part "Nothing of the cluster is left" remove_cluster
 printf '\nAll tests passed in %d s.\n' $SECONDS

@@ -1,4 +1,7 @@
-"""The README's first command, start to end, while faults strike: they may cost time and nothing else."""
+"""The README's first command, start to end, while faults strike and the namespace's admin tries everything that the API offers.
+
+Faults may cost time and nothing else; of the admin's tries none is let through, on any object that the operator makes.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.faults import LAST_CHECKPOINT, STAGES, SYSTEM, FaultInjector
+from tests.e2e.hostile import HostileAdmin, Mallory
 from tests.e2e.images import twin
 from tests.programs import CACHE, program
 
@@ -38,18 +42,31 @@ def stage_of(job: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_whole_way_survives_kills_and_an_upgrade() -> None:
+KINDS = {
+    "configmaps", "secrets", "jobs", "services", "persistentvolumeclaims", "deployments", "roles", "rolebindings",
+    "poddisruptionbudgets",
+}  # fmt: skip
+"""What the operator makes in a governed namespace; another kind in the audit log is a kind that nobody thought of."""
+
+
+@pytest.mark.attack(51, 52, 53, 59, 61, 69)
+def test_the_whole_way_survives_kills_an_upgrade_and_a_hostile_namespace_admin() -> None:
     report = CHECKOUT / "demo-report.json"
     report.unlink(missing_ok=True)
     injector = FaultInjector(Path(program("kubectl")), ADMIN, upgrade_operator)
     injector.remember_old_jobs()
+    mallory = Mallory()
+    hostile = HostileAdmin(mallory)
     injector.start()
+    hostile.start()
     try:
         environment = {**os.environ, "PYTHONPATH": "operator:trainer-image:local-cluster:demo", "CLUSTER": "local"}
         command = [sys.executable, "-m", "tunegate_demo", "--quick"]
         done = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False)
     finally:
         injector.stop()
+        hostile.stop()
+        mallory.close()
     assert done.returncode == 0, "the demo failed; its own words are above"
 
     struck = {f"operator killed while {stage}" for stage in STAGES}
@@ -77,3 +94,9 @@ def test_the_whole_way_survives_kills_and_an_upgrade() -> None:
     assert all(digest.startswith("sha256:") for digest in shown["digests"].values())
     assert shown["mlflowRun"]
     assert shown["egress"] == {"refusedPackets": 0, "names": []}, "a pod tried to reach beyond the cluster"
+
+    assert [f"{one.what}: {one.made}" for one in hostile.admitted] == []
+    assert {one.resource for one in hostile.seen} == KINDS
+    by_rule = [one for one in hostile.tried if one.code == 403 and "ValidatingAdmissionPolicy" in one.message]
+    assert {one.made.resource for one in by_rule} == KINDS
+    print(f"{len(hostile.tried)} tries on {len(hostile.seen)} objects, {len(by_rule)} refused by an admission rule")

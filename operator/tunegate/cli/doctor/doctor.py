@@ -17,8 +17,9 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.doctor import duties, powers, rules
+from tunegate.cli.doctor import attacks, duties, powers, rules
 from tunegate.cli.doctor.check import Check, NotSeen, looked, need
+from tunegate.cli.doctor.governed import Governed
 from tunegate.cli.doctor.installed import Installed, installed
 from tunegate.cli.failure import CommandFailure
 from tunegate.errors import Terminal
@@ -61,6 +62,7 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
     held = _Part(lambda: _rights(cluster))
     policies = _Part(lambda: need("approval policies", cluster.all_raw, ApprovalPolicy))
     records = _Part(lambda: _records(cluster))
+    inside = Governed(cluster)
     source = " and ".join((options.rules or "the operator's ConfigMap", f"tunegate {__version__}"))
     looks: dict[str, Callable[[], Iterable[Check]]] = {
         "Kubernetes": lambda: [rules.version(_version(cluster))],
@@ -74,6 +76,15 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
         "changes of powers": lambda: [_changes(records.seen(), held.seen(), there.seen())],
         "ledger": lambda: rules.ledger(records.seen(), there.seen().settings, datetime.now(UTC)),
         "anchors": lambda: [rules.anchors(there.seen().settings)],
+        "objects": lambda: [inside.objects(one) for one in there.seen().namespaces],
+        "network policies": lambda: [inside.network(one) for one in there.seen().namespaces],
+        "external addresses": lambda: [attacks.addresses(inside.services())],
+        "engine images": lambda: [attacks.engines(inside.servers(), there.seen().engine_images)],
+        "revocations": lambda: [attacks.closings(inside.servers())],
+        "base model volumes": lambda: [attacks.volumes(inside.servers())],
+        "tries on suites": lambda: [attacks.tries(inside.suites())],
+        "quotas by person": lambda: [attacks.floods(inside.usages())],
+        "attacks in the ledger": lambda: [attacks.told(records.seen())],
     }  # fmt: skip
     return [check for name, look in looks.items() for check in looked(name, look)]
 

@@ -36,6 +36,11 @@ class Installed:
         """Names of the governed namespaces."""
         return [str(one["name"]) for one in self.governed]
 
+    @property
+    def engine_images(self) -> list[str]:
+        """Images that may run as an engine."""
+        return list(json.loads(self.settings.get("TUNEGATE_ENGINE_IMAGES") or "[]"))
+
     def rules(self, cluster: Cluster) -> tuple[Rule, ...]:
         """Return the admission rules that the operator holds the live ones against. Raises ``NotSeen``."""
         path = f"/api/v1/namespaces/{self.namespace}/configmaps/{self.rules_name}"
