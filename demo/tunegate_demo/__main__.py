@@ -43,6 +43,7 @@ def run(screen: Screen, scale: Scale, timed_as: str) -> None:
     with screen.step("Approvals by two people", "5 s"):
         journey.approve()
     with screen.step("Rollout: pull, verify, load, probe, open the route", "3 min"):
+        journey.start_server()
         journey.follow_release()
     application = Application(cluster.admin, SERVER)
     with screen.step("Ask base and tuned model through the gateway", "15 s"):
