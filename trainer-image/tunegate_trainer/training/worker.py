@@ -26,6 +26,7 @@ from tunegate_trainer.endings import BadInput
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
 from tunegate_trainer.training import exchange
+from tunegate_trainer.training.answer_positions import score_answers_only
 from tunegate_trainer.training.callbacks import KeepTime, SealCheckpoints, ShowProgress, StopOnDivergence, StopTogether
 from tunegate_trainer.training.checkpoints import Checkpoint, newest_complete
 from tunegate_trainer.training.exchange import ADAPTER, Outcome, write_outcome
@@ -72,6 +73,7 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     workspace: Path = options.workspace
     arguments = make_arguments(config, workspace, rows=len(training), develop=bool(development), cuda=cuda)
     resume = choose_checkpoint(workspace / CHECKPOINTS, arguments)
+    score_answers_only()
     trainer: Any = SFTTrainer(
         model=load_base(folder, config.method, cuda=cuda),
         args=arguments,
