@@ -38,7 +38,7 @@ def main() -> None:
         run, workspace = arguments
         from tunegate_trainer.training import worker
 
-        sys.argv = ["worker", "--run", run, "--workspace", workspace, "--tracking-auth", run, "--ca", f"{run}/ca"]
+        sys.argv = ["worker", "--run", run, "--workspace", workspace]
         code = worker.main()
         if code:
             sys.exit(code)
