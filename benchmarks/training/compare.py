@@ -109,10 +109,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="conversations, one JSON object a line")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=["LoRA", "QLoRA"], default=["LoRA", "QLoRA"])
     options = parser.parse_args()
     print(f"{options.steps} steps, {options.rounds} rounds, {os.cpu_count()} processors, torch {torch.__version__}\n")
     print("| method | side | tokens a second | tokens a CPU second | peak memory, GB |\n|---|---|---|---|---|")
-    for kind in ("LoRA", "QLoRA"):
+    for kind in options.methods:
         for row in compare(options.model, options.data, kind, options.steps, options.rounds):
             print(row, flush=True)
 
