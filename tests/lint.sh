@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=operator:trainer-image:local-cluster:demo
 run=.venv/bin
+# mypy's cache lies with the other caches: a fresh checkout starts with what an earlier one found. It compares contents.
+types=${TUNEGATE_CACHE:-$HOME/.cache/tunegate}/mypy
 echo "== ruff";              "$run/ruff" check .; "$run/ruff" format --check --quiet .
-echo "== mypy --strict";     "$run/mypy"
+echo "== mypy --strict";     "$run/mypy" --cache-dir "$types"
 echo "== layers";            "$run/lint-imports" | tail -n 4
 echo "== generated files";   "$run/python" -m tunegate.api.crd --check --write crds --chart charts/tunegate-crds

@@ -3,7 +3,7 @@
     tests/in_trainer_image.sh --run benchmarks/memory/measured.py --model /cache/models/smollm2
 
 Each row is the real training process (`tunegate_trainer.training.worker`) over synthetic rows of one length, started
-alone, without tracking. Ends with 1 when a peak lies more than 15 % outside the range.
+alone. Ends with 1 when a peak lies more than 15 % outside the range.
 """
 
 from __future__ import annotations
@@ -67,16 +67,7 @@ def peak_of_training(config: TrainConfig, folder: Path) -> int:
     run.mkdir()
     workspace.mkdir()
     (run / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
-    places = [
-        "--run",
-        str(run),
-        "--workspace",
-        str(workspace),
-        "--tracking-auth",
-        str(folder),
-        "--ca",
-        str(folder / "ca"),
-    ]
+    places = ["--run", str(run), "--workspace", str(workspace)]
     command = [sys.executable, "-m", "tunegate_trainer.training.worker", *places]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

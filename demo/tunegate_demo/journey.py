@@ -58,6 +58,9 @@ class Journey:
             admin.apply(self.manifest(name))
         if admin.get("modelserver", SERVER, TEAM) is None:
             admin.apply(self.manifest("modelserver"))
+            self.say(
+                f"ModelServer {SERVER}: an engine profile for jobs; no engine runs before there is something to serve"
+            )
         else:
             self.say(f"ModelServer {SERVER} is there already and keeps its engine profile")
         found = admin.watch(
@@ -214,6 +217,14 @@ class Journey:
             )
             tunegate(self.cluster.user(role), *arguments)
             self.say(f"{role} approved as {hat}")
+
+    def start_server(self) -> None:
+        """Let the server run, as the platform team, now that there is something to serve."""
+        admin = self.cluster.admin
+        if admin.require("modelserver", SERVER, TEAM)["spec"]["replicas"] == 0:
+            patch = json.dumps({"spec": {"replicas": 1}})
+            admin.run("-n", TEAM, "patch", "modelserver", SERVER, "--type=merge", f"--patch={patch}")
+            self.say(f"ModelServer {SERVER}: spec.replicas is 1 now, its first engine starts")
 
     def follow_release(self) -> None:
         """Wait until the approved adapter answers."""

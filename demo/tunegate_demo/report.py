@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tunegate_local.timings import Part
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Report:
     answers: dict[str, str] = field(default_factory=dict)
     mlflowRun: str = ""  # noqa: N815
 
-    def write(self, path: Path, seconds: list[tuple[str, float]]) -> None:
-        """Write the report; ``seconds`` are the finished steps."""
-        self.stages = [{"name": name, "seconds": took} for name, took in seconds]
+    def write(self, path: Path, parts: Sequence[Part]) -> None:
+        """Write the report; ``parts`` are the finished steps."""
+        self.stages = [{"name": part.name, "seconds": part.seconds, "cpuSeconds": part.cpu_seconds} for part in parts]
         path.write_text(json.dumps(asdict(self), indent=2) + "\n")

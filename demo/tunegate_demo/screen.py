@@ -10,25 +10,27 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
+from tunegate_local.timings import Part, busy_seconds
+
 
 @dataclass
 class Screen:
-    """Prints steps and keeps how long each took, for the report."""
+    """Prints steps and keeps what each took, for the report. Their CPU seconds are the machine's, since pods do the work."""
 
     total: int
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    seconds: list[tuple[str, float]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     current: str = "start"
 
     @contextmanager
     def step(self, name: str, expected: str) -> Iterator[None]:
         """Print a header with the expected time, run the body, print the real time."""
         self.current = name
-        self.console.print(f"\n[bold cyan]{len(self.seconds) + 1}/{self.total} {name}[/] [dim](about {expected})[/]")
-        started = time.monotonic()
+        self.console.print(f"\n[bold cyan]{len(self.parts) + 1}/{self.total} {name}[/] [dim](about {expected})[/]")
+        started, busy = time.monotonic(), busy_seconds()
         yield
         took = time.monotonic() - started
-        self.seconds.append((name, round(took, 1)))
+        self.parts.append(Part(name, round(took, 1), round(busy_seconds() - busy, 1)))
         self.console.print(f"  [green]done[/] in {took:.0f} s")
 
     def say(self, text: str) -> None:

@@ -13,6 +13,7 @@ from tunegate_local import (
     binaries,
     container_runtime,
     digests,
+    image_layout,
     image_registry,
     images_index,
     package_index,
@@ -32,6 +33,7 @@ PUSHED = settings.CACHE / "images-pushed.json"
 """References of what was last pushed to a registry of the user's; beside images.json, which stays the local cluster's."""
 LOCK = (settings.REPOSITORY / "pyproject.toml", settings.REPOSITORY / "uv.lock")
 CODE = settings.REPOSITORY / "operator" / "tunegate"
+TRAINER_BUILD = ("prepare_cpu_image.py", "lora_on_cpu.py")
 TRAINER_CODE = settings.REPOSITORY / "trainer-image" / "tunegate_trainer"
 
 
@@ -89,7 +91,7 @@ RECIPES: dict[str, Recipe] = {
     "trainer": Recipe(
         settings.REPOSITORY / "trainer-image" / "Dockerfile.cpu",
         settings.REPOSITORY,
-        (*LOCK, CODE, TRAINER_CODE),
+        (*LOCK, CODE, TRAINER_CODE, *(TRAINER_CODE.parent / name for name in TRAINER_BUILD)),
         "8 minutes the first time, 10 s after a change of code",
         on_base=True,
     ),
@@ -125,7 +127,7 @@ def ensure(name: str) -> None:
     preflight.require_disk(settings.CACHE, _disk_for(name), f"the {name} image")
     with step(f"image {name}", recipe.expected):
         _build(name, recipe, base)
-        reference = _push(name, f"{settings.IMAGE_PREFIX}/{name}", insecure=True)
+        reference = _push(name, f"{settings.IMAGE_PREFIX}/{name}")
     images_index.put(name, reference)
     KEYS.write_text(json.dumps({**_keys(), name: key}, indent=2) + "\n")
 
@@ -182,27 +184,50 @@ def _build(name: str, recipe: Recipe, base: str) -> None:
         run_logged(command, log, environment=_environment(), next_step="see the log; then run `images` again")
 
 
-def _push(name: str, repository: str, *, insecure: bool) -> str:
-    """Push what the registry lacks and return `repository@digest`.
+def _push(name: str, repository: str) -> str:
+    """Push to the node's registry what it lacks and return `repository@digest`.
 
     zstd at its fastest: gzip takes five times as long for gigabytes of libraries, and buildah pushes nothing uncompressed.
     """
     with tempfile.NamedTemporaryFile("r") as digest:
         arguments = ["push", "--digestfile", digest.name, "--compression-format", "zstd", "--compression-level", "1"]
-        arguments += ["--tls-verify=false"] if insecure else []
-        command = _buildah(*arguments, _local_tag(name), f"docker://{repository}:latest")
-        run(command, environment=_environment(), next_step="is the registry reachable, and are you logged in to it?")
+        command = _buildah(*arguments, "--tls-verify=false", _local_tag(name), f"docker://{repository}:latest")
+        run(command, environment=_environment(), next_step="is the node's registry up? `start` starts it")
         return f"{repository}@{digest.read().strip()}"
 
 
 def push_elsewhere(names: Sequence[str], registry: str) -> None:
-    """Push to a registry of the user's, and write the references to ``PUSHED``."""
+    """Copy from the node's registry to one of the user's, and write the references to ``PUSHED``."""
+    built = images_index.read()
     index = {}
     for name in names:
         with step(f"pushing {name} to {registry}"):
-            index[name] = _push(name, f"{registry}/{name}", insecure=_on_this_machine(registry))
+            index[name] = _copy(built[name], f"{registry}/{name}", insecure=_on_this_machine(registry))
     PUSHED.write_text(json.dumps(index, indent=2) + "\n")
     say(f"  references: {PUSHED}")
+
+
+def _copy(reference: str, repository: str, *, insecure: bool) -> str:
+    """Copy an image with its layers as they are; the tag `latest` there is a list of this one image.
+
+    A list, because buildah compresses an image of its own storage again for every registry, and copies as they are only the
+    images that a list names.
+    """
+    environment = _environment()
+    advice = "is the registry reachable, and are you logged in to it?"
+    with tempfile.TemporaryDirectory(dir=environment["TMPDIR"]) as place:
+        image_layout.write(Path(place) / "layout", reference)
+        listing = f"localhost/tunegate/copies:{Path(place).name}"
+        run(_buildah("manifest", "create", listing), environment=environment)
+        try:
+            added = _buildah("manifest", "add", listing, f"oci:{place}/layout")
+            run(added, environment=environment)
+            transport = ["--tls-verify=false"] if insecure else []
+            pushed = _buildah("manifest", "push", "--all", *transport, listing, f"docker://{repository}:latest")
+            run(pushed, environment=environment, next_step=advice)
+        finally:
+            run(_buildah("manifest", "rm", listing), environment=environment)
+    return f"{repository}@{reference.rpartition('@')[2]}"
 
 
 def _on_this_machine(registry: str) -> bool:

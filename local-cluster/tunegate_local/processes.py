@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tunegate_local import settings
@@ -107,6 +108,20 @@ def end(name: str) -> None:
             _reap(pid)
             time.sleep(POLL_SECONDS)
     _record_file(name).unlink(missing_ok=True)
+
+
+def kill(names: Sequence[str]) -> None:
+    """End our processes of these names without asking, all at once, and forget them. For what keeps no data that is needed again."""
+    pids = {name: pid for name in names if (pid := running_pid(name)) is not None}
+    for pid in pids.values():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for name, pid in pids.items():
+        while running_pid(name) is not None:
+            _reap(pid)
+            time.sleep(POLL_SECONDS)
+    for name in names:
+        _record_file(name).unlink(missing_ok=True)
 
 
 def _reap(pid: int) -> None:

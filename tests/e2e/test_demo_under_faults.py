@@ -61,7 +61,7 @@ def test_the_whole_way_survives_kills_an_upgrade_and_a_hostile_namespace_admin()
     hostile.start()
     try:
         environment = {**os.environ, "PYTHONPATH": "operator:trainer-image:local-cluster:demo", "CLUSTER": "local"}
-        command = [sys.executable, "-m", "tunegate_demo", "--quick"]
+        command = [sys.executable, "-m", "tunegate_demo", "--quick", "--timed-as", "demo under faults"]
         done = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False)
     finally:
         injector.stop()

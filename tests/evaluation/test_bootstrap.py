@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from tunegate_trainer.evaluation.bootstrap import Array, Resampler
 from tunegate_trainer.evaluation.metrics import ExactMatch, MacroF1
@@ -47,6 +46,8 @@ def test_resampled_sums_are_the_scores_of_the_resampled_answers(data: list[tuple
 
 
 def test_interval_agrees_with_scipy_when_every_question_is_its_own_group() -> None:
+    from scipy import stats  # takes a second to import
+
     generator = np.random.default_rng(3)
     tuned, base = generator.random(150) < 0.7, generator.random(150) < 0.5
     left, right = rows(list(tuned.astype(float))), rows(list(base.astype(float)))

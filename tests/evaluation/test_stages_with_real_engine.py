@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ from tunegate.api.stages import (
     EvaluateConfig,
     SuiteInput,
 )
-from tunegate.manifests.engine import engine_args, engine_env
+from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.probes import Scored, matches
 from tunegate.registry.adapters import read_manifest
 from tunegate.registry.client import RegistryClient
@@ -138,10 +137,7 @@ def running_engine(folder: Path, base: Path, adapter: Path) -> Iterator[str]:
     environment = {one["name"]: one["value"] for one in engine_env(PROFILE)}
     environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
     with (folder / "engine.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *arguments],
-            stdout=log, stderr=log, env=environment,
-        )  # fmt: skip
+        process = subprocess.Popen([*engine_command(), *arguments], stdout=log, stderr=log, env=environment)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -33,7 +32,7 @@ from tunegate.api.stages import BASE_SERVED_NAME, Probe
 from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
-from tunegate.manifests.engine import engine_args, engine_env
+from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.manifests.serving import BACKEND
 from tunegate.probes import EngineRequest, Scored, choose, drive, score_answer, tolerance_of
 from tunegate.reconcile.modelserver import CPU_SEQUENCES
@@ -72,7 +71,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--config", folder / "engine.yaml", *arguments, BACKEND],
+            [*engine_command(str(folder / "vllm.sock")), "--config", folder / "engine.yaml", *arguments, BACKEND],
             stdout=log, stderr=log, env=environment,
         )  # fmt: skip
     try:
@@ -300,3 +299,44 @@ async def test_mutated_requests_neither_break_gateway_and_engine_nor_starve_anot
         assert KEY.encode() not in (tmp_path / "log").read_bytes()
         if FUZZ_REQUESTS >= FEW:
             assert report.ratio < 3
+
+
+async def test_the_base_model_answers_as_itself_beside_adapters_in_every_slot(engine: RunningEngine) -> None:
+    """What the base model decodes in one batch with an adapter is as likely as in a prompt that nobody shares a batch with."""
+    async with Engine(engine.socket, Limits()) as connection:
+        for adapter in (GOOD, OTHER_BYTES):
+            await _decode(connection, adapter)
+        alone = await _decode(connection, BASE_SERVED_NAME)
+        beside, *_ = await asyncio.gather(
+            *(_decode(connection, name) for name in (BASE_SERVED_NAME, GOOD, OTHER_BYTES))
+        )
+        for decoded in (alone, beside):
+            in_prompt = await _in_prompt(connection, [token for token, _ in decoded])
+            differences = [abs(one - other) for one, (_, other) in zip(in_prompt, decoded, strict=True)]
+            assert max(differences) < 0.05, f"nats per token: {differences}"
+
+
+async def _in_prompt(connection: Engine, tokens: list[int]) -> list[float]:
+    """Return the log-probabilities of tokens after the prompt under the base model, decoding none of them."""
+    body = {"model": BASE_SERVED_NAME, "prompt": [*await _tokens(connection), *tokens], "max_tokens": 1,
+            "temperature": 0, "prompt_logprobs": 0}  # fmt: skip
+    scored = await connection.ask(EngineRequest("/v1/completions", body))
+    positions = scored["choices"][0]["prompt_logprobs"][-len(tokens) :]
+    return [position[str(token)]["logprob"] for position, token in zip(positions, tokens, strict=True)]
+
+
+PROMPT = "The capital of France is"
+
+
+async def _tokens(connection: Engine) -> list[int]:
+    answer = await connection.ask(EngineRequest("/tokenize", {"model": BASE_SERVED_NAME, "prompt": PROMPT}))
+    return list(answer["tokens"])
+
+
+async def _decode(connection: Engine, model: str) -> list[tuple[int, float]]:
+    """Return twelve tokens as the model decodes them, each with its log-probability."""
+    body = {"model": model, "prompt": PROMPT, "max_tokens": 12, "temperature": 0, "logprobs": 0, "ignore_eos": True,
+            "return_tokens_as_token_ids": True}  # fmt: skip
+    choice = (await connection.ask(EngineRequest("/v1/completions", body)))["choices"][0]
+    names = [int(name.removeprefix("token_id:")) for name in choice["logprobs"]["tokens"]]
+    return list(zip(names, choice["logprobs"]["token_logprobs"], strict=True))

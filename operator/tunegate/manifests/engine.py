@@ -25,6 +25,16 @@ The kernel drops a SIGTERM for a first process that has no handler yet. vLLM imp
 so a pod deleted in that time would keep its device until the grace period is over.
 """
 
+KNOWN_CLASSES = "/opt/vllm-cache"
+"""Where the trainer image (trainer-image/prepare_cpu_image.py) holds what vLLM would find out about common model classes."""
+
+WARM = f"""\
+cache="${{VLLM_CACHE_ROOT:-$HOME/.cache/vllm}}"
+if [ -d {KNOWN_CLASSES} ]; then mkdir -p "$cache" && cp -R {KNOWN_CLASSES}/. "$cache"; fi
+"""
+"""A copy, because the image's files are read-only and vLLM keeps more there: classes that it did not know, compiled kernels.
+An image without the directory, or a copy that fails, costs the time of a cold start."""
+
 ENGINE_DEVICES = 1
 """A profile has no tensor parallelism: more devices would be held and stand idle."""
 
@@ -38,7 +48,7 @@ def engine_command(uds: str | None = None) -> list[str]:
     vLLM does not take over the socket of a process that was killed, so a restart needs ``uds`` gone.
     """
     clear = 'rm -f "$0"\n' if uds else ""
-    return ["/bin/sh", "-c", clear + STOPPABLE, uds or "engine", *VLLM]
+    return ["/bin/sh", "-c", clear + WARM + STOPPABLE, uds or "engine", *VLLM]
 
 
 def engine_args(

@@ -22,7 +22,7 @@ from tunegate_trainer.context import StageContext
 from tunegate_trainer.evaluation import answers, prompts
 from tunegate_trainer.evaluation.arms import ArmAnswers, Author, ask_everybody
 from tunegate_trainer.evaluation.documents import cut, load_documents, passage_characters
-from tunegate_trainer.evaluation.engine import Engine
+from tunegate_trainer.evaluation.engine import CONCURRENCY, Engine
 from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
 from tunegate_trainer.evaluation.scoring import class_scores, metrics_of, scores
@@ -103,6 +103,7 @@ def cache_key(config: EngineConfigBase, suite: Suite, training: Training, docume
     return digests.document_digest(
         {
             "protocol": PROTOCOL,
+            "concurrency": CONCURRENCY,
             "normalization": NORMALIZATION,
             "profile": config.profile.to_dict(),
             "baseModel": config.base_model.manifest_digest,

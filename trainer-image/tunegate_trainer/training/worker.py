@@ -28,6 +28,7 @@ from tunegate_trainer.endings import BadInput, InputChanged
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
 from tunegate_trainer.training import exchange
+from tunegate_trainer.training.answer_positions import score_answers_only
 from tunegate_trainer.training.callbacks import (
     KeepTime,
     ResumeIntact,
@@ -85,6 +86,7 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     base = HashedFolder.model_validate_json((options.run / exchange.BASE).read_bytes())
     found = choose_checkpoint(workspace / CHECKPOINTS, key, arguments)
     resume = found.newest
+    score_answers_only()
     trainer: Any = make_trainer(key)(
         model=load_base(folder, config.method, cuda=cuda),
         args=arguments,
