@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -19,11 +20,14 @@ from pathlib import Path
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import Method
 from tunegate.api.stages import BaseModelInput, DatasetInput, JobIdentity, Manifest, RegistryTarget, TrainConfig
+from tunegate.base_files import hash_folder
 from tunegate_trainer.data.conversations import ChatTokenizer
 from tunegate_trainer.data.rows import read_sound_rows
 from tunegate_trainer.data.shards import find_shards
+from tunegate_trainer.inputs import model_files
 from tunegate_trainer.modules import read_architecture
 from tunegate_trainer.training import exchange
+from tunegate_trainer.training.checkpoints import KEY_BYTES
 from tunegate_trainer.validation.estimates import least_memory, memory_parts
 
 LIMIT = 0.15
@@ -66,8 +70,11 @@ def peak_of_training(config: TrainConfig, folder: Path) -> int:
     run, workspace = folder / "run", folder / "workspace"
     run.mkdir()
     workspace.mkdir()
+    model = Path(config.base_model.path)
     (run / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
-    places = ["--run", str(run), "--workspace", str(workspace)]
+    (run / exchange.BASE).write_text(hash_folder(model, model_files(model)[0]).model_dump_json(by_alias=True))
+    (run / "key").write_bytes(secrets.token_bytes(KEY_BYTES))
+    places = ["--run", str(run), "--workspace", str(workspace), "--checkpoint-key", str(run / "key")]
     command = [sys.executable, "-m", "tunegate_trainer.training.worker", *places]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

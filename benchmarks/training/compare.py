@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,10 @@ import torch
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob import Method
 from tunegate.api.stages import BaseModelInput, DatasetInput, JobIdentity, Manifest, RegistryTarget, TrainConfig
+from tunegate.base_files import hash_folder
+from tunegate_trainer.inputs import model_files
 from tunegate_trainer.training import exchange
+from tunegate_trainer.training.checkpoints import KEY_BYTES
 from tunegate_trainer.training.model import load_base
 
 SETTINGS: dict[str, Any] = {
@@ -52,13 +56,21 @@ def make_config(model: Path, data: Path, kind: str, steps: int) -> TrainConfig:
     )
 
 
+def prepare_run(run: Path, config: TrainConfig) -> None:
+    """Leave what the wrapper leaves for the training process: the configuration, the hashed base model, a key."""
+    model = Path(config.base_model.path)
+    (run / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
+    (run / exchange.BASE).write_text(hash_folder(model, model_files(model)[0]).model_dump_json(by_alias=True))
+    (run / "key").write_bytes(secrets.token_bytes(KEY_BYTES))
+
+
 def run_side(side: str, config: TrainConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """Train in a process of its own and return its report. Raises ``RuntimeError`` when it fails."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for name in ("run", "workspace"):
             (folder / name).mkdir()
-        (folder / "run" / exchange.CONFIG).write_text(config.model_dump_json(by_alias=True))
+        prepare_run(folder / "run", config)
         (folder / "settings.json").write_text(json.dumps({**settings, "output": str(folder / "output")}))
         told = {"product": [folder / "run", folder / "workspace"], "bare": [folder / "settings.json"]}[side]
         command = [sys.executable, Path(__file__).with_name("timed.py"), folder / "report.json", side, *told]

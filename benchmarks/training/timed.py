@@ -38,7 +38,7 @@ def main() -> None:
         run, workspace = arguments
         from tunegate_trainer.training import worker
 
-        sys.argv = ["worker", "--run", run, "--workspace", workspace]
+        sys.argv = ["worker", "--run", run, "--workspace", workspace, "--checkpoint-key", f"{run}/key"]
         code = worker.main()
         if code:
             sys.exit(code)
