@@ -74,7 +74,12 @@ def run_side(side: str, config: TrainConfig, settings: dict[str, Any]) -> dict[s
         (folder / "settings.json").write_text(json.dumps({**settings, "output": str(folder / "output")}))
         told = {"product": [folder / "run", folder / "workspace"], "bare": [folder / "settings.json"]}[side]
         command = [sys.executable, Path(__file__).with_name("timed.py"), folder / "report.json", side, *told]
-        environment = {"USER": "tunegate", **os.environ, "OMP_NUM_THREADS": str(os.cpu_count())}
+        environment = {
+            "USER": "tunegate",
+            **os.environ,
+            "OMP_NUM_THREADS": str(os.cpu_count()),
+            "GOMP_SPINCOUNT": "20000",
+        }
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode or not (folder / "report.json").exists():
             raise RuntimeError(f"{side} did not finish: {(done.stdout + done.stderr)[-3000:]}")
@@ -107,11 +112,11 @@ def compare(model: Path, data: Path, kind: str, steps: int, rounds: int) -> list
 
 
 def _rate(found: list[dict[str, Any]], clock: str) -> float:
-    return statistics.median(report["tokens"] / report[clock] for report in found)
+    return float(statistics.median(report["tokens"] / report[clock] for report in found))
 
 
 def _peak(found: list[dict[str, Any]]) -> float:
-    return statistics.median(report["peakBytes"] for report in found) / 1e9
+    return float(statistics.median(report["peakBytes"] for report in found)) / 1e9
 
 
 def main() -> None:
