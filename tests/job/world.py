@@ -19,7 +19,7 @@ from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.shared import SuiteTries
-from tunegate.api.stages import STAGE_CONFIG, BaselineResult, Termination
+from tunegate.api.stages import STAGE_CONFIG, BaselineResult, Termination, ValidateResult
 from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.manifests.stage_job import config_map_name
@@ -205,6 +205,8 @@ class World:
         name = pod["metadata"]["labels"]["job-name"]
         text = self.others[("ConfigMap", config_map_name(name))]["data"]["stage.json"]
         inputs = read_by(STAGE_CONFIG.validate_json(text))
+        if isinstance(result, ValidateResult):
+            inputs = inputs.model_copy(update={"dataset": result.dataset_digest})
         said = {"documents_digest": inputs.documents} if isinstance(result, BaselineResult) else {}
         return result.model_copy(update={"config_digest": sha256(text.encode()), "inputs": inputs, **said})
 

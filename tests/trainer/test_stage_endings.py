@@ -33,8 +33,11 @@ from tunegate_trainer.progress import ProgressBoard, serve, write_report
 def test_a_configuration_with_an_unknown_field_is_bad_input(pod: Pod, tmp_path: Path) -> None:
     config = tmp_path / "stage.json"
     config.write_text(json.dumps({"stage": "hash", "surprise": 1}))
+    promised = ("--config-digest", digests.sha256(config.read_bytes()))
 
-    code = entry.main(["--config", str(config), "--termination", str(tmp_path / "word"), "--progress-port", "0"])
+    code = entry.main(
+        ["--config", str(config), *promised, "--termination", str(tmp_path / "word"), "--progress-port", "0"]
+    )
 
     word = Termination.model_validate_json((tmp_path / "word").read_bytes())
     assert (code, word.reason, word.result_digest) == (ExitCode.BAD_INPUT, "BadInput", None)
