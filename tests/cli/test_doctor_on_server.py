@@ -135,7 +135,46 @@ def test_what_a_person_may_not_read_is_not_seen_and_never_good(desk: Desk, insta
     assert {one["state"] for name, one in found.items() if name != "Kubernetes"} == {"not seen"}
     assert found["ways around"]["found"] == "you may not read clusterroles"
     told = desk.run("outsider", "doctor", "--system-namespace", installed).splitlines()[0]
-    assert told.startswith("This account may not look at 8 of 9 things")
+    assert told.startswith("This account may not look at 17 of 18 things")
+
+
+PLANTED = (
+    ("objects of {0}", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tunegate-routes-planted"}}),
+    (
+        "network policies of {0}",
+        {
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "planted"},
+            "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]},
+        },
+    ),
+    (
+        "external addresses",
+        {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "planted"},
+            "spec": {"ports": [{"port": 80}], "externalIPs": ["192.0.2.7"]},
+        },
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.attack(51, 62, 66)
+def test_what_was_planted_past_the_rules_is_named(desk: Desk, installed: str) -> None:
+    """A maintainer's account planted it: the rules let nobody else."""
+    namespace = desk.world.namespace
+    objects = [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for _, obj in PLANTED]
+    names = [name.format(namespace) for name, _ in PLANTED]
+    before = looked(desk, "auditor", installed, code=1)
+    try:
+        for obj in objects:
+            desk.world.create("admin", obj, dry_run=False).passes()
+        found = looked(desk, "auditor", installed, code=1)
+    finally:
+        for obj in objects:
+            name = obj["metadata"]["name"]
+            desk.world.kubectl("admin", "delete", obj["kind"], name, "-n", namespace, "--ignore-not-found").passes()
+    assert {before[name]["state"] for name in names[:2]} == {"OK"}
+    assert {found[name]["state"] for name in names} == {"FAIL"}
+    assert all("planted" in found[name]["found"] for name in names)
 
 
 def test_where_no_operator_is_the_option_is_named(desk: Desk) -> None:
