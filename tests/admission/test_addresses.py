@@ -1,4 +1,7 @@
-"""Nobody takes over what is sent to an address that is not theirs, from whatever namespace."""
+"""Nobody takes over what is sent to an address that is not theirs, from whatever namespace.
+
+On an API server of the test's own: the rule holds in the whole cluster, and an installed chart may allow other addresses.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,18 @@ import pytest
 
 from tests.admission import namespace_admin
 from tests.admission.namespace_admin import act
+from tests.control_plane import Member
+from tests.governance.alone import governed_alone
 from tests.governance.governed import Json, World
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+MEMBERS = (
+    Member("admin", "tunegate-admin", ("system:masters",)),
+    Member("platform-admin", "petra", ("system:masters",)),
+    Member("reviewer-risk", "ravi", ("tunegate:model-risk",)),
+)
 TINA = "tina"
-"""Holds Kubernetes' role `edit` in a namespace that is not governed."""
+"""May do everything with the Services of a namespace that is not governed."""
 GATEWAY = "10.96.218.132"
 WORDS = "a Service takes over what is sent there"
 
@@ -24,11 +34,19 @@ def service(namespace: str, name: str = "elsewhere", **spec: object) -> Json:
 
 
 @pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with governed_alone(tmp_path_factory.mktemp("plane"), MEMBERS) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
 def elsewhere(world: World) -> Iterator[str]:
     """A namespace beside the governed one."""
     name = f"{world.namespace}-beside"
     world.kubectl("admin", "create", "namespace", name).passes()
-    world.kubectl("admin", "create", "rolebinding", "tina", "--clusterrole=edit", f"--user={TINA}", "-n", name).passes()
+    # Not Kubernetes' own role `edit`: no controller runs here that would fill it.
+    world.kubectl("admin", "create", "role", "tina", "--verb=*", "--resource=services", "-n", name).passes()
+    world.kubectl("admin", "create", "rolebinding", "tina", "--role=tina", f"--user={TINA}", "-n", name).passes()
     probe = service(name, externalIPs=[GATEWAY])
     namespace_admin.until_refused(lambda: namespace_admin.create(world, TINA, probe), WORDS)
     yield name

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.admission.namespace_admin import ADMIN, act, bind, until_refused
-from tests.control_plane import Member, running_control_plane
-from tests.governance.governed import CHART, OPERATOR, Answer, World, as_list, render
+from tests.control_plane import Member
+from tests.governance.alone import governed_alone
+from tests.governance.governed import OPERATOR, Answer, World
 from tests.governance.ledgers import Store
 from tunegate.api.markers import API_VERSION
 from tunegate.api.usage import Bound
@@ -42,14 +43,7 @@ LIMITS = PersonLimits(
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The chart's rules and the people's roles for one governed namespace, and nothing else."""
-    with running_control_plane(tmp_path_factory.mktemp("plane"), MEMBERS) as plane:
-        world = World("team", "tunegate-system", plane.kubeconfig)
-        world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-        world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s").passes()
-        for namespace in (world.namespace, world.system):
-            world.kubectl("admin", "create", "namespace", namespace).passes()
-        world.kubectl("admin", "apply", "-f", "-", stdin=as_list(render(world.namespace))).passes()
-        until_refused(lambda: world.create("reviewer-risk", world.approval("cora")), "spec.approver must be you")
+    with governed_alone(tmp_path_factory.mktemp("plane"), MEMBERS) as world:
         rule = {"apiGroups": ["tunegate.io"], "resources": ["modelservers"], "verbs": ["use"]}
         role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": [rule]}
         world.create("admin", {**role, "metadata": {"name": "use", "namespace": "team"}}, dry_run=False).passes()

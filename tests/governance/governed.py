@@ -154,7 +154,7 @@ def render(namespace: str) -> list[Json]:
         "ledger": {"keySecret": "our-ledger-key"},
         "images": {
             **{name: f"example.org/{name}@{DIGEST}" for name in ("operator", "trainer", "mlflow", "registry")},
-            "engines": [IMAGE],
+            "engines": [IMAGE, f"example.org/engine@{DIGEST}"],
         },
         "networkPolicies": {"enabled": False},
     }

@@ -103,7 +103,7 @@ def made_catalogue(world: World, name: str, server: str) -> Iterator[dict[str, J
 
 def make_ready(world: World, base_model: str, digest: str) -> None:
     """Say that a base model was hashed; an operator of the cluster may just have looked at the new one, too."""
-    deadline, stable = time.monotonic() + 20, 0
+    deadline, stable = time.monotonic() + 60, 0
     while stable < 3:
         found = say(world, "basemodel", base_model, {"phase": "Ready", "manifestDigest": digest})
         stable = stable + 1 if found else 0

@@ -61,23 +61,23 @@ async def operator(kube: KubeClient, places: tuple[str, str], tmp_path: Path) ->
 
 
 async def test_a_servers_objects_are_made_compared_and_taken_back_by_the_operators_own_rights(
-    kube: KubeClient, operator: KubeClient, places: tuple[str, str], tmp_path: Path
+    operator_kube: KubeClient, operator: KubeClient, places: tuple[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "base").mkdir()
     (tmp_path / "base/model.safetensors").write_bytes(safetensors([1.0] * 8))
     with running_registry(tmp_path / "registry") as registry, RegistryClient(registry.host, plain_http=True) as client:
-        made = await Site.prepare(kube, Bench(tmp_path, registry, client), places[0], replicas=0)
+        made = await Site.prepare(operator_kube, Bench(tmp_path, registry, client), places[0], replicas=0)
         site = replace(made, kube=operator)
         try:
             assert (await site.reconcile()).result == "done"
             service = await made.get("Service", "server", "v1")
-            await kube.replace({**service, "spec": {**service["spec"], "externalIPs": ["10.9.8.7"]}})
+            await operator_kube.replace({**service, "spec": {**service["spec"], "externalIPs": ["10.9.8.7"]}})
             binding = await made.get("RoleBinding", "tunegate-gateway-server", API)
-            await kube.delete(ObjectRef.of(binding))
+            await operator_kube.delete(ObjectRef.of(binding))
             other = {**binding, "metadata": {"name": binding["metadata"]["name"], "namespace": places[0]}}
-            await kube.create({**other, "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "nothing"}})
+            await operator_kube.create({**other, "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "nothing"}})
             routes = await made.get("ConfigMap", "tunegate-routes-server", "v1")
-            await kube.replace({**routes, "immutable": True})
+            await operator_kube.replace({**routes, "immutable": True})
 
             assert (await site.reconcile()).result == "done"
             assert "externalIPs" not in (await made.get("Service", "server", "v1"))["spec"]

@@ -116,5 +116,7 @@ class SuiteTries(ApiModel):
 
     def told(self) -> str:
         """Return the number, and who and when, for people."""
-        more = f"{self.total - len(self.newest)} earlier, " if self.total > len(self.newest) else ""
-        return f"{self.total}{': ' if self.newest else ''}{more}{', '.join(one.told() for one in self.newest)}"
+        if not self.newest:
+            return str(self.total)
+        earlier = [f"{self.total - len(self.newest)} earlier"] if self.total > len(self.newest) else []
+        return f"{self.total}: {', '.join([*earlier, *(one.told() for one in self.newest)])}"
