@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 
 import pytest
@@ -90,6 +91,36 @@ def test_a_storage_driver_annotates_the_claims_of_the_chart(world: World, owner:
     world.create(ADMIN, made(world, "PersistentVolumeClaim", "tunegate-driven"), dry_run=False).passes()
     words = ("annotate", "persistentvolumeclaim", "tunegate-driven", "-n", world.namespace, "storage=seen")
     as_owner(world, *words).passes()
+
+
+CLAIM = "PersistentVolumeClaim"
+
+
+@pytest.mark.attack(47)
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "1-2-3"}]},
+        {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        {"annotations": {"pv.kubernetes.io/bound-by-controller": None}},
+        {"labels": {"mine": "now"}},
+    ],
+    ids=["owner", "bound", "not-bound-by-kubernetes", "label"],
+)
+@pytest.mark.parametrize("whose", ["Helm", "tunegate"])
+def test_no_claim_goes_with_an_owner_that_somebody_gave_it_nor_by_what_kubernetes_notes_on_it(
+    world: World, owner: None, whose: str, metadata: Json
+) -> None:
+    claim = made(world, CLAIM, f"tunegate-kept-{whose.lower()}-{secrets.token_hex(3)}")
+    claim["metadata"] |= {
+        "labels": {"app.kubernetes.io/managed-by": whose},
+        "annotations": {"pv.kubernetes.io/bound-by-controller": "yes"},
+    }
+    world.as_operator(claim).passes()
+    where = (CLAIM, claim["metadata"]["name"], "-n", world.namespace, "--type=merge", "--dry-run=server", "-p")
+    as_owner(world, "patch", *where, json.dumps({"metadata": {"annotations": {"storage": "seen"}}})).passes()
+    refused = as_owner(world, "patch", *where, json.dumps({"metadata": metadata}))
+    refused.refused("belongs to the")
 
 
 def test_the_chart_is_installed_and_upgraded_by_who_may_do_everything_or_maintains_it(

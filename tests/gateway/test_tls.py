@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 
 from tests.certificates import write_localhost_certificate
-from tests.gateway.standins import KEY, scene
+from tests.gateway.standins import KEY, scene, until
 from tests.ports import free_port
+from tunegate.gateway.settings import Limits
 from tunegate.gateway.tls import Certificate
 
 HOST = "holders.licenses-team.svc"
@@ -116,3 +117,25 @@ async def test_without_its_certificate_a_gateway_does_not_start(tmp_path: Path) 
     with pytest.raises(OSError, match="tls.crt"):
         async with scene(tmp_path, tls=tmp_path / "empty"):
             pass
+
+
+@pytest.mark.attack(67)
+async def test_connections_that_never_begin_to_speak_tls_are_bounded_too(tmp_path: Path) -> None:
+    own = folder(tmp_path, "own")
+    async with scene(tmp_path, Limits(connections=30, connections_each=20, head_seconds=120.0), own) as stage:
+        silent = [await asyncio.open_connection("127.0.0.1", stage.settings.port) for _ in range(120)]
+        await until(lambda: sum(r.at_eof() or r.exception() is not None for r, _ in silent) >= 100, "cut")
+        assert await ask(stage.settings.port, trust(own)) == 200
+        for _, writer in silent:
+            writer.close()
+
+
+@pytest.mark.attack(62)
+async def test_what_comes_before_the_handshake_is_never_taken_for_a_request(tmp_path: Path) -> None:
+    own = folder(tmp_path, "own")
+    async with scene(tmp_path, tls=own) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.settings.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"HTTP" not in await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        assert await ask(stage.settings.port, trust(own)) == 200

@@ -188,11 +188,12 @@ class Site:
         return found
 
     async def reconcile(self) -> Outcome:
-        """Let the controller look and act once."""
-        services = self._services(self.ledger)
-        return await Worker(ModelServerController(services), self.kube, self.ledger).run(
-            ObjectKey(self.namespace, "server")
-        )
+        """Let a controller that was started just now look and act once."""
+        return await self.worker().run(ObjectKey(self.namespace, "server"))
+
+    def worker(self) -> Worker:
+        """Return a controller that goes on from one reconcile to the next."""
+        return Worker(ModelServerController(self._services(self.ledger)), self.kube, self.ledger)
 
     def _services(self, ledger: Ledger) -> Services:
         settings = Settings(

@@ -10,6 +10,7 @@ import pytest
 from tests.serving.test_server_planner import conditions
 from tests.serving.world import SETTINGS, World, release, served
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.api.modelserver import Closing
 from tunegate.reconcile import modelserver
 
 
@@ -104,6 +105,40 @@ def test_routes_that_are_not_the_operators_are_closed_before_anything_else_is_lo
     assert [obj["kind"] for obj in plan.closes] == ["ConfigMap"]
     assert '"routes": {}' in plan.closes[0]["data"]["routes.json"]
     assert (plan.audit, plan.applies, plan.status) == ((), (), None)
+
+
+@pytest.mark.attack(53)
+def test_a_status_that_cannot_be_written_gives_a_gateway_that_still_answers_no_more_time() -> None:
+    world = revoked()
+    world.deaf = {"extract": served("one")}
+    world.ledger_away = True  # and with it every status
+    plan = world.step()
+    assert plan.status is not None
+    assert world.status.get("closings", []) == []
+    world.closings = tuple(map(Closing.model_validate, plan.status["closings"]))
+    later(world, 11)
+    world.step()
+    assert world.stopped == ["pod-0"]
+
+
+@pytest.mark.attack(53)
+def test_where_closing_is_refused_gateways_are_asked_and_pods_deleted_all_the_same() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.phase("one", "Revoked")
+    world.table.follow = lambda document: None  # type: ignore[method-assign]
+    refused = modelserver.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
+    assert [obj["metadata"]["name"] for obj in refused.closes] == ["tunegate-routes-server"]
+    assert [obj["metadata"]["name"] for obj in refused.applies if obj["kind"] == "ConfigMap"] == []
+    assert [entry.type for entry in refused.audit if entry.type == "RouteClosed"] == []
+    assert refused.status is not None
+    world.status = dict(refused.status)
+    later(world, 11)
+    plan = modelserver.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
+    assert [ref.name for ref in plan.stops] == ["pod-0"]
+    assert plan.status is not None
+    assert [route["servedName"] for route in plan.status["routes"]] == [served("one")]
 
 
 @pytest.mark.attack(53)

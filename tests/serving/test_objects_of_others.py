@@ -16,7 +16,8 @@ from tests.conftest import NamespaceFactory
 from tests.registry.registry_process import running_registry
 from tests.serving.approved import Site
 from tests.serving.sealed import Bench, safetensors
-from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.errors import Terminal
+from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.registry.client import RegistryClient
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -151,6 +152,61 @@ async def test_routes_that_nobody_can_change_are_made_again_and_closed(site: Sit
     assert not now.get("immutable")
     assert (await site.reconcile()).result == "done"
     assert (await documents(site))["data"]["adapters.json"] == "[]"
+
+
+@pytest.mark.attack(53)
+async def test_routes_that_wait_for_what_somebody_made_depend_on_them_are_closed(site: Site) -> None:
+    served = await site.approve("one")
+    await site.reconcile()
+    ref = ObjectRef("v1", "ConfigMap", "tunegate-routes-server", site.namespace)
+    live = await site.get("ConfigMap", ref.name, "v1")
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": ref.name, "uid": live["metadata"]["uid"]}
+    dependent = plain(site, "ConfigMap", "theirs")
+    dependent["metadata"] |= {
+        "ownerReferences": [{**owner, "blockOwnerDeletion": True}],
+        "finalizers": ["example.org/mine"],
+    }
+    await site.kube.create(dependent)
+    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+    await site.kube._request("DELETE", await site.kube._path(ref), "delete in the foreground", body=body)
+    assert "deletionTimestamp" in (await site.get("ConfigMap", ref.name, "v1"))["metadata"]
+    try:
+        await site.revoke("one")
+        assert (await site.reconcile()).result == "done"
+        routes = (await site.get("ConfigMap", ref.name, "v1"))["data"]["routes.json"]
+        assert served not in routes
+    finally:
+        theirs = ObjectRef("v1", "ConfigMap", "theirs", site.namespace)
+        await site.kube.patch(theirs, [{"op": "remove", "path": "/metadata/finalizers"}])
+
+
+@pytest.mark.attack(53)
+async def test_closing_that_is_refused_keeps_no_gateway_from_being_asked_and_no_adapter_from_going(site: Site) -> None:
+    served = await site.approve("one")
+    await site.reconcile()
+    assert served in (await documents(site))["data"]["adapters.json"]
+    await site.revoke("one")
+    refuse = site.kube.apply
+
+    async def apply(obj: Json, **options: Any) -> Json:
+        if obj["metadata"]["name"] == "tunegate-routes-server":
+            raise Terminal("Refused", "the site's own rule refuses this")
+        return dict(await refuse(obj, **options))
+
+    site.kube.apply = apply  # type: ignore[method-assign, assignment]
+    worker, key = site.worker(), ObjectKey(site.namespace, "server")
+    assert (await worker.run(key)).result == "terminal"
+    second = await worker.run(key)
+    assert second.result == "terminal"
+    assert second.after is not None
+    assert second.after >= 1
+    assert (await documents(site))["data"]["adapters.json"] == "[]"
+    assert "the site's own rule" in (await site.get("ModelServer", "server"))["status"]["message"]
+    site.kube.apply = refuse  # type: ignore[method-assign]
+    assert (await worker.run(key)).result == "done"
+    assert served not in (await site.get("ConfigMap", "tunegate-routes-server", "v1"))["data"]["routes.json"]
+    await worker.run(key)
+    assert "the site's own rule" not in (await site.get("ModelServer", "server"))["status"]["message"]
 
 
 @pytest.mark.attack(61)

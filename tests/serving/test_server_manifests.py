@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -211,6 +214,7 @@ def test_a_server_with_a_certificate_speaks_https_only(world: World) -> None:
     assert [port["name"] for port in gateway["ports"]] == ["https", "status"]
     for probe in ("readinessProbe", "livenessProbe"):
         assert gateway[probe]["httpGet"]["scheme"] == "HTTPS"
+    assert gateway["resources"]["limits"]["memory"] == "1152Mi"
     assert {"name": "tls", "secret": {"secretName": "certificate"}} in pod(world)["volumes"]
     assert {"name": "tls", "mountPath": serving.TLS_DIR, "readOnly": True} in gateway["volumeMounts"]
     assert world.status["endpoint"] == "https://server.team.svc"
@@ -241,3 +245,24 @@ def test_a_gateway_is_told_how_much_its_engine_and_its_server_take(world: World)
     world.spec |= {"limits": {"concurrentAnswers": 8, "bodyKilobytes": 64}}
     assert (told().sequences, told().body_bytes) == (8, 64 * 1024)
     assert BACKEND in containers(world)["engine"]["args"]
+
+
+READ_WORST = """
+import resource
+from tunegate.gateway.bodies import check_body
+raw = b'{"model": "m", "prompt": [' + b"{}," * ((8 << 20) // 3 - 16) + b"0]}"
+check_body("/v1/completions", raw)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.attack(54)
+@pytest.mark.parametrize("kilobytes", [1024, 8192])
+def test_the_gateway_has_the_memory_that_two_of_the_largest_bodies_take(world: World, kilobytes: int) -> None:
+    world.spec["limits"] = {"bodyKilobytes": kilobytes}
+    world.step()
+    memory = containers(world)["gateway"]["resources"]["limits"]["memory"]
+    assert memory == {1024: "512Mi", 8192: "960Mi"}[kilobytes]
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", READ_WORST], capture_output=True, text=True, check=True, env=path)
+    assert kilobytes < 8192 or 2 * int(done.stdout) + 256 <= int(memory.removesuffix("Mi"))

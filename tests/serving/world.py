@@ -11,7 +11,7 @@ from tests import builders
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.modelserver import ModelServer
+from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import AdapterEntry, GatewayAdapter, GatewayStatus, RoutesDocument
 from tunegate.api.stages import FileEntry, Manifest
 from tunegate.digests import manifest_digest
@@ -90,6 +90,8 @@ class World:
     """The gateway of the pod cannot be asked."""
     deaf: dict[str, str] = field(default_factory=dict)
     """Routes that the gateway answers whatever the ConfigMap says."""
+    closings: tuple[Closing, ...] = ()
+    """What the controller keeps of the step before."""
     stopped: list[str] = field(default_factory=list)
     """Pods that the operator deleted because of what they answer."""
 
@@ -117,6 +119,7 @@ class World:
             pods=self._pods(),
             gateways=self._gateways(),
             routes=self.routes,
+            closings=self.closings,
             config_maps={name: frozenset(self.given(name)) for name in self.config_maps},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -16,7 +17,7 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.modelserver import ModelServer
+from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import (
     ADAPTER_ENTRIES,
     ADAPTERS_FILE,
@@ -51,6 +52,8 @@ T = TypeVar("T", bound=Resource)
 CACHED = 512
 """Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
 GATEWAY_SECONDS = 3.0
+CLOSING_TRIES = 5
+"""So often routes are closed before anything else is looked at; then gateways are asked as well."""
 CREDENTIAL_LIFETIME = timedelta(days=14)
 """A pod may be started again days after the operator last looked; the credential only reads what is approved anyway."""
 NO_CREDENTIAL = '{"auths": {}}'
@@ -60,6 +63,23 @@ UNSERVABLE = (failures.DigestMismatch, failures.Missing, failures.Refused)
 
 class Unservable(Exception):
     """The release's documents do not fit together; the message says how."""
+
+
+@dataclass
+class _Memory:
+    """What is kept of a server between two reconciles: closing must not start anew because something else was refused."""
+
+    uid: str
+    tried: tuple[str, ...] = ()
+    """Versions of the routes' ConfigMap on which closing alone was tried since everything could answer."""
+    closings: tuple[Closing, ...] = ()
+
+    def worth_closing_alone(self, version: str) -> bool:
+        """Tell whether closing was not yet refused on this version, nor undone by somebody again and again."""
+        if version in self.tried or len(self.tried) >= CLOSING_TRIES:
+            return False
+        self.tried = (*self.tried, version)
+        return True
 
 
 class ModelServerController:
@@ -74,14 +94,18 @@ class ModelServerController:
         self._registry = services.registry
         self._signer = services.signer
         self._documents: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._memories: dict[ObjectKey, _Memory] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Return the server's next step; None when it is gone or its namespace is not governed."""
         server = await self._read(ModelServer, key.name, key.namespace)
-        if self._settings.policy_of(key.namespace) is None or server is None:
+        gone = server is None or bool(server.metadata.get("deletionTimestamp"))
+        if self._settings.policy_of(key.namespace) is None or server is None or gone:
+            self._memories.pop(key, None)
             return None
-        if server.metadata.get("deletionTimestamp"):
-            return None
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != server.uid:
+            memory = self._memories[key] = _Memory(server.uid)
         releases = await self._releases(server)
         live = await self._kube.get(ObjectRef("v1", "ConfigMap", routes_name(server.name), server.namespace))
         routes = _routes(live) if live is not None and controller_uid(live) == server.uid else None
@@ -92,9 +116,17 @@ class ModelServerController:
             routes=routes,
             routes_forged=live is not None and routes is None,
         )
-        if not quick.routes_hold:
+        refused = False
+        if quick.routes_hold:
+            memory.tried = ()
+        elif live is not None and memory.worth_closing_alone(live["metadata"]["resourceVersion"]):
             return modelserver.plan(quick, self._serving_settings(), datetime.now(UTC))
-        return modelserver.plan(await self._observe(quick), self._serving_settings(), datetime.now(UTC))
+        else:
+            refused = True
+        seen = replace(await self._observe(quick), closing_refused=refused, closings=memory.closings)
+        plan = modelserver.plan(seen, self._serving_settings(), datetime.now(UTC))
+        memory.closings = tuple(map(Closing.model_validate, (plan.status or {}).get("closings", ())))
+        return plan
 
     async def _observe(self, quick: Observed) -> Observed:
         server, namespace = quick.server, quick.server.namespace
@@ -119,6 +151,7 @@ class ModelServerController:
             strangers=tuple(pod for pod in pods if controller_uid(pod) not in makers),
             gateways=await ask_gateways(own),
             routes=quick.routes,
+            routes_forged=quick.routes_forged,
             close_after_seconds=await self._close_after_seconds(namespace),
             config_maps={
                 one["metadata"]["name"]: _served_names(one)

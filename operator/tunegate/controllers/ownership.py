@@ -34,8 +34,6 @@ SETTLE = 2.0
 REMADE = frozenset({"ConfigMap", "Secret", "Service"})
 """Kinds of created objects of ours that are made again when they are not as planned. A Job may have pods at work, and a claim
 holds checkpoints: those are left to people."""
-OF_KUBERNETES = ("foregroundDeletion", "orphan")
-"""Finalizers by which the garbage collector works."""
 UNREADABLE = 403
 INVALID = 422
 
@@ -207,16 +205,17 @@ class Ownership:
         return live
 
     async def _release(self, ref: ObjectRef, live: Json) -> None:
-        """Take off the finalizers by which somebody keeps an object of our names from going."""
-        finalizers = list(live["metadata"].get("finalizers") or [])
-        kept = [name for name in finalizers if name in OF_KUBERNETES]
-        if kept == finalizers:
+        """Take off the finalizers by which somebody keeps an object of our names from going.
+
+        Kubernetes' own too: `foregroundDeletion` waits for whatever somebody made to depend on it.
+        """
+        finalizers = live["metadata"].get("finalizers")
+        if not finalizers:
             return
-        logger.warning("%s is kept by finalizers of others, which are taken off: %s", ref, ", ".join(finalizers))
-        metadata = {"resourceVersion": live["metadata"]["resourceVersion"]}
-        operations = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-            {"op": "add", "path": "/metadata/finalizers", "value": kept},
+        logger.warning("%s is kept by finalizers, which are taken off: %s", ref, ", ".join(finalizers))
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+            {"op": "remove", "path": "/metadata/finalizers"},
         ]
         await self._kube.patch(ref, operations)
 

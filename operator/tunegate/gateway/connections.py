@@ -43,8 +43,7 @@ class Connection(RequestHandler):
         """Take the connection in, or end it at once when there is no room."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport
         self._raw = transport
-        name = transport.get_extra_info("peername")
-        self.peer = str(name[0]) if name else ""
+        self.peer = peer_of(transport)
         self.since = self._watch.now()
         super().connection_made(transport)
         self._watch.enter(self)
@@ -61,6 +60,11 @@ class Connection(RequestHandler):
             self._seen_requests, self.fresh, self.since = self._request_count, False, self._watch.now()
         elif self.waiting and not self.fresh:
             self.fresh, self.since = True, self._watch.now()
+
+    @property
+    def watch(self) -> ConnectionWatch:
+        """Who counts this connection."""
+        return self._watch
 
     @property
     def waiting(self) -> bool:
@@ -107,13 +111,85 @@ class Connection(RequestHandler):
         return answer
 
 
+class Handshake(asyncio.Protocol):
+    """A connection of a TLS port until its handshake is over: it counts from its first moment, as any other does."""
+
+    waiting = True
+    unread = 0
+    fresh = True
+
+    def __init__(self, connection: Connection, context: ssl.SSLContext, seconds: float) -> None:
+        self._connection = connection
+        self._context = context
+        self._seconds = seconds
+        self._watch = connection.watch
+        self._raw: asyncio.Transport | None = None
+        self._early: list[bytes] = []
+        self._lost = False
+        self._task: asyncio.Task[None] | None = None
+        self.peer = ""
+        self.since = 0.0
+        self.stalled: tuple[int, float] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection in and begin the handshake."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's transport
+        self._raw, self.peer, self.since = transport, peer_of(transport), self._watch.now()
+        transport.pause_reading()  # Nothing that comes before the handshake is ever taken for a part of what comes after it.
+        self._watch.enter(self)
+        if not transport.is_closing():
+            self._task = asyncio.get_running_loop().create_task(self._shake_hands(transport))
+
+    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+        try:
+            done = await asyncio.get_running_loop().start_tls(
+                transport, self, self._context, server_side=True,
+                ssl_handshake_timeout=self._seconds, ssl_shutdown_timeout=5.0,
+            )  # fmt: skip
+        except (OSError, ssl.SSLError):
+            transport.abort()
+            done = None
+        finally:
+            self._watch.leave(self)
+        if done is None or self._lost:
+            return
+        done.set_protocol(self._connection)
+        self._connection.connection_made(done)
+        for data in self._early:
+            self._connection.data_received(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes with the end of the handshake."""
+        self._early.append(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        self._lost = True
+        self._watch.leave(self)
+
+    def idle_since(self) -> float:
+        """Return since when the handshake goes on."""
+        return self.since
+
+    def abort(self) -> None:
+        """End the connection."""
+        if self._raw is not None:
+            self._raw.abort()
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """Return the address of the other side."""
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if name else ""
+
+
 class ConnectionWatch:
     """All connections of one port."""
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits = limits
         self._metrics = metrics
-        self._open: set[Connection] = set()
+        self._open: set[Connection | Handshake] = set()
         self._peers: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -124,7 +200,7 @@ class ConnectionWatch:
         """Return the loop's clock."""
         return asyncio.get_running_loop().time()
 
-    def enter(self, new: Connection) -> None:
+    def enter(self, new: Connection | Handshake) -> None:
         """Count a connection. When there are too many, one that does nothing goes, of the address that has most."""
         self._open.add(new)
         self._peers[new.peer] += 1
@@ -134,7 +210,7 @@ class ConnectionWatch:
         elif len(self._open) > self._limits.connections:
             self._make_room(new, self._peers.most_common(1)[0][0])
 
-    def leave(self, gone: Connection) -> None:
+    def leave(self, gone: Connection | Handshake) -> None:
         """Forget a connection."""
         if gone in self._open:
             self._open.discard(gone)
@@ -143,12 +219,12 @@ class ConnectionWatch:
                 del self._peers[gone.peer]
             self._metrics.connections.set(len(self._open))
 
-    def _make_room(self, new: Connection, peer: str) -> None:
+    def _make_room(self, new: Connection | Handshake, peer: str) -> None:
         idle = [(since, one) for one in self._open if one.peer == peer and (since := one.idle_since()) is not None]
         idle = [pair for pair in idle if pair[1] is not new]
         self._cut(min(idle, key=lambda pair: pair[0])[1] if idle else new, "too_many")
 
-    def _cut(self, one: Connection, reason: str) -> None:
+    def _cut(self, one: Connection | Handshake, reason: str) -> None:
         self._metrics.cut_connections.labels(reason).inc()
         one.abort()
         self.leave(one)
@@ -166,7 +242,7 @@ class ConnectionWatch:
             if reason := self._overdue(one, now):
                 self._cut(one, reason)
 
-    def _overdue(self, one: Connection, now: float) -> str:
+    def _overdue(self, one: Connection | Handshake, now: float) -> str:
         unread = one.unread
         if not unread:
             one.stalled = None
@@ -213,12 +289,9 @@ async def listen(
         raise RuntimeError("the runner was not set up")
     loop = asyncio.get_running_loop()
 
-    def connect() -> Connection:
-        return Connection(watch, server, loop=loop, **server._kwargs)
+    def connect() -> asyncio.Protocol:
+        connection = Connection(watch, server, loop=loop, **server._kwargs)
+        return connection if tls is None else Handshake(connection, tls, limits.head_seconds)
 
-    bounds = (limits.head_seconds, 5.0) if tls is not None else (None, None)
-    listening = await loop.create_server(
-        connect, host, port, ssl=tls, backlog=512, reuse_address=True,
-        ssl_handshake_timeout=bounds[0], ssl_shutdown_timeout=bounds[1],
-    )  # fmt: skip
+    listening = await loop.create_server(connect, host, port, backlog=512, reuse_address=True)
     return runner, listening

@@ -8,6 +8,7 @@ termination the gateway finishes its requests while the engine is still there to
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,13 +43,18 @@ GATEWAY_CONTAINER = "gateway"
 PULL_CONTAINER = "pull"
 SMALL = Resources(cpu="100m", memory="384Mi")
 """Of `pull`, which holds no adapter in memory."""
-GATEWAY = Resources(cpu="100m", memory="512Mi")
-"""Bodies and answers within the gateway's limits, in the process itself and in those that read them."""
+GATEWAY_CPU = "100m"
+GATEWAY_MEBIBYTES = 448
+"""Of the gateway itself, of whole answers, and of the two processes that read them and bodies beside it."""
+READ_MEBIBYTES = 64
+"""More for each MiB that a body may have: read as JSON in the worst form it takes 28 times as much, in two processes at once."""
 BACKEND = "--structured-outputs-config.backend=xgrammar"
 """Left to itself, vLLM 0.32 takes another library for what this one refuses, and keeps the first one that was needed for
 everybody. The gateway's bounds on schemas and patterns are measured on this one."""
 COPYING = Resources(cpu="100m", memory="1Gi")
 """Of the container that copies a base model: as much as hashing one takes."""
+TLS_MEBIBYTES = 640
+"""More with TLS, for whose buffers Python takes 300 KiB for each of the gateway's 2,048 connections."""
 GRACE_SECONDS = 300
 """Longer than the gateway's delay and bound for draining together (``tunegate.gateway.settings.Limits``)."""
 TOKEN_SECONDS = 3600
@@ -290,7 +296,7 @@ def _gateway(made: Serving) -> dict[str, Any]:
     mounts = [_read_only("tls", serving.TLS_DIR)] if made.tls_secret else []
     return {
         **_own_container(made, GATEWAY_CONTAINER, "gateway"),
-        "resources": container_resources(GATEWAY),
+        "resources": container_resources(_gateway_resources(made)),
         "ports": [
             {"name": port, "containerPort": serving.GATEWAY_PORT, "protocol": "TCP"},
             {"name": "status", "containerPort": serving.STATUS_PORT, "protocol": "TCP"},
@@ -314,6 +320,12 @@ def _gateway(made: Serving) -> dict[str, Any]:
             *mounts,
         ],
     }  # fmt: skip
+
+
+def _gateway_resources(made: Serving) -> Resources:
+    mebibytes = GATEWAY_MEBIBYTES + math.ceil(READ_MEBIBYTES * made.document.body_bytes / 2**20)
+    mebibytes += TLS_MEBIBYTES if made.document.tls else 0
+    return Resources(cpu=GATEWAY_CPU, memory=f"{mebibytes}Mi")
 
 
 def _own_container(made: Serving, name: str, command: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Planner of ModelServer: what is rolled out, which routes are open, what the status says. Pure; the clock comes in.
 
 Two speeds. A route whose release may not answer any more is closed by a step of its own, which waits for nothing: not for
-the ledger, the registry or a pod. Everything that opens something is recorded first and waits for all of them.
+the ledger, the registry or a pod. Everything that opens something is recorded first and waits for all of them. Where that
+step was refused it is tried again together with all the rest: gateways are asked, and pods that still answer are deleted.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def owner_of(seen: Observed) -> dict[str, Any]:
 def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     """Return the next step of the server."""
     closed = routes.revoked(seen, now)
-    if closed is not None:
+    if closed is not None and not seen.closing_refused:
         return Plan(
             closes=(_routes_object(seen, closed),),
             events=_closings(seen, closed),
@@ -71,14 +72,18 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         )
     served = state.adapters(seen)
     choices = routes.choose(seen, served)
-    document = routes.wanted(seen, choices, now)
+    document = closed or routes.wanted(seen, choices, now)
     confirmed = closings.confirm(seen, now)
     made = _serving(seen, settings)
     waiting = made if isinstance(made, Health) else None
     how = waiting if waiting and seen.deployment is None else state.health(seen, served)
-    told = state.routes(choices, served, seen)
-    audit = [*routes.entries(seen, document, now), *_left_out(seen, served), *confirmed.audit, *_strangers(seen)]
-    applies: list[Any] = [_routes_object(seen, document)]
+    # What closing was refused keeps its status, from which the next step records that it is closed.
+    told = state.routes(choices, served, seen) if closed is None else seen.server.status.routes
+    audit = [*_left_out(seen, served), *confirmed.audit, *_strangers(seen)]
+    applies: list[Any] = []
+    if closed is None:
+        audit = [*routes.entries(seen, document, now), *audit]
+        applies = [_routes_object(seen, document)]
     creates: tuple[Any, ...] = ()
     deletes: tuple[ObjectRef, ...] = ()
     if isinstance(made, Serving):
@@ -88,6 +93,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         applies += [*_credential(seen, made), objects.deployment(made), *objects.fixtures(made)]
         deletes = _outdated(seen, made)
     return Plan(
+        closes=(_routes_object(seen, closed),) if closed is not None else (),
         stops=confirmed.stops,
         audit=tuple(audit),
         deletes=deletes,
@@ -96,7 +102,9 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         applies=tuple(applies),
         status=state.status_of(seen, served, told, _noted(seen, how, waiting, confirmed), confirmed, now),
         events=(*_events(seen, document, choices, how), *confirmed.events),
-        requeue_after=closings.LOOK_AGAIN if confirmed.waiting else _later(seen, served, how, waiting),
+        requeue_after=closings.LOOK_AGAIN
+        if confirmed.waiting or closed is not None
+        else _later(seen, served, how, waiting),
         uid=seen.server.uid,
     )
 

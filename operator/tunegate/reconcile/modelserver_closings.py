@@ -50,7 +50,7 @@ class Confirmed:
 
 def confirm(seen: Observed, now: datetime) -> Confirmed:
     """Return how far closing is, and which pods have to go."""
-    before = {one.served_name: one for one in seen.server.status.closings}
+    before = {one.served_name: one for one in (*seen.closings, *seen.server.status.closings)}
     pods = {str(pod["metadata"]["name"]): pod for pod in seen.pods if _gateway_runs(pod)}
     names = sorted({name for pod in pods for name in _may_answer(seen, pod, pods[pod])} - seen.allowed | set(before))
     closings: list[Closing] = []

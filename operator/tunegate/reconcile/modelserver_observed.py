@@ -12,7 +12,7 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.conditions import is_true
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.modelserver import ModelServer
+from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import AdapterEntry, GatewayStatus, RoutesDocument
 from tunegate.api.stages import Manifest
 
@@ -107,6 +107,10 @@ class Observed:
     routes: RoutesDocument | None = None
     routes_forged: bool = False
     """What stands where the gateways read their routes is not ours, or cannot be read."""
+    closing_refused: bool = False
+    """The step that closes routes was tried on what stands there, and it still stands there."""
+    closings: tuple[Closing, ...] = ()
+    """What the step before found of everything that may not answer any more, whether or not its status could be written."""
     close_after_seconds: int = DEFAULT_CLOSE_AFTER_SECONDS
     """From the namespace's policy."""
     config_maps: Mapping[str, frozenset[str]] = field(default_factory=dict)

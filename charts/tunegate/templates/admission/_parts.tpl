@@ -124,6 +124,19 @@ key == 'app.kubernetes.io/managed-by' && {{ . }}.metadata.labels[key] == 'tunega
 key in {{ include "tunegate.celList" (include "tunegate.ownLabels" $ | fromJsonArray) }}))
 {{- end }}
 
+{{/* CEL: an update leaves a claim, or a pod, what it is and whose it is. Storage drivers and network plugins add annotations and
+     finalizers. An owner would let the garbage collector delete it, and by `pv.kubernetes.io/` Kubernetes tells itself that a
+     claim is bound, and to a volume of whose choice. */}}
+{{- define "tunegate.contentUntouched" -}}
+request.operation == 'UPDATE' && object.spec == oldObject.spec &&
+has(object.metadata.labels) && has(oldObject.metadata.labels) && object.metadata.labels == oldObject.metadata.labels &&
+(has(object.metadata.ownerReferences) ? object.metadata.ownerReferences : []) ==
+(has(oldObject.metadata.ownerReferences) ? oldObject.metadata.ownerReferences : []) &&
+['bind-completed', 'bound-by-controller'].map(word, 'pv.kubernetes.io/' + word).all(key,
+(has(object.metadata.annotations) && key in object.metadata.annotations ? object.metadata.annotations[key] : '') ==
+(has(oldObject.metadata.annotations) && key in oldObject.metadata.annotations ? oldObject.metadata.annotations[key] : ''))
+{{- end }}
+
 {{/* JSON list of the labels that say whose an object is. Those by which people open an object to jobs or servers are theirs. */}}
 {{- define "tunegate.ownLabels" -}}
 ["tunegate.io/job", "tunegate.io/job-uid", "tunegate.io/stage", "tunegate.io/attempt", "tunegate.io/server", "tunegate.io/release", "tunegate.io/base-model"]
