@@ -111,6 +111,7 @@ def test_who_decided_on_one_subject_as_often_as_allowed_is_refused_there_alone(w
     say(world, [made(number, "stops", "ravi", subject="u1") for number in range(2)])
     until_refused(lambda: decide(world, "Reject"), "as often as quotas.perPerson of the chart allows")
     decide(world, "Approve").passes()
+    decide(world, "Revoke").passes()
 
 
 @pytest.mark.attack(70)
@@ -154,6 +155,7 @@ def test_nobody_but_the_operator_says_who_has_reached_a_bound(world: World) -> N
         act(world, user, "delete", *where).refused("cannot")
         act(world, user, *patch).refused("cannot")
     world.kubectl("admin", *patch).refused("only the operator writes")
+    world.kubectl("admin", "delete", *where).refused("only the operator writes")
 
 
 @pytest.mark.attack(70)

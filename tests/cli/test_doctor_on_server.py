@@ -138,7 +138,7 @@ def test_what_a_person_may_not_read_is_not_seen_and_never_good(desk: Desk, insta
     assert told.startswith("This account may not look at 17 of 18 things")
 
 
-PLANTED = (
+PLANTED: tuple[tuple[str, Json], ...] = (
     ("objects of {0}", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tunegate-routes-planted"}}),
     (
         "network policies of {0}",

@@ -99,6 +99,16 @@ async def test_a_member_of_the_group_is_admitted_and_asked_about_once_a_minute(t
     assert cluster.asked == 2
 
 
+@pytest.mark.attack(63)
+async def test_all_accounts_of_a_namespace_have_one_share_and_each_person_their_own(tmp_path: Path) -> None:
+    shares = []
+    for name in ("system:serviceaccount:apps:one", "system:serviceaccount:apps:two", "ada", "ben"):
+        who = access(tmp_path, Cluster(Reviewed(True, name, ("analysts",))))
+        shares.append(await who.admit(f"Bearer {TOKEN}", ("analysts",)))
+    assert shares[0] == shares[1]
+    assert len(set(shares)) == 3
+
+
 async def test_a_stranger_to_the_group_is_refused_by_name(tmp_path: Path) -> None:
     error = await refusal(access(tmp_path, Cluster(MEMBER)), f"Bearer {TOKEN}", ("others",))
     assert (error.status, error.code) == (403, "not_in_group")

@@ -26,6 +26,7 @@ REMEMBERED = 4096
 REVIEWS_AT_ONCE = 8
 """Questions to the API server about tokens that were never known, and as many about those that were."""
 REVIEW_PATIENCE = 5.0
+SERVICE_ACCOUNT = "system:serviceaccount:"
 LONGEST_TOKEN = 16_384
 
 
@@ -96,7 +97,7 @@ class Access:
             )
         if not set(groups) & set(reviewed.groups):
             raise ApiError(403, "not_in_group", f"{reviewed.username} is in none of this server's client groups")
-        return f"user:{reviewed.username}"
+        return share_of(reviewed.username)
 
     async def _review(self, token: str) -> Reviewed:
         """Return the token's review, at most a minute old; refusals are kept shorter."""
@@ -120,3 +121,11 @@ class Access:
         while len(reviews) > REMEMBERED:
             reviews.popitem(last=False)
         return reviewed
+
+
+def share_of(username: str) -> str:
+    """Return against whose share a user's requests count. Accounts of programs have one for their namespace together:
+    whoever may make such accounts there can make any number."""
+    if username.startswith(SERVICE_ACCOUNT):
+        return f"namespace:{username.removeprefix(SERVICE_ACCOUNT).partition(':')[0]}"
+    return f"user:{username}"

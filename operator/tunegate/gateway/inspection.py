@@ -78,6 +78,12 @@ class Inspection:
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         process = await self._idle.get()
+        work = asyncio.ensure_future(self._work(process, function, *arguments))
+        # A client that goes away meanwhile takes no process with it: starting one again would cost more than the text.
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(work)
+
+    async def _work(self, process: asyncio.subprocess.Process | None, function: Callable[..., T], *arguments: Any) -> T:
         kept: asyncio.subprocess.Process | None = None
         try:
             if process is None or process.returncode is not None:
