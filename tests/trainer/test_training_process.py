@@ -261,7 +261,7 @@ def test_whole_checkpoints_stay_until_the_next_one_is_sealed(small_model: Path, 
     (folder / "model.safetensors").touch()
     ending = process.end()
 
-    checkpoints = sorted((pod.workspace / "checkpoints").iterdir(), key=lambda path: int(path.name.split("-")[1]))
+    checkpoints = sorted(pod.workspace.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     assert (ending.exit_code, ending.termination.reason) == (ExitCode.INPUT_CHANGED, "InputChanged"), ending.log[-3000:]
     assert [(path / "tunegate.json").exists() for path in checkpoints] == [True, True, False]
 
