@@ -169,6 +169,24 @@ def test_two_pods_over_gloo_reach_the_loss_of_one(small_model: Path, registry: o
     assert two.training_loss < 0.8 * two.loss_history[0][1]
 
 
+def test_two_pods_take_the_best_checkpoint_that_one_of_them_sealed(
+    small_model: Path, registry: object, tmp_path: Path
+) -> None:
+    """It is the last one, of which the second pod wrote nothing and which it has to find whole."""
+    host = registry.host  # type: ignore[attr-defined]
+    first, second = Pod(tmp_path / "first", host), Pod(tmp_path / "second", host)
+    second.workspace = first.workspace
+    config = make_config(first, small_model, 16, batch_size=2, num_nodes=2, epochs=1, checkpoint_steps=1)
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    pods = [pod.start(config, JOB_COMPLETION_INDEX=str(index), **meeting) for index, pod in enumerate((first, second))]
+    main, peer = (process.end() for process in pods)
+    result = train_result(main)
+
+    assert (peer.exit_code, peer.termination.reason) == (ExitCode.VERDICT, "Completed"), peer.log[-3000:]
+    assert (result.outcome, result.world_size) == ("Passed", 2)
+    assert result.best_step == result.steps > 1
+
+
 def test_a_learning_rate_out_of_hand_is_a_verdict_and_no_retry(small_model: Path, pod: Pod) -> None:
     settings: dict[str, Any] = {
         "learning_rate": "9999999999999999999",
@@ -229,6 +247,23 @@ def test_base_weights_that_are_swapped_while_it_trains_end_it_without_a_checkpoi
     assert "model.safetensors" in ending.termination.message
     assert not list(pod.workspace.glob("checkpoints/*/tunegate.json"))
     assert not (pod.workspace / "adapter").exists()
+
+
+def test_whole_checkpoints_stay_until_the_next_one_is_sealed(small_model: Path, pod: Pod) -> None:
+    """The base model changes, so that the next checkpoint is written and never sealed."""
+    folder = pod.folder / "model"
+    shutil.copytree(small_model, folder)
+    port = free_port()
+    config = make_config(pod, folder, 16, epochs=20, development_fraction="0", checkpoint_steps=2)
+
+    process = pod.start(config, PROGRESS_PORT=str(port))
+    wait_for_step(port, 5)
+    (folder / "model.safetensors").touch()
+    ending = process.end()
+
+    checkpoints = sorted(pod.workspace.glob("checkpoints/checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.INPUT_CHANGED, "InputChanged"), ending.log[-3000:]
+    assert [(path / "tunegate.json").exists() for path in checkpoints] == [True, True, False]
 
 
 @pytest.mark.attack(59)

@@ -225,7 +225,8 @@ def test_a_planted_problem_is_found_by_row_and_never_quoted(validate: Validate, 
 def test_a_question_of_a_further_suite_refuses_the_job_and_a_missing_suite_only_warns(
     validate: Validate, tmp_path: Path
 ) -> None:
-    questions = write_rows(tmp_path / "second.jsonl", [example(7000), example(7001)])
+    # As many as show what all questions of a suite say: with two, the rows that say it too would nearly hold a question.
+    questions = write_rows(tmp_path / "second.jsonl", [example(number) for number in range(7000, 7060)])
     second = FurtherSuite(name="second", path=str(questions), digest=DIGEST, data_digest=digests.file_digest(questions))
     gone = second.model_copy(update={"name": "gone", "path": str(tmp_path / "gone.jsonl")})
     redacting = effective([CheckSetting(name="PersonalData", action="Redact")], [])

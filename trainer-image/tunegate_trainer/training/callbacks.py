@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_utils import rotate_checkpoints
 
 from tunegate.api.stages import ProgressReport
 from tunegate_trainer.progress import write_report
@@ -20,6 +21,8 @@ from tunegate_trainer.training.exchange import stop_requested
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 1.0
+KEPT_CHECKPOINTS = 2
+"""The newest ones that stay; the best one is among them, or stays in the place of the older one."""
 
 
 class StopTogether(TrainerCallback):  # type: ignore[misc,unused-ignore]
@@ -100,7 +103,9 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
 class SealCheckpoints(TrainerCallback):  # type: ignore[misc,unused-ignore]
     """Once every rank has written its part of a checkpoint, rank 0 writes the manifest that makes it complete.
 
-    The base model is looked at first: what was trained on other weights is no checkpoint to go on from.
+    The base model is looked at first: what was trained on other weights is no checkpoint to go on from. Older checkpoints
+    are removed last: one that was never sealed takes no whole one's place. No rank goes on before, since all of them read
+    the best checkpoint when the training ends.
     """
 
     def __init__(self, key: bytes, tokens: Callable[[], int], check_base: Callable[[], None]) -> None:
@@ -118,6 +123,9 @@ class SealCheckpoints(TrainerCallback):  # type: ignore[misc,unused-ignore]
             seal_checkpoint(
                 folder, self._key, step=state.global_step, tokens=self._tokens(), world_size=args.world_size
             )
+            rotate_checkpoints(args.output_dir, KEPT_CHECKPOINTS, state.best_model_checkpoint)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
 
 
 class ResumeIntact(TrainerCallback):  # type: ignore[misc,unused-ignore]

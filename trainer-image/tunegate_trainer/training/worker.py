@@ -48,7 +48,6 @@ log = logging.getLogger("tunegate_trainer.training")
 CHECKPOINTS = "checkpoints"
 PROGRESS_FILE = "progress.json"
 HISTORY_POINTS = 500
-KEPT_CHECKPOINTS = 2
 
 
 def main() -> int:
@@ -179,7 +178,6 @@ def make_arguments(config: TrainConfig, workspace: Path, *, rows: int, develop: 
         eval_steps=interval,
         save_strategy="steps",
         save_steps=interval,
-        save_total_limit=KEPT_CHECKPOINTS,
         load_best_model_at_end=develop,
         metric_for_best_model="eval_loss" if develop else None,
         greater_is_better=False if develop else None,
