@@ -157,38 +157,55 @@ def become_admin(mallory: Mallory) -> bool:
 
 
 @dataclass(eq=False)
-class HostileAdmin(threading.Thread):
-    """Follows the operator and tries; what came of it is in ``tried``."""
+class Adversary(threading.Thread):
+    """Acts beside a test until it is stopped. What ended it before is raised when it is."""
 
     mallory: Mallory
-    tried: list[Tried] = field(default_factory=list)
-    seen: set[Made] = field(default_factory=set)
-    error: BaseException | None = None
+    _error: BaseException | None = None
     _stop_asked: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
-        self._tail = AuditTail()
 
     def run(self) -> None:
-        """Try everything on each object once, as soon as the audit log tells of it."""
+        """Act, and keep what went wrong: a thread's own words are lost otherwise."""
         try:
-            while not become_admin(self.mallory) and not self._stop_asked.wait(1.0):
-                pass
-            while not self._stop_asked.wait(0.5):
-                for made in self._tail.made():
-                    if made not in self.seen:
-                        self.seen.add(made)
-                        self._try_all(made)
-        except BaseException as error:  # a thread's own words are lost otherwise
-            self.error = error
+            self.act()
+        except BaseException as error:
+            self._error = error
+
+    def act(self) -> None:
+        """Act until ``_stop_asked``."""
+        raise NotImplementedError
 
     def stop(self) -> None:
         """End the thread. Raises what ended it before."""
         self._stop_asked.set()
         self.join(timeout=60)
-        if self.error is not None:
-            raise self.error
+        if self._error is not None:
+            raise self._error
+
+
+@dataclass(eq=False)
+class HostileAdmin(Adversary):
+    """Follows the operator and tries; what came of it is in ``tried``."""
+
+    tried: list[Tried] = field(default_factory=list)
+    seen: set[Made] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._tail = AuditTail()
+
+    def act(self) -> None:
+        """Try everything on each object once, as soon as the audit log tells of it."""
+        while not become_admin(self.mallory) and not self._stop_asked.wait(1.0):
+            pass
+        while not self._stop_asked.wait(0.5):
+            for made in self._tail.made():
+                if made not in self.seen:
+                    self.seen.add(made)
+                    self._try_all(made)
 
     @property
     def admitted(self) -> list[Tried]:

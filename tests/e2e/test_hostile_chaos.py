@@ -13,7 +13,6 @@ import random
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.faults import TEAM
-from tests.e2e.hostile import EVIL, HostileAdmin, Made, Mallory
+from tests.e2e.hostile import EVIL, Adversary, HostileAdmin, Made, Mallory
 from tests.e2e.test_demo_under_faults import ADMIN, CHECKOUT, USERS
 from tests.programs import program
 
@@ -37,45 +36,26 @@ CORE = f"/api/v1/namespaces/{TEAM}"
 
 
 @dataclass(eq=False)
-class Chaos(threading.Thread):
+class Chaos(Adversary):
     """Acts at random, by a seed, with all that Kubernetes' `admin` may do in the namespace."""
 
-    mallory: Mallory
-    seen: set[Made]
+    seen: set[Made] = field(default_factory=set)
     """What the operator made so far, kept by ``HostileAdmin``."""
     done: Counter[str] = field(default_factory=Counter)
-    error: BaseException | None = None
-    _stop_asked: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        super().__init__(daemon=True)
+        super().__post_init__()
         self._random = random.Random(SEED)  # noqa: S311 - chance, not a secret
         self._pod_taken = time.monotonic()
 
-    def run(self) -> None:
+    def act(self) -> None:
         """Act until told to stop."""
         acts = (
-            self._take_a_pod,
-            self._replace,
-            self._relabel,
-            self._squat,
-            self._open_the_network,
-            self._flood,
-            self._trust,
-        )
-        try:
-            while not self._stop_asked.wait(self._random.uniform(*PAUSE_SECONDS)):
-                act = self._random.choice(acts)
-                self.done[f"{act.__name__.strip('_')}: {act()}"] += 1
-        except BaseException as error:
-            self.error = error
-
-    def stop(self) -> None:
-        """End the thread. Raises what ended it before."""
-        self._stop_asked.set()
-        self.join(timeout=60)
-        if self.error is not None:
-            raise self.error
+            self._take_a_pod, self._replace, self._relabel, self._squat, self._open_the_network, self._flood, self._trust,
+        )  # fmt: skip
+        while not self._stop_asked.wait(self._random.uniform(*PAUSE_SECONDS)):
+            act = self._random.choice(acts)
+            self.done[f"{act.__name__.strip('_')}: {act()}"] += 1
 
     def _any(self) -> Made | None:
         known = sorted(self.seen, key=lambda one: one.path)
@@ -154,7 +134,7 @@ def administrator(*words: str) -> Json:
 def test_a_hostile_admin_gets_no_other_bytes_served_trained_or_judged() -> None:
     mallory = Mallory()
     hostile = HostileAdmin(mallory)
-    chaos = Chaos(Mallory(), hostile.seen)
+    chaos = Chaos(Mallory(), seen=hostile.seen)
     hostile.start()
     chaos.start()
     report = CHECKOUT / "demo-report.json"
