@@ -46,6 +46,16 @@ CHANGES: dict[str, Json] = {
 """By resource, a change of content that the API server's own validation lets through."""
 
 
+KINDS = {
+    "configmaps": ("", "v1"), "secrets": ("", "v1"), "services": ("", "v1"), "persistentvolumeclaims": ("", "v1"),
+    "deployments": ("apps", "v1"), "jobs": ("batch", "v1"), "poddisruptionbudgets": ("policy", "v1"),
+    "roles": ("rbac.authorization.k8s.io", "v1"), "rolebindings": ("rbac.authorization.k8s.io", "v1"),
+}  # fmt: skip
+"""What the operator makes in a governed namespace: resource to group and version. Another one in the audit log is a kind that
+nobody thought of."""
+OURS = "app.kubernetes.io/managed-by=tunegate"
+
+
 @dataclass(frozen=True)
 class Made:
     """An object that the operator made in the namespace."""
@@ -201,16 +211,28 @@ class HostileAdmin(Adversary):
         """Try everything on each object once, as soon as the audit log tells of it."""
         while not become_admin(self.mallory) and not self._stop_asked.wait(1.0):
             pass
+        for made in self._there():
+            self._meet(made)
         while not self._stop_asked.wait(0.5):
             for made in self._tail.made():
-                if made not in self.seen:
-                    self.seen.add(made)
-                    self._try_all(made)
+                self._meet(made)
 
     @property
     def admitted(self) -> list[Tried]:
         """Tries that the API server let through."""
         return [one for one in self.tried if one.admitted]
+
+    def _there(self) -> Iterator[Made]:
+        """Yield what an earlier run left: the operator writes none of it again while it is as it should be."""
+        for resource, (group, version) in KINDS.items():
+            found = self.mallory.read(f"{Made(group, version, resource, '').collection}?labelSelector={OURS}") or {}
+            for one in found.get("items", []):
+                yield Made(group, version, resource, one["metadata"]["name"])
+
+    def _meet(self, made: Made) -> None:
+        if made not in self.seen:
+            self.seen.add(made)
+            self._try_all(made)
 
     def _try_all(self, made: Made) -> None:
         live = self.mallory.read(made.path)
