@@ -37,6 +37,7 @@ from tunegate.digests import manifest_digest
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry
 from tunegate.ledger.tries import Tries
+from tunegate.manifests.stage_job import config_map_name
 from tunegate.reconcile.naming import JOB_LABEL, base_model_repository, job_repository
 from tunegate.registry.client import RegistryClient
 from tunegate.settings import GovernedNamespace, Settings
@@ -324,7 +325,7 @@ async def test_validation_is_given_the_other_suites_of_the_namespace_and_told_wh
     status = await setting.until(lambda found: found["phase"] == "Validating")
 
     name = status["stages"][0]["jobName"]
-    config = await kube.get(setting.ref("ConfigMap", name, "v1"))
+    config = await kube.get(setting.ref("ConfigMap", config_map_name(name), "v1"))
     job = await kube.get(setting.ref("Job", name, "batch/v1"))
     assert config is not None
     assert job is not None

@@ -79,11 +79,11 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
         "objects": lambda: [inside.objects(one) for one in there.seen().namespaces],
         "network policies": lambda: [inside.network(one) for one in there.seen().namespaces],
         "external addresses": lambda: [attacks.addresses(inside.services())],
-        "engine images": lambda: [attacks.engines(inside.servers(), there.seen().engine_images)],
-        "revocations": lambda: [attacks.closings(inside.servers())],
-        "base model volumes": lambda: [attacks.volumes(inside.servers())],
-        "tries on suites": lambda: [attacks.tries(inside.suites())],
-        "quotas by person": lambda: [attacks.floods(inside.usages())],
+        "engine images": lambda: [attacks.engines(inside.servers(there.seen().namespaces), there.seen().engine_images)],
+        "revocations": lambda: [attacks.closings(inside.servers(there.seen().namespaces))],
+        "base model volumes": lambda: [attacks.volumes(inside.servers(there.seen().namespaces))],
+        "tries on suites": lambda: [attacks.tries(inside.suites(there.seen().namespaces))],
+        "quotas by person": lambda: [attacks.floods(inside.usages(there.seen().namespaces))],
         "attacks in the ledger": lambda: [attacks.told(records.seen())],
     }  # fmt: skip
     return [check for name, look in looks.items() for check in looked(name, look)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunegate.api.evaluationsuite import EvaluationSuite
@@ -52,17 +52,17 @@ class Governed:
         """Return the Services of the whole cluster."""
         return list(need("services", self._cluster.listed, "/api/v1/services"))
 
-    def servers(self) -> list[Json]:
-        """Return all ModelServers."""
-        return self._all(ModelServer)
+    def servers(self, namespaces: Iterable[str]) -> list[Json]:
+        """Return the ModelServers of governed namespaces; the operator serves no other."""
+        return [found for namespace in namespaces for found in self._all(ModelServer, namespace)]
 
-    def suites(self) -> list[Json]:
-        """Return all EvaluationSuites."""
-        return self._all(EvaluationSuite)
+    def suites(self, namespaces: Iterable[str]) -> list[Json]:
+        """Return the EvaluationSuites of governed namespaces."""
+        return [found for namespace in namespaces for found in self._all(EvaluationSuite, namespace)]
 
-    def usages(self) -> list[Json]:
+    def usages(self, namespaces: Iterable[str]) -> list[Json]:
         """Return what people used of their quotas."""
-        return self._all(Usage)
+        return [found for namespace in namespaces for found in self._all(Usage, namespace)]
 
     def _all(self, model: type[Resource], namespace: str = "") -> list[Json]:
         return list(need(model.KIND.plural, self._cluster.all_raw, model, namespace))
