@@ -63,7 +63,8 @@ class Place:
         owner.metadata["namespace"] = self.namespace
         results: dict[str, Any] = {digests["train"]: trained(), digests["seal"]: sealed()}
         small = {"stageResources": {"cpu": "50m", "memory": "96Mi"}}
-        seen = Observed(job=owner, results=results, **world_objects(**{**small, **pool}))
+        world = world_objects(**{**small, **pool})
+        seen = Observed(job=owner, results=results, fresh_checkpoint_key=bytes(range(32)), **world)
         inputs = resolve(seen)
         assert isinstance(inputs, Inputs), inputs
         return attempt_objects(seen, inputs, SETTINGS, stage, 2)

@@ -14,7 +14,7 @@ from tests.conftest import NamespaceFactory
 from tests.job.test_attempts_on_cluster import Place, furnish, local_image
 from tests.registry.registry_process import RunningRegistry, running_registry
 from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, Manifest, TrainResult
-from tunegate.digests import manifest_digest
+from tunegate.digests import manifest_digest, sha256
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.manifests.pods import container_security, pod_security
 from tunegate.registry.client import RegistryClient
@@ -82,9 +82,12 @@ async def train(place: Place, registry: RunningRegistry, **method: Any) -> Train
             config["baseModel"] |= {"manifest": model.to_dict(), "manifestDigest": manifest_digest(model)}
             config["dataset"].pop("digest", None)
             obj["data"]["stage.json"] = json.dumps(config)
+            promised = sha256(obj["data"]["stage.json"].encode())
             repository = f"{config['registry']['repository']}/results"
         if obj["kind"] == "Job":
-            obj["spec"]["template"]["spec"]["containers"][0]["image"] = local_image("trainer")
+            container = obj["spec"]["template"]["spec"]["containers"][0]
+            container["image"] = local_image("trainer")
+            container["args"][container["args"].index("--config-digest") + 1] = promised
         await place.kube.create(obj)
     for _ in range(600):
         pods = (await place.look("train")).pods
