@@ -7,7 +7,7 @@ import subprocess
 
 from tunegate_demo.cluster import CHECKOUT, Cluster
 from tunegate_demo.failure import DemoFailure
-from tunegate_demo.inputs import EXAMPLE, SYSTEM
+from tunegate_demo.inputs import EXAMPLE, SYSTEM, TEAM
 
 
 def helm(cluster: Cluster, *arguments: str) -> None:
@@ -31,8 +31,10 @@ def install(cluster: Cluster) -> None:
     images: dict[str, str | list[str]] = {
         name: cluster.images[name] for name in ("operator", "trainer", "mlflow", "registry")
     }
-    # The trainer image holds vLLM for CPUs too.
-    images["engines"] = [cluster.images["trainer"]]
+    # The trainer image holds vLLM for CPUs too. A server of an earlier run keeps the image that it was made with.
+    servers = cluster.admin.items("modelservers", TEAM)
+    engines = [cluster.images["trainer"], *(server["spec"]["profile"]["image"] for server in servers)]
+    images["engines"] = list(dict.fromkeys(engines))
     helm(
         cluster,
         *("upgrade", "--install", "tunegate", str(charts / "tunegate"), "-n", SYSTEM, "--create-namespace"),
