@@ -67,7 +67,7 @@ class Unservable(Exception):
 
 @dataclass
 class _Memory:
-    """What is kept of a server between two reconciles: closing must not start anew because something else was refused."""
+    """What is kept of a server between two reconciles: closing must not begin again because something else was refused."""
 
     uid: str
     tried: tuple[str, ...] = ()

@@ -120,12 +120,12 @@ class Ownership:
         ref = ObjectRef.of(wanted)
         live = await self._kube.get(ref)
         if live is None:
-            return await self._applied(wanted, await self._kube.apply(wanted, manager=manager), manager, None)
+            return await self._applied(wanted, await self._kube.apply(wanted, manager=manager), manager)
         if ref.name.startswith(RESERVED) and "deletionTimestamp" in live["metadata"]:
             await self._release(ref, live)
             live = await self._kube.get(ref)
             if live is None:
-                return await self._applied(wanted, await self._kube.apply(wanted, manager=manager), manager, None)
+                return await self._applied(wanted, await self._kube.apply(wanted, manager=manager), manager)
         _refuse_leaving(live, ref)
         if not is_ours(live, wanted):
             finding = _finding(live, wanted, "Refused", ["metadata.ownerReferences"], manager)
@@ -141,9 +141,9 @@ class Ownership:
             if error.code != INVALID:
                 raise
             return await self._apply_again(wanted, live, manager)
-        return await self._applied(wanted, answer, manager, live)
+        return await self._applied(wanted, answer, manager)
 
-    async def _applied(self, wanted: Json, answer: Json, manager: str, before: Json | None) -> Done:
+    async def _applied(self, wanted: Json, answer: Json, manager: str) -> Done:
         """Compare the API server's answer to an apply with the plan, and take back what others have in it."""
         # Not the remembered form: defaults may be others since the API server was upgraded.
         found = await self._differences(answer, wanted, remembered=False)

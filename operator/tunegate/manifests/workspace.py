@@ -45,32 +45,24 @@ def credential_secret(
     name: str, namespace: str, *, docker_config: str, labels: Mapping[str, str], owner: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the Secret with the registry credential of a job's stages."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(name, namespace, labels, owner),
-        "type": "Opaque",
-        "data": {CREDENTIAL_KEY: base64.b64encode(docker_config.encode()).decode()},
-    }
+    return _secret(_metadata(name, namespace, labels, owner), CREDENTIAL_KEY, docker_config.encode())
 
 
 def checkpoint_secret(
     name: str, namespace: str, *, key: bytes, labels: Mapping[str, str], owner: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the Secret with the key by which a job's training knows its own checkpoints again. It never changes."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(name, namespace, labels, owner),
-        "type": "Opaque",
-        "immutable": True,
-        "data": {CHECKPOINT_KEY: base64.b64encode(key).decode()},
-    }
+    return {**_secret(_metadata(name, namespace, labels, owner), CHECKPOINT_KEY, key), "immutable": True}
 
 
 def credential_of(secret: Mapping[str, Any]) -> str:
     """Return the Docker configuration inside a credential Secret, empty when it holds none."""
     return base64.b64decode((secret.get("data") or {}).get(CREDENTIAL_KEY, "")).decode(errors="replace")
+
+
+def _secret(metadata: dict[str, Any], key: str, value: bytes) -> dict[str, Any]:
+    data = {key: base64.b64encode(value).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
 
 
 def _metadata(name: str, namespace: str, labels: Mapping[str, str], owner: Mapping[str, Any]) -> dict[str, Any]:

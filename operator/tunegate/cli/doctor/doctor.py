@@ -15,6 +15,9 @@ from tunegate.admission.definitions import definitions
 from tunegate.admission.rules import API, DEFINITION, DEFINITIONS_API, KINDS, Rule, parse
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecord
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.modelserver import ModelServer
+from tunegate.api.usage import Usage
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.doctor import attacks, duties, powers, rules
@@ -63,6 +66,7 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
     policies = _Part(lambda: need("approval policies", cluster.all_raw, ApprovalPolicy))
     records = _Part(lambda: _records(cluster))
     inside = Governed(cluster)
+    servers = _Part(lambda: inside.all_of(ModelServer, there.seen().namespaces))
     source = " and ".join((options.rules or "the operator's ConfigMap", f"tunegate {__version__}"))
     looks: dict[str, Callable[[], Iterable[Check]]] = {
         "Kubernetes": lambda: [rules.version(_version(cluster))],
@@ -79,11 +83,11 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
         "objects": lambda: [inside.objects(one) for one in there.seen().namespaces],
         "network policies": lambda: [inside.network(one) for one in there.seen().namespaces],
         "external addresses": lambda: [attacks.addresses(inside.services())],
-        "engine images": lambda: [attacks.engines(inside.servers(there.seen().namespaces), there.seen().engine_images)],
-        "revocations": lambda: [attacks.closings(inside.servers(there.seen().namespaces))],
-        "base model volumes": lambda: [attacks.volumes(inside.servers(there.seen().namespaces))],
-        "tries on suites": lambda: [attacks.tries(inside.suites(there.seen().namespaces))],
-        "quotas by person": lambda: [attacks.floods(inside.usages(there.seen().namespaces))],
+        "engine images": lambda: [attacks.engines(servers.seen(), there.seen().engine_images)],
+        "revocations": lambda: [attacks.closings(servers.seen())],
+        "base model volumes": lambda: [attacks.volumes(servers.seen())],
+        "tries on suites": lambda: [attacks.tries(inside.all_of(EvaluationSuite, there.seen().namespaces))],
+        "quotas by person": lambda: [attacks.floods(inside.all_of(Usage, there.seen().namespaces))],
         "attacks in the ledger": lambda: [attacks.told(records.seen())],
     }  # fmt: skip
     return [check for name, look in looks.items() for check in looked(name, look)]

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.usage import Usage
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.doctor import attacks
 from tunegate.cli.doctor.check import Check, need
@@ -52,19 +50,11 @@ class Governed:
         """Return the Services of the whole cluster."""
         return list(need("services", self._cluster.listed, "/api/v1/services"))
 
-    def servers(self, namespaces: Iterable[str]) -> list[Json]:
-        """Return the ModelServers of governed namespaces; the operator serves no other."""
-        return [found for namespace in namespaces for found in self._all(ModelServer, namespace)]
+    def all_of(self, model: type[Resource], namespaces: Iterable[str]) -> list[Json]:
+        """Return the objects of a kind in governed namespaces; the operator looks after no other."""
+        return [found for namespace in namespaces for found in self._all(model, namespace)]
 
-    def suites(self, namespaces: Iterable[str]) -> list[Json]:
-        """Return the EvaluationSuites of governed namespaces."""
-        return [found for namespace in namespaces for found in self._all(EvaluationSuite, namespace)]
-
-    def usages(self, namespaces: Iterable[str]) -> list[Json]:
-        """Return what people used of their quotas."""
-        return [found for namespace in namespaces for found in self._all(Usage, namespace)]
-
-    def _all(self, model: type[Resource], namespace: str = "") -> list[Json]:
+    def _all(self, model: type[Resource], namespace: str) -> list[Json]:
         return list(need(model.KIND.plural, self._cluster.all_raw, model, namespace))
 
     def _listed(self, place: tuple[str, str], namespace: str) -> list[Json]:
