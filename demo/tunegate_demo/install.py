@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 
 from tunegate_demo.cluster import CHECKOUT, Cluster
 from tunegate_demo.failure import DemoFailure
 from tunegate_demo.inputs import EXAMPLE, SYSTEM, TEAM
-
-QUOTA = "tunegate-objects"
-COUNTED_WITHIN_SECONDS = 120
-"""Kubernetes looks for new kinds to count every 30 seconds; until then it refuses every object that a quota on them concerns."""
 
 
 def helm(cluster: Cluster, *arguments: str) -> None:
@@ -46,21 +41,3 @@ def install(cluster: Cluster) -> None:
         *("-f", str(EXAMPLE / "values.yaml"), "--set-json", f"images={json.dumps(images)}"),
         *("--wait", "--timeout", "8m"),
     )
-    _wait_until_counted(cluster)
-
-
-def _wait_until_counted(cluster: Cluster) -> None:
-    """Wait until Kubernetes counts what the chart's quota bounds. Raises DemoFailure naming what is not counted."""
-    deadline = time.monotonic() + COUNTED_WITHIN_SECONDS
-    while uncounted := _uncounted(cluster):
-        if time.monotonic() > deadline:
-            raise DemoFailure(
-                f"ResourceQuota {TEAM}/{QUOTA} does not count {', '.join(uncounted)} after {COUNTED_WITHIN_SECONDS} s",
-                "see the log of kube-controller-manager: its resource quota controller counts",
-            )
-        time.sleep(1)
-
-
-def _uncounted(cluster: Cluster) -> list[str]:
-    quota = cluster.admin.require("resourcequota", QUOTA, TEAM)
-    return sorted(set(quota["spec"]["hard"]) - set(quota.get("status", {}).get("used", {})))

@@ -6,8 +6,10 @@ import base64
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from tests.chart import helm
 from tests.governance.ledgers import new_key_pem
 from tests.runtime.test_authority import greet
+from tests.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.kube.errors import Refused
 from tunegate.ledger.seal import KeyRing
@@ -27,6 +30,7 @@ SECRETS = {
     "tunegate-ca", "tunegate-registry-tls", "tunegate-mlflow-tls", "tunegate-registry-token", "tunegate-mlflow-users",
     "tunegate-ledger-key",
 }  # fmt: skip
+COUNTED_KINDS = "tunegate.maintenance.counted_kinds"
 Json = dict[str, Any]
 
 
@@ -38,9 +42,9 @@ class Site:
     namespace: str
     kubeconfig: str
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the hook."""
-        command = [sys.executable, "-m", "tunegate.runtime.credentials", f"--namespace={self.namespace}", *arguments]
+    def run(self, *arguments: str, module: str = "tunegate.runtime.credentials") -> subprocess.CompletedProcess[str]:
+        """Run a program of the hook."""
+        command = [sys.executable, "-m", module, f"--namespace={self.namespace}", *arguments]
         command.append(f"--kubeconfig={self.kubeconfig}")
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}/operator"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -194,3 +198,45 @@ def _written(folder: Path, content: dict[str, bytes]) -> Path:
     for name, value in content.items():
         (place / name).write_bytes(value)
     return place
+
+
+@pytest.fixture
+async def new_kind(kube: KubeClient) -> AsyncIterator[str]:
+    """A kind that Kubernetes does not count yet, as ``plural.group``."""
+    plural, group = f"things{token_hex(3)}", "test.tunegate.io"
+    names = {"plural": plural, "singular": plural[:-1], "kind": plural.capitalize()}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": names,
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }  # fmt: skip
+    await kube.create(crd)
+    yield f"{plural}.{group}"
+    await kube.delete(ObjectRef("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{plural}.{group}"))
+
+
+async def test_a_quota_that_is_made_after_the_hook_counts_a_new_kind_at_once(
+    site: Site, kube: KubeClient, new_kind: str
+) -> None:
+    done = site.run(f"--kind={new_kind}", module=COUNTED_KINDS)
+    assert done.returncode == 0, done.stderr
+    assert await kube.list("v1", "ResourceQuota", site.namespace) == []
+    quota = ObjectRef("v1", "ResourceQuota", "objects", site.namespace)
+    metadata = {"name": quota.name, "namespace": quota.namespace}
+    hard = {f"count/{new_kind}": "5"}
+    await kube.create({"apiVersion": "v1", "kind": quota.kind, "metadata": metadata, "spec": {"hard": hard}})
+
+    expected = {f"count/{new_kind}": "0"}
+    await Cluster(kube).until(quota, lambda live: live["status"].get("used") == expected, what="counted", seconds=10)
+
+
+async def test_kinds_that_are_never_counted_fail_the_hook_with_what_to_do(site: Site, kube: KubeClient) -> None:
+    done = site.run("--kind=nothings.example.org", "--seconds=5", module=COUNTED_KINDS)
+    assert done.returncode == 1
+    assert "does not count count/nothings.example.org after 5 s" in done.stderr
+    assert "quotas.perNamespace={}" in done.stderr
+    assert await kube.list("v1", "ResourceQuota", site.namespace) == []
