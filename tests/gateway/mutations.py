@@ -87,7 +87,7 @@ class Mutations:
         pick = self._random
         chat = pick.random() < 0.7
         body = self._good(chat)
-        for _ in range(pick.choice((0, 1, 1, 1, 2, 2, 3))):
+        for _ in range(pick.choice((0, 1, 1, 2, 2, 3, 3, 4))):
             pick.choice((self._field, self._field, self._field, self._constrain, self._remove, self._message))(body)
         sent = Sent("/v1/chat/completions" if chat else "/v1/completions", self._encoded(body))
         if pick.random() < 0.15:

@@ -242,8 +242,8 @@ def test_a_gateway_is_told_how_much_its_engine_and_its_server_take(world: World)
         return serving.ServerDocument.model_validate_json(made["data"]["server.json"])
 
     assert (told().sequences, told().body_bytes, told().server_uid) == (CPU_SEQUENCES, 1024 * 1024, SERVER_UID)
-    world.spec |= {"limits": {"concurrentAnswers": 8, "bodyKilobytes": 64}}
-    assert (told().sequences, told().body_bytes) == (8, 64 * 1024)
+    world.spec |= {"limits": {"concurrentAnswers": 12, "bodyKilobytes": 64}}
+    assert (told().sequences, told().body_bytes) == (12, 64 * 1024)
     assert BACKEND in containers(world)["engine"]["args"]
 
 

@@ -89,7 +89,7 @@ class ClientLimits(ApiModel):
 
     concurrent_answers: Annotated[int, Field(ge=2, le=4096)] | None = None
     """Answers that the engine writes at once; `n` answers count as many, and one client has at most half of them. Default:
-    256 on CUDA, 16 on a CPU."""
+    256 on CUDA, 8 on a CPU."""
     body_kilobytes: Annotated[int, Field(ge=16, le=8192)] = 1024
     """Of one request's body, in KiB."""
 

@@ -40,7 +40,7 @@ AT_ONCE = 0.1
 STARTING_SECONDS = 3.0
 """Between two looks while pods come up: their gateways are asked, nobody tells."""
 STEADY_SECONDS = 30.0
-CUDA_SEQUENCES, CPU_SEQUENCES = 256, 16
+CUDA_SEQUENCES, CPU_SEQUENCES = 256, 8
 """Answers that an engine writes at once where the server does not say it. On a CPU each more slows all others."""
 COMPONENT_LABEL = "app.kubernetes.io/component"
 
