@@ -6,7 +6,8 @@ from typing import Any
 
 from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.datastatement import DataSplit, DataStatement
-from tunegate.api.stages import ComparedSuite, DataOrigin, Finding
+from tunegate.api.stage.configs import DataOrigin
+from tunegate.api.stage.findings import ComparedSuite, Finding
 from tunegate.digests import sha256
 
 ORIGIN = DataOrigin(

@@ -17,7 +17,8 @@ from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.cli.main import main
 from tunegate.reconcile.approvals import votes
-from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.ballot import Question, Verdict
+from tunegate.release.counting import count
 
 RAVI = KEYS["ravi"]
 

@@ -19,8 +19,8 @@ from tests.control_plane import ControlPlane, Member, running_control_plane
 from tests.governance.governed import CHART, OPERATOR, World, as_list, render
 from tests.trainer.rows import row
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.controllers.catalogue import EvaluationSuiteController
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.controllers.catalogue.pools_policies_suites import EvaluationSuiteController
 from tunegate.controllers.services import Services
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry, AuditSubject

@@ -26,7 +26,8 @@ from tunegate.cli.main import main
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.kube.client import KubeClient
 from tunegate.reconcile.approvals import account, votes
-from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.ballot import Question, Verdict
+from tunegate.release.counting import count
 
 pytestmark = pytest.mark.cluster
 ROLES = (ApprovalRole(name="risk", groups=[RISK]), ApprovalRole(name="compliance", groups=[COMPLIANCE]))

@@ -8,9 +8,9 @@ from typing import Any
 from tests.builders import make_evaluationsuite
 from tests.governance import evidence
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli.changes import Side, changes
+from tunegate.cli.show.changes import Side, changes
 
 Json = dict[str, Any]
 RESULT = evidence.digest("9")

@@ -16,7 +16,7 @@ from tests.governance.governed import World
 from tests.governance.released import ANSWERS, PAGE, STATEMENT, Settle
 from tests.job.documents import baselined
 from tests.registry.registry_process import RunningRegistry
-from tunegate.api.stages import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.cli.main import main
 from tunegate.digests import canonical
 from tunegate.reconcile.naming import job_repository

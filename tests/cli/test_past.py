@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.governance.ledgers import NOW, Clock, Store
-from tunegate.cli import past
+from tunegate.cli import at_time
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.writer import LedgerWriter
 
@@ -41,20 +41,20 @@ async def records() -> list[Json]:
     [(2, []), (3, ["first-1"]), (3.5, ["first-1"]), (4, []), (5, ["second-2"]), (6, []), (60, [])],
 )
 def test_the_answer_is_that_of_the_moment(records: list[Json], minute: float, served: list[str]) -> None:
-    found = past.answers(records, "holders", NOW + timedelta(minutes=minute))
+    found = at_time.answers(records, "holders", NOW + timedelta(minutes=minute))
     assert [one.served_name for one in found] == served
 
 
 def test_served_name_and_release_lead_to_the_same_answer(records: list[Json]) -> None:
     moment = NOW + timedelta(minutes=3)
-    (by_route,) = past.answers(records, "holders", moment)
-    assert [by_route] == past.answers(records, "first-1", moment) == past.answers(records, "first", moment)
+    (by_route,) = at_time.answers(records, "holders", moment)
+    assert [by_route] == at_time.answers(records, "first-1", moment) == at_time.answers(records, "first", moment)
     assert (by_route.namespace, by_route.server, by_route.uid, by_route.record) == ("team", "licenses", "uid-first", 3)
-    assert past.answers(records, "second-2", moment) == []
+    assert at_time.answers(records, "second-2", moment) == []
 
 
 def test_evidence_is_what_was_recorded_until_then(records: list[Json]) -> None:
-    asked = past.evidence(records, "uid-first", NOW + timedelta(minutes=1))
+    asked = at_time.evidence(records, "uid-first", NOW + timedelta(minutes=1))
     assert asked == {"data": "sha256:d", "policy": "p", "requestedBy": "erin"}
-    later = past.evidence(records, "uid-first", datetime(2030, 1, 1, tzinfo=UTC))
+    later = at_time.evidence(records, "uid-first", datetime(2030, 1, 1, tzinfo=UTC))
     assert later == {**asked, "approvers": "ravi (risk)"}

@@ -11,9 +11,9 @@ import yaml
 from tests import builders
 from tests.cli.plan_files import write_plan_files
 from tests.trainer.model_folder import make_model
-from tunegate.api.stages import Finding
+from tunegate.api.stage.findings import Finding
 from tunegate.cli.main import main
-from tunegate.cli.plan_report import _location
+from tunegate.cli.submit.plan_report import _location
 
 Capture = pytest.CaptureFixture[str]
 

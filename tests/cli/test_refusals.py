@@ -6,7 +6,7 @@ import pytest
 
 from tests.governance import evidence
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import refusals
+from tunegate.cli.decide import refusals
 from tunegate.cli.failure import CommandFailure
 
 

@@ -20,7 +20,8 @@ from tests.software_token import MODULE, PIN, SoftwareToken
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.reconcile.approvals import votes
-from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.ballot import Question, Verdict
+from tunegate.release.counting import count
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]

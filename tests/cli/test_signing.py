@@ -21,9 +21,9 @@ from tests.approvers import PrivateKey, private_pem
 from tests.builders import make_approval
 from tests.software_token import MODULE, PIN, SoftwareToken
 from tunegate.api.approval import Approval
-from tunegate.cli import signing
+from tunegate.cli.decide import signing
+from tunegate.cli.decide.key_uri import KeyUri
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.key_uri import KeyUri
 from tunegate.keys import PublicKey
 from tunegate.release.signature import signed_by, statement
 

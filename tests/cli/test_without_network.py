@@ -11,7 +11,7 @@ import pytest
 from tests.cli.test_altered_export import Export, authority, export
 from tests.evidence.release import KEY
 from tests.evidence.signed import SignedRelease, write_files, write_keys
-from tunegate.cli import audit_files
+from tunegate.cli.audit import files as audit_files
 from tunegate.ledger.seal import KeyRing
 
 __all__ = ["authority", "export"]

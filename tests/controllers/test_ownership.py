@@ -10,7 +10,7 @@ import pytest
 
 from tests.controllers.watched import Watched
 from tests.serving.world import World, release
-from tunegate.api.finetunejob import Workspace
+from tunegate.api.finetunejob.spec import Workspace
 from tunegate.controllers.ownership import ForeignObject, Ownership
 from tunegate.errors import Waiting
 from tunegate.kube.client import Conflict, KubeClient, ObjectRef

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests import builders
-from tunegate.controllers.routing import Routing
+from tunegate.controllers.dispatch.routing import Routing
 from tunegate.kube.client import ObjectKey
 
 Json = dict[str, Any]

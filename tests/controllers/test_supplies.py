@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import NamespaceFactory
 from tests.controllers.watched import Memory
-from tunegate.controllers.supplies import Supplies
+from tunegate.controllers.namespace_secrets import Supplies
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.settings import GovernedNamespace, Settings
 

@@ -27,17 +27,16 @@ from tests.trainer.stage_process import REPOSITORY, base_model_input, stage_base
 from tunegate import digests
 from tunegate.api.answers import of_lines
 from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import (
-    ANSWERS_MEDIA_TYPE,
-    RESULT_MEDIA_TYPE,
+from tunegate.api.stage.configs import (
     AdapterInput,
     BaselineConfig,
-    BaselineResult,
     DatasetInput,
     DocumentsInput,
     EvaluateConfig,
     SuiteInput,
 )
+from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import BaselineResult
 from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.probes import Scored, matches
 from tunegate.registry.adapters import read_manifest

@@ -16,16 +16,11 @@ from tests.statements import data_statement
 from tunegate import __version__
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.api.stages import (
-    ADAPTER_MEDIA_TYPE,
-    DATA_STATEMENT_MEDIA_TYPE,
-    RESULT_MEDIA_TYPE,
-    DataOrigin,
-    FileEntry,
-    Manifest,
-    SealResult,
-)
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.stage.configs import DataOrigin
+from tunegate.api.stage.layout import ADAPTER_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import SealResult
 from tunegate.digests import canonical, manifest_digest, sha256
 from tunegate.evidence import decisions, folder, layout
 from tunegate.evidence.attached import attached
@@ -40,8 +35,8 @@ from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.approvals import recorded
-from tunegate.reconcile.modelrelease import Observed
-from tunegate.reconcile.modelrelease_entries import Frozen, last
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen, last
+from tunegate.reconcile.modelrelease.planner import Observed
 from tunegate.registry import artifact
 from tunegate.registry.artifact import Artifact, Layer
 from tunegate.registry.client import RegistryClient

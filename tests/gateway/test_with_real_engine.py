@@ -28,14 +28,15 @@ from tests.gateway.standins import KEY, OTHER_KEY, SERVER_UID, ScriptedApiServer
 from tests.ports import free_port
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
-from tunegate.api.stages import BASE_SERVED_NAME, Probe
+from tunegate.api.stage.layout import BASE_SERVED_NAME
+from tunegate.api.stage.probe import Probe
 from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.manifests.serving import BACKEND
 from tunegate.probes import EngineRequest, Scored, choose, drive, score_answer, tolerance_of
-from tunegate.reconcile.modelserver import CPU_SEQUENCES
+from tunegate.reconcile.modelserver.planner import CPU_SEQUENCES
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 

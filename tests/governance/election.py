@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
-from tunegate.release.counting import Account, Dropped, Question, Vote
+from tunegate.release.ballot import Account, Dropped, Question, Vote
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SUBJECT, DIGEST, OTHER = "uid-1", "sha256:" + "a" * 64, "sha256:" + "b" * 64

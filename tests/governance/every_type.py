@@ -7,7 +7,7 @@ from datetime import timedelta
 from tests.governance.ledgers import NOW, Clock, Json, Store, anchor_of, kept
 from tunegate.api.auditrecord import EventType
 from tunegate.keys import SigningKey
-from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter

@@ -16,7 +16,7 @@ from tests.builders import (
 )
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelserver import ModelServer
 from tunegate.digests import document_digest
 

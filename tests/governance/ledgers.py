@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tunegate.keys import SigningKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
-from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.sequence import ordered

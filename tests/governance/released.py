@@ -27,15 +27,15 @@ from tests.governance.governed import OPERATOR, World
 from tests.job.documents import validated
 from tests.registry.registry_process import RunningRegistry, running_registry
 from tests.statements import data_statement
-from tunegate.api.stages import (
+from tunegate.api.stage.findings import Finding
+from tunegate.api.stage.layout import (
     ANSWERS_MEDIA_TYPE,
     DATA_PAGE_MEDIA_TYPE,
     DATA_STATEMENT_MEDIA_TYPE,
     RESULT_MEDIA_TYPE,
-    Finding,
 )
 from tunegate.cli.main import main
-from tunegate.controllers.modelrelease import ModelReleaseController
+from tunegate.controllers.modelrelease.controller import ModelReleaseController
 from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.digests import canonical

@@ -14,7 +14,7 @@ from tunegate.api.approvalpolicy import BreakGlass
 from tunegate.api.conditions import rfc3339
 from tunegate.api.reasons import ReleaseReason
 from tunegate.ledger import chain
-from tunegate.reconcile.modelrelease import plan
+from tunegate.reconcile.modelrelease.planner import plan
 from tunegate.reconcile.plan import EventNote
 from tunegate.release.evidence import Shortfall
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.governance.election import DIGEST, GROUPS, ROLES, START, SUBJECT, TICK, Election, elections, thousand
-from tunegate.release.counting import Account, Decision, Vote, count
+from tunegate.release.ballot import Account, Decision, Vote
+from tunegate.release.counting import count
 
 
 @thousand

@@ -32,11 +32,11 @@ from tunegate.api.conditions import rfc3339
 from tunegate.errors import Terminal, Transient
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger import chain
-from tunegate.ledger.anchored import Anchor
-from tunegate.ledger.anchors import Checkpoint, FolderAnchor, read_folder
+from tunegate.ledger.anchors.places import Checkpoint, FolderAnchor, read_folder
 from tunegate.ledger.checkpoints import Checkpoints, due
+from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing, read_seal, seal, sealing_entry
-from tunegate.ledger.strict import strict_json
+from tunegate.ledger.strict_json import strict_json
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter, SinceSeal
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.governance.ledgers import NOW, Clock, Json, Store, anchor_of, entry, kept, new_key, sealed_ledger
 from tunegate.errors import Terminal
-from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter

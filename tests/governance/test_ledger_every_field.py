@@ -18,7 +18,7 @@ from tests.governance.ledgers import Json, new_key
 from tunegate.api.auditrecord import EventType
 from tunegate.digests import canonical
 from tunegate.ledger import chain
-from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import SEALS, read_seal
 from tunegate.ledger.verify import verify
 

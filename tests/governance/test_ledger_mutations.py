@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.governance.every_type import ledger_of_every_type
 from tests.governance.ledgers import Json, anchor_of, new_key
-from tunegate.cli.audit_files import records
+from tunegate.cli.audit.files import records
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
 from tunegate.keys import SigningKey
 from tunegate.ledger import chain
-from tunegate.ledger.anchored import Anchor
+from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import SEALS, read_seal, seal
 from tunegate.ledger.verify import Report, verify
 

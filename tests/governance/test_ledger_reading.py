@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.governance.ledgers import Clock, Json, Store, entry
+from tunegate.ledger.packed_records import Shelf
 from tunegate.ledger.sequence import in_order, sequence_of
-from tunegate.ledger.shelf import Shelf
 from tunegate.ledger.writer import LedgerWriter
 
 

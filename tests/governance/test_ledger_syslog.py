@@ -14,10 +14,10 @@ import pytest
 from tests.certificates import write_localhost_certificate
 from tests.governance.ledgers import new_key, sealed_ledger
 from tunegate.errors import Transient
-from tunegate.ledger.anchored import Anchor
-from tunegate.ledger.anchors import Checkpoint
+from tunegate.ledger.anchors.places import Checkpoint
+from tunegate.ledger.anchors.syslog import SyslogAnchor
+from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing
-from tunegate.ledger.syslog import SyslogAnchor
 from tunegate.ledger.verify import verify
 
 RING = KeyRing(new_key())

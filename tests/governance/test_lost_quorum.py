@@ -11,7 +11,7 @@ from tests.governance.walk import Walk
 from tunegate.admission.rules import Window
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import ReleaseReason
-from tunegate.reconcile.modelserver_observed import Candidate
+from tunegate.reconcile.modelserver.observed import Candidate
 
 
 @pytest.fixture

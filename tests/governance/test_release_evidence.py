@@ -11,7 +11,7 @@ from tests.governance import evidence
 from tests.governance.walk import Walk
 from tunegate.api.reasons import ReleaseReason
 from tunegate.api.shared import SuiteTries
-from tunegate.reconcile.modelrelease import plan
+from tunegate.reconcile.modelrelease.planner import plan
 from tunegate.release.evidence import Shortfall
 from tunegate.release.statement import differences
 

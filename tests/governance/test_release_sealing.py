@@ -7,8 +7,8 @@ from dataclasses import replace
 from tests.governance import evidence
 from tests.governance.walk import Walk
 from tunegate.api.reasons import ReleaseReason
-from tunegate.reconcile.modelrelease import Observed
-from tunegate.reconcile.modelrelease_sealing import Signatures
+from tunegate.reconcile.modelrelease.planner import Observed
+from tunegate.reconcile.modelrelease.sealing import Signatures
 from tunegate.release.evidence import Shortfall
 
 SIGNED = {name: evidence.digest("5") for name in ("provenance", "release", "model")} | {"key": "0" * 64}

@@ -24,7 +24,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.digests import document_digest
 from tunegate.intoto import PAYLOAD_TYPE
 from tunegate.keys import SigningKey
-from tunegate.reconcile.catalogue import plan_policy
+from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy
 from tunegate.release.content import approval_digest
 from tunegate.release.signature import signature_fault, signed_by, statement
 

@@ -13,16 +13,16 @@ from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.conditions import Condition, find
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.shared import SuiteTries
-from tunegate.api.stages import EvaluateResult
+from tunegate.api.stage.results import EvaluateResult
 from tunegate.ledger import chain
-from tunegate.reconcile import modelrelease_votes
 from tunegate.reconcile.approvals import names, votes
-from tunegate.reconcile.modelrelease import Observed, plan
-from tunegate.reconcile.modelrelease_entries import Frozen, last
+from tunegate.reconcile.modelrelease import questions
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen, last
+from tunegate.reconcile.modelrelease.planner import Observed, plan
 from tunegate.reconcile.plan import Plan
 from tunegate.release.counting import count
 from tunegate.release.evidence import Shortfall, assess
@@ -81,11 +81,11 @@ class Walk:
         frozen = None if shortfall else self.stored
         made = [Approval.model_validate(one) for one in self.approvals]
         approvals = tuple(one for one in made if names(one, live.release))
-        question = modelrelease_votes.question(live.release, frozen if requested else None, None)
-        overriding = modelrelease_votes.override_question(live.release, frozen if requested else None)
+        question = questions.question(live.release, frozen if requested else None, None)
+        overriding = questions.override_question(live.release, frozen if requested else None)
         backed = frozenset(one.uid for one in approvals if one.spec.approver.username not in self.unauthorized)
         cast = votes(approvals, question.roles, backed, self.windows)
-        overrides = modelrelease_votes.overrides(votes(approvals, overriding.roles, backed, self.windows))
+        overrides = questions.overrides(votes(approvals, overriding.roles, backed, self.windows))
         return Observed(
             release=live.release,
             approvals=approvals,
@@ -95,7 +95,7 @@ class Walk:
             frozen=frozen,
             shortfall=shortfall,
             changed=differences(frozen.statement, live) if frozen else (),
-            unguarded=modelrelease_votes.made_unguarded(live.release, live.job, self.windows),
+            unguarded=questions.made_unguarded(live.release, live.job, self.windows),
             server=live.server,
         )
 

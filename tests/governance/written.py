@@ -24,8 +24,8 @@ from tunegate.api.approvalpolicy import ApprovalPolicySpec, ApprovalRole
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.shared import Contributor, Requester
 from tunegate.keys import SigningKey
-from tunegate.reconcile.modelrelease_entries import Frozen
-from tunegate.release.counting import Account, Question, Vote
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen
+from tunegate.release.ballot import Account, Question, Vote
 from tunegate.release.evidence import assess
 from tunegate.release.statement import Complete, ReleaseStatement, build
 

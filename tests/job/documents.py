@@ -19,29 +19,30 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.manifest import FileEntry, Manifest
 from tunegate.api.modelserver import ModelServer
-from tunegate.api.stages import (
+from tunegate.api.stage.configs import (
+    BaselineConfig,
+    EvaluateConfig,
+    SealConfig,
+    StageConfig,
+    TrainConfig,
+    ValidateConfig,
+)
+from tunegate.api.stage.probe import Probe
+from tunegate.api.stage.results import (
     ArmResult,
     ArmVerdict,
-    BaselineConfig,
     BaselineResult,
-    EvaluateConfig,
     EvaluateResult,
-    FileEntry,
-    Manifest,
-    Probe,
-    SealConfig,
     SealResult,
-    StageConfig,
     StageInputs,
-    TrainConfig,
     TrainResult,
-    ValidateConfig,
     ValidateResult,
 )
 from tunegate.digests import document_digest, manifest_digest, sha256
-from tunegate.reconcile.finetunejob_observed import StageSettings
+from tunegate.reconcile.finetunejob.observed import StageSettings
 
 UID = "0f0e0d0c-1111-2222-3333-444455556666"
 NAMESPACE = "team"

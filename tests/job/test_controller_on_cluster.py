@@ -29,8 +29,9 @@ from tests.job.test_attempts_on_cluster import local_image
 from tests.registry.registry_process import running_registry
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.markers import API_VERSION
-from tunegate.api.stages import RESULT_MEDIA_TYPE, HashResult, StageResult
-from tunegate.controllers.finetunejob import FineTuneJobController
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import HashResult, StageResult
+from tunegate.controllers.finetunejob.controller import FineTuneJobController
 from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.digests import manifest_digest

@@ -9,11 +9,12 @@ import pytest
 from tests.job.documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
 from tests.job.world import SECRET, WORKSPACE, World, condition, run_to
 from tunegate.api.shared import SuiteTries
-from tunegate.api.stages import Finding, RedactedData, Savings
+from tunegate.api.stage.findings import Finding, RedactedData
+from tunegate.api.stage.results import Savings
 from tunegate.digests import sha256
-from tunegate.reconcile.finetunejob import plan
-from tunegate.reconcile.finetunejob_observed import Observed
-from tunegate.reconcile.finetunejob_verdicts import read
+from tunegate.reconcile.finetunejob.observed import Observed
+from tunegate.reconcile.finetunejob.planner import plan
+from tunegate.reconcile.finetunejob.results import read
 
 Json = dict[str, Any]
 

@@ -12,9 +12,10 @@ from tests.job.documents import SETTINGS, job, world_objects
 from tests.job.world import WORKSPACE, World, condition, run_to
 from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import ApprovalPolicy
-from tunegate.api.stages import STORE_REQUIRED, ProgressReport
-from tunegate.reconcile.finetunejob import plan
-from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
+from tunegate.api.stage.ends import ProgressReport
+from tunegate.api.stage.layout import STORE_REQUIRED
+from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
+from tunegate.reconcile.finetunejob.planner import plan
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.job.documents import GOOD, validated
 from tests.job.world import CHECKPOINT_SECRET, World, condition, run_to
-from tunegate.api.stages import StageInputs
+from tunegate.api.stage.results import StageInputs
 from tunegate.digests import sha256
 from tunegate.manifests.stage_job import config_digest
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.job.documents import NAMESPACE, SETTINGS, baselined, job, validated
 from tests.job.world import SECRET, World, run_to
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.api.stages import BaselineResult, StageInputs
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.stage.results import BaselineResult, StageInputs
 from tunegate.digests import sha256
-from tunegate.reconcile.finetunejob_observed import Earlier
-from tunegate.reconcile.finetunejob_reuse import measured_by, wanted_baseline
+from tunegate.reconcile.finetunejob.observed import Earlier
+from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
 from tunegate.reconcile.naming import stage_repository
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 from tests.job.documents import SETTINGS
 from tests.job.world import World
 from tunegate.digests import sha256
-from tunegate.reconcile.finetunejob_images import run_images
+from tunegate.reconcile.attempt.images import run_images
 
 
 def pod(**ran: str) -> dict[str, Any]:

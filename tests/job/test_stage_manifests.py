@@ -16,29 +16,28 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
-from tunegate.api.stages import (
-    MAX_DOCUMENT_BYTES,
+from tunegate.api.stage.configs import (
     STAGE_CONFIG,
-    STORE_REQUIRED,
     BaselineConfig,
     CheckBaseConfig,
     CopyModelConfig,
     DownloadConfig,
     EvaluateConfig,
     SealConfig,
-    StageInputs,
     TrainConfig,
     ValidateConfig,
 )
+from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES, STORE_REQUIRED
+from tunegate.api.stage.results import StageInputs
 from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.manifests.engine import engine_args, engine_env
 from tunegate.manifests.pods import threads
 from tunegate.manifests.sources import ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
 from tunegate.manifests.stage_job import config_digest
-from tunegate.reconcile.finetunejob_configs import attempt_objects
-from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
-from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
+from tunegate.reconcile.finetunejob.configs import attempt_objects
+from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
+from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
 
 Json = dict[str, Any]
 STAGES = ("validate", "baseline", "train", "seal", "evaluate")

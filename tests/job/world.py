@@ -17,14 +17,16 @@ from tests.job.documents import GOOD, NAMESPACE, SETTINGS, UID, job, read_by, wo
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.conditions import rfc3339
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.shared import SuiteTries
-from tunegate.api.stages import STAGE_CONFIG, BaselineResult, Termination, ValidateResult
+from tunegate.api.stage.configs import STAGE_CONFIG
+from tunegate.api.stage.ends import Termination
+from tunegate.api.stage.results import BaselineResult, ValidateResult
 from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.manifests.stage_job import config_map_name
-from tunegate.reconcile.finetunejob import plan
-from tunegate.reconcile.finetunejob_observed import Earlier, Observed
+from tunegate.reconcile.finetunejob.observed import Earlier, Observed
+from tunegate.reconcile.finetunejob.planner import plan
 from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
 from tunegate.reconcile.plan import AuditEntry, Plan
 

@@ -21,7 +21,7 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.controllers.ownership import Ownership
 from tunegate.kube.client import KubeClient, ObjectRef, Refused
 from tunegate.manifests.workspace import credential_of
-from tunegate.reconcile.basemodel import Observed, plan
+from tunegate.reconcile.catalogue.basemodel import Observed, plan
 from tunegate.registry.client import RegistryClient
 from tunegate.settings import Settings
 from tunegate_local import users

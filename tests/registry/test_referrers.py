@@ -18,7 +18,7 @@ import pytest
 
 from tests.programs import built
 from tests.registry.registry_process import RunningRegistry, running_registry
-from tunegate.api.stages import ADAPTER_MEDIA_TYPE
+from tunegate.api.stage.layout import ADAPTER_MEDIA_TYPE
 from tunegate.digests import sha256
 from tunegate.registry import artifact, referrers
 from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer

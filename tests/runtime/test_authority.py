@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.programs import program
-from tunegate.runtime.authority import Pair, new_authority, server_pair
+from tunegate.maintenance.authority import Pair, new_authority, server_pair
 
 NAMES = ("tunegate-registry", "tunegate-registry.tunegate-system.svc")
 MADE_BY_HELM = '{{ $ca := genCA "tunegate" 3650 }}\ncrt: {{ $ca.Cert | quote }}\nkey: {{ $ca.Key | quote }}\n'

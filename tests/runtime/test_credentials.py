@@ -18,7 +18,7 @@ from tests.runtime.test_authority import greet
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.kube.errors import Refused
 from tunegate.ledger.seal import KeyRing
-from tunegate.runtime.authority import Pair
+from tunegate.maintenance.authority import Pair
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,13 @@ class Site:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the hook."""
-        command = [sys.executable, "-m", "tunegate.runtime.credentials", f"--namespace={self.namespace}", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "tunegate.maintenance.credentials",
+            f"--namespace={self.namespace}",
+            *arguments,
+        ]
         command.append(f"--kubeconfig={self.kubeconfig}")
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}/operator"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

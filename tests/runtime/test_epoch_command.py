@@ -13,7 +13,7 @@ from tests.conftest import OPERATOR
 from tests.governance.ledgers import new_key_pem
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "tunegate.runtime.epoch"]
+COMMAND = [sys.executable, "-m", "tunegate.maintenance.epoch"]
 
 
 def run(*arguments: str, **more: str | Path) -> subprocess.CompletedProcess[str]:

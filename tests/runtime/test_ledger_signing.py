@@ -10,11 +10,11 @@ import pytest
 from tests.governance.ledgers import Clock, Store, entry, new_key, new_key_pem, sealed_ledger
 from tunegate.errors import Terminal
 from tunegate.keys import PublicKey
-from tunegate.ledger import key as ledger_key
-from tunegate.ledger.anchors import read_folder
+from tunegate.ledger.anchors.places import read_folder
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.maintenance import ledger_key
 from tunegate.runtime.services import connected
 from tunegate.settings import Settings
 

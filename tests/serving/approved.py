@@ -11,14 +11,15 @@ from typing import Any
 
 from tests import builders
 from tests.serving.sealed import Bench, evaluation
-from tunegate.api.finetunejob import AdapterStatus
+from tunegate.api.finetunejob.status import AdapterStatus
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.shared import Requester, SuiteTries
-from tunegate.api.stages import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE, EvaluateResult, HashResult, SealResult
-from tunegate.controllers.modelrelease import ModelReleaseController
-from tunegate.controllers.modelserver import ModelServerController
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.results import EvaluateResult, HashResult, SealResult
+from tunegate.controllers.modelrelease.controller import ModelReleaseController
+from tunegate.controllers.modelserver.controller import ModelServerController
 from tunegate.controllers.services import Ledger, Services
 from tunegate.controllers.worker import Outcome, Worker
 from tunegate.digests import document_digest
@@ -27,7 +28,7 @@ from tunegate.ledger.entry import AuditEntry
 from tunegate.ledger.tries import Tries
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile import naming
-from tunegate.reconcile.modelrelease_entries import Frozen, requested
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen, requested
 from tunegate.release.statement import (
     BasePart,
     DataPart,

@@ -10,8 +10,11 @@ from typing import Any
 
 from tests.gateway.small_adapter import adapter_config
 from tests.registry.registry_process import RunningRegistry
+from tunegate.api.manifest import Manifest
 from tunegate.api.serving import AdapterEntry, PullReport, ServedBase, ServerDocument
-from tunegate.api.stages import RESULT_MEDIA_TYPE, EvaluateResult, Manifest, Probe, ProbeItem
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.api.stage.probe import Probe, ProbeItem
+from tunegate.api.stage.results import EvaluateResult
 from tunegate.digests import document_digest, file_entry, manifest_digest
 from tunegate.registry.adapters import SealedAdapter, push_adapter
 from tunegate.registry.client import RegistryClient

@@ -10,16 +10,16 @@ from typing import Any
 from tests import builders
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
+from tunegate.api.manifest import FileEntry, Manifest
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import AdapterEntry, GatewayAdapter, GatewayStatus, RoutesDocument
-from tunegate.api.stages import FileEntry, Manifest
 from tunegate.digests import manifest_digest
 from tunegate.gateway.routes import RouteTable
 from tunegate.ledger.entry import AuditEntry
 from tunegate.manifests.serving import CONFIGURATION_ANNOTATION
-from tunegate.reconcile import modelserver
-from tunegate.reconcile.modelserver_observed import Candidate, Observed, ServingSettings, may_answer
+from tunegate.reconcile.modelserver import planner
+from tunegate.reconcile.modelserver.observed import Candidate, Observed, ServingSettings, may_answer
 from tunegate.reconcile.plan import Plan
 
 MANIFEST = Manifest(files=[FileEntry(path="adapter_model.safetensors", size=1, sha256="0" * 64)])
@@ -158,7 +158,7 @@ class World:
 
     def step(self) -> Plan:
         """Reconcile once."""
-        plan = modelserver.plan(self.observed(), SETTINGS, self.now)
+        plan = planner.plan(self.observed(), SETTINGS, self.now)
         for obj in plan.closes:
             self._apply(dict(obj))
         if plan.stops:

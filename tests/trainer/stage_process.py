@@ -13,17 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tunegate import digests
-from tunegate.api.stages import (
-    RESULT_MEDIA_TYPE,
-    STAGE_RESULT,
-    BaseModelInput,
-    JobIdentity,
-    Manifest,
-    RegistryTarget,
-    StageConfigBase,
-    StageResult,
-    Termination,
-)
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.configs import BaseModelInput, JobIdentity, RegistryTarget, StageConfigBase
+from tunegate.api.stage.ends import Termination
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import STAGE_RESULT, StageResult
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.inputs import model_files

@@ -14,7 +14,7 @@ from tests.statements import ORIGIN, data_statement
 from tests.trainer.rows import SpaceTokenizer, row
 from tunegate.api.datachecks import DataCheck
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.stages import Finding
+from tunegate.api.stage.findings import Finding
 from tunegate.digests import sha256
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter

@@ -20,22 +20,20 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, REDACTABLE, CheckSetting, effective
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Budget, Economics, Intent, Method
+from tunegate.api.finetunejob.spec import Budget, Economics, Intent, Method
 from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import (
-    DATA_PAGE_MEDIA_TYPE,
-    DATA_STATEMENT_MEDIA_TYPE,
-    REDACTED_FILE,
+from tunegate.api.stage.configs import (
     DataOrigin,
     DatasetInput,
     DocumentsInput,
-    ExitCode,
     FurtherSuite,
     LearnedThroughput,
     SuiteInput,
     ValidateConfig,
-    ValidateResult,
 )
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.layout import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE, REDACTED_FILE
+from tunegate.api.stage.results import ValidateResult
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Measured, Meter

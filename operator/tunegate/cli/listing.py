@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tunegate.api.approval import Tally
 from tunegate.api.conditions import is_true
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer

@@ -19,14 +19,15 @@ from pydantic import ValidationError
 
 from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDocument
-from tunegate.api.stages import BASE_SERVED_NAME, ExitCode
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway import logs
 from tunegate.gateway.access import Access, ApiKeys
+from tunegate.gateway.adapter_states import Holdings
 from tunegate.gateway.cluster import ApiServer
 from tunegate.gateway.connections import ConnectionWatch, listen
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.errors import ApiError
-from tunegate.gateway.holdings import Holdings
 from tunegate.gateway.in_flight import InFlight
 from tunegate.gateway.inspection import Inspection
 from tunegate.gateway.metrics import Metrics

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
+from tunegate.gateway.adapter_states import Holdings
 from tunegate.gateway.bodies import ENDPOINTS, Checked
 from tunegate.gateway.engine import FAILURES, Engine
 from tunegate.gateway.errors import ApiError
-from tunegate.gateway.holdings import Holdings
 from tunegate.gateway.in_flight import InFlight
 from tunegate.gateway.inspection import Inspection, Overloaded
 from tunegate.gateway.metrics import Metrics

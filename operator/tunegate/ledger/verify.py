@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.keys import PublicKey
-from tunegate.ledger.anchored import Anchor, Comparison, Known, compare
 from tunegate.ledger.chain import Head, Link, Problem, faults, link_faults, record_name, well_formed
+from tunegate.ledger.comparison import Anchor, Comparison, Known, compare
 from tunegate.ledger.epoch import Epoch, read_epoch
-from tunegate.ledger.lineage import Lineage
+from tunegate.ledger.key_history import Lineage
 from tunegate.ledger.seal import SEALS, Sealed
 
 

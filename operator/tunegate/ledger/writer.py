@@ -20,12 +20,12 @@ from tunegate.api.markers import API_VERSION
 from tunegate.errors import Terminal, Transient
 from tunegate.keys import PublicKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
-from tunegate.ledger import chain, signing
-from tunegate.ledger.anchored import Anchor, Comparison
+from tunegate.ledger import chain, statements
+from tunegate.ledger.comparison import Anchor, Comparison
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.packed_records import Shelf
 from tunegate.ledger.seal import SEALS, KeyRing, ledger_id
 from tunegate.ledger.sequence import in_order
-from tunegate.ledger.shelf import Shelf
 from tunegate.ledger.tries import Tries
 from tunegate.ledger.verify import Verification
 from tunegate.sketch import Sketch
@@ -107,7 +107,7 @@ class LedgerWriter:
 
         def statement(shelf: Shelf, now: datetime) -> AuditEntry | AuditRecordSpec:
             ledger, head = ledger_id(shelf.at(0).hash), shelf.at(len(shelf) - 1)
-            return signing.checkpoint(keys, ledger, head, self._seen.lineage.in_force, now)
+            return statements.checkpoint(keys, ledger, head, self._seen.lineage.in_force, now)
 
         async with self._lock:
             shelf = await self._follow()
@@ -124,7 +124,7 @@ class LedgerWriter:
 
         def start(shelf: Shelf, now: datetime) -> AuditEntry:
             ledger, head, in_force = ledger_id(shelf.at(0).hash), shelf.at(len(shelf) - 1), self._seen.lineage.in_force
-            return signing.epoch(
+            return statements.epoch(
                 keys, ledger, head, in_force, now, compared=compared, reason=reason, started_by=started_by
             )
 

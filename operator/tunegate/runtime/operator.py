@@ -13,13 +13,13 @@ from typing import Any
 
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import API_VERSION
+from tunegate.controllers.all import CONTROLLERS
+from tunegate.controllers.dispatch.resync import resync
+from tunegate.controllers.dispatch.routing import Routing, Target
+from tunegate.controllers.dispatch.triggers import Source
+from tunegate.controllers.namespace_secrets import Supplies
 from tunegate.controllers.quotas import Quotas
-from tunegate.controllers.registry import CONTROLLERS
-from tunegate.controllers.resync import resync
-from tunegate.controllers.routing import Routing, Target
 from tunegate.controllers.services import Services
-from tunegate.controllers.supplies import Supplies
-from tunegate.controllers.triggers import Source
 from tunegate.controllers.worker import Worker
 from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient
