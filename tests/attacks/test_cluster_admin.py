@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.control_plane import ControlPlane, Member, running_control_plane
-from tests.governance.governed import CHART, DIGEST, OPERATOR, World, as_list, render, say_phase
-from tests.governance.ledgers import new_key
+from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.governed_namespace import CHART, DIGEST, OPERATOR, World, as_list, render, say_phase
+from tests.support.ledgers import new_key
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.main import main

@@ -14,10 +14,10 @@ from typing import Any, cast
 
 import pytest
 
-from tests.builders import make_evaluationsuite, make_finetunejob
-from tests.control_plane import ControlPlane, Member, running_control_plane
-from tests.governance.governed import CHART, OPERATOR, World, as_list, render
-from tests.trainer.rows import row
+from tests.support.builders import make_evaluationsuite, make_finetunejob
+from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.governed_namespace import CHART, OPERATOR, World, as_list, render
+from tests.support.rows import row
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.controllers.catalogue.pools_policies_suites import EvaluationSuiteController

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.governance.governed import DIGEST, Json, World, say_phase
-from tests.governance.sign_in import COMPLIANCE, ENGINEERS, RISK, Session, SignIn, running_issuer, wait_until_known
+from tests.support.governed_namespace import DIGEST, Json, World, say_phase
+from tests.support.sign_in import COMPLIANCE, ENGINEERS, RISK, Session, SignIn, running_issuer, wait_until_known
 from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.main import main

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.desk import Desk
-from tests.governance.governed import World, world
-from tests.governance.released import catalogue, job, registry, settle, settle_signed
-from tests.software_token import token
+from tests.support.command_line import Desk
+from tests.support.governed_namespace import World, world
+from tests.support.release_cluster import catalogue, job, registry, settle, settle_signed
+from tests.support.software_token import token
 
 __all__ = ["catalogue", "job", "registry", "settle", "settle_signed", "token", "world"]
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tests import approvers
 from tests.cli.test_offline import DIGEST, approval, release
-from tests.governance.alterations import altered
-from tests.governance.ledgers import Json, Store, new_key
-from tests.governance.time_authority import Authority, running_authority
+from tests.support import approvers
+from tests.support.alterations import altered
+from tests.support.ledgers import Json, Store, new_key
+from tests.support.time_authority import Authority, running_authority
 from tunegate.api.approval import Approval, ApprovalSpec
 from tunegate.cli.audit import files as audit_files
 from tunegate.cli.audit import time_stamps

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.desk import Desk, get
-from tests.governance import evidence
-from tests.governance.governed import World
-from tests.governance.released import Settle, ask
+from tests.support import release_evidence
+from tests.support.command_line import Desk, get
+from tests.support.governed_namespace import World
+from tests.support.release_cluster import Settle, ask
 
 pytestmark = pytest.mark.cluster
 
@@ -22,7 +22,7 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     world: World, desk: Desk, job: str, settle: Settle
 ) -> None:
     """petra holds every right of RBAC: admission lets her, counting does not."""
-    document = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
+    document = release_evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
     document["metadata"]["name"] = "hers"
     document["spec"]["requestedBy"] = {"username": "petra", "groups": ["tunegate:platform-admins"]}
     world.create("platform-admin", document, dry_run=False).passes()
@@ -50,7 +50,7 @@ async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_
     world: World, desk: Desk, job: str, settle: Settle
 ) -> None:
     """All five are admitted: the people are who they say they are, and hold the right to approve."""
-    asked = evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
+    asked = release_evidence.release_of({"metadata": {"name": "job", "uid": job}}, world.namespace)
     asked["metadata"]["name"] = "contested"
     asked["spec"]["requestedBy"] = {"username": "ravi", "groups": ["tunegate:model-risk", "tunegate:engineers"]}
     risk = ("tunegate:model-risk", "tunegate:engineers", "system:authenticated")
@@ -67,7 +67,7 @@ async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_
     approve("ravi", "tunegate:model-risk", "risk")
     approve("cora", "tunegate:compliance", "compliance")
     approve("cora", "tunegate:compliance", "compliance")
-    approve("rita", "tunegate:model-risk", "risk", subjectDigest=evidence.digest("0"))
+    approve("rita", "tunegate:model-risk", "risk", subjectDigest=release_evidence.digest("0"))
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
     approve("rolf", "tunegate:model-risk", "risk", expiresAt=soon)
     await asyncio.sleep(6)

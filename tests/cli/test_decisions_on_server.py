@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import make_finetunejob
-from tests.cli.desk import Desk, get, say
-from tests.governance import evidence
-from tests.governance.governed import World
-from tests.governance.released import Settle
-from tests.registry.registry_process import RunningRegistry
+from tests.support import release_evidence
+from tests.support.builders import make_finetunejob
+from tests.support.command_line import Desk, get, say
+from tests.support.governed_namespace import World
+from tests.support.registry_process import RunningRegistry
+from tests.support.release_cluster import Settle
 
 pytestmark = pytest.mark.cluster
 
@@ -48,7 +48,7 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
         "reviewer-compliance", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1
     )
     assert "role risk is not yours" in wrong
-    other = ("--digest", evidence.digest("0"))
+    other = ("--digest", release_evidence.digest("0"))
     assert "nothing was recorded" in desk.run(
         "reviewer-compliance", "approve", "extractor-1", "--reason", "x", "--yes", *other, code=1
     )
@@ -67,8 +67,8 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     )  # fmt: skip
     assert page["statement"]["verified"]
     assert page["statement"]["content"]["release"]["spec"]["intendedUse"].startswith("Extract holder")
-    assert page["data"]["digest"] == evidence.digest("d")
-    assert page["baseModel"]["manifestDigest"] == evidence.digest("b")
+    assert page["data"]["digest"] == release_evidence.digest("d")
+    assert page["baseModel"]["manifestDigest"] == release_evidence.digest("b")
     assert {one["by"] for one in page["approvals"]} == {"ravi", "cora"}
     assert [one["type"] for one in page["ledger"]] == [
         "ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved",

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.desk import Desk
-from tests.governance.governed import World, as_list, render, scoped
+from tests.support.command_line import Desk
+from tests.support.governed_namespace import World, as_list, render, scoped
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.answered import answered
-from tests.builders import make_finetunejob
-from tests.cli.desk import Desk, get, say
-from tests.evidence.release import KEY, documents
-from tests.governance.governed import World
-from tests.governance.released import ANSWERS, PAGE, STATEMENT, Settle
-from tests.job.documents import baselined
-from tests.registry.registry_process import RunningRegistry
+from tests.support.answers import answered
+from tests.support.builders import make_finetunejob
+from tests.support.command_line import Desk, get, say
+from tests.support.governed_namespace import World
+from tests.support.registry_process import RunningRegistry
+from tests.support.release_cluster import ANSWERS, PAGE, STATEMENT, Settle
+from tests.support.released_adapter import KEY, documents
+from tests.support.stage_documents import baselined
 from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.cli.main import main
 from tunegate.digests import canonical

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.builders import make_finetunejob
-from tests.cli.desk import Desk, say
-from tests.governance import evidence
-from tests.governance.governed import World
+from tests.support import release_evidence
+from tests.support.builders import make_finetunejob
+from tests.support.command_line import Desk, say
+from tests.support.governed_namespace import World
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
@@ -54,7 +54,7 @@ def test_a_reviewer_sees_the_findings_of_a_job_and_waives_them(
     rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
     few = {"check": "MinimumExamples", "count": 37, "message": "37 usable examples, Format needs 200."}
     waiver = {
-        "digest": evidence.digest("7"), "findings": [few], "rules": [rule], "missing": [{"role": "risk", "missing": 1}],
+        "digest": release_evidence.digest("7"), "findings": [few], "rules": [rule], "missing": [{"role": "risk", "missing": 1}],
     }  # fmt: skip
     say(world, "finetunejob", "small", {"phase": "PendingWaiver", "waiver": waiver})
 
@@ -63,10 +63,10 @@ def test_a_reviewer_sees_the_findings_of_a_job_and_waives_them(
     assert "37 usable examples" in desk.run("reviewer-risk", "show", "job/small")
     shown = desk.run("reviewer-risk", "approve", "job/small", "--reason", "few rows will do", "--yes")
     assert "37 usable examples" in shown
-    assert evidence.digest("7") in shown
+    assert release_evidence.digest("7") in shown
     approvals = json.loads(world.kubectl("admin", "get", "approvals", "-n", world.namespace, "-o", "json").passes().out)
     made = next(one["spec"] for one in approvals["items"] if one["spec"]["subjectRef"]["kind"] == "FineTuneJob")
-    assert (made["subjectRef"]["name"], made["subjectDigest"]) == ("small", evidence.digest("7"))
+    assert (made["subjectRef"]["name"], made["subjectDigest"]) == ("small", release_evidence.digest("7"))
     assert (made["role"], made["approver"]["username"]) == ("risk", "ravi")
     revoked = desk.run("reviewer-risk", "revoke", "job/small", "--reason", "not wanted any more", "--yes", code=1)
     assert "only a release can be revoked" in revoked
@@ -81,7 +81,7 @@ def test_a_rejected_waiver_shows_who_rejected_it_and_why(world: World, desk: Des
     rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
     few = {"check": "MinimumExamples", "count": 37, "message": "37 usable examples, Format needs 200."}
     waiver = {
-        "digest": evidence.digest("7"), "findings": [few], "rules": [rule], "approvals": "0/1",
+        "digest": release_evidence.digest("7"), "findings": [few], "rules": [rule], "approvals": "0/1",
         "missing": [{"role": "risk", "missing": 1}],
     }  # fmt: skip
     say(world, "finetunejob", "unfit", {"phase": "PendingWaiver", "waiver": waiver})

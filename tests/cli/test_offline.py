@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approval, make_modelrelease
-from tests.governance.ledgers import Clock, Json, Store, anchor_of, new_key
+from tests.support.builders import make_approval, make_modelrelease
+from tests.support.ledgers import Clock, Json, Store, anchor_of, new_key
 from tunegate.api.approval import Approval
 from tunegate.cli.audit import files
 from tunegate.cli.decide.decide import lifetime

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_finetunejob
-from tests.cli.desk import Desk, say
-from tests.docs.pages import commands
-from tests.governance import evidence
-from tests.governance.governed import World
-from tests.governance.released import Settle
-from tests.registry.registry_process import RunningRegistry
+from tests.support import release_evidence
+from tests.support.builders import make_finetunejob
+from tests.support.command_line import Desk, say
+from tests.support.governed_namespace import World
+from tests.support.pages import commands
+from tests.support.registry_process import RunningRegistry
+from tests.support.release_cluster import Settle
 
 pytestmark = pytest.mark.cluster
 DECISIONS = ("approve", "reject", "withdraw", "revoke")
@@ -92,7 +92,7 @@ def test_a_jobs_findings_and_each_decision_on_them(
         requester = {"username": "erin", "groups": ["tunegate:engineers"]}
         world.create("engineer", make_finetunejob(name, world.namespace, requestedBy=requester), dry_run=False).passes()
         missing = [{"role": "risk", "missing": 1}]
-        waiver = {"digest": evidence.digest("7"), "findings": [few], "rules": [rule], "missing": missing}
+        waiver = {"digest": release_evidence.digest("7"), "findings": [few], "rules": [rule], "missing": missing}
         say(world, "finetunejob", name, {"phase": "PendingWaiver", "waiver": waiver})
         if decision == "withdraw":
             reader.types(lines["approve"], JOB=name)

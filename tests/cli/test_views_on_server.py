@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.builders import make_evaluationsuite, make_finetunejob, make_modelserver
-from tests.cli.desk import Desk, get, say
-from tests.governance import evidence
-from tests.governance.governed import World
+from tests.support import release_evidence
+from tests.support.builders import make_evaluationsuite, make_finetunejob, make_modelserver
+from tests.support.command_line import Desk, get, say
+from tests.support.governed_namespace import World
 from tunegate.cli.screen import PAGE_WIDTH
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import AuditEntry, AuditSubject
@@ -22,7 +22,7 @@ from tunegate.ledger.writer import LedgerWriter
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
 MODEL, ERIN = "viewer", {"username": "erin", "groups": ["tunegate:engineers"]}
-DIGEST = evidence.digest("7")
+DIGEST = release_evidence.digest("7")
 MISSING = [{"role": "risk", "missing": 1}, {"role": "compliance", "missing": 1}]
 
 
@@ -50,7 +50,7 @@ def _release(world: World, name: str, rank: int) -> str:
     world.create(
         "admin", job, dry_run=False, as_="erin", groups=("tunegate:engineers", "system:authenticated")
     ).passes()
-    status = evidence.job_status(evidence.catalogue(world.namespace), DIGEST)
+    status = release_evidence.job_status(release_evidence.catalogue(world.namespace), DIGEST)
     base = {"name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450"}
     status["gate"]["arms"] = [{**base, "outcome": "Pass"}]
     say(world, "finetunejob", name, status)
@@ -125,10 +125,10 @@ def test_every_name_leads_to_what_is_behind_it(desk: Desk, serving: Callable[[st
     (found,) = json.loads(desk.run("engineer", "who", name, "-o", "json"))
     assert (found["route"], found["servedName"], found["state"]) == (MODEL, "older-cccccccc", "Open")
     assert found["release"]["uid"] == serving("older")
-    assert found["data"]["digest"] == evidence.digest("d")
-    assert found["adapter"]["manifestDigest"] == evidence.digest("c")
+    assert found["data"]["digest"] == release_evidence.digest("d")
+    assert found["adapter"]["manifestDigest"] == release_evidence.digest("c")
     assert found["evaluation"]["tuned"] == "0.795"
-    assert evidence.digest("d") in desk.run("engineer", "who", name)
+    assert release_evidence.digest("d") in desk.run("engineer", "who", name)
 
 
 def test_a_name_that_nobody_knows_and_the_base_model_are_said_plainly(
@@ -144,7 +144,7 @@ async def test_what_answered_at_a_time_is_told_by_the_ledger(
 ) -> None:
     subject = AuditSubject("ModelRelease", desk.world.namespace, "older", serving("older"))
     ledger = LedgerWriter(operator_kube)
-    asked = {"releaseDigest": DIGEST, "data": evidence.digest("d"), "policy": "two-person sha256:1"}
+    asked = {"releaseDigest": DIGEST, "data": release_evidence.digest("d"), "policy": "two-person sha256:1"}
     await ledger.append(AuditEntry("ReleaseRequested", "erin", subject, "statement", asked))
     payload = {"server": "viewed", "route": MODEL, "servedName": "older-cccccccc", "revision": "1"}
     opened = await ledger.append(AuditEntry("RouteOpened", "tunegate-operator", subject, "opened", payload))
@@ -152,7 +152,7 @@ async def test_what_answered_at_a_time_is_told_by_the_ledger(
     then = ("who", MODEL, "--at", opened.time, "-o", "json")
     (found,) = json.loads(desk.run("auditor", *then))
     assert (found["servedName"], found["since"], found["record"]) == ("older-cccccccc", opened.time, opened.sequence)
-    assert found["evidence"]["data"] == evidence.digest("d")
+    assert found["evidence"]["data"] == release_evidence.digest("d")
     earlier = datetime.fromisoformat(opened.time).astimezone(UTC) - timedelta(seconds=1)
     assert "nothing answered as viewer" in desk.run("auditor", "who", MODEL, "--at", earlier.isoformat(), code=1)
     assert "auditrecords" in desk.run("engineer", *then, code=1)

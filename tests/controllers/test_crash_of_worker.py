@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from tests import builders
-from tests.controllers.watched import Crash, Memory, Watched
-from tests.registry.registry_process import running_registry
+from tests.support import builders
+from tests.support.recording_client import Crash, Memory, Watched
+from tests.support.registry_process import running_registry
 from tunegate.api.manifest import FileEntry, Manifest
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.api.stage.results import HashResult

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests import builders
+from tests.support import builders
 from tunegate.controllers.dispatch.routing import Routing
 from tunegate.kube.client import ObjectKey
 

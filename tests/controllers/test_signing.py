@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence.release import ADAPTER_FILES, KEY, Released
-from tests.registry.registry_process import RunningRegistry, running_registry
+from tests.support.registry_process import RunningRegistry, running_registry
+from tests.support.released_adapter import ADAPTER_FILES, KEY, Released
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
 from tunegate.digests import sha256

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.builders import make_approval, make_approvalpolicy
-from tests.docs.pages import commands, section
-from tests.evidence.signed import KEYS, SignedRelease, write_files, write_keys
+from tests.support.builders import make_approval, make_approvalpolicy
+from tests.support.pages import commands, section
+from tests.support.signed_release import KEYS, SignedRelease, write_files, write_keys
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.cli.decide import signing

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
+from tests.support.suites import SCHEMA, suite_spec, write_rows
 from tunegate.api.answers import of_lines
 from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate.digests import document_digest

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument, routes_name
 from tunegate.api.stage.probe import Probe, ProbeItem

@@ -23,9 +23,9 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.fuzzing import fuzz
-from tests.gateway.small_adapter import write_adapter
 from tests.gateway.standins import KEY, OTHER_KEY, SERVER_UID, ScriptedApiServer, base, gateway_program, until
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.small_adapter import write_adapter
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approval, make_approvalpolicy, make_finetunejob
-from tests.governance.walk import Walk
-from tests.job.documents import validated
-from tests.job.world import World, condition, run_to
+from tests.support.builders import make_approval, make_approvalpolicy, make_finetunejob
+from tests.support.job_world import World, condition, run_to
+from tests.support.release_walk import Walk
+from tests.support.stage_documents import validated
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy, IdentityRule, WaiverRule
 from tunegate.api.conditions import rfc3339

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import NamespaceFactory
-from tests.job.documents import SETTINGS, job, sealed, trained, validated, world_objects
-from tests.programs import CACHE
+from tests.support.programs import CACHE
+from tests.support.stage_documents import SETTINGS, job, sealed, trained, validated, world_objects
 from tunegate.api.finetunejob.status import StageName
 from tunegate.api.reasons import StageReason
 from tunegate.digests import sha256

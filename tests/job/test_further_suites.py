@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approvalpolicy, make_evaluationsuite
-from tests.job.documents import NAMESPACE, SETTINGS, job, world_objects
+from tests.support.builders import make_approvalpolicy, make_evaluationsuite
+from tests.support.stage_documents import NAMESPACE, SETTINGS, job, world_objects
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.status import StageName

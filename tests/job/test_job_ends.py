@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
-from tests.job.world import SECRET, WORKSPACE, World, condition, run_to
+from tests.support.job_world import SECRET, WORKSPACE, World, condition, run_to
+from tests.support.stage_documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
 from tunegate.api.shared import SuiteTries
 from tunegate.api.stage.findings import Finding, RedactedData
 from tunegate.api.stage.results import Savings

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, make_finetunejob
-from tests.job.documents import NAMESPACE, trained, validated
-from tests.job.world import World, condition, run_to
+from tests.support.builders import DIGEST, make_finetunejob
+from tests.support.job_world import World, condition, run_to
+from tests.support.stage_documents import NAMESPACE, trained, validated
 from tunegate.api.approvalpolicy import NamespaceBudget
 from tunegate.api.auditrecord import AuditRecordSpec, AuditSubject, EventType
 from tunegate.api.finetunejob.kind import FineTuneJob

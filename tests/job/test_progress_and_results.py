@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import trained
-from tests.registry.registry_process import running_registry
+from tests.support.registry_process import running_registry
+from tests.support.stage_documents import trained
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import PAUSE, ProgressPoller

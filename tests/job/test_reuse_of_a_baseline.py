@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import NAMESPACE, SETTINGS, baselined, job, validated
-from tests.job.world import SECRET, World, run_to
+from tests.support.job_world import SECRET, World, run_to
+from tests.support.stage_documents import NAMESPACE, SETTINGS, baselined, job, validated
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.stage.results import BaselineResult, StageInputs
 from tunegate.digests import sha256

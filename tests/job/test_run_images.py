@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.job.documents import SETTINGS
-from tests.job.world import World
+from tests.support.job_world import World
+from tests.support.stage_documents import SETTINGS
 from tunegate.digests import sha256
 from tunegate.reconcile.attempt.images import run_images
 

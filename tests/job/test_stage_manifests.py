@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HUB_SOURCE, make_approvalpolicy, make_basemodel
-from tests.job.documents import SETTINGS, job, sealed, trained, validated, world_objects
-from tests.job.world import WORKSPACE
+from tests.support.builders import HUB_SOURCE, make_approvalpolicy, make_basemodel
+from tests.support.job_world import WORKSPACE
+from tests.support.stage_documents import SETTINGS, job, sealed, trained, validated, world_objects
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.datachecks import DEFAULTS

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import NamespaceFactory
 from tests.job.test_attempts_on_cluster import Place, furnish, local_image
-from tests.registry.registry_process import RunningRegistry, running_registry
+from tests.support.registry_process import RunningRegistry, running_registry
 from tunegate.api.manifest import Manifest
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, TrainResult

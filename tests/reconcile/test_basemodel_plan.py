@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import HUB_SOURCE, make_basemodel
+from tests.support.builders import HUB_SOURCE, make_basemodel
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.conditions import rfc3339
 from tunegate.api.manifest import FileEntry, Manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.builders import make_approvalpolicy, make_computepool, make_evaluationsuite, make_finetunejob
+from tests.support.builders import make_approvalpolicy, make_computepool, make_evaluationsuite, make_finetunejob
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite

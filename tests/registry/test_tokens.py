@@ -15,8 +15,8 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.ports import free_port
-from tests.programs import program
+from tests.support.ports import free_port
+from tests.support.programs import program
 from tunegate.maintenance import registry_token
 from tunegate.maintenance.authority import token_pair
 from tunegate.registry.tokens import (

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HUB_SOURCE
-from tests.serving.world import SERVER_UID, SETTINGS, START, World, base_model, release
+from tests.support.builders import HUB_SOURCE
+from tests.support.server_world import SERVER_UID, SETTINGS, START, World, base_model, release
 from tunegate.api import serving
 from tunegate.api.stage.configs import STAGE_CONFIG, CopyModelConfig
 from tunegate.digests import document_digest, sha256

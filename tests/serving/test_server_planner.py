@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serving.world import SETTINGS, START, World, base_model, release, served
+from tests.support.server_world import SETTINGS, START, World, base_model, release, served
 from tunegate.api.modelrelease import ModelRelease, Override
 from tunegate.gateway.routes import RouteTable
 from tunegate.manifests.serving import deployment_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.builders import make_finetunejob, make_modelrelease
+from tests.support.builders import make_finetunejob, make_modelrelease
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import StageName
 from tunegate.api.modelrelease import ModelRelease

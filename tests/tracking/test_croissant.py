@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.job.documents import validated
-from tests.statements import ORIGIN, data_statement
+from tests.support.stage_documents import validated
+from tests.support.statements import ORIGIN, data_statement
 from tests.tracking import story
 from tunegate.digests import sha256
 from tunegate.reconcile.mlflow_records import job_record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tests.job.documents import validated
+from tests.support.stage_documents import validated
 from tests.tracking import story
 from tunegate.api.finetunejob.spec import Documents
 from tunegate.reconcile.mlflow_records import LONGEST_PAUSE, Outcome, job_record, pause, plan_job

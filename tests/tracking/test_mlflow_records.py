@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.governance.ledgers import new_key
+from tests.support.ledgers import new_key
 from tests.tracking import story
 from tests.tracking.mlflow_process import MlflowServer
 from tunegate.ledger.anchors.places import Checkpoint, MlflowAnchor

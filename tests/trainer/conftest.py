@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry, running_registry
-from tests.trainer.stage_process import Pod
+from tests.support.registry_process import RunningRegistry, running_registry
+from tests.support.stage_process import Pod
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry
-from tests.trainer.stage_process import Pod, StageEnding, base_model_input, make_rows, stage_base, write_rows
+from tests.support.registry_process import RunningRegistry
+from tests.support.stage_process import Pod, StageEnding, base_model_input, make_rows, stage_base, write_rows
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob.spec import Method

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.model_folder import make_model
-from tests.trainer.stage_process import Pod, StageProcess, base_model_input, stage_base, stage_context
+from tests.support.model_folder import make_model
+from tests.support.stage_process import Pod, StageProcess, base_model_input, stage_base, stage_context
 from tunegate import digests
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.stage.configs import CheckBaseConfig, HashConfig, StageConfigBase

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.stage_process import KEY
+from tests.support.stage_process import KEY
 from tunegate_trainer.endings import InputChanged, Unavailable
 from tunegate_trainer.training.attempt_times import AttemptLedger
 from tunegate_trainer.training.checkpoints import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
 from tunegate.api.datachecks import DEFAULTS, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stage.findings import Finding

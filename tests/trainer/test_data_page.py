@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tests.statements import ORIGIN, data_statement
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
+from tests.support.statements import ORIGIN, data_statement
 from tunegate.api.datachecks import DataCheck
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.stage.findings import Finding

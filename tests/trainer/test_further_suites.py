@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.statements import ORIGIN
-from tests.trainer.rows import SpaceTokenizer
-from tests.trainer.stage_process import stage_base, write_rows
+from tests.support.rows import SpaceTokenizer
+from tests.support.stage_process import stage_base, write_rows
+from tests.support.statements import ORIGIN
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import COMPARING, DEFAULTS, CheckSetting, effective

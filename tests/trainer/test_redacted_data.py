@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer
+from tests.support.rows import SpaceTokenizer
 from tunegate.api.datachecks import DEFAULTS, CheckSetting, DataCheck, effective
 from tunegate.api.stage.configs import DatasetInput
 from tunegate.api.stage.layout import REDACTED_FILE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
 from tests.trainer.test_languages import ENGLISH, GERMAN
 from tunegate.api.datachecks import CheckSetting, DataCheck
 from tunegate.api.stage.findings import Finding

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.trainer.model_folder import make_adapter, make_model
-from tests.trainer.stage_process import REPOSITORY, Pod, stage_base, until_handled
+from tests.support.model_folder import make_adapter, make_model
+from tests.support.stage_process import REPOSITORY, Pod, stage_base, until_handled
 from tunegate import digests
 from tunegate.api.stage.configs import AdapterInput, FetchConfig, HashConfig, RegistryTarget
 from tunegate.api.stage.ends import ExitCode, ProgressReport, Termination

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.stage_process import REPOSITORY, Pod, StageProcess, stage_base, until_handled
+from tests.support.stage_process import REPOSITORY, Pod, StageProcess, stage_base, until_handled
 from tunegate import digests
 from tunegate.api.manifest import FileEntry, Manifest
 from tunegate.api.stage.configs import AdapterInput, FetchConfig

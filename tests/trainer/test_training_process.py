@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.ports import free_port
-from tests.trainer.stage_process import (
+from tests.support.ports import free_port
+from tests.support.stage_process import (
     Pod,
     StageEnding,
     StageProcess,

@@ -15,8 +15,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.registry.registry_process import RunningRegistry
-from tests.trainer.stage_process import REPOSITORY, Pod, StageEnding, stage_base
+from tests.support.registry_process import RunningRegistry
+from tests.support.stage_process import REPOSITORY, Pod, StageEnding, stage_base
 from tests.trainer.test_validation_stage import make_config
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.stage.configs import DatasetInput

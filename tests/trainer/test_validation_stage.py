@@ -13,8 +13,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.builders import DIGEST
-from tests.trainer.stage_process import REPOSITORY, Pod, base_model_input, stage_base, write_rows
+from tests.support.builders import DIGEST
+from tests.support.stage_process import REPOSITORY, Pod, base_model_input, stage_base, write_rows
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, REDACTABLE, CheckSetting, effective
@@ -413,7 +413,7 @@ def test_a_split_that_leaves_nothing_and_a_group_field_that_no_row_has_are_refus
 
 
 def test_an_imported_adapter_of_another_model_is_refused(validate: Validate, tmp_path: Path) -> None:
-    from tests.trainer.model_folder import make_adapter
+    from tests.support.model_folder import make_adapter
 
     result = validate(ROWS, import_path=str(make_adapter(tmp_path / "imported")))
 
