@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.small_adapter import write_adapter
 from tests.support.stage_process import Pod, stage_base
-from tests.trainer.test_validation_stage import ROWS, make_config
+from tests.support.validation import ROWS, make_config
 from tunegate.api.stage.configs import SealConfig
 from tunegate.api.stage.ends import ExitCode
 from tunegate.api.stage.results import SealResult, ValidateResult

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.registry_process import RunningRegistry
 from tests.support.stage_process import REPOSITORY, Pod, StageEnding, stage_base
-from tests.trainer.test_validation_stage import make_config
+from tests.support.validation import make_config
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.stage.configs import DatasetInput
 from tunegate.api.stage.ends import ExitCode
