@@ -17,7 +17,7 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.ledger.entry import AuditEntry
 from tunegate.reconcile.approvals import tally
 from tunegate.reconcile.modelrelease import ledger_entries
-from tunegate.reconcile.modelrelease.status import Fact
+from tunegate.reconcile.modelrelease.status import ConditionDraft
 from tunegate.release.ballot import Verdict
 
 ENDS = {
@@ -29,7 +29,7 @@ ENDS = {
 
 
 @dataclass(frozen=True)
-class Glass:
+class BreakGlassState:
     """What people decided and what the ledger says of it."""
 
     verdict: Verdict
@@ -83,9 +83,9 @@ class Glass:
 
 def look(
     records: Sequence[AuditRecordSpec], overrides: Verdict, withdrawn: frozenset[str], *, stopped: bool, now: datetime
-) -> Glass:
+) -> BreakGlassState:
     """Return the state; ``withdrawn`` are the approvals that were taken back, ``stopped``: rejected or revoked."""
-    return Glass(
+    return BreakGlassState(
         verdict=overrides,
         now=now,
         granted=ledger_entries.last(records, "BreakGlassGranted"),
@@ -95,14 +95,16 @@ def look(
     )
 
 
-def fact(glass: Glass) -> tuple[Fact, ...]:
+def conditions(glass: BreakGlassState) -> tuple[ConditionDraft, ...]:
     """Return the condition, once the release was overridden."""
     if glass.granted is None:
         return ()
     if glass.outcome is None:
-        return (Fact("Overridden", "True", ReleaseReason.OVERRIDE_IN_FORCE, warning(glass.granted)),)
+        return (ConditionDraft("Overridden", "True", ReleaseReason.OVERRIDE_IN_FORCE, warning(glass.granted)),)
     reason, text = ENDS[glass.outcome]
-    return (Fact("Overridden", "False", reason, f"overridden by {glass.granted.payload['approvers']}; {text}"),)
+    return (
+        ConditionDraft("Overridden", "False", reason, f"overridden by {glass.granted.payload['approvers']}; {text}"),
+    )
 
 
 def warning(granted: AuditRecordSpec) -> str:
@@ -114,7 +116,7 @@ def warning(granted: AuditRecordSpec) -> str:
     )
 
 
-def note(glass: Glass) -> str:
+def note(glass: BreakGlassState) -> str:
     """Say, where it does not hold, what there is to say about overriding."""
     if glass.outcome is not None:
         return f". It was overridden and is not any more: {ENDS[glass.outcome][1]}. A release is overridden only once"
@@ -131,7 +133,7 @@ def with_dropped(verdict: Verdict, overrides: Verdict) -> Verdict:
     return replace(verdict, dropped=tuple(both))
 
 
-def override_status(glass: Glass, approvals: Sequence[Approval]) -> Override | None:
+def override_status(glass: BreakGlassState, approvals: Sequence[Approval]) -> Override | None:
     """Return what the status shows; None: nobody overrides."""
     if glass.granted is None:
         shown = tally(glass.verdict)

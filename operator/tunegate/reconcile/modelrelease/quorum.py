@@ -15,7 +15,7 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.ledger.entry import AuditEntry
 from tunegate.reconcile.modelrelease import ledger_entries
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen
-from tunegate.reconcile.modelrelease.status import Fact
+from tunegate.reconcile.modelrelease.status import ConditionDraft
 from tunegate.release.ballot import Verdict
 
 CAUSES: Mapping[DropReason, ReleaseReason] = {
@@ -26,10 +26,10 @@ CAUSES: Mapping[DropReason, ReleaseReason] = {
 """Why an approval that was counted may count no more; other causes, and several at once, are told in the message."""
 
 
-def lost(verdict: Verdict, record: AuditRecordSpec) -> Fact:
+def lost(verdict: Verdict, record: AuditRecordSpec) -> ConditionDraft:
     """Return the condition; ``verdict`` is the count now, ``record`` the one of the quorum that was reached."""
     if verdict.outcome == "Quorum":
-        return Fact("QuorumLost", "False", ReleaseReason.APPROVALS_IN_FORCE)
+        return ConditionDraft("QuorumLost", "False", ReleaseReason.APPROVALS_IN_FORCE)
     gone = [one for one in verdict.dropped if one.vote.uid in _approvals(record)]
     causes = {CAUSES.get(one.reason, ReleaseReason.APPROVALS_LOST) for one in gone}
     reason = causes.pop() if len(causes) == 1 else ReleaseReason.APPROVALS_LOST
@@ -37,7 +37,7 @@ def lost(verdict: Verdict, record: AuditRecordSpec) -> Fact:
     message = (
         f"approvals that do not count any more: {named}. Nothing new is rolled out until the quorum is there again"
     )
-    return Fact("QuorumLost", "True", reason, message)
+    return ConditionDraft("QuorumLost", "True", reason, message)
 
 
 def renewed(release: ModelRelease, frozen: Frozen, verdict: Verdict, record: AuditRecordSpec) -> tuple[AuditEntry, ...]:

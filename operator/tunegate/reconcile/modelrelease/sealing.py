@@ -11,7 +11,7 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.ledger.entry import AuditEntry
 from tunegate.reconcile.modelrelease import ledger_entries
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen
-from tunegate.reconcile.modelrelease.status import Fact, Story
+from tunegate.reconcile.modelrelease.status import ConditionDraft, StatusDraft
 from tunegate.release.evidence import Shortfall
 
 Signatures = Mapping[str, str]
@@ -23,7 +23,7 @@ class Sealing:
     """What is to be recorded, and what is said of the release while approvals have to wait; None: they need not."""
 
     audit: tuple[AuditEntry, ...] = ()
-    story: Story | None = None
+    draft: StatusDraft | None = None
 
 
 def seal(
@@ -46,12 +46,12 @@ def seal(
         audit = (ledger_entries.evidence_sealed(release, frozen, signatures),)
     if ledger_entries.last(records, "ReleaseApproved") is not None:
         return Sealing(audit)
-    story = Story(
+    draft = StatusDraft(
         phase="Failed" if short.final else "PendingEvidence",
         message=short.message,
-        facts=(Fact("EvidenceComplete", "False", short.reason, short.message),),
+        conditions=(ConditionDraft("EvidenceComplete", "False", short.reason, short.message),),
         frozen=frozen,
         server=frozen.statement.engine.server,
         show_digest=False,
     )
-    return Sealing(audit, story)
+    return Sealing(audit, draft)

@@ -18,8 +18,8 @@ TEXT = 1024
 
 
 @dataclass(frozen=True)
-class Fact:
-    """A condition to be."""
+class ConditionDraft:
+    """A condition as it will be."""
 
     type: str
     status: ConditionStatus
@@ -28,12 +28,12 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Story:
-    """What the planner concluded."""
+class StatusDraft:
+    """The status as it will be: what the planner concluded."""
 
     phase: ReleasePhase
     message: str
-    facts: tuple[Fact, ...] = ()
+    conditions: tuple[ConditionDraft, ...] = ()
     verdict: Verdict | None = None
     frozen: Frozen | None = None
     server: str | None = None
@@ -43,22 +43,22 @@ class Story:
     """False until the ledger holds the statement: approvals cannot name it before."""
 
 
-def status_of(release: ModelRelease, story: Story, now: datetime) -> dict[str, Any]:
+def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[str, Any]:
     """Return every status field that the release controller owns, in the API's form."""
-    frozen, verdict = story.frozen, story.verdict
+    frozen, verdict = draft.frozen, draft.verdict
     old = release.status
-    shown = frozen if story.show_digest else None
+    shown = frozen if draft.show_digest else None
     status = ModelReleaseStatus(
         observed_generation=release.generation,
-        phase=story.phase,
-        message=story.message[:TEXT],
-        conditions=_conditions(release, story.facts, now),
+        phase=draft.phase,
+        message=draft.message[:TEXT],
+        conditions=_conditions(release, draft.conditions, now),
         release_digest=shown.digest if shown else old.release_digest,
         statement_digest=shown.oci_digest if shown else old.statement_digest,
         served_name=shown.statement.served_name if shown else old.served_name,
-        server=story.server or old.server,
-        approved_time=story.approved_time,
-        override=story.override,
+        server=draft.server or old.server,
+        approved_time=draft.approved_time,
+        override=draft.override,
     )
     if verdict is not None:
         status = status.model_copy(update=tally(verdict))
@@ -68,16 +68,16 @@ def status_of(release: ModelRelease, story: Story, now: datetime) -> dict[str, A
     return document
 
 
-def _conditions(release: ModelRelease, facts: tuple[Fact, ...], now: datetime) -> list[Condition]:
-    kept = [condition for condition in release.status.conditions if condition.type in {fact.type for fact in facts}]
-    for fact in facts:
+def _conditions(release: ModelRelease, drafts: tuple[ConditionDraft, ...], now: datetime) -> list[Condition]:
+    kept = [condition for condition in release.status.conditions if condition.type in {draft.type for draft in drafts}]
+    for draft in drafts:
         kept = set_condition(
             kept,
             Condition(
-                type=fact.type,
-                status=fact.status,
-                reason=fact.reason.value,
-                message=fact.message,
+                type=draft.type,
+                status=draft.status,
+                reason=draft.reason.value,
+                message=draft.message,
                 last_transition_time=rfc3339(now),
                 observed_generation=release.generation,
             ),
