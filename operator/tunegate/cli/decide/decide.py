@@ -34,7 +34,7 @@ NO_DIGEST = "sha256:" + "0" * 64
 
 
 @dataclass(frozen=True)
-class Hat:
+class ReviewerRole:
     """A role, and what the policies that know it say."""
 
     name: str
@@ -81,23 +81,23 @@ def decide(cluster: Cluster, options: Namespace) -> int:
         )
     if options.digest and options.digest != subject.digest:
         raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
-    hat = _hat(cluster, options, subject)
+    role = _reviewer_role(cluster, options, subject)
     me = cluster.whoami()
     if options.decision == "Withdraw":
         refusals.check_given(cluster, subject.uid, me, namespace)
     refusals.check_withdrawn(subject.withdrawn, str(me.get("username", "")), options.decision)
-    refusals.warn_of_groups(hat.name, hat.groups, own_groups(me))
-    document = _approval(subject, hat, me, options)
+    refusals.warn_of_groups(role.name, role.groups, own_groups(me))
+    document = _approval(subject, role, me, options)
     _show(subject, document["spec"])
     if options.key is not None:
         signing.show(document)
-    elif hat.signed and options.decision in ("Approve", "Override"):
-        print(f"Without --key this may not count: role {hat.name} takes signed approvals", file=sys.stderr)
+    elif role.signed and options.decision in ("Approve", "Override"):
+        print(f"Without --key this may not count: role {role.name} takes signed approvals", file=sys.stderr)
     _confirm(options, subject)
     if options.key is not None:
         document = signing.signed(document, options)
     made = cluster.create(Approval, document, namespace)
-    print(f"{options.decision} of {namespace}/{options.name} recorded as {made['metadata']['name']} (role {hat.name})")
+    print(f"{options.decision} of {namespace}/{options.name} recorded as {made['metadata']['name']} (role {role.name})")
     return 0
 
 
@@ -204,7 +204,7 @@ def _ages(roles: Iterable[tuple[ApprovalRole, int]]) -> dict[str, int]:
     return ages
 
 
-def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
+def _reviewer_role(cluster: Cluster, options: Namespace, subject: Subject) -> ReviewerRole:
     """Return the role to decide in: the one that was named, else the only one that this person may use here."""
     verb = VERBS.get(options.decision, "approve")
     name = options.role
@@ -224,14 +224,14 @@ def _hat(cluster: Cluster, options: Namespace, subject: Subject) -> Hat:
     known_as = [role for role in subject.roles if role.name == name]
     groups = frozenset(group for role in known_as for group in role.groups)
     signed = any(role.signers is not None for role in known_as)
-    return Hat(name, groups, subject.max_ages.get(name, DEFAULT_LIFE), signed)
+    return ReviewerRole(name, groups, subject.max_ages.get(name, DEFAULT_LIFE), signed)
 
 
-def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:
+def _approval(subject: Subject, role: ReviewerRole, me: Json, options: Namespace) -> Json:
     """Return the Approval. Of the person's groups only those go in that matter for the role."""
     own = own_groups(me)
-    groups = [group for group in own if group in hat.groups] or own[:64]
-    life = lifetime(options.expires) if options.expires else hat.max_age
+    groups = [group for group in own if group in role.groups] or own[:64]
+    life = lifetime(options.expires) if options.expires else role.max_age
     return {
         "apiVersion": API_VERSION,
         "kind": "Approval",
@@ -239,7 +239,7 @@ def _approval(subject: Subject, hat: Hat, me: Json, options: Namespace) -> Json:
         "spec": {
             "subjectRef": {"kind": subject.kind, "name": subject.name, "uid": subject.uid},
             "subjectDigest": subject.digest or NO_DIGEST,
-            "role": hat.name,
+            "role": role.name,
             "decision": options.decision,
             "reason": options.reason,
             "approver": caller(me, groups),
