@@ -20,7 +20,7 @@ def planned(namespace: str) -> dict[str, Json]:
     first = server.step()
     job = JobWorld()
     run_to(job, "train")
-    made = [*first.creates, *first.applies, *job.others.values(), *job.jobs.values(), *supplies()]
+    made = [*first.creates, *first.applies, *job.others.values(), *job.jobs.values(), *namespace_objects()]
     found: dict[str, Json] = {}
     for obj in made:
         copy: Json = json.loads(json.dumps(obj))
@@ -37,7 +37,7 @@ def planned(namespace: str) -> dict[str, Json]:
     return found
 
 
-def supplies() -> list[Json]:
+def namespace_objects() -> list[Json]:
     labels = {"app.kubernetes.io/name": "tunegate", "app.kubernetes.io/managed-by": "tunegate"}
     return [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tunegate-ca", "labels": labels}, "data": {}},

@@ -30,8 +30,8 @@ RETRY_SECONDS = 10.0
 Json = dict[str, Any]
 
 
-class Supplies:
-    """Keeps one object of each governed namespace as it should be."""
+class NamespaceAuthorities:
+    """Keeps the ConfigMap of authorities in each governed namespace as it should be."""
 
     def __init__(self, kube: KubeClient, settings: Settings, ledger: Ledger) -> None:
         self._ownership = Ownership(kube)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import NamespaceFactory
 from tests.support.recording_client import Memory
-from tunegate.controllers.namespace_secrets import Supplies
+from tunegate.controllers.namespace_authorities import NamespaceAuthorities
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.settings import GovernedNamespace, Settings
 
@@ -22,7 +22,9 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def supplies(kube: KubeClient, files: Path, *governed: str, ledger: Memory | None = None) -> Supplies:
+def namespace_authorities(
+    kube: KubeClient, files: Path, *governed: str, ledger: Memory | None = None
+) -> NamespaceAuthorities:
     settings = Settings(
         trainer_image="t",
         operator_image="o",
@@ -30,7 +32,7 @@ def supplies(kube: KubeClient, files: Path, *governed: str, ledger: Memory | Non
         governed=tuple(GovernedNamespace(name=name, policy="none") for name in governed),
         ca_file=files / "ca.crt",
     )
-    return Supplies(kube, settings, ledger or Memory())
+    return NamespaceAuthorities(kube, settings, ledger or Memory())
 
 
 async def authorities(kube: KubeClient, namespace: str) -> str:
@@ -44,14 +46,14 @@ async def test_each_namespace_gets_the_authorities_and_no_password(
     kube: KubeClient, namespaces: NamespaceFactory, files: Path
 ) -> None:
     teams = [await namespaces("a"), await namespaces("b")]
-    assert await supplies(kube, files, *teams).try_deliver()
+    assert await namespace_authorities(kube, files, *teams).try_deliver()
     for team in teams:
         assert await authorities(kube, team) == "authorities\n"
         assert await kube.list("v1", "Secret", team) == []
 
 
 async def test_a_new_authority_is_handed_on(kube: KubeClient, namespace: str, files: Path) -> None:
-    ours = supplies(kube, files, namespace)
+    ours = namespace_authorities(kube, files, namespace)
     assert await ours.try_deliver()
     (files / "ca.crt").write_text("others\n")
     assert await ours.try_deliver()
@@ -61,13 +63,13 @@ async def test_a_new_authority_is_handed_on(kube: KubeClient, namespace: str, fi
 async def test_what_somebody_changed_or_helm_left_is_put_right(kube: KubeClient, namespace: str, files: Path) -> None:
     metadata = {"name": "tunegate-ca", "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "Helm"}}
     await kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": "forged"}})
-    assert await supplies(kube, files, namespace).try_deliver()
+    assert await namespace_authorities(kube, files, namespace).try_deliver()
     assert await authorities(kube, namespace) == "authorities\n"
 
 
 async def test_a_namespace_that_is_not_there_holds_up_no_other(
     kube: KubeClient, namespace: str, files: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert not await supplies(kube, files, "t-not-there", namespace).try_deliver()
+    assert not await namespace_authorities(kube, files, "t-not-there", namespace).try_deliver()
     assert await authorities(kube, namespace) == "authorities\n"
     assert "pods of t-not-there may not reach the registry" in caplog.text
