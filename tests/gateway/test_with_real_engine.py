@@ -176,7 +176,7 @@ async def test_only_the_evaluated_adapter_passes_its_probe_and_answers(
 ) -> None:
     assert len(probe.items) >= 4, "the adapter changes hardly anything: the test would prove nothing"
     async with front(tmp_path, engine, probe) as stage:
-        states = {one.served_name: (one.state, one.reason) for one in stage.gateway.holdings.adapters}
+        states = {one.served_name: (one.state, one.reason) for one in stage.gateway.adapter_states.adapters}
         assert states[GOOD] == ("Ready", "")
         assert states[WRONG_NAMES][0] == "LeftOut"
         assert "like the base model" in states[WRONG_NAMES][1]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.ledgers import Clock, Json, Store, entry
-from tunegate.ledger.packed_records import Shelf
+from tunegate.ledger.packed_records import PackedRecords
 from tunegate.ledger.sequence import in_order, sequence_of
 from tunegate.ledger.writer import LedgerWriter
 
@@ -40,20 +40,20 @@ async def test_record_comes_back_from_the_shelf_as_it_was_put_there() -> None:
     writer = LedgerWriter(store, Clock())
     for number in range(7):
         await writer.append(entry(number, note="Zoë \\ \n \u2028 😀" * number))
-    shelf = Shelf()
+    packed = PackedRecords()
     for record in store.records:
-        shelf.add(record["spec"])
-    assert [shelf.at(place).to_dict() for place in range(len(shelf))] == [one["spec"] for one in store.records]
-    assert shelf.last_of(("ApprovalRecorded",)) == 6
-    assert shelf.last_of(("KeyRotated",)) is None
+        packed.add(record["spec"])
+    assert [packed.at(place).to_dict() for place in range(len(packed))] == [one["spec"] for one in store.records]
+    assert packed.last_of(("ApprovalRecorded",)) == 6
+    assert packed.last_of(("KeyRotated",)) is None
 
 
 def test_record_that_cannot_be_shown_is_left_out_and_the_others_are_not() -> None:
-    shelf = Shelf()
+    packed = PackedRecords()
     subject = {"kind": "ModelRelease", "namespace": "team", "name": "one", "uid": "u"}
-    shelf.add({"type": "ReleaseApproved", "time": "2026-11-24T12:00:00Z", "subject": subject})
-    assert shelf.of_subject("u") == ()
-    assert len(shelf) == 1
+    packed.add({"type": "ReleaseApproved", "time": "2026-11-24T12:00:00Z", "subject": subject})
+    assert packed.of_subject("u") == ()
+    assert len(packed) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])

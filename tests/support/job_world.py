@@ -25,7 +25,7 @@ from tunegate.api.stage.results import BaselineResult, ValidateResult
 from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.manifests.stage_job import config_map_name
-from tunegate.reconcile.finetunejob.observed import Earlier, Observed
+from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline
 from tunegate.reconcile.finetunejob.planner import plan
 from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
 from tunegate.reconcile.plan import AuditEntry, Plan
@@ -61,7 +61,7 @@ class World:
     entries: list[AuditEntry] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
     registry_down: bool = False
-    earlier: Earlier | None = None
+    earlier: ReusableBaseline | None = None
     writes: int = 0
     stopped_unasked: list[str] = field(default_factory=list)
     """Running attempts that the operator deleted although nobody had suspended the job."""

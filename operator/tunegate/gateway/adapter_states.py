@@ -30,7 +30,7 @@ class BaseReplaced(Exception):
     """The engine may have read other weights than those that were hashed."""
 
 
-class Holdings:
+class AdapterStates:
     """State of the engine and of each adapter.
 
     ``changed`` is told the names that may answer, whenever they change; ``quiet`` waits until no client is being answered

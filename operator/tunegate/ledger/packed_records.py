@@ -34,7 +34,7 @@ TYPICAL = "".join([
 ]).encode()  # fmt: skip
 
 
-class Shelf:
+class PackedRecords:
     """Records in the order in which they were put there."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Shelf:
         return len(self._packed)
 
     def add(self, spec: Mapping[str, Any]) -> None:
-        """Put the spec of a record on the shelf. Raises ``ValueError`` for text that UTF-8 cannot hold."""
+        """Add the spec of a record. Raises ``ValueError`` for text that UTF-8 cannot hold."""
         packing = zlib.compressobj(3, zlib.DEFLATED, WINDOW, 5, zlib.Z_DEFAULT_STRATEGY, TYPICAL)
         packed = packing.compress(canonical_plain(spec)) + packing.flush()
         place, subject = len(self._packed), spec["subject"]

@@ -35,7 +35,7 @@ from tunegate.reconcile.attempt.attempt import first_pod, named_result
 from tunegate.reconcile.attempt.result import Json
 from tunegate.reconcile.finetunejob.budget import COUNTED, period
 from tunegate.reconcile.finetunejob.inputs import needed_claims
-from tunegate.reconcile.finetunejob.observed import Earlier, Observed, StageSettings, StoreSecret
+from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings, StoreSecret
 from tunegate.reconcile.finetunejob.planner import plan
 from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
 from tunegate.reconcile.finetunejob.suites import further_claims
@@ -227,7 +227,7 @@ class FineTuneJobController:
         found = {digest: await self._results.read(repository, digest) for digest in sorted(digests)}
         return {digest: result for digest, result in found.items() if result is not None}
 
-    async def _earlier(self, seen: Observed) -> Earlier | None:
+    async def _earlier(self, seen: Observed) -> ReusableBaseline | None:
         """Look for a job of the namespace that has measured the baseline with the same inputs."""
         wanted = wanted_baseline(seen, self._stage_settings)
         if wanted is None:
@@ -240,7 +240,7 @@ class FineTuneJobController:
         result = await self._results.read(f"{repository}/results", stage.result_digest)
         if not isinstance(result, BaselineResult):
             return None
-        return Earlier(
+        return ReusableBaseline(
             found.name, repository, wanted, stage.result_digest, result, stage.config_digest, tuple(stage.images)
         )
 

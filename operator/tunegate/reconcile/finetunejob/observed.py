@@ -41,7 +41,7 @@ class StoreSecret:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class ReusableBaseline:
     """A baseline that another job of the namespace measured, with the digest of the inputs that it had."""
 
     job: str
@@ -96,7 +96,7 @@ class Observed:
     results: Mapping[str, StageResult | LostResult] = field(default_factory=dict)
     """Result documents by digest, for every digest that a pod or the status names; a missing one could not be read now."""
     progress: ProgressReport | None = None
-    earlier: Earlier | None = None
+    earlier: ReusableBaseline | None = None
     """What the baseline can be taken over from instead of being measured."""
     namespace_jobs: tuple[FineTuneJob, ...] = ()
     """All jobs of the namespace; read only where its policy has a budget, like the next field."""

@@ -16,7 +16,7 @@ from tunegate.reconcile.attempt.attempt import Attempt, Ended
 from tunegate.reconcile.finetunejob.comparison import difference
 from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs, engine_spec, resolve
-from tunegate.reconcile.finetunejob.observed import Earlier, Observed, StageSettings
+from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings
 from tunegate.reconcile.finetunejob.outcomes import take
 from tunegate.reconcile.naming import registry_secret_name
 
@@ -64,7 +64,7 @@ def measured_by(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) ->
     return max(found, key=lambda one: (one.status.stage("baseline").completion_time or "", one.name), default=None)
 
 
-def reuse(draft: Draft, seen: Observed, earlier: Earlier) -> bool:
+def reuse(draft: Draft, seen: Observed, earlier: ReusableBaseline) -> bool:
     """Enter the earlier result as this job's baseline, or return false when it is not about the same inputs.
 
     The credential is made anew, since it must open one place more.
