@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tunegate.keys import PublicKey
 from tunegate.ledger.chain import Link, Problem, record_name
 from tunegate.ledger.epoch import Epoch
-from tunegate.ledger.key_history import Lineage
+from tunegate.ledger.key_history import KeyHistory
 from tunegate.ledger.seal import Sealed, read_seal
 
 
@@ -55,7 +55,7 @@ class Comparison:
 class Known:
     """What a verification knows of the ledger that anchors can be compared with."""
 
-    lineage: Lineage
+    key_history: KeyHistory
     seals: Mapping[int, Sealed]
     """Signed statements by the number of records that they cover."""
     epochs: Sequence[Epoch]
@@ -64,7 +64,7 @@ class Known:
 
 def compare(known: Known, keys: Sequence[PublicKey], anchors: Sequence[Anchor]) -> Comparison:
     """Compare every anchor; ``keys`` are the reader's own, without any an anchor needs no signature to contradict."""
-    trusted = known.lineage.trusted(keys)
+    trusted = known.key_history.trusted(keys)
     unusable: list[Problem] = []
     readable: list[tuple[int, str, Sealed]] = []
     for anchor in anchors:

@@ -18,7 +18,7 @@ FIELDS = {
 """What the payload of each signed record holds."""
 
 
-class Lineage:
+class KeyHistory:
     """The keys of a ledger, each vouched for by the one before it and by the one after it.
 
     A rotation is signed by both keys over the head at its place. So any one of the keys, given by the reader, proves all

@@ -107,7 +107,7 @@ class LedgerWriter:
 
         def statement(packed: PackedRecords, now: datetime) -> AuditEntry | AuditRecordSpec:
             ledger, head = ledger_id(packed.at(0).hash), packed.at(len(packed) - 1)
-            return statements.checkpoint(keys, ledger, head, self._seen.lineage.in_force, now)
+            return statements.checkpoint(keys, ledger, head, self._seen.key_history.in_force, now)
 
         async with self._lock:
             packed = await self._follow()
@@ -126,7 +126,7 @@ class LedgerWriter:
             ledger, head, in_force = (
                 ledger_id(packed.at(0).hash),
                 packed.at(len(packed) - 1),
-                self._seen.lineage.in_force,
+                self._seen.key_history.in_force,
             )
             return statements.epoch(
                 keys, ledger, head, in_force, now, compared=compared, reason=reason, started_by=started_by
