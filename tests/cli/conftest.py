@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.command_line import Desk
+from tests.support.command_line import Cli
 from tests.support.governed_namespace import World, world
 from tests.support.release_cluster import catalogue, job, registry, settle, settle_signed
 from tests.support.software_token import token
@@ -13,5 +13,5 @@ __all__ = ["catalogue", "job", "registry", "settle", "settle_signed", "token", "
 
 
 @pytest.fixture
-def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return Desk(world, capsys)
+def cli(world: World, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(world, capsys)

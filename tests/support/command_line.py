@@ -1,4 +1,4 @@
-"""A terminal at which people of the local cluster sit down one after the other, and the operator's hand for statuses."""
+"""`tunegate` run as one person of the local cluster after the other, and statuses written as the operator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tunegate.cli.main import main
 Json = dict[str, Any]
 
 
-class Desk:
-    """One person after the other at a terminal."""
+class Cli:
+    """Runs `tunegate` as a role."""
 
     def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
         self.world = world
