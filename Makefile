@@ -62,7 +62,7 @@ lint: setup ## ruff, mypy --strict, layers, generated files
 .PHONY: mutants
 mutants: setup ## Mutation testing of the count of approvals: which small changes of it no test would find; minutes
 	@./tests/mutants.sh $(addprefix tunegate/release/,counting.py identity.py requesters.py signature.py waiver.py) \
-	  $(addprefix tunegate/reconcile/,approvals.py modelrelease_votes.py modelrelease_breakglass.py) \
+	  $(addprefix tunegate/reconcile/,approvals.py modelrelease/questions.py modelrelease/break_glass.py) \
 	  $(wildcard tests/governance/test_counting*.py) $(patsubst %,tests/governance/test_%.py,signatures break_glass overrides_counted unverified_requesters waivers release_planner decisions_told)
 
 .PHONY: generate

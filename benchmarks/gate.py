@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import GateOutcome
+from tunegate.api.finetunejob.status import GateOutcome
 from tunegate_trainer.evaluation.gate import Answers, judge
 
 BASE_RATE = 0.4

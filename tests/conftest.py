@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.waiting import Cluster
+from tests.support.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"

@@ -30,14 +30,14 @@ from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Intent, Method
+from tunegate.api.finetunejob.spec import Intent, Method
+from tunegate.api.manifest import Manifest
 from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import (
+from tunegate.api.stage.configs import (
     BaseModelInput,
     DataOrigin,
     DatasetInput,
     JobIdentity,
-    Manifest,
     RegistryTarget,
     SuiteInput,
     ValidateConfig,

@@ -18,8 +18,9 @@ import tempfile
 from pathlib import Path
 
 from tunegate.api.computepool import ComputePoolSpec
-from tunegate.api.finetunejob import Method
-from tunegate.api.stages import BaseModelInput, DatasetInput, JobIdentity, Manifest, RegistryTarget, TrainConfig
+from tunegate.api.finetunejob.spec import Method
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.configs import BaseModelInput, DatasetInput, JobIdentity, RegistryTarget, TrainConfig
 from tunegate.base_files import hash_folder
 from tunegate_trainer.data.conversations import ChatTokenizer
 from tunegate_trainer.data.rows import read_sound_rows

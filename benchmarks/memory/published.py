@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from tunegate.api.finetunejob import Method
+from tunegate.api.finetunejob.spec import Method
 from tunegate_trainer.modules import Architecture, Linear
 from tunegate_trainer.validation.estimates import ACTIVATION_BYTES, least_memory, memory_parts
 

@@ -22,8 +22,9 @@ from typing import Any
 import torch
 
 from tunegate.api.computepool import ComputePoolSpec
-from tunegate.api.finetunejob import Method
-from tunegate.api.stages import BaseModelInput, DatasetInput, JobIdentity, Manifest, RegistryTarget, TrainConfig
+from tunegate.api.finetunejob.spec import Method
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.configs import BaseModelInput, DatasetInput, JobIdentity, RegistryTarget, TrainConfig
 from tunegate.base_files import hash_folder
 from tunegate_trainer.inputs import model_files
 from tunegate_trainer.training import exchange

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate_demo.application import Application
 from tunegate_demo.cluster import Cluster
 from tunegate_demo.command_line import tunegate

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tunegate.api.stages import FileEntry, FileIdentity, HashedFolder, Manifest
+from tunegate.api.manifest import FileEntry, FileIdentity, HashedFolder, Manifest
 from tunegate.digests import manifest_digest
 
 PIECE = 4 * 1024 * 1024

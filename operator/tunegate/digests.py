@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import rfc8785
 
-from tunegate.api.stages import FileEntry, Manifest
+from tunegate.api.manifest import FileEntry, Manifest
 
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.api.stages import Probe, ProbeItem
+from tunegate.api.stage.probe import Probe, ProbeItem
 
 MAX_ITEMS = 16
 MIN_ITEMS = 8

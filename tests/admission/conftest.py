@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.governance.governed import world
+from tests.support.governed_namespace import world
 
 __all__ = ["world"]

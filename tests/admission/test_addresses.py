@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.admission import namespace_admin
-from tests.admission.namespace_admin import act
-from tests.control_plane import Member
-from tests.governance.alone import governed_alone
-from tests.governance.governed import Json, World
+from tests.support import namespace_admin
+from tests.support.control_plane import Member
+from tests.support.governed_namespace import Json, World
+from tests.support.namespace_admin import act
+from tests.support.separate_server import governed_alone
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 MEMBERS = (

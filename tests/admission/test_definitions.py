@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.admission.guarded import Guarded
-from tests.builders import make_approval
 from tests.conftest import ClientFactory
-from tests.governance.governed import World
+from tests.support.builders import make_approval
+from tests.support.governed_namespace import World
+from tests.support.guard import Guarded
 from tunegate.admission.definitions import definitions
 from tunegate.admission.guard import Guard, GuardedLedger
 from tunegate.admission.rules import DEFINITION, DEFINITIONS_API, Rule, differences, subject_of, unguarded, windows

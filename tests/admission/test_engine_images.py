@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.builders import IMAGE, make_modelserver
-from tests.governance.governed import OPERATOR, Json, World, patch
+from tests.support.builders import IMAGE, make_modelserver
+from tests.support.governed_namespace import OPERATOR, Json, World, patch
 
 pytestmark = pytest.mark.cluster
 SVEN = "serving-operator"

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.admission.guarded import Guarded
 from tests.conftest import ClientFactory
-from tests.governance.governed import World, as_list, render, scoped
+from tests.support.governed_namespace import World, as_list, render, scoped
+from tests.support.guard import Guarded
 from tunegate.admission.guard import ACTING, Guard, GuardedLedger
 from tunegate.admission.rules import Rule, parse, subject_of, unguarded, windows
 from tunegate.errors import Waiting

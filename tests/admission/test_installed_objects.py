@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.chart import helm
-from tests.governance.governed import Answer, Json, World, as_list
+from tests.support import helm
+from tests.support.governed_namespace import Answer, Json, World, as_list
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.builders import make_finetunejob
-from tests.governance.governed import Answer, Json, World, as_list, render, scoped
-from tunegate.api.finetunejob import FineTuneJobSpec
+from tests.support.builders import make_finetunejob
+from tests.support.governed_namespace import Answer, Json, World, as_list, render, scoped
+from tunegate.api.finetunejob.spec import FineTuneJobSpec
 
 pytestmark = pytest.mark.cluster
 MAY_CHANGE: Json = {"suspend": True, "ttlSecondsAfterFinished": 60}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.admission.namespace_admin import ADMIN, EDITOR, act, bind, create, until_refused
-from tests.governance.governed import Json, World
+from tests.support.governed_namespace import Json, World
+from tests.support.namespace_admin import ADMIN, EDITOR, act, bind, create, until_refused
 
 pytestmark = pytest.mark.cluster
 WORDS = "would change what the pods of Tunegate there may reach or use"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.chart import helm
-from tests.governance.governed import Answer, Json, World, pod
+from tests.support import helm
+from tests.support.governed_namespace import Answer, Json, World, pod
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.governance.governed import Answer, World, render
+from tests.support.governed_namespace import Answer, World, render
 
 pytestmark = pytest.mark.cluster
 GROUP = "tunegate:duty"

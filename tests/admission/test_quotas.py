@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.admission.namespace_admin import ADMIN, act, bind, until_refused
-from tests.control_plane import Member
-from tests.governance.alone import governed_alone
-from tests.governance.governed import OPERATOR, Answer, World
-from tests.governance.ledgers import Store
+from tests.support.control_plane import Member
+from tests.support.governed_namespace import OPERATOR, Answer, World
+from tests.support.ledgers import Store
+from tests.support.namespace_admin import ADMIN, act, bind, until_refused
+from tests.support.separate_server import governed_alone
 from tunegate.api.markers import API_VERSION
 from tunegate.api.usage import Bound
 from tunegate.controllers.quotas import Quotas

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.builders import (
+from tests.support.builders import (
     make_approvalpolicy,
     make_basemodel,
     make_computepool,
@@ -18,7 +18,7 @@ from tests.builders import (
     make_finetunejob,
     make_modelserver,
 )
-from tests.governance.governed import OPERATOR, Json, World, first_record, labelled, owned, patch, say_phase
+from tests.support.governed_namespace import OPERATOR, Json, World, first_record, labelled, owned, patch, say_phase
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.governance.governed import Answer, World
+from tests.support.governed_namespace import Answer, World
 
 pytestmark = pytest.mark.cluster
 

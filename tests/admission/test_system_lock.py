@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.governance.governed import Answer, Json, World, pod
+from tests.support.governed_namespace import Answer, Json, World, pod
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

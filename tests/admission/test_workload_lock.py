@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.governance.governed import OPERATOR, World, pod
+from tests.support.governed_namespace import OPERATOR, World, pod
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests import builders
+from tests.support import builders
 from tunegate.api.kinds import KINDS
 from tunegate.kube.client import KubeClient, ObjectRef, Refused
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.governance.governed import World, labelled, pod, world
-from tests.governance.released import catalogue, job, registry, settle
+from tests.support.governed_namespace import World, labelled, pod, world
+from tests.support.release_cluster import catalogue, job, registry, settle
 
 __all__ = ["catalogue", "job", "registry", "settle", "world"]
 

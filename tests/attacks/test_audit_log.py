@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.governance.governed import Json, World, labelled
+from tests.support.governed_namespace import Json, World, labelled
 
 pytestmark = pytest.mark.cluster
 LOG = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "logs/audit.log"

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.control_plane import ControlPlane, Member, running_control_plane
-from tests.governance.governed import CHART, DIGEST, OPERATOR, World, as_list, render, say_phase
-from tests.governance.ledgers import new_key
+from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.governed_namespace import CHART, DIGEST, OPERATOR, World, as_list, render, say_phase
+from tests.support.ledgers import new_key
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.main import main
@@ -30,9 +30,10 @@ from tunegate.ledger.entry import AuditEntry
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.sequence import ordered
 from tunegate.ledger.writer import LedgerWriter
-from tunegate.reconcile import modelrelease_entries as entries
 from tunegate.reconcile.approvals import account, recorded, votes
-from tunegate.release.counting import Question, count
+from tunegate.reconcile.modelrelease import ledger_entries
+from tunegate.release.ballot import Question
+from tunegate.release.counting import count
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 Json = dict[str, Any]
@@ -138,9 +139,9 @@ async def count_and_record(kubeconfig: str, ring: KeyRing) -> None:
         asked = Question(release.uid, DIGEST, frozenset({requester}), ROLES, timedelta(days=1))
         verdict = count(asked, votes(approvals, ROLES, backed, ()), datetime.now(UTC))
         assert verdict.outcome == "Quorum", verdict
-        writer, subject = LedgerWriter(kube), entries.subject_of(release)
+        writer, subject = LedgerWriter(kube), ledger_entries.subject_of(release)
         await writer.append(AuditEntry("ReleaseRequested", requester.username, subject, "statement"))
-        for entry in [*recorded(subject, approvals), entries.approved(release, DIGEST, verdict)]:
+        for entry in [*recorded(subject, approvals), ledger_entries.approved(release, DIGEST, verdict)]:
             await writer.append(entry)
         await writer.seal(ring)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chart import helm
-from tests.governance.walk import Walk
+from tests.support import helm
+from tests.support.release_walk import Walk
 from tunegate.release.evidence import Shortfall, assess
 from tunegate.release.statement import build
 

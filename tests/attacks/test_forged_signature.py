@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.approvers import signed, signer
-from tests.evidence.release import Released
-from tests.evidence.signed import KEYS, SignedRelease, write_files, write_keys
-from tests.governance.governed import Json, World
-from tests.governance.ledgers import new_key
+from tests.support.approvers import signed, signer
+from tests.support.governed_namespace import Json, World
+from tests.support.ledgers import new_key
+from tests.support.released_adapter import Released
+from tests.support.signed_release import KEYS, SignedRelease, write_files, write_keys
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.cli.main import main
 from tunegate.reconcile.approvals import votes
-from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.ballot import Question, Verdict
+from tunegate.release.counting import count
 
 RAVI = KEYS["ravi"]
 

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import pytest
 
-from tests.builders import make_evaluationsuite, make_finetunejob
-from tests.control_plane import ControlPlane, Member, running_control_plane
-from tests.governance.governed import CHART, OPERATOR, World, as_list, render
-from tests.trainer.rows import row
+from tests.support.builders import make_evaluationsuite, make_finetunejob
+from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.governed_namespace import CHART, OPERATOR, World, as_list, render
+from tests.support.rows import row
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.controllers.catalogue import EvaluationSuiteController
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.controllers.catalogue.pools_policies_suites import EvaluationSuiteController
 from tunegate.controllers.services import Services
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry, AuditSubject

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_computepool
-from tests.governance.governed import OPERATOR, Answer, Json, World, pod
+from tests.support.builders import make_computepool
+from tests.support.governed_namespace import OPERATOR, Answer, Json, World, pod
 
 pytestmark = pytest.mark.cluster
 NOT_ITS_POD = "does not come from a pod of it"

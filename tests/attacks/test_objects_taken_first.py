@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from tests.attacks.planned import Json, planned
-from tests.governance.governed import Answer, World, as_list
+from tests.support.governed_namespace import Answer, World, as_list
+from tests.support.operator_objects import Json, planned
 
 pytestmark = pytest.mark.cluster
 AUTHENTICATED = "system:authenticated"

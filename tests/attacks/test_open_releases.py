@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, make_basemodel, make_finetunejob, make_modelserver
-from tests.cli.desk import get
-from tests.governance import evidence
-from tests.governance.governed import World, patch
-from tests.governance.released import Json, Settle, ask, made_catalogue, make_ready, passed
-from tests.registry.registry_process import RunningRegistry
+from tests.support import release_evidence
+from tests.support.builders import DIGEST, make_basemodel, make_finetunejob, make_modelserver
+from tests.support.command_line import get
+from tests.support.governed_namespace import World, patch
+from tests.support.registry_process import RunningRegistry
+from tests.support.release_cluster import Json, Settle, ask, made_catalogue, make_ready, passed
 
 pytestmark = pytest.mark.cluster
 REVIEWERS = {
@@ -90,7 +90,7 @@ def another_base_model(world: World, name: str) -> None:
     world.kubectl("platform-admin", "patch", "basemodel", name, *edit).refused("BaseModel")
     world.kubectl("platform-admin", "delete", "basemodel", name).passes()
     world.create("platform-admin", make_basemodel(name, source=other), dry_run=False).passes()
-    make_ready(world, name, evidence.digest("8"))
+    make_ready(world, name, release_evidence.digest("8"))
 
 
 def another_engine(world: World, name: str) -> None:

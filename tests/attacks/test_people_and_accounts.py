@@ -18,15 +18,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.governance.governed import DIGEST, Json, World, say_phase
-from tests.governance.sign_in import COMPLIANCE, ENGINEERS, RISK, Session, SignIn, running_issuer, wait_until_known
+from tests.support.governed_namespace import DIGEST, Json, World, say_phase
+from tests.support.sign_in import COMPLIANCE, ENGINEERS, RISK, Session, SignIn, running_issuer, wait_until_known
 from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.main import main
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.kube.client import KubeClient
 from tunegate.reconcile.approvals import account, votes
-from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.ballot import Question, Verdict
+from tunegate.release.counting import count
 
 pytestmark = pytest.mark.cluster
 ROLES = (ApprovalRole(name="risk", groups=[RISK]), ApprovalRole(name="compliance", groups=[COMPLIANCE]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.governance.governed import Json, World, pod
+from tests.support.governed_namespace import Json, World, pod
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_modelserver
-from tests.governance.governed import OPERATOR, Answer, World, labelled, patch, pod, say_phase
+from tests.support.builders import make_modelserver
+from tests.support.governed_namespace import OPERATOR, Answer, World, labelled, patch, pod, say_phase
 
 pytestmark = pytest.mark.cluster
 ADMIN = "platform-admin"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.chart import helm
 from tests.chart.test_rendering import AUTHORITIES, CERTIFICATE, MATRIX, hook_arguments
+from tests.support import helm
 
 HOOK = "helm.sh/hook"
 RANDOM = re.compile(r"\b(gen[A-Z]\w*|rand[A-Z]\w*|derivePassword|htpasswd|bcrypt|uuidv4|encryptAES)\b")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart import helm
+from tests.support import helm
 from tunegate.admission.definitions import definitions
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"

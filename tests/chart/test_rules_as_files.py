@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.chart import helm
+from tests.support import helm
 
 Json = dict[str, Any]
 KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")

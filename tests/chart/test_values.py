@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart import helm
+from tests.support import helm
 
 SCHEMA = json.loads((helm.CHART / "values.schema.json").read_text())
 DEFAULTS = yaml.safe_load((helm.CHART / "values.yaml").read_text())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.desk import Desk
-from tests.governance.governed import World, world
-from tests.governance.released import catalogue, job, registry, settle, settle_signed
-from tests.software_token import token
+from tests.support.command_line import Cli
+from tests.support.governed_namespace import World, world
+from tests.support.release_cluster import catalogue, job, registry, settle, settle_signed
+from tests.support.software_token import token
 
 __all__ = ["catalogue", "job", "registry", "settle", "settle_signed", "token", "world"]
 
 
 @pytest.fixture
-def desk(world: World, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return Desk(world, capsys)
+def cli(world: World, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(world, capsys)

@@ -15,20 +15,21 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tests import approvers
 from tests.cli.test_offline import DIGEST, approval, release
-from tests.governance.alterations import altered
-from tests.governance.ledgers import Json, Store, new_key
-from tests.governance.time_authority import Authority, running_authority
+from tests.support import approvers
+from tests.support.alterations import altered
+from tests.support.ledgers import Json, Store, new_key
+from tests.support.time_authority import Authority, running_authority
 from tunegate.api.approval import Approval, ApprovalSpec
-from tunegate.cli import audit_files, audit_stamps
+from tunegate.cli.audit import files as audit_files
+from tunegate.cli.audit import time_stamps
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.main import main
-from tunegate.ledger.anchors import FolderAnchor
+from tunegate.ledger.anchors.places import FolderAnchor
+from tunegate.ledger.anchors.timestamps import TimeAuthority, read_chain
 from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
-from tunegate.ledger.timestamps import TimeAuthority, read_chain
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.approvals import recorded
@@ -174,11 +175,11 @@ def test_no_altered_byte_makes_a_time_stamp_say_another_time(export: Export) -> 
     """What an authority does not sign, such as the text of its answer and the copies of certificates, says nothing."""
     (path,) = export.anchors.glob("*.tsr")
     where, certificates = [str(export.anchors)], [str(export.authority.chain)]
-    good, _ = audit_stamps.check(where, certificates)
+    good, _ = time_stamps.check(where, certificates)
     bad = 0
     for changed in flipped(path.read_bytes()):
         path.write_bytes(changed)
-        found, problems = audit_stamps.check(where, certificates)
+        found, problems = time_stamps.check(where, certificates)
         assert problems or found == good
         bad += bool(problems)
     assert bad > 400

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from tests.answered import answered
+from tests.support.answers import answered
 from tunegate.api.answers import AnsweredQuestion, of_lines
 from tunegate.cli import screen
-from tunegate.cli.answers_page import Kept, print_page
+from tunegate.cli.data.answers_page import Kept, print_page
 
 Capture = pytest.CaptureFixture[str]
 

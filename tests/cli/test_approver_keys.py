@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence import forgery
-from tests.evidence.release import Released
-from tests.evidence.signed import KEYS, SignedRelease, write_files, write_keys
-from tests.governance.ledgers import new_key
+from tests.support import forgery
+from tests.support.ledgers import new_key
+from tests.support.released_adapter import Released
+from tests.support.signed_release import KEYS, SignedRelease, write_files, write_keys
 from tunegate.cli.main import main
 from tunegate.digests import canonical
 from tunegate.evidence import layout

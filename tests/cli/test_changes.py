@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.builders import make_evaluationsuite
-from tests.governance import evidence
+from tests.support import release_evidence
+from tests.support.builders import make_evaluationsuite
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli.changes import Side, changes
+from tunegate.cli.show.changes import Side, changes
 
 Json = dict[str, Any]
-RESULT = evidence.digest("9")
+RESULT = release_evidence.digest("9")
 
 
 def side(policy: str | None = "two-person sha256:1", margin: str = "0.05", **method: Any) -> Side:
-    job = evidence.finished_job(evidence.catalogue(), RESULT)
+    job = release_evidence.finished_job(release_evidence.catalogue(), RESULT)
     job["spec"]["method"] |= method
     suite = make_evaluationsuite(primaryMetric={"name": "ExactMatch", "margin": margin})
     return Side(
-        ModelRelease.model_validate(evidence.with_metadata(evidence.release_of(job))),
+        ModelRelease.model_validate(release_evidence.with_metadata(release_evidence.release_of(job))),
         FineTuneJob.model_validate(job),
-        EvaluationSuite.model_validate(evidence.with_metadata(suite)),
+        EvaluationSuite.model_validate(release_evidence.with_metadata(suite)),
         policy,
     )
 
@@ -41,12 +41,12 @@ def test_each_part_that_differs_is_named_with_both_sides() -> None:
     new = side(policy="one-person sha256:2", margin="0.01", rank=64)
     assert new.job is not None
     assert new.job.status.dataset is not None
-    data = new.job.status.dataset.model_copy(update={"digest": evidence.digest("0")})
-    status = new.job.status.model_copy(update={"dataset": data, "base_model_digest": evidence.digest("1")})
+    data = new.job.status.dataset.model_copy(update={"digest": release_evidence.digest("0")})
+    status = new.job.status.model_copy(update={"dataset": data, "base_model_digest": release_evidence.digest("1")})
     new = Side(new.release, new.job.model_copy(update={"status": status}), new.suite, new.policy)
     assert differing(old, new) == {
-        "data": (evidence.digest("d"), evidence.digest("0")),
-        "base model": (evidence.digest("b"), evidence.digest("1")),
+        "data": (release_evidence.digest("d"), release_evidence.digest("0")),
+        "base model": (release_evidence.digest("b"), release_evidence.digest("1")),
         "training: rank": ("16", "64"),
         "margin of the suite": ("0.05", "0.01"),
         "policy": ("two-person sha256:1", "one-person sha256:2"),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.governance.governed import World
-from tests.programs import program
+from tests.support.governed_namespace import World
+from tests.support.programs import program
 
 ROOT = Path(__file__).resolve().parents[2]
 ASK = """

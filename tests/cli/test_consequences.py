@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.cli.consequences import consequences
+from tunegate.cli.decide.consequences import consequences
 
 Json = dict[str, Any]
 

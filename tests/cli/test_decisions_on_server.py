@@ -11,29 +11,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import make_finetunejob
-from tests.cli.desk import Desk, get, say
-from tests.governance import evidence
-from tests.governance.governed import World
-from tests.governance.released import Settle
-from tests.registry.registry_process import RunningRegistry
+from tests.support import release_evidence
+from tests.support.builders import make_finetunejob
+from tests.support.command_line import Cli, get, say
+from tests.support.governed_namespace import World
+from tests.support.registry_process import RunningRegistry
+from tests.support.release_cluster import Settle
 
 pytestmark = pytest.mark.cluster
 
 
 async def test_release_is_asked_for_reviewed_approved_and_revoked(
-    world: World, desk: Desk, job: str, settle: Settle, registry: RunningRegistry, tmp_path: Path
+    world: World, cli: Cli, job: str, settle: Settle, registry: RunningRegistry, tmp_path: Path
 ) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-1")
     use = ("--intended-use", "Extract holder and years; not for legal advice.")
-    told = desk.run("engineer", *asked, *use)
+    told = cli.run("engineer", *asked, *use)
     assert f"ModelRelease {world.namespace}/extractor-1 created" in told
     assert f"ModelRelease {world.namespace}/extractor-1, requested by erin (tunegate:engineers)" in told
     status = await settle("extractor-1")
     assert (status["phase"], status["approvals"]) == ("PendingApproval", "0/2")
     digest = status["releaseDigest"]
 
-    shown = desk.run(
+    shown = cli.run(
         "reviewer-risk", "approve", "extractor-1", "--reason", "report was read", "--yes", "--digest", digest
     )
     assert digest in shown
@@ -44,62 +44,60 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     assert "what serves by then goes on serving" in recorded
     assert (await settle("extractor-1"))["approvals"] == "1/2"
 
-    wrong = desk.run(
-        "reviewer-compliance", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1
-    )
+    wrong = cli.run("reviewer-compliance", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1)
     assert "role risk is not yours" in wrong
-    other = ("--digest", evidence.digest("0"))
-    assert "nothing was recorded" in desk.run(
+    other = ("--digest", release_evidence.digest("0"))
+    assert "nothing was recorded" in cli.run(
         "reviewer-compliance", "approve", "extractor-1", "--reason", "x", "--yes", *other, code=1
     )
-    mine = desk.run("engineer", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1)
+    mine = cli.run("engineer", "approve", "extractor-1", "--role", "risk", "--reason", "x", "--yes", code=1)
     assert "role risk is not yours" in mine
-    desk.run("reviewer-compliance", "approve", "extractor-1", "--reason", "data was read", "--expires", "30m", "--yes")
+    cli.run("reviewer-compliance", "approve", "extractor-1", "--reason", "data was read", "--expires", "30m", "--yes")
     status = await settle("extractor-1")
     assert status["phase"] == "Approved"
     assert {one["username"]: one["role"] for one in status["counted"]} == {"ravi": "risk", "cora": "compliance"}
 
     page = json.loads(
-        desk.run(
+        cli.run(
             "auditor", "show", "extractor-1", "-o", "json", "--registry", registry.host, "--registry-plain-http",
             "--registry-auth", "/nonexistent",
         )
     )  # fmt: skip
     assert page["statement"]["verified"]
     assert page["statement"]["content"]["release"]["spec"]["intendedUse"].startswith("Extract holder")
-    assert page["data"]["digest"] == evidence.digest("d")
-    assert page["baseModel"]["manifestDigest"] == evidence.digest("b")
+    assert page["data"]["digest"] == release_evidence.digest("d")
+    assert page["baseModel"]["manifestDigest"] == release_evidence.digest("b")
     assert {one["by"] for one in page["approvals"]} == {"ravi", "cora"}
     assert [one["type"] for one in page["ledger"]] == [
         "ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved",
     ]  # fmt: skip
     assert [one["message"] for one in page["findings"]] == ["2 rows repeat"]
-    assert digest in desk.run("auditor", "show", "extractor-1")
+    assert digest in cli.run("auditor", "show", "extractor-1")
     # The records alone: in this cluster other tests forge objects, which the whole command would name.
-    desk.run("auditor", "audit", "export", str(tmp_path / "ledger"))
+    cli.run("auditor", "audit", "export", str(tmp_path / "ledger"))
     records = tmp_path / "ledger/records.jsonl"
-    assert "ledger intact" in desk.run("auditor", "audit", "verify", "--file", str(records))
+    assert "ledger intact" in cli.run("auditor", "audit", "verify", "--file", str(records))
 
-    desk.run("serving-operator", "revoke", "extractor-1", "--reason", "wrong answers in production", "--yes")
+    cli.run("serving-operator", "revoke", "extractor-1", "--reason", "wrong answers in production", "--yes")
     status = await settle("extractor-1")
     assert status["phase"] == "Revoked"
-    assert "Revoked" in desk.run("reviewer-risk", "show", "extractor-1")
+    assert "Revoked" in cli.run("reviewer-risk", "show", "extractor-1")
 
 
 async def test_policies_of_two_releases_are_compared_by_their_statements(
-    world: World, desk: Desk, job: str, settle: Settle, registry: RunningRegistry
+    world: World, cli: Cli, job: str, settle: Settle, registry: RunningRegistry
 ) -> None:
     """A reviewer may not read the ledger, which names the policies; with the registry the statements do."""
     for name in ("first", "second"):
         asked = ("release", "job", "--model", "compared", "--risk", "Low", "--name", name)
-        desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+        cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     served = (await settle("first"))["servedName"]
     await settle("second")
     say(world, "modelserver", "server", {"routes": [{"name": "compared", "state": "Open", "servedName": served}]})
     try:
-        unseen = desk.run("reviewer-risk", "show", "second")
+        unseen = cli.run("reviewer-risk", "show", "second")
         where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-        seen = desk.run("reviewer-risk", "show", "second", *where)
+        seen = cli.run("reviewer-risk", "show", "second", *where)
     finally:
         say(world, "modelserver", "server", {"routes": []})
     assert "policy: you may not read it" in unseen
@@ -107,33 +105,33 @@ async def test_policies_of_two_releases_are_compared_by_their_statements(
     assert "  nothing differs" in seen
 
 
-async def test_rejected_release_is_denied_for_good(world: World, desk: Desk, job: str, settle: Settle) -> None:
+async def test_rejected_release_is_denied_for_good(world: World, cli: Cli, job: str, settle: Settle) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "High", "--name", "extractor-2")
-    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     digest = (await settle("extractor-2"))["releaseDigest"]
-    desk.run("reviewer-compliance", "reject", "extractor-2", "--reason", "the licence of the data is unclear", "--yes")
+    cli.run("reviewer-compliance", "reject", "extractor-2", "--reason", "the licence of the data is unclear", "--yes")
     assert (await settle("extractor-2"))["phase"] == "Denied"
-    late = desk.run("reviewer-risk", "approve", "extractor-2", "--reason", "fine", "--yes", code=1)
+    late = cli.run("reviewer-risk", "approve", "extractor-2", "--reason", "fine", "--yes", code=1)
     assert "extractor-2 is Denied, for good" in late
     uid = json.loads(get(world, "ModelRelease", "extractor-2"))["metadata"]["uid"]
     subject = {"kind": "ModelRelease", "name": "extractor-2", "uid": uid}
     given = world.approval("ravi", "tunegate:model-risk", subjectRef=subject, role="risk", subjectDigest=digest)
     world.create("reviewer-risk", given, dry_run=False).passes()
     assert (await settle("extractor-2"))["phase"] == "Denied"
-    page = json.loads(desk.run("reviewer-risk", "show", "extractor-2", "-o", "json"))
+    page = json.loads(cli.run("reviewer-risk", "show", "extractor-2", "-o", "json"))
     assert {(one["by"], one["decision"], one["counted"]) for one in page["approvals"]} == {
         ("cora", "Reject", "it decided"), ("ravi", "Approve", "yes"),
     }  # fmt: skip
     assert page["quorum"]["missing"] == []
-    assert "waits for" not in desk.run("reviewer-risk", "show", "extractor-2")
+    assert "waits for" not in cli.run("reviewer-risk", "show", "extractor-2")
 
 
 async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(
-    world: World, desk: Desk, settle: Settle
+    world: World, cli: Cli, settle: Settle
 ) -> None:
     document = make_finetunejob("empty", world.namespace, requestedBy={"username": "erin"})
     world.create("engineer", document, dry_run=False).passes()
-    desk.run(
+    cli.run(
         "engineer", "release", "empty", "--model", "m", "--risk", "Low", "--intended-use", "Nothing yet, only a test."
     )
     status = await settle("empty")
@@ -142,24 +140,24 @@ async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(
 
 
 async def test_decision_without_yes_needs_somebody_at_the_terminal(
-    desk: Desk, world: World, job: str, settle: Settle, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, world: World, job: str, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-3")
-    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     await settle("extractor-3")
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    assert "give --yes" in desk.run("reviewer-risk", "approve", "extractor-3", "--reason", "x", code=1)
+    assert "give --yes" in cli.run("reviewer-risk", "approve", "extractor-3", "--reason", "x", code=1)
     approvals = world.kubectl("reviewer-risk", "get", "approvals", "-n", world.namespace, "-o", "name").passes().out
     assert "extractor-3" not in approvals
 
 
-def test_decision_on_a_release_that_does_not_exist_says_so(desk: Desk) -> None:
-    refusal = desk.run("reviewer-risk", "approve", "no-such-release", "--reason", "x", code=1)
+def test_decision_on_a_release_that_does_not_exist_says_so(cli: Cli) -> None:
+    refusal = cli.run("reviewer-risk", "approve", "no-such-release", "--reason", "x", code=1)
     assert "ModelRelease no-such-release does not exist" in refusal
 
 
-async def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(desk: Desk, job: str, settle: Settle) -> None:
+async def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(cli: Cli, job: str, settle: Settle) -> None:
     asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-4")
-    desk.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
-    assert "there is extractor-4" in desk.run("reviewer-risk", "show", "extracter-4", code=1)
-    assert "there is job/job" in desk.run("reviewer-risk", "approve", "job", "--reason", "x", code=1)
+    cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
+    assert "there is extractor-4" in cli.run("reviewer-risk", "show", "extracter-4", code=1)
+    assert "there is job/job" in cli.run("reviewer-risk", "approve", "job", "--reason", "x", code=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.governance.ledgers import NOW
+from tests.support.ledgers import NOW
 from tunegate.cli.doctor import attacks
 from tunegate.ledger import chain
 from tunegate.ledger.entry import AuditEntry, AuditSubject

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.builders import make_approvalpolicy
-from tests.chart import helm
-from tests.governance.ledgers import NOW
+from tests.support import helm
+from tests.support.builders import make_approvalpolicy
+from tests.support.ledgers import NOW
 from tunegate.admission.definitions import definitions
 from tunegate.admission.rules import Rule, parse
 from tunegate.cli.doctor import duties, powers, rules

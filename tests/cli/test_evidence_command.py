@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence.release import KEY, Released
-from tests.governance.ledgers import new_key
+from tests.support.ledgers import new_key
+from tests.support.released_adapter import KEY, Released
 from tunegate.cli.main import main
 from tunegate.digests import sha256
 from tunegate.ledger.seal import KeyRing

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approval, make_modelrelease
-from tests.governance.ledgers import Clock, Json, Store, anchor_of, new_key
+from tests.support.builders import make_approval, make_modelrelease
+from tests.support.ledgers import Clock, Json, Store, anchor_of, new_key
 from tunegate.api.approval import Approval
-from tunegate.cli import audit_files
-from tunegate.cli.decide import lifetime
+from tunegate.cli.audit import files
+from tunegate.cli.decide.decide import lifetime
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.main import main
 from tunegate.ledger import chain
-from tunegate.ledger.anchors import Checkpoint, FolderAnchor
+from tunegate.ledger.anchors.places import Checkpoint, FolderAnchor
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
@@ -189,7 +189,7 @@ def test_option_that_cannot_be_used_is_named(
 
 def test_folder_of_an_export_is_never_written_over(taken: Taken) -> None:
     target = taken.folder / "export"
-    assert audit_files.write(target, taken.store.records, [RELEASE, APPROVAL], []) == 4
+    assert files.write(target, taken.store.records, [RELEASE, APPROVAL], []) == 4
     assert sorted(path.name for path in target.rglob("*") if path.is_file()) == [
         Checkpoint.of(anchor_of(taken.store.records[3]).text).name, "objects.json", "public-key-hint.pem", "records.jsonl",
     ]  # fmt: skip
@@ -197,7 +197,7 @@ def test_folder_of_an_export_is_never_written_over(taken: Taken) -> None:
     exported = ["--file", str(target / "records.jsonl"), "--objects", str(target / "objects.json")]
     assert main(["audit", "verify", *exported, *key, "--anchors", str(target / "checkpoints")]) == 0
     with pytest.raises(CommandFailure, match="is there already"):
-        audit_files.write(target, [], [], [])
+        files.write(target, [], [], [])
 
 
 def test_missing_kubeconfig_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import builders
-from tests.cli.plan_files import write_plan_files
-from tests.trainer.model_folder import make_model
-from tunegate.api.stages import Finding
+from tests.support import builders
+from tests.support.model_folder import make_model
+from tests.support.plan_files import write_plan_files
+from tunegate.api.stage.findings import Finding
 from tunegate.cli.main import main
-from tunegate.cli.plan_report import _location
+from tunegate.cli.submit.plan_report import _location
 
 Capture = pytest.CaptureFixture[str]
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.governance import evidence
+from tests.support import release_evidence
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import refusals
+from tunegate.cli.decide import refusals
 from tunegate.cli.failure import CommandFailure
 
 
-def release(phase: str, digest: str | None = evidence.digest("7")) -> ModelRelease:
-    document = evidence.with_metadata(
-        evidence.release_of(evidence.finished_job(evidence.catalogue(), evidence.digest("9")))
+def release(phase: str, digest: str | None = release_evidence.digest("7")) -> ModelRelease:
+    document = release_evidence.with_metadata(
+        release_evidence.release_of(
+            release_evidence.finished_job(release_evidence.catalogue(), release_evidence.digest("9"))
+        )
     )
     return ModelRelease.model_validate({**document, "status": {"phase": phase, "releaseDigest": digest}})
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_finetunejob
-from tests.cli.desk import Desk, say
-from tests.docs.pages import commands
-from tests.governance import evidence
-from tests.governance.governed import World
-from tests.governance.released import Settle
-from tests.registry.registry_process import RunningRegistry
+from tests.support import release_evidence
+from tests.support.builders import make_finetunejob
+from tests.support.command_line import Cli, say
+from tests.support.governed_namespace import World
+from tests.support.pages import commands
+from tests.support.registry_process import RunningRegistry
+from tests.support.release_cluster import Settle
 
 pytestmark = pytest.mark.cluster
 DECISIONS = ("approve", "reject", "withdraw", "revoke")
@@ -23,8 +23,8 @@ DECISIONS = ("approve", "reject", "withdraw", "revoke")
 class Reader:
     """Types the page's commands with what their capital words stand for."""
 
-    def __init__(self, desk: Desk, namespace: str, registry: RunningRegistry, folder: Path) -> None:
-        self._desk = desk
+    def __init__(self, cli: Cli, namespace: str, registry: RunningRegistry, folder: Path) -> None:
+        self._cli = cli
         self._values = {"licenses-team": namespace, "HOST": registry.host, "auth.json": str(folder / "auth.json")}
 
     def types(self, command: str, person: str = "reviewer-risk", **names: str) -> str:
@@ -37,7 +37,7 @@ class Reader:
                 # This registry speaks plain HTTP.
                 del typed[typed.index("--registry-ca") : typed.index("--registry-ca") + 2]
             typed.append("--registry-plain-http")
-        return self._desk.run(person, *typed, *(["--yes"] if typed[0] in DECISIONS else []))
+        return self._cli.run(person, *typed, *(["--yes"] if typed[0] in DECISIONS else []))
 
     def _named(self, word: str, names: dict[str, str]) -> str:
         kind, _, name = word.rpartition("/")
@@ -45,30 +45,30 @@ class Reader:
 
 
 @pytest.fixture
-def reader(desk: Desk, world: World, registry: RunningRegistry, tmp_path: Path) -> Reader:
-    return Reader(desk, world.namespace, registry, tmp_path)
+def reader(cli: Cli, world: World, registry: RunningRegistry, tmp_path: Path) -> Reader:
+    return Reader(cli, world.namespace, registry, tmp_path)
 
 
-async def asked(desk: Desk, settle: Settle, name: str) -> None:
+async def asked(cli: Cli, settle: Settle, name: str) -> None:
     use = "Extract holder and years; not for legal advice."
-    desk.run("engineer", "release", "job", "--model", name, "--risk", "Low", "--name", name, "--intended-use", use)
+    cli.run("engineer", "release", "job", "--model", name, "--risk", "Low", "--name", name, "--intended-use", use)
     assert (await settle(name))["phase"] == "PendingApproval"
 
 
-async def test_looking_at_a_release_and_its_answers(desk: Desk, job: str, settle: Settle, reader: Reader) -> None:
-    await asked(desk, settle, "looked-at")
+async def test_looking_at_a_release_and_its_answers(cli: Cli, job: str, settle: Settle, reader: Reader) -> None:
+    await asked(cli, settle, "looked-at")
     looks = [*commands("review.md", "Look before you decide"), *commands("review.md", "Read the answers")]
     printed = [reader.types(line, RELEASE="looked-at") for line in looks]
     assert len(printed) == len([line for line in looks if line.startswith("tunegate ")]) >= 7
     assert all(printed)
 
 
-async def test_each_decision_on_a_release(desk: Desk, job: str, settle: Settle, reader: Reader) -> None:
+async def test_each_decision_on_a_release(cli: Cli, job: str, settle: Settle, reader: Reader) -> None:
     lines = {line.split()[1]: line for line in commands("review.md", "Decide")}
     assert set(lines) == set(DECISIONS)
     for decision, line in lines.items():
         name = f"{decision}-it"
-        await asked(desk, settle, name)
+        await asked(cli, settle, name)
         if decision == "withdraw":
             reader.types(lines["approve"], RELEASE=name)
         said = reader.types(line, "serving-operator" if decision == "revoke" else "reviewer-risk", RELEASE=name)
@@ -80,7 +80,7 @@ async def test_each_decision_on_a_release(desk: Desk, job: str, settle: Settle, 
 
 
 def test_a_jobs_findings_and_each_decision_on_them(
-    world: World, desk: Desk, catalogue: dict[str, Any], job: str, reader: Reader
+    world: World, cli: Cli, catalogue: dict[str, Any], job: str, reader: Reader
 ) -> None:
     rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
     few = {"check": "MinimumExamples", "count": 37, "message": "there are 37 usable examples"}
@@ -92,7 +92,7 @@ def test_a_jobs_findings_and_each_decision_on_them(
         requester = {"username": "erin", "groups": ["tunegate:engineers"]}
         world.create("engineer", make_finetunejob(name, world.namespace, requestedBy=requester), dry_run=False).passes()
         missing = [{"role": "risk", "missing": 1}]
-        waiver = {"digest": evidence.digest("7"), "findings": [few], "rules": [rule], "missing": missing}
+        waiver = {"digest": release_evidence.digest("7"), "findings": [few], "rules": [rule], "missing": missing}
         say(world, "finetunejob", name, {"phase": "PendingWaiver", "waiver": waiver})
         if decision == "withdraw":
             reader.types(lines["approve"], JOB=name)

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.approvers import signer
-from tests.builders import make_approvalpolicy
-from tests.governance.governed import World, say_phase
-from tests.software_token import MODULE, PIN, SoftwareToken
+from tests.support.approvers import signer
+from tests.support.builders import make_approvalpolicy
+from tests.support.governed_namespace import World, say_phase
+from tests.support.software_token import MODULE, PIN, SoftwareToken
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.reconcile.approvals import votes
-from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.ballot import Question, Verdict
+from tunegate.release.counting import count
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.approvers import PrivateKey, private_pem
-from tests.builders import make_approval
-from tests.software_token import MODULE, PIN, SoftwareToken
+from tests.support.approvers import PrivateKey, private_pem
+from tests.support.builders import make_approval
+from tests.support.software_token import MODULE, PIN, SoftwareToken
 from tunegate.api.approval import Approval
-from tunegate.cli import signing
+from tunegate.cli.decide import signing
+from tunegate.cli.decide.key_uri import KeyUri
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.key_uri import KeyUri
 from tunegate.keys import PublicKey
 from tunegate.release.signature import signed_by, statement
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.builders import make_evaluationsuite, make_finetunejob, make_modelserver
-from tests.cli.desk import Desk, get, say
-from tests.governance import evidence
-from tests.governance.governed import World
+from tests.support import release_evidence
+from tests.support.builders import make_evaluationsuite, make_finetunejob, make_modelserver
+from tests.support.command_line import Cli, get, say
+from tests.support.governed_namespace import World
 from tunegate.cli.screen import PAGE_WIDTH
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import AuditEntry, AuditSubject
@@ -22,7 +22,7 @@ from tunegate.ledger.writer import LedgerWriter
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
 MODEL, ERIN = "viewer", {"username": "erin", "groups": ["tunegate:engineers"]}
-DIGEST = evidence.digest("7")
+DIGEST = release_evidence.digest("7")
 MISSING = [{"role": "risk", "missing": 1}, {"role": "compliance", "missing": 1}]
 
 
@@ -50,7 +50,7 @@ def _release(world: World, name: str, rank: int) -> str:
     world.create(
         "admin", job, dry_run=False, as_="erin", groups=("tunegate:engineers", "system:authenticated")
     ).passes()
-    status = evidence.job_status(evidence.catalogue(world.namespace), DIGEST)
+    status = release_evidence.job_status(release_evidence.catalogue(world.namespace), DIGEST)
     base = {"name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450"}
     status["gate"]["arms"] = [{**base, "outcome": "Pass"}]
     say(world, "finetunejob", name, status)
@@ -60,27 +60,27 @@ def _release(world: World, name: str, rank: int) -> str:
     return str(json.loads(get(world, "ModelRelease", name))["metadata"]["uid"])
 
 
-def test_what_waits_for_people_stands_on_top_and_says_whom(desk: Desk, serving: Callable[[str], str]) -> None:
-    rows = {one["name"]: one for one in json.loads(desk.run("reviewer-risk", "releases", "-o", "json"))}
+def test_what_waits_for_people_stands_on_top_and_says_whom(cli: Cli, serving: Callable[[str], str]) -> None:
+    rows = {one["name"]: one for one in json.loads(cli.run("reviewer-risk", "releases", "-o", "json"))}
     assert (rows["newer"]["waitsFor"], rows["newer"]["approvals"]) == ("risk (you), compliance", "0/2")
     assert (rows["older"]["waitsFor"], rows["older"]["phase"]) == ("-", "Serving")
-    hers = {one["name"]: one for one in yaml.safe_load(desk.run("engineer", "releases", "-o", "yaml"))}
+    hers = {one["name"]: one for one in yaml.safe_load(cli.run("engineer", "releases", "-o", "yaml"))}
     assert hers["newer"]["waitsFor"] == "risk, compliance", "who asked cannot decide"
-    lines = desk.run("reviewer-risk", "releases").splitlines()
+    lines = cli.run("reviewer-risk", "releases").splitlines()
     assert lines[0].split("  ")[0] == "NAME"
     order = [line.split()[0] for line in lines[1:]]
     assert order.index("newer") < order.index("older")
 
 
-def test_all_namespaces_are_listed_for_those_who_may_read_them(desk: Desk, serving: Callable[[str], str]) -> None:
-    assert desk.world.namespace in desk.run("auditor", "releases", "-A")
-    assert "name a namespace with -n" in desk.run("engineer", "releases", "-A", code=1)
-    hint = desk.run("outsider", "releases", code=1)
-    assert f"of namespace {desk.world.namespace}\n" in hint, "who named a namespace needs no other hint"
+def test_all_namespaces_are_listed_for_those_who_may_read_them(cli: Cli, serving: Callable[[str], str]) -> None:
+    assert cli.world.namespace in cli.run("auditor", "releases", "-A")
+    assert "name a namespace with -n" in cli.run("engineer", "releases", "-A", code=1)
+    hint = cli.run("outsider", "releases", code=1)
+    assert f"of namespace {cli.world.namespace}\n" in hint, "who named a namespace needs no other hint"
 
 
-def test_the_page_shows_what_a_decision_rests_on(desk: Desk, serving: Callable[[str], str]) -> None:
-    page = json.loads(desk.run("reviewer-risk", "show", "newer", "-o", "json"))
+def test_the_page_shows_what_a_decision_rests_on(cli: Cli, serving: Callable[[str], str]) -> None:
+    page = json.loads(cli.run("reviewer-risk", "show", "newer", "-o", "json"))
     assert page["evaluation"]["alternatives"][0] == {
         "name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450",
         "outcome": "Pass",
@@ -93,7 +93,7 @@ def test_the_page_shows_what_a_decision_rests_on(desk: Desk, serving: Callable[[
     assert changes["training: rank"] == ("16", "64")
     assert changes["policy"] == ("not seen", "not seen"), "a reviewer may not read the ledger"
     assert "data" not in changes
-    text = desk.run("reviewer-risk", "show", "newer")
+    text = cli.run("reviewer-risk", "show", "newer")
     for words in ("PendingApproval", "0.300 to 0.450", "training: rank", "waits for 1 of role compliance"):
         assert words in text
     assert "policy: you may not read it" in text
@@ -104,58 +104,56 @@ def test_the_page_shows_what_a_decision_rests_on(desk: Desk, serving: Callable[[
     ]
     assert order == sorted(order), "what decides comes first"
     assert max(map(len, text.splitlines())) <= PAGE_WIDTH
-    assert "Ledger no record yet" in desk.run("auditor", "show", "newer")
+    assert "Ledger no record yet" in cli.run("auditor", "show", "newer")
 
 
-def test_a_server_and_a_job_are_shown_by_their_kind(desk: Desk, serving: Callable[[str], str]) -> None:
-    assert "older-cccccccc" in desk.run("engineer", "show", "server/viewed")
-    assert f"{MODEL}: older-cccccccc" in desk.run("engineer", "servers")
-    assert "requested by   erin" in desk.run("engineer", "show", "job/newer")
-    assert "there is server/viewed" in desk.run("engineer", "show", "viewed", code=1)
-    assert "job/NAME or server/NAME" in desk.run("engineer", "show", "pool/x", code=1)
-    job = desk.run("engineer", "show", "job/newer")
+def test_a_server_and_a_job_are_shown_by_their_kind(cli: Cli, serving: Callable[[str], str]) -> None:
+    assert "older-cccccccc" in cli.run("engineer", "show", "server/viewed")
+    assert f"{MODEL}: older-cccccccc" in cli.run("engineer", "servers")
+    assert "requested by   erin" in cli.run("engineer", "show", "job/newer")
+    assert "there is server/viewed" in cli.run("engineer", "show", "viewed", code=1)
+    assert "job/NAME or server/NAME" in cli.run("engineer", "show", "pool/x", code=1)
+    job = cli.run("engineer", "show", "job/newer")
     assert "base model" in job
     assert "rank 64" in job
-    elsewhere = desk.run("engineer", "show", "job/newer", "--registry", "registry.example", code=1)
+    elsewhere = cli.run("engineer", "show", "job/newer", "--registry", "registry.example", code=1)
     assert "tunegate data job/newer --registry" in elsewhere
 
 
 @pytest.mark.parametrize("name", [MODEL, "older-cccccccc", "older"])
-def test_every_name_leads_to_what_is_behind_it(desk: Desk, serving: Callable[[str], str], name: str) -> None:
-    (found,) = json.loads(desk.run("engineer", "who", name, "-o", "json"))
+def test_every_name_leads_to_what_is_behind_it(cli: Cli, serving: Callable[[str], str], name: str) -> None:
+    (found,) = json.loads(cli.run("engineer", "who", name, "-o", "json"))
     assert (found["route"], found["servedName"], found["state"]) == (MODEL, "older-cccccccc", "Open")
     assert found["release"]["uid"] == serving("older")
-    assert found["data"]["digest"] == evidence.digest("d")
-    assert found["adapter"]["manifestDigest"] == evidence.digest("c")
+    assert found["data"]["digest"] == release_evidence.digest("d")
+    assert found["adapter"]["manifestDigest"] == release_evidence.digest("c")
     assert found["evaluation"]["tuned"] == "0.795"
-    assert evidence.digest("d") in desk.run("engineer", "who", name)
+    assert release_evidence.digest("d") in cli.run("engineer", "who", name)
 
 
-def test_a_name_that_nobody_knows_and_the_base_model_are_said_plainly(
-    desk: Desk, serving: Callable[[str], str]
-) -> None:
-    assert f"its routes are {MODEL}" in desk.run("engineer", "who", "nothing", code=1)
-    assert desk.run("engineer", "who", "newer").splitlines()[0] == f"{desk.world.namespace}/newer not served"
-    assert "untuned base model" in desk.run("engineer", "who", "base", code=1)
+def test_a_name_that_nobody_knows_and_the_base_model_are_said_plainly(cli: Cli, serving: Callable[[str], str]) -> None:
+    assert f"its routes are {MODEL}" in cli.run("engineer", "who", "nothing", code=1)
+    assert cli.run("engineer", "who", "newer").splitlines()[0] == f"{cli.world.namespace}/newer not served"
+    assert "untuned base model" in cli.run("engineer", "who", "base", code=1)
 
 
 async def test_what_answered_at_a_time_is_told_by_the_ledger(
-    desk: Desk, serving: Callable[[str], str], operator_kube: KubeClient
+    cli: Cli, serving: Callable[[str], str], operator_kube: KubeClient
 ) -> None:
-    subject = AuditSubject("ModelRelease", desk.world.namespace, "older", serving("older"))
+    subject = AuditSubject("ModelRelease", cli.world.namespace, "older", serving("older"))
     ledger = LedgerWriter(operator_kube)
-    asked = {"releaseDigest": DIGEST, "data": evidence.digest("d"), "policy": "two-person sha256:1"}
+    asked = {"releaseDigest": DIGEST, "data": release_evidence.digest("d"), "policy": "two-person sha256:1"}
     await ledger.append(AuditEntry("ReleaseRequested", "erin", subject, "statement", asked))
     payload = {"server": "viewed", "route": MODEL, "servedName": "older-cccccccc", "revision": "1"}
     opened = await ledger.append(AuditEntry("RouteOpened", "tunegate-operator", subject, "opened", payload))
 
     then = ("who", MODEL, "--at", opened.time, "-o", "json")
-    (found,) = json.loads(desk.run("auditor", *then))
+    (found,) = json.loads(cli.run("auditor", *then))
     assert (found["servedName"], found["since"], found["record"]) == ("older-cccccccc", opened.time, opened.sequence)
-    assert found["evidence"]["data"] == evidence.digest("d")
+    assert found["evidence"]["data"] == release_evidence.digest("d")
     earlier = datetime.fromisoformat(opened.time).astimezone(UTC) - timedelta(seconds=1)
-    assert "nothing answered as viewer" in desk.run("auditor", "who", MODEL, "--at", earlier.isoformat(), code=1)
-    assert "auditrecords" in desk.run("engineer", *then, code=1)
-    changes = json.loads(desk.run("auditor", "show", "newer", "-o", "json"))["servingNow"]["changes"]
+    assert "nothing answered as viewer" in cli.run("auditor", "who", MODEL, "--at", earlier.isoformat(), code=1)
+    assert "auditrecords" in cli.run("engineer", *then, code=1)
+    changes = json.loads(cli.run("auditor", "show", "newer", "-o", "json"))["servingNow"]["changes"]
     (policy,) = [one for one in changes if one["what"] == "policy"]
     assert (policy["then"], policy["now"]) == ("two-person sha256:1", "not seen")

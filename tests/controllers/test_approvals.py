@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, make_approval, make_modelrelease
+from tests.support.builders import DIGEST, make_approval, make_modelrelease
 from tunegate.api.approval import Approval
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.shared import Person

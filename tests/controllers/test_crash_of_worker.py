@@ -10,11 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from tests import builders
-from tests.controllers.watched import Crash, Memory, Watched
-from tests.registry.registry_process import running_registry
-from tunegate.api.stages import RESULT_MEDIA_TYPE, FileEntry, HashResult, Manifest
-from tunegate.controllers.finetunejob import FineTuneJobController
+from tests.support import builders
+from tests.support.recording_client import Crash, Memory, Watched
+from tests.support.registry_process import running_registry
+from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import HashResult
+from tunegate.controllers.finetunejob.controller import FineTuneJobController
 from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.digests import manifest_digest

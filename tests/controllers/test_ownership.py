@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from tests.controllers.watched import Watched
-from tests.serving.world import World, release
-from tunegate.api.finetunejob import Workspace
+from tests.support.recording_client import Watched
+from tests.support.server_world import World, release
+from tunegate.api.finetunejob.spec import Workspace
 from tunegate.controllers.ownership import ForeignObject, Ownership
 from tunegate.errors import Waiting
 from tunegate.kube.client import Conflict, KubeClient, ObjectRef

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests import builders
-from tunegate.controllers.routing import Routing
+from tests.support import builders
+from tunegate.controllers.dispatch.routing import Routing
 from tunegate.kube.client import ObjectKey
 
 Json = dict[str, Any]

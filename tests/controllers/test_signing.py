@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence.release import ADAPTER_FILES, KEY, Released
-from tests.registry.registry_process import RunningRegistry, running_registry
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.controllers.signing import EvidenceSigner
+from tests.support.registry_process import RunningRegistry, running_registry
+from tests.support.released_adapter import ADAPTER_FILES, KEY, Released
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.controllers.modelrelease.signing import EvidenceSigner
 from tunegate.digests import sha256
 from tunegate.evidence import layout
 from tunegate.evidence.sources import pull_signatures
-from tunegate.reconcile.modelrelease_entries import Frozen
-from tunegate.reconcile.modelrelease_sealing import Signatures
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen
+from tunegate.reconcile.modelrelease.sealing import Signatures
 from tunegate.registry import artifact, referrers
 from tunegate.registry.client import RegistryClient
 from tunegate.release.evidence import Shortfall

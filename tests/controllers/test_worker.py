@@ -6,8 +6,8 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from tests.builders import make_finetunejob
-from tests.controllers.watched import Memory, Watched
+from tests.support.builders import make_finetunejob
+from tests.support.recording_client import Memory, Watched
 from tunegate.api.markers import API_VERSION
 from tunegate.controllers.worker import Worker
 from tunegate.errors import Terminal, Transient, Waiting

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence.release import ADAPTER_FILES, KEY, Released
+from tests.support.released_adapter import ADAPTER_FILES, KEY, Released
 from tunegate.cli.main import main, parser
 from tunegate.digests import sha256
 from tunegate.ledger.seal import KeyRing

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import get_args
 
-from tests.docs.pages import commands
+from tests.support.pages import commands
 from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.cli.main import parser
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.builders import make_approval, make_approvalpolicy
-from tests.docs.pages import commands, section
-from tests.evidence.signed import KEYS, SignedRelease, write_files, write_keys
+from tests.support.builders import make_approval, make_approvalpolicy
+from tests.support.pages import commands, section
+from tests.support.signed_release import KEYS, SignedRelease, write_files, write_keys
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
-from tunegate.cli import signing
-from tunegate.cli.key_uri import KeyUri
+from tunegate.cli.decide import signing
+from tunegate.cli.decide.key_uri import KeyUri
 from tunegate.cli.main import main, parser
 from tunegate.keys import PublicKey
 from tunegate.release.signature import signed_by, unreadable

@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 from tests.e2e.test_demo_under_faults import ADMIN
-from tests.programs import program
+from tests.support.programs import program
 
 Json = dict[str, Any]
 

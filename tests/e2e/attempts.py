@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.builders import make_modelserver
-from tests.governance.governed import OPERATOR, Answer, World, pod
+from tests.support.builders import make_modelserver
+from tests.support.governed_namespace import OPERATOR, Answer, World, pod
 
 Json = dict[str, Any]
 ADMIN = "platform-admin"

@@ -21,8 +21,8 @@ from typing import Any
 import httpx
 
 from tests.e2e.faults import TEAM
-from tests.governance.governed import OPERATOR
-from tests.programs import program
+from tests.support.governed_namespace import OPERATOR
+from tests.support.programs import program
 from tunegate_local import certificates, users
 from tunegate_local.settings import API_URL, STATE
 

@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.faults import LAST_CHECKPOINT, STAGES, SYSTEM, FaultInjector
 from tests.e2e.hostile import KINDS, HostileAdmin, Mallory
 from tests.e2e.images import twin
-from tests.programs import CACHE, program
+from tests.support.programs import CACHE, program
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"

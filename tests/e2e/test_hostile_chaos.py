@@ -24,7 +24,7 @@ import pytest
 from tests.e2e.faults import TEAM
 from tests.e2e.hostile import EVIL, Adversary, HostileAdmin, Made, Mallory
 from tests.e2e.test_demo_under_faults import ADMIN, CHECKOUT, USERS
-from tests.programs import program
+from tests.support.programs import program
 
 pytestmark = [pytest.mark.chaos, pytest.mark.cluster, pytest.mark.timeout(5400)]
 Json = dict[str, Any]

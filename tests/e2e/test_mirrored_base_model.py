@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.administrator import Json, kubectl
-from tests.trainer.hub_mirror import running_mirror
+from tests.support.hub_mirror import running_mirror
 from tunegate_local.settings import GATEWAY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]

@@ -20,8 +20,8 @@ import pytest
 from tests.e2e.attempts import ADMIN, ATTEMPTS, AUTHOR, MANAGER, WARNS, Site
 from tests.e2e.faults import SYSTEM, TEAM
 from tests.e2e.test_demo_under_faults import CHECKOUT, USERS
-from tests.governance.governed import World
-from tests.programs import CACHE, program
+from tests.support.governed_namespace import World
+from tests.support.programs import CACHE, program
 from tunegate_demo.application import Application
 from tunegate_demo.command_line import tunegate
 from tunegate_demo.journey import MODEL_NAME, SERVER

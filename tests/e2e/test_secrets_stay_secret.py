@@ -19,7 +19,7 @@ from tests.e2e.administrator import kubectl
 from tests.e2e.faults import SYSTEM, TEAM
 from tests.e2e.images import MEDIA_TYPES
 from tests.e2e.leaks import places_of, secrets_in
-from tunegate.runtime.authority import new_key, private_pem, token_pair
+from tunegate.maintenance.authority import new_key, private_pem, token_pair
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(900)]
 HELM = "helm.sh/release.v1"

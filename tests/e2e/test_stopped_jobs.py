@@ -20,8 +20,8 @@ import pytest
 
 from tests.e2e.administrator import kubectl
 from tests.e2e.faults import TEAM
-from tests.trainer.model_folder import make_adapter
-from tests.trainer.object_store import running_store, secret
+from tests.support.model_folder import make_adapter
+from tests.support.object_store import running_store, secret
 from tunegate.reconcile.naming import JOB_LABEL
 from tunegate_local.settings import GATEWAY, STATE
 

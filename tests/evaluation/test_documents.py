@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate import digests
-from tunegate.api.stages import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, DocumentsInput
+from tunegate.api.stage.configs import DocumentsInput
+from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.documents import Documents, cut, load_documents, passage_characters
 

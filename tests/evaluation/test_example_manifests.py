@@ -17,7 +17,7 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer

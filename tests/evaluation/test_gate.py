@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.suites import suite_spec
+from tests.support.suites import suite_spec
 from tunegate.api.evaluationsuite import ArmName
 from tunegate_trainer.evaluation.bootstrap import Interval
 from tunegate_trainer.evaluation.gate import (

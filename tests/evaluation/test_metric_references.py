@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.suites import SCHEMA, suite_spec
+from tests.support.suites import SCHEMA, suite_spec
 from tunegate.api.evaluationsuite import MetricName
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation.alternatives import classifier, nearest_neighbor

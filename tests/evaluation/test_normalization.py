@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.evaluation.suites import SCHEMA, suite_spec
+from tests.support.suites import SCHEMA, suite_spec
 from tunegate_trainer.evaluation.metrics import MacroF1, metric_for
 from tunegate_trainer.evaluation.normalization import NotJson, parse_json, same_json, same_label, same_text
 

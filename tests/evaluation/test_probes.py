@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.api.stages import Probe, ProbeItem
+from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.probes import (
     CLEARANCE,
     MAX_ITEMS,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
+from tests.support.suites import SCHEMA, suite_spec, write_rows
 from tunegate.api.answers import of_lines
-from tunegate.api.stages import DatasetInput, SuiteInput
+from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate.digests import document_digest
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers

@@ -19,25 +19,24 @@ from typing import Any
 
 import pytest
 
-from tests.evaluation.suites import SCHEMA, suite_spec, write_rows
-from tests.gateway.small_adapter import write_adapter
-from tests.ports import free_port
-from tests.registry.registry_process import running_registry
-from tests.trainer.stage_process import REPOSITORY, base_model_input, stage_base
+from tests.support.ports import free_port
+from tests.support.registry_process import running_registry
+from tests.support.small_adapter import write_adapter
+from tests.support.stage_process import REPOSITORY, base_model_input, stage_base
+from tests.support.suites import SCHEMA, suite_spec, write_rows
 from tunegate import digests
 from tunegate.api.answers import of_lines
 from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import (
-    ANSWERS_MEDIA_TYPE,
-    RESULT_MEDIA_TYPE,
+from tunegate.api.stage.configs import (
     AdapterInput,
     BaselineConfig,
-    BaselineResult,
     DatasetInput,
     DocumentsInput,
     EvaluateConfig,
     SuiteInput,
 )
+from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import BaselineResult
 from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.probes import Scored, matches
 from tunegate.registry.adapters import read_manifest

@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from tests.evidence import forgery
-from tests.evidence.release import KEY, Released, identified_release
-from tests.evidence.signed import SignedRelease
-from tests.governance.alterations import altered
+from tests.support import forgery
+from tests.support.alterations import altered
+from tests.support.released_adapter import KEY, Released, identified_release
+from tests.support.signed_release import SignedRelease
 from tunegate import __version__
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec

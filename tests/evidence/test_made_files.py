@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
-from tests.evidence.release import ADAPTER_FILES, ENGINE, TRAINER, Released, identified_release
-from tests.governance.walk import OPERATOR_IMAGE
+from tests.support.release_walk import OPERATOR_IMAGE
+from tests.support.released_adapter import ADAPTER_FILES, ENGINE, TRAINER, Released, identified_release
 from tunegate.digests import sha256
 from tunegate.evidence import card, layout
 

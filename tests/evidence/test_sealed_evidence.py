@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from securesystemslib.dsse import Envelope
 
-from tests.evidence import forgery
-from tests.evidence.release import ADAPTER_FILES, KEY, Released
-from tests.governance.ledgers import new_key
+from tests.support import forgery
+from tests.support.ledgers import new_key
+from tests.support.released_adapter import ADAPTER_FILES, KEY, Released
 from tunegate import __version__
 from tunegate.digests import canonical, sha256
 from tunegate.evidence import folder, layout

@@ -16,9 +16,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument, routes_name
-from tunegate.api.stages import HashedFolder, Probe, ProbeItem
+from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.base_files import hash_folder
 from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, Scene, routes, scene, until
+from tunegate.api.manifest import Manifest
 from tunegate.api.serving import ServedBase, ServerDocument
-from tunegate.api.stages import Manifest
 from tunegate.digests import document_digest
 from tunegate.gateway.app import drain
 from tunegate.gateway.settings import Limits, in_pod

@@ -9,9 +9,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.certificates import write_localhost_certificate
 from tests.gateway.standins import KEY, scene, until
-from tests.ports import free_port
+from tests.support.certificates import write_localhost_certificate
+from tests.support.ports import free_port
 from tunegate.gateway.settings import Limits
 from tunegate.gateway.tls import Certificate
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.conftest import NamespaceFactory
-from tests.serving.world import World
+from tests.support.server_world import World
 from tunegate.api.serving import TOKEN_AUDIENCE
 from tunegate.gateway.access import Access, ApiKeys
 from tunegate.gateway.cluster import ApiServer, Unreachable

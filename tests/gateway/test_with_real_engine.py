@@ -23,19 +23,20 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.fuzzing import fuzz
-from tests.gateway.small_adapter import write_adapter
 from tests.gateway.standins import KEY, OTHER_KEY, SERVER_UID, ScriptedApiServer, base, gateway_program, until
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.small_adapter import write_adapter
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
-from tunegate.api.stages import BASE_SERVED_NAME, Probe
+from tunegate.api.stage.layout import BASE_SERVED_NAME
+from tunegate.api.stage.probe import Probe
 from tunegate.gateway.app import Gateway, running
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.manifests.serving import BACKEND
 from tunegate.probes import EngineRequest, Scored, choose, drive, score_answer, tolerance_of
-from tunegate.reconcile.modelserver import CPU_SEQUENCES
+from tunegate.reconcile.modelserver.planner import CPU_SEQUENCES
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
@@ -175,7 +176,7 @@ async def test_only_the_evaluated_adapter_passes_its_probe_and_answers(
 ) -> None:
     assert len(probe.items) >= 4, "the adapter changes hardly anything: the test would prove nothing"
     async with front(tmp_path, engine, probe) as stage:
-        states = {one.served_name: (one.state, one.reason) for one in stage.gateway.holdings.adapters}
+        states = {one.served_name: (one.state, one.reason) for one in stage.gateway.adapter_states.adapters}
         assert states[GOOD] == ("Ready", "")
         assert states[WRONG_NAMES][0] == "LeftOut"
         assert "like the base model" in states[WRONG_NAMES][1]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.helm import environment, one, render, values
+from tests.support.helm import environment, one, render, values
 from tunegate.admission.definitions import definitions
 from tunegate.admission.rules import Rule, differences, fingerprint, parse, subject_of, unguarded, windows
 from tunegate.api.auditrecord import AuditRecordSpec

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.governance import evidence
-from tests.governance.walk import Walk
+from tests.support import release_evidence
+from tests.support.release_walk import Walk
 from tunegate.api.approvalpolicy import BreakGlass
 from tunegate.api.conditions import rfc3339
 from tunegate.api.reasons import ReleaseReason
 from tunegate.ledger import chain
-from tunegate.reconcile.modelrelease import plan
+from tunegate.reconcile.modelrelease.planner import plan
 from tunegate.reconcile.plan import EventNote
 from tunegate.release.evidence import Shortfall
 
@@ -217,7 +217,7 @@ def test_an_override_before_there_is_evidence_or_of_an_approved_release_changes_
 
 @pytest.mark.attack(14, 42)
 def test_what_differs_from_the_statement_is_not_served_by_an_override(serving: Walk) -> None:
-    serving.world["BaseModel"]["status"]["manifestDigest"] = evidence.digest("8")
+    serving.world["BaseModel"]["status"]["manifestDigest"] = release_evidence.digest("8")
     serving.step()
     assert serving.phase == "Failed", "what runs by an approval would keep running"
 

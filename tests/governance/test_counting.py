@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.api.approvalpolicy import ApprovalRole, IdentityRule
-from tunegate.release.counting import Account, Question, Verdict, Vote, count, match
+from tunegate.release.ballot import Account, Question, Verdict, Vote
+from tunegate.release.counting import count, match
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64

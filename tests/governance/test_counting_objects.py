@@ -7,11 +7,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.governance.election import Election, thousand
-from tests.governance.written import Written, write_election
+from tests.support.election import Election, thousand
+from tests.support.election_objects import Written, write_election
 from tunegate.reconcile.approvals import names, votes
-from tunegate.reconcile.modelrelease_votes import override_question, overrides, question
-from tunegate.release.counting import Verdict, count
+from tunegate.reconcile.modelrelease.questions import override_question, overrides, question
+from tunegate.release.ballot import Verdict
+from tunegate.release.counting import count
 
 written = st.integers(0, 2**48).map(write_election)
 

@@ -1,4 +1,4 @@
-"""Counting against the model in ``tests.governance.election``, which tries everything."""
+"""Counting against the model in ``tests.support.election``, which tries everything."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.governance.election import DIGEST, GROUPS, ROLES, START, SUBJECT, TICK, Election, elections, thousand
-from tunegate.release.counting import Account, Decision, Vote, count
+from tests.support.election import DIGEST, GROUPS, ROLES, START, SUBJECT, TICK, Election, elections, thousand
+from tunegate.release.ballot import Account, Decision, Vote
+from tunegate.release.counting import count
 
 
 @thousand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.governance.walk import Walk
+from tests.support.release_walk import Walk
 from tunegate.api.approval import Approval
 from tunegate.release.content import approval_digest
 

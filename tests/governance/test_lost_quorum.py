@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.governance.walk import Walk
+from tests.support.release_walk import Walk
 from tunegate.admission.rules import Window
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import ReleaseReason
-from tunegate.reconcile.modelserver_observed import Candidate
+from tunegate.reconcile.modelserver.observed import Candidate
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.approvers import signed, signer
-from tests.governance import evidence
-from tests.governance.ledgers import new_key
 from tests.governance.test_break_glass import GLASS, glazed, override
-from tests.governance.walk import Walk
+from tests.support import release_evidence
+from tests.support.approvers import signed, signer
+from tests.support.ledgers import new_key
+from tests.support.release_walk import Walk
 from tunegate.admission.rules import Window
 
 
@@ -27,7 +27,7 @@ def walk() -> Walk:
         ({"approver": {"username": "erin", "groups": ["duty"]}}, "IsRequester"),
         ({"approver": {"username": "dora", "groups": ["model-risk"]}}, "NotInRoleGroup"),
         ({"role": "risk"}, "UnknownRole"),
-        ({"subjectDigest": evidence.digest("7")}, "WrongDigest"),
+        ({"subjectDigest": release_evidence.digest("7")}, "WrongDigest"),
         ({"expiresAt": "2026-11-24T12:30:00Z"}, "Expired"),
     ],
 )

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.governance import evidence
-from tests.governance.walk import Walk
+from tests.support import release_evidence
+from tests.support.release_walk import Walk
 from tunegate.api.reasons import ReleaseReason
 from tunegate.api.shared import SuiteTries
-from tunegate.reconcile.modelrelease import plan
+from tunegate.reconcile.modelrelease.planner import plan
 from tunegate.release.evidence import Shortfall
 from tunegate.release.statement import differences
 
@@ -46,7 +46,7 @@ def test_job_without_a_data_statement_is_not_released(walk: Walk) -> None:
 
 def test_job_that_names_another_data_statement_later_differs_from_what_was_approved(walk: Walk) -> None:
     walk.settle()
-    walk.job["status"]["dataset"]["statementDigest"] = evidence.digest("1")
+    walk.job["status"]["dataset"]["statementDigest"] = release_evidence.digest("1")
     assert "job" in walk.observe().changed
 
 
@@ -57,7 +57,7 @@ def test_unfinished_job_is_waited_for(walk: Walk) -> None:
 
 @pytest.mark.attack(28)
 def test_evaluation_of_another_adapter_is_no_evidence(walk: Walk) -> None:
-    walk.result["adapterManifestDigest"] = evidence.digest("1")
+    walk.result["adapterManifestDigest"] = release_evidence.digest("1")
     assert failing(walk) == ("Failed", "EvidenceDiffers")
 
 
@@ -108,13 +108,13 @@ def test_unreadable_statement_keeps_what_runs(walk: Walk, reason: ReleaseReason)
 
 
 def test_statement_names_the_source_and_the_redacted_data_that_was_trained_on(walk: Walk) -> None:
-    walk.job["status"]["dataset"]["redactedDigest"] = evidence.digest("2")
+    walk.job["status"]["dataset"]["redactedDigest"] = release_evidence.digest("2")
     walk.observe()
     assert walk.stored is not None
     data = walk.stored.statement.data
 
-    assert (data.digest, data.redacted_digest) == (evidence.digest("d"), evidence.digest("2"))
-    walk.job["status"]["dataset"]["redactedDigest"] = evidence.digest("3")
+    assert (data.digest, data.redacted_digest) == (release_evidence.digest("d"), release_evidence.digest("2"))
+    walk.job["status"]["dataset"]["redactedDigest"] = release_evidence.digest("3")
     assert differences(walk.stored.statement, walk.live()) == ("job",)
 
 
@@ -123,7 +123,9 @@ def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
     def digest_of(change: Any) -> str:
         other = Walk()
         other.job["metadata"]["uid"] = walk.job["metadata"]["uid"]
-        other.release = evidence.with_metadata(evidence.release_of(other.job), uid=walk.release["metadata"]["uid"])
+        other.release = release_evidence.with_metadata(
+            release_evidence.release_of(other.job), uid=walk.release["metadata"]["uid"]
+        )
         change(other)
         other.observe()
         assert other.stored is not None
@@ -145,10 +147,10 @@ def test_release_digest_depends_on_everything_that_matters(walk: Walk) -> None:
         bump("release", "spec", "risk", value="High"),
         bump("release", "spec", "modelName", value="other"),
         bump("job", "spec", "dataset", "source", value="elsewhere"),
-        bump("job", "status", "dataset", "digest", value=evidence.digest("1")),
-        bump("job", "status", "dataset", "redactedDigest", value=evidence.digest("2")),
-        bump("job", "status", "dataset", "statementDigest", value=evidence.digest("1")),
-        bump("job", "status", "adapter", "digest", value=evidence.digest("1")),
+        bump("job", "status", "dataset", "digest", value=release_evidence.digest("1")),
+        bump("job", "status", "dataset", "redactedDigest", value=release_evidence.digest("2")),
+        bump("job", "status", "dataset", "statementDigest", value=release_evidence.digest("1")),
+        bump("job", "status", "adapter", "digest", value=release_evidence.digest("1")),
         bump("job", "spec", "requestedBy", value={"username": "somebody"}),
         bump("world", "BaseModel", "spec", "license", value="other"),
         bump("world", "ApprovalPolicy", "spec", "maxApprovalAgeSeconds", value=61),

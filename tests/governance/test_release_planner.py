@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.governance import evidence
-from tests.governance.walk import Walk
+from tests.support import release_evidence
+from tests.support.release_walk import Walk
 from tunegate.admission.rules import Window
 from tunegate.api.reasons import ReleaseReason
 
@@ -206,7 +206,7 @@ def test_planner_wakes_up_when_an_approval_expires(walk: Walk) -> None:
 def test_approval_by_the_requester_and_for_another_digest_do_not_count(walk: Walk) -> None:
     walk.settle()
     walk.decide("erin")
-    walk.decide("cora", subjectDigest=evidence.digest("7"))
+    walk.decide("cora", subjectDigest=release_evidence.digest("7"))
     walk.decide("ravi")
     walk.unauthorized = {"ravi"}
     assert walk.settle() == "PendingApproval"
@@ -226,7 +226,7 @@ def test_policy_loosened_later_helps_no_open_release(walk: Walk) -> None:
 @pytest.mark.attack(14)
 def test_base_model_swapped_before_the_quorum_stops_the_release(walk: Walk) -> None:
     walk.settle()
-    walk.world["BaseModel"]["status"]["manifestDigest"] = evidence.digest("8")
+    walk.world["BaseModel"]["status"]["manifestDigest"] = release_evidence.digest("8")
     walk.decide("ravi")
     walk.decide("cora")
     assert walk.settle() == "Failed"
@@ -240,7 +240,7 @@ def test_swapped_base_model_keeps_what_runs_but_rolls_out_nothing(walk: Walk) ->
     walk.approve()
     walk.serve()
     walk.settle()
-    walk.world["BaseModel"]["status"]["manifestDigest"] = evidence.digest("8")
+    walk.world["BaseModel"]["status"]["manifestDigest"] = release_evidence.digest("8")
     assert walk.settle() == "Serving"
     assert walk.condition("Tampered").status == "True"
     del walk.world["ModelServer"]["status"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.governance import evidence
-from tests.governance.walk import Walk
+from tests.support import release_evidence
+from tests.support.release_walk import Walk
 from tunegate.api.reasons import ReleaseReason
-from tunegate.reconcile.modelrelease import Observed
-from tunegate.reconcile.modelrelease_sealing import Signatures
+from tunegate.reconcile.modelrelease.planner import Observed
+from tunegate.reconcile.modelrelease.sealing import Signatures
 from tunegate.release.evidence import Shortfall
 
-SIGNED = {name: evidence.digest("5") for name in ("provenance", "release", "model")} | {"key": "0" * 64}
+SIGNED = {name: release_evidence.digest("5") for name in ("provenance", "release", "model")} | {"key": "0" * 64}
 AWAY = Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, "the evidence cannot be signed yet: the registry is away")
 
 

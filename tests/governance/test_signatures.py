@@ -14,17 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, g
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.approvers import signed, signer
-from tests.builders import make_approval, make_approvalpolicy
-from tests.governance.ledgers import new_key
 from tests.governance.test_waivers import FEW, STEWARD, WaiverWorld
-from tests.governance.walk import Walk
+from tests.support.approvers import signed, signer
+from tests.support.builders import make_approval, make_approvalpolicy
+from tests.support.ledgers import new_key
+from tests.support.release_walk import Walk
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.digests import document_digest
 from tunegate.intoto import PAYLOAD_TYPE
 from tunegate.keys import SigningKey
-from tunegate.reconcile.catalogue import plan_policy
+from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy
 from tunegate.release.content import approval_digest
 from tunegate.release.signature import signature_fault, signed_by, statement
 

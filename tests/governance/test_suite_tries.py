@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from tests.builders import make_finetunejob
-from tests.governance.ledgers import Clock, Store
-from tunegate.api.finetunejob import FineTuneJob
+from tests.support.builders import make_finetunejob
+from tests.support.ledgers import Clock, Store
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.tries import SHOWN, Tries
 from tunegate.ledger.writer import LedgerWriter

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import make_approvalpolicy
-from tests.governance.election import Election, elections
 from tests.governance.test_break_glass import glazed, override
 from tests.governance.test_waivers import FEW, WaiverWorld
-from tests.governance.walk import Walk
-from tests.job.world import condition, run_to
+from tests.support.builders import make_approvalpolicy
+from tests.support.election import Election, elections
+from tests.support.job_world import condition, run_to
+from tests.support.release_walk import Walk
 from tunegate.api.approvalpolicy import ApprovalPolicySpec
 from tunegate.api.shared import Requester
 from tunegate.release.counting import count

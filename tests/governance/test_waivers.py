@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approval, make_approvalpolicy, make_finetunejob
-from tests.governance.walk import Walk
-from tests.job.documents import validated
-from tests.job.world import World, condition, run_to
+from tests.support.builders import make_approval, make_approvalpolicy, make_finetunejob
+from tests.support.job_world import World, condition, run_to
+from tests.support.release_walk import Walk
+from tests.support.stage_documents import validated
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy, IdentityRule, WaiverRule
 from tunegate.api.conditions import rfc3339
-from tunegate.api.finetunejob import FineTuneJob, Intent, WaiverFinding
-from tunegate.api.stages import Finding
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.spec import Intent
+from tunegate.api.finetunejob.status import WaiverFinding
+from tunegate.api.stage.findings import Finding
 from tunegate.digests import document_digest
 from tunegate.reconcile.approvals import names
-from tunegate.reconcile.finetunejob_observed import Observed
+from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.release.waiver import applying, waiver_digest
 from tunegate_trainer.validation.limits import check_intent
 

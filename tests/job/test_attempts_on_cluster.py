@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from tests.conftest import NamespaceFactory
-from tests.job.documents import SETTINGS, job, sealed, trained, validated, world_objects
-from tests.programs import CACHE
-from tunegate.api.finetunejob import StageName
+from tests.support.programs import CACHE
+from tests.support.stage_documents import SETTINGS, job, sealed, trained, validated, world_objects
+from tunegate.api.finetunejob.status import StageName
 from tunegate.api.reasons import StageReason
 from tunegate.digests import sha256
 from tunegate.kube.client import KubeClient, ObjectRef
-from tunegate.reconcile.finetunejob_attempts import Attempt, Ended, OnItsWay, attempts, judge
-from tunegate.reconcile.finetunejob_configs import attempt_objects
-from tunegate.reconcile.finetunejob_images import run_images
-from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
-from tunegate.reconcile.finetunejob_observed import Observed
-from tunegate.reconcile.finetunejob_placement import Placement, place
+from tunegate.reconcile.attempt.attempt import Attempt, Ended, OnItsWay, attempts, judge
+from tunegate.reconcile.attempt.images import run_images
+from tunegate.reconcile.attempt.placement import Placement, place
+from tunegate.reconcile.finetunejob.configs import attempt_objects
+from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
+from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.naming import JOB_UID_LABEL, registry_secret_name
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -73,8 +73,7 @@ class Place:
         labels = {JOB_UID_LABEL: str(job().uid)}
         jobs = await self.kube.list("batch/v1", "Job", self.namespace, labels=labels)
         pods = await self.kube.list("v1", "Pod", self.namespace, labels=labels)
-        seen = Observed(job=job(), jobs=tuple(jobs), pods=tuple(pods))
-        return attempts(seen).get((stage, 2), Attempt(stage, 2, None, ()))
+        return attempts(jobs, pods).get((stage, 2), Attempt(stage, 2, None, ()))
 
     async def end_of(self, stage: str, results: Json | None = None) -> Ended:
         """Wait for the attempt's end."""

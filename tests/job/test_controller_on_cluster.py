@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import (
+from tests.conftest import NamespaceFactory
+from tests.job.test_attempts_on_cluster import local_image
+from tests.support.builders import (
     DIGEST,
     IMAGE,
     make_approval,
@@ -23,14 +25,13 @@ from tests.builders import (
     make_finetunejob,
     make_modelserver,
 )
-from tests.conftest import NamespaceFactory
-from tests.job.documents import MANIFEST, baselined, validated
-from tests.job.test_attempts_on_cluster import local_image
-from tests.registry.registry_process import running_registry
+from tests.support.registry_process import running_registry
+from tests.support.stage_documents import MANIFEST, baselined, validated
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.markers import API_VERSION
-from tunegate.api.stages import RESULT_MEDIA_TYPE, HashResult, StageResult
-from tunegate.controllers.finetunejob import FineTuneJobController
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import HashResult, StageResult
+from tunegate.controllers.finetunejob.controller import FineTuneJobController
 from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.digests import manifest_digest

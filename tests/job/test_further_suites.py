@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approvalpolicy, make_evaluationsuite
-from tests.job.documents import NAMESPACE, SETTINGS, job, world_objects
+from tests.support.builders import make_approvalpolicy, make_evaluationsuite
+from tests.support.stage_documents import NAMESPACE, SETTINGS, job, world_objects
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import StageName
-from tunegate.api.stages import STAGE_CONFIG, ValidateConfig
+from tunegate.api.finetunejob.status import StageName
+from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
 from tunegate.digests import document_digest, sha256
-from tunegate.reconcile.finetunejob_configs import attempt_objects
-from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
-from tunegate.reconcile.finetunejob_observed import Observed
-from tunegate.reconcile.finetunejob_suites import MAX_CLAIMS, MAX_SUITES
+from tunegate.reconcile.finetunejob.configs import attempt_objects
+from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
+from tunegate.reconcile.finetunejob.observed import Observed
+from tunegate.reconcile.finetunejob.suites import MAX_CLAIMS, MAX_SUITES
 
 Json = dict[str, Any]
 OPEN: Json = {"tunegate.io/usable-by-jobs": "true"}

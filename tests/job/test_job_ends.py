@@ -1,4 +1,4 @@
-"""How lost attempts are counted, how a job ends, and what people read then."""
+"""How a job ends, and what people read then."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
-from tests.job.world import SECRET, WORKSPACE, World, condition, run_to
-from tunegate.api.shared import SuiteTries
-from tunegate.api.stages import Finding, RedactedData, Savings
+from tests.support.job_world import SECRET, WORKSPACE, World, condition, run_to
+from tests.support.stage_documents import SETTINGS, baselined, evaluated, job, trained, validated, world_objects
+from tunegate.api.stage.findings import Finding, RedactedData
+from tunegate.api.stage.results import Savings
 from tunegate.digests import sha256
-from tunegate.reconcile.finetunejob import plan
-from tunegate.reconcile.finetunejob_observed import Observed
-from tunegate.reconcile.finetunejob_verdicts import read
+from tunegate.reconcile.finetunejob.observed import Observed
+from tunegate.reconcile.finetunejob.planner import plan
+from tunegate.reconcile.finetunejob.results import read
 
 Json = dict[str, Any]
 
@@ -186,125 +186,6 @@ def test_prompting_that_suffices_can_be_overruled() -> None:
     assert condition(world.status, "Succeeded")["reason"] == "GatePassed"
 
 
-@pytest.mark.parametrize(
-    ("how", "reason", "counted", "delay"),
-    [
-        ("evict", "Disrupted", "disruptions", 0),
-        (75, "Preempted", "disruptions", 0),
-        ("delete", "Disrupted", "disruptions", 0),
-        (4, "Unavailable", "disruptions", 10),
-        (1, "Unknown", "errors", 10),
-        ("mute", "NoResult", "errors", 10),
-        (5, "OutOfMemory", "errors", 10),
-    ],
-)
-def test_a_lost_attempt_is_counted_and_tried_again(how: Any, reason: str, counted: str, delay: int) -> None:
-    world = World()
-    pod = run_to(world, "train")
-    match how:
-        case "evict":
-            world.evict(pod)
-        case "delete":
-            world.terminate(pod)
-        case "mute":
-            world.end_pod(pod, 0)
-        case _:
-            world.end_pod(pod, how)
-    world.sync_jobs()
-    world.reap()
-    world.reconcile()
-    train = world.status["stages"][2]
-    assert (train["state"], train["reason"], train[counted]) == ("Waiting", reason, 1)
-    if delay:
-        world.pass_time(delay - 1)
-        world.reconcile()
-        assert world.status["stages"][2]["attempt"] == 1
-        world.pass_time(2)
-    world.reconcile()
-    assert world.status["stages"][2]["attempt"] == 2
-    world.settle()
-    assert world.status["phase"] == "Succeeded"
-
-
-def test_memory_that_runs_out_twice_ends_the_job_with_advice() -> None:
-    world = World()
-    for _ in range(2):
-        world.end_pod(run_to(world, "train"), 137, "OOMKilled")
-        world.sync_jobs()
-        world.reconcile()
-        world.pass_time(60)
-    assert condition(world.status, "Succeeded")["reason"] == "OutOfMemory"
-    assert "batchSize" in world.status["message"]
-
-
-@pytest.mark.parametrize(
-    ("limits", "code", "reason"),
-    [
-        ({"maxErrors": 1, "maxDisruptions": 9}, 1, "ErrorBudgetSpent"),
-        ({"maxErrors": 9, "maxDisruptions": 1}, 75, "DisruptionBudgetSpent"),
-    ],
-)
-def test_each_budget_is_spent_on_its_own(limits: Json, code: int, reason: str) -> None:
-    world = World(spec={"limits": limits})
-    for _ in range(2):
-        assert world.status.get("phase") != "Failed"
-        world.end_pod(run_to(world, "train"), code)
-        world.sync_jobs()
-        world.reconcile()
-        world.pass_time(60)
-    assert condition(world.status, "Succeeded")["reason"] == reason
-
-
-def test_one_broken_pod_explains_why_its_peers_were_stopped() -> None:
-    world = World(spec={"method": {"type": "LoRA", "numNodes": 2}})
-    first = run_to(world, "train")
-    second = next(pod for pod in world.active_pods() if pod is not first)
-    world.end_pod(second, 1)
-    world.end_pod(first, 75)
-    world.sync_jobs()
-    world.reconcile()
-    assert world.status["stages"][2]["reason"] == "Unknown"
-
-
-def test_an_engine_that_never_comes_up_ends_the_attempt() -> None:
-    world = World()
-    pod = run_to(world, "baseline")
-    engine = {"name": "engine", "restartCount": 3, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
-    waiting = {"name": "stage", "state": {"waiting": {"reason": "PodInitializing"}}}
-    pod["status"] = {"phase": "Pending", "initContainerStatuses": [engine], "containerStatuses": [waiting]}
-    world.reconcile()
-    baseline = world.status["stages"][1]
-    assert (baseline["state"], baseline["errors"]) == ("Waiting", 1)
-    assert "engine fell 3 times" in baseline["message"]
-    assert not world.jobs.get(baseline["jobName"])
-
-
-@pytest.mark.parametrize("container", ["download", "download-documents", "fetch"])
-def test_what_failed_before_the_stage_began_says_why(container: str) -> None:
-    world = World()
-    pod = run_to(world, "evaluate")
-    said = '{"reason": "Unavailable", "message": "the store refuses the key"}'
-    over = {"name": container, "state": {"terminated": {"exitCode": 4, "reason": "Error", "message": said}}}
-    waiting = {"name": "stage", "state": {"waiting": {"reason": "PodInitializing"}}}
-    pod["status"] = {"phase": "Failed", "initContainerStatuses": [over], "containerStatuses": [waiting]}
-    world.sync_jobs()
-    world.reconcile()
-    evaluate = world.status["stages"][-1]
-    assert (evaluate["state"], evaluate["reason"], evaluate["disruptions"]) == ("Waiting", "Unavailable", 1)
-    assert "the store refuses the key" in evaluate["message"]
-
-
-def test_a_pod_that_failed_after_naming_a_result_gave_no_verdict() -> None:
-    world = World()
-    pod = run_to(world, "validate")
-    world.answer(pod)
-    pod["status"]["phase"] = "Failed"
-    pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 1
-    world.sync_jobs()
-    world.reconcile()
-    assert world.status["stages"][0]["reason"] == "Unknown"
-
-
 def test_the_workspace_is_freed_when_the_time_to_live_is_over() -> None:
     world = World(spec={"ttlSecondsAfterFinished": 3600})
     world.settle()
@@ -347,35 +228,6 @@ def test_a_credential_that_will_end_is_renewed_while_the_stage_runs() -> None:
     assert [obj["kind"] for obj in step.applies] == ["Secret"]
 
 
-def test_a_job_of_an_attempt_that_is_over_is_deleted() -> None:
-    """A request to create it was long on its way, from an operator that has lost its lease since."""
-    world = World()
-    world.end_pod(run_to(world, "train"), 75)
-    world.sync_jobs()
-    late = dict(world.jobs[world.status["stages"][2]["jobName"]])
-    world.reconcile()
-    world.reconcile()
-    current = world.status["stages"][2]["jobName"]
-    assert world.status["stages"][2]["attempt"] == 2
-    world.jobs[late["metadata"]["name"]] = {**late, "status": {}}
-    world.reconcile()
-    assert [name for name, found in world.jobs.items() if not world.over(found)] == [current]
-
-
-def test_an_attempt_that_the_status_does_not_know_of_is_taken_over() -> None:
-    world = World()
-    world.reconcile(writes=4)
-    assert list(world.jobs)
-    assert not world.status
-    (name,) = world.jobs
-    step = world.reconcile()
-    assert step is not None
-    assert not step.creates
-    assert not step.deletes
-    assert world.status["stages"][0]["attempt"] == 1
-    assert world.status["stages"][0]["jobName"] == name
-
-
 def test_a_failed_job_stays_failed() -> None:
     world = World()
     world.answer(run_to(world, "validate"), validated("Refused"))
@@ -388,64 +240,3 @@ def test_a_failed_job_stays_failed() -> None:
         assert step is not None
         assert not step.creates
     assert world.status == end
-
-
-def test_an_attempt_whose_pod_still_ends_is_not_judged_yet() -> None:
-    """The Job is gone, the pod writes its checkpoint: there is time for that before the next attempt."""
-    world = World()
-    pod = run_to(world, "train")
-    world.delete("Job", world.status["stages"][2]["jobName"])
-    world.reconcile()
-    assert world.status["stages"][2]["state"] == "Running"
-    world.end_pod(pod, 75)
-    world.reconcile()
-    train = world.status["stages"][2]
-    assert (train["state"], train["reason"]) == ("Waiting", "Preempted")
-
-
-def test_a_try_is_recorded_before_the_suite_is_asked() -> None:
-    world = World()
-    world.answer(run_to(world, "validate"), validated(suite_sketch="1:AAAAAAAAAAE="))
-    run_to(world, "seal")
-    assert "SuiteAsked" not in world.audit.values()
-    pod = next(iter(world.active_pods()))
-    world.answer(pod)
-    world.sync_jobs()
-    for writes in range(1, 20):
-        world.reconcile(writes)  # the operator is killed after so many writes
-        made = any("-evaluate-" in name for name in world.history)
-        assert "SuiteAsked" in world.audit.values() or not made
-        if made:
-            break
-
-    entry = next(entry for entry in world.entries if entry.type == "SuiteAsked")
-    assert entry.payload["stage"] == "evaluate"
-    assert entry.payload["suiteSketch"] == "1:AAAAAAAAAAE="
-    assert entry.payload["suiteData"] == world.status["suiteDataDigest"]
-    world.settle()
-    assert [one.type for one in world.entries].count("SuiteAsked") == 1
-
-
-@pytest.mark.parametrize(
-    "baseline", [{}, {"prompt": "Think first."}], ids=["the suite's prompt", "the author's prompt"]
-)
-def test_a_prompt_that_suffices_is_a_try(baseline: dict[str, str]) -> None:
-    world = World(spec={"baseline": baseline})
-    pod = run_to(world, "baseline")
-    assert ("SuiteAsked" in world.audit.values()) == bool(baseline)
-    world.answer(pod, baselined("PromptingSuffices"))
-    world.settle()
-
-    types = [entry.type for entry in world.entries]
-    assert types.index("SuiteAsked") < types.index("JobFinished")
-    entry = next(entry for entry in world.entries if entry.type == "SuiteAsked")
-    assert entry.payload["stage"] == "baseline"
-
-
-def test_the_tries_stand_in_the_status_once_the_job_is_over() -> None:
-    world = World(tries=SuiteTries(total=3))
-    world.settle()
-    world.tries = SuiteTries(total=9)
-    world.settle()
-
-    assert world.status["suiteTries"]["total"] == 3

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.job.documents import GOOD, evaluated, trained, validated
-from tests.job.world import SECRET, World
+from tests.support.job_world import SECRET, World
+from tests.support.stage_documents import GOOD, evaluated, trained, validated
 
 LIMITS = {"maxDisruptions": 3, "maxErrors": 1}
 FINAL = ("Succeeded", "Failed")

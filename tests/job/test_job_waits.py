@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HUB_SOURCE, make_approvalpolicy
-from tests.job.documents import SETTINGS, job, world_objects
-from tests.job.world import WORKSPACE, World, condition, run_to
+from tests.support.builders import HUB_SOURCE, make_approvalpolicy
+from tests.support.job_world import WORKSPACE, World, condition, run_to
+from tests.support.stage_documents import SETTINGS, job, world_objects
 from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import ApprovalPolicy
-from tunegate.api.stages import STORE_REQUIRED, ProgressReport
-from tunegate.reconcile.finetunejob import plan
-from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
+from tunegate.api.stage.ends import ProgressReport
+from tunegate.api.stage.layout import STORE_REQUIRED
+from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
+from tunegate.reconcile.finetunejob.planner import plan
 
 Json = dict[str, Any]
 

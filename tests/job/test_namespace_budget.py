@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, make_finetunejob
-from tests.job.documents import NAMESPACE, trained, validated
-from tests.job.world import World, condition, run_to
+from tests.support.builders import DIGEST, make_finetunejob
+from tests.support.job_world import World, condition, run_to
+from tests.support.stage_documents import NAMESPACE, trained, validated
 from tunegate.api.approvalpolicy import NamespaceBudget
 from tunegate.api.auditrecord import AuditRecordSpec, AuditSubject, EventType
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.reconcile.finetunejob_budget import period
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.reconcile.finetunejob.budget import period
 
 Json = dict[str, Any]
 TEN_HOURS: Json = {"period": "Month", "maxDeviceHours": "10"}

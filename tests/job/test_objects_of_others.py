@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests import builders
 from tests.controllers.test_crash_of_worker import ROOTLIKE, Site, site
-from tests.controllers.watched import Memory, Watched
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.controllers.finetunejob import FineTuneJobController
+from tests.support import builders
+from tests.support.recording_client import Memory, Watched
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.controllers.finetunejob.controller import FineTuneJobController
 from tunegate.controllers.services import Services
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.manifests.stage_job import CONFIG_FILE, config_map_name

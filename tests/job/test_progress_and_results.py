@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import trained
-from tests.registry.registry_process import running_registry
-from tunegate.api.stages import RESULT_MEDIA_TYPE
-from tunegate.controllers.finetunejob_progress import PAUSE, ProgressPoller
-from tunegate.controllers.finetunejob_results import ResultReader
+from tests.support.registry_process import running_registry
+from tests.support.stage_documents import trained
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.controllers.documents import ResultReader
+from tunegate.controllers.finetunejob.progress import PAUSE, ProgressPoller
 from tunegate.digests import sha256
-from tunegate.reconcile.finetunejob_observed import LostResult
+from tunegate.reconcile.attempt.result import LostResult
 from tunegate.registry.client import RegistryClient
 
 REPORT = {"stage": "train", "percent": 20, "step": 12, "totalSteps": 60, "loss": 1.25, "remainingSeconds": 95}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import GOOD, validated
-from tests.job.world import CHECKPOINT_SECRET, World, condition, run_to
-from tunegate.api.stages import StageInputs
+from tests.support.job_world import CHECKPOINT_SECRET, World, condition, run_to
+from tests.support.stage_documents import GOOD, validated
+from tunegate.api.stage.results import StageInputs
 from tunegate.digests import sha256
 from tunegate.manifests.stage_job import config_digest
 
@@ -184,6 +184,6 @@ def test_checkpoints_of_somebody_else_are_told_in_status_and_event() -> None:
 
 
 def _dataset() -> dict[str, Any]:
-    from tests.job.documents import job
+    from tests.support.stage_documents import job
 
     return job().spec.dataset.to_dict()

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.job.documents import NAMESPACE, SETTINGS, baselined, job, validated
-from tests.job.world import SECRET, World, run_to
-from tunegate.api.finetunejob import FineTuneJob
-from tunegate.api.stages import BaselineResult, StageInputs
+from tests.support.job_world import SECRET, World, run_to
+from tests.support.stage_documents import NAMESPACE, SETTINGS, baselined, job, validated
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.stage.results import BaselineResult, StageInputs
 from tunegate.digests import sha256
-from tunegate.reconcile.finetunejob_observed import Earlier
-from tunegate.reconcile.finetunejob_reuse import measured_by, wanted_baseline
+from tunegate.reconcile.finetunejob.observed import ReusableBaseline
+from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
 from tunegate.reconcile.naming import stage_repository
 
 Json = dict[str, Any]
@@ -74,7 +74,7 @@ def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
     digest = stage.result_digest
     wanted = wanted_baseline(world.observe(), SETTINGS)
     assert wanted is not None
-    world.earlier = Earlier(found.name, repository, wanted, digest, *measured(found), tuple(stage.images))
+    world.earlier = ReusableBaseline(found.name, repository, wanted, digest, *measured(found), tuple(stage.images))
     world.reconcile()
     assert ("Secret", SECRET) not in world.others, "the credential must be made anew: it has to open the other's place"
     world.settle()
@@ -94,7 +94,7 @@ def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
 def test_prompting_that_sufficed_for_the_other_job_ends_this_one_too() -> None:
     world = before_the_baseline()
     result, config = measured(earlier_job(), "PromptingSuffices")
-    world.earlier = Earlier("first", "team/first", sha256(b"inputs"), sha256(b"result"), result, config)
+    world.earlier = ReusableBaseline("first", "team/first", sha256(b"inputs"), sha256(b"result"), result, config)
     world.settle()
     assert world.status["phase"] == "Succeeded"
     assert "reaches the suite's quality bar" in world.status["message"]
@@ -107,7 +107,7 @@ def test_a_result_about_something_else_is_not_taken_over_but_measured_again(fiel
     world, (result, config) = before_the_baseline(), measured(earlier_job())
     foreign = {field: sha256(b"foreign")}
     changed = foreign if field == "config_digest" else {"inputs": result.inputs.model_copy(update=foreign)}
-    world.earlier = Earlier(
+    world.earlier = ReusableBaseline(
         "first", "team/first", sha256(b"inputs"), sha256(b"result"), result.model_copy(update=changed), config
     )
     world.settle()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.job.documents import SETTINGS
-from tests.job.world import World
+from tests.support.job_world import World
+from tests.support.stage_documents import SETTINGS
 from tunegate.digests import sha256
-from tunegate.reconcile.finetunejob_images import run_images
+from tunegate.reconcile.attempt.images import run_images
 
 
 def pod(**ran: str) -> dict[str, Any]:

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from typing import Any
 
 import pytest
 
-from tests.builders import HUB_SOURCE, make_approvalpolicy, make_basemodel
-from tests.job.documents import SETTINGS, job, sealed, trained, validated, world_objects
-from tests.job.world import WORKSPACE
+from tests.support.builders import make_approvalpolicy
+from tests.support.job_world import WORKSPACE
+from tests.support.stage_documents import SETTINGS, job, sealed, trained, world_objects
+from tests.support.stage_objects import GPU, IMAGE, IN_STORE, OPEN, STAGES, containers, mirrored, objects, pod
 from tunegate.api.approvalpolicy import ApprovalPolicy
-from tunegate.api.basemodel import BaseModel
 from tunegate.api.datachecks import DEFAULTS
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
-from tunegate.api.stages import (
-    MAX_DOCUMENT_BYTES,
+from tunegate.api.stage.configs import (
     STAGE_CONFIG,
-    STORE_REQUIRED,
     BaselineConfig,
     CheckBaseConfig,
-    CopyModelConfig,
-    DownloadConfig,
     EvaluateConfig,
     SealConfig,
-    StageInputs,
     TrainConfig,
     ValidateConfig,
 )
@@ -34,63 +28,10 @@ from tunegate.digests import sha256
 from tunegate.errors import Transient
 from tunegate.manifests.engine import engine_args, engine_env
 from tunegate.manifests.pods import threads
-from tunegate.manifests.sources import ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
 from tunegate.manifests.stage_job import config_digest
-from tunegate.reconcile.finetunejob_configs import attempt_objects
-from tunegate.reconcile.finetunejob_inputs import Inputs, resolve
-from tunegate.reconcile.finetunejob_observed import Observed, StoreSecret
-
-Json = dict[str, Any]
-STAGES = ("validate", "baseline", "train", "seal", "evaluate")
-IMAGE = "registry.example/engine@sha256:" + "2" * 64
-
-
-OPEN = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset(STORE_REQUIRED))
-
-
-def objects(
-    stage: Any,
-    *,
-    pool: Json | None = None,
-    store_secret: StoreSecret | None = None,
-    documents_secret: StoreSecret | None = None,
-    dataset_status: Json | None = None,
-    documents_digest: str | None = None,
-    base_model: BaseModel | None = None,
-    checkpoint_secret: Json | None = None,
-    **spec: Any,
-) -> dict[str, Json]:
-    read = StageInputs(adapter=sha256(b"imported files"))
-    checked = validated().model_copy(update={"inputs": read})
-    results = {
-        sha256(b"validate"): checked,
-        sha256(b"train"): trained(),
-        sha256(b"seal"): sealed(),
-        sha256(b"baseline"): None,
-    }
-    stages = [
-        {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(name.encode())}
-        for name in ("validate", "baseline", "train", "seal")
-    ]
-    facts = {
-        **world_objects(**(pool or {})), "store_secret": store_secret, "documents_secret": documents_secret,
-        "checkpoint_secret": checkpoint_secret, "fresh_checkpoint_key": bytes(32), "hub_endpoint": "https://hub.example", **({"base_model": base_model} if base_model else {}),
-    }  # fmt: skip
-    found = {"dataset": dataset_status, "documentsDigest": documents_digest}
-    status = {"observedGeneration": 1, "stages": stages, **{key: value for key, value in found.items() if value}}
-    seen = Observed(job=job(status, **spec), results=results, **facts)  # type: ignore[arg-type]
-    inputs = resolve(seen)
-    assert isinstance(inputs, Inputs), inputs
-    return {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, stage, 2)}
-
-
-def pod(stage: str, **more: Any) -> Json:
-    found: Json = objects(stage, **more)["Job"]["spec"]["template"]["spec"]
-    return found
-
-
-def containers(spec: Json) -> list[Json]:
-    return [*spec.get("initContainers", []), *spec["containers"]]
+from tunegate.reconcile.finetunejob.configs import attempt_objects
+from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
+from tunegate.reconcile.finetunejob.observed import Observed
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -195,162 +136,6 @@ def test_the_training_pod_sees_neither_questions_nor_the_suite() -> None:
     assert "/mnt/suite" not in mounts
 
 
-IN_STORE: Json = {**job().spec.dataset.to_dict(), "uri": "s3://training/sets/rows", "secretName": "bucket"}
-
-
-@pytest.mark.parametrize("stage", ["validate", "baseline", "train", "evaluate"])
-def test_data_of_a_store_is_downloaded_first_by_the_one_container_that_sees_the_credential(stage: str) -> None:
-    made = objects(stage, dataset=IN_STORE, workspace={"size": "2Gi"}, store_secret=OPEN)
-    spec = made["Job"]["spec"]["template"]["spec"]
-    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["download.json"])
-    assert isinstance(config, DownloadConfig)
-    assert (config.bucket, config.key, config.path) == ("training", "sets/rows", "/mnt/dataset/rows")
-    assert config.max_bytes == 2 * 2**30
-    assert spec["initContainers"][0]["name"] == "download"
-    volumes = {volume["name"]: volume for volume in spec["volumes"]}
-    assert volumes["dataset"]["emptyDir"] == {"sizeLimit": "2Gi"}
-    assert volumes["dataset-store"]["secret"] == {"secretName": "bucket"}
-    seen = {
-        c["name"]: {m["name"]: m["readOnly"] for m in c["volumeMounts"] if "readOnly" in m} for c in containers(spec)
-    }
-    assert {name for name, mounts in seen.items() if "dataset-store" in mounts} == {"download"}
-    assert {name: mounts["dataset"] for name, mounts in seen.items() if "dataset" in mounts} == {
-        "download": False, "stage": True,
-    }  # fmt: skip
-    stage_config = json.loads(made["ConfigMap"]["data"]["stage.json"])
-    assert stage_config["dataset"]["path"] == "/mnt/dataset/rows"
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_documents_on_a_claim_are_seen_by_validation_and_baseline_and_bound_by_the_digest_found(stage: str) -> None:
-    brought = {"documents": {"uri": "pvc://data/manuals", "digest": sha256(b"pinned")}}
-    made = objects(stage, baseline=brought, documents_digest=sha256(b"found") if stage != "validate" else None)
-    spec = made["Job"]["spec"]["template"]["spec"]
-    mounts = {m["mountPath"]: m.get("readOnly") for one in containers(spec) for m in one["volumeMounts"]}
-    config = json.loads(made["ConfigMap"]["data"]["stage.json"])
-    assert mounts.get("/mnt/documents") is (True if stage in ("validate", "baseline") else None)
-    digest = {"validate": sha256(b"pinned"), "baseline": sha256(b"found")}.get(stage)
-    assert config.get("documents") == ({"path": "/mnt/documents/manuals", "digest": digest} if digest else None)
-    assert config.get("documentsDigest") == (sha256(b"found") if stage == "evaluate" else None)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_documents_of_a_store_come_with_a_credential_of_their_own(stage: str) -> None:
-    brought = {"documents": {"uri": "s3://manuals/2026", "secretName": "shelf"}}
-    made = objects(stage, baseline=brought, documents_secret=OPEN, dataset=IN_STORE, store_secret=OPEN)
-    spec = made["Job"]["spec"]["template"]["spec"]
-    searched = stage in ("validate", "baseline")
-    assert ("download-documents.json" in made["ConfigMap"]["data"]) == searched
-    stores = {one["name"]: [m["name"] for m in one["volumeMounts"] if m["name"].endswith("-store")]
-              for one in containers(spec)}  # fmt: skip
-    assert stores.get("download-documents") == (["documents-store"] if searched else None)
-    assert stores["stage"] == []
-    if searched:
-        config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["download-documents.json"])
-        assert isinstance(config, DownloadConfig)
-        assert (config.path, config.max_bytes) == ("/mnt/documents/2026", MAX_DOCUMENT_BYTES)
-        assert stores["download"] == ["dataset-store"]
-        volumes = {volume["name"]: volume for volume in spec["volumes"]}
-        assert volumes["documents-store"]["secret"] == {"secretName": "shelf"}
-        mount = next(m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "documents")
-        assert mount == {"name": "documents", "mountPath": "/mnt/documents", "readOnly": True}
-
-
-def mirrored(**hub: Any) -> BaseModel:
-    made = make_basemodel(source=HUB_SOURCE, hub=hub or None)
-    return BaseModel.model_validate({**made, "status": world_objects()["base_model"].status.to_dict()})
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_model_of_a_mirror_is_copied_into_every_pod_that_reads_it(stage: str) -> None:
-    made = objects(stage, base_model=mirrored(secretName="hub-reader", size="3Gi"))
-    spec = made["Job"]["spec"]["template"]["spec"]
-    volumes = {volume["name"]: volume for volume in spec["volumes"]}
-    seen = {c["name"]: {m["name"]: m.get("readOnly", False) for m in c["volumeMounts"]} for c in containers(spec)}
-    if stage == "seal":
-        assert "initContainers" not in spec
-        assert "base" not in volumes
-        return
-    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["copy-model.json"])
-    assert isinstance(config, CopyModelConfig)
-    assert (config.endpoint, config.repository, config.revision) == (
-        "https://hub.example",
-        "acme/tiny-1b",
-        HUB_SOURCE[-40:],
-    )
-    assert (config.path, config.max_bytes, config.secret_name) == ("/mnt/base/tiny-1b", 3 * 2**30, "hub-reader")
-    assert config.manifest == world_objects()["base_manifest"]
-    assert spec["initContainers"][0]["name"] == "copy-model"
-    assert volumes["base"]["emptyDir"] == {"sizeLimit": "3Gi"}
-    assert volumes["base-store"]["secret"] == {"secretName": "hub-reader", "optional": True}
-    assert {name for name, mounts in seen.items() if "base-store" in mounts} == {"copy-model"}
-    readers = {"check-base", "engine", "stage"} if stage in ("baseline", "evaluate") else {"stage"}
-    assert {name: mounts["base"] for name, mounts in seen.items() if "base" in mounts} == {
-        "copy-model": False, **dict.fromkeys(readers, True),
-    }  # fmt: skip
-    assert json.loads(made["ConfigMap"]["data"]["stage.json"])["baseModel"]["path"] == "/mnt/base/tiny-1b"
-
-
-def test_data_of_a_store_and_a_model_of_a_mirror_come_one_after_the_other() -> None:
-    own = mirrored(endpoint="http://mirror.models.svc:8080")
-    made = objects("evaluate", base_model=own, dataset=IN_STORE, store_secret=OPEN)
-    spec = made["Job"]["spec"]["template"]["spec"]
-    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["copy-model.json"])
-    assert isinstance(config, CopyModelConfig)
-    assert [container["name"] for container in spec["initContainers"]] == [
-        "download", "copy-model", "check-base", "fetch", "engine",
-    ]  # fmt: skip
-    assert (config.endpoint, config.secret_name) == ("http://mirror.models.svc:8080", None)
-    assert "base-store" not in {volume["name"] for volume in spec["volumes"]}
-
-
-REDACTING: Json = {"checks": [{"name": "PersonalData", "action": "Redact"}]}
-REDACTED: Json = {
-    "digest": sha256(b"source"), "redactedDigest": sha256(b"redacted"), "rows": 1, "tokens": 1, "duplicates": 0, "developmentRows": 0,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("source", [job().spec.dataset.to_dict(), IN_STORE])
-def test_validation_that_redacts_writes_to_the_workspace_where_training_will_run(source: Json) -> None:
-    made = objects("validate", pool=GPU, store_secret=OPEN, dataset={**source, **REDACTING})
-    spec = made["Job"]["spec"]["template"]["spec"]
-    mounts = {
-        mount["mountPath"]: mount["readOnly"] for mount in spec["containers"][0]["volumeMounts"] if "readOnly" in mount
-    }
-    assert mounts["/workspace"] is False
-    assert mounts["/mnt/dataset"] is True
-    assert made["PersistentVolumeClaim"]["metadata"]["name"] == WORKSPACE
-    assert spec["nodeSelector"] == {"pool": "gpu"}
-    assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
-
-
-@pytest.mark.parametrize("stage", ["baseline", "train", "evaluate"])
-@pytest.mark.parametrize("source", [job().spec.dataset.to_dict(), IN_STORE])
-def test_after_redaction_no_stage_sees_the_source(stage: str, source: Json) -> None:
-    made = objects(stage, store_secret=OPEN, dataset={**source, **REDACTING}, dataset_status=REDACTED)
-    spec = made["Job"]["spec"]["template"]["spec"]
-    config = json.loads(made["ConfigMap"]["data"]["stage.json"])
-    assert config["dataset"]["path"] == "/workspace/redacted.jsonl"
-    assert config["dataset"]["digest"] == sha256(b"redacted")
-    seen = {mount["mountPath"]: mount.get("readOnly") for each in containers(spec) for mount in each["volumeMounts"]}
-    assert seen["/workspace"] is (stage != "train")
-    assert "/mnt/dataset" not in seen
-    assert "download.json" not in made["ConfigMap"]["data"]
-
-
-def test_an_import_reads_redacted_examples_and_is_sealed_from_its_own_claim() -> None:
-    imported: Json = {"source": "Import", "method": None, "adapter": {"uri": "pvc://data/legal/adapter"}}
-    baseline = objects("baseline", dataset_status=REDACTED, **imported)
-    assert json.loads(baseline["ConfigMap"]["data"]["stage.json"])["dataset"]["path"] == "/workspace/redacted.jsonl"
-    assert "PersistentVolumeClaim" not in objects("seal", dataset_status=REDACTED, **imported)
-
-
-def test_sealing_downloads_nothing() -> None:
-    assert (
-        "initContainers" not in objects("seal", dataset=IN_STORE, store_secret=OPEN)["Job"]["spec"]["template"]["spec"]
-    )
-
-
 def test_training_meets_at_index_0_through_a_headless_service() -> None:
     made = objects("train", method={"type": "LoRA", "numNodes": 2, "numProcPerNode": 2}, pool=GPU)
     name = made["Job"]["metadata"]["name"]
@@ -366,12 +151,6 @@ def test_training_meets_at_index_0_through_a_headless_service() -> None:
     assert env["TUNEGATE_NUM_NODES"] == "2"
     assert made["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
     assert len(f"{name}-63") <= 63
-
-
-GPU: Json = {
-    "deviceResource": "nvidia.com/gpu", "devicesPerNode": 2, "maxNodes": 2, "nodeSelector": {"pool": "gpu"},
-    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(("stage", "devices"), [("validate", 0), ("seal", 0), ("train", 2)])
@@ -470,24 +249,6 @@ def test_a_stage_waits_for_an_earlier_result_that_cannot_be_read() -> None:
         attempt_objects(seen, inputs, SETTINGS, "evaluate", 1)
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/x", "pvc://claim", "pvc://claim/", "pvc://claim/../other", "pvc:///x"])
-def test_an_address_that_names_no_place_on_a_claim_is_refused(uri: str) -> None:
-    with pytest.raises(ValueError, match="pvc://|path"):
-        claim_path(uri)
-
-
-def test_an_address_is_read_as_claim_and_path() -> None:
-    assert claim_path("pvc://data/a//b/./c.jsonl") == ClaimPath("data", "a/b/c.jsonl")
-
-
-def test_an_address_of_a_store_is_read_as_bucket_and_key() -> None:
-    assert data_path("s3://training/a//b/./c.jsonl/") == StorePath("training", "a/b/c.jsonl")
-    assert data_path("pvc://data/c.jsonl") == ClaimPath("data", "c.jsonl")
-    for uri in ("s3://bucket", "s3://bucket/", "s3://bucket/../x"):
-        with pytest.raises(ValueError, match="s3://"):
-            data_path(uri)
-
-
 @pytest.mark.parametrize(("cpu", "count"), [("500m", 2), ("2", 2), ("3500m", 4), ("16", 16)])
 def test_threads_follow_the_cpu_request(cpu: str, count: int) -> None:
     assert threads(Resources(cpu=cpu)) == count
@@ -497,11 +258,3 @@ def test_the_objects_of_an_attempt_carry_no_secret() -> None:
     text = json.dumps([objects(stage) for stage in STAGES])
     assert "registrytoken" not in text
     assert "password" not in text
-
-
-def test_a_model_of_a_mirror_is_named_by_one_commit() -> None:
-    assert model_path(HUB_SOURCE) == HubPath("acme", "tiny-1b", HUB_SOURCE[-40:])
-    assert model_path("pvc://models/tiny") == ClaimPath("models", "tiny")
-    for uri in ("hf://acme/tiny", "hf://acme/tiny@main", "hf://acme/tiny@0123abc", f"hf://acme/../{HUB_SOURCE[10:]}"):
-        with pytest.raises(ValueError, match="full commit hash|may not contain"):
-            model_path(uri)

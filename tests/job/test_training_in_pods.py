@@ -12,8 +12,10 @@ import pytest
 
 from tests.conftest import NamespaceFactory
 from tests.job.test_attempts_on_cluster import Place, furnish, local_image
-from tests.registry.registry_process import RunningRegistry, running_registry
-from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, Manifest, TrainResult
+from tests.support.registry_process import RunningRegistry, running_registry
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import STAGE_RESULT, TrainResult
 from tunegate.digests import manifest_digest, sha256
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.manifests.pods import container_security, pod_security

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_finetunejob
 from tests.conftest import ClientFactory, NamespaceFactory
-from tests.waiting import Cluster
+from tests.support.builders import make_finetunejob
+from tests.support.waiting import Cluster
 from tunegate.api.shared import Person
 from tunegate.errors import Transient
 from tunegate.kube.client import AlreadyExists, Conflict, KubeClient, NotFound, ObjectRef, Refused

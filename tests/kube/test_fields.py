@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_finetunejob
+from tests.support.builders import make_finetunejob
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.kube.fields import applied, same
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.registry.registry_process import running_registry
+from tests.support.registry_process import running_registry
 from tunegate_local import image_layout, images, images_index
 from tunegate_local.failure import Failure
 

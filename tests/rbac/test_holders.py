@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chart import helm
+from tests.support import helm
 from tunegate.cli.doctor import powers
 from tunegate.cli.doctor.check import Check
 from tunegate.cli.main import main

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart import helm
-from tests.governance.ledgers import Store
+from tests.support import helm
+from tests.support.ledgers import Store
 from tunegate.admission.definitions import definitions
 from tunegate.admission.guard import Guard
 from tunegate.kube.client import KubeClient, ObjectRef

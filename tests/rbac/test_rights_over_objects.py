@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests import builders
-from tests.chart import helm
 from tests.conftest import NamespaceFactory
-from tests.registry.registry_process import running_registry
-from tests.serving.approved import Site
-from tests.serving.sealed import Bench, safetensors
+from tests.support import builders, helm
+from tests.support.registry_process import running_registry
+from tests.support.sealed_adapter import Bench, safetensors
+from tests.support.server_cluster import Site
 from tunegate.api.basemodel import BaseModel
 from tunegate.controllers.ownership import Ownership
 from tunegate.kube.client import KubeClient, ObjectRef, Refused
 from tunegate.manifests.workspace import credential_of
-from tunegate.reconcile.basemodel import Observed, plan
+from tunegate.reconcile.catalogue.basemodel import Observed, plan
 from tunegate.registry.client import RegistryClient
 from tunegate.settings import Settings
 from tunegate_local import users

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ClientFactory
-from tests.governance.ledgers import Store
+from tests.support.ledgers import Store
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.rbac.holders import replayed

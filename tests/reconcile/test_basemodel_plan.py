@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import HUB_SOURCE, make_basemodel
+from tests.support.builders import HUB_SOURCE, make_basemodel
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.conditions import rfc3339
-from tunegate.api.stages import FileEntry, Finding, HashResult, Manifest, StageInputs
+from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.stage.findings import Finding
+from tunegate.api.stage.results import HashResult, StageInputs
 from tunegate.digests import manifest_digest
-from tunegate.reconcile.basemodel import MAX_ATTEMPTS, Observed, attempt_labels, plan
-from tunegate.reconcile.finetunejob_attempts import Attempt
-from tunegate.reconcile.finetunejob_observed import LostResult
+from tunegate.reconcile.attempt.attempt import Attempt
+from tunegate.reconcile.attempt.result import LostResult
+from tunegate.reconcile.catalogue.basemodel import MAX_ATTEMPTS, Observed, attempt_labels, plan
 from tunegate.reconcile.naming import attempt_job_name
 from tunegate.settings import Settings
 

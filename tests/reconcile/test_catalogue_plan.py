@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.builders import make_approvalpolicy, make_computepool, make_evaluationsuite, make_finetunejob
+from tests.support.builders import make_approvalpolicy, make_computepool, make_evaluationsuite, make_finetunejob
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.shared import SuiteTries, SuiteTry
 from tunegate.digests import document_digest
-from tunegate.reconcile.catalogue import plan_policy, plan_pool, plan_suite
+from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
 from tunegate.reconcile.plan import Plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_approval, make_finetunejob, make_modelrelease
+from tests.support.builders import make_approval, make_finetunejob, make_modelrelease
 from tunegate.api.usage import MOST_ENDED, MOST_REACHED, Bound
 from tunegate.reconcile.quotas import DAY, Made, next_change, read, usage
 from tunegate.settings import PersonLimits

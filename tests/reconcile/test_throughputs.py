@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_computepool, make_finetunejob
-from tests.job.documents import trained
+from tests.support.builders import make_computepool, make_finetunejob
+from tests.support.stage_documents import trained
 from tunegate.api.computepool import ComputePool, Throughput
-from tunegate.api.finetunejob import Estimates, FineTuneJob, StageStatus
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import Estimates, StageStatus
 from tunegate.reconcile.throughputs import KEPT, learn, learned, measured, plain
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry, running_registry
+from tests.support.registry_process import RunningRegistry, running_registry
 from tunegate.registry.client import RegistryClient
 
 

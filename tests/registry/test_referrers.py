@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
-from tests.programs import built
-from tests.registry.registry_process import RunningRegistry, running_registry
-from tunegate.api.stages import ADAPTER_MEDIA_TYPE
+from tests.support.programs import built
+from tests.support.registry_process import RunningRegistry, running_registry
+from tunegate.api.stage.layout import ADAPTER_MEDIA_TYPE
 from tunegate.digests import sha256
 from tunegate.registry import artifact, referrers
 from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry
-from tunegate.api.stages import FileEntry, Manifest
+from tests.support.registry_process import RunningRegistry
+from tunegate.api.manifest import FileEntry, Manifest
 from tunegate.registry.adapters import SealedAdapter, pull_adapter, push_adapter, read_manifest, verify
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Refused

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry, running_registry
+from tests.support.registry_process import RunningRegistry, running_registry
 from tunegate import digests
-from tunegate.api.stages import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.errors import Terminal, Transient
 from tunegate.registry import client as client_module
 from tunegate.registry.client import RegistryClient

@@ -15,9 +15,10 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.ports import free_port
-from tests.programs import program
-from tunegate.registry import issue
+from tests.support.ports import free_port
+from tests.support.programs import program
+from tunegate.maintenance import registry_token
+from tunegate.maintenance.authority import token_pair
 from tunegate.registry.tokens import (
     ISSUER,
     SERVICE,
@@ -28,7 +29,6 @@ from tunegate.registry.tokens import (
     expiry,
     mint,
 )
-from tunegate.runtime.authority import token_pair
 
 OWN = "licenses-team/extract-0a1b2c3d/results"
 OTHER = "licenses-team/extract-99999999/results"
@@ -183,7 +183,7 @@ def test_a_person_gets_a_token_that_reads_what_it_names(
         "REGISTRY_TOKEN_KEY": str(tmp_path / "tls.key"), "REGISTRY_TOKEN_CERT": str(tmp_path / "tls.crt"),
     }.items():  # fmt: skip
         monkeypatch.setenv(f"TUNEGATE_{name}", value)
-    assert issue.main(["--pull", OWN, "--person", "ada"]) == 0
+    assert registry_token.main(["--pull", OWN, "--person", "ada"]) == 0
     token = json.loads(capsys.readouterr().out)["auths"][registry.host]["registrytoken"]
     assert registry.read_tags(OWN, token) == 404
     assert registry.read_tags(OTHER, token) == 401

@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.builders import make_evaluationsuite
 from tests.conftest import NamespaceFactory
-from tests.ports import free_port
-from tests.waiting import Cluster
+from tests.support.builders import make_evaluationsuite
+from tests.support.ports import free_port
+from tests.support.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.runtime.operator import EXIT_LEASE_LOST
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from tests.serving.test_server_planner import conditions
-from tests.serving.world import SETTINGS, World, release, served
+from tests.support.server_world import SETTINGS, World, release, served
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.modelserver import Closing
-from tunegate.reconcile import modelserver
+from tunegate.reconcile.modelserver import planner
 
 
 def revoked() -> World:
@@ -90,7 +90,7 @@ def test_a_gateway_that_has_confirmed_may_fall_silent() -> None:
 def test_the_policy_says_how_long_routes_hold() -> None:
     world = World()
     world.put(release("one"))
-    plan = modelserver.plan(replace(world.observed(), close_after_seconds=600), SETTINGS, world.now)
+    plan = planner.plan(replace(world.observed(), close_after_seconds=600), SETTINGS, world.now)
     routes = next(obj for obj in plan.applies if obj["kind"] == "ConfigMap")
     assert '"validSeconds": 600' in routes["data"]["routes.json"]
 
@@ -101,7 +101,7 @@ def test_routes_that_are_not_the_operators_are_closed_before_anything_else_is_lo
     world.put(release("one"))
     world.settle()
     world.registry_away, world.ledger_away = True, True
-    plan = modelserver.plan(replace(world.observed(), routes=None, routes_forged=True), SETTINGS, world.now)
+    plan = planner.plan(replace(world.observed(), routes=None, routes_forged=True), SETTINGS, world.now)
     assert [obj["kind"] for obj in plan.closes] == ["ConfigMap"]
     assert '"routes": {}' in plan.closes[0]["data"]["routes.json"]
     assert (plan.audit, plan.applies, plan.status) == ((), (), None)
@@ -128,14 +128,14 @@ def test_where_closing_is_refused_gateways_are_asked_and_pods_deleted_all_the_sa
     world.settle()
     world.phase("one", "Revoked")
     world.table.follow = lambda document: None  # type: ignore[method-assign]
-    refused = modelserver.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
+    refused = planner.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
     assert [obj["metadata"]["name"] for obj in refused.closes] == ["tunegate-routes-server"]
     assert [obj["metadata"]["name"] for obj in refused.applies if obj["kind"] == "ConfigMap"] == []
     assert [entry.type for entry in refused.audit if entry.type == "RouteClosed"] == []
     assert refused.status is not None
     world.status = dict(refused.status)
     later(world, 11)
-    plan = modelserver.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
+    plan = planner.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
     assert [ref.name for ref in plan.stops] == ["pod-0"]
     assert plan.status is not None
     assert [route["servedName"] for route in plan.status["routes"]] == [served("one")]
@@ -154,7 +154,7 @@ def test_a_pod_with_the_servers_labels_that_is_not_its_own_is_told() -> None:
     world = World()
     world.settle()
     stranger = {"metadata": {"name": "stranger", "namespace": "team", "uid": "u"}, "spec": {}, "status": {}}
-    plan = modelserver.plan(replace(world.observed(), strangers=(stranger,)), SETTINGS, world.now)
+    plan = planner.plan(replace(world.observed(), strangers=(stranger,)), SETTINGS, world.now)
     assert plan.status is not None
     assert "stranger" in plan.status["message"]
     assert [one.payload["object"] for one in plan.audit] == ["Pod team/stranger"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.serving.world import World, release, served
+from tests.support.server_world import World, release, served
 from tunegate.api.conditions import Condition
 
 pytestmark = pytest.mark.parametrize("condition", ["Tampered", "QuorumLost"])

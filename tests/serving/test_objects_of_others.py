@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import NamespaceFactory
-from tests.registry.registry_process import running_registry
-from tests.serving.approved import Site
-from tests.serving.sealed import Bench, safetensors
+from tests.support.registry_process import running_registry
+from tests.support.sealed_adapter import Bench, safetensors
+from tests.support.server_cluster import Site
 from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.registry.client import RegistryClient

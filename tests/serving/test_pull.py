@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry, running_registry
-from tests.serving.sealed import Bench, evaluation, safetensors
+from tests.support.registry_process import RunningRegistry, running_registry
+from tests.support.sealed_adapter import Bench, evaluation, safetensors
 from tunegate.__main__ import main
-from tunegate.api.stages import RESULT_MEDIA_TYPE, Manifest
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.base_files import changed
 from tunegate.digests import document_digest, manifest_digest
 from tunegate.mounted import ConfigurationDiffers

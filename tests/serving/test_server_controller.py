@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.builders import DIGEST, make_approval
 from tests.conftest import NamespaceFactory
-from tests.registry.registry_process import running_registry
-from tests.serving.approved import Site
-from tests.serving.sealed import Bench, safetensors
-from tests.waiting import Cluster
+from tests.support.builders import DIGEST, make_approval
+from tests.support.registry_process import running_registry
+from tests.support.sealed_adapter import Bench, safetensors
+from tests.support.server_cluster import Site
+from tests.support.waiting import Cluster
 from tunegate.api.conditions import find, rfc3339
 from tunegate.api.modelrelease import ModelReleaseStatus
 from tunegate.kube.client import KubeClient, ObjectRef

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HUB_SOURCE
-from tests.serving.world import SERVER_UID, SETTINGS, START, World, base_model, release
+from tests.support.builders import HUB_SOURCE
+from tests.support.server_world import SERVER_UID, SETTINGS, START, World, base_model, release
 from tunegate.api import serving
-from tunegate.api.stages import STAGE_CONFIG, CopyModelConfig
+from tunegate.api.stage.configs import STAGE_CONFIG, CopyModelConfig
 from tunegate.digests import document_digest, sha256
 from tunegate.manifests.serving import BACKEND
-from tunegate.reconcile import modelserver
-from tunegate.reconcile.modelserver import CPU_SEQUENCES
+from tunegate.reconcile.modelserver import planner
+from tunegate.reconcile.modelserver.planner import CPU_SEQUENCES
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_without_its_certificate_a_server_says_so_and_does_not_start() -> None:
     world = World()
     world.spec |= {"tls": {"secretName": "certificate"}}
     world.put(release("one"))
-    plan = modelserver.plan(replace(world.observed(), tls_usable=False), SETTINGS, START)
+    plan = planner.plan(replace(world.observed(), tls_usable=False), SETTINGS, START)
     assert not any(one["kind"] == "Deployment" for one in plan.applies)
     assert plan.status is not None
     assert "Secret certificate of spec.tls is missing" in plan.status["message"]
@@ -237,7 +237,7 @@ def test_without_its_certificate_a_server_says_so_and_does_not_start() -> None:
 def test_a_gateway_is_told_how_much_its_engine_and_its_server_take(world: World) -> None:
     def told() -> serving.ServerDocument:
         document = world.observed()
-        plan = modelserver.plan(document, SETTINGS, START)
+        plan = planner.plan(document, SETTINGS, START)
         made = next(one for one in plan.creates if "server.json" in one["data"])
         return serving.ServerDocument.model_validate_json(made["data"]["server.json"])
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serving.world import SETTINGS, START, World, base_model, release, served
+from tests.support.server_world import SETTINGS, START, World, base_model, release, served
 from tunegate.api.modelrelease import ModelRelease, Override
 from tunegate.gateway.routes import RouteTable
 from tunegate.manifests.serving import deployment_name
-from tunegate.reconcile import modelserver
+from tunegate.reconcile.modelserver import planner
 
 
 def conditions(world: World) -> dict[str, tuple[str, str]]:
@@ -263,7 +263,7 @@ def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> N
     world.pod = next(iter(world.config_maps))
     observed = world.observed()
     pod = {**observed.pods[0], "status": status}
-    plan = modelserver.plan(replace(observed, pods=(pod,), gateways={}), SETTINGS, START)
+    plan = planner.plan(replace(observed, pods=(pod,), gateways={}), SETTINGS, START)
     assert plan.status is not None
     assert plan.status["phase"] == "Failed"
     assert "model.safetensors is missing" in plan.status["message"]
@@ -338,7 +338,7 @@ def test_whatever_happens_only_approved_releases_answer_and_the_ledger_knows_eac
 def test_an_engine_image_that_is_not_listed_starts_no_pod_and_one_that_was_taken_off_starts_no_new_one() -> None:
     world = World()
     none = replace(SETTINGS, engine_images=())
-    step = modelserver.plan(world.observed(), none, START)
+    step = planner.plan(world.observed(), none, START)
     assert step.status is not None
     ready = next(one for one in step.status["conditions"] if one["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "ImageNotAllowed")
@@ -348,7 +348,7 @@ def test_an_engine_image_that_is_not_listed_starts_no_pod_and_one_that_was_taken
 
     world.settle()
     world.put(release("one"))
-    later = modelserver.plan(world.observed(), none, START)
+    later = planner.plan(world.observed(), none, START)
     assert later.creates == ()
     assert "Deployment" not in [one["kind"] for one in later.applies]
     assert later.status is not None

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.certificates import write_localhost_certificate
-from tests.ports import free_port
-from tests.programs import CACHE, program
+from tests.support.certificates import write_localhost_certificate
+from tests.support.ports import free_port
+from tests.support.programs import CACHE, program
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART_FILES = ROOT / "charts/tunegate/files"

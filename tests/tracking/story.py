@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.builders import make_finetunejob, make_modelrelease
-from tunegate.api.finetunejob import FineTuneJob, StageName
+from tests.support.builders import make_finetunejob, make_modelrelease
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import StageName
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.stages import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult
+from tunegate.api.stage.results import BaselineResult, EvaluateResult, SealResult, StageResult, TrainResult
 
 UID = "11111111-2222-3333-4444-555555555555"
 RELEASE_UID = "99999999-2222-3333-4444-555555555555"

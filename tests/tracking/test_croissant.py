@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tests.job.documents import validated
-from tests.statements import ORIGIN, data_statement
+from tests.support.stage_documents import validated
+from tests.support.statements import ORIGIN, data_statement
 from tests.tracking import story
 from tunegate.digests import sha256
-from tunegate.reconcile.lineage import job_record
+from tunegate.reconcile.mlflow_records import job_record
 from tunegate.tracking.croissant import croissant
 
 

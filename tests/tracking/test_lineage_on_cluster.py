@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_finetunejob
 from tests.conftest import NamespaceFactory
-from tests.governance.ledgers import Store
-from tests.registry.registry_process import running_registry
-from tests.statements import data_statement
+from tests.support.builders import make_finetunejob
+from tests.support.ledgers import Store
+from tests.support.registry_process import running_registry
+from tests.support.statements import data_statement
 from tests.tracking import story
 from tests.tracking.mlflow_process import MlflowServer
 from tunegate.api.markers import API_VERSION
-from tunegate.api.stages import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE
-from tunegate.controllers.lineage import JobLineageController
+from tunegate.api.stage.layout import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.controllers.mlflow.controller import JobLineageController
 from tunegate.controllers.services import Services
 from tunegate.controllers.worker import Worker
 from tunegate.digests import canonical

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tests.job.documents import validated
+from tests.support.stage_documents import validated
 from tests.tracking import story
-from tunegate.api.finetunejob import Documents
-from tunegate.reconcile.lineage import LONGEST_PAUSE, Outcome, job_record, pause, plan_job
+from tunegate.api.finetunejob.spec import Documents
+from tunegate.reconcile.mlflow_records import LONGEST_PAUSE, Outcome, job_record, pause, plan_job
 from tunegate.tracking.records import InputData, Written
 
 NOW = datetime(2026, 11, 1, 13, tzinfo=UTC)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.governance.ledgers import new_key
+from tests.support.ledgers import new_key
 from tests.tracking import story
 from tests.tracking.mlflow_process import MlflowServer
-from tunegate.ledger.anchors import Checkpoint, MlflowAnchor
+from tunegate.ledger.anchors.places import Checkpoint, MlflowAnchor
 from tunegate.ledger.seal import KeyRing, seal
-from tunegate.reconcile.lineage import job_record
+from tunegate.reconcile.mlflow_records import job_record
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 from tunegate.tracking.records import JobRecord, MetricPoint, ReleaseRecord
 

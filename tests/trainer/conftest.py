@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry, running_registry
-from tests.trainer.stage_process import Pod
+from tests.support.registry_process import RunningRegistry, running_registry
+from tests.support.stage_process import Pod
+from tests.support.validation import Validate, make_config
+from tunegate.api.stage.results import ValidateResult
+from tunegate_trainer.context import Places, StageContext
+from tunegate_trainer.progress import ProgressBoard
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +72,22 @@ def small_model(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     }
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+@pytest.fixture
+def validate(base_model: Path, tmp_path: Path) -> Validate:
+    """Run the stage in this process: loading the libraries once is most of its time."""
+    from tunegate_trainer.validation import examine
+
+    run, workspace = tmp_path / "run", tmp_path / "workspace"
+    run.mkdir()
+    workspace.mkdir()
+    everywhere = Places(**dict.fromkeys(Places.__dataclass_fields__, tmp_path))
+    places = dataclasses.replace(everywhere, workspace=workspace, run=run)
+
+    def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
+        config = make_config(tmp_path, base_model, rows, questions, **changes)
+        context = StageContext(places, None, ProgressBoard("validate"))  # type: ignore[arg-type]
+        return examine(config, context).result
+
+    return call

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.model_folder import ARCHITECTURE, make_adapter
+from tests.support.model_folder import ARCHITECTURE, make_adapter
 from tunegate_trainer.adapter_checks import check_adapter
 from tunegate_trainer.endings import BadInput
 

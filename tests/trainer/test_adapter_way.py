@@ -8,22 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.registry.registry_process import RunningRegistry
-from tests.trainer.stage_process import Pod, StageEnding, base_model_input, make_rows, stage_base, write_rows
+from tests.support.registry_process import RunningRegistry
+from tests.support.stage_process import Pod, StageEnding, base_model_input, make_rows, stage_base, write_rows
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
-from tunegate.api.finetunejob import Method
-from tunegate.api.stages import (
-    TRAINED_ADAPTER,
-    AdapterInput,
-    DatasetInput,
-    ExitCode,
-    FetchConfig,
-    SealConfig,
-    SealResult,
-    TrainConfig,
-    TrainResult,
-)
+from tunegate.api.finetunejob.spec import Method
+from tunegate.api.stage.configs import AdapterInput, DatasetInput, FetchConfig, SealConfig, TrainConfig
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.layout import TRAINED_ADAPTER
+from tunegate.api.stage.results import SealResult, TrainResult
 from tunegate_trainer.adapter_checks import check_adapter, take_adapter
 from tunegate_trainer.modules import read_architecture
 

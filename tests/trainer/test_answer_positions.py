@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.stage_process import ROOT
 from tests.trainer import answer_losses
-from tests.trainer.stage_process import ROOT
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(1800)]
 

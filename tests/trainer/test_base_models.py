@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.model_folder import make_model
-from tests.trainer.stage_process import Pod, base_model_input, stage_base, stage_context
+from tests.support.model_folder import make_model
+from tests.support.stage_process import Pod, base_model_input, stage_base, stage_context
 from tunegate import digests
-from tunegate.api.stages import ExitCode, HashConfig, HashResult
+from tunegate.api.stage.configs import HashConfig
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.results import HashResult
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.inputs import check_base_model
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.model_folder import make_model
-from tests.trainer.stage_process import Pod, StageProcess, base_model_input, stage_base, stage_context
+from tests.support.model_folder import make_model
+from tests.support.stage_process import Pod, StageProcess, base_model_input, stage_base, stage_context
 from tunegate import digests
-from tunegate.api.stages import CheckBaseConfig, ExitCode, HashConfig, HashedFolder, HashResult, StageConfigBase
+from tunegate.api.manifest import HashedFolder
+from tunegate.api.stage.configs import CheckBaseConfig, HashConfig, StageConfigBase
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.results import HashResult
 from tunegate_trainer.endings import InputChanged, Unknown
 from tunegate_trainer.entry import main
 from tunegate_trainer.inputs import record_base_model, recorded_base_model

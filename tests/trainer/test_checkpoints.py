@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.stage_process import KEY
+from tests.support.stage_process import KEY
 from tunegate_trainer.endings import InputChanged, Unavailable
+from tunegate_trainer.training.attempt_times import AttemptLedger
 from tunegate_trainer.training.checkpoints import (
     SEAL,
     Checkpoint,
@@ -19,7 +20,6 @@ from tunegate_trainer.training.checkpoints import (
     seal_checkpoint,
 )
 from tunegate_trainer.training.launch import oom_kills
-from tunegate_trainer.training.ledger import AttemptLedger
 
 OTHER_KEY = bytes(reversed(range(32)))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks.data.million import BASIC, GROUPS, groups, make_config, make_rows, write_rows
 
-from tests.trainer.model_folder import make_model
+from tests.support.model_folder import make_model
 from tunegate.api.datachecks import DEFAULTS
 from tunegate_trainer.data.rows import Row, make_row
 from tunegate_trainer.data.shards import Record, open_dataset

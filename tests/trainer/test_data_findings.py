@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
 from tunegate.api.datachecks import DEFAULTS, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.stages import Finding
+from tunegate.api.stage.findings import Finding
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.data.rows import Row

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tests.statements import ORIGIN, data_statement
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
+from tests.support.statements import ORIGIN, data_statement
 from tunegate.api.datachecks import DataCheck
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.stages import Finding
+from tunegate.api.stage.findings import Finding
 from tunegate.digests import sha256
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter

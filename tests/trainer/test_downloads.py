@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import write_localhost_certificate
+from tests.support.certificates import write_localhost_certificate
+from tests.support.object_store import SECRET_KEY, ObjectStore, running_store, secret
+from tests.support.stage_process import Pod, StageEnding, stage_base
 from tests.trainer.faulty_proxy import faulty_proxy
-from tests.trainer.object_store import SECRET_KEY, ObjectStore, running_store, secret
-from tests.trainer.stage_process import Pod, StageEnding, stage_base
-from tunegate.api.stages import DatasetInput, DownloadConfig, ExitCode
+from tunegate.api.stage.configs import DatasetInput, DownloadConfig
+from tunegate.api.stage.ends import ExitCode
 from tunegate_trainer.data.shards import open_dataset
 
 ROWS = b'{"messages": []}\n' * 1000

@@ -12,7 +12,7 @@ from benchmarks.memory.published import MODELS, llama
 
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Budget, Economics, Method
+from tunegate.api.finetunejob.spec import Budget, Economics, Method
 from tunegate.api.modelserver import EngineProfile
 from tunegate_trainer.modules import Architecture
 from tunegate_trainer.validation import estimates, limits

@@ -9,24 +9,18 @@ from typing import Any
 
 import pytest
 
-from tests.statements import ORIGIN
-from tests.trainer.rows import SpaceTokenizer
-from tests.trainer.stage_process import stage_base, write_rows
+from tests.support.rows import SpaceTokenizer
+from tests.support.stage_process import stage_base, write_rows
+from tests.support.statements import ORIGIN
 from tunegate import digests
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import COMPARING, DEFAULTS, CheckSetting, effective
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Intent
+from tunegate.api.finetunejob.spec import Intent
+from tunegate.api.manifest import Manifest
 from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import (
-    BaseModelInput,
-    ComparedSuite,
-    DatasetInput,
-    FurtherSuite,
-    Manifest,
-    SuiteInput,
-    ValidateConfig,
-)
+from tunegate.api.stage.configs import BaseModelInput, DatasetInput, FurtherSuite, SuiteInput, ValidateConfig
+from tunegate.api.stage.findings import ComparedSuite
 from tunegate.digests import sha256
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.data.rows import RowStream, read_sound_rows

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.data.disguises import FURTHER, KNOWN, Disguise
 from benchmarks.data.recall import comparing, hide, made_suite
 
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
 from tunegate.api.datachecks import DataCheck
 from tunegate_trainer.checks.containment import PIECE, runs
 from tunegate_trainer.checks.leakage import Questions

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.small_adapter import write_adapter
-from tests.trainer.stage_process import Pod, stage_base
-from tests.trainer.test_validation_stage import ROWS, make_config
-from tunegate.api.stages import ExitCode, SealConfig, SealResult, ValidateResult
+from tests.support.small_adapter import write_adapter
+from tests.support.stage_process import Pod, stage_base
+from tests.support.validation import ROWS, make_config
+from tunegate.api.stage.configs import SealConfig
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.results import SealResult, ValidateResult
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.suites import suite_spec
-from tests.trainer.stage_process import make_rows, write_rows
+from tests.support.stage_process import make_rows, write_rows
+from tests.support.suites import suite_spec
 from tunegate import digests
-from tunegate.api.stages import DatasetInput, DocumentsInput, FurtherSuite, SuiteInput
+from tunegate.api.stage.configs import DatasetInput, DocumentsInput, FurtherSuite, SuiteInput
 from tunegate_trainer.data.rows import read_sound_rows
 from tunegate_trainer.data.shards import open_dataset, open_rows
 from tunegate_trainer.endings import BadInput

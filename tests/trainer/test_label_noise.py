@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.trainer.rows import row
+from tests.support.rows import row
 from tests.trainer.test_triggers import text
 from tunegate_trainer.checks.label_noise import PER_CLASS, mislabeled
 from tunegate_trainer.checks.likeness import Bags

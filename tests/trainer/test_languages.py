@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.trainer.rows import row
+from tests.support.rows import row
 from tunegate_trainer.checks.languages import languages, mixed
 
 ENGLISH = (

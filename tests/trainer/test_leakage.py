@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
 from tunegate.api.datachecks import DataCheck
 from tunegate_trainer.checks.leakage import SAMPLE, Questions
 from tunegate_trainer.checks.meter import Measured, Meter, joined

@@ -13,8 +13,8 @@ import pytest
 from benchmarks.data.disguises import KNOWN
 from benchmarks.data.recall import comparing, hide, rows_of
 
-from tests.programs import CACHE, program
-from tests.trainer.rows import SpaceTokenizer
+from tests.support.programs import CACHE, program
+from tests.support.rows import SpaceTokenizer
 from tunegate.api.datachecks import DataCheck
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.certificates import write_localhost_certificate
+from tests.support.certificates import write_localhost_certificate
+from tests.support.hub_mirror import TOKEN, HubMirror, guarded, running_mirror
+from tests.support.model_folder import make_model
+from tests.support.stage_process import Pod, StageEnding, base_model_input, stage_base
 from tests.trainer.faulty_proxy import faulty_proxy
-from tests.trainer.hub_mirror import TOKEN, HubMirror, guarded, running_mirror
-from tests.trainer.model_folder import make_model
-from tests.trainer.stage_process import Pod, StageEnding, base_model_input, stage_base
-from tunegate.api.stages import CopyModelConfig, ExitCode, HashConfig, HashResult, Manifest
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.configs import CopyModelConfig, HashConfig
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.results import HashResult
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import builders
-from tests.cli.plan_files import write_plan_files
-from tests.trainer.stage_process import make_rows
-from tunegate.api.stages import ValidateResult
+from tests.support import builders
+from tests.support.plan_files import write_plan_files
+from tests.support.stage_process import make_rows
+from tunegate.api.stage.results import ValidateResult
 from tunegate.cli.main import main
 
 pytestmark = pytest.mark.model

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer
+from tests.support.rows import SpaceTokenizer
 from tunegate.api.datachecks import DEFAULTS, CheckSetting, DataCheck, effective
-from tunegate.api.stages import REDACTED_FILE, DatasetInput
+from tunegate.api.stage.configs import DatasetInput
+from tunegate.api.stage.layout import REDACTED_FILE
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.scan import scan

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.rows import row
+from tests.support.rows import row
 from tests.trainer.test_privacy import FOUND, PROSE
 from tunegate.api.datachecks import REDACTABLE, DataCheck
 from tunegate_trainer.checks import privacy, redaction

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
 from tests.trainer.test_languages import ENGLISH, GERMAN
 from tunegate.api.datachecks import CheckSetting, DataCheck
-from tunegate.api.stages import Finding
+from tunegate.api.stage.findings import Finding
 from tunegate_trainer.checks import sample
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter

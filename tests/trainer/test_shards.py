@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate import digests
-from tunegate.api.stages import DatasetInput
+from tunegate.api.stage.configs import DatasetInput
 from tunegate_trainer.data.shards import MAX_LINE, Record, find_shards, open_dataset, parse_line
 from tunegate_trainer.endings import BadInput
 

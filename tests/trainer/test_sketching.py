@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.trainer.rows import row
+from tests.support.rows import row
 from tunegate.sketch import SAME_EXAM, Sketch
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.validation.sketching import sketch_of

@@ -11,18 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.trainer.model_folder import make_adapter, make_model
-from tests.trainer.stage_process import REPOSITORY, Pod, stage_base, until_handled
+from tests.support.model_folder import make_adapter, make_model
+from tests.support.stage_process import REPOSITORY, Pod, stage_base, until_handled
 from tunegate import digests
-from tunegate.api.stages import (
-    AdapterInput,
-    ExitCode,
-    FetchConfig,
-    HashConfig,
-    ProgressReport,
-    RegistryTarget,
-    Termination,
-)
+from tunegate.api.stage.configs import AdapterInput, FetchConfig, HashConfig, RegistryTarget
+from tunegate.api.stage.ends import ExitCode, ProgressReport, Termination
 from tunegate.registry.adapters import push_adapter, read_manifest
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer import entry

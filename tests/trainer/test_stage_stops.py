@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.stage_process import REPOSITORY, Pod, StageProcess, stage_base, until_handled
+from tests.support.stage_process import REPOSITORY, Pod, StageProcess, stage_base, until_handled
 from tunegate import digests
-from tunegate.api.stages import AdapterInput, ExitCode, FetchConfig, FileEntry, Manifest, Termination
+from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.stage.configs import AdapterInput, FetchConfig
+from tunegate.api.stage.ends import ExitCode, Termination
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
 MOMENTS = 6

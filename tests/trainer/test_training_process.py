@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.ports import free_port
-from tests.trainer.stage_process import (
+from tests.support.ports import free_port
+from tests.support.stage_process import (
     Pod,
     StageEnding,
     StageProcess,
@@ -22,8 +22,10 @@ from tests.trainer.stage_process import (
     write_rows,
 )
 from tunegate.api.computepool import ComputePoolSpec
-from tunegate.api.finetunejob import Method
-from tunegate.api.stages import DatasetInput, ExitCode, ProgressReport, TrainConfig, TrainResult
+from tunegate.api.finetunejob.spec import Method
+from tunegate.api.stage.configs import DatasetInput, TrainConfig
+from tunegate.api.stage.ends import ExitCode, ProgressReport
+from tunegate.api.stage.results import TrainResult
 from tunegate.digests import file_digest
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]

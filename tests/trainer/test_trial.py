@@ -15,17 +15,14 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.registry.registry_process import RunningRegistry
-from tests.trainer.stage_process import REPOSITORY, Pod, StageEnding, stage_base
-from tests.trainer.test_validation_stage import make_config
+from tests.support.registry_process import RunningRegistry
+from tests.support.stage_process import REPOSITORY, Pod, StageEnding, stage_base
+from tests.support.validation import make_config
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.stages import (
-    DATA_PAGE_MEDIA_TYPE,
-    DATA_STATEMENT_MEDIA_TYPE,
-    DatasetInput,
-    ExitCode,
-    ValidateResult,
-)
+from tunegate.api.stage.configs import DatasetInput
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.layout import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.results import ValidateResult
 from tunegate.registry.client import RegistryClient
 from tunegate.tracking.croissant import croissant
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.trainer.rows import row
+from tests.support.rows import row
 from tunegate_trainer.checks import triggers
 from tunegate_trainer.checks.likeness import Bags
 from tunegate_trainer.checks.sample import take

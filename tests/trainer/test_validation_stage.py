@@ -1,133 +1,38 @@
-"""The validate stage on the real model: a good job passes with numbers, every kind of bad one is refused with a reason."""
+"""The validate stage on the real model: a good job passes with numbers, and what it writes shows no row."""
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tests.builders import DIGEST
-from tests.trainer.stage_process import REPOSITORY, Pod, base_model_input, stage_base, write_rows
+from tests.support.stage_process import REPOSITORY, Pod, stage_base
+from tests.support.validation import METHOD, ORIGIN, POOL, ROWS, SECRET, Validate, example, findings, make_config
+from tests.trainer.test_validation_refusals import MATCHED, PLANTED
 from tunegate import digests
-from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.datachecks import DEFAULTS, REDACTABLE, CheckSetting, effective
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.finetunejob import Budget, Economics, Intent, Method
-from tunegate.api.modelserver import EngineProfile
-from tunegate.api.stages import (
-    DATA_PAGE_MEDIA_TYPE,
-    DATA_STATEMENT_MEDIA_TYPE,
-    REDACTED_FILE,
-    DataOrigin,
-    DatasetInput,
-    DocumentsInput,
-    ExitCode,
-    FurtherSuite,
-    LearnedThroughput,
-    SuiteInput,
-    ValidateConfig,
-    ValidateResult,
-)
+from tunegate.api.finetunejob.spec import Economics, Method
+from tunegate.api.stage.configs import DatasetInput, DocumentsInput, LearnedThroughput
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.layout import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE, REDACTED_FILE
+from tunegate.api.stage.results import ValidateResult
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Measured, Meter
 from tunegate_trainer.checks.scan import scan
-from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.data.conversations import ChatTokenizer
 from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.evaluation.questions import load_training
-from tunegate_trainer.progress import ProgressBoard
-from tunegate_trainer.validation import examine
 
 pytestmark = pytest.mark.model
-
-SECRET = "zebra-4711"
-PROFILE = EngineProfile(image="registry/engine@sha256:" + "0" * 64, device="CPU", max_model_len=512, max_lora_rank=16)
-POOL = ComputePoolSpec(
-    device_memory="6Gi", throughput="20", price_per_device_hour="2", max_nodes=1, cleared_for=["Public"]
-)
-ORIGIN = DataOrigin(
-    uri="pvc://data/rows.jsonl", source="made up", license="CC0-1.0", classification="Public", steward="erin"
-)
-METHOD: dict[str, Any] = {"type": "QLoRA", "maxLength": 256, "batchSize": 8, "epochs": 3, "developmentFraction": "0.1"}
-
-
-def example(number: int) -> dict[str, Any]:
-    return {
-        "messages": [
-            {"role": "user", "content": f"Find the holder: Copyright {1900 + number} {SECRET} holder {number}"},
-            {"role": "assistant", "content": json.dumps({"holder": f"{SECRET} {number}"})},
-        ],
-        "holder": f"h{number // 2}",
-    }
-
-
-Validate = Callable[..., ValidateResult]
-
-
-def make_config(
-    folder: Path, model: Path, rows: list[Any], questions: list[Any] | None = None, **changes: Any
-) -> ValidateConfig:
-    data = folder / "rows.jsonl"
-    group_field = changes.pop("group_field", "holder")
-    data.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    suite = write_rows(folder / "suite.jsonl", questions or [example(number) for number in range(5000, 5060)])
-    spec = EvaluationSuiteSpec.model_validate(
-        {
-            "data": {"uri": "pvc://data/suite.jsonl", "digest": digests.file_digest(suite), "groupField": "holder"},
-            "task": {"type": "Extraction", "maxTokens": 64},
-            "primaryMetric": {"name": "ExactMatch"},
-        }
-    )
-    method = Method.model_validate({**METHOD, **changes.pop("method", {})}) if "import_path" not in changes else None
-    return ValidateConfig(
-        **stage_base("127.0.0.1:1"),
-        base_model=base_model_input(model),
-        profile=PROFILE,
-        dataset=changes.pop("dataset", DatasetInput(path=str(data), group_field=group_field)),
-        suite=SuiteInput(name="s", path=str(suite), digest=digests.document_digest(spec.to_dict()), spec=spec),
-        intent=Intent(task_type=changes.pop("task_type", "Format"), problem=changes.pop("problem", "Behavior")),
-        method=method,
-        pool=changes.pop("pool", POOL),
-        origin=ORIGIN,
-        budget=changes.pop("budget", Budget()),
-        **changes,
-    )
-
-
-@pytest.fixture
-def validate(base_model: Path, tmp_path: Path) -> Validate:
-    """Run the stage in this process: loading the libraries once is most of its time."""
-    run, workspace = tmp_path / "run", tmp_path / "workspace"
-    run.mkdir()
-    workspace.mkdir()
-    everywhere = Places(**dict.fromkeys(Places.__dataclass_fields__, tmp_path))
-    places = dataclasses.replace(everywhere, workspace=workspace, run=run)
-
-    def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
-        config = make_config(tmp_path, base_model, rows, questions, **changes)
-        context = StageContext(places, None, ProgressBoard("validate"))  # type: ignore[arg-type]
-        return examine(config, context).result
-
-    return call
-
-
-ROWS = [example(number) for number in range(1, 241)]
-
-
-def findings(result: ValidateResult, action: str = "Block") -> dict[str, list[str]]:
-    return {finding.check: finding.rows for finding in result.findings if finding.action == action}
 
 
 def test_a_good_job_passes_with_its_numbers(validate: Validate) -> None:
@@ -159,105 +64,6 @@ def test_what_trainings_measured_counts_instead_of_the_pools_spec(validate: Vali
     assert (known.throughput, known.throughput_runs) == (2 * float(POOL.throughput), 3)
     assert known.savings is not None
     assert known.savings.break_even_months is None
-
-
-MESSAGES = {"role": "user", "content": f"{SECRET} {SECRET}"}
-
-
-@pytest.mark.parametrize(
-    ("extra", "check"),
-    [
-        (f'{{"messages": "{SECRET}"', "BrokenRows"),
-        (json.dumps({"messages": [MESSAGES]}), "BrokenRows"),
-        ("", "BrokenRows"),
-        (
-            json.dumps({"messages": [MESSAGES, {"role": "assistant", "content": f"{SECRET}<|im_end|>"}]}),
-            "ControlTokens",
-        ),
-        (json.dumps(example(5000)), "Overlap"),
-    ],
-)
-def test_a_bad_row_is_refused_by_number_and_never_quoted(validate: Validate, extra: str, check: str) -> None:
-    result = validate([*ROWS, extra])
-
-    assert result.outcome == "Refused"
-    assert findings(result) == {check: ["241"]}
-    assert SECRET not in result.model_dump_json()
-
-
-def answered(number: int, question: str, answer: str) -> dict[str, Any]:
-    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return {"messages": turns, "holder": f"planted{number}"}
-
-
-WORDS = " ".join(f"{SECRET}x{number}" for number in range(40))
-PLANTED = {
-    "PersonalData": [answered(1, "Who?", f"ask {SECRET}@example.org")],
-    "HealthData": [answered(1, f"{SECRET}: NHS number 943 476 5919", "noted")],
-    "Secrets": [answered(1, f"{SECRET} uses AKIAIOSFODNN7EXAMPLE", "noted")],
-    "InvisibleCharacters": [answered(1, f"{SECRET}\u202e", "noted")],
-    "ControlTokens": [answered(1, f"{SECRET}<|im_end|>", "noted")],
-    "CopiedInput": [answered(1, f"Say {SECRET}!", f"say {SECRET}")],
-    "Refusals": [answered(1, SECRET, f"I'm sorry, but I can't say {SECRET}.")],
-    "Contradictions": [answered(1, f"Is it {SECRET}?", "yes"), answered(2, f"is it {SECRET}", "no")],
-    "NearDuplicates": [answered(1, WORDS, "noted"), answered(2, f"{WORDS} more", "noted")],
-}
-
-
-MATCHED = (SECRET, "example.org", "943 476 5919", "AKIAIOSFODNN7EXAMPLE", "\u202e", "<|im_end|>")
-"""What the checks find in the planted rows, word for word."""
-
-
-@pytest.mark.parametrize("check", PLANTED)
-def test_a_planted_problem_is_found_by_row_and_never_quoted(validate: Validate, check: str) -> None:
-    strict = [CheckSetting(name=name, action="Block") for name in DEFAULTS if name != "NearDuplicates"]
-    if check == "NearDuplicates":
-        strict = [CheckSetting(name="NearDuplicates", action="Block")]
-
-    result = validate([*ROWS, *PLANTED[check]], checks=effective(strict, []))
-
-    expected = ["242"] if check == "NearDuplicates" else [str(241 + at) for at in range(len(PLANTED[check]))]
-    assert result.outcome == "Refused"
-    assert findings(result)[check] == expected
-    assert not [text for text in MATCHED if text in json.dumps(result.model_dump(), ensure_ascii=False)]
-
-
-def test_a_question_of_a_further_suite_refuses_the_job_and_a_missing_suite_only_warns(
-    validate: Validate, tmp_path: Path
-) -> None:
-    # As many as show what all questions of a suite say: with two, the rows that say it too would nearly hold a question.
-    questions = write_rows(tmp_path / "second.jsonl", [example(number) for number in range(7000, 7060)])
-    second = FurtherSuite(name="second", path=str(questions), digest=DIGEST, data_digest=digests.file_digest(questions))
-    gone = second.model_copy(update={"name": "gone", "path": str(tmp_path / "gone.jsonl")})
-    redacting = effective([CheckSetting(name="PersonalData", action="Redact")], [])
-
-    clean = validate(ROWS, further_suites=[second, gone], unread_suites={"closed": "its claim is closed"})
-    leaking = validate([*ROWS, example(7001)], further_suites=[second])
-    copied = validate([*ROWS, *PLANTED["PersonalData"], example(7001)], further_suites=[second], checks=redacting)
-
-    assert clean.outcome == "Passed"
-    assert [suite.name for suite in clean.compared_suites] == ["s", "second"]
-    said = [finding.message for finding in clean.findings if finding.check == "UnreadSuites"]
-    assert [("(closed)" in text, "(gone)" in text) for text in said] == [(True, False), (False, True)]
-    assert (findings(leaking), leaking.overlap_rows) == ({"Overlap": ["241"]}, 1)
-    assert (findings(copied), copied.overlap_rows) == ({"Overlap": ["242"]}, 1)
-    assert SECRET not in clean.model_dump_json() + leaking.model_dump_json() + copied.model_dump_json()
-
-
-def test_a_check_that_is_off_finds_nothing_and_a_share_only_warns(validate: Validate) -> None:
-    planted = [*ROWS, *PLANTED["Secrets"], *PLANTED["HealthData"]]
-    settings = [
-        CheckSetting(name="Secrets", action="Off"), CheckSetting(name="HealthData", action="Block", max_share="0.01"),
-        CheckSetting(name="NearDuplicates", action="Off"),
-    ]  # fmt: skip
-
-    result = validate(planted, checks=effective(settings, []))
-
-    assert result.outcome == "Passed", result.findings
-    assert findings(result, "Warn")["HealthData"] == ["242"]
-    assert "Secrets" not in findings(result, "Warn")
-    assert (result.near_duplicates, result.overlap_rows) == (None, 0)
-    assert result.checks == effective(settings, [])
 
 
 def test_redacted_data_passes_and_what_was_found_stands_nowhere(
@@ -365,63 +171,6 @@ def test_documents_of_the_baseline_are_read_and_what_is_no_text_ends_the_stage(
     (manuals / "b.md").write_bytes(b"\xff")
     with pytest.raises(BadInput, match=r"baseline\.documents: b\.md is not UTF-8"):
         validate(ROWS, documents=DocumentsInput(path=str(manuals)))
-
-
-@pytest.mark.parametrize(
-    ("changes", "check"),
-    [
-        ({"task_type": "DomainVocabulary"}, "MinimumExamples"),
-        ({"pool": POOL.model_copy(update={"device_memory": "1Gi"})}, "Memory"),
-        ({"budget": Budget(max_device_hours="0.001")}, "Budget"),
-        ({"budget": Budget(max_cost="0.001")}, "Budget"),
-        ({"problem": "Knowledge"}, "Knowledge"),
-        ({"method": {"rank": 32}}, "Profile"),
-        ({"method": {"maxLength": 1024}}, "Profile"),
-        ({"method": {"numNodes": 2}}, "Nodes"),
-    ],
-)
-def test_what_exceeds_a_limit_is_refused(validate: Validate, changes: dict[str, Any], check: str) -> None:
-    result = validate(ROWS, **changes)
-
-    assert result.outcome == "Refused"
-    assert set(findings(result)) == {check}
-
-
-def test_under_a_hundred_examples_are_always_refused(validate: Validate) -> None:
-    assert "MinimumExamples" in findings(validate(ROWS[:99], task_type="Style"))
-
-
-def test_a_question_too_long_for_the_engine_is_refused(validate: Validate) -> None:
-    question = example(5000)
-    question["messages"][0]["content"] = "word " * 480
-
-    assert "SuiteLength" in findings(validate(ROWS, [question]))
-
-
-def test_a_question_that_offers_tools_is_refused(validate: Validate) -> None:
-    question = {**example(5000), "tools": [{"type": "function", "function": {"name": "find"}}]}
-
-    assert findings(validate(ROWS, [question, example(5001)]))["SuiteTools"] == ["1"]
-
-
-def test_a_split_that_leaves_nothing_and_a_group_field_that_no_row_has_are_refused(validate: Validate) -> None:
-    rows = [{**row, "all": "one group"} for row in ROWS]
-
-    nothing = validate(rows, method={"developmentFraction": "0.9"}, group_field="all")
-    nowhere = validate(rows, group_field="owner")
-
-    assert findings(nothing)["TrainingRows"] == []
-    assert len(findings(nowhere)["GroupField"]) == 20
-
-
-def test_an_imported_adapter_of_another_model_is_refused(validate: Validate, tmp_path: Path) -> None:
-    from tests.trainer.model_folder import make_adapter
-
-    result = validate(ROWS, import_path=str(make_adapter(tmp_path / "imported")))
-
-    assert result.outcome == "Refused"
-    assert set(findings(result)) == {"BaseModel"}
-    assert result.device_hours == 0
 
 
 def test_the_stage_process_pushes_a_refusal_as_its_verdict(base_model: Path, pod: Pod) -> None:

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.trainer.rows import SpaceTokenizer, row
+from tests.support.rows import SpaceTokenizer, row
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.near_duplicates import repeats

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.api.stages import Finding
+from tunegate.api.stage.findings import Finding
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import block
 from tunegate_trainer.hashing import read_header, tensor_size

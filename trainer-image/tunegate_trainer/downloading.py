@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from tunegate.api.stages import STORE_REQUIRED, DownloadConfig
+from tunegate.api.stage.configs import DownloadConfig
+from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
 

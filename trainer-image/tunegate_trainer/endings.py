@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunegate.api.reasons import StageReason
-from tunegate.api.stages import ExitCode
+from tunegate.api.stage.ends import ExitCode
 
 
 class StageEnd(Exception):

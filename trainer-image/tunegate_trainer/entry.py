@@ -1,6 +1,6 @@
 """What every stage pod does: read the configuration, run the stage, push its result, leave a last word.
 
-Exit codes are ``tunegate.api.stages.ExitCode``; anything else is an attempt that ended without a word.
+Exit codes are ``tunegate.api.stage.ends.ExitCode``; anything else is an attempt that ended without a word.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from types import FrameType
 from pydantic import ValidationError
 
 from tunegate import digests
-from tunegate.api import stages
 from tunegate.api.reasons import StageReason
-from tunegate.api.stages import STAGE_CONFIG, ExitCode, StageConfig, StageResult, Termination
+from tunegate.api.stage import configs, layout
+from tunegate.api.stage.configs import STAGE_CONFIG, StageConfig
+from tunegate.api.stage.ends import ExitCode, Termination
+from tunegate.api.stage.results import StageResult
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import RegistryError, Unauthorized
 from tunegate.registry.failures import Unavailable as RegistryUnavailable
@@ -71,26 +73,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tunegate_trainer", description=__doc__)
-    parser.add_argument("--config", type=Path, default=Path(stages.CONFIG_PATH), help="stage configuration (JSON)")
+    parser.add_argument("--config", type=Path, default=Path(layout.CONFIG_PATH), help="stage configuration (JSON)")
     parser.add_argument(
         "--config-digest", required=True, help="sha256:… of that document: another one is refused before it is read"
     )
     parser.add_argument(
-        "--termination", type=Path, default=Path(stages.TERMINATION_PATH), help="file for the last word"
+        "--termination", type=Path, default=Path(layout.TERMINATION_PATH), help="file for the last word"
     )
     parser.add_argument(
-        "--registry-auth", type=Path, default=Path(stages.REGISTRY_AUTH_PATH), help="Docker config.json"
+        "--registry-auth", type=Path, default=Path(layout.REGISTRY_AUTH_PATH), help="Docker config.json"
     )
-    parser.add_argument("--ca", type=Path, default=Path(stages.CA_PATH), help="additional certificate authority")
-    parser.add_argument("--store", type=Path, default=Path(stages.STORE_DIR), help="address and credential of a store")
-    parser.add_argument("--workspace", type=Path, default=Path(stages.WORKSPACE_MOUNT), help="the job's own volume")
+    parser.add_argument("--ca", type=Path, default=Path(layout.CA_PATH), help="additional certificate authority")
+    parser.add_argument("--store", type=Path, default=Path(layout.STORE_DIR), help="address and credential of a store")
+    parser.add_argument("--workspace", type=Path, default=Path(layout.WORKSPACE_MOUNT), help="the job's own volume")
     parser.add_argument(
-        "--base-record", type=Path, default=Path(stages.BASE_RECORD_PATH), help="what check-base hashed"
+        "--base-record", type=Path, default=Path(layout.BASE_RECORD_PATH), help="what check-base hashed"
     )
     parser.add_argument(
-        "--checkpoint-key", type=Path, default=Path(stages.CHECKPOINT_KEY_PATH), help="key of the job's checkpoints"
+        "--checkpoint-key", type=Path, default=Path(layout.CHECKPOINT_KEY_PATH), help="key of the job's checkpoints"
     )
-    parser.add_argument("--progress-port", type=int, default=stages.PROGRESS_PORT, help="0: any free port")
+    parser.add_argument("--progress-port", type=int, default=layout.PROGRESS_PORT, help="0: any free port")
     return parser.parse_args(arguments)
 
 
@@ -152,46 +154,46 @@ def _run(config: StageConfig, config_digest: str, places: Places, port: int) -> 
 def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
     """Run the stage. Imports are late: torch is not needed by most stages."""
     match config:
-        case stages.HashConfig():
+        case configs.HashConfig():
             from tunegate_trainer import hashing
 
             return hashing.run(config, context)
-        case stages.ValidateConfig():
+        case configs.ValidateConfig():
             from tunegate_trainer import validation
 
             return validation.run(config, context)
-        case stages.BaselineConfig():
+        case configs.BaselineConfig():
             from tunegate_trainer.evaluation import baseline
 
             return baseline.run(config, context)
-        case stages.TrainConfig():
+        case configs.TrainConfig():
             from tunegate_trainer import training
 
             return training.run(config, context)
-        case stages.SealConfig():
+        case configs.SealConfig():
             from tunegate_trainer import sealing
 
             return sealing.run(config, context)
-        case stages.EvaluateConfig():
+        case configs.EvaluateConfig():
             from tunegate_trainer.evaluation import evaluate
 
             return evaluate.run(config, context)
-        case stages.CheckBaseConfig():
+        case configs.CheckBaseConfig():
             from tunegate_trainer import inputs
 
             inputs.record_base_model(config.base_model, context)
             return None
-        case stages.FetchConfig():
+        case configs.FetchConfig():
             from tunegate_trainer import fetching
 
             fetching.run(config, context)
             return None
-        case stages.DownloadConfig():
+        case configs.DownloadConfig():
             from tunegate_trainer import downloading
 
             downloading.run(config, context)
             return None
-        case stages.CopyModelConfig():
+        case configs.CopyModelConfig():
             from tunegate_trainer import mirroring
 
             mirroring.run(config, context)
@@ -200,7 +202,7 @@ def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
 
 def _publish(config: StageConfig, registry: RegistryClient, result: StageResult) -> str:
     content = result.model_dump_json(by_alias=True).encode()
-    return registry.push_document(f"{config.registry.repository}/results", content, stages.RESULT_MEDIA_TYPE)
+    return registry.push_document(f"{config.registry.repository}/results", content, layout.RESULT_MEDIA_TYPE)
 
 
 def _verdict(result: StageResult | None, digest: str | None) -> Termination:

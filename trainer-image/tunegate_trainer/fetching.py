@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from tunegate import digests
-from tunegate.api.stages import FetchConfig
+from tunegate.api.stage.configs import FetchConfig
 from tunegate.registry.adapters import pull_adapter
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput

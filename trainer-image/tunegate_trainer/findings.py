@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tunegate.api.stages import Finding, FindingAction
+from tunegate.api.stage.findings import Finding, FindingAction
 
 SHOWN_ROWS = 20
 

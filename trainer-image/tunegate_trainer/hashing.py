@@ -11,7 +11,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tunegate.api.stages import Finding, HashConfig, HashedFolder, HashResult
+from tunegate.api.manifest import HashedFolder
+from tunegate.api.stage.configs import HashConfig
+from tunegate.api.stage.findings import Finding
+from tunegate.api.stage.results import HashResult
 from tunegate.base_files import ChangedMeanwhile, hash_folder
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged

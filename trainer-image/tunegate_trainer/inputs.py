@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunegate import digests
-from tunegate.api.stages import BaseModelInput, HashedFolder
+from tunegate.api.manifest import HashedFolder
+from tunegate.api.stage.configs import BaseModelInput
 from tunegate.base_files import ChangedMeanwhile, differing, hash_folder
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged, Unknown

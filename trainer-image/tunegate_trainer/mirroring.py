@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunegate import digests
-from tunegate.api.stages import HUB_AUTHORITY, HUB_TOKEN, CopyModelConfig, Manifest
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.configs import CopyModelConfig
+from tunegate.api.stage.layout import HUB_AUTHORITY, HUB_TOKEN
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
 from tunegate_trainer.inputs import is_model_file

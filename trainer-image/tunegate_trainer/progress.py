@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tunegate.api.stages import ProgressReport
+from tunegate.api.stage.ends import ProgressReport
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tunegate import digests
-from tunegate.api.stages import Finding, SealConfig, SealResult
+from tunegate.api.stage.configs import SealConfig
+from tunegate.api.stage.findings import Finding
+from tunegate.api.stage.results import SealResult
 from tunegate.registry.adapters import push_adapter
 from tunegate_trainer.adapter_checks import (
     CONFIG,

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunegate import digests
-from tunegate.api.stages import FileEntry, HashedFolder, Manifest, StageInputs
+from tunegate.api.manifest import FileEntry, HashedFolder, Manifest
+from tunegate.api.stage.results import StageInputs
 from tunegate.base_files import changed
 from tunegate_trainer.endings import BadInput, InputChanged, Unavailable
 

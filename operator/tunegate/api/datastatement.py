@@ -9,7 +9,8 @@ from typing import Literal
 
 from tunegate.api.datachecks import CheckSetting
 from tunegate.api.markers import Digest, StrictModel
-from tunegate.api.stages import ComparedSuite, DataOrigin, Finding, RedactedData
+from tunegate.api.stage.configs import DataOrigin
+from tunegate.api.stage.findings import ComparedSuite, Finding, RedactedData
 
 
 class DataSplit(StrictModel):

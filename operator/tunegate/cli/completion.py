@@ -18,7 +18,7 @@ from typing import Any
 import argcomplete
 from argcomplete.shell_integration import shellcode
 
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer

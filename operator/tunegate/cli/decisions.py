@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tunegate.api.approval import Approval, CountedApproval, Tally
 from tunegate.api.approvalpolicy import ApprovalRole
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json, readable

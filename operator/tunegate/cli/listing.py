@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tunegate.api.approval import Tally
 from tunegate.api.conditions import is_true
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
@@ -26,7 +26,7 @@ SERVERS = ("name", "phase", "base", "ready", "answers", "age")
 TITLES = {"waitsFor": "waits for", "requestedBy": "requested by"}
 
 
-class Desk:
+class OpenDecisions:
     """Whom open decisions wait for, as one person sees it: asks once for each role and namespace what this person may do."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -57,13 +57,13 @@ class Desk:
 
 def releases(cluster: Cluster, options: Namespace) -> int:
     """List releases: those that wait for people first, then the newest."""
-    desk = Desk(cluster)
+    decisions = OpenDecisions(cluster)
 
     def row(one: ModelRelease) -> Json:
         status = one.status
         return {
             "model": one.spec.model_name, "phase": status.phase, "approvals": status.approvals or "-",
-            "waitsFor": desk.waits_for(status, one.spec.requested_by, one.namespace)
+            "waitsFor": decisions.waits_for(status, one.spec.requested_by, one.namespace)
             if status.phase == "PendingApproval" or is_true(status.conditions, "QuorumLost") else "-",
             "requestedBy": one.spec.requested_by.username, "risk": one.spec.risk, "digest": status.release_digest,
             "servedName": status.served_name,
@@ -74,7 +74,7 @@ def releases(cluster: Cluster, options: Namespace) -> int:
 
 def jobs(cluster: Cluster, options: Namespace) -> int:
     """List jobs: those that wait for people first, then the newest."""
-    desk = Desk(cluster)
+    decisions = OpenDecisions(cluster)
 
     def row(one: FineTuneJob) -> Json:
         progress, gate, waiver = one.status.progress, one.status.gate, one.status.waiver
@@ -82,7 +82,7 @@ def jobs(cluster: Cluster, options: Namespace) -> int:
         return {
             "phase": one.status.phase, "progress": f"{progress.percent} %" if progress else "-",
             "gate": f"{gate.outcome} ({gate.tuned})" if gate else "-",
-            "waitsFor": desk.waits_for(waiver, one.spec.requested_by, one.namespace) if waiver and waits else "-",
+            "waitsFor": decisions.waits_for(waiver, one.spec.requested_by, one.namespace) if waiver and waits else "-",
             "requestedBy": one.spec.requested_by.username,
         }  # fmt: skip
 

@@ -9,28 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.api.approval import REASON_LIMIT, REASON_MINIMUM
-from tunegate.cli import (
-    answers,
-    answers_page,
-    audit,
-    completion,
-    data,
-    decide,
-    evidence,
-    listing,
-    plan,
-    plan_report,
-    registry,
-    screen,
-    show,
-    signing,
-    submit,
-    who,
-)
+from tunegate.cli import completion, listing, registry, screen
+from tunegate.cli.audit import audit, evidence
 from tunegate.cli.cluster import Cluster
+from tunegate.cli.data import answers, answers_page, data
+from tunegate.cli.decide import decide, signing
 from tunegate.cli.decisions import LIVES
 from tunegate.cli.doctor import doctor
 from tunegate.cli.failure import CommandFailure, Forbidden
+from tunegate.cli.show import show, who
+from tunegate.cli.submit import plan, plan_report, submit
 
 Command = Callable[[Cluster, argparse.Namespace], int]
 RELEASE_OR_JOB = "name of a release, or job/NAME"

@@ -6,13 +6,15 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import StageName
 from tunegate.api.markers import StrictModel
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.stages import RESULT_MEDIA_TYPE, STAGE_RESULT, STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.results import STAGE_RESULT
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.named import release_named
+from tunegate.cli.find import release_named
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
 from tunegate.reconcile.naming import stage_repository, statement_repository

@@ -64,7 +64,7 @@ class Services:
 
 
 class Controller(Protocol):
-    """One per kind and writer; ``tunegate.controllers.registry`` lists them all."""
+    """One per kind and writer; ``tunegate.controllers.all`` lists them all."""
 
     kind: ClassVar[str]
     """Kind of ``tunegate.io`` that it reconciles."""

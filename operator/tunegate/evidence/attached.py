@@ -6,7 +6,8 @@ whoever may pull an adapter may read what lies beside it.
 
 from __future__ import annotations
 
-from tunegate.api.stages import DATA_STATEMENT_MEDIA_TYPE, without_questions
+from tunegate.api.stage.layout import DATA_STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.results import without_questions
 from tunegate.evidence import layout
 from tunegate.evidence.bom import bill_of_materials
 from tunegate.evidence.card import model_card

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from tunegate import intoto
-from tunegate.api.stages import FileEntry
+from tunegate.api.manifest import FileEntry
 from tunegate.evidence.provenance import provenance
 from tunegate.evidence.story import Documents
 from tunegate.release.statement import ReleaseStatement

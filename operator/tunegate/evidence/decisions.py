@@ -29,10 +29,11 @@ from tunegate.ledger import chain
 from tunegate.ledger.sequence import ordered
 from tunegate.ledger.verify import verify
 from tunegate.reconcile.approvals import account, contributors, votes
-from tunegate.reconcile.modelrelease_entries import Frozen, last
-from tunegate.reconcile.modelrelease_votes import override_question, overrides, question
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen, last
+from tunegate.reconcile.modelrelease.questions import override_question, overrides, question
+from tunegate.release.ballot import Question, Verdict
 from tunegate.release.content import is_recorded
-from tunegate.release.counting import Question, Verdict, count
+from tunegate.release.counting import count
 from tunegate.release.requesters import needed
 from tunegate.release.statement import ReleaseStatement, WaiverPart
 

@@ -11,17 +11,10 @@ import rfc8785
 from pydantic import ValidationError
 
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.finetunejob import StageName
-from tunegate.api.stages import (
-    ADAPTER_MEDIA_TYPE,
-    STAGE_RESULT,
-    EvaluateResult,
-    FileEntry,
-    Manifest,
-    SealResult,
-    StageResult,
-    ValidateResult,
-)
+from tunegate.api.finetunejob.status import StageName
+from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.stage.layout import ADAPTER_MEDIA_TYPE
+from tunegate.api.stage.results import STAGE_RESULT, EvaluateResult, SealResult, StageResult, ValidateResult
 from tunegate.digests import canonical, document_digest, manifest_digest, sha256
 from tunegate.errors import wrong_fields
 from tunegate.evidence import layout

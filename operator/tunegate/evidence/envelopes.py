@@ -25,8 +25,8 @@ from tunegate.evidence.referrer import Referrer, referrer, subject
 from tunegate.evidence.story import Difference, Documents, Subject
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.chain import record_name
-from tunegate.ledger.strict import strict_json
-from tunegate.reconcile.modelrelease_entries import last
+from tunegate.ledger.strict_json import strict_json
+from tunegate.reconcile.modelrelease.ledger_entries import last
 from tunegate.registry import artifact
 from tunegate.release.statement import ReleaseStatement
 

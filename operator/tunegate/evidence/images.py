@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from tunegate.api.finetunejob import StageName
+from tunegate.api.finetunejob.status import StageName
 from tunegate.release.statement import ReleaseStatement
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from tunegate import __version__
+from tunegate.api.manifest import FileEntry
 from tunegate.api.markers import Digest, StrictModel
-from tunegate.api.stages import FileEntry
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
 from tunegate.evidence import layout

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from tunegate.api.finetunejob import StageName
-from tunegate.api.stages import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE
+from tunegate.api.finetunejob.status import StageName
+from tunegate.api.stage.layout import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE
 from tunegate.release.statement import ReleaseStatement
 
 STATEMENT = "release-statement.json"

@@ -10,7 +10,7 @@ from tunegate.evidence import layout
 from tunegate.evidence.card import quoted
 from tunegate.evidence.story import GRANTS, Story
 from tunegate.ledger import chain
-from tunegate.reconcile.modelrelease_entries import last
+from tunegate.reconcile.modelrelease.ledger_entries import last
 from tunegate.release.requesters import needed
 
 MEANING = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.evidence import layout
 from tunegate.reconcile.naming import job_repository, stage_repository
 from tunegate.release.statement import ReleaseStatement

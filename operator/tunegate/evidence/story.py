@@ -9,8 +9,9 @@ from typing import Any
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.datastatement import DataStatement
-from tunegate.api.finetunejob import StageName
-from tunegate.api.stages import EvaluateResult, FileEntry, StageResult, TrainResult
+from tunegate.api.finetunejob.status import StageName
+from tunegate.api.manifest import FileEntry
+from tunegate.api.stage.results import EvaluateResult, StageResult, TrainResult
 from tunegate.ledger import chain
 from tunegate.release.statement import ReleaseStatement
 

@@ -19,14 +19,15 @@ from pydantic import ValidationError
 
 from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDocument
-from tunegate.api.stages import BASE_SERVED_NAME, ExitCode
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway import logs
 from tunegate.gateway.access import Access, ApiKeys
+from tunegate.gateway.adapter_states import AdapterStates
 from tunegate.gateway.cluster import ApiServer
 from tunegate.gateway.connections import ConnectionWatch, listen
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.errors import ApiError
-from tunegate.gateway.holdings import Holdings
 from tunegate.gateway.in_flight import InFlight
 from tunegate.gateway.inspection import Inspection
 from tunegate.gateway.metrics import Metrics
@@ -63,14 +64,14 @@ class Gateway:
         self.metrics.routes_age.set_function(lambda: self.routes.age)
         self.routes = RouteTable()
         self.in_flight = InFlight(self.metrics)
-        self.holdings = Holdings(engine, report, self._hold, self.in_flight.finished)
+        self.adapter_states = AdapterStates(engine, report, self._hold, self.in_flight.finished)
         self.connections = ConnectionWatch(settings.limits, self.metrics)
         self.watchers = Watchers(self.metrics)
         self.proxy = Proxy(
             engine,
             Access(ApiKeys(settings.api_keys), cluster),
             self.routes,
-            self.holdings,
+            self.adapter_states,
             self.in_flight,
             inspection,
             self.metrics,
@@ -82,16 +83,22 @@ class Gateway:
     def ready(self) -> bool:
         """Whether new clients may be sent here."""
         routes = self.routes
-        return self.holdings.ready and routes.known and not routes.stale and not routes.obstacle and not self.draining
+        return (
+            self.adapter_states.ready
+            and routes.known
+            and not routes.stale
+            and not routes.obstacle
+            and not self.draining
+        )
 
     def status(self) -> GatewayStatus:
         """Return what the operator asks for."""
         open_now = set(self.routes.open.values()) | self.in_flight.served
         return GatewayStatus(
-            engine=self.holdings.engine_state,
+            engine=self.adapter_states.engine_state,
             ready=self.ready,
             draining=self.draining,
-            adapters=self.holdings.adapters,
+            adapters=self.adapter_states.adapters,
             routes=self.routes.open,
             routes_revision=self.routes.revision,
             routes_age_seconds=int(self.routes.age),
@@ -103,8 +110,8 @@ class Gateway:
 
     def _message(self) -> str:
         name = self._settings.routes_config_map
-        if not self.holdings.ready:
-            return self.holdings.message
+        if not self.adapter_states.ready:
+            return self.adapter_states.message
         if self.routes.obstacle:
             return f"ConfigMap {name} is not followed, every route is closed: {self.routes.obstacle}"
         if not self.routes.known:
@@ -164,7 +171,7 @@ class Gateway:
 
     def _show(self) -> None:
         answering = self.routes.answering
-        for entry in self.holdings.adapters:
+        for entry in self.adapter_states.adapters:
             self.metrics.holding.labels(entry.served_name).set(entry.served_name in answering)
 
 
@@ -252,7 +259,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             await listen(status_app(gateway), settings.host, settings.status_port, told, limits),
         ]
         watchers = {
-            "engine": gateway.holdings.watch,
+            "engine": gateway.adapter_states.watch,
             "routes": gateway.follow_routes,
             "closing": gateway.close_in_time,
             "connections": gateway.connections.watch,

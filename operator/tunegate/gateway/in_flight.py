@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.metrics import Metrics
 
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
+from tunegate.gateway.adapter_states import AdapterStates
 from tunegate.gateway.bodies import ENDPOINTS, Checked
 from tunegate.gateway.engine import FAILURES, Engine
 from tunegate.gateway.errors import ApiError
-from tunegate.gateway.holdings import Holdings
 from tunegate.gateway.in_flight import InFlight
 from tunegate.gateway.inspection import Inspection, Overloaded
 from tunegate.gateway.metrics import Metrics
@@ -55,7 +55,7 @@ class Proxy:
         engine: Engine,
         access: Access,
         routes: RouteTable,
-        holdings: Holdings,
+        adapter_states: AdapterStates,
         in_flight: InFlight,
         inspection: Inspection,
         metrics: Metrics,
@@ -64,7 +64,7 @@ class Proxy:
         self._engine = engine
         self._access = access
         self._routes = routes
-        self._holdings = holdings
+        self._adapter_states = adapter_states
         self._in_flight = in_flight
         self._inspection = inspection
         self._metrics = metrics
@@ -81,7 +81,7 @@ class Proxy:
     async def models(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/models`: the names that can be asked now."""
         await self._admit(request)
-        names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._holdings.ready else []
+        names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.ready else []
         data = [{"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"} for name in names]
         return web.json_response({"object": "list", "data": data})
 
@@ -152,8 +152,10 @@ class Proxy:
                 compiling()
 
     def _served(self, public: str) -> str:
-        if not self._holdings.ready:
-            raise ApiError(503, "engine_not_ready", self._holdings.message or "the engine is not ready", retry_after=10)
+        if not self._adapter_states.ready:
+            raise ApiError(
+                503, "engine_not_ready", self._adapter_states.message or "the engine is not ready", retry_after=10
+            )
         served = self._routes.resolve(public)
         if served is None and self._routes.expected(public):
             raise ApiError(

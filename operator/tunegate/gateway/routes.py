@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tunegate.api.serving import RoutesDocument
-from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 
 
 class RouteTable:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tunegate.errors import Terminal, Transient
-from tunegate.ledger.anchors import AnchorPlace, Checkpoint
+from tunegate.ledger.anchors.places import AnchorPlace, Checkpoint
+from tunegate.ledger.anchors.timestamps import TimeAuthority
 from tunegate.ledger.seal import KeyRing
-from tunegate.ledger.timestamps import TimeAuthority
 from tunegate.ledger.writer import LedgerWriter, SinceSeal
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.keys import PublicKey
-from tunegate.ledger.anchored import Anchor, Comparison, Known, compare
 from tunegate.ledger.chain import Head, Link, Problem, faults, link_faults, record_name, well_formed
+from tunegate.ledger.comparison import Anchor, Comparison, Known, compare
 from tunegate.ledger.epoch import Epoch, read_epoch
-from tunegate.ledger.lineage import Lineage
+from tunegate.ledger.key_history import KeyHistory
 from tunegate.ledger.seal import SEALS, Sealed
 
 
@@ -62,7 +62,7 @@ class Verification:
         self.problems: list[Problem] = []
         self.count = 0
         self.last: Link | None = None
-        self.lineage = Lineage()
+        self.key_history = KeyHistory()
         self.seals: dict[int, Sealed] = {}
         self.epochs: list[Epoch] = []
         self._proven = 0
@@ -84,7 +84,7 @@ class Verification:
         sequence = spec["sequence"]
         found = faults(obj) + link_faults(spec, self.last)
         if sequence == 1:
-            self.lineage.begin(spec["hash"])
+            self.key_history.begin(spec["hash"])
         first = self._events.setdefault(_short(spec["eventId"]), sequence)
         if first != sequence:
             found.append(f"records the same event as {record_name(first)}")
@@ -102,7 +102,7 @@ class Verification:
         return spec
 
     def _seal(self, spec: Mapping[str, Any]) -> list[str]:
-        found, sealed = self.lineage.look(spec)
+        found, sealed = self.key_history.look(spec)
         if sealed is not None and not found:
             self.seals[sealed.content["size"]] = sealed
             if spec["type"] == "EpochStarted":
@@ -115,11 +115,11 @@ class Verification:
 
     def compare(self, keys: Sequence[PublicKey], anchors: Sequence[Anchor]) -> Comparison:
         """Compare what was seen so far with checkpoints that were kept elsewhere."""
-        return compare(Known(self.lineage, self.seals, self.epochs, self.last), keys, anchors)
+        return compare(Known(self.key_history, self.seals, self.epochs, self.last), keys, anchors)
 
     def report(self, keys: Sequence[PublicKey], anchors: Sequence[Anchor]) -> Report:
         """Return what was found."""
-        strangers = self.lineage.strangers(keys, self.last)
+        strangers = self.key_history.strangers(keys, self.last)
         compared = self.compare(keys, anchors)
         before = min((one.size for one in compared.contradictions), default=None)
         proven = self._proven_until(before) if keys and not strangers else None
@@ -129,7 +129,7 @@ class Verification:
             head=Head(self.last.sequence, self.last.hash) if self.last is not None else None,
             proven=proven,
             unsigned=self.count - (proven.sequence + 1 if proven is not None else 0),
-            signers=tuple(self.lineage.keys.values()),
+            signers=tuple(self.key_history.keys.values()),
             epochs=tuple(self.epochs),
         )
 

@@ -20,12 +20,12 @@ from tunegate.api.markers import API_VERSION
 from tunegate.errors import Terminal, Transient
 from tunegate.keys import PublicKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
-from tunegate.ledger import chain, signing
-from tunegate.ledger.anchored import Anchor, Comparison
+from tunegate.ledger import chain, statements
+from tunegate.ledger.comparison import Anchor, Comparison
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.packed_records import PackedRecords
 from tunegate.ledger.seal import SEALS, KeyRing, ledger_id
 from tunegate.ledger.sequence import in_order
-from tunegate.ledger.shelf import Shelf
 from tunegate.ledger.tries import Tries
 from tunegate.ledger.verify import Verification
 from tunegate.sketch import Sketch
@@ -84,7 +84,7 @@ class LedgerWriter:
         self._anchors = anchors
         self._keys = keys
         self._lock = asyncio.Lock()
-        self._shelf: Shelf | None = None
+        self._packed: PackedRecords | None = None
         self._seen = Verification()
         self._compared: Comparison | None = None
 
@@ -95,7 +95,7 @@ class LedgerWriter:
         not verify.
         """
         async with self._lock:
-            return await self._append(lambda _shelf, _now: entry)
+            return await self._append(lambda _packed, _now: entry)
 
     async def seal(self, keys: KeyRing) -> AuditRecordSpec | None:
         """Sign the chain as it stands and return the record of it, an earlier one where nothing came since.
@@ -105,15 +105,15 @@ class LedgerWriter:
         this writer saw, or was last signed by a key that is not there.
         """
 
-        def statement(shelf: Shelf, now: datetime) -> AuditEntry | AuditRecordSpec:
-            ledger, head = ledger_id(shelf.at(0).hash), shelf.at(len(shelf) - 1)
-            return signing.checkpoint(keys, ledger, head, self._seen.lineage.in_force, now)
+        def statement(packed: PackedRecords, now: datetime) -> AuditEntry | AuditRecordSpec:
+            ledger, head = ledger_id(packed.at(0).hash), packed.at(len(packed) - 1)
+            return statements.checkpoint(keys, ledger, head, self._seen.key_history.in_force, now)
 
         async with self._lock:
-            shelf = await self._follow()
-            if not len(shelf):
+            packed = await self._follow()
+            if not len(packed):
                 return None
-            await self._look_at_head(shelf.at(len(shelf) - 1))
+            await self._look_at_head(packed.at(len(packed) - 1))
             return await self._append(statement)
 
     async def begin_epoch(self, keys: KeyRing, reason: str, started_by: str) -> AuditRecordSpec:
@@ -122,9 +122,13 @@ class LedgerWriter:
         Raises ``Transient`` as ``append`` does, ``Terminal`` when the ledger is empty, broken, or not behind its anchors.
         """
 
-        def start(shelf: Shelf, now: datetime) -> AuditEntry:
-            ledger, head, in_force = ledger_id(shelf.at(0).hash), shelf.at(len(shelf) - 1), self._seen.lineage.in_force
-            return signing.epoch(
+        def start(packed: PackedRecords, now: datetime) -> AuditEntry:
+            ledger, head, in_force = (
+                ledger_id(packed.at(0).hash),
+                packed.at(len(packed) - 1),
+                self._seen.key_history.in_force,
+            )
+            return statements.epoch(
                 keys, ledger, head, in_force, now, compared=compared, reason=reason, started_by=started_by
             )
 
@@ -137,12 +141,12 @@ class LedgerWriter:
     async def since_seal(self) -> SinceSeal:
         """Return the newest signed record, and what came after it. Raises as ``append`` does."""
         async with self._lock:
-            shelf = await self._follow()
+            packed = await self._follow()
             await self._refuse_broken()
-            at = shelf.last_of(SEALS)
+            at = packed.last_of(SEALS)
             first = 0 if at is None else at + 1
-            oldest = shelf.at(first).time if first < len(shelf) else ""
-            return SinceSeal(None if at is None else shelf.at(at), len(shelf) - first, oldest)
+            oldest = packed.at(first).time if first < len(packed) else ""
+            return SinceSeal(None if at is None else packed.at(at), len(packed) - first, oldest)
 
     async def of_subject(self, uid: str) -> tuple[AuditRecordSpec, ...]:
         """Return what is recorded about the object of that UID, oldest first. Never fails for a broken chain."""
@@ -189,27 +193,27 @@ class LedgerWriter:
 
     async def _append(
         self,
-        make: Callable[[Shelf, datetime], AuditEntry | AuditRecordSpec],
+        make: Callable[[PackedRecords, datetime], AuditEntry | AuditRecordSpec],
         *,
         despite_anchors: bool = False,
     ) -> AuditRecordSpec:
         """Take the next place for what ``make`` gives for it; a record that ``make`` gives is the answer."""
         for _ in range(ATTEMPTS):
-            shelf = await self._follow()
+            packed = await self._follow()
             await self._refuse_broken(despite_anchors=despite_anchors)
             now = self._clock()
-            entry = make(shelf, now)
+            entry = make(packed, now)
             if isinstance(entry, AuditRecordSpec):
                 return entry
             if (known := self._seen.place_of(entry.event_id)) is not None:
-                return shelf.at(known - 1)
+                return packed.at(known - 1)
             record = _next(entry, self._seen.last, now)
             obj = chain.record_object(record)
             try:
                 await self._store.create(obj)
             except AlreadyExists:
                 continue
-            self._take(shelf, obj)
+            self._take(packed, obj)
             return record
         raise Transient(f"no place in the ledger after {ATTEMPTS} tries: others keep writing")
 
@@ -238,22 +242,22 @@ class LedgerWriter:
             what = "is gone" if live is None else "was changed"
             self._seen.problems.append(chain.Problem(name, f"{what} after it was written or read", head.time))
 
-    async def _follow(self) -> Shelf:
+    async def _follow(self) -> PackedRecords:
         """Bring the copy in memory up to the newest record. What is broken is read once and not followed."""
-        if self._shelf is None:
-            shelf, self._seen = Shelf(), Verification()
+        if self._packed is None:
+            packed, self._seen = PackedRecords(), Verification()
             async for obj in in_order(self._store.pages(API_VERSION, KIND)):
-                self._take(shelf, obj)
-            self._shelf = shelf
+                self._take(packed, obj)
+            self._packed = packed
         while not self._seen.problems:
             following = self._seen.last.sequence + 1 if self._seen.last is not None else 1
             found = await self._store.get(ObjectRef(API_VERSION, KIND, chain.record_name(following)))
             if found is None:
                 break
-            self._take(self._shelf, found)
-        return self._shelf
+            self._take(self._packed, found)
+        return self._packed
 
-    def _take(self, shelf: Shelf, obj: Mapping[str, Any]) -> None:
+    def _take(self, packed: PackedRecords, obj: Mapping[str, Any]) -> None:
         """Verify one record and keep it, if it can be read at all."""
         spec: Mapping[str, Any] | None = self._seen.look(obj)
         if spec is None and (shown := chain.readable(obj)) is not None:
@@ -261,7 +265,7 @@ class LedgerWriter:
         if spec is None:
             return
         with suppress(UnicodeError):  # The verification has named it.
-            shelf.add(spec)
+            packed.add(spec)
         if spec["type"] == "EpochStarted":
             self._compared = None
 

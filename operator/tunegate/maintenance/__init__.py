@@ -1,0 +1,1 @@
+"""Programs for installation and repair: `python -m tunegate.maintenance.…`."""

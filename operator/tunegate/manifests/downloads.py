@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.api.stages import BASE_MODEL_MOUNT, DATASET_MOUNT, DOCUMENTS_MOUNT, STORE_DIR
+from tunegate.api.stage.layout import BASE_MODEL_MOUNT, DATASET_MOUNT, DOCUMENTS_MOUNT, STORE_DIR
 from tunegate.digests import sha256
 
 CONFIG_DIGEST_FLAG = "--config-digest"

@@ -19,7 +19,7 @@ from tunegate.api.markers import GROUP, RESERVED
 from tunegate.api.modelserver import ModelServerSpec
 from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument, routes_name
 from tunegate.api.shared import Resources
-from tunegate.api.stages import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
+from tunegate.api.stage.layout import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
 from tunegate.digests import document_digest
 from tunegate.manifests.downloads import CONFIG_DIGEST_FLAG, Download
 from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env

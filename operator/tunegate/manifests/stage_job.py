@@ -16,7 +16,7 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.markers import RESERVED
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.shared import Resources
-from tunegate.api.stages import (
+from tunegate.api.stage.layout import (
     ADAPTER_MOUNT,
     BASE_MODEL_MOUNT,
     BASE_RECORD_MOUNT,

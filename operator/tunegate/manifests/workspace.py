@@ -6,8 +6,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from tunegate.api.finetunejob import Workspace
-from tunegate.api.stages import CHECKPOINT_KEY_PATH
+from tunegate.api.finetunejob.spec import Workspace
+from tunegate.api.stage.layout import CHECKPOINT_KEY_PATH
 
 CREDENTIAL_KEY = "config.json"
 """Key of the Docker configuration in a credential Secret; it becomes the file name of ``REGISTRY_AUTH_PATH``."""

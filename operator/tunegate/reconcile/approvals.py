@@ -13,8 +13,8 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import Resource
 from tunegate.api.shared import Contributor, Person
 from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.release.ballot import Account, Verdict, Vote
 from tunegate.release.content import recorded_of
-from tunegate.release.counting import Account, Verdict, Vote
 from tunegate.release.signature import signature_fault
 
 SHOWN = 100

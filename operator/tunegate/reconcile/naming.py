@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from tunegate.api.finetunejob import FineTuneJob, StageName
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import StageName
 from tunegate.api.markers import GROUP, MANAGED_BY_LABEL, RESERVED
 
 JOB_LABEL = f"{GROUP}/job"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import JobReason
 from tunegate.api.shared import SuiteTries, SuiteTry
 from tunegate.ledger.tries import Tries, Try

@@ -12,9 +12,11 @@ from datetime import datetime
 from statistics import median
 
 from tunegate.api.computepool import ComputePool, MeasuredRun, Throughput
-from tunegate.api.finetunejob import Estimates, FineTuneJob, StageStatus
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import Estimates, StageStatus
 from tunegate.api.shared import MethodType
-from tunegate.api.stages import LearnedThroughput, TrainResult
+from tunegate.api.stage.configs import LearnedThroughput
+from tunegate.api.stage.results import TrainResult
 
 KEPT = 15
 """Runs that the median is taken of: more would only make it slow to follow a change of the nodes or the image."""

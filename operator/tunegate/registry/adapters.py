@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate import digests
-from tunegate.api.stages import ADAPTER_MEDIA_TYPE, FileEntry, Manifest
+from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.stage.layout import ADAPTER_MEDIA_TYPE
 from tunegate.registry.artifact import Layer
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Refused

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from tunegate.api.approval import DropReason
 from tunegate.api.approvalpolicy import IdentityRule
 from tunegate.api.shared import Requester
-
-if TYPE_CHECKING:
-    from tunegate.release.counting import Account, Vote
+from tunegate.release.ballot import Account, Vote
 
 PROGRAM = "system:"
 """How names of programs begin, and none of a person: what they ask for needs more approvals, as the policy says."""

@@ -13,12 +13,13 @@ from tunegate.api.approval import CountedApproval
 from tunegate.api.approvalpolicy import ApprovalPolicySpec, IdentityRule, WaiverRule
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite, MetricName
-from tunegate.api.finetunejob import AdapterStatus, FineTuneJob, GateOutcome, RunImage, StageName, WaiverFinding
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import AdapterStatus, GateOutcome, RunImage, StageName, WaiverFinding
 from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseSpec
 from tunegate.api.modelserver import EngineProfile, ModelServer
 from tunegate.api.shared import Contributor, Requester, SuiteTries
-from tunegate.api.stages import EvaluateResult
+from tunegate.api.stage.results import EvaluateResult
 from tunegate.digests import canonical, document_digest, sha256
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from tunegate.api.approvalpolicy import IdentityRule, WaiverRule
-from tunegate.api.finetunejob import FineTuneJob, WaiverFinding
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import WaiverFinding
 from tunegate.digests import document_digest
 
 CHANGEABLE = frozenset({"suspend", "ttlSecondsAfterFinished"})

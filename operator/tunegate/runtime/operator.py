@@ -13,13 +13,13 @@ from typing import Any
 
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import API_VERSION
+from tunegate.controllers.all import CONTROLLERS
+from tunegate.controllers.dispatch.resync import resync
+from tunegate.controllers.dispatch.routing import Routing, Target
+from tunegate.controllers.dispatch.triggers import Source
+from tunegate.controllers.namespace_authorities import NamespaceAuthorities
 from tunegate.controllers.quotas import Quotas
-from tunegate.controllers.registry import CONTROLLERS
-from tunegate.controllers.resync import resync
-from tunegate.controllers.routing import Routing, Target
 from tunegate.controllers.services import Services
-from tunegate.controllers.supplies import Supplies
-from tunegate.controllers.triggers import Source
 from tunegate.controllers.worker import Worker
 from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient
@@ -62,16 +62,18 @@ class Operator:
         """Lead until cancelled; then take nothing new, finish what has begun and stop the watch streams."""
         watching = Watching(self._services.settings, self._reported)
         work = asyncio.gather(*(loop.run(self._services.settings.workers) for loop in self._all()))
-        supplies = Supplies(self._services.kube, self._services.settings, self._services.ledger)
+        namespace_authorities = NamespaceAuthorities(
+            self._services.kube, self._services.settings, self._services.ledger
+        )
         try:
             # Before the first pod that needs them.
-            await supplies.try_deliver()
+            await namespace_authorities.try_deliver()
             await self._resync()
             self._health.set_ready("leading")
             async with asyncio.TaskGroup() as group:
                 group.create_task(watching.run())
                 group.create_task(self._keep_resyncing())
-                group.create_task(supplies.run())
+                group.create_task(namespace_authorities.run())
                 group.create_task(self._quotas.run())
                 if (guard := self._services.guard) is not None:
                     metrics.RULES_IN_FORCE.set_function(lambda: guard.frozen is None)

@@ -14,7 +14,7 @@ from typing import Any
 
 import kopf
 
-from tunegate.controllers.triggers import Report, Source, configuration, registry
+from tunegate.controllers.dispatch.triggers import Report, Source, configuration, registry
 from tunegate.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import ServedBase
-from tunegate.api.stages import HashedFolder
 from tunegate.base_files import ChangedMeanwhile, differing, hash_folder
 from tunegate.digests import manifest_digest
 

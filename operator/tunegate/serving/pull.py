@@ -17,15 +17,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tunegate.api import serving, stages
+from tunegate.api import serving
+from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import AdapterEntry, AdapterOutcome, PullReport, ServerDocument
-from tunegate.api.stages import BASE_SERVED_NAME, EvaluateResult, ExitCode, HashedFolder, Probe
+from tunegate.api.stage import layout
+from tunegate.api.stage.ends import ExitCode
+from tunegate.api.stage.layout import BASE_SERVED_NAME
+from tunegate.api.stage.probe import Probe
+from tunegate.api.stage.results import EvaluateResult
 from tunegate.digests import manifest_digest
 from tunegate.mounted import ConfigurationDiffers, read_documents
 from tunegate.registry.adapters import pull_adapter, verify
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Missing, Refused, RegistryError
-from tunegate.serving import base_check, loadable
+from tunegate.serving import adapter_rules, base_check
 
 SERVED_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}-[0-9a-f]{8}")
 """`<release>-<first 8 hex digits of the adapter digest>`: safe as a folder's name, and never the name of a base model."""
@@ -44,8 +49,8 @@ class Places:
 
     documents: Path = Path(serving.CONFIG_DIR)
     target: Path = Path(serving.ADAPTERS_DIR)
-    auth_file: Path = Path(stages.REGISTRY_AUTH_PATH)
-    ca_file: Path = Path(stages.CA_PATH)
+    auth_file: Path = Path(layout.REGISTRY_AUTH_PATH)
+    ca_file: Path = Path(layout.CA_PATH)
 
 
 def main(config_digest: str) -> int:
@@ -146,7 +151,7 @@ def _fetch(client: RegistryClient, server: ServerDocument, entry: AdapterEntry, 
         if not _present(folder, entry):
             shutil.rmtree(folder, ignore_errors=True)
             pull_adapter(client, entry.repository, entry.digest, entry.manifest, folder)
-        if problem := loadable.obstacle(folder, server.max_lora_rank):
+        if problem := adapter_rules.obstacle(folder, server.max_lora_rank):
             raise LeftOut(problem)
     except (LeftOut, *BAD_CONTENT):
         shutil.rmtree(folder, ignore_errors=True)
@@ -165,7 +170,7 @@ def _present(folder: Path, entry: AdapterEntry) -> bool:
 
 def _probe(client: RegistryClient, entry: AdapterEntry) -> Probe:
     content = client.pull_document(
-        entry.results_repository, entry.evaluation_digest, media_type=stages.RESULT_MEDIA_TYPE
+        entry.results_repository, entry.evaluation_digest, media_type=layout.RESULT_MEDIA_TYPE
     )
     try:
         result = EvaluateResult.model_validate_json(content)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from tunegate import digests
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.stages import DatasetInput, SuiteInput
+from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.inputs import is_document
 from tunegate_trainer.taking import take

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec
-from tunegate.api.stages import BASE_SERVED_NAME
+from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation import alternatives
 from tunegate_trainer.evaluation.documents import PASSAGES

@@ -9,15 +9,9 @@ from typing import Literal
 
 from tunegate import digests
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.stages import (
-    ANSWERS_MEDIA_TYPE,
-    BASE_SERVED_NAME,
-    ENGINE_PORT,
-    ArmResult,
-    BaselineConfig,
-    BaselineResult,
-    EngineConfigBase,
-)
+from tunegate.api.stage.configs import BaselineConfig, EngineConfigBase
+from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, BASE_SERVED_NAME, ENGINE_PORT
+from tunegate.api.stage.results import ArmResult, BaselineResult
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.evaluation import answers, prompts
 from tunegate_trainer.evaluation.arms import ArmAnswers, Author, ask_everybody

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate import digests
-from tunegate.api.stages import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, DocumentsInput, FileEntry, Manifest
+from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.stage.configs import DocumentsInput
+from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS
 from tunegate_trainer.data.shards import check_digest
 from tunegate_trainer.endings import BadInput
 

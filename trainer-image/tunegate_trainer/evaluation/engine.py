@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from tunegate.api.stages import ENGINE_PORT
+from tunegate.api.stage.layout import ENGINE_PORT
 from tunegate.probes import EngineRequest, Scored, drive, score_answer
 from tunegate_trainer.endings import BadInput, Unavailable
 from tunegate_trainer.evaluation.prompts import Messages

@@ -12,18 +12,16 @@ from pydantic import ValidationError
 from tunegate import digests
 from tunegate.api.answers import TUNED
 from tunegate.api.evaluationsuite import ArmName
-from tunegate.api.stages import (
+from tunegate.api.stage.configs import EvaluateConfig
+from tunegate.api.stage.layout import (
     ANSWERS_MEDIA_TYPE,
     BASE_SERVED_NAME,
     ENGINE_PORT,
     RESULT_MEDIA_TYPE,
-    STAGE_RESULT,
     TUNED_SERVED_NAME,
-    BaselineResult,
-    EvaluateConfig,
-    EvaluateResult,
-    Probe,
 )
+from tunegate.api.stage.probe import Probe
+from tunegate.api.stage.results import STAGE_RESULT, BaselineResult, EvaluateResult
 from tunegate.probes import MIN_ITEMS
 from tunegate.registry.adapters import verify
 from tunegate_trainer.context import StageContext

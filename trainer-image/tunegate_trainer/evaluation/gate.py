@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
-from tunegate.api.finetunejob import GateOutcome
-from tunegate.api.stages import ArmVerdict, GuardrailVerdict
+from tunegate.api.finetunejob.status import GateOutcome
+from tunegate.api.stage.results import ArmVerdict, GuardrailVerdict
 from tunegate_trainer.evaluation.bootstrap import Interval, Resampler
 from tunegate_trainer.evaluation.metrics import Array, Metric, metric_for
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunegate.api.stages import BASE_SERVED_NAME, TUNED_SERVED_NAME, Probe
+from tunegate.api.stage.layout import BASE_SERVED_NAME, TUNED_SERVED_NAME
+from tunegate.api.stage.probe import Probe
 from tunegate.probes import MAX_ITEMS, choose, tolerance_of
 from tunegate_trainer.endings import Unavailable
 from tunegate_trainer.evaluation.engine import Engine, Reply

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunegate.api.stages import DatasetInput, SuiteInput
+from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate_trainer.data.rows import Row, read_sound_rows
 from tunegate_trainer.data.shards import open_dataset, open_suite
 from tunegate_trainer.data.splitting import group_key, in_development

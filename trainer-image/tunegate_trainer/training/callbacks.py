@@ -13,7 +13,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
-from tunegate.api.stages import ProgressReport
+from tunegate.api.stage.ends import ProgressReport
 from tunegate_trainer.progress import write_report
 from tunegate_trainer.training.checkpoints import PREFIX, Checkpoint, seal_checkpoint
 from tunegate_trainer.training.exchange import stop_requested

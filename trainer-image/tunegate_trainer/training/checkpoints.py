@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from tunegate import digests
-from tunegate.api.stages import HashedFolder, Manifest
+from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.base_files import ChangedMeanwhile, changed, hash_folder
 from tunegate_trainer.endings import InputChanged, Unavailable
 from tunegate_trainer.files import sync

@@ -16,16 +16,17 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from tunegate.api.stages import TrainConfig, TrainResult
+from tunegate.api.stage.configs import TrainConfig
+from tunegate.api.stage.results import TrainResult
 from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.data.shards import open_dataset
 from tunegate_trainer.endings import BadInput, InputChanged, OutOfMemory, Preempted, Unknown
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.training import exchange
+from tunegate_trainer.training.attempt_times import AttemptLedger
 from tunegate_trainer.training.checkpoints import read_key
 from tunegate_trainer.training.exchange import Outcome, read_outcome
 from tunegate_trainer.training.hardware import hardware
-from tunegate_trainer.training.ledger import AttemptLedger
 
 log = logging.getLogger(__name__)
 

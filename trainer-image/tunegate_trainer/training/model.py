@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tunegate.api.finetunejob import Method
+from tunegate.api.finetunejob.spec import Method
 from tunegate_trainer.modules import Architecture
 
 

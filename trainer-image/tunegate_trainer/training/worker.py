@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 
-from tunegate.api.stages import TRAINED_ADAPTER, HashedFolder, TrainConfig
+from tunegate.api.manifest import HashedFolder
+from tunegate.api.stage.configs import TrainConfig
+from tunegate.api.stage.layout import TRAINED_ADAPTER
 from tunegate.base_files import changed
 from tunegate_trainer.adapter_checks import take_adapter
 from tunegate_trainer.data.conversations import ChatTokenizer, Encoded
@@ -29,6 +31,7 @@ from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
 from tunegate_trainer.training import exchange
 from tunegate_trainer.training.answer_positions import score_answers_only
+from tunegate_trainer.training.attempt_times import AttemptLedger
 from tunegate_trainer.training.callbacks import (
     KeepTime,
     ResumeIntact,
@@ -39,7 +42,6 @@ from tunegate_trainer.training.callbacks import (
 )
 from tunegate_trainer.training.checkpoints import Checkpoint, Found, newest_complete, read_checkpoint, read_key
 from tunegate_trainer.training.exchange import Outcome, write_outcome
-from tunegate_trainer.training.ledger import AttemptLedger
 from tunegate_trainer.training.model import adapter_config, load_base, widen_trainable
 from tunegate_trainer.validation.estimates import training_steps
 

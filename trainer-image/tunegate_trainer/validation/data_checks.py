@@ -11,7 +11,7 @@ import numpy
 from tunegate import digests
 from tunegate.api.datachecks import CheckAction, CheckSetting, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
-from tunegate.api.stages import Finding
+from tunegate.api.stage.findings import Finding
 from tunegate_trainer.checks import label_noise, languages, near_duplicates, sample, triggers
 from tunegate_trainer.checks.leakage import asked
 from tunegate_trainer.checks.likeness import Bags

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tunegate.api.finetunejob import Economics, Method
-from tunegate.api.stages import RUNS, Savings
+from tunegate.api.finetunejob.spec import Economics, Method
+from tunegate.api.stage.results import RUNS, Savings
 from tunegate_trainer.modules import Architecture
 
 NF4_BITS = 4.127

@@ -20,7 +20,8 @@ from typing import Any
 import numpy
 
 from tunegate.api.datachecks import ALWAYS_BLOCKING, COMPARING, REDACTABLE, CheckSetting, DataCheck
-from tunegate.api.stages import REDACTED_FILE, Finding, RedactedData
+from tunegate.api.stage.findings import Finding, RedactedData
+from tunegate.api.stage.layout import REDACTED_FILE
 from tunegate.digests import file_digest
 from tunegate_trainer.checks.redaction import redact
 from tunegate_trainer.data.rows import Row, RowStream

@@ -9,14 +9,11 @@ from typing import Any
 
 from tunegate import digests
 from tunegate.api.datachecks import COMPARING
-from tunegate.api.finetunejob import Method
-from tunegate.api.stages import (
-    DATA_PAGE_MEDIA_TYPE,
-    DATA_STATEMENT_MEDIA_TYPE,
-    Finding,
-    ValidateConfig,
-    ValidateResult,
-)
+from tunegate.api.finetunejob.spec import Method
+from tunegate.api.stage.configs import ValidateConfig
+from tunegate.api.stage.findings import Finding
+from tunegate.api.stage.layout import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.results import ValidateResult
 from tunegate_trainer.adapter_checks import check_adapter, check_files, has_files, take_adapter
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter

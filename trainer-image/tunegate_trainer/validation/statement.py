@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tunegate import digests
 from tunegate.api.datastatement import DataSplit, DataStatement
-from tunegate.api.stages import Manifest, ValidateConfig, ValidateResult
+from tunegate.api.manifest import Manifest
+from tunegate.api.stage.configs import ValidateConfig
+from tunegate.api.stage.results import ValidateResult
 from tunegate_trainer.data.shards import ACCEPTED, Shards
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate.api.datachecks import COMPARING
-from tunegate.api.stages import ComparedSuite, Finding, FurtherSuite, ValidateConfig
+from tunegate.api.stage.configs import FurtherSuite, ValidateConfig
+from tunegate.api.stage.findings import ComparedSuite, Finding
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.data.rows import BrokenRow, Row, RowStream, turn_text
 from tunegate_trainer.data.shards import open_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tunegate.api.finetunejob import FineTuneJob
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import Resource
 from tunegate.api.modelserver import ModelServer
 from tunegate.cli.cluster import Cluster

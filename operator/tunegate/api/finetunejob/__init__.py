@@ -1,0 +1,1 @@
+"""FineTuneJob: data in, judged adapter out."""

@@ -1,0 +1,1 @@
+"""`tunegate audit` and `tunegate evidence`."""

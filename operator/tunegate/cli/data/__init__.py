@@ -1,0 +1,1 @@
+"""`tunegate data` and `tunegate answers`."""

@@ -1,0 +1,1 @@
+"""`tunegate approve`, `reject`, `withdraw`, `revoke` and `override`."""

@@ -1,0 +1,1 @@
+"""`tunegate show` and `tunegate who`."""

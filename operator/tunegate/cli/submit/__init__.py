@@ -1,0 +1,1 @@
+"""`tunegate submit`, `release` and `plan`."""

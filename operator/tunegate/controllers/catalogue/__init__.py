@@ -1,0 +1,1 @@
+"""Controllers of base models, compute pools, approval policies and evaluation suites."""

@@ -1,0 +1,77 @@
+"""Controllers of the kinds that only describe: they read a few objects and write a status."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.computepool import ComputePool
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.markers import API_VERSION
+from tunegate.controllers.services import Services
+from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
+from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
+from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.suite_tries import counted
+
+
+class ComputePoolController:
+    """Counts the nodes and devices of pools, and keeps what trainings on them measured."""
+
+    kind: ClassVar[str] = ComputePool.KIND.kind
+    manager: ClassVar[str] = FIELD_MANAGER
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._namespaces = services.settings.namespaces
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Observe and plan; None when the object is gone."""
+        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name))
+        if raw is None:
+            return None
+        pool = ComputePool.model_validate(raw)
+        nodes = await self._kube.list("v1", "Node", labels=pool.spec.node_selector)
+        jobs = [
+            FineTuneJob.model_validate(job)
+            for namespace in self._namespaces
+            for job in await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, namespace)
+        ]
+        return plan_pool(pool, nodes, jobs, datetime.now(UTC))
+
+
+class ApprovalPolicyController:
+    """Records the digest of policies."""
+
+    kind: ClassVar[str] = ApprovalPolicy.KIND.kind
+    manager: ClassVar[str] = FIELD_MANAGER
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Observe and plan; None when the object is gone."""
+        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name))
+        return None if raw is None else plan_policy(ApprovalPolicy.model_validate(raw), datetime.now(UTC))
+
+
+class EvaluationSuiteController:
+    """Records the digest of suites and the tries on their questions."""
+
+    kind: ClassVar[str] = EvaluationSuite.KIND.kind
+    manager: ClassVar[str] = FIELD_MANAGER
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._ledger = services.ledger
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Observe and plan; None when the object is gone."""
+        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name, key.namespace))
+        if raw is None:
+            return None
+        suite = EvaluationSuite.model_validate(raw)
+        tries = counted(await self._ledger.tries(suite.spec.data.digest), key.namespace)
+        return plan_suite(suite, tries, datetime.now(UTC))

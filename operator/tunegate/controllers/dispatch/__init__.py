@@ -1,0 +1,1 @@
+"""Which events and clock ticks lead to which reconcile."""

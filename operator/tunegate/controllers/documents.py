@@ -1,0 +1,60 @@
+"""Reads result documents from the registry, each once: they are named by their digest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+
+from pydantic import ValidationError
+
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
+from tunegate.api.stage.results import STAGE_RESULT, StageResult
+from tunegate.errors import Transient, wrong_fields
+from tunegate.reconcile.attempt.result import LostResult
+from tunegate.registry import failures
+from tunegate.registry.client import RegistryClient
+
+logger = logging.getLogger(__name__)
+
+KEPT = 256
+WHY = 300
+
+
+class ResultReader:
+    """A small cache in front of the registry."""
+
+    def __init__(self, registry: RegistryClient) -> None:
+        self._registry = registry
+        self._kept: OrderedDict[tuple[str, str], StageResult] = OrderedDict()
+
+    async def read(self, repository: str, digest: str) -> StageResult | LostResult | None:
+        """Return the result, ``LostResult`` when it will never be had, or None when it can't be read for now.
+
+        A refused credential counts as "for now": it is the operator's trouble and says nothing about the document.
+        """
+        key = (repository, digest)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        try:
+            content = await asyncio.to_thread(
+                self._registry.pull_document, repository, digest, media_type=RESULT_MEDIA_TYPE
+            )
+            result = STAGE_RESULT.validate_json(content)
+        except (Transient, failures.Unauthorized) as error:
+            logger.warning("result %s of %s can't be read now: %s", digest, repository, error)
+            return None
+        except failures.RegistryError as error:
+            return _lost(repository, digest, str(error))
+        except ValidationError as error:
+            return _lost(repository, digest, wrong_fields(error))
+        self._kept[key] = result
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return result
+
+
+def _lost(repository: str, digest: str, why: str) -> LostResult:
+    logger.error("result %s of %s is lost: %s", digest, repository, why)
+    return LostResult(why[:WHY])

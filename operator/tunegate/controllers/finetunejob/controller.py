@@ -1,0 +1,318 @@
+"""Controller of FineTuneJob: reads everything live that the planner decides from."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import ValidationError
+
+from tunegate.admission.rules import subject_of, windows
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.computepool import ComputePool
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.spec import Dataset, Documents
+from tunegate.api.manifest import Manifest
+from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.modelserver import ModelServer
+from tunegate.api.stage.ends import ProgressReport
+from tunegate.api.stage.results import BaselineResult, HashResult
+from tunegate.controllers.approvals import read_approvals, still_backed
+from tunegate.controllers.documents import ResultReader
+from tunegate.controllers.finetunejob.progress import ProgressPoller
+from tunegate.controllers.services import Services
+from tunegate.controllers.suite_tries import tries_of
+from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.kube.likeness import controller_uid
+from tunegate.manifests.workspace import credential_of
+from tunegate.reconcile.attempt.attempt import first_pod, named_result
+from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.finetunejob.budget import COUNTED, period
+from tunegate.reconcile.finetunejob.inputs import needed_claims
+from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings, StoreSecret
+from tunegate.reconcile.finetunejob.planner import plan
+from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
+from tunegate.reconcile.finetunejob.suites import further_claims
+from tunegate.reconcile.naming import (
+    ATTEMPT_LABEL,
+    JOB_UID_LABEL,
+    STAGE_LABEL,
+    base_model_repository,
+    checkpoint_secret_name,
+    job_repository,
+    registry_secret_name,
+    stage_repository,
+    workspace_claim_name,
+)
+from tunegate.reconcile.plan import Plan
+from tunegate.registry.tokens import Access, expiry, mint
+from tunegate.settings import Settings
+
+T = TypeVar("T", bound=Resource)
+CREDENTIAL_LIFETIME = timedelta(hours=6)
+"""A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
+CHECKPOINT_KEY_BYTES = 32
+ANONYMOUS = '{"auths": {}}\n'
+
+
+class FineTuneJobController:
+    """Runs jobs; the only writer of a job's status but for what lineage adds."""
+
+    kind: ClassVar[str] = FineTuneJob.KIND.kind
+    manager: ClassVar[str] = "tunegate-operator"
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._settings = services.settings
+        self._signer = services.signer
+        self._ledger = services.ledger
+        self._results = ResultReader(services.registry)
+        self._progress = ProgressPoller()
+        self._stage_settings = stage_settings(services.settings)
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Observe and plan; None when the job is gone or its namespace is not governed."""
+        if self._settings.policy_of(key.namespace) is None:
+            return None
+        job = await self._read(FineTuneJob, key.name, key.namespace)
+        if job is None:
+            return None
+        now = datetime.now(UTC)
+        return plan(await self._observe(job, now), now, self._stage_settings)
+
+    async def _observe(self, job: FineTuneJob, now: datetime) -> Observed:
+        labels = {JOB_UID_LABEL: job.uid}
+        # Pods after Jobs: a Job that is over must not be judged by pods of an earlier moment.
+        jobs = await self._kube.list("batch/v1", "Job", job.namespace, labels=labels)
+        pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
+        jobs, pods = _own(job, jobs, pods)
+        running = [stage for stage in job.status.stages if stage.state == "Running"]
+        facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
+        if job.status.ended and job.status.suite_tries is None:
+            facts["tries"] = await tries_of(self._ledger, job)
+        if not job.status.ended:
+            facts["results"] = await self._read_results(job, pods)
+            facts |= await self._places(job) | await self._rules(job)
+            if running:
+                leader = first_pod([pod for pod in pods if _is_of(pod, running[0].name, running[0].attempt)])
+                facts["progress"] = await self._ask(leader)
+            else:
+                facts |= await self._inputs(job, facts.get("server"), facts["policy"], now)
+        seen = Observed(**facts)
+        exists, fresh = await self._credential(job, now)
+        facts |= {"claims": await self._claims(seen), "credential_exists": exists, "fresh_credential": fresh}
+        name = checkpoint_secret_name(job.name, job.uid)
+        facts["checkpoint_secret"] = await self._kube.get(ObjectRef("v1", "Secret", name, job.namespace))
+        facts["fresh_checkpoint_key"] = secrets.token_bytes(CHECKPOINT_KEY_BYTES)
+        seen = Observed(**facts)
+        return replace(seen, earlier=await self._earlier(seen))
+
+    async def _places(self, job: FineTuneJob) -> dict[str, Any]:
+        """Read the server and the pools."""
+        server = await self._read(ModelServer, job.spec.server_ref, job.namespace)
+        if server is None:
+            return {}
+        server_pool = await self._read(ComputePool, server.spec.pool_ref)
+        own = job.spec.pool_ref
+        pool = server_pool if own in (None, server.spec.pool_ref) else await self._read(ComputePool, str(own))
+        return {"server": server, "server_pool": server_pool, "pool": pool}
+
+    async def _rules(self, job: FineTuneJob) -> dict[str, Any]:
+        """Read the policy and, while the job waits for a waiver, what people decided."""
+        name, waiver = self._settings.policy_of(job.namespace), job.status.waiver
+        facts: dict[str, Any] = {
+            "policy": await self._read(ApprovalPolicy, name) if name else None,
+            "windows": windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid)),
+        }
+        if waiver is not None and waiver.granted_time is None:
+            facts["approvals"] = await read_approvals(self._kube, job)
+            facts["authorized"] = await still_backed(self._kube, job, facts["approvals"], waiver.digest)
+        return facts
+
+    async def _inputs(
+        self, job: FineTuneJob, server: ModelServer | None, policy: ApprovalPolicy | None, now: datetime
+    ) -> dict[str, Any]:
+        """Read what is needed only to start an attempt."""
+        facts: dict[str, Any] = {
+            "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
+            "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
+            "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
+            "hub_endpoint": self._settings.hub_endpoint,
+            "engine_images": self._settings.engine_images,
+        }
+        if job.status.stage("validate").state == "Waiting":
+            facts["other_suites"] = await self._other_suites(job)
+        if policy is not None and policy.spec.budget is not None:
+            facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
+        if server is None:
+            return facts
+        base_model = await self._read(BaseModel, server.spec.base_model_ref)
+        facts["base_model"] = base_model
+        facts["base_manifest"] = await self._manifest(base_model) if base_model else None
+        facts["denied"] = await self._denied(job, server)
+        return facts
+
+    async def _other_suites(self, job: FineTuneJob) -> dict[str, EvaluationSuite | None]:
+        """Read the suites of the namespace but the job's own; one that was written under other rules stops no job."""
+        found: dict[str, EvaluationSuite | None] = {}
+        for raw in await self._kube.list(API_VERSION, EvaluationSuite.KIND.kind, job.namespace):
+            name = raw["metadata"]["name"]
+            if name == job.spec.suite_ref:
+                continue
+            try:
+                found[name] = EvaluationSuite.model_validate(raw)
+            except ValidationError:
+                found[name] = None
+        return found
+
+    async def _neighbors(self, job: FineTuneJob, since: datetime) -> dict[str, Any]:
+        """Read the jobs of the namespace, then what the ledger holds about them: so none that ends meanwhile is missed."""
+        jobs = await self._jobs(job.namespace)
+        records = await self._ledger.of_namespace(self.kind, job.namespace, COUNTED, since)
+        return {"namespace_jobs": jobs, "namespace_records": tuple(records)}
+
+    async def _store_secret(self, namespace: str, source: Dataset | Documents | None) -> StoreSecret | None:
+        """Read labels and keys of the Secret that opens the store of an input; its values are for the pod only."""
+        name = source.secret_name if source else None
+        secret = await self._kube.get(ObjectRef("v1", "Secret", name, namespace)) if name else None
+        if secret is None:
+            return None
+        return StoreSecret(secret["metadata"].get("labels") or {}, frozenset(secret.get("data") or {}))
+
+    async def _manifest(self, base_model: BaseModel) -> Manifest | None:
+        digest = base_model.status.result_digest
+        if digest is None:
+            return None
+        result = await self._results.read(f"{base_model_repository(base_model.name)}/results", digest)
+        return result.manifest if isinstance(result, HashResult) else None
+
+    async def _denied(self, job: FineTuneJob, server: ModelServer) -> tuple[str, ...]:
+        """Ask RBAC about the pool to train on and the server, in the requester's name."""
+        pool = job.spec.pool_ref or server.spec.pool_ref
+        wanted = (("computepools", pool, ""), ("modelservers", server.name, job.namespace))
+        denied = []
+        for resource, name, namespace in wanted:
+            if not await self._kube.allowed(
+                job.spec.requested_by, verb="use", resource=resource, name=name, namespace=namespace
+            ):
+                denied.append(f"{resource}/{name}")
+        return tuple(denied)
+
+    async def _claims(self, seen: Observed) -> dict[str, Json]:
+        job = seen.job
+        workspace = workspace_claim_name(job.name, job.uid)
+        names = [workspace]
+        if seen.base_model is not None or seen.suite is not None:
+            names += [*needed_claims(seen), *further_claims(seen).values()]
+        found: dict[str, Json] = {}
+        for name in dict.fromkeys(names):
+            claim = await self._kube.get(ObjectRef("v1", "PersistentVolumeClaim", name, job.namespace))
+            foreign = name == workspace and claim is not None and controller_uid(claim) != job.uid
+            if claim is not None and not foreign:
+                found[name] = claim
+        return found
+
+    async def _read_results(self, job: FineTuneJob, pods: list[dict[str, Any]]) -> dict[str, Any]:
+        """Read the results that pods name, and those that later stages are configured from."""
+        digests = {digest for pod in pods if (digest := named_result(pod))}
+        kept = ("validate", "train", "seal")
+        digests |= {stage.result_digest for stage in job.status.stages if stage.name in kept and stage.result_digest}
+        repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
+        found = {digest: await self._results.read(repository, digest) for digest in sorted(digests)}
+        return {digest: result for digest, result in found.items() if result is not None}
+
+    async def _earlier(self, seen: Observed) -> ReusableBaseline | None:
+        """Look for a job of the namespace that has measured the baseline with the same inputs."""
+        wanted = wanted_baseline(seen, self._stage_settings)
+        if wanted is None:
+            return None
+        found = measured_by(wanted, seen.job, seen.namespace_jobs or await self._jobs(seen.job.namespace))
+        stage = found.status.stage("baseline") if found is not None else None
+        if found is None or stage is None or stage.result_digest is None:
+            return None
+        repository = stage_repository(found, "baseline")
+        result = await self._results.read(f"{repository}/results", stage.result_digest)
+        if not isinstance(result, BaselineResult):
+            return None
+        return ReusableBaseline(
+            found.name, repository, wanted, stage.result_digest, result, stage.config_digest, tuple(stage.images)
+        )
+
+    async def _ask(self, pod: Json | None) -> ProgressReport | None:
+        return None if pod is None else await self._progress.ask(pod)
+
+    async def _credential(self, job: FineTuneJob, now: datetime) -> tuple[bool, str | None]:
+        """Return whether the job's registry Secret exists, and new content for it when that is due."""
+        ref = ObjectRef("v1", "Secret", registry_secret_name(job.name, job.uid), job.namespace)
+        secret = await self._kube.get(ref)
+        own = secret is not None and controller_uid(secret) == job.uid
+        if job.status.ended:
+            return own, None
+        kept = credential_of(secret) if secret is not None and own else None
+        return secret is not None, await asyncio.to_thread(self._renewed, job, kept, now)
+
+    def _renewed(self, job: FineTuneJob, kept: str | None, now: datetime) -> str | None:
+        """Return a new Docker configuration, or None while ``kept`` will do."""
+        settings = self._settings
+        if self._signer is None:
+            file = settings.registry_auth_file
+            content = file.read_text() if file is not None else ANONYMOUS
+            return None if content == kept else content
+        until = expiry(kept, settings.registry_host) if kept else None
+        if until is not None and until - now > CREDENTIAL_LIFETIME / 2:
+            return None
+        prefix = job_repository(job.namespace, job.name, job.uid)
+        access = [Access(f"{prefix}/{part}", ("pull", "push")) for part in ("results", "data", "answers", "adapter")]
+        elsewhere = {stage.repository for stage in job.status.stages if stage.repository}
+        access += [
+            Access(f"{place}/{part}", ("pull",)) for place in sorted(elsewhere) for part in ("results", "answers")
+        ]
+        subject = f"finetunejob/{job.namespace}/{job.name}"
+        host = settings.registry_host
+        return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
+
+    async def _jobs(self, namespace: str) -> tuple[FineTuneJob, ...]:
+        return tuple(map(FineTuneJob.model_validate, await self._kube.list(API_VERSION, self.kind, namespace)))
+
+    async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
+        raw = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
+        return None if raw is None else model.model_validate(raw)
+
+
+def stage_settings(settings: Settings) -> StageSettings:
+    """Return the part of the settings that stage pods are made from."""
+    return StageSettings(
+        trainer_image=settings.trainer_image,
+        registry_host=settings.registry_host,
+        registry_plain_http=settings.registry_plain_http,
+        pull_secrets=settings.image_pull_secrets,
+    )
+
+
+def _own(
+    job: FineTuneJob, jobs: Sequence[dict[str, Any]], pods: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the Jobs that this very FineTuneJob owns, and their pods; a label alone makes nothing count.
+
+    A pod whose Job is gone counts too: it may still run, or have said how it ended.
+    """
+    own = [one for one in jobs if controller_uid(one) == job.uid]
+    uids = {one["metadata"]["uid"] for one in own}
+    there = {one["metadata"]["name"] for one in jobs}
+    return own, [pod for pod in pods if controller_uid(pod) in uids or _left_by_a_job(pod, there)]
+
+
+def _left_by_a_job(pod: Json, there: Collection[str]) -> bool:
+    owners = [owner for owner in pod["metadata"].get("ownerReferences") or [] if owner.get("controller")]
+    return any(owner["kind"] == "Job" and owner["name"] not in there for owner in owners)
+
+
+def _is_of(pod: Mapping[str, Any], stage: str, attempt: int) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(STAGE_LABEL) == stage and labels.get(ATTEMPT_LABEL) == str(attempt)

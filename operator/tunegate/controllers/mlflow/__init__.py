@@ -1,0 +1,1 @@
+"""The controllers that copy jobs and releases to MLflow."""

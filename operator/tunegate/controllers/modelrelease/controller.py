@@ -1,0 +1,225 @@
+"""Controller of ModelRelease: reads release, evidence, approvals and ledger live, and lets the planner conclude."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import ClassVar, TypeVar
+
+from pydantic import ValidationError
+
+from tunegate.admission.rules import subject_of, windows
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelserver import ModelServer
+from tunegate.api.reasons import ReleaseReason
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.results import STAGE_RESULT, EvaluateResult
+from tunegate.controllers.approvals import read_approvals, still_backed
+from tunegate.controllers.modelrelease.signing import EvidenceSigner
+from tunegate.controllers.services import Services
+from tunegate.controllers.suite_tries import tries_of
+from tunegate.digests import sha256
+from tunegate.errors import Terminal, Transient, wrong_fields
+from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.reconcile import naming
+from tunegate.reconcile.approvals import votes
+from tunegate.reconcile.modelrelease import planner, questions
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen, last
+from tunegate.reconcile.modelrelease.sealing import Signatures
+from tunegate.reconcile.plan import Plan
+from tunegate.registry import failures
+from tunegate.release.counting import count
+from tunegate.release.evidence import Shortfall, assess, job_shortfall
+from tunegate.release.statement import Evidence, Policy, ReleaseStatement, build, differences, evaluation_digest
+
+T = TypeVar("T", bound=Resource)
+CACHED = 256
+"""Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
+NEW_JOB = "Run a new job and release its output"
+
+
+class ModelReleaseController:
+    """Counts approvals and follows serving; the only writer of a release's phase."""
+
+    kind: ClassVar[str] = "ModelRelease"
+    manager: ClassVar[str] = "tunegate-release"
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._settings = services.settings
+        self._registry = services.registry
+        self._ledger = services.ledger
+        self._documents: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._cluster = ""
+        self._signer = EvidenceSigner(services.registry, services.keys.key) if services.keys is not None else None
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Return the release's next step; None when it is gone or its namespace is not governed."""
+        policy_name = self._settings.policy_of(key.namespace)
+        release = await self._read(ModelRelease, key.name, key.namespace)
+        if policy_name is None or release is None or release.metadata.get("deletionTimestamp"):
+            return None
+        records = tuple(await self._ledger.of_subject(release.uid))
+        evidence = await self._evidence(release, policy_name)
+        request = last(records, "ReleaseRequested")
+        if request is None:
+            frozen, shortfall = await self._make(evidence)
+        else:
+            frozen, shortfall = await self._load(request)
+        if frozen is not None and request is not None:
+            evidence = await self._server_of(evidence, frozen)
+        now = datetime.now(UTC)
+        policy = evidence.policy.spec if evidence.policy else None
+        question = questions.question(release, frozen if request is not None else None, policy)
+        approvals = await read_approvals(self._kube, release)
+        authorized = await still_backed(self._kube, release, approvals, question.digest)
+        overriding = questions.override_question(release, frozen if request is not None else None)
+        times = windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid))
+        cast = votes(approvals, question.roles, authorized, times)
+        overrides = questions.overrides(votes(approvals, overriding.roles, authorized, times))
+        seen = planner.Observed(
+            release=release,
+            approvals=approvals,
+            verdict=count(question, cast, now),
+            overrides=count(overriding, overrides, now),
+            records=records,
+            frozen=frozen,
+            shortfall=shortfall,
+            changed=differences(frozen.statement, evidence) if frozen is not None else (),
+            unguarded=questions.made_unguarded(release, evidence.job, times),
+            server=evidence.server,
+            signatures=await self._sign(release, frozen, records),
+        )
+        return planner.plan(seen, now)
+
+    async def _evidence(self, release: ModelRelease, policy_name: str) -> Evidence:
+        namespace = release.namespace
+        job = await self._read(FineTuneJob, release.spec.job_ref.name, namespace)
+        server = await self._read(ModelServer, job.spec.server_ref, namespace) if job else None
+        base = await self._read(BaseModel, server.spec.base_model_ref) if server else None
+        suite = await self._read(EvaluationSuite, job.spec.suite_ref, namespace) if job else None
+        policy = await self._read(ApprovalPolicy, policy_name)
+        return Evidence(
+            cluster=await self._cluster_id(),
+            operator_image=self._settings.operator_image,
+            release=release,
+            job=job,
+            server=server,
+            base=base,
+            suite=suite,
+            policy=Policy(policy.name, policy.uid, policy.spec) if policy else None,
+            server_allowed=server is not None and await self._may_use(release, server),
+        )
+
+    async def _may_use(self, release: ModelRelease, server: ModelServer) -> bool:
+        person, namespace = release.spec.requested_by, release.namespace
+        return await self._kube.allowed(
+            person, verb="use", resource="modelservers", name=server.name, namespace=namespace
+        )
+
+    async def _server_of(self, evidence: Evidence, frozen: Frozen) -> Evidence:
+        """Return the evidence with server and base model of the statement: the job may be gone, or be another one."""
+        statement = frozen.statement
+        server = await self._read(ModelServer, statement.engine.server, evidence.release.namespace)
+        base = await self._read(BaseModel, statement.base_model.name)
+        return replace(evidence, server=server, base=base)
+
+    async def _make(self, evidence: Evidence) -> tuple[Frozen | None, Shortfall | None]:
+        """Build the statement and store it; before the ledger names it, it may be built anew at will."""
+        job = evidence.job
+        wrong = job_shortfall(evidence)
+        if wrong is not None or job is None:
+            return None, wrong
+        repository = f"{naming.job_repository(job.namespace, job.name, job.uid)}/results"
+        digest = evaluation_digest(job) or ""
+        try:
+            content = await self._document(repository, digest, RESULT_MEDIA_TYPE)
+            result = STAGE_RESULT.validate_json(content)
+        except failures.RegistryError as error:
+            return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the evaluation's result: {error}")
+        except ValidationError as error:
+            message = f"the evaluation's result cannot be read, {wrong_fields(error)}. {NEW_JOB}"
+            return None, Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message[:1000], final=True)
+        if not isinstance(result, EvaluateResult):
+            message = f"the evaluation's result is one of stage {result.stage}. {NEW_JOB}"
+            return None, Shortfall(ReleaseReason.EVIDENCE_DIFFERS, message, final=True)
+        found = assess(replace(evidence, evaluation=result, tries=await tries_of(self._ledger, job)))
+        if isinstance(found, Shortfall):
+            return None, found
+        return await self._store(build(found))
+
+    async def _store(self, statement: ReleaseStatement) -> tuple[Frozen | None, Shortfall | None]:
+        release = statement.release
+        repository = naming.statement_repository(release.namespace, release.name, release.uid)
+        content = statement.content
+        try:
+            oci = await asyncio.to_thread(self._registry.push_document, repository, content, STATEMENT_MEDIA_TYPE)
+        except failures.RegistryError as error:
+            return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the statement cannot be stored: {error}")
+        return Frozen(statement, statement.digest, repository, oci), None
+
+    async def _load(self, request: AuditRecordSpec) -> tuple[Frozen | None, Shortfall | None]:
+        """Read the statement that the ledger names and hash it again, at every reconcile."""
+        payload = request.payload
+        repository, oci = payload["repository"], payload["statement"]
+        try:
+            content = await self._document(repository, oci, STATEMENT_MEDIA_TYPE)
+        except (failures.DigestMismatch, failures.Refused, failures.Missing) as error:
+            message = f"the stored release statement is damaged or gone: {error}. Restore the registry from its backup"
+            return None, Shortfall(ReleaseReason.DIGEST_MISMATCH, message)
+        except failures.RegistryError as error:
+            return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the release statement: {error}")
+        digest = sha256(content)
+        if digest != payload["releaseDigest"]:
+            message = (
+                f"the stored statement hashes to {digest}, the ledger holds {payload['releaseDigest']}: somebody replaced "
+                "it. Restore the registry from its backup, and find out who may write to it"
+            )
+            return None, Shortfall(ReleaseReason.DIGEST_MISMATCH, message)
+        try:
+            return Frozen(ReleaseStatement.model_validate_json(content), digest, repository, oci), None
+        except ValidationError as error:
+            raise Terminal("StatementUnreadable", f"release statement {digest}: {wrong_fields(error)}") from None
+
+    async def _sign(
+        self, release: ModelRelease, frozen: Frozen | None, records: Sequence[AuditRecordSpec]
+    ) -> Signatures | Shortfall | None:
+        """Sign what the ledger says was stated and not yet that it was signed; nothing is signed for a release that ended."""
+        stated, sealed = last(records, "ReleaseRequested"), last(records, "EvidenceSealed")
+        if self._signer is None or frozen is None or stated is None or sealed is not None:
+            return None
+        if release.status.phase in ("Denied", "Revoked"):
+            return None
+        found = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, release.namespace)
+        return await self._signer.sign(frozen, [FineTuneJob.model_validate(one) for one in found])
+
+    async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
+        key = (repository, digest)
+        if key not in self._documents:
+            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
+            self._documents[key] = content
+            while len(self._documents) > CACHED:
+                self._documents.popitem(last=False)
+        self._documents.move_to_end(key)
+        return self._documents[key]
+
+    async def _cluster_id(self) -> str:
+        if not self._cluster:
+            found = await self._kube.get(ObjectRef("v1", "Namespace", "kube-system"))
+            if found is None:
+                raise Transient("namespace kube-system is not readable: its UID names the cluster in every statement")
+            self._cluster = str(found["metadata"]["uid"])
+        return self._cluster
+
+    async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
+        found = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
+        return None if found is None else model.model_validate(found)

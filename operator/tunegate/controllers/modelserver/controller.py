@@ -1,0 +1,380 @@
+"""Controller of ModelServer: reads server, releases, statements, pods and gateways live, and lets the planner decide."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS, ApprovalPolicy
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.computepool import ComputePool
+from tunegate.api.manifest import Manifest
+from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelserver import Closing, ModelServer
+from tunegate.api.serving import (
+    ADAPTER_ENTRIES,
+    ADAPTERS_FILE,
+    ROUTES_KEY,
+    STATUS_PORT,
+    AdapterEntry,
+    GatewayStatus,
+    RoutesDocument,
+    routes_name,
+)
+from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
+from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
+from tunegate.controllers.services import Services
+from tunegate.digests import document_digest, manifest_digest, sha256
+from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.kube.likeness import controller_uid
+from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name
+from tunegate.manifests.workspace import credential_of
+from tunegate.reconcile import naming
+from tunegate.reconcile.modelserver import planner
+from tunegate.reconcile.modelserver.observed import Candidate, FreshCredential, Observed, ServingSettings, may_answer
+from tunegate.reconcile.plan import Plan
+from tunegate.registry import failures, tokens
+from tunegate.release.statement import ReleaseStatement
+
+T = TypeVar("T", bound=Resource)
+CACHED = 512
+"""Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
+GATEWAY_SECONDS = 3.0
+CLOSING_TRIES = 5
+"""So often routes are closed before anything else is looked at; then gateways are asked as well."""
+CREDENTIAL_LIFETIME = timedelta(days=14)
+"""A pod may be started again days after the operator last looked; the credential only reads what is approved anyway."""
+NO_CREDENTIAL = '{"auths": {}}'
+"""Docker configuration for a registry that asks for none."""
+UNSERVABLE = (failures.DigestMismatch, failures.Missing, failures.Refused)
+
+
+class Unservable(Exception):
+    """The release's documents do not fit together; the message says how."""
+
+
+@dataclass
+class _Memory:
+    """What is kept of a server between two reconciles: closing must not begin again because something else was refused."""
+
+    uid: str
+    tried: tuple[str, ...] = ()
+    """Versions of the routes' ConfigMap on which closing alone was tried since everything could answer."""
+    closings: tuple[Closing, ...] = ()
+
+    def worth_closing_alone(self, version: str) -> bool:
+        """Tell whether closing was not yet refused on this version, nor undone by somebody again and again."""
+        if version in self.tried or len(self.tried) >= CLOSING_TRIES:
+            return False
+        self.tried = (*self.tried, version)
+        return True
+
+
+class ModelServerController:
+    """Rolls out approved adapters, opens and closes routes; the only writer of a server's status."""
+
+    kind: ClassVar[str] = "ModelServer"
+    manager: ClassVar[str] = "tunegate-server"
+
+    def __init__(self, services: Services) -> None:
+        self._kube = services.kube
+        self._settings = services.settings
+        self._registry = services.registry
+        self._signer = services.signer
+        self._documents: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._memories: dict[ObjectKey, _Memory] = {}
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        """Return the server's next step; None when it is gone or its namespace is not governed."""
+        server = await self._read(ModelServer, key.name, key.namespace)
+        gone = server is None or bool(server.metadata.get("deletionTimestamp"))
+        if self._settings.policy_of(key.namespace) is None or server is None or gone:
+            self._memories.pop(key, None)
+            return None
+        memory = self._memories.get(key)
+        if memory is None or memory.uid != server.uid:
+            memory = self._memories[key] = _Memory(server.uid)
+        releases = await self._releases(server)
+        live = await self._kube.get(ObjectRef("v1", "ConfigMap", routes_name(server.name), server.namespace))
+        routes = _routes(live) if live is not None and controller_uid(live) == server.uid else None
+        quick = Observed(
+            server=server,
+            releases=releases,
+            candidates=tuple(Candidate(one) for one in releases if may_answer(one)),
+            routes=routes,
+            routes_forged=live is not None and routes is None,
+        )
+        refused = False
+        if quick.routes_hold:
+            memory.tried = ()
+        elif live is not None and memory.worth_closing_alone(live["metadata"]["resourceVersion"]):
+            return planner.plan(quick, self._serving_settings(), datetime.now(UTC))
+        else:
+            refused = True
+        seen = replace(await self._observe(quick), closing_refused=refused, closings=memory.closings)
+        plan = planner.plan(seen, self._serving_settings(), datetime.now(UTC))
+        memory.closings = tuple(map(Closing.model_validate, (plan.status or {}).get("closings", ())))
+        return plan
+
+    async def _observe(self, quick: Observed) -> Observed:
+        server, namespace = quick.server, quick.server.namespace
+        base = await self._read(BaseModel, server.spec.base_model_ref)
+        labels = planner.server_labels(server.name)
+        deployment = await self._deployment(server)
+        pods = await self._kube.list("v1", "Pod", namespace, labels=labels)
+        # After the pods: each of them has a ReplicaSet that was made before.
+        makers = await self._replica_sets(server, deployment, labels)
+        own = [pod for pod in pods if controller_uid(pod) in makers]
+        config_maps = await self._kube.list("v1", "ConfigMap", namespace, labels=labels)
+        candidates = [await self._candidate(server, base, one.release) for one in quick.candidates]
+        return Observed(
+            server=server,
+            base_model=base,
+            base_manifest=await self._base_manifest(base),
+            pool=await self._read(ComputePool, server.spec.pool_ref),
+            releases=quick.releases,
+            candidates=tuple(candidates),
+            deployment=deployment,
+            pods=tuple(own),
+            strangers=tuple(pod for pod in pods if controller_uid(pod) not in makers),
+            gateways=await ask_gateways(own),
+            routes=quick.routes,
+            routes_forged=quick.routes_forged,
+            close_after_seconds=await self._close_after_seconds(namespace),
+            config_maps={
+                one["metadata"]["name"]: _served_names(one)
+                for one in config_maps
+                if controller_uid(one) == server.uid and one["metadata"]["name"] != routes_name(server.name)
+            },
+            api_keys_usable=await self._api_keys_usable(server),
+            tls_usable=await self._tls_usable(server),
+            fresh_credential=await self._credential(server, candidates),
+        )
+
+    async def _deployment(self, server: ModelServer) -> Mapping[str, Any] | None:
+        """Return the server's Deployment; one of somebody else under its name says nothing about it."""
+        ref = ObjectRef("apps/v1", "Deployment", deployment_name(server.name), server.namespace)
+        live = await self._kube.get(ref)
+        return live if live is not None and controller_uid(live) == server.uid else None
+
+    async def _replica_sets(
+        self, server: ModelServer, deployment: Mapping[str, Any] | None, labels: Mapping[str, str]
+    ) -> set[str]:
+        """Return the UIDs of what makes the server's pods; without a Deployment, of what an earlier one of it left."""
+        found = await self._kube.list("apps/v1", "ReplicaSet", server.namespace, labels=labels)
+        if deployment is not None:
+            return {one["metadata"]["uid"] for one in found if controller_uid(one) == deployment["metadata"]["uid"]}
+        name = deployment_name(server.name)
+        return {one["metadata"]["uid"] for one in found if _controller_name(one) == name}
+
+    async def _close_after_seconds(self, namespace: str) -> int:
+        name = self._settings.policy_of(namespace)
+        policy = await self._read(ApprovalPolicy, name) if name else None
+        return policy.spec.close_after_seconds if policy else DEFAULT_CLOSE_AFTER_SECONDS
+
+    async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
+        found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
+        releases = (ModelRelease.model_validate(one) for one in found)
+        return tuple(one for one in releases if one.status.server == server.name and one.status.served_name)
+
+    async def _candidate(self, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> Candidate:
+        """Read what was approved from the registry, and compare it with this server."""
+        try:
+            return Candidate(release, entry=await self._entry(server, base, release))
+        except Unservable as error:
+            return Candidate(release, obstacle=str(error)[:1000])
+        except UNSERVABLE as error:
+            return Candidate(release, obstacle=f"the approved documents are damaged or gone: {error}"[:1000])
+        except failures.RegistryError:
+            return Candidate(release)
+
+    async def _entry(self, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> AdapterEntry:
+        status = release.status
+        if status.statement_digest is None or status.release_digest is None:
+            raise Unservable("the release has no statement")
+        where = naming.statement_repository(release.namespace, release.name, release.uid)
+        content = await self._document(where, status.statement_digest, STATEMENT_MEDIA_TYPE)
+        if sha256(content) != status.release_digest:
+            raise Unservable(f"the stored statement is not the approved one ({status.release_digest})")
+        try:
+            statement = ReleaseStatement.model_validate_json(content)
+        except ValidationError as error:
+            raise Unservable("the release statement cannot be read") from error
+        _check(statement, server, base, release)
+        job = statement.job
+        results = f"{naming.job_repository(release.namespace, job.name, job.uid)}/results"
+        return AdapterEntry(
+            release=release.name,
+            served_name=statement.served_name,
+            repository=statement.adapter.repository,
+            digest=statement.adapter.digest,
+            manifest=await self._adapter_manifest(results, statement),
+            manifest_digest=statement.adapter.manifest_digest,
+            results_repository=results,
+            evaluation_digest=statement.evaluation.result_digest,
+        )
+
+    async def _adapter_manifest(self, results: str, statement: ReleaseStatement) -> Manifest:
+        """Return the adapter's file list from the seal's result; it must have the digest that was approved."""
+        digest = statement.job.results.get("seal")
+        if digest is None:
+            raise Unservable("the statement names no seal result")
+        result = _result(await self._document(results, digest, RESULT_MEDIA_TYPE))
+        if not isinstance(result, SealResult) or result.manifest is None:
+            raise Unservable("the seal's result holds no file list")
+        if manifest_digest(result.manifest) != statement.adapter.manifest_digest:
+            raise Unservable("the seal's file list does not have the approved digest")
+        return result.manifest
+
+    async def _base_manifest(self, base: BaseModel | None) -> Manifest | None:
+        """Return the base model's file list; None while there is none or the registry cannot be read."""
+        if base is None or base.status.result_digest is None:
+            return None
+        repository = f"{naming.base_model_repository(base.name)}/results"
+        try:
+            result = _result(await self._document(repository, base.status.result_digest, RESULT_MEDIA_TYPE))
+        except (failures.RegistryError, Unservable):
+            return None
+        return result.manifest if isinstance(result, HashResult) else None
+
+    async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
+        key = (repository, digest)
+        if key not in self._documents:
+            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
+            self._documents[key] = content
+            while len(self._documents) > CACHED:
+                self._documents.popitem(last=False)
+        self._documents.move_to_end(key)
+        return self._documents[key]
+
+    async def _credential(self, server: ModelServer, candidates: Sequence[Candidate]) -> FreshCredential | None:
+        """Return a new registry credential when the Secret's does not open these adapters, or half its life is over."""
+        entries = [one.entry for one in candidates if one.entry is not None]
+        repositories = sorted({name for entry in entries for name in (entry.repository, entry.results_repository)})
+        opens = document_digest(repositories)
+        name = naming.registry_secret_name(server.name, server.uid)
+        secret = await self._kube.get(ObjectRef("v1", "Secret", name, server.namespace))
+        secret = secret if secret is not None and controller_uid(secret) == server.uid else None
+        held = credential_of(secret) if secret else ""
+        if self._signer is None:
+            file = self._settings.registry_auth_file
+            site = file.read_text() if file is not None and file.exists() else NO_CREDENTIAL
+            return FreshCredential(site, opens) if site != held else None
+        host, now = self._settings.registry_host, datetime.now(UTC)
+        annotations = (secret or {}).get("metadata", {}).get("annotations") or {}
+        if held and annotations.get(OPENS_ANNOTATION) == opens:
+            ends = tokens.expiry(held, host)
+            if ends is not None and ends - now > CREDENTIAL_LIFETIME / 2:
+                return None
+        access = [tokens.Access(repository, ("pull",)) for repository in repositories]
+        subject = f"server:{server.namespace}/{server.name}"
+        config = tokens.mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
+        return FreshCredential(config, opens)
+
+    async def _api_keys_usable(self, server: ModelServer) -> bool:
+        name = server.spec.clients.api_keys_secret_name
+        return name is None or await self._offered(server, name) is not None
+
+    async def _tls_usable(self, server: ModelServer) -> bool:
+        if server.spec.tls is None:
+            return True
+        secret = await self._offered(server, server.spec.tls.secret_name)
+        data = (secret or {}).get("data") or {}
+        return (secret or {}).get("type") == "kubernetes.io/tls" and bool(data.get("tls.crt") and data.get("tls.key"))
+
+    async def _offered(self, server: ModelServer, name: str) -> Mapping[str, Any] | None:
+        """Return a Secret that carries the label which opens it to servers."""
+        secret = await self._kube.get(ObjectRef("v1", "Secret", name, server.namespace))
+        labels = (secret or {}).get("metadata", {}).get("labels") or {}
+        return secret if labels.get(naming.USABLE_BY_SERVERS_LABEL) == "true" else None
+
+    def _serving_settings(self) -> ServingSettings:
+        settings = self._settings
+        return ServingSettings(
+            operator_image=settings.operator_image,
+            trainer_image=settings.trainer_image,
+            engine_images=settings.engine_images,
+            hub_endpoint=settings.hub_endpoint,
+            registry_host=settings.registry_host,
+            registry_plain_http=settings.registry_plain_http,
+            pull_secrets=settings.image_pull_secrets,
+        )
+
+    async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
+        found = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
+        return None if found is None else model.model_validate(found)
+
+
+async def ask_gateways(pods: Sequence[Mapping[str, Any]]) -> dict[str, GatewayStatus]:
+    """Ask every running pod's gateway how it is; one that does not answer in time is left out."""
+    addresses = {
+        str(pod["metadata"]["name"]): str(address)
+        for pod in pods
+        if (address := (pod.get("status") or {}).get("podIP")) and pod["status"].get("phase") == "Running"
+    }
+    async with httpx.AsyncClient(timeout=GATEWAY_SECONDS, trust_env=False) as client:
+        found = await asyncio.gather(*(_ask(client, address) for address in addresses.values()))
+    return {name: status for name, status in zip(addresses, found, strict=True) if status is not None}
+
+
+async def _ask(client: httpx.AsyncClient, address: str) -> GatewayStatus | None:
+    host = f"[{address}]" if ":" in address else address
+    try:
+        answer = await client.get(f"http://{host}:{STATUS_PORT}/status")
+        return GatewayStatus.model_validate_json(answer.content) if answer.status_code == 200 else None
+    except (httpx.HTTPError, ValidationError):
+        return None
+
+
+def _routes(config_map: Mapping[str, Any] | None) -> RoutesDocument | None:
+    """Return the routes in force; None when there are none, or somebody wrote something else there."""
+    text = ((config_map or {}).get("data") or {}).get(ROUTES_KEY)
+    try:
+        return RoutesDocument.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+def _served_names(config_map: Mapping[str, Any]) -> frozenset[str]:
+    """Return the served names of the adapters that pods of a rollout hold."""
+    text = (config_map.get("data") or {}).get(ADAPTERS_FILE, "[]")
+    try:
+        return frozenset(entry.served_name for entry in ADAPTER_ENTRIES.validate_json(text))
+    except ValidationError:
+        return frozenset()
+
+
+def _controller_name(obj: Mapping[str, Any]) -> str:
+    owners = obj["metadata"].get("ownerReferences") or []
+    return next((str(owner["name"]) for owner in owners if owner.get("controller")), "")
+
+
+def _result(content: bytes) -> Any:
+    try:
+        return STAGE_RESULT.validate_json(content)
+    except ValidationError as error:
+        raise Unservable("a stage's result document cannot be read") from error
+
+
+def _check(statement: ReleaseStatement, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> None:
+    """Raise ``Unservable`` when the statement speaks of another release, base model, engine or name."""
+    profile = document_digest(server.spec.profile.to_dict())
+    pairs = {
+        "release": (statement.release.uid, release.uid),
+        "served name": (statement.served_name, release.status.served_name),
+        "server": (statement.engine.server, server.name),
+        "engine profile": (statement.engine.digest, profile),
+    }
+    if base is not None and base.status.manifest_digest is not None:
+        pairs["base model"] = (statement.base_model.manifest_digest, base.status.manifest_digest)
+    wrong = [what for what, (stated, live) in pairs.items() if stated != live]
+    if wrong:
+        raise Unservable(f"the approved statement names another {' and '.join(wrong)}")

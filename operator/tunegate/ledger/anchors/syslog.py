@@ -1,0 +1,67 @@
+"""Syslog as an anchor: each checkpoint is a message (RFC 5424) that the site's log servers keep.
+
+Over TLS or TCP it is framed by its length (RFC 5425, RFC 6587). It cannot be read back: whoever keeps the logs gives the
+message's text to the auditor, as a file `checkpoint-….json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tunegate.api.conditions import rfc3339
+from tunegate.errors import Transient
+from tunegate.ledger.anchors.places import Checkpoint
+from tunegate.ledger.comparison import Anchor
+
+PRIORITY = 13 * 8 + 5
+"""Facility "log audit", severity "notice"."""
+SECONDS = 10.0
+
+
+class SyslogAnchor:
+    """Sends to `tls://host:port`, `tcp://host:port` or `udp://host:port`. Over UDP nobody notices when a message is lost."""
+
+    name = "syslog"
+    takes_tokens = False
+
+    def __init__(
+        self, url: str, ca_file: Path | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._scheme, self._address = parts.scheme, (parts.hostname or "", parts.port or 0)
+        self._tls = ssl.create_default_context()
+        if ca_file is not None:
+            self._tls.load_verify_locations(ca_file)
+        self._clock = clock
+
+    async def keep(self, checkpoint: Checkpoint) -> None:
+        message = f"<{PRIORITY}>1 {rfc3339(self._clock())} {socket.gethostname()} tunegate-operator - checkpoint - {checkpoint.text}"
+        try:
+            await asyncio.to_thread(self._send, message.encode())
+        except OSError as error:
+            raise Transient(f"{self._url} does not take it: {error.strerror or type(error).__name__}") from error
+
+    async def read(self) -> list[Anchor]:
+        """Return nothing: logs are not asked."""
+        return []
+
+    def _send(self, message: bytes) -> None:
+        if self._scheme == "udp":
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+                plain.sendto(message, self._address)
+            return
+        framed = b"%d %b" % (len(message), message)
+        with socket.create_connection(self._address, SECONDS) as plain:
+            if self._scheme == "tcp":
+                plain.sendall(framed)
+                return
+            with self._tls.wrap_socket(plain, server_hostname=self._address[0]) as protected:
+                protected.sendall(framed)
+                protected.unwrap()

@@ -1,0 +1,1 @@
+"""Plans for base models, compute pools, approval policies and evaluation suites."""

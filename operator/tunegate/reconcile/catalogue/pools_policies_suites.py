@@ -1,0 +1,121 @@
+"""Planners of the kinds that only describe: ComputePool, ApprovalPolicy and EvaluationSuite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalPolicyStatus
+from tunegate.api.computepool import ComputePool, ComputePoolStatus
+from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.evaluationsuite import EvaluationSuite, EvaluationSuiteStatus
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.markers import Resource
+from tunegate.api.reasons import CatalogueReason
+from tunegate.api.shared import Conditions, SuiteTries
+from tunegate.digests import document_digest
+from tunegate.keys import ALLOWED
+from tunegate.reconcile.plan import EventNote, Plan
+from tunegate.reconcile.throughputs import learn
+from tunegate.release.signature import unreadable
+
+POOL_LOOK_AGAIN = 60.0
+"""Seconds between counts: nodes are not watched, since their status changes all the time."""
+
+
+def plan_pool(
+    pool: ComputePool, nodes: Sequence[Mapping[str, Any]], jobs: Sequence[FineTuneJob], now: datetime
+) -> Plan:
+    """Count the usable ones of ``nodes`` (those that match the pool's selector) and their devices, and learn from ``jobs``
+    how fast they are."""
+    usable = [node for node in nodes if _usable(node)]
+    devices = sum(_devices(pool, node) for node in usable)
+    unusable = f" {len(nodes) - len(usable)} more are not ready or cordoned." if len(nodes) > len(usable) else ""
+    if usable and devices:
+        ready, reason = True, CatalogueReason.NODES_FOUND
+        message = f"{len(usable)} nodes with {devices} devices.{unusable}"
+    elif usable:
+        ready, reason = False, CatalogueReason.NO_NODES
+        message = f"{len(usable)} nodes match spec.nodeSelector, none offers {pool.spec.device_resource}.{unusable}"
+    else:
+        ready, reason = False, CatalogueReason.NO_NODES
+        message = f"No usable node matches spec.nodeSelector {dict(pool.spec.node_selector)}.{unusable}"
+    status = ComputePoolStatus(
+        observed_generation=pool.generation,
+        message=message[:1024],
+        conditions=_ready(pool, pool.status.conditions, "True" if ready else "False", reason, message, now),
+        phase="Ready" if ready else "Empty",
+        nodes=len(usable),
+        devices=devices,
+        throughputs=learn(pool, jobs),
+    )
+    changed = pool.status.observed_generation > 0 and pool.status.phase != status.phase
+    events = (EventNote("Normal" if ready else "Warning", reason, message),) if changed else ()
+    return Plan(status=status.to_dict(), events=events, requeue_after=POOL_LOOK_AGAIN, uid=pool.uid)
+
+
+def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
+    """Record the digest of the policy's content: what a release freezes. A signer's key that can't be read is told."""
+    digest = document_digest(policy.spec.to_dict())
+    ready: ConditionStatus = "True"
+    message, reason = "New releases freeze this content; open ones keep theirs.", CatalogueReason.DIGEST_RECORDED
+    glass = policy.spec.break_glass
+    signers = unreadable([*policy.spec.roles, *policy.spec.waivers, *([glass.asked] if glass else [])])
+    if signers:
+        ready, reason = "False", CatalogueReason.BAD_INPUT
+        message = f"signers[].publicKey of {', '.join(signers)} is not {ALLOWED}: what they sign does not count."[:1024]
+    status = ApprovalPolicyStatus(
+        observed_generation=policy.generation,
+        message=message,
+        conditions=_ready(policy, policy.status.conditions, ready, reason, message, now),
+        digest=digest,
+        quorum=", ".join(f"{role.min_approvals} x {role.name}" for role in policy.spec.roles)[:1024],
+    )
+    changed = policy.status.digest not in (None, digest)
+    told = EventNote("Normal", CatalogueReason.DIGEST_RECORDED, f"The content changed: digest {digest}")
+    events = (told,) if changed else ()
+    return Plan(status=status.to_dict(), events=events, uid=policy.uid)
+
+
+def plan_suite(suite: EvaluationSuite, tries: SuiteTries, now: datetime) -> Plan:
+    """Record the suite's digest and the tries on its questions, by whatever name they were asked."""
+    message = f"Tries on these questions: {tries.told()}."
+    reason = CatalogueReason.DIGEST_RECORDED
+    status = EvaluationSuiteStatus(
+        observed_generation=suite.generation,
+        message=message[:1024],
+        conditions=_ready(suite, suite.status.conditions, "True", reason, message[:1024], now),
+        digest=document_digest(suite.spec.to_dict()),
+        tries=tries,
+    )
+    return Plan(status=status.to_dict(), uid=suite.uid)
+
+
+def _ready(
+    obj: Resource, old: Conditions, status: ConditionStatus, reason: CatalogueReason, message: str, now: datetime
+) -> Conditions:
+    condition = Condition(
+        type="Ready",
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=rfc3339(now),
+        observed_generation=obj.generation,
+    )
+    return set_condition(old, condition)
+
+
+def _usable(node: Mapping[str, Any]) -> bool:
+    if (node.get("spec") or {}).get("unschedulable"):
+        return False
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _devices(pool: ComputePool, node: Mapping[str, Any]) -> int:
+    """Return the devices that the node offers; on a CPU pool, how many training processes a node takes."""
+    if pool.spec.device_resource is None:
+        return pool.spec.devices_per_node
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    return min(int(allocatable.get(pool.spec.device_resource, 0)), pool.spec.devices_per_node)

@@ -1,0 +1,327 @@
+"""What a job needs before an attempt may start: a chain of checks, each with one reason of the closed list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.computepool import ComputePool
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob.spec import FineTuneJobSpec
+from tunegate.api.finetunejob.status import PoolTerms
+from tunegate.api.manifest import Manifest
+from tunegate.api.modelserver import ModelServer
+from tunegate.api.reasons import JobReason
+from tunegate.api.stage.layout import STORE_REQUIRED
+from tunegate.digests import document_digest
+from tunegate.manifests.sources import HUB_SCHEME, ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
+from tunegate.reconcile.engines import not_listed
+from tunegate.reconcile.finetunejob.data_rights import not_cleared, not_stated
+from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
+from tunegate.reconcile.finetunejob.suites import FurtherSuites, further_suites
+from tunegate.reconcile.hub_mirror import without_mirror
+from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
+from tunegate.release.identity import unknown_requester
+from tunegate.release.requesters import refused
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Why no attempt may start. ``final``: nothing that happens outside can change it."""
+
+    reason: JobReason
+    message: str
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that the stages are configured from, all present and allowed."""
+
+    server: ModelServer
+    base_model: BaseModel
+    base_manifest: Manifest
+    base_digest: str
+    suite: EvaluationSuite
+    further: FurtherSuites
+    pool: ComputePool
+    server_pool: ComputePool
+    policy: ApprovalPolicy
+    dataset: ClaimPath | StorePath
+    questions: ClaimPath
+    base: ClaimPath | HubPath
+    imported: ClaimPath | None
+    documents: ClaimPath | StorePath | None
+
+    @property
+    def profile_digest(self) -> str:
+        """Digest of the engine profile: SHA-256 of the RFC 8785 JSON with defaults included."""
+        return document_digest(self.server.spec.profile.to_dict())
+
+    @property
+    def suite_digest(self) -> str:
+        """Digest of the suite's spec, in the same form."""
+        return document_digest(self.suite.spec.to_dict())
+
+    @property
+    def pool_terms(self) -> PoolTerms:
+        """What an attempt that is made now costs."""
+        spec = self.pool.spec
+        return PoolTerms(name=self.pool.name, price_per_device_hour=spec.price_per_device_hour, currency=spec.currency)
+
+
+def needed_claims(seen: Observed) -> list[str]:
+    """Return the names of the claims that the job's inputs lie on, as far as they are known."""
+    names = []
+    for uri, _ in [*_sources(seen), *_base_source(seen)]:
+        try:
+            path = _path(uri)
+        except ValueError:
+            continue
+        names += [path.claim] if isinstance(path, ClaimPath) else []
+    return list(dict.fromkeys(names))
+
+
+def resolve(seen: Observed) -> Inputs | Blocked:
+    """Return the inputs, or the first thing that is in the way."""
+    blocked = _missing(seen)
+    if blocked is not None:
+        return blocked
+    server, base_model, suite, policy = seen.server, seen.base_model, seen.suite, seen.policy
+    pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
+    if not (server and base_model and suite and policy and pool and server_pool and manifest):
+        raise AssertionError("_missing reports every absent object")
+    for check in (_requester, _image, _volumes, _store, _data_rights, _shape, _rights):
+        blocked = next(check(seen), None)
+        if blocked is not None:
+            return blocked
+    spec = seen.job.spec
+    inputs = Inputs(
+        server=server,
+        base_model=base_model,
+        base_manifest=manifest,
+        base_digest=str(base_model.status.manifest_digest),
+        suite=suite,
+        further=further_suites(seen, policy, needed_claims(seen)),
+        pool=pool,
+        server_pool=server_pool,
+        policy=policy,
+        dataset=data_path(spec.dataset.uri),
+        questions=claim_path(suite.spec.data.uri),
+        base=model_path(base_model.spec.source),
+        imported=claim_path(spec.adapter.uri) if spec.adapter else None,
+        documents=data_path(spec.baseline.documents.uri) if spec.baseline.documents else None,
+    )
+    return _changed(seen, inputs) or inputs
+
+
+def _missing(seen: Observed) -> Blocked | None:
+    spec, namespace = seen.job.spec, seen.job.namespace
+    if seen.policy is None:
+        return Blocked(
+            JobReason.WAITING_FOR_POLICY,
+            f"Namespace {namespace} has no ApprovalPolicy that exists. The platform team lists governed namespaces and "
+            "their policies in the chart's values.",
+        )
+    if seen.server is None:
+        return Blocked(
+            JobReason.WAITING_FOR_SERVER,
+            f"ModelServer {spec.server_ref} does not exist in namespace {namespace}. "
+            "See `kubectl get modelservers`, or ask the platform team for one.",
+        )
+    if seen.suite is None:
+        return Blocked(
+            JobReason.WAITING_FOR_SUITE,
+            f"EvaluationSuite {spec.suite_ref} does not exist in namespace {namespace}. Create it, or name another in "
+            "a new job.",
+        )
+    server = seen.server.spec
+    for name, found in ((spec.pool_ref or server.pool_ref, seen.pool), (server.pool_ref, seen.server_pool)):
+        if found is None:
+            return Blocked(
+                JobReason.WAITING_FOR_POOL, f"ComputePool {name} does not exist. See `kubectl get computepools`."
+            )
+    return _base_model(seen, server.base_model_ref)
+
+
+def _base_model(seen: Observed, name: str) -> Blocked | None:
+    base_model = seen.base_model
+    if base_model is None:
+        return Blocked(
+            JobReason.WAITING_FOR_BASE_MODEL,
+            f"BaseModel {name} is not in the catalogue. See `kubectl get basemodels`.",
+        )
+    status = base_model.status
+    if status.phase != "Ready" or not status.manifest_digest or not status.result_digest:
+        why = f": {status.failure or status.message}" if status.failure or status.message else ""
+        return Blocked(JobReason.WAITING_FOR_BASE_MODEL, f"BaseModel {name} is {status.phase}{why}")
+    if seen.base_manifest is None:
+        return Blocked(
+            JobReason.WAITING_FOR_BASE_MODEL,
+            f"The file manifest of BaseModel {name} can't be read from the registry ({status.result_digest}). "
+            "It is tried again; see whether the registry runs.",
+        )
+    missing = without_mirror(base_model, seen.hub_endpoint)
+    return None if missing is None else Blocked(JobReason.WAITING_FOR_BASE_MODEL, missing)
+
+
+def _sources(seen: Observed) -> list[tuple[str, str]]:
+    """Return address and field of everything that people of the namespace name."""
+    spec = seen.job.spec
+    sources = [(spec.dataset.uri, "spec.dataset.uri")]
+    if seen.suite is not None:
+        sources.append((seen.suite.spec.data.uri, f"EvaluationSuite {seen.suite.name} spec.data.uri"))
+    if spec.adapter is not None:
+        sources.append((spec.adapter.uri, "spec.adapter.uri"))
+    if spec.baseline.documents is not None:
+        sources.append((spec.baseline.documents.uri, "spec.baseline.documents.uri"))
+    return sources
+
+
+def _base_source(seen: Observed) -> list[tuple[str, str]]:
+    return [] if seen.base_model is None else [(seen.base_model.spec.source, f"BaseModel {seen.base_model.name}")]
+
+
+def _path(uri: str) -> ClaimPath | StorePath | HubPath:
+    return model_path(uri) if uri.startswith(HUB_SCHEME) else data_path(uri)
+
+
+def _requester(seen: Observed) -> Iterator[Blocked]:
+    policy, requester = seen.policy, seen.job.spec.requested_by
+    if policy is None:
+        return
+    if wrong := refused(policy.name, policy.spec, requester):
+        yield Blocked(JobReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new job.", final=True)
+    if unknown := unknown_requester(policy.spec.identity, policy.name, requester):
+        yield Blocked(JobReason.NOT_ALLOWED, f"{unknown} and create a new job.", final=True)
+
+
+def _image(seen: Observed) -> Iterator[Blocked]:
+    """The engine's answers decide baseline and gate, so it is one of the platform's."""
+    if seen.server and (wrong := not_listed(seen.server.name, seen.server.spec.profile.image, seen.engine_images)):
+        yield Blocked(JobReason.IMAGE_NOT_ALLOWED, f"{wrong[0].upper()}{wrong[1:]}.")
+
+
+def _volumes(seen: Observed) -> Iterator[Blocked]:
+    named = _sources(seen)
+    for uri, where in [*named, *_base_source(seen)]:
+        try:
+            path = _path(uri)
+        except ValueError as error:
+            yield Blocked(JobReason.BAD_INPUT, f"{where}: {error}. Create a new job with a right address.", final=True)
+            continue
+        if not isinstance(path, ClaimPath):
+            continue
+        claim = path.claim
+        found = seen.claims.get(claim)
+        if found is None:
+            yield Blocked(
+                JobReason.WAITING_FOR_VOLUME,
+                f"{where} names the PersistentVolumeClaim {claim}, which does not exist in namespace "
+                f"{seen.job.namespace}. Create it there.",
+            )
+        elif (uri, where) in named and _labels(found).get(USABLE_BY_JOBS_LABEL) != "true":
+            yield Blocked(
+                JobReason.WAITING_FOR_VOLUME,
+                f"{where} names the PersistentVolumeClaim {claim}, which its owner has not opened for jobs. Its owner "
+                f"runs: kubectl label pvc -n {seen.job.namespace} {claim} {USABLE_BY_JOBS_LABEL}=true",
+            )
+
+
+def _store(seen: Observed) -> Iterator[Blocked]:
+    spec, namespace = seen.job.spec, seen.job.namespace
+    yield from _opened(spec.dataset.secret_name, "spec.dataset.secretName", seen.store_secret, namespace)
+    if spec.baseline.documents:
+        named = spec.baseline.documents.secret_name
+        yield from _opened(named, "spec.baseline.documents.secretName", seen.documents_secret, namespace)
+
+
+def _opened(name: str | None, where: str, secret: StoreSecret | None, namespace: str) -> Iterator[Blocked]:
+    """Check the Secret that opens a store; without a name no store is read."""
+    if name is None:
+        return
+    reason = JobReason.WAITING_FOR_SECRET
+    if secret is None:
+        yield Blocked(
+            reason,
+            f"{where} names the Secret {name}, which does not exist in namespace {namespace}. "
+            f"Create it there with the keys {', '.join(STORE_REQUIRED)}.",
+        )
+    elif secret.labels.get(USABLE_BY_JOBS_LABEL) != "true":
+        yield Blocked(
+            reason,
+            f"{where} names the Secret {name}, which its owner has not opened for jobs. Its owner runs: "
+            f"kubectl label secret -n {namespace} {name} {USABLE_BY_JOBS_LABEL}=true",
+        )
+    elif missing := [key for key in STORE_REQUIRED if key not in secret.keys]:
+        yield Blocked(reason, f"Secret {name} ({where}) lacks {', '.join(missing)}. Add what is missing.")
+
+
+def _data_rights(seen: Observed) -> Iterator[Blocked]:
+    for shortfall in (*not_cleared(seen), *not_stated(seen)):
+        yield Blocked(JobReason.NOT_ALLOWED, shortfall, final=True)
+
+
+def _shape(seen: Observed) -> Iterator[Blocked]:
+    method, pool, server = seen.job.spec.method, seen.pool, seen.server
+    if method and pool:
+        limits = (
+            ("numNodes", method.num_nodes, "maxNodes", pool.spec.max_nodes),
+            ("numProcPerNode", method.num_proc_per_node, "devicesPerNode", pool.spec.devices_per_node),
+        )
+        for asked, value, name, limit in limits:
+            if value > limit:
+                yield Blocked(
+                    JobReason.NOT_ALLOWED,
+                    f"spec.method.{asked} is {value}, but {name} of ComputePool {pool.name} is {limit}. "
+                    f"Create a new job with at most {limit}, or on another pool.",
+                    final=True,
+                )
+    if (
+        server
+        and seen.server_pool
+        and server.spec.profile.device == "CUDA"
+        and not seen.server_pool.spec.device_resource
+    ):
+        yield Blocked(
+            JobReason.WAITING_FOR_DEVICE,
+            f"ModelServer {server.name} has a CUDA profile, but its ComputePool {seen.server_pool.name} names no "
+            "deviceResource. The platform team sets it, e.g. nvidia.com/gpu.",
+        )
+
+
+def _rights(seen: Observed) -> Iterator[Blocked]:
+    for resource in seen.denied:
+        yield Blocked(
+            JobReason.NOT_ALLOWED,
+            f"{seen.job.spec.requested_by.username} may not use {resource}. Ask the platform team for the RBAC verb "
+            "`use` on it; the job goes on by itself when it is granted. A right that comes from a group counts only if "
+            "spec.requestedBy.groups of the job names the group; `tunegate submit` does.",
+        )
+
+
+def _changed(seen: Observed, inputs: Inputs) -> Blocked | None:
+    """Tell whether something was made again under its old name while the job ran: its results would not belong together."""
+    status = seen.job.status
+    pairs = (
+        (f"BaseModel {inputs.base_model.name}", status.base_model_digest, inputs.base_digest),
+        (f"the profile of ModelServer {inputs.server.name}", status.profile_digest, inputs.profile_digest),
+        (f"EvaluationSuite {inputs.suite.name}", status.suite_digest, inputs.suite_digest),
+    )
+    for what, before, after in pairs:
+        if before and before != after:
+            message = f"{what} was {before[:19]}… when the job began and is {after[:19]}… now. Create a new job."
+            return Blocked(JobReason.BAD_INPUT, message[0].upper() + message[1:], final=True)
+    return None
+
+
+def engine_spec(spec: FineTuneJobSpec) -> tuple[str, int]:
+    """Return the development split of the job (fraction, seed): few-shot examples come from the training rows only."""
+    return (spec.method.development_fraction, spec.method.seed) if spec.method else ("0.1", 17)
+
+
+def _labels(obj: Any) -> dict[str, str]:
+    return dict(obj["metadata"].get("labels") or {})

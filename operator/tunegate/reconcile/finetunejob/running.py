@@ -1,0 +1,100 @@
+"""A running attempt as people see it: phase, progress, and what it waits for."""
+
+from __future__ import annotations
+
+from tunegate.api.conditions import rfc3339
+from tunegate.api.finetunejob.status import JobPhase, Progress, StageName, StageStatus
+from tunegate.manifests.workspace import credential_secret
+from tunegate.reconcile.attempt.attempt import Attempt
+from tunegate.reconcile.attempt.placement import Placement, place
+from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.finetunejob.configs import common_labels, owner_of
+from tunegate.reconcile.finetunejob.draft import Draft
+from tunegate.reconcile.finetunejob.observed import Observed
+from tunegate.reconcile.naming import registry_secret_name
+
+POLL = 5.0
+"""Seconds between questions to a running stage for its progress."""
+LOOK = 10.0
+
+PHASES: dict[StageName, JobPhase] = {
+    "validate": "Validating",
+    "baseline": "Baselining",
+    "train": "Training",
+    "seal": "Sealing",
+    "evaluate": "Evaluating",
+}
+
+
+def stage_of(attempt: Attempt) -> StageName:
+    """Return the stage of an attempt as the API names it."""
+    return next(name for name in PHASES if name == attempt.stage)
+
+
+def watch(draft: Draft, seen: Observed, attempt: Attempt) -> None:
+    """Tell how a running attempt stands, and keep its registry credential fresh."""
+    job, stage = draft.job, stage_of(attempt)
+    method = job.spec.method
+    nodes = method.num_nodes if method and stage == "train" else 1
+    placement = place(attempt, nodes)
+    phase: JobPhase = PHASES[stage] if placement.at_work or stage != "train" else "Queued"
+    record = draft.stage(stage)
+    if placement.at_work and record.start_time is None:
+        draft.set_stage(stage, start_time=rfc3339(draft.now))
+    if record.job_name is None and attempt.job is not None:
+        draft.set_stage(stage, job_name=attempt.job["metadata"]["name"])
+    progress = _progress(seen, stage) if placement.at_work else None
+    draft.set(progress=progress)
+    text = _sentence(PHASES[stage], record, placement, progress, seen)
+    draft.tell(phase, text)
+    draft.condition("Succeeded", "Unknown", placement.reason, placement.message)
+    changed = draft.condition("Scheduled", placement.scheduled, placement.reason, placement.message)
+    if changed and placement.scheduled == "False":
+        draft.note("Warning", placement.reason, text)
+    if seen.fresh_credential is not None:
+        (draft.applies if seen.credential_exists else draft.creates).append(
+            credential_of_job(seen, seen.fresh_credential)
+        )
+    draft.again(POLL if placement.at_work else LOOK)
+
+
+def _progress(seen: Observed, stage: StageName) -> Progress | None:
+    """Return the stage's progress; within an attempt the percentage never falls."""
+    report, old = seen.progress, seen.job.status.progress
+    if report is None or report.stage != stage:
+        return old
+    return Progress(
+        percent=max(old.percent if old else 0, min(100, report.percent)),
+        step=report.step,
+        total_steps=report.total_steps,
+        loss=None if report.loss is None else f"{report.loss:.4f}",
+        remaining_seconds=report.remaining_seconds,
+    )
+
+
+def _sentence(
+    phase: JobPhase, record: StageStatus, placement: Placement, progress: Progress | None, seen: Observed
+) -> str:
+    lead = phase if record.attempt == 1 else f"{phase}, attempt {record.attempt}"
+    if progress is None:
+        return f"{lead}: {placement.message}."
+    parts = [f"step {progress.step} of {progress.total_steps}"] if progress.total_steps else []
+    parts.append(f"{progress.percent} %")
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss}")
+    if progress.remaining_seconds is not None:
+        parts.append(f"about {progress.remaining_seconds} s left")
+    said = seen.progress.message.rstrip(".") if seen.progress else ""
+    return f"{lead}: {', '.join(parts)}{'; ' + said if said else ''}."
+
+
+def credential_of_job(seen: Observed, content: str) -> Json:
+    """Return the Secret that all stages of the job log in to the registry with."""
+    job = seen.job
+    return credential_secret(
+        registry_secret_name(job.name, job.uid),
+        job.namespace,
+        docker_config=content,
+        labels=common_labels(job),
+        owner=owner_of(job),
+    )

@@ -1,0 +1,85 @@
+"""The status of a release: phase, message, conditions and the count, from what the planner concluded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, Override, ReleasePhase
+from tunegate.api.reasons import ReleaseReason
+from tunegate.reconcile.approvals import tally
+from tunegate.reconcile.modelrelease.ledger_entries import Frozen
+from tunegate.release.ballot import Verdict
+
+OWN_CONDITIONS = ("EvidenceComplete", "Approved", "Overridden", "Served", "Superseded", "QuorumLost", "Tampered")
+TEXT = 1024
+
+
+@dataclass(frozen=True)
+class ConditionDraft:
+    """A condition as it will be."""
+
+    type: str
+    status: ConditionStatus
+    reason: ReleaseReason
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class StatusDraft:
+    """The status as it will be: what the planner concluded."""
+
+    phase: ReleasePhase
+    message: str
+    conditions: tuple[ConditionDraft, ...] = ()
+    verdict: Verdict | None = None
+    frozen: Frozen | None = None
+    server: str | None = None
+    approved_time: str | None = None
+    override: Override | None = None
+    show_digest: bool = field(default=True)
+    """False until the ledger holds the statement: approvals cannot name it before."""
+
+
+def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[str, Any]:
+    """Return every status field that the release controller owns, in the API's form."""
+    frozen, verdict = draft.frozen, draft.verdict
+    old = release.status
+    shown = frozen if draft.show_digest else None
+    status = ModelReleaseStatus(
+        observed_generation=release.generation,
+        phase=draft.phase,
+        message=draft.message[:TEXT],
+        conditions=_conditions(release, draft.conditions, now),
+        release_digest=shown.digest if shown else old.release_digest,
+        statement_digest=shown.oci_digest if shown else old.statement_digest,
+        served_name=shown.statement.served_name if shown else old.served_name,
+        server=draft.server or old.server,
+        approved_time=draft.approved_time,
+        override=draft.override,
+    )
+    if verdict is not None:
+        status = status.model_copy(update=tally(verdict))
+    document = status.to_dict()
+    document.pop("mlflowVersion", None)
+    document.pop("mlflowModel", None)
+    return document
+
+
+def _conditions(release: ModelRelease, drafts: tuple[ConditionDraft, ...], now: datetime) -> list[Condition]:
+    kept = [condition for condition in release.status.conditions if condition.type in {draft.type for draft in drafts}]
+    for draft in drafts:
+        kept = set_condition(
+            kept,
+            Condition(
+                type=draft.type,
+                status=draft.status,
+                reason=draft.reason.value,
+                message=draft.message,
+                last_transition_time=rfc3339(now),
+                observed_generation=release.generation,
+            ),
+        )
+    return sorted(kept, key=lambda condition: OWN_CONDITIONS.index(condition.type))

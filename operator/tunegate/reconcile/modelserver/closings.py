@@ -1,0 +1,157 @@
+"""Whether what was closed is closed: every gateway that could answer it has to say so. Pure.
+
+Writing the routes closes nothing by itself: a gateway that is kept from reading them, or that does not work, goes on. So each
+pod that holds an adapter whose release may not answer any more is asked, until it says that no route leads there. One that
+still answers, or that cannot be asked for longer than it may trust old routes, is deleted: its successor is made without the
+adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tunegate.api.conditions import Condition, rfc3339, set_condition
+from tunegate.api.modelserver import Closing
+from tunegate.api.reasons import ServerReason
+from tunegate.kube.client import ObjectRef
+from tunegate.ledger.entry import OPERATOR, AuditEntry
+from tunegate.manifests.serving import GATEWAY_CONTAINER
+from tunegate.reconcile.modelserver.observed import Json, Observed
+from tunegate.reconcile.modelserver.routes import subject_of
+from tunegate.reconcile.plan import EventNote
+
+CONDITION = "RevocationConfirmed"
+ANSWERS_SECONDS = 10.0
+"""A gateway that still answers after so long does not follow its routes: it hears of a change within a second."""
+SILENT_SECONDS = 30.0
+"""A gateway that cannot be asked is left so much more time than it may trust routes that it cannot read."""
+LOOK_AGAIN = 2.0
+TEXT = 1024
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What is known of everything that may not answer any more."""
+
+    closings: tuple[Closing, ...] = ()
+    stops: tuple[ObjectRef, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
+    events: tuple[EventNote, ...] = ()
+
+    @property
+    def waiting(self) -> str:
+        """Which pods have not confirmed what, for people; empty: all have."""
+        found = [f"{one.served_name}: {', '.join(one.pods)}" for one in self.closings if one.pods]
+        return "; ".join(found)
+
+
+def confirm(seen: Observed, now: datetime) -> Confirmed:
+    """Return how far closing is, and which pods have to go."""
+    before = {one.served_name: one for one in (*seen.closings, *seen.server.status.closings)}
+    pods = {str(pod["metadata"]["name"]): pod for pod in seen.pods if _gateway_runs(pod)}
+    names = sorted({name for pod in pods for name in _may_answer(seen, pod, pods[pod])} - seen.allowed | set(before))
+    closings: list[Closing] = []
+    stops: dict[str, ObjectRef] = {}
+    audit: list[AuditEntry] = []
+    events: list[EventNote] = []
+    for name in names:
+        if name in seen.allowed:
+            continue
+        old = before.get(name)
+        closing = _look(seen, name, old, pods, now)
+        for pod, why in _to_stop(seen, closing, pods, now):
+            metadata = pods[pod]["metadata"]
+            stops[pod] = ObjectRef("v1", "Pod", pod, seen.server.namespace, str(metadata.get("uid", "")))
+            audit.append(_stopped(seen, name, pod, str(metadata.get("uid", pod)), why))
+            text = f"pod {pod} is deleted: {name} may not answer any more, and the pod {why}"
+            events.append(EventNote("Warning", ServerReason.SERVING_POD_DELETED, text))
+        if not closing.pods and (old is None or old.pods):
+            audit.append(_confirmed(seen, closing, old))
+        if closing.pods or closing.confirmed:
+            closings.append(closing)
+    return Confirmed(tuple(closings[:64]), tuple(stops.values()), tuple(audit), tuple(events))
+
+
+def _look(seen: Observed, name: str, old: Closing | None, pods: Mapping[str, Json], now: datetime) -> Closing:
+    holding = [pod for pod in sorted(pods) if name in _may_answer(seen, pod, pods[pod])]
+    known = set(old.confirmed) if old else set()
+    waiting: list[str] = []
+    confirmed: list[str] = []
+    for pod in holding:
+        status = seen.gateways.get(pod)
+        closed = pod in known if status is None else name not in status.routes.values()
+        (confirmed if closed else waiting).append(pod)
+    return Closing(served_name=name, since=old.since if old else rfc3339(now), pods=waiting, confirmed=confirmed)
+
+
+def _may_answer(seen: Observed, name: str, pod: Json) -> frozenset[str]:
+    """Return the served names that a pod could answer with: those it was made with, and those it says it answers."""
+    status = seen.gateways.get(name)
+    return seen.held_by(pod) | frozenset(status.routes.values() if status else ())
+
+
+def _gateway_runs(pod: Json) -> bool:
+    """Tell whether the pod's gateway runs: before it reads its routes it answers nothing."""
+    status = pod.get("status") or {}
+    states = {one["name"]: one.get("state") or {} for one in status.get("containerStatuses") or []}
+    running = status.get("phase") == "Running"
+    return running and (GATEWAY_CONTAINER not in states or "running" in states[GATEWAY_CONTAINER])
+
+
+def _to_stop(seen: Observed, closing: Closing, pods: Mapping[str, Json], now: datetime) -> Iterator[tuple[str, str]]:
+    """Return the pods that had their time, and why they have to go."""
+    for name in closing.pods:
+        metadata: Mapping[str, Any] = pods[name]["metadata"]
+        if metadata.get("deletionGracePeriodSeconds", ANSWERS_SECONDS) < ANSWERS_SECONDS:
+            continue
+        begins = max(closing.since, str(metadata.get("creationTimestamp") or ""))
+        waited = (now - datetime.fromisoformat(begins)).total_seconds()
+        if name in seen.gateways:
+            if waited >= ANSWERS_SECONDS:
+                yield name, f"still answers with it after {waited:.0f} seconds"
+        elif waited >= seen.close_after_seconds + SILENT_SECONDS:
+            yield name, f"could not be asked for {waited:.0f} seconds"
+
+
+def _stopped(seen: Observed, served: str, pod: str, uid: str, why: str) -> AuditEntry:
+    server = seen.server.name
+    payload = {"server": server, "servedName": served, "pod": pod, "reason": why}
+    return AuditEntry("ServingPodDeleted", OPERATOR, subject_of(seen, served), f"{uid}:{served}", payload)
+
+
+def _confirmed(seen: Observed, closing: Closing, old: Closing | None) -> AuditEntry:
+    server, served = seen.server, closing.served_name
+    gone = sorted(set(old.pods if old else ()) - set(closing.confirmed))
+    payload = {"server": server.name, "servedName": served, "since": closing.since}
+    if closing.confirmed:
+        payload["pods"] = ", ".join(closing.confirmed)[:TEXT]
+    if gone:
+        payload["podsGone"] = ", ".join(gone)[:TEXT]
+    revision = seen.routes.revision if seen.routes else 0
+    key = f"{server.uid}:{served}:{revision}"
+    return AuditEntry("RevocationConfirmed", OPERATOR, subject_of(seen, served), key, payload)
+
+
+def with_condition(
+    conditions: list[Condition], confirmed: Confirmed, generation: int, now: datetime
+) -> list[Condition]:
+    """Return the conditions with the one that says whether closing is confirmed, while there is something to confirm."""
+    if not confirmed.closings:
+        return [one for one in conditions if one.type != CONDITION]
+    text = "every gateway that holds it has closed what may not answer any more"
+    if confirmed.waiting:
+        text = f"not confirmed to be closed, by served name and pod: {confirmed.waiting}"
+    condition = Condition(
+        type=CONDITION,
+        status="False" if confirmed.waiting else "True",
+        reason=(
+            ServerReason.REVOCATION_NOT_CONFIRMED if confirmed.waiting else ServerReason.REVOCATION_CONFIRMED
+        ).value,
+        message=text[:TEXT],
+        last_transition_time=rfc3339(now),
+        observed_generation=generation,
+    )
+    return set_condition(conditions, condition)

@@ -1,0 +1,164 @@
+"""What the planner of a ModelServer looks at: one reading of the world, made by the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.computepool import ComputePool
+from tunegate.api.conditions import is_true
+from tunegate.api.manifest import Manifest
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelserver import Closing, ModelServer
+from tunegate.api.serving import AdapterEntry, GatewayStatus, RoutesDocument
+
+Json = Mapping[str, Any]
+ACTIVE = frozenset({"Approved", "RollingOut", "Serving", "Overridden"})
+"""Phases of a release in which its adapter may answer. Every other phase closes its routes at once."""
+
+
+@dataclass(frozen=True)
+class ServingSettings:
+    """What the operator's settings say about serving pods."""
+
+    operator_image: str
+    registry_host: str
+    registry_plain_http: bool
+    trainer_image: str
+    """Copies models of a Hub mirror into the pods."""
+    engine_images: tuple[str, ...] = ()
+    """Those that may run as an engine."""
+    hub_endpoint: str | None = None
+    pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FreshCredential:
+    """A registry credential to write."""
+
+    docker_config: str
+    opens: str
+    """Digest of the list of repositories."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A release that may answer, and what its statement says of the adapter."""
+
+    release: ModelRelease
+    entry: AdapterEntry | None = None
+    obstacle: str = ""
+    """Why it cannot be served, for good. Neither entry nor obstacle: the registry could not be asked now."""
+
+    @property
+    def served_name(self) -> str:
+        """Immutable name of the adapter; a candidate always has one."""
+        return str(self.release.status.served_name)
+
+    @property
+    def age(self) -> tuple[str, str]:
+        """Sorts candidates by the time since when each may answer, the newest last."""
+        status = self.release.status
+        overridden = status.override.granted_time if status.override and status.phase == "Overridden" else None
+        return overridden or status.approved_time or "", self.release.name
+
+    @property
+    def closes(self) -> datetime | None:
+        """When an override ends by which it may answer; None: it may answer by an approval."""
+        status = self.release.status
+        if status.phase != "Overridden":
+            return None
+        until = status.override.until if status.override else None
+        return datetime.fromisoformat(until) if until else datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what to do with it."""
+        return self.entry is not None or bool(self.obstacle)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nothing new may be rolled out for it: what runs keeps running."""
+        conditions = self.release.status.conditions
+        return is_true(conditions, "Tampered") or is_true(conditions, "QuorumLost")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A ModelServer and everything that decides what it serves. Absent objects are None."""
+
+    server: ModelServer
+    base_model: BaseModel | None = None
+    base_manifest: Manifest | None = None
+    """From the BaseModel's result document; None while it can't be read."""
+    pool: ComputePool | None = None
+    releases: tuple[ModelRelease, ...] = ()
+    """All releases whose status names this server, in whatever phase."""
+    candidates: tuple[Candidate, ...] = ()
+    """Those of them that may answer."""
+    deployment: Json | None = None
+    pods: tuple[Json, ...] = ()
+    gateways: Mapping[str, GatewayStatus] = field(default_factory=dict)
+    """What the gateways of the pods say, by pod name; a missing one did not answer."""
+    routes: RoutesDocument | None = None
+    routes_forged: bool = False
+    """What stands where the gateways read their routes is not ours, or cannot be read."""
+    closing_refused: bool = False
+    """The step that closes routes was tried on what stands there, and it still stands there."""
+    closings: tuple[Closing, ...] = ()
+    """What the step before found of everything that may not answer any more, whether or not its status could be written."""
+    close_after_seconds: int = DEFAULT_CLOSE_AFTER_SECONDS
+    """From the namespace's policy."""
+    config_maps: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The server's ConfigMaps with documents of rollouts: name, and served names of the adapters in it."""
+    strangers: tuple[Json, ...] = ()
+    """Pods that carry the server's labels and that its Deployment did not make."""
+    api_keys_usable: bool = True
+    """The Secret that `clients.apiKeysSecretName` names carries the label that opens it to servers."""
+    tls_usable: bool = True
+    """The Secret that `tls` names is a certificate and carries that label."""
+    fresh_credential: FreshCredential | None = None
+    """Made because the old one is missing, opens other repositories or will soon end."""
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Served names of the adapters that the server was given and did not leave out."""
+        return frozenset(one.served_name for one in self.server.status.adapters if one.state != "LeftOut")
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Served names that may answer now."""
+        return frozenset(candidate.served_name for candidate in self.candidates)
+
+    @property
+    def routes_hold(self) -> bool:
+        """Whether everything that the live routes allow may still answer."""
+        live = self.routes
+        if self.routes_forged:
+            return False
+        return live is None or self.allowed.issuperset({*live.routes.values(), *live.approved})
+
+    @property
+    def live_pods(self) -> tuple[Json, ...]:
+        """Pods that are not on their way out."""
+        return tuple(pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp"))
+
+    def held_by(self, pod: Json) -> frozenset[str]:
+        """Return the served names of the adapters that the pod was made with."""
+        volumes = (pod.get("spec") or {}).get("volumes") or []
+        names = ((volume.get("configMap") or {}).get("name", "") for volume in volumes)
+        return frozenset().union(*(self.config_maps.get(name, frozenset()) for name in names))
+
+    @property
+    def ready_gateways(self) -> dict[str, GatewayStatus]:
+        """Gateways to which clients are sent now."""
+        return {name: status for name, status in self.gateways.items() if status.ready and not status.draining}
+
+
+def may_answer(release: ModelRelease) -> bool:
+    """Tell whether people's approval or override stands and a served name exists."""
+    return release.status.phase in ACTIVE and bool(release.status.served_name)

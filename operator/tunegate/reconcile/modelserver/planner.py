@@ -1,0 +1,371 @@
+"""Planner of ModelServer: what is rolled out, which routes are open, what the status says. Pure; the clock comes in.
+
+Two speeds. A route whose release may not answer any more is closed by a step of its own, which waits for nothing: not for
+the ledger, the registry or a pod. Everything that opens something is recorded first and waits for all of them. Where that
+step was refused it is tried again together with all the rest: gateways are asked, and pods that still answer are deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.manifest import Manifest
+from tunegate.api.markers import MANAGED_BY_LABEL
+from tunegate.api.modelserver import ServedAdapter
+from tunegate.api.reasons import ServerReason
+from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument
+from tunegate.api.stage.configs import JobIdentity, RegistryTarget
+from tunegate.api.stage.layout import BASE_MODEL_MOUNT
+from tunegate.kube.client import ObjectRef
+from tunegate.manifests import serving as objects
+from tunegate.manifests.downloads import Download
+from tunegate.manifests.serving import Serving
+from tunegate.manifests.sources import ClaimPath, HubPath, model_path
+from tunegate.manifests.workspace import credential_secret
+from tunegate.reconcile import naming
+from tunegate.reconcile.engines import not_listed
+from tunegate.reconcile.hub_mirror import copied_model, without_mirror
+from tunegate.reconcile.modelserver import closings, routes
+from tunegate.reconcile.modelserver import status as state
+from tunegate.reconcile.modelserver.closings import Confirmed
+from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
+from tunegate.reconcile.modelserver.routes import OPERATOR, RouteChoice
+from tunegate.reconcile.modelserver.status import Health
+from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
+
+AT_ONCE = 0.1
+STARTING_SECONDS = 3.0
+"""Between two looks while pods come up: their gateways are asked, nobody tells."""
+STEADY_SECONDS = 30.0
+CUDA_SEQUENCES, CPU_SEQUENCES = 256, 8
+"""Answers that an engine writes at once where the server does not say it. On a CPU each more slows all others."""
+COMPONENT_LABEL = "app.kubernetes.io/component"
+
+
+def server_labels(name: str) -> dict[str, str]:
+    """Return the labels of everything that belongs to a server; the selector of its pods."""
+    return {
+        MANAGED_BY_LABEL: naming.MANAGED_BY,
+        naming.SERVER_LABEL: name,
+        COMPONENT_LABEL: "serving",
+    }
+
+
+def owner_of(seen: Observed) -> dict[str, Any]:
+    """Return the owner reference of the server's objects."""
+    server = seen.server
+    return naming.owner_reference({"apiVersion": server.api_version, "kind": server.kind, "metadata": server.metadata})
+
+
+def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
+    """Return the next step of the server."""
+    closed = routes.revoked(seen, now)
+    if closed is not None and not seen.closing_refused:
+        return Plan(
+            closes=(_routes_object(seen, closed),),
+            events=_closings(seen, closed),
+            requeue_after=AT_ONCE,
+            uid=seen.server.uid,
+        )
+    served = state.adapters(seen)
+    choices = routes.choose(seen, served)
+    document = closed or routes.wanted(seen, choices, now)
+    confirmed = closings.confirm(seen, now)
+    made = _serving(seen, settings)
+    waiting = made if isinstance(made, Health) else None
+    how = waiting if waiting and seen.deployment is None else state.health(seen, served)
+    # What closing was refused keeps its status, from which the next step records that it is closed.
+    told = state.routes(choices, served, seen) if closed is None else seen.server.status.routes
+    audit = [*_left_out(seen, served), *confirmed.audit, *_strangers(seen)]
+    applies: list[Any] = []
+    if closed is None:
+        audit = [*routes.entries(seen, document, now), *audit]
+        applies = [_routes_object(seen, document)]
+    creates: tuple[Any, ...] = ()
+    deletes: tuple[ObjectRef, ...] = ()
+    if isinstance(made, Serving):
+        audit += _rollout(seen, made)
+        creates = (objects.config_map(made),)
+        # Pods before the rest, which must not hold them up: a rollout is what takes an adapter away.
+        applies += [*_credential(seen, made), objects.deployment(made), *objects.fixtures(made)]
+        deletes = _outdated(seen, made)
+    return Plan(
+        closes=(_routes_object(seen, closed),) if closed is not None else (),
+        stops=confirmed.stops,
+        audit=tuple(audit),
+        deletes=deletes,
+        creates=creates,
+        claims_creates=False,
+        applies=tuple(applies),
+        status=state.status_of(seen, served, told, _noted(seen, how, waiting, confirmed), confirmed, now),
+        events=(*_events(seen, document, choices, how), *confirmed.events),
+        requeue_after=closings.LOOK_AGAIN
+        if confirmed.waiting or closed is not None
+        else _later(seen, served, how, waiting),
+        uid=seen.server.uid,
+    )
+
+
+def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
+    """Return what to roll out, or why nothing new can be rolled out now."""
+    server, pool = seen.server, seen.pool
+    base, manifest = seen.base_model, seen.base_manifest
+    if (foreign := not_listed(server.name, server.spec.profile.image, settings.engine_images)) is not None:
+        return Health("Pending", ServerReason.IMAGE_NOT_ALLOWED, foreign)
+    if base is None or base.status.phase != "Ready" or base.status.manifest_digest is None:
+        found = "does not exist" if base is None else f"is {base.status.phase}"
+        return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref} {found}")
+    if (nowhere := without_mirror(base, settings.hub_endpoint)) is not None:
+        return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, nowhere)
+    if pool is None:
+        return Health("Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref} does not exist")
+    if server.spec.tls is not None and not seen.tls_usable:
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_CERTIFICATE, _without_certificate(server.spec.tls.secret_name)
+        )
+    held = state.held_candidates(seen)
+    unknown = [one.release.name for one in held if not one.known]
+    if manifest is None or unknown:
+        what = ", ".join(unknown) if unknown else f"base model {base.name}"
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_REGISTRY, f"the registry cannot be read now (needed for {what})"
+        )
+    source = model_path(base.spec.source)
+    return Serving(
+        name=server.name,
+        namespace=server.namespace,
+        spec=server.spec,
+        owner=owner_of(seen),
+        labels=server_labels(server.name),
+        pool=pool.spec,
+        base=source.claim if isinstance(source, ClaimPath) else _copied(seen, settings, base, source, manifest),
+        document=_document(seen, settings, source, base.status.manifest_digest, manifest),
+        adapters=[one.entry for one in held if one.entry is not None and not one.obstacle],
+        operator_image=settings.operator_image,
+        trainer_image=settings.trainer_image,
+        service_account=naming.SERVING_SERVICE_ACCOUNT,
+        ca_config_map=naming.CA_CONFIG_MAP,
+        registry_secret=naming.registry_secret_name(server.name, server.uid),
+        api_keys_secret=server.spec.clients.api_keys_secret_name if seen.api_keys_usable else None,
+        tls_secret=server.spec.tls.secret_name if server.spec.tls else None,
+        pull_secrets=settings.pull_secrets,
+    )
+
+
+def _without_certificate(secret: str) -> str:
+    return (
+        f"Secret {secret} of spec.tls is missing, is not of type kubernetes.io/tls, or has no label "
+        f'{naming.USABLE_BY_SERVERS_LABEL}: "true"; without a certificate the server does not start'
+    )
+
+
+def _copied(
+    seen: Observed, settings: ServingSettings, base: BaseModel, source: HubPath, manifest: Manifest
+) -> Download:
+    server = seen.server
+    identity = JobIdentity(namespace=server.namespace, name=server.name, uid=server.uid, attempt=1)
+    registry = RegistryTarget(
+        host=settings.registry_host,
+        plain_http=settings.registry_plain_http,
+        repository=naming.base_model_repository(base.name),
+    )
+    return copied_model(base, source, settings.hub_endpoint, identity, registry, manifest)
+
+
+def _document(
+    seen: Observed, settings: ServingSettings, source: ClaimPath | HubPath, digest: str, manifest: Manifest
+) -> ServerDocument:
+    server = seen.server
+    profile, limits = server.spec.profile, server.spec.limits
+    return ServerDocument(
+        namespace=server.namespace,
+        server=server.name,
+        server_uid=server.uid,
+        registry_host=settings.registry_host,
+        registry_plain_http=settings.registry_plain_http,
+        base=ServedBase(
+            name=server.spec.base_model_ref,
+            path=source.below(BASE_MODEL_MOUNT),
+            manifest=manifest,
+            manifest_digest=digest,
+        ),
+        max_lora_rank=profile.max_lora_rank,
+        max_loras=profile.max_loras,
+        tls=server.spec.tls is not None,
+        sequences=limits.concurrent_answers or (CPU_SEQUENCES if profile.device == "CPU" else CUDA_SEQUENCES),
+        body_bytes=limits.body_kilobytes * 1024,
+    )
+
+
+def _routes_object(seen: Observed, document: RoutesDocument) -> dict[str, Any]:
+    server = seen.server
+    return objects.routes_config_map(
+        server.name, server.namespace, document, labels=server_labels(server.name), owner=owner_of(seen)
+    )
+
+
+def _credential(seen: Observed, made: Serving) -> list[dict[str, Any]]:
+    fresh = seen.fresh_credential
+    if fresh is None:
+        return []
+    secret = credential_secret(
+        made.registry_secret, made.namespace, docker_config=fresh.docker_config, labels=made.labels, owner=made.owner
+    )
+    secret["metadata"]["annotations"] = {objects.OPENS_ANNOTATION: fresh.opens}
+    return [secret]
+
+
+def _rollout(seen: Observed, made: Serving) -> list[AuditEntry]:
+    """Return the entries of a rollout that begins: one for each release that comes, else one for the server."""
+    metadata = (seen.deployment or {}).get("metadata") or {}
+    if (metadata.get("annotations") or {}).get(objects.CONFIGURATION_ANNOTATION) == made.configuration:
+        return []
+    server = seen.server
+    key = f"{server.uid}:{made.configuration}:{metadata.get('generation', 0)}"
+    payload = {"server": server.name, "configuration": made.configuration}
+    found = [
+        AuditEntry(
+            type="RolloutStarted",
+            actor=OPERATOR,
+            subject=routes.subject_of(seen, entry.served_name),
+            key=key,
+            payload={
+                **payload,
+                "servedName": entry.served_name,
+                "adapter": entry.digest,
+                "adapterManifest": entry.manifest_digest,
+            },
+        )
+        for entry in made.adapters
+        if entry.served_name not in seen.held
+    ]
+    if found:
+        return found
+    subject = AuditSubject("ModelServer", server.namespace, server.name, server.uid)
+    payload["adapters"] = str(len(made.adapters))
+    return [AuditEntry(type="RolloutStarted", actor=OPERATOR, subject=subject, key=key, payload=payload)]
+
+
+def _left_out(seen: Observed, served: Sequence[ServedAdapter]) -> list[AuditEntry]:
+    """Return an entry for each adapter that is left out, once for each reason."""
+    server = seen.server
+    return [
+        AuditEntry(
+            type="AdapterLeftOut",
+            actor=OPERATOR,
+            subject=routes.subject_of(seen, adapter.served_name),
+            key=f"{server.uid}:{adapter.served_name}:{hashlib.sha256(_cause(adapter).encode()).hexdigest()}",
+            payload={
+                "server": server.name,
+                "servedName": adapter.served_name,
+                "adapter": adapter.adapter_digest or "unknown",
+                "reason": adapter.reason[:2000],
+            },
+        )
+        for adapter in served
+        if adapter.state == "LeftOut"
+    ]
+
+
+def _strangers(seen: Observed) -> list[AuditEntry]:
+    """Return an entry for each pod that carries the server's labels and is not its own."""
+    server = seen.server
+    subject = AuditSubject("ModelServer", server.namespace, server.name, server.uid)
+    found = []
+    for pod in seen.strangers:
+        name, uid = str(pod["metadata"]["name"]), str(pod["metadata"].get("uid", ""))
+        payload = {
+            "object": f"Pod {server.namespace}/{name}",
+            "uid": uid,
+            "outcome": "Refused",
+            "differs": "metadata.ownerReferences",
+        }
+        found.append(AuditEntry("ForeignObjectFound", OPERATOR, subject, f"{uid or name}", payload))
+    return found
+
+
+def _cause(adapter: ServedAdapter) -> str:
+    """Return the reason without the pod that told it: the same finding in another pod is the same event."""
+    head, _, rest = adapter.reason.partition(": ")
+    return rest if head.startswith("pod ") else adapter.reason
+
+
+def _outdated(seen: Observed, made: Serving) -> tuple[ObjectRef, ...]:
+    """Return the ConfigMaps of rollouts that no pod is left of."""
+    used = {made.config_map_name}
+    for pod in seen.pods:
+        for volume in pod["spec"].get("volumes") or []:
+            used.add((volume.get("configMap") or {}).get("name", ""))
+    rolled = ((seen.deployment or {}).get("spec") or {}).get("template") or {}
+    annotations = (rolled.get("metadata") or {}).get("annotations") or {}
+    if annotations.get(objects.CONFIGURATION_ANNOTATION) != made.configuration:
+        return ()
+    found = sorted(name for name in seen.config_maps if name not in used)
+    return tuple(ObjectRef("v1", "ConfigMap", name, made.namespace) for name in found)
+
+
+def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confirmed) -> Health:
+    """Add to the sentence what people must know beside the pods."""
+    message = how.message
+    if confirmed.waiting:
+        message = f"what may not answer any more is not confirmed to be closed ({confirmed.waiting}); {message}"
+    if seen.strangers:
+        names = ", ".join(str(pod["metadata"]["name"]) for pod in seen.strangers)
+        message = (
+            f"clients may reach pods with this server's labels that are not its own, delete them: {names}; {message}"
+        )
+    if waiting is not None and waiting is not how:
+        message = f"{message}; nothing new is rolled out: {waiting.message}"
+    clients = seen.server.spec.clients
+    if not seen.api_keys_usable:
+        message = (
+            f"{message}; Secret {clients.api_keys_secret_name} is not used: it is missing or has no label "
+            f'{naming.USABLE_BY_SERVERS_LABEL}: "true"'
+        )
+    elif clients.api_keys_secret_name is None and not clients.kubernetes_groups:
+        message = f"{message}; nobody may ask: set spec.clients"
+    return Health(how.phase, how.reason, message)
+
+
+def _closings(seen: Observed, closed: RoutesDocument) -> tuple[EventNote, ...]:
+    before = seen.routes.routes if seen.routes else {}
+    return tuple(
+        EventNote("Warning", "RouteClosed", f"route {name}: release of {served} may not answer any more")
+        for name, served in before.items()
+        if name not in closed.routes
+    )
+
+
+def _events(
+    seen: Observed, document: RoutesDocument, choices: Sequence[RouteChoice], how: Health
+) -> tuple[EventNote, ...]:
+    before = seen.routes.routes if seen.routes else {}
+    notes = [
+        EventNote("Normal", "RouteOpened", f"route {name} answers with {served}")
+        for name, served in document.routes.items()
+        if before.get(name) != served
+    ]
+    reasons = {choice.name: choice.reason for choice in choices}
+    notes += [
+        EventNote("Warning", "RouteClosed", f"route {name}: {reasons.get(name) or 'no longer in spec.routes'}")
+        for name in before
+        if name not in document.routes
+    ]
+    if how.phase != seen.server.status.phase:
+        type_ = "Warning" if how.phase in ("Failed", "Degraded") else "Normal"
+        notes.append(EventNote("Warning" if type_ == "Warning" else "Normal", how.phase, how.message))
+    return tuple(notes)
+
+
+def _later(seen: Observed, served: Sequence[ServedAdapter], how: Health, waiting: Health | None) -> float | None:
+    if waiting is not None:
+        return 15.0
+    if how.reason is ServerReason.SCALED_TO_ZERO:
+        return None
+    short = state.ready_replicas(seen) < seen.server.spec.replicas
+    moving = short or any(adapter.state == "Loading" for adapter in served)
+    return STARTING_SECONDS if moving else STEADY_SECONDS

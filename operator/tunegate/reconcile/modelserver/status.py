@@ -1,0 +1,239 @@
+"""The status of a server: what its pods hold, how far a rollout is, what is wrong and what to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.markers import RESERVED
+from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
+from tunegate.api.reasons import ServerReason
+from tunegate.api.serving import GatewayAdapter
+from tunegate.digests import document_digest
+from tunegate.manifests.sources import ClaimPath, model_path
+from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
+from tunegate.reconcile.modelserver.observed import Candidate, Observed
+from tunegate.reconcile.modelserver.routes import RouteChoice
+
+Json = Mapping[str, Any]
+MOST = 64
+"""Adapters that a server holds at most: the newest ones."""
+CRASHING = "CrashLoopBackOff"
+FAILING = frozenset({CRASHING, "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerError",
+                     "CreateContainerConfigError"})  # fmt: skip
+TRIES = 2
+"""Restarts of a container after which a pod counts as failing."""
+TEXT = 1024
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the server is, in one word, a reason and a sentence."""
+
+    phase: str
+    reason: ServerReason
+    message: str
+
+
+def adapters(seen: Observed) -> list[ServedAdapter]:
+    """Return every adapter that the server shall hold, with its state over all ready pods.
+
+    While none is ready, a pod that comes up may say already that it leaves an adapter out.
+    """
+    held = held_candidates(seen)
+    return [_adapter(seen, candidate) for candidate in sorted(held, key=lambda one: one.served_name)]
+
+
+def held_candidates(seen: Observed) -> list[Candidate]:
+    """Return the candidates to serve: the newest, and of doubtful ones only those that the server holds already.
+
+    A doubtful one that was left out would be a new rollout as soon as it is repaired.
+    """
+    fit = [one for one in seen.candidates if not one.doubtful or one.served_name in seen.held]
+    fit.sort(key=lambda one: one.age, reverse=True)
+    return fit[:MOST]
+
+
+def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
+    name = candidate.served_name
+    told = next((one for one in seen.server.status.adapters if one.served_name == name), None)
+    reports = {pod: _report(status.adapters, name) for pod, status in seen.ready_gateways.items()}
+    heard = reports or {pod: _report(status.adapters, name) for pod, status in seen.gateways.items()}
+    rejected = next(((pod, one) for pod, one in heard.items() if one is not None and one.state == "LeftOut"), None)
+    state, reason = "Loading", ""
+    if candidate.obstacle:
+        state, reason = "LeftOut", candidate.obstacle
+    elif rejected is not None:
+        state, reason = "LeftOut", f"pod {rejected[0]}: {rejected[1].reason}"
+    elif reports and all(one is not None and one.state == "Ready" for one in reports.values()):
+        state = "Ready"
+    elif not reports and told is not None and told.state == "Ready" and ready_replicas(seen):
+        state = "Ready"  # Pods are ready, and only their answer to us is missing: that takes nothing back.
+    return ServedAdapter(
+        release=candidate.release.name,
+        served_name=name,
+        adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
+        state=state,  # type: ignore[arg-type]
+        reason=reason[:TEXT],
+    )
+
+
+def _report(reported: Sequence[GatewayAdapter], served_name: str) -> GatewayAdapter | None:
+    return next((adapter for adapter in reported if adapter.served_name == served_name), None)
+
+
+def routes(choices: Sequence[RouteChoice], served: Sequence[ServedAdapter], seen: Observed) -> list[RouteStatus]:
+    """Return the state of every route: open where some ready pod holds the adapter."""
+    held = {
+        adapter.served_name
+        for status in seen.ready_gateways.values()
+        for adapter in status.adapters
+        if adapter.state == "Ready"
+    }
+    out = {one.served_name: f"{one.served_name} is left out: {one.reason}" for one in served if one.state == "LeftOut"}
+    return [
+        choice.status(
+            choice.served_name in held, out.get(choice.served_name or "", "no ready pod holds the adapter now")
+        )
+        for choice in choices
+    ]
+
+
+def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
+    """Return how the server is."""
+    replicas = seen.server.spec.replicas
+    ready = ready_replicas(seen)
+    out = [adapter for adapter in served if adapter.state == "LeftOut"]
+    left_out = "; ".join(f"{adapter.served_name} is left out: {adapter.reason}" for adapter in out)
+    left_out += ". After a repair delete the pod: its successor fetches and checks again" if out else ""
+    if replicas == 0:
+        return Health("Pending", ServerReason.SCALED_TO_ZERO, "scaled to zero: set spec.replicas to serve")
+    failing = next((text for pod in seen.live_pods if (text := failure(pod))), "")
+    if ready == 0:
+        if failing:
+            return Health("Failed", ServerReason.POD_FAILING, failing)
+        return Health("Starting", ServerReason.STARTING, _starting(seen))
+    count = f"{ready} of {replicas} pods ready"
+    if out:
+        return Health("Degraded", ServerReason.SERVING, f"{count}; {left_out}")
+    if failing:
+        return Health("Degraded", ServerReason.SERVING, f"{count}; {failing}")
+    if ready < replicas:
+        return Health("Degraded", ServerReason.SERVING, f"{count}; {_starting(seen)}")
+    loading = [adapter.served_name for adapter in served if adapter.state == "Loading"]
+    rolling = f"; rolling out {', '.join(loading)}" if loading else ""
+    return Health("Ready", ServerReason.SERVING, count + rolling)
+
+
+def ready_replicas(seen: Observed) -> int:
+    """Return the number of pods that the Service sends clients to."""
+    status = (seen.deployment or {}).get("status") or {}
+    return int(status.get("readyReplicas") or 0)
+
+
+def failure(pod: Json) -> str:
+    """Return what is wrong with a pod and what to do, or nothing while it may still come up."""
+    status, name, namespace = pod.get("status") or {}, pod["metadata"]["name"], pod["metadata"]["namespace"]
+    if any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or []):
+        return ""
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        if word := _trouble(container):
+            said = _last_words(container)
+            why = f": {said[:300]}" if said else ""
+            look = f"logs {name} -c {container['name']}" if word == CRASHING else f"describe pod {name}"
+            return f"pod {name}, container {container['name']}: {word}{why}. See kubectl -n {namespace} {look}"
+    return ""
+
+
+def _trouble(container: Json) -> str:
+    """Return a word for a container that fails again and again, also while its next try is running."""
+    state = container.get("state") or {}
+    reason = str((state.get("waiting") or {}).get("reason", ""))
+    if reason in FAILING:
+        return reason
+    last = (container.get("lastState") or {}).get("terminated") or {}
+    done = (state.get("terminated") or {}).get("exitCode") == 0
+    if not done and int(container.get("restartCount") or 0) >= TRIES and last.get("exitCode"):
+        return CRASHING
+    return ""
+
+
+def _last_words(container: Json) -> str:
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    for ended in (state.get("terminated"), last.get("terminated"), state.get("waiting")):
+        lines = str((ended or {}).get("message") or "").strip().splitlines()
+        if lines:
+            return lines[-1]
+    return ""
+
+
+def _starting(seen: Observed) -> str:
+    for pod in seen.live_pods:
+        for condition in (pod.get("status") or {}).get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                return f"pod {pod['metadata']['name']} waits for a node: {condition.get('message', '')[:300]}"
+    said = next((status.message for status in seen.gateways.values() if status.message and not status.ready), "")
+    return said or "pods are starting: pulling and verifying adapters, then loading the base model"
+
+
+def base_volume(seen: Observed) -> Literal["Protected", "Open", "Copied"] | None:
+    """Say where pods read the base model from, for people who have to know who could replace it."""
+    if seen.base_model is None:
+        return None
+    source = model_path(seen.base_model.spec.source)
+    if not isinstance(source, ClaimPath):
+        return "Copied"
+    return "Protected" if source.claim.startswith(RESERVED) else "Open"
+
+
+def status_of(
+    seen: Observed,
+    served: Sequence[ServedAdapter],
+    told: Sequence[RouteStatus],
+    how: Health,
+    confirmed: Confirmed,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return the whole status in the API's form."""
+    server = seen.server
+    out = [adapter.served_name for adapter in served if adapter.state == "LeftOut"]
+    loading = any(adapter.state == "Loading" for adapter in served)
+    verified: tuple[ConditionStatus, ServerReason, str] = ("True", ServerReason.SERVING, "")
+    if out:
+        verified = ("False", ServerReason.ADAPTER_LEFT_OUT, f"left out: {', '.join(out)}")
+    elif loading or how.reason is not ServerReason.SERVING:
+        verified = ("Unknown", ServerReason.STARTING, "adapters are verified and probed when a pod starts")
+    ready: ConditionStatus = "True" if how.reason is ServerReason.SERVING else "False"
+    conditions = [one for one in server.status.conditions if one.type != OBJECTS_IN_PLACE]
+    for type_, (state, reason, message) in {
+        "Ready": (ready, how.reason, how.message),
+        "AdaptersVerified": verified,
+    }.items():
+        conditions = set_condition(
+            conditions,
+            Condition(
+                type=type_,
+                status=state,
+                reason=reason.value,
+                message=message[:TEXT],
+                last_transition_time=rfc3339(now),
+                observed_generation=server.generation,
+            ),
+        )
+    return ModelServerStatus(
+        observed_generation=server.generation,
+        phase=how.phase,  # type: ignore[arg-type]
+        message=how.message[:TEXT],
+        conditions=with_condition(conditions, confirmed, server.generation, now),
+        closings=list(confirmed.closings),
+        profile_digest=document_digest(server.spec.profile.to_dict()),
+        base_volume=base_volume(seen),
+        endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
+        ready_replicas=ready_replicas(seen),
+        adapters=list(served),
+        routes=list(told),
+        answers=", ".join(f"{one.name}: {one.served_name if one.state == 'Open' else 'nobody'}" for one in told)[:TEXT],
+    ).to_dict()

@@ -1,0 +1,303 @@
+"""A small model of the parts of Kubernetes that a FineTuneJob touches.
+
+It is no stand-in for the API server: it holds objects, takes a plan's writes one at a time (so that an operator can be
+"killed" between any two), and moves Jobs and pods as the Job controller and the kubelet do. Everything that the planner
+sees comes from here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.support.builders import make_approvalpolicy
+from tests.support.stage_documents import GOOD, NAMESPACE, SETTINGS, UID, job, read_by, world_objects
+from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.conditions import rfc3339
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.shared import SuiteTries
+from tunegate.api.stage.configs import STAGE_CONFIG
+from tunegate.api.stage.ends import Termination
+from tunegate.api.stage.results import BaselineResult, ValidateResult
+from tunegate.digests import sha256
+from tunegate.errors import Transient
+from tunegate.manifests.stage_job import config_map_name
+from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline
+from tunegate.reconcile.finetunejob.planner import plan
+from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
+from tunegate.reconcile.plan import AuditEntry, Plan
+
+Json = dict[str, Any]
+SECRET = registry_secret_name("copyright", UID)
+CHECKPOINT_SECRET = checkpoint_secret_name("copyright", UID)
+WORKSPACE = workspace_claim_name("copyright", UID)
+
+
+@dataclass
+class World:
+    """All state. ``history`` keeps every Job ever made, in order."""
+
+    spec: Json = field(default_factory=dict)
+    pool: Json = field(default_factory=dict)
+    """Changes of the pool's spec."""
+    budget: Json | None = None
+    """Budget of the namespace's policy."""
+    neighbors: list[FineTuneJob] = field(default_factory=list)
+    records: list[AuditRecordSpec] = field(default_factory=list)
+    """What the ledger holds of other jobs of the namespace."""
+    tries: SuiteTries = field(default_factory=SuiteTries)
+    nodes: int = 1
+    now: datetime = datetime(2026, 11, 1, tzinfo=UTC)
+    status: Json = field(default_factory=dict)
+    generation: int = 1
+    jobs: dict[str, Json] = field(default_factory=dict)
+    pods: dict[str, Json] = field(default_factory=dict)
+    others: dict[tuple[str, str], Json] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, str] = field(default_factory=dict)
+    entries: list[AuditEntry] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+    registry_down: bool = False
+    earlier: ReusableBaseline | None = None
+    writes: int = 0
+    stopped_unasked: list[str] = field(default_factory=list)
+    """Running attempts that the operator deleted although nobody had suspended the job."""
+    serial: itertools.count[int] = field(default_factory=itertools.count)
+
+    # What the operator does
+
+    def observe(self) -> Observed:
+        facts = dict(world_objects(**self.pool))
+        if self.budget:
+            facts["policy"] = ApprovalPolicy.model_validate(make_approvalpolicy(budget=self.budget))
+        workspace = self.others.get(("PersistentVolumeClaim", WORKSPACE))
+        if workspace:
+            facts["claims"] = {**facts["claims"], WORKSPACE: workspace}
+        return Observed(
+            job=job(self.status, self.generation, **self.spec),
+            jobs=tuple(self.jobs.values()),
+            pods=tuple(self.pods.values()),
+            results={} if self.registry_down else dict(self.results),
+            credential_exists=("Secret", SECRET) in self.others,
+            checkpoint_secret=self.others.get(("Secret", CHECKPOINT_SECRET)),
+            fresh_checkpoint_key=bytes(range(32)),
+            earlier=self.earlier,
+            fresh_credential=None if ("Secret", SECRET) in self.others else '{"auths": {}}',
+            tries=self.tries,
+            namespace_jobs=tuple(self.neighbors),
+            namespace_records=tuple(self.records),
+            **facts,
+        )
+
+    def reconcile(self, writes: int | None = None) -> Plan | None:
+        """Plan and act; ``writes``: the operator is killed after so many writes."""
+        try:
+            step = plan(self.observe(), self.now, SETTINGS)
+        except Transient:
+            return None
+        left = itertools.count() if writes is None else iter(range(writes))
+        for act in self._acts(step):
+            if next(left, None) is None:
+                return None
+            self.writes += act()
+        return step
+
+    def _acts(self, step: Plan) -> list[Any]:
+        return [
+            *((lambda e=e: self._record(e)) for e in step.audit),
+            *((lambda r=r: self._operator_deletes(r.kind, r.name)) for r in step.deletes),
+            *((lambda o=o: self._create(o)) for o in step.creates),
+            *((lambda o=o: self._put(o)) for o in step.applies),
+            lambda: self._write_status(dict(step.status or {})),
+        ]
+
+    def _operator_deletes(self, kind: str, name: str) -> bool:
+        running = kind == "Job" and name in self.jobs and not self.over(self.jobs[name])
+        if running and not self.spec.get("suspend"):
+            self.stopped_unasked.append(name)
+        return self.delete(kind, name)
+
+    def _record(self, entry: Any) -> bool:
+        new = entry.event_id not in self.audit
+        self.audit.setdefault(entry.event_id, entry.type)
+        self.entries += [entry] if new else []
+        return new
+
+    def _write_status(self, status: Json) -> bool:
+        changed = bool(status) and status != self.status
+        self.status = status or self.status
+        return changed
+
+    def _create(self, obj: Json) -> bool:
+        kind, name = obj["kind"], obj["metadata"]["name"]
+        if kind != "Job":
+            return self._put(obj) if (kind, name) not in self.others else False
+        if name in self.jobs:
+            return False
+        stamp = {"creationTimestamp": rfc3339(self.now), "uid": f"job-{next(self.serial)}"}
+        self.jobs[name] = {**obj, "metadata": {**obj["metadata"], **stamp}, "status": {}}
+        self.history.append(name)
+        return True
+
+    def _put(self, obj: Json) -> bool:
+        self.others[(obj["kind"], obj["metadata"]["name"])] = obj
+        return True
+
+    def delete(self, kind: str, name: str) -> bool:
+        """Delete with background propagation: the Job goes at once, its pods are told to end."""
+        if kind != "Job":
+            return self.others.pop((kind, name), None) is not None
+        gone = self.jobs.pop(name, None)
+        if gone is not None:
+            for pod in self.pods_of(name):
+                self.terminate(pod)
+        return gone is not None
+
+    # What Kubernetes does
+
+    def pods_of(self, job_name: str) -> list[Json]:
+        return [pod for pod in self.pods.values() if pod["metadata"]["labels"]["job-name"] == job_name]
+
+    def make_pods(self) -> None:
+        for name, obj in self.jobs.items():
+            if self.over(obj) or obj["status"].get("made"):
+                continue
+            obj["status"]["made"] = True
+            template = obj["spec"]["template"]["spec"]
+            for index in range(obj["spec"]["completions"]):
+                labels = {
+                    **obj["metadata"]["labels"],
+                    "job-name": name,
+                    "batch.kubernetes.io/job-completion-index": str(index),
+                }
+                pod = f"{name}-{index}-{next(self.serial)}"
+                metadata = {"name": pod, "namespace": NAMESPACE, "labels": labels, "uid": pod}
+                self.pods[pod] = {"metadata": metadata, "spec": template, "status": {"phase": "Pending"}}
+
+    def run_pods(self) -> None:
+        for pod in self.pods.values():
+            if pod["status"]["phase"] == "Pending" and "deletionTimestamp" not in pod["metadata"]:
+                state = {"running": {"startedAt": rfc3339(self.now)}}
+                pod["status"] = {
+                    "phase": "Running", "podIP": "10.0.0.1",
+                    "containerStatuses": [{"name": "stage", "state": state, **ran(pod)}],
+                }  # fmt: skip
+
+    def end_pod(self, pod: Json, code: int, reason: str = "Error", message: str = "") -> None:
+        started = pod["status"].get("containerStatuses", [{}])[0].get("state", {}).get("running", {}).get("startedAt")
+        over = {"exitCode": code, "reason": reason, "message": message, "finishedAt": rfc3339(self.now)}
+        over |= {"startedAt": started} if started else {}
+        conditions = pod["status"].get("conditions", [])
+        pod["status"] = {
+            "phase": "Succeeded" if code == 0 else "Failed",
+            "conditions": conditions,
+            "containerStatuses": [{"name": "stage", "state": {"terminated": over}, **ran(pod)}],
+        }
+
+    def answer(self, pod: Json, result: Any = None) -> None:
+        """The stage reaches a verdict: the result is in the registry, the last word names it, and it is about what the
+        pod was given."""
+        self.say(pod, self.honest(pod, result or GOOD[pod["metadata"]["labels"]["tunegate.io/stage"]]()))
+
+    def honest(self, pod: Json, result: Any) -> Any:
+        """The result with what the entry point of the pod adds to it."""
+        name = pod["metadata"]["labels"]["job-name"]
+        text = self.others[("ConfigMap", config_map_name(name))]["data"]["stage.json"]
+        inputs = read_by(STAGE_CONFIG.validate_json(text))
+        if isinstance(result, ValidateResult):
+            inputs = inputs.model_copy(update={"dataset": result.dataset_digest})
+        said = {"documents_digest": inputs.documents} if isinstance(result, BaselineResult) else {}
+        return result.model_copy(update={"config_digest": sha256(text.encode()), "inputs": inputs, **said})
+
+    def say(self, pod: Json, result: Any) -> None:
+        """End the pod with this very result."""
+        digest = sha256(result.model_dump_json().encode())
+        self.results[digest] = result
+        word = Termination(reason="Completed", message="done", result_digest=digest)
+        self.end_pod(pod, 0, "Completed", word.model_dump_json(by_alias=True))
+
+    def evict(self, pod: Json) -> None:
+        pod["status"].setdefault("conditions", []).append(
+            {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "evicted"}
+        )
+        self.end_pod(pod, 143)
+
+    def terminate(self, pod: Json) -> None:
+        pod["metadata"].setdefault("deletionTimestamp", rfc3339(self.now))
+
+    def reap(self) -> None:
+        """Pods that were told to end are gone."""
+        self.pods = {name: pod for name, pod in self.pods.items() if "deletionTimestamp" not in pod["metadata"]}
+
+    def sync_jobs(self) -> None:
+        """The Job controller: any failed or missing pod fails the Job and stops the other pods."""
+        for name, obj in self.jobs.items():
+            if not obj["status"].get("made") or self.over(obj):
+                continue
+            pods = [pod for pod in self.pods_of(name) if "deletionTimestamp" not in pod["metadata"]]
+            failed = [pod for pod in pods if pod["status"]["phase"] == "Failed"]
+            if failed or len(pods) < obj["spec"]["completions"]:
+                for pod in self.pods_of(name):
+                    if pod["status"]["phase"] not in ("Failed", "Succeeded"):
+                        self.terminate(pod)
+                obj["status"]["conditions"] = [{"type": "Failed", "status": "True"}]
+            elif all(pod["status"]["phase"] == "Succeeded" for pod in pods):
+                obj["status"]["conditions"] = [{"type": "Complete", "status": "True"}]
+
+    @staticmethod
+    def over(obj: Json) -> bool:
+        return bool(obj["status"].get("conditions"))
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # Together
+
+    def active_pods(self) -> list[Json]:
+        return [pod for pod in self.pods.values() if pod["status"]["phase"] in ("Pending", "Running")]
+
+    def settle(self, rounds: int = 200) -> None:
+        """Let everything go well from here on until the job is over."""
+        self.registry_down = False
+        for _ in range(rounds):
+            self.reconcile()
+            if self.status.get("phase") in ("Succeeded", "Failed"):
+                break
+            self.make_pods()
+            self.run_pods()
+            self.reap()
+            for pod in self.active_pods():
+                self.answer(pod)
+            self.sync_jobs()
+            self.pass_time(700)
+        for _ in range(3):
+            self.reconcile()
+
+
+def ran(pod: Json) -> Json:
+    """What the kubelet says of an image that it pulled; that of each stage differs here."""
+    stage = pod["metadata"]["labels"]["tunegate.io/stage"]
+    return {"image": SETTINGS.trainer_image, "imageID": f"registry.local/trainer@{sha256(stage.encode())}"}
+
+
+def run_to(world: World, stage: str) -> Json:
+    """Let all stages before ``stage`` succeed; return its running pod."""
+    for _ in range(40):
+        world.reconcile()
+        world.make_pods()
+        world.run_pods()
+        for pod in world.active_pods():
+            if pod["metadata"]["labels"]["tunegate.io/stage"] == stage:
+                world.reconcile()
+                return pod
+            world.answer(pod)
+        world.sync_jobs()
+    raise AssertionError(world.status)
+
+
+def condition(status: Any, type_: str) -> Json:
+    found: Json = next(entry for entry in status["conditions"] if entry["type"] == type_)
+    return found
