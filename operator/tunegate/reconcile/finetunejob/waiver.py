@@ -151,7 +151,7 @@ def _reject(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     _record(draft, "WaiverRejected", stop.account.username, "stop", waiver, approvals.stop_payload(stop))
     text = (
         f"Refused by {stop.account.username} ({stop.role}), who rejected the waiver of {_named(waiver)}: this is final. "
-        f"The reason: tunegate show job/{draft.job.name} -n {draft.job.namespace}. "
+        f"The reason: tunegate describe job/{draft.job.name} -n {draft.job.namespace}. "
         "Mend what was found and create a new job."
     )
     draft.condition("Waived", "False", JobReason.WAIVER_REJECTED, text)

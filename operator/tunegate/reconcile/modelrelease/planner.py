@@ -142,7 +142,7 @@ def _stop(seen: Observed) -> tuple[StatusDraft, tuple[AuditEntry, ...]] | None:
         by = record.actor if record is not None else ""
     word = "revoked" if revoked else "rejected"
     message = (
-        f"{word} by {by}: this is final. The reason: tunegate show {seen.release.name} -n {seen.release.namespace}. "
+        f"{word} by {by}: this is final. The reason: tunegate describe release/{seen.release.name} -n {seen.release.namespace}. "
         "Serve another job with a new release"
     )
     conditions = [
@@ -264,7 +264,7 @@ def _waiting(
 
 def _asking(seen: Observed) -> str:
     shown = break_glass.with_dropped(seen.verdict, seen.overrides)
-    return approvals.asking(shown, f"tunegate approve {seen.release.name} -n {seen.release.namespace}")
+    return approvals.asking(shown, f"tunegate approve release/{seen.release.name} -n {seen.release.namespace}")
 
 
 def _tampered(seen: Observed) -> ConditionDraft:
