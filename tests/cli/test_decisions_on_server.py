@@ -85,7 +85,13 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
 
 
 async def test_policies_of_two_releases_are_compared_by_their_statements(
-    world: World, cli: Cli, job: str, settle: Settle, registry: RunningRegistry
+    world: World,
+    cli: Cli,
+    job: str,
+    settle: Settle,
+    registry: RunningRegistry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A reviewer may not read the ledger, which names the policies; with the registry the statements do."""
     for name in ("first", "second"):
@@ -98,9 +104,14 @@ async def test_policies_of_two_releases_are_compared_by_their_statements(
         unseen = cli.run("reviewer-risk", "describe", "second")
         where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
         seen = cli.run("reviewer-risk", "describe", "second", *where)
+        (tmp_path / "config.yaml").write_text("registry: {host: '127.0.0.1:1', plainHTTP: true}")
+        monkeypatch.setenv("TUNEGATE_CONFIG", str(tmp_path / "config.yaml"))
+        away = cli.run("reviewer-risk", "describe", "release/second")
     finally:
         say(world, "modelserver", "server", {"routes": []})
     assert "policy: you may not read it" in unseen
+    assert "policy: you may not read it" in away
+    assert "The page goes without what lies there" in away
     assert "policy: you may not read it" not in seen
     assert "  nothing differs" in seen
 

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from tunegate.cli import completion, version
+from tunegate.cli import completion, screen, version
 from tunegate.cli.audit import commands as audit
 from tunegate.cli.create import commands as create
 from tunegate.cli.decide import commands as decide
@@ -70,7 +70,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return status
     except CommandFailure as error:
-        print(f"tunegate: {error}{_hint(error, options)}", file=sys.stderr)
+        text = f"tunegate: {error}{_hint(error, options)}"
+        print("\n".join(map(screen.shown, text.split("\n"))), file=sys.stderr)
         return WRONG_USAGE if isinstance(error, WrongUsage) else FAILED
 
 
