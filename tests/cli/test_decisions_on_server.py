@@ -111,7 +111,7 @@ async def test_policies_of_two_releases_are_compared_by_their_statements(
         say(world, "modelserver", "server", {"routes": []})
     assert "policy: you may not read it" in unseen
     assert "policy: you may not read it" in away
-    assert "The page goes without what lies there" in away
+    assert "The page is shown without what the registry holds" in away
     assert "policy: you may not read it" not in seen
     assert "  nothing differs" in seen
 

@@ -1,4 +1,4 @@
-"""The person's own settings: a file that says once what would else be options of many commands."""
+"""The person's own settings: a file that replaces options of many commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people name an object: `KIND/NAME`, where a bare name is a release's; whoever misses it is told what there is."""
+"""How people name an object: `KIND/NAME`, where a bare name is a release's; a name that does not exist is answered with names like it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reference:
 
 
 def reference_to(*kinds: str) -> Callable[[str], Reference]:
-    """Return a reader of references to these kinds, for ``argparse``; releases among them may be named barely."""
+    """Return a reader of references to these kinds, for ``argparse``; a name alone is a release, if one is allowed."""
 
     def read(text: str) -> Reference:
         kind, _, name = text.rpartition("/")

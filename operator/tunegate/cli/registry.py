@@ -30,8 +30,8 @@ class RegistryAway(CommandFailure):
 
 
 def add_options(parser: ArgumentParser, text: str) -> None:
-    """Add the options that say where the registry is and what opens it, each instead of what the settings say."""
-    group = parser.add_argument_group("registry", f"{text}. Each of these is used instead of what {_settings()} says.")
+    """Add the options that say where the registry is and what opens it; each overrides the settings."""
+    group = parser.add_argument_group("registry", f"{text}. Each of these options overrides {_settings()}.")
     group.add_argument("--registry", metavar="HOST")
     group.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
     group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")

@@ -48,10 +48,10 @@ def describe(cluster: Cluster, options: Namespace) -> int:
 
 
 def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Json:
-    """Return the page, with what only the registry holds where one is named.
+    """Return the page, with what only the registry holds if options or settings name one.
 
-    Of a registry that the settings name, the page goes without what the registry does not give; never without a content
-    that it gives and that differs from what was approved.
+    If the registry of the settings does not answer or lets this person in no further, the page says so and goes without.
+    Content that differs from what was approved is always a failure.
     """
     place = registry.known(options)
     if place is None or (release.status.statement_digest is None and not options.registry):
@@ -62,7 +62,7 @@ def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Jso
     except registry.RegistryAway as error:
         if options.registry:
             raise
-        print(f"note: {error}. The page goes without what lies there", file=sys.stderr)
+        print(f"note: {error}. The page is shown without what the registry holds", file=sys.stderr)
         return release_view.collect(cluster, release)
 
 
