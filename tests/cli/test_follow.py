@@ -94,6 +94,13 @@ def test_logs_are_those_of_the_attempt_that_was_begun_last_from_its_first_node_o
     assert logs.newest([]) == []
 
 
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_trace() -> None:
+    start = f"import sys; sys.path.insert(0, {str(OPERATOR)!r}); from tunegate.cli.main import main; sys.exit(main())"
+    script = f'{sys.executable} -c "$0" completion bash | (exec <&-; sleep 0.1; wait); exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", script, start], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_ctrl_c_ends_a_command_that_waits_with_its_own_status_and_without_a_trace(tmp_path: Path) -> None:
     """This one waits for its standard input."""
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
