@@ -29,7 +29,7 @@ from tunegate.controllers.finetunejob.progress import ProgressPoller
 from tunegate.controllers.reading import read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
-from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.attempt.attempt import first_pod, named_result
@@ -65,7 +65,7 @@ class FineTuneJobController:
     """Runs jobs; the only writer of a job's status but for what lineage adds."""
 
     kind: ClassVar[str] = FineTuneJob.KIND.kind
-    manager: ClassVar[str] = "tunegate-operator"
+    manager: ClassVar[str] = FIELD_MANAGER
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
