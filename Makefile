@@ -66,8 +66,9 @@ mutants: setup ## Mutation testing of the count of approvals: which small change
 	  $(wildcard tests/governance/test_counting*.py) $(patsubst %,tests/governance/test_%.py,signatures break_glass overrides_counted unverified_requesters waivers release_planner decisions_told)
 
 .PHONY: generate
-generate: setup ## Write crds/ and charts/tunegate-crds from the API models
+generate: setup ## Write crds/ and charts/tunegate-crds from the API models, the chart's table of values from its schema
 	@$(RUN) -m tunegate.api.crd --write crds --chart charts/tunegate-crds
+	@$(RUN) -m chores.chart_readme
 
 .PHONY: cluster-up
 cluster-up: setup ## Start the local cluster
