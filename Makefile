@@ -55,6 +55,11 @@ cluster-test: setup ## Tests on the local cluster that runs, after `make demo` h
 unit: setup ## Tests that need neither a cluster nor a model
 	@$(RUN) -m pytest -q -n "$$(nproc)" --dist loadfile -m "not cluster and not model and not e2e"
 
+.PHONY: changed
+changed: setup ## Those of `make unit` that a change of this branch can have broken, by imports; BASE=main
+	@tests=$$($(RUN) -m chores.affected --base "$(or $(BASE),main)") && if [ -n "$$tests" ]; then \
+	  $(RUN) -m pytest -q -n "$$(nproc)" --dist loadfile -m "not cluster and not model and not e2e" $$tests || [ $$? = 5 ]; fi
+
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, layers, generated files
 	@./tests/lint.sh
