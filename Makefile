@@ -48,7 +48,7 @@ fuzz: setup ## Up to 50,000 mutated requests against gateway and real engine, in
 	  ./tests/in_trainer_image.sh -s -m model -k mutated_requests tests/gateway/test_with_real_engine.py
 
 .PHONY: cluster-test
-cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart
+cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart; CLUSTER=current: on yours
 	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e and not chaos"
 
 .PHONY: unit

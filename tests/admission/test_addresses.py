@@ -15,7 +15,11 @@ from tests.support.governed_namespace import Json, World
 from tests.support.namespace_admin import act
 from tests.support.separate_server import governed_alone
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts an API server and an etcd of its own, which are built for the local cluster"),
+    pytest.mark.timeout(300),
+]
 MEMBERS = (
     Member("admin", "tunegate-admin", ("system:masters",)),
     Member("platform-admin", "petra", ("system:masters",)),

@@ -28,7 +28,11 @@ from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.suite_tries import asked
 from tunegate_trainer.validation.sketching import sketch_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts an API server and an etcd of its own, which are built for the local cluster"),
+    pytest.mark.timeout(300),
+]
 Json = dict[str, Any]
 TEAM = "team"
 MEMBERS = (
