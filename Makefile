@@ -75,6 +75,10 @@ generate: setup ## Write crds/ and charts/tunegate-crds from the API models, the
 	@$(RUN) -m tunegate.api.crd --write crds --chart charts/tunegate-crds
 	@$(RUN) -m chores.chart_readme
 
+.PHONY: timings
+timings: setup ## Write how long the parts of `make demo` and `make test` took here into docs/timings.md
+	@$(RUN) -m chores.timings_page
+
 .PHONY: cluster-up
 cluster-up: setup ## Start the local cluster
 	@$(CLUSTER_TOOL) start

@@ -181,8 +181,8 @@ def kubeconfig(clusters: list[Json], name: str, certificate: bytes, key: ec.Elli
         "kind": "Config",
         "clusters": clusters,
         "users": [{"name": name, "user": user}],
-        "contexts": [{"name": "tests", "context": {"cluster": clusters[0]["name"], "user": name}}],
-        "current-context": "tests",
+        "contexts": [{"name": "under-test", "context": {"cluster": clusters[0]["name"], "user": name}}],
+        "current-context": "under-test",
     }
 
 
