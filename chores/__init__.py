@@ -1,1 +1,1 @@
-"""What only who works on Tunegate runs: tests that a change concerns, pages with generated tables. The Makefile calls it."""
+"""Programs for contributors, called by the Makefile: they choose tests for a change and generate tables of pages."""

@@ -1,15 +1,15 @@
-"""Which test files a change can have broken, found by what they import and which files they name.
+"""Lists the test files that a change can have broken, by their imports and by the files that they name.
 
     python -m chores.affected [--base main]
 
-Prints their paths, one a line; on standard error how many there are of how many. What changed is the difference between the working tree,
-with new files, and the commit where this branch left the base.
+Prints one path per line, and the counts on standard error. The change is the difference between the working tree, including new files, and
+the commit where this branch left the base.
 
-A test file is affected if it imports what changed, by any number of steps. It also counts as an import to lie in the folder of a
-`conftest.py`, and, for what is not part of the product,
+A test file is affected if it imports a changed module, directly or not. These count as imports too:
 
-- to name a module in a text, as a test does that starts `python -m tunegate.gateway`,
-- to name a file that is no module, or the folder that it lies in: a page, a template, an example, a script.
+- to be in the folder of a `conftest.py`;
+- outside the product: to name a module in a string, as in a test that starts `python -m tunegate.gateway`;
+- outside the product: to name a file that is not a module, or its folder: a page, a template, an example, a script.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PACKAGES = {
     "tunegate": "operator", "tunegate_trainer": "trainer-image", "tunegate_local": "local-cluster",
     "tunegate_demo": "demo", "chores": ".", "tests": ".",
 }  # fmt: skip
-"""Our packages and the folders that they lie in."""
+"""Our packages and the folders that contain them."""
 PRODUCT = ("tunegate", "tunegate_trainer")
-"""They read no file of the checkout, and name others only in prose and in what they give to pods."""
+"""These read no file of the checkout. Names of modules in their strings are prose or commands of pods."""
 CONCERNS_ALL = {"pyproject.toml", "uv.lock", "setup.sh"}
 DOTTED = re.compile(r"\b[a-z_]+(?:\.[a-z_0-9]+)+\b")
 STARTED = re.compile(r"""["']-m["'], ["']([\w.]+)["']""")
@@ -40,7 +40,7 @@ JOINED = re.compile(r"""["'] / f?["']""")
 
 
 def changed_files(root: Path, base: str) -> list[str]:
-    """Return the paths that differ from where HEAD left ``base``, with deleted and new files."""
+    """Return the paths that changed since HEAD left ``base``, including deleted and new files."""
     left = _git(root, "merge-base", "HEAD", base)[0]
     differ = _git(root, "diff", "--name-only", "--no-renames", left)
     return sorted({*differ, *_git(root, "ls-files", "--others", "--exclude-standard")})
@@ -52,7 +52,7 @@ def _git(root: Path, *arguments: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Sources:
-    """All modules of our packages: what imports what, and their texts."""
+    """All modules of our packages, with their imports and texts."""
 
     graph: grimp.ImportGraph
     texts: Mapping[str, str]
@@ -76,10 +76,10 @@ class Sources:
         }
         texts = {name: (root / path).read_text() for name, path in paths.items()}
         sources = cls(graph, texts, paths, packages, product)
-        sources._add_what_is_no_import()
+        sources._add_indirect_imports()
         return sources
 
-    def _add_what_is_no_import(self) -> None:
+    def _add_indirect_imports(self) -> None:
         for name, text in self._readers():
             started = {f"{module}.__main__" for module in STARTED.findall(text)}
             for imported in {*DOTTED.findall(text), *STARTED.findall(text), *started} & self.paths.keys() - {name}:
@@ -92,7 +92,7 @@ class Sources:
                         self.graph.add_import(importer=below, imported=name)
 
     def _readers(self) -> Iterator[tuple[str, str]]:
-        """Yield name and text of the modules that may read files of the checkout."""
+        """Yield name and text of each module that may read files of the checkout."""
         yield from ((name, text) for name, text in self.texts.items() if name.partition(".")[0] not in self.product)
 
     @property
@@ -110,7 +110,7 @@ class Sources:
         return sorted({self.paths[name] for name in reached & self.paths.keys()} & set(self.tests))
 
     def _concerned(self, path: str) -> Iterator[str]:
-        """Yield the modules that a change of this file concerns at once."""
+        """Yield the modules that a change of this file affects directly."""
         for name, own in self.paths.items():
             if own == path:
                 yield name
@@ -122,7 +122,7 @@ class Sources:
         yield from self._importers_of_missing(path)
 
     def _importers_of_missing(self, path: str) -> Iterator[str]:
-        """Yield the modules that seem to import the module that was in this file, if it was one."""
+        """Yield the modules that may import a deleted module, given the path of its file."""
         file = PurePosixPath(path)
         if file.suffix != ".py" or path in self.paths.values():
             return
@@ -133,14 +133,14 @@ class Sources:
                 yield from (name for name, text in self.texts.items() if parent in text and last.search(text))
 
     def _names(self, quoted: str, path: str) -> bool:
-        """Is this the path, its end, or the path of a folder above it? Folders of packages are named where programs are started."""
+        """Is the string this path, its end, or a folder above it? Folders of packages are excluded: strings name them to set PYTHONPATH."""
         folder = quoted.rstrip("/")
         below = folder not in self.packages.values() and path.startswith(f"{folder}/")
         return below or path == quoted or path.endswith(f"/{quoted}")
 
 
 def _files(module: str, packages: Mapping[str, str]) -> tuple[PurePosixPath, PurePosixPath]:
-    """Return where a module of this name lies, and where a package."""
+    """Return the possible paths of a module: as a file, and as a package."""
     path = PurePosixPath(packages[module.partition(".")[0]]) / module.replace(".", "/")
     return path.with_suffix(".py"), path / "__init__.py"
 

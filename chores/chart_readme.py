@@ -2,7 +2,7 @@
 
     python -m chores.chart_readme [--check]
 
-Writes the page; with ``--check`` it only says whether the page is up to date, by its exit code.
+Writes the page. With ``--check`` it writes nothing and fails if the page is out of date.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 def values_section(schema: Json, defaults: Json) -> str:
-    """Return one table for values at the top, and one for each group of values, in the order of the defaults."""
+    """Return a table of the values outside groups and one table per group, in the order of the defaults."""
     described = schema["properties"]
     single = [name for name in defaults if "properties" not in described[name]]
     parts = [_table(row for name in single for row in _rows(name, described[name], defaults[name]))]
@@ -42,7 +42,7 @@ def _table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _rows(path: str, entry: Json, default: Any) -> Iterator[Sequence[str]]:
-    """Yield path, default and meaning of a value; of a group first its meaning, then the same of each value in it."""
+    """Yield path, default and meaning: one row for a value; for a group a row of its own and those of its values."""
     if "properties" not in entry:
         yield f"`{path}`", f"`{_short(default)}`", _meaning(entry)
         return
@@ -86,14 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail if the page is out of date")
     options = parser.parse_args(arguments)
     file = CHART / "README.md"
-    is_page = file.read_text()
-    should_be = current(is_page)
-    if is_page == should_be:
+    page = file.read_text()
+    expected = current(page)
+    if page == expected:
         return 0
     if options.check:
         print(f"{file} is out of date: run `{COMMAND}`", file=sys.stderr)
         return 1
-    file.write_text(should_be)
+    file.write_text(expected)
     return 0
 
 

@@ -1,8 +1,8 @@
-"""The tables of docs/timings.md: how long the parts of `make demo` and `make test` took on this machine, and before.
+"""The tables of docs/timings.md: seconds of each part of `make demo` and `make test` on this machine, now and earlier.
 
     python -m chores.timings_page
 
-Both commands keep what they took in the cache (`tunegate_local.timings`). Nothing compares the page: it is of the machine that wrote it.
+Both commands record their times in the cache (`tunegate_local.timings`). No check compares the page, since times differ between machines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TITLES = {
     "test": "`make test`",
     "demo under faults": "The demo under faults, a part of `make test`",
 }
-"""Commands as they name their runs."""
+"""Commands by their names in the record."""
 BEFORE: Mapping[str, Mapping[str, str]] = {
     "demo": {
         "Cluster": "346",
@@ -49,17 +49,17 @@ BEFORE: Mapping[str, Mapping[str, str]] = {
         "sum": "2700",
     },
 }
-"""Seconds at commit dfae51f, by part. The page says how they were measured."""
+"""Seconds of each part at commit dfae51f. The page says how they were measured."""
 
 
 def tables(runs: Mapping[str, Sequence[Json]]) -> str:
-    """Return one table for each command, or that no run of it is kept."""
+    """Return one table for each command, or a sentence if no run is recorded."""
     return "\n".join(f"### {title}\n\n{_table(command, runs.get(command, ()))}" for command, title in TITLES.items())
 
 
 def _table(command: str, runs: Sequence[Json]) -> str:
     if not runs:
-        return "No run is kept.\n"
+        return "No run is recorded.\n"
     last, before = runs[-1], BEFORE.get(command, {})
     days = sorted({str(run["ended"])[:10] for run in runs})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"

@@ -2,7 +2,7 @@
 
 Tests marked `cluster` use the kubeconfigs of the local cluster, one per role. Each test gets namespaces of its own.
 Without a cluster they are skipped, unless ``TUNEGATE_REQUIRE_CLUSTER=1`` turns that into a failure (as in CI).
-With ``CLUSTER=current`` they use the cluster of ``KUBECONFIG``; what needs the local one says why, by its mark `local_cluster`.
+With ``CLUSTER=current`` they use the cluster of ``KUBECONFIG``; tests with the mark `local_cluster(reason)` are skipped there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _required(expression: str) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip cluster tests where there is no cluster, unless one is required; on another cluster those that need the local one."""
+    """Skip cluster tests if there is no cluster and none is required; on another cluster skip those that need the local one."""
     if ON_CURRENT_CLUSTER:
         for item in items:
             for mark in item.iter_markers("local_cluster"):
@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
-    """Those whom tests speak for."""
+    """Kubeconfigs of people and accounts, for the cluster under test."""
     from tests.support.accounts import LocalAccounts, of_current_cluster
 
     if not ON_CURRENT_CLUSTER:
@@ -74,8 +74,8 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
         return
     if not os.environ.get("KUBECONFIG") or os.environ.get("CONFIRM") != "yes":
         pytest.exit(
-            "CLUSTER=current needs KUBECONFIG, a user with every right, and CONFIRM=yes: tests make and delete namespaces, cluster roles,"
-            " bindings and admission policies with names of their own",
+            "CLUSTER=current needs KUBECONFIG, of a user with every right, and CONFIRM=yes: the tests create and delete namespaces,"
+            " cluster roles, bindings and admission policies with names of their own",
             returncode=2,
         )
     with of_current_cluster(Path(os.environ["KUBECONFIG"])) as found:

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${CLUSTER:-local}" != local ]; then
-    echo "make test needs the local cluster; on the cluster of KUBECONFIG run: make cluster-test CLUSTER=current CONFIRM=yes" >&2
+    echo "make test needs the local cluster. To test on the cluster of KUBECONFIG run: make cluster-test CLUSTER=current CONFIRM=yes" >&2
     exit 2
 fi
 export PYTHONPATH=operator:trainer-image:local-cluster:demo

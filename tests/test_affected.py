@@ -1,4 +1,4 @@
-"""Which tests `make changed` runs: for a small checkout all of the rules, for this one what everybody expects."""
+"""`make changed` chooses the right tests: all rules on a small repository, typical changes on this one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("src/bakery/oven.py", []),
     ],
 )
-def test_tests_are_found_by_imports_and_by_the_files_that_they_name(
+def test_tests_are_chosen_by_imports_and_by_the_files_that_they_name(
     checkout: Path, changed: str, tests: list[str]
 ) -> None:
     sources = Sources.read(checkout, PACKAGES, ["bakery"])
@@ -81,7 +81,7 @@ def test_tests_of_a_module_that_was_deleted_are_affected(checkout: Path) -> None
     assert sources.affected(["src/bakery/shop/till.py"]) == ["inspections/test_till.py"]
 
 
-def test_what_differs_from_where_the_branch_left_its_base_has_changed(checkout: Path) -> None:
+def test_the_change_begins_where_the_branch_left_its_base(checkout: Path) -> None:
     git(checkout, "checkout", "-q", "-b", "branch")
     (checkout / "recipes/bread.md").write_text("committed")
     git(checkout, "commit", "-q", "-a", "-m", "second")

@@ -85,7 +85,7 @@ def median(runs: Sequence[dict[str, Any]], name: str, key: str) -> float | None:
 
 
 def kept(file: Path = FILE) -> dict[str, list[dict[str, Any]]]:
-    """Return the runs that are kept by command; none if the file is no such document."""
+    """Return the recorded runs by command; none if the file is missing or broken."""
     try:
         document: dict[str, list[dict[str, Any]]] = json.loads(file.read_text())
         for runs in document.values():

@@ -27,7 +27,7 @@ from tunegate.settings import GovernedNamespace, PersonLimits, Settings
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.local_cluster("starts an API server and an etcd of its own, which are built for the local cluster"),
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
     pytest.mark.timeout(300),
 ]
 MEMBERS = (

@@ -1,6 +1,6 @@
-"""The rules' expressions by themselves: all are CEL, and those about who asks and who decides say yes and no as they should.
+"""The expressions of the admission rules without a server: all compile, and those about requesters, approvers and addresses decide as they should.
 
-Milliseconds for each; on a real API server the same rules are tried by the other tests of this folder.
+The other tests of this folder run the same rules on a real API server.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def policies() -> dict[str, Json]:
 
 
 def expressions(content: Any, *names: str) -> list[str]:
-    """Return the texts under these names, wherever they are."""
+    """Return all strings with these keys, at any depth."""
     if isinstance(content, list):
         return [text for one in content for text in expressions(one, *names)]
     if not isinstance(content, dict):
@@ -44,14 +44,14 @@ def expressions(content: Any, *names: str) -> list[str]:
     return own + [text for value in content.values() for text in expressions(value, *names)]
 
 
-def test_every_expression_of_the_chart_is_cel(policies: dict[str, Json]) -> None:
+def test_every_expression_of_the_chart_compiles(policies: dict[str, Json]) -> None:
     found = expressions(list(policies.values()), "expression", "messageExpression", "valueExpression")
     assert len(found) > 100
     for expression in found:
         cel_rules.compiled(expression)
 
 
-def test_every_rule_of_the_definitions_is_cel() -> None:
+def test_every_rule_of_the_crds_compiles() -> None:
     found = [
         rule
         for file in (ROOT / "crds").glob("*.yaml")
@@ -63,12 +63,12 @@ def test_every_rule_of_the_definitions_is_cel() -> None:
 
 
 @pytest.mark.parametrize("expression", ["object.spec.missing == 1", "object.spec.name + 1 == 2"])
-def test_an_expression_without_a_value_is_an_error(expression: str) -> None:
+def test_a_failed_evaluation_is_an_error(expression: str) -> None:
     with pytest.raises(ValueError):
         cel_rules.evaluate(expression, {"object": {"spec": {"name": "a"}}})
 
 
-def test_a_function_that_does_not_exist_is_no_cel() -> None:
+def test_an_unknown_function_does_not_compile() -> None:
     with pytest.raises(Exception, match="undeclared reference to 'isAdmin'"):
         cel_rules.compiled("isAdmin(object)")
 
@@ -97,7 +97,9 @@ def job(**requester: Any) -> Json:
         (Caller("system:serviceaccount:a:b"), {"username": "system:serviceaccount:a:b"}, "requested by people"),
     ],
 )  # fmt: skip
-def test_who_asks_is_the_caller(policies: dict[str, Json], caller: Caller, requester: Json, said: str | None) -> None:
+def test_requested_by_must_be_the_caller(
+    policies: dict[str, Json], caller: Caller, requester: Json, said: str | None
+) -> None:
     refusals = decide(policies["tunegate-requester"], caller, job(**requester))
     assert any(said in one for one in refusals) if said else refusals == []
 
@@ -142,7 +144,7 @@ REVOKER = Caller("ravi", may=[("revoke", "tunegate.io/approvalroles/risk")])
         (Caller("ravi", ("system:serviceaccounts",), may=RAVI.may), {}, "only people decide"),
     ],
 )
-def test_who_decides_is_the_caller_with_the_verb_for_the_role(
+def test_the_approver_must_be_the_caller_and_hold_the_verb_for_the_role(
     policies: dict[str, Json], caller: Caller, spec: Json, said: str | None
 ) -> None:
     refusals = decide(policies["tunegate-approver"], caller, approval(**spec))
@@ -158,7 +160,7 @@ def test_who_decides_is_the_caller_with_the_verb_for_the_role(
         (["10.96.0.1"], Caller("mary", may=[("maintain", "tunegate.io/installations/tunegate")]), False),
     ],
 )
-def test_services_claim_the_sites_addresses_only(
+def test_services_may_only_claim_addresses_of_the_site(
     policies: dict[str, Json], addresses: list[str], caller: Caller, refused: bool
 ) -> None:
     service = {"kind": "Service", "metadata": {"name": "s"}, "spec": {"externalIPs": addresses}}

@@ -1,4 +1,4 @@
-"""Who holds which role where, after `people` in the values."""
+"""The bindings that the chart makes from `people` in its values."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
 
 
 @pytest.mark.parametrize("part", PEOPLE)
-def test_an_entry_that_goes_takes_along_what_it_gave_and_no_more(part: str) -> None:
-    """A binding that changed its name would be deleted and made again: for a moment nobody would hold the role."""
+def test_removing_an_entry_removes_its_groups_and_renames_no_binding(part: str) -> None:
+    """Helm would delete a renamed binding and create the other: for a moment nobody would hold the role."""
     before, after = bindings(PEOPLE), bindings({**PEOPLE, part: PEOPLE[part][1:]})
     assert set(after) <= set(before)
     gone = set(PEOPLE[part][0]["groups"])
@@ -85,7 +85,7 @@ def test_an_entry_that_goes_takes_along_what_it_gave_and_no_more(part: str) -> N
         assert set(groups) - set(left) <= gone, place
 
 
-def test_nobody_named_binds_nothing() -> None:
+def test_no_people_means_no_bindings() -> None:
     assert bindings({}) == {}
 
 

@@ -1,4 +1,4 @@
-"""The chart's page: its table names every value, its example installs, its links lead to files."""
+"""The chart's README lists every value, its example can be installed, and its links lead to files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_link_leads_to_a_file() -> None:
     assert [link for link in links if not (helm.CHART / link).exists()] == []
 
 
-def test_a_row_says_default_bounds_and_parts_of_a_value() -> None:
+def test_a_row_has_default_bounds_and_fields_of_a_value() -> None:
     schema = {
         "properties": {
             "level": {"description": "How loud.", "enum": ["LOW", "HIGH"]},

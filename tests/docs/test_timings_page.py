@@ -1,4 +1,4 @@
-"""The tables of docs/timings.md: medians of the runs that are kept, beside what a part of that name took before."""
+"""The tables of docs/timings.md show medians of the recorded runs beside the earlier times of the same parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run(day: int, **seconds: float) -> dict[str, Any]:
     return {"ended": f"2026-11-{day:02}T10:00:00Z", "machine": "2 x x86_64", "parts": parts}
 
 
-def test_parts_have_their_medians_and_what_they_took_before() -> None:
+def test_a_part_has_its_median_and_its_earlier_time() -> None:
     runs = [run(7, Cluster=400, Gone=1), run(8, Cluster=6.4, Ask=3), run(9, Cluster=8, Ask=5)]
 
     tables = timings_page.tables({"demo": runs}).split("### ")[1:]
@@ -28,10 +28,10 @@ def test_parts_have_their_medians_and_what_they_took_before() -> None:
         "| Ask | 4 | 8 |  |",
         "| sum | 12 | 24 | 1827 |", "",
     ]  # fmt: skip
-    assert [table.splitlines()[2] for table in tables[1:]] == ["No run is kept."] * 3
+    assert [table.splitlines()[2] for table in tables[1:]] == ["No run is recorded."] * 3
 
 
-def test_what_was_measured_before_belongs_to_parts_that_exist() -> None:
+def test_earlier_times_belong_to_parts_that_exist() -> None:
     sources = {
         "demo": "\n".join(file.read_text() for file in (ROOT / "demo/tunegate_demo").glob("*.py")),
         "test": (ROOT / "tests/run.sh").read_text(),
@@ -40,6 +40,6 @@ def test_what_was_measured_before_belongs_to_parts_that_exist() -> None:
         assert [part for part in before if part != "sum" and part not in sources[command]] == []
 
 
-def test_the_page_has_the_part_that_is_written() -> None:
+def test_the_page_has_a_generated_part() -> None:
     page = timings_page.PAGE.read_text()
     assert "new tables" in generated_part.replace(page, timings_page.COMMAND, "new tables")

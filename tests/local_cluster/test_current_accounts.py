@@ -1,7 +1,4 @@
-"""Cluster tests on a cluster that somebody has: who speaks there, what is skipped, and that nothing is done unasked.
-
-The local cluster plays the other one: it too signs the certificates that it is asked for.
-"""
+"""`CLUSTER=current`: accounts on another cluster, skipped tests, and the confirmation. The local cluster stands in for the other one."""
 
 from __future__ import annotations
 
@@ -41,22 +38,22 @@ def run_tests(*paths: str, **environment: str) -> subprocess.CompletedProcess[st
     )  # fmt: skip
 
 
-def test_what_needs_the_local_cluster_is_skipped_with_its_reason() -> None:
+def test_tests_that_need_the_local_cluster_are_skipped_with_their_reasons() -> None:
     done = run_tests("tests/attacks/test_audit_log.py", "tests/local_cluster/test_cluster.py")
     assert done.returncode == 0, done.stdout
     assert "needs the local cluster: reads the API server's audit log from its file" in done.stdout
-    assert "needs the local cluster: is about the local cluster" in done.stdout
+    assert "needs the local cluster: tests the local cluster itself" in done.stdout
     assert " passed" not in done.stdout
 
 
 @pytest.mark.parametrize("environment", [{"KUBECONFIG": "/nowhere"}, {"CONFIRM": "yes"}])
-def test_nothing_is_done_before_it_is_said_where_and_confirmed(environment: dict[str, str]) -> None:
+def test_nothing_happens_without_a_kubeconfig_and_a_confirmation(environment: dict[str, str]) -> None:
     done = run_tests("tests/kube/test_client.py", **environment)
     assert done.returncode == 2, done.stdout
     assert "CLUSTER=current needs KUBECONFIG" in done.stdout + done.stderr
 
 
-def test_a_request_says_name_and_groups() -> None:
+def test_a_request_has_name_and_groups() -> None:
     pem = request_of("erin", ["tunegate:engineers", "more"], ec.generate_private_key(ec.SECP256R1()))
     request = x509.load_pem_x509_csr(pem)
     assert request.is_signature_valid
@@ -64,8 +61,8 @@ def test_a_request_says_name_and_groups() -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.local_cluster("is about the local cluster")
-def test_people_and_accounts_are_signed_for_and_nothing_of_them_stays() -> None:
+@pytest.mark.local_cluster("tests the local cluster itself")
+def test_people_and_accounts_get_certificates_and_leave_nothing_behind() -> None:
     admin = USERS / "platform-admin.kubeconfig"
     with of_current_cluster(admin) as accounts:
 

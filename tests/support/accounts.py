@@ -1,8 +1,7 @@
-"""Kubeconfigs of those whom tests speak for, each with a client certificate: on the local cluster, or on one that somebody has.
+"""Kubeconfigs of the people and accounts in tests, each with a client certificate: on the local cluster, or on another one.
 
-With ``CLUSTER=current`` the cluster of ``KUBECONFIG`` signs the certificates, for four hours, as `kubectl certificate approve` lets it:
-authentication is real there too, and every program that reads a kubeconfig can use them. (Impersonation in a kubeconfig would do for
-kubectl; the Python client does not know it.)
+With ``CLUSTER=current`` the cluster of ``KUBECONFIG`` signs certificates for four hours, through CertificateSigningRequests. So authentication
+is real there too. Impersonation in the kubeconfig (`as:`) was rejected: the Python client ignores it and would act as the administrator.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ Json = dict[str, Any]
 
 
 class Accounts(Protocol):
-    """Who can speak to the cluster under test."""
+    """Gives kubeconfigs for the cluster under test."""
 
     def of_role(self, role: str) -> Path:
         """Return the kubeconfig of a role: admin, engineer, reviewer-risk, …"""
         ...
 
     def named(self, name: str, *, every_right: bool = False) -> Path:
-        """Return a kubeconfig for this user name, without rights of its own or with all."""
+        """Return a kubeconfig for this user name, without rights or with every right."""
         ...
 
 
 @dataclass(frozen=True)
 class LocalAccounts:
-    """The people of the local cluster, and others that its authority signs for."""
+    """The people of the local cluster, and user names for which its authority signs."""
 
     folder: Path
 
@@ -70,11 +69,11 @@ class LocalAccounts:
 
 @dataclass
 class CurrentAccounts:
-    """The same people on a cluster that signs client certificates."""
+    """The same people and user names on a cluster that signs client certificates."""
 
     folder: Path
     everything: str
-    """A group that has every right while the tests run."""
+    """Name of a group that has every right while the tests run."""
     made: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -91,7 +90,7 @@ class CurrentAccounts:
         return self._ensure(f"{name} {every_right}", name, [self.everything] if every_right else [])
 
     def kubectl(self, *arguments: str, stdin: Json | None = None) -> str:
-        """Run kubectl with the rights of ``KUBECONFIG`` and return what it prints."""
+        """Run kubectl with the rights of ``KUBECONFIG`` and return its output."""
         command = [program("kubectl"), f"--kubeconfig={self.admin}", "--request-timeout=20s", *arguments]
         text = None if stdin is None else json.dumps(stdin)
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
@@ -109,7 +108,7 @@ class CurrentAccounts:
         return self.made[label]
 
     def _signed(self, request: bytes) -> bytes:
-        """Let the cluster sign and return the certificate, in PEM form."""
+        """Have the cluster sign a request and return the certificate in PEM form."""
         name = f"tunegate-tests-{secrets.token_hex(4)}"
         self.kubectl("create", "-f", "-", stdin=signing_request(name, request))
         try:
@@ -127,7 +126,7 @@ class CurrentAccounts:
 
 @contextmanager
 def of_current_cluster(kubeconfig_file: Path) -> Iterator[CurrentAccounts]:
-    """Prepare the cluster of a kubeconfig; afterwards its rights and the keys of all certificates are gone."""
+    """Prepare the cluster of a kubeconfig. Afterwards the binding and the keys of all certificates are deleted."""
     folder = Path(tempfile.mkdtemp(prefix="tunegate-accounts-"))
     accounts = CurrentAccounts(folder, f"tunegate:tests-{secrets.token_hex(8)}")
     binding = accounts.everything.replace(":", "-")
@@ -147,7 +146,7 @@ def of_current_cluster(kubeconfig_file: Path) -> Iterator[CurrentAccounts]:
 
 
 def request_of(name: str, groups: Sequence[str], key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a request for a certificate that says this name and these groups, in PEM form."""
+    """Return a request for a certificate with this name and these groups, in PEM form."""
     parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, name)])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
@@ -155,7 +154,7 @@ def request_of(name: str, groups: Sequence[str], key: ec.EllipticCurvePrivateKey
 
 
 def signing_request(name: str, request: bytes) -> Json:
-    """Return the object by which a cluster is asked to sign."""
+    """Return the CertificateSigningRequest for a request in PEM form."""
     return {
         "apiVersion": "certificates.k8s.io/v1",
         "kind": "CertificateSigningRequest",
@@ -170,7 +169,7 @@ def signing_request(name: str, request: bytes) -> Json:
 
 
 def kubeconfig(clusters: list[Json], name: str, certificate: bytes, key: ec.EllipticCurvePrivateKey) -> Json:
-    """Return a kubeconfig with one cluster and one user, who has this certificate."""
+    """Return a kubeconfig with one cluster and one user with this certificate."""
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     user = {
         "client-certificate-data": base64.b64encode(certificate).decode(),

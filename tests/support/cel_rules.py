@@ -1,9 +1,8 @@
-"""Decides as an admission policy of the chart would, without an API server: its CEL, evaluated by Google's library.
+"""Evaluates the CEL of the chart's admission policies without an API server, with Google's library.
 
-What Kubernetes adds to the language and our rules use is added here: `authorizer`, `cidr(…).containsIP(…)`, and functions of strings.
-Not here is what the server does around the expressions: which requests a policy is asked about, the types that it gives to fields by
-their schemas, and the cost that it allows. So an expression that decides rightly here may still be refused by a server; tests/admission tries
-the same rules on a real one.
+Of the additions of Kubernetes it has those that our rules use: `authorizer`, `cidr(…).containsIP(…)`, and functions of strings. It does not
+check which requests a policy matches, types of fields, or cost limits. So a server may reject an expression that works here. The other tests
+in tests/admission run the same rules on a real server.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ VARIABLE = re.compile(r"\bvariables\.(\w+)")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and what RBAC lets them do: verbs on `group/resource/name`, in all namespaces."""
+    """The author of a request. ``may``: their RBAC rights in all namespaces, as verb and `group/resource/name`."""
 
     username: str
     groups: tuple[str, ...] = ("system:authenticated",)
@@ -41,7 +40,7 @@ class Caller:
 
 
 def decide(policy: Json, caller: Caller, obj: Json | None, **given: Any) -> list[str]:
-    """Return what a policy says to a request that it refuses, nothing to one that it lets through.
+    """Return the messages of a policy that refuses the request; none if it allows it.
 
     ``given``: `oldObject`, `params`, and parts of `request`: operation, namespace, kind, …
     """
@@ -69,12 +68,12 @@ def _refusals(rules: list[Json], variables: Mapping[str, str], data: Json) -> It
 
 
 def with_variables(expression: str, variables: Mapping[str, str]) -> str:
-    """Return the expression with the variables' own in their places: the server too evaluates one only where it is used."""
+    """Return the expression with the variables replaced by theirs. Like the server, this evaluates only variables that are used."""
     return VARIABLE.sub(lambda found: f"({variables[found[1]]})", expression)
 
 
 def evaluate(expression: str, data: Json) -> Any:
-    """Return the value of an expression. Raises ``ValueError`` where the language has no value for it."""
+    """Return the value of an expression. Raises ``ValueError`` if the evaluation fails."""
     value = compiled(expression).eval(data=data)
     if value.type() == cel.Type.ERROR:
         raise ValueError(f"{value.value()}: {expression}")
@@ -83,7 +82,7 @@ def evaluate(expression: str, data: Json) -> Any:
 
 @lru_cache(maxsize=512)
 def compiled(expression: str) -> cel.Expression:
-    """Return the expression, ready to be evaluated. Raises if it is no CEL or calls what is not known."""
+    """Return the compiled expression. Raises if it is not CEL or calls an unknown function."""
     return _environment().compile(expression)
 
 
@@ -95,7 +94,7 @@ def _environment() -> cel.Env:
 
 
 def _functions() -> list[cel.FunctionDecl]:
-    """Return `authorizer`'s functions, each of which adds a word to the question, and those of addresses."""
+    """Return the functions of `authorizer`, each of which adds a part to the question, and those of addresses."""
 
     def method(name: str, returns: cel.Type, implementation: Any, *parameters: cel.Type) -> cel.FunctionDecl:
         overload = cel.Overload(name, returns, [MAP, *parameters], is_member=True, impl=implementation)

@@ -38,12 +38,12 @@ https://tunegate-mlflow.{{ .Release.Namespace }}.svc:5000
 {{- end -}}
 {{- end }}
 
-{{/* Is there any authority that pods must trust beside those of their image? */}}
+{{/* True if pods must trust an authority besides those of their image. */}}
 {{- define "tunegate.hasCA" -}}
 {{- if or .Values.registry.enabled .Values.mlflow.enabled .Values.caBundle -}}true{{- end -}}
 {{- end }}
 
-{{/* Annotations of the hook that makes credentials. Call with its weight: the lowest comes first. */}}
+{{/* Annotations of the hook that makes credentials. Call with its weight: the lowest runs first. */}}
 {{- define "tunegate.credentialsHook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}

@@ -1,7 +1,7 @@
 {{/*
-What the pods of operator, credentials hook, registry and MLflow have in common: account, security, pull Secrets, place.
-Call with (dict "root" $ "component" "registry" "token" false "placement" .Values.registry); token says whether the pod talks
-to the API server, placement holds priorityClassName, nodeSelector and tolerations, as far as the values have them.
+The common part of the pods of operator, credentials hook, registry and MLflow: account, security, pull Secrets, placement.
+Call with (dict "root" $ "component" "registry" "token" false "placement" .Values.registry). "token": whether the pod calls the
+API server. "placement": values with priorityClassName, nodeSelector and tolerations, each optional.
 */}}
 {{- define "tunegate.pod" -}}
 serviceAccountName: tunegate-{{ .component }}
@@ -32,8 +32,8 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 
 {{/*
-Part of a container: image, resources, security. Call with
-(dict "root" $ "image" "mlflow" "resources" .Values.mlflow.resources); image is a name of values.images.
+The common part of a container: image, resources, security. Call with
+(dict "root" $ "image" "mlflow" "resources" .Values.mlflow.resources). "image": a key of values.images.
 */}}
 {{- define "tunegate.container" -}}
 image: {{ include "tunegate.image" (dict "root" .root "name" .image) }}

@@ -1,4 +1,4 @@
-{{/* All groups of entries of `people`, as a JSON list. */}}
+{{/* All groups in a list of `people`, as JSON. */}}
 {{- define "tunegate.groups" -}}
 {{- $groups := list -}}
 {{- range . }}{{ $groups = concat $groups .groups }}{{ end -}}
@@ -6,9 +6,9 @@
 {{- end }}
 
 {{/*
-The binding of a role to groups, under the role's name; nothing for no groups. Call with
-(dict "root" $ "namespace" "team-a" "kind" "ClusterRole" "role" "tunegate-requester" "groups" $groups); without a namespace it
-holds in the whole cluster. kind is that of the role.
+A binding of a role to groups, with the role's name; empty without groups. Call with
+(dict "root" $ "namespace" "team-a" "kind" "ClusterRole" "role" "tunegate-requester" "groups" $groups). "kind": the role's kind.
+Without "namespace" the binding applies to the whole cluster.
 */}}
 {{- define "tunegate.binding" -}}
 {{- if .groups }}
