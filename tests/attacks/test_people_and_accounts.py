@@ -29,7 +29,10 @@ from tunegate.reconcile.approvals import account, votes
 from tunegate.release.ballot import Question, Verdict
 from tunegate.release.counting import count
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("people sign in at the OpenID provider that the local API server trusts"),
+]
 ROLES = (ApprovalRole(name="risk", groups=[RISK]), ApprovalRole(name="compliance", groups=[COMPLIANCE]))
 HUMANS = IdentityRule(require_person_id=True)
 

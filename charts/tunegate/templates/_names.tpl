@@ -22,30 +22,6 @@ app.kubernetes.io/component: {{ .component }}
 {{- $image -}}
 {{- end }}
 
-{{- define "tunegate.pullSecrets" -}}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "tunegate.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
-{{- end }}
-
-{{- define "tunegate.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
-{{- end }}
-
 {{- define "tunegate.registryHost" -}}
 {{- if .Values.registry.enabled -}}
 tunegate-registry.{{ .Release.Namespace }}.svc:5000
