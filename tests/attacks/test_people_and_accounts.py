@@ -62,7 +62,7 @@ class Office:
         document = self.world.release(name)
         del document["spec"]["requestedBy"]
         (self.folder / "release.yaml").write_text(yaml.safe_dump(document))
-        assert self.run(self.provider.session(who), "submit", "-f", str(self.folder / "release.yaml")) == 0
+        assert self.run(self.provider.session(who), "create", "release", "-f", str(self.folder / "release.yaml")) == 0
         say_phase(self.world, name, "PendingApproval", releaseDigest=DIGEST)
         return self.live(name)
 

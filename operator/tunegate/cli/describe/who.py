@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
@@ -12,9 +12,9 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.cli import at_time, screen
 from tunegate.cli.cluster import Cluster, Json
+from tunegate.cli.describe import release_view
+from tunegate.cli.describe.words import spelled, text_of
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.show import release_view
-from tunegate.cli.show.words import spelled, text_of
 from tunegate.ledger.sequence import ordered
 from tunegate.ledger.verify import verify
 
@@ -29,7 +29,7 @@ def who(cluster: Cluster, options: Namespace) -> int:
     """Print what is behind a route, a served name or a model name. Status 1 for a name that is not known."""
     namespace = options.namespace or cluster.namespace
     if options.name == BASE_SERVED_NAME:
-        raise CommandFailure(f"{BASE_SERVED_NAME} is the untuned base model of each server: see tunegate servers")
+        raise CommandFailure(f"{BASE_SERVED_NAME} is the untuned base model of each server: see tunegate get servers")
     if options.at is not None:
         found, problems = _then(cluster, options.name, namespace, options.at)
     else:
@@ -43,15 +43,6 @@ def who(cluster: Cluster, options: Namespace) -> int:
             f"the ledger is broken ({problems} problems, see tunegate audit verify): do not rely on this"
         )
     return 0
-
-
-def moment(text: str) -> datetime:
-    """Read a time such as 2026-11-24T12:00:00Z or a day; without a zone it is UTC. Raises ``ArgumentTypeError``."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r}: expected a time such as 2026-11-24T12:00:00Z, or a day") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _now(cluster: Cluster, name: str, namespace: str) -> list[Json]:

@@ -18,12 +18,12 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.results import ValidateResult
 from tunegate.cli import decisions, results
 from tunegate.cli.cluster import Cluster, Json, readable
+from tunegate.cli.describe.changes import Side, changes
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.show.changes import Side, changes
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import RegistryError, Unauthorized
 
-NO_JOB = "the job is gone or not readable: its statement in the registry (--registry) still says it"
+NO_JOB = "the job is gone or not readable: its statement in the registry still says it"
 
 
 def collect(cluster: Cluster, release: ModelRelease, client: RegistryClient | None = None) -> Json:

@@ -9,7 +9,7 @@ from typing import Any
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli.show.words import text_of
+from tunegate.cli.describe.words import text_of
 
 UNKNOWN = "not seen"
 

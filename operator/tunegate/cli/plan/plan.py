@@ -28,7 +28,7 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
 from tunegate.api.stage.results import ValidateResult
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.submit import plan_report
+from tunegate.cli.plan import report
 from tunegate.digests import file_entry, manifest_digest
 from tunegate.errors import wrong_fields
 from tunegate.manifests.sources import ClaimPath, HubPath, data_path, model_path
@@ -106,7 +106,7 @@ def plan(options: Namespace) -> int:
     if (ended := past_retention(jobs[0].spec.dataset, datetime.now(UTC).date())) is not None:
         raise CommandFailure(ended)
     result = _validate(_config(seen, inputs, volumes), quiet=options.quiet)
-    print(plan_report.FORMATS[options.output](jobs[0], result, inputs.pool.spec), end="")
+    print(report.FORMATS[options.output](jobs[0], result, inputs.pool.spec), end="")
     warned = any(finding.action == "Warn" for finding in result.findings)
     return 1 if result.outcome == "Refused" or (options.strict and warned) else 0
 
@@ -143,7 +143,7 @@ def _parsed(document: Any) -> Resource | None:
     metadata, spec = dict(document.get("metadata") or {}), dict(document.get("spec") or {})
     name = metadata.get("name")
     if model is FineTuneJob:
-        # What the server and `submit` fill in.
+        # What the server and `create` fill in.
         metadata = {"uid": NO_UID, "namespace": "default", **metadata}
         spec.setdefault("requestedBy", NOBODY)
     try:

@@ -7,8 +7,8 @@ from rich.console import Console
 from tunegate.api.shared import SuiteTries
 from tunegate.cli import decisions, screen
 from tunegate.cli.cluster import Json
-from tunegate.cli.show.changes import UNKNOWN
-from tunegate.cli.show.words import spelled, text_of
+from tunegate.cli.describe.changes import UNKNOWN
+from tunegate.cli.describe.words import spelled, text_of
 
 HIDDEN = frozenset({"uid", "conditions", "job", "jobRequestedBy", "created", "name", "phase", "message"})
 LATER = {
@@ -67,7 +67,7 @@ def _findings(out: Console, document: Json) -> None:
         screen.heading(out, "Other findings")
         name = document["release"]["name"].partition("/")[2]
         out.print(
-            f"  not read: they lie in the registry; give --registry, or look with: tunegate data {name} --registry HOST"
+            f"  not read: they lie in the registry; name it with --registry, or look with: tunegate inspect data release/{name}"
         )
     elif isinstance(found, dict):
         _section(out, "Other findings", found)
@@ -111,7 +111,7 @@ def _changes(out: Console, part: Json) -> None:
     if rows:
         screen.table(out, ("what", "serves now", "this release"), rows, indent=2)
     if "policy" in unseen:
-        out.print("  policy: you may not read it; it stands in the ledger and in the statements (--registry)")
+        out.print("  policy: you may not read it; it stands in the ledger and in the statements in the registry")
         unseen.remove("policy")
     if unseen:
         out.print(f"  not compared, for a job or suite is gone or you may not read it: {', '.join(unseen)}")

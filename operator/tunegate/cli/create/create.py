@@ -1,4 +1,4 @@
-"""`submit` and `release`: ask for work in one's own name. The server checks everything before anything is created."""
+"""`create`: ask for work in one's own name. The server checks everything before anything is created."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import CommandFailure
+from tunegate.cli.failure import CommandFailure, WrongUsage
+from tunegate.cli.reference import needed, reference_of
 from tunegate.cli.whoami import caller, own_groups
 
-KINDS: dict[str, type[Resource]] = {"FineTuneJob": FineTuneJob, "ModelRelease": ModelRelease}
+OTHERS = {"FineTuneJob": "tunegate create job", "ModelRelease": "tunegate create release"}
+"""By kind, the command that takes its documents."""
+ASKED = {"model": "--model", "intended_use": "--intended-use", "risk": "--risk"}
+"""What the release of a job needs, by the option's destination; a file says it itself."""
 MOST_GROUPS = 64
 """What `spec.requestedBy.groups` takes."""
 
 
-def submit(cluster: Cluster, options: Namespace) -> int:
-    """Create the jobs and releases of a file, all or none as far as the server can tell beforehand."""
-    documents = [
-        _completed(cluster, document, options.namespace or cluster.namespace) for document in _read(options.filename)
-    ]
-    _create(cluster, documents, dry_run=options.dry_run)
-    return 0
+def job(cluster: Cluster, options: Namespace) -> int:
+    """Create the jobs of a file, all or none as far as the server can tell beforehand."""
+    return _create_from_file(cluster, FineTuneJob, options)
 
 
-def release(cluster: Cluster, options: Namespace) -> int:
-    """Ask to serve a job's adapter."""
+def release(options: Namespace) -> int:
+    """Ask to serve a job's adapter, or create the releases of a file."""
+    _check_release(options)
+    cluster = Cluster.of(options)
+    if options.filename is not None:
+        return _create_from_file(cluster, ModelRelease, options)
     namespace = options.namespace or cluster.namespace
-    job = cluster.need(FineTuneJob, options.job, namespace)
+    job = needed(cluster, FineTuneJob, options.from_job, namespace)
     gate = job.status.gate
     if gate is None or gate.outcome != "Pass":
         found = f"its gate is {gate.outcome}" if gate else f"it is {job.status.phase}"
@@ -50,8 +54,17 @@ def release(cluster: Cluster, options: Namespace) -> int:
             "risk": options.risk,
         },
     }
-    _create(cluster, [_completed(cluster, document, namespace)], dry_run=options.dry_run)
+    _create(cluster, ModelRelease, [_completed(cluster, ModelRelease, document, namespace)], options)
     return 0
+
+
+def _check_release(options: Namespace) -> None:
+    """Raise ``WrongUsage`` where a file is given what belongs to the release of a job, or this lacks something."""
+    given = {option for name, option in ASKED.items() if getattr(options, name) is not None}
+    if options.filename is not None and (given or options.name):
+        raise WrongUsage(f"with -f the file says everything: leave out {', '.join(sorted(given)) or 'NAME'}")
+    if options.from_job is not None and len(given) < len(ASKED):
+        raise WrongUsage(f"with --from-job also give {', '.join(one for one in ASKED.values() if one not in given)}")
 
 
 def requester(cluster: Cluster) -> Json:
@@ -74,12 +87,20 @@ def _read(filename: str) -> list[Json]:
     return documents
 
 
-def _completed(cluster: Cluster, document: Any, namespace: str) -> Json:
+def _create_from_file(cluster: Cluster, model: type[Resource], options: Namespace) -> int:
+    namespace = options.namespace or cluster.namespace
+    documents = [_completed(cluster, model, document, namespace) for document in _read(options.filename)]
+    _create(cluster, model, documents, options)
+    return 0
+
+
+def _completed(cluster: Cluster, model: type[Resource], document: Any, namespace: str) -> Json:
     """Return the document with the caller, the namespace and the job's uid filled in where they are left out."""
     kind = document.get("kind") if isinstance(document, dict) else None
-    if kind not in KINDS or document.get("apiVersion") != API_VERSION:
+    if kind != model.KIND.kind or document.get("apiVersion") != API_VERSION:
         raise CommandFailure(
-            f"{kind or 'document'}: submit takes {', '.join(KINDS)} of {API_VERSION}; use kubectl apply"
+            f"{kind or 'document'}: this command takes {model.KIND.kind} of {API_VERSION}; "
+            f"for others use {OTHERS.get(str(kind), 'kubectl apply')} -f FILE"
         )
     metadata = {**(document.get("metadata") or {})}
     metadata.setdefault("namespace", namespace)
@@ -92,17 +113,22 @@ def _completed(cluster: Cluster, document: Any, namespace: str) -> Json:
     return {**document, "metadata": metadata, "spec": spec}
 
 
-def _create(cluster: Cluster, documents: list[Json], *, dry_run: bool) -> None:
-    for pretend in (True,) if dry_run else (True, False):
+def _create(cluster: Cluster, model: type[Resource], documents: list[Json], options: Namespace) -> None:
+    for pretend in (True,) if options.dry_run else (True, False):
         for document in documents:
             if not pretend:
                 _show(document)
             namespace = document["metadata"]["namespace"]
-            made = cluster.create(KINDS[document["kind"]], document, namespace, dry_run=pretend)
-            if dry_run or not pretend:
-                name = made.get("metadata", {}).get("name", "")
-                done = "would be created" if dry_run else "created"
-                print(f"{document['kind']} {namespace}/{name} {done}")
+            made = cluster.create(model, document, namespace, dry_run=pretend)
+            if pretend and not options.dry_run:
+                continue
+            name = str(made.get("metadata", {}).get("name", ""))
+            done = "would be created" if options.dry_run else "created"
+            print(
+                reference_of(model, name)
+                if options.output == "name"
+                else f"{model.KIND.kind} {namespace}/{name} {done}"
+            )
 
 
 def _show(document: Json) -> None:

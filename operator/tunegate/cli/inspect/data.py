@@ -1,4 +1,4 @@
-"""`data`: the data statement of a job, for people; as JSON, as Croissant; or the page that shows rows, for some people."""
+"""`inspect data`: the data statement of a job, for people; as JSON, as Croissant; or the page that shows rows, for some people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMATS = ("text", "json", "croissant", "html")
 
 def data(cluster: Cluster, options: Namespace) -> int:
     """Print what was stated of a job's training data, verified against the digests in the job's result."""
-    job = results.job_named(cluster, options.name, options.namespace or cluster.namespace)
+    job = results.job_named(cluster, options.subject, options.namespace or cluster.namespace)
     with registry.opened(options) as client:
         repository, result = results.pull_result(client, job, "validate", ValidateResult)
         if result.statement_digest is None or result.page_digest is None:

@@ -1,4 +1,4 @@
-"""`answers`: what the models answered at the gate, question by question, for evaluation owners and reviewers.
+"""`inspect answers`: what the models answered at the gate, question by question, for evaluation owners and reviewers.
 
 The answers lie in a repository of their own, so that reading them can be allowed to some people only: they quote the
 suite's questions and expected answers.
@@ -16,15 +16,15 @@ from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE
 from tunegate.api.stage.results import BaselineResult, EvaluateResult
 from tunegate.cli import registry, results, screen
 from tunegate.cli.cluster import Cluster
-from tunegate.cli.data.answers_page import Kept, print_page
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.inspect.answers_page import Kept, print_page
 from tunegate.errors import wrong_fields
 from tunegate.registry.client import RegistryClient
 
 
 def answers(cluster: Cluster, options: Namespace) -> int:
     """Print the answers that a job's gate was judged by, verified against the digest in the job's result."""
-    job = results.job_named(cluster, options.name, options.namespace or cluster.namespace)
+    job = results.job_named(cluster, options.subject, options.namespace or cluster.namespace)
     with registry.opened(options) as client:
         kept, document = _pull(client, job)
     if options.output == "json":

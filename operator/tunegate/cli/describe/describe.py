@@ -1,7 +1,8 @@
-"""`show`: one release, job or server in full."""
+"""`describe`: one release, job or server in full."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -15,29 +16,30 @@ from tunegate.api.reasons import JobReason
 from tunegate.api.shared import StatusBase
 from tunegate.cli import decisions, registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
+from tunegate.cli.describe import page, release_view
+from tunegate.cli.describe.words import text_of
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.find import KINDS, release_named
-from tunegate.cli.show import page, release_view
-from tunegate.cli.show.words import text_of
+from tunegate.cli.reference import JOB, RELEASE, needed
 
 
-def show(cluster: Cluster, options: Namespace) -> int:
-    """Print all that a reviewer needs of a release, or how a job (`job/NAME`) or a server (`server/NAME`) stands."""
-    namespace = options.namespace or cluster.namespace
-    kind, _, name = options.name.rpartition("/")
-    if not kind:
-        document = _dossier(cluster, release_named(cluster, name, namespace), options)
+def describe(cluster: Cluster, options: Namespace) -> int:
+    """Print all that a reviewer needs of a release, or how a job or a server stands."""
+    namespace, named = options.namespace or cluster.namespace, options.subject
+    if named.kind == RELEASE:
+        document = _dossier(cluster, needed(cluster, ModelRelease, named.name, namespace), options)
         if options.output == "text":
             page.print_page(screen.console(pipe_width=screen.PAGE_WIDTH), document)
         else:
             screen.write(document, options.output)
         return 0
-    if kind not in KINDS:
-        raise CommandFailure(f"{options.name}: give the name of a release, job/NAME or server/NAME")
     if options.registry:
-        hint = f"; for what was found in its data: tunegate data {options.name} --registry …" if kind == "job" else ""
-        raise CommandFailure(f"--registry is for a release; of {options.name} nothing is read there{hint}")
-    one = cluster.need(KINDS[kind], name, namespace)
+        hint = f"; for what was found in its data: tunegate inspect data {named}" if named.kind == JOB else ""
+        raise CommandFailure(f"--registry is for a release; of {named} nothing is read there{hint}")
+    one: FineTuneJob | ModelServer = (
+        needed(cluster, FineTuneJob, named.name, namespace)
+        if named.kind == JOB
+        else needed(cluster, ModelServer, named.name, namespace)
+    )
     if options.output == "text":
         _print(screen.console(pipe_width=screen.PAGE_WIDTH), cluster, one)
     else:
@@ -46,10 +48,22 @@ def show(cluster: Cluster, options: Namespace) -> int:
 
 
 def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Json:
-    if not options.registry:
+    """Return the page, with what only the registry holds if options or settings name one.
+
+    If the registry of the settings does not answer or lets this person in no further, the page says so and goes without.
+    Content that differs from what was approved is always a failure.
+    """
+    place = registry.known(options)
+    if place is None or (release.status.statement_digest is None and not options.registry):
         return release_view.collect(cluster, release)
-    with registry.opened(options) as client:
-        return release_view.collect(cluster, release, client)
+    try:
+        with registry.opened_at(place) as client:
+            return release_view.collect(cluster, release, client)
+    except registry.RegistryAway as error:
+        if options.registry:
+            raise
+        print(f"note: {error}. The page is shown without what the registry holds", file=sys.stderr)
+        return release_view.collect(cluster, release)
 
 
 def _print(out: Console, cluster: Cluster, one: FineTuneJob | ModelServer) -> None:
@@ -71,7 +85,7 @@ def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
         screen.heading(out, "Waiver", f"{waiver.digest}{granted}")
         _part(out, "To be waived", ("finding", "what was found"), [(one.check, one.message) for one in waiver.findings])
         screen.heading(out, "Other findings, and rows")
-        out.print(f"  not read: they lie in the registry; look with: tunegate data job/{job.name} --registry HOST")
+        out.print(f"  not read: they lie in the registry; look with: tunegate inspect data job/{job.name}")
         _decisions(out, cluster, job, waiver)
     rows = [
         (stage.name, stage.state, str(stage.attempt), stage.message or stage.reason or "")

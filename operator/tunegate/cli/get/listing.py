@@ -1,4 +1,4 @@
-"""`releases`, `jobs` and `servers`: how things stand, one line each, and who is waited for."""
+"""`get`: how releases, jobs and servers stand, one line each, and who is waited for."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.shared import Person
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import Forbidden
+from tunegate.cli.failure import Forbidden, WrongUsage
+from tunegate.cli.reference import needed, reference_of
 
 T = TypeVar("T", bound=Resource)
 UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 RELEASES = ("name", "model", "phase", "approvals", "waitsFor", "requestedBy", "age")
 JOBS = ("name", "phase", "progress", "gate", "waitsFor", "requestedBy", "age", "message")
 SERVERS = ("name", "phase", "base", "ready", "answers", "age")
-TITLES = {"waitsFor": "waits for", "requestedBy": "requested by"}
+MORE: dict[type[Resource], tuple[str, ...]] = {
+    ModelRelease: ("risk", "servedName", "digest", "message"), FineTuneJob: ("deviceHours", "cost"),
+    ModelServer: ("endpoint", "message"),
+}  # fmt: skip
+"""Columns of `-o wide` beside the others."""
+TITLES = {
+    "waitsFor": "waits for", "requestedBy": "requested by", "servedName": "served name", "deviceHours": "device hours",
+}  # fmt: skip
 
 
 class OpenDecisions:
@@ -83,7 +91,8 @@ def jobs(cluster: Cluster, options: Namespace) -> int:
             "phase": one.status.phase, "progress": f"{progress.percent} %" if progress else "-",
             "gate": f"{gate.outcome} ({gate.tuned})" if gate else "-",
             "waitsFor": decisions.waits_for(waiver, one.spec.requested_by, one.namespace) if waiver and waits else "-",
-            "requestedBy": one.spec.requested_by.username,
+            "requestedBy": one.spec.requested_by.username, "deviceHours": one.status.device_hours or "-",
+            "cost": one.status.cost or "-",
         }  # fmt: skip
 
     return _list(cluster, options, FineTuneJob, row, JOBS)
@@ -97,7 +106,7 @@ def servers(cluster: Cluster, options: Namespace) -> int:
         ready = f"{one.status.ready_replicas}/{one.spec.replicas}"
         return {
             "phase": one.status.phase, "base": one.spec.base_model_ref, "ready": ready,
-            "answers": ", ".join(routes) or "-",
+            "answers": ", ".join(routes) or "-", "endpoint": one.status.endpoint or "-",
         }  # fmt: skip
 
     return _list(cluster, options, ModelServer, row, SERVERS)
@@ -116,27 +125,39 @@ def _list(
     cluster: Cluster, options: Namespace, model: type[T], row: Callable[[T], Json], columns: Sequence[str]
 ) -> int:
     namespace = "" if options.all_namespaces else options.namespace or cluster.namespace
-    try:
-        found = cluster.all(model, namespace)
-    except Forbidden:
-        where = f"namespace {namespace}" if namespace else "the whole cluster"
-        hint = "" if options.namespace and namespace else ": name a namespace with -n"
-        raise Forbidden(f"you may not list {model.KIND.plural} of {where}{hint}") from None
     now = datetime.now(UTC)
     lines = [
         {"namespace": one.namespace, "name": one.name, **row(one), **_times(one, now)}
-        for one in sorted(found, key=_newest, reverse=True)
+        for one in sorted(_read(cluster, options, model, namespace), key=_newest, reverse=True)
     ]
     lines.sort(key=lambda line: line.get("waitsFor", "-") == "-")
-    if options.output != "text":
-        screen.write(lines, options.output)
+    if options.output in ("json", "yaml"):
+        screen.write(lines[0] if options.name else lines, options.output)
+    elif options.output == "name":
+        print("".join(f"{reference_of(model, line['name'])}\n" for line in lines), end="")
     elif not lines:
         print(f"no {model.KIND.plural} in {f'namespace {namespace}' if namespace else 'the cluster'}")
     else:
         wanted = (*(("namespace",) if options.all_namespaces else ()), *columns)
-        rows = [[str(line[column]) for column in wanted] for line in lines]
+        if options.output == "wide":
+            wanted += tuple(column for column in MORE[model] if column not in wanted)
+        rows = [["-" if line[column] is None else str(line[column]) for column in wanted] for line in lines]
         screen.table(screen.console(), [TITLES.get(column, column).upper() for column in wanted], rows)
     return 0
+
+
+def _read(cluster: Cluster, options: Namespace, model: type[T], namespace: str) -> list[T]:
+    """Return the object that was named, or all. Raises ``CommandFailure``."""
+    if options.name and options.all_namespaces:
+        raise WrongUsage(f"{options.name}: a name is that of one namespace; leave out -A, or the name")
+    if options.name:
+        return [needed(cluster, model, options.name, namespace)]
+    try:
+        return cluster.all(model, namespace)
+    except Forbidden:
+        where = f"namespace {namespace}" if namespace else "the whole cluster"
+        hint = "" if options.namespace and namespace else ": name a namespace with -n"
+        raise Forbidden(f"you may not list {model.KIND.plural} of {where}{hint}") from None
 
 
 def _newest(one: Resource) -> Any:
