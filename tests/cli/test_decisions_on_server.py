@@ -180,5 +180,5 @@ def test_decision_on_a_release_that_does_not_exist_says_so(cli: Cli) -> None:
 async def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(cli: Cli, job: str, settle: Settle) -> None:
     asked = ("create", "release", "extractor-4", "--from-job", "job", "--model", "extractor", "--risk", "Low")
     cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
-    assert "there is extractor-4" in cli.run("reviewer-risk", "describe", "extracter-4", code=1)
+    assert "there is release/extractor-4" in cli.run("reviewer-risk", "describe", "extracter-4", code=1)
     assert "there is job/job" in cli.run("reviewer-risk", "approve", "job", "--reason", "x", code=1)
