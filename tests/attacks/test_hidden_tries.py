@@ -78,7 +78,7 @@ async def operator(plane: ControlPlane) -> AsyncIterator[tuple[KubeClient, Ledge
 
 def judge(plane: ControlPlane, world: World, name: str, suite_name: str, questions: list[str], outcome: str) -> None:
     """Let erin submit a job, and let the operator record that it was judged."""
-    job = make_finetunejob(name, world.namespace, requestedBy={"username": "erin"}, suiteRef=suite_name)
+    job = make_finetunejob(name, world.namespace, requestedBy={"username": "erin"}, suiteRef={"name": suite_name})
     world.create("engineer", job, dry_run=False).passes()
     sketch = sketch_of([row(number, text) for number, text in enumerate(questions, 1)])
 

@@ -134,7 +134,7 @@ class Setting:
         await kube.create(make_approvalpolicy(name, **policy))
         await kube.create(make_computepool(name, stageResources={"cpu": "50m", "memory": "96Mi"}))
         await kube.create(make_basemodel(name))
-        await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
+        await kube.create(make_modelserver("server", namespace, baseModelRef={"name": name}, poolRef={"name": name}))
         await kube.create(make_evaluationsuite("suite", namespace))
         metadata: Json = {"name": "tunegate-stage", "namespace": namespace}
         await kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
@@ -248,7 +248,7 @@ async def test_a_job_waits_starts_fails_and_leaves_nothing(setting: Setting) -> 
     assert message(await setting.step(), "Scheduled") == ("WaitingForPolicy", "False")
     await kube.create(make_approvalpolicy(name))
     assert message(await setting.step(), "Scheduled") == ("WaitingForServer", "False")
-    await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
+    await kube.create(make_modelserver("server", namespace, baseModelRef={"name": name}, poolRef={"name": name}))
     await kube.create(make_evaluationsuite("suite", namespace))
     assert message(await setting.step(), "Scheduled") == ("WaitingForPool", "False")
     await kube.create(make_computepool(name, stageResources={"cpu": "50m", "memory": "96Mi"}))

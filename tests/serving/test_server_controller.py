@@ -176,7 +176,7 @@ async def test_a_statement_that_is_not_the_approved_one_is_left_out_beside_a_goo
     adapters = (await site.get("ModelServer", "server"))["status"]["adapters"]
     states = {one["release"]: one["state"] for one in adapters}
     assert states == {"forged": "LeftOut", "good": "Loading"}
-    reason = next(one["reason"] for one in adapters if one["release"] == "forged")
+    reason = next(one["reason"] for one in adapters if one["releaseRef"]["name"] == "forged")
     assert "not the approved one" in reason
 
 

@@ -26,7 +26,7 @@ def route(world: World, name: str = "extract") -> dict[str, Any]:
 
 
 def states(world: World) -> dict[str, str]:
-    return {one["release"]: one["state"] for one in world.status["adapters"]}
+    return {one["releaseRef"]["name"]: one["state"] for one in world.status["adapters"]}
 
 
 def test_a_server_waits_for_its_base_model() -> None:

@@ -46,8 +46,8 @@ def make_approvalpolicy(name: str = "policy", **changes: Any) -> Json:
 
 def make_modelserver(name: str = "server", namespace: str = "team", **changes: Any) -> Json:
     spec: Json = {
-        "baseModelRef": "base",
-        "poolRef": "pool",
+        "baseModelRef": {"name": "base"},
+        "poolRef": {"name": "pool"},
         "profile": {"image": IMAGE, "device": "CPU", "maxModelLen": 1024},
     }
     return _object("ModelServer", name, namespace, spec, changes)
@@ -65,8 +65,8 @@ def make_evaluationsuite(name: str = "suite", namespace: str = "team", **changes
 def make_finetunejob(name: str = "job", namespace: str = "team", **changes: Any) -> Json:
     spec: Json = {
         "requestedBy": ENGINEER,
-        "serverRef": "server",
-        "suiteRef": "suite",
+        "serverRef": {"name": "server"},
+        "suiteRef": {"name": "suite"},
         "dataset": {
             "uri": "pvc://data/train.jsonl",
             "classification": "Public",

@@ -77,7 +77,7 @@ def made_catalogue(world: World, name: str, server: str) -> Iterator[dict[str, J
     """Create base model and policy of a name, a server of the other, and the one suite; return them as the API server has them."""
     made = {
         "BaseModel": make_basemodel(name),
-        "ModelServer": make_modelserver(server, world.namespace, baseModelRef=name),
+        "ModelServer": make_modelserver(server, world.namespace, baseModelRef={"name": name}),
         "EvaluationSuite": make_evaluationsuite("suite", world.namespace),
         "ApprovalPolicy": {
             "apiVersion": "tunegate.io/v1alpha1",

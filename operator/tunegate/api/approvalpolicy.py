@@ -23,7 +23,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import StatusBase
+from tunegate.api.shared import NamedRef, StatusBase
 
 WaivableFinding = Literal[DataCheck, "MinimumExamples", "MinimumPerClass", "Budget", "Knowledge"]
 """Blocking findings of validation that people may answer for. The others say that the job cannot run, or cannot be judged."""
@@ -173,7 +173,7 @@ class ApprovalPolicySpec(ApiModel):
     """For each namespace under this policy; a training that exceeds what is left waits for the next period."""
     serving: ServingRule | None = None
     """How gateways close routes when they hear nothing of the operator's decisions; absent: after 60 seconds."""
-    required_suites: Annotated[list[ResourceName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
+    required_suite_refs: Annotated[list[NamedRef], Field(max_length=8, json_schema_extra=list_map("name"))] = []
     """A release needs a passed gate of one of these suites; empty: any suite of the namespace."""
 
     @property

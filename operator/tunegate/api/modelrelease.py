@@ -22,7 +22,7 @@ from tunegate.api.markers import (
     rules,
 )
 from tunegate.api.modelserver import ModelName
-from tunegate.api.shared import Requester, StatusBase
+from tunegate.api.shared import NamedRef, Requester, StatusBase
 
 ReleasePhase = Literal[
     "PendingEvidence",
@@ -86,7 +86,8 @@ class ModelReleaseStatus(StatusBase, Tally):
     """OCI digest of the stored release statement."""
     served_name: ModelName | None = None
     """Immutable name of the adapter in vLLM: `<release>-<first 8 hex digits of the adapter digest>`."""
-    server: ResourceName | None = None
+    server_ref: NamedRef | None = None
+    """ModelServer that is to serve the adapter: the job's."""
     approved_time: Time | None = None
     override: Override | None = None
     """Present when somebody broke the glass."""

@@ -22,7 +22,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import ReleaseRef, Resources, StatusBase
+from tunegate.api.shared import NamedRef, Resources, StatusBase
 
 ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-]+@sha256:[0-9a-f]{64}$")]
 ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
@@ -61,7 +61,7 @@ class Route(ApiModel):
     """What clients put into `model`; releases with this `modelName` may answer."""
     track: Literal["Latest", "Pinned"] = "Latest"
     """`Latest` follows approvals; `Pinned` names one approved release (instant rollback)."""
-    release_ref: ReleaseRef | None = None
+    release_ref: NamedRef | None = None
 
 
 class Clients(ApiModel):
@@ -104,8 +104,9 @@ class ModelServerSpec(ApiModel):
         )
     )
 
-    base_model_ref: ResourceName
-    pool_ref: ResourceName
+    base_model_ref: NamedRef
+    """BaseModel of the catalogue that the server loads."""
+    pool_ref: NamedRef
     """Pool that serving pods, and the evaluation of jobs for this server, run on."""
     profile: EngineProfile
     replicas: Annotated[int, Field(ge=0, le=64)] = 1
@@ -121,7 +122,7 @@ class ModelServerSpec(ApiModel):
 class ServedAdapter(ApiModel):
     """One approved release and whether the server holds it."""
 
-    release: ResourceName
+    release_ref: NamedRef
     served_name: ModelName
     adapter_digest: Digest | None = None
     """OCI digest of the artifact; absent while the registry cannot say it."""
@@ -180,7 +181,7 @@ class ModelServer(Resource):
         "Namespaced",
         (
             Column("Phase", ".status.phase"),
-            Column("Base", ".spec.baseModelRef"),
+            Column("Base", ".spec.baseModelRef.name"),
             Column("Ready", ".status.readyReplicas", "integer"),
             Column("Answers", ".status.answers"),
             Column("Message", ".status.message", wide=True),

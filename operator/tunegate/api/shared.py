@@ -73,8 +73,8 @@ class Resources(ApiModel):
     memory: Quantity = "4Gi"
 
 
-class ReleaseRef(ApiModel):
-    """A release of the same namespace."""
+class NamedRef(ApiModel):
+    """Another object, by its name; an object of a namespace names those of its own namespace, and cluster-wide ones."""
 
     name: ResourceName
 

@@ -208,8 +208,8 @@ def _params(job: FineTuneJob) -> dict[str, str]:
     spec, status = job.spec, job.status
     facts: dict[str, Any] = {
         "source": spec.source,
-        "server": spec.server_ref,
-        "suite": spec.suite_ref,
+        "server": spec.server_ref.name,
+        "suite": spec.suite_ref.name,
         "goal": spec.intent.goal,
         "taskType": spec.intent.task_type,
         "dataset.uri": spec.dataset.uri,
@@ -254,7 +254,7 @@ def _inputs(job: FineTuneJob) -> tuple[InputData, ...]:
     elif digest:
         found.append(InputData("training data", digest, dataset.uri, "training"))
     if job.status.suite_digest:
-        found.append(InputData(f"suite {job.spec.suite_ref}", job.status.suite_digest, "suite", "evaluation"))
+        found.append(InputData(f"suite {job.spec.suite_ref.name}", job.status.suite_digest, "suite", "evaluation"))
     documents = job.spec.baseline.documents
     if documents and job.status.documents_digest:
         found.append(InputData("documents", job.status.documents_digest, documents.uri, "evaluation"))

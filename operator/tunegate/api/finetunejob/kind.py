@@ -23,7 +23,7 @@ class FineTuneJob(Resource):
             Column("Progress", ".status.progress.percent", "integer"),
             Column("Gate", ".status.gate.outcome"),
             Column("Score", ".status.gate.tuned"),
-            Column("Server", ".spec.serverRef", wide=True),
+            Column("Server", ".spec.serverRef.name", wide=True),
             Column("Estimated Hours", ".status.estimates.deviceHours", wide=True),
             Column("Hours", ".status.deviceHours", wide=True),
             Column("Message", ".status.message", wide=True),

@@ -25,7 +25,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
-from tunegate.api.shared import Contributor, MethodType, Requester
+from tunegate.api.shared import Contributor, MethodType, NamedRef, Requester
 
 TaskType = Literal["Style", "Format", "DomainVocabulary", "Classification", "ComplexInstructions"]
 
@@ -204,11 +204,12 @@ class FineTuneJobSpec(ApiModel):
     contributors: Annotated[list[Contributor], Field(max_length=32, json_schema_extra=list_map("username"))] = []
     """Who prepared the data, wrote the suite or chose the settings: like the requester, none of them may approve the
     release or waive a finding."""
-    server_ref: ResourceName
+    server_ref: NamedRef
     """ModelServer of this namespace that will serve the result: it gives base model and engine profile."""
-    pool_ref: ResourceName | None = None
+    pool_ref: NamedRef | None = None
     """Pool to train on; absent: the server's."""
-    suite_ref: ResourceName
+    suite_ref: NamedRef
+    """EvaluationSuite of this namespace that judges the result."""
     dataset: Dataset
     intent: Intent
     source: Literal["Train", "Import"] = "Train"

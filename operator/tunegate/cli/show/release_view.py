@@ -30,9 +30,9 @@ def collect(cluster: Cluster, release: ModelRelease, client: RegistryClient | No
     """Return the whole story of a release; with a registry's ``client`` also what only the registry holds, verified."""
     namespace, status = release.namespace, release.status
     job = job_of(cluster, release)
-    server = readable(cluster.get, ModelServer, status.server, namespace) if status.server else None
-    base = readable(cluster.get, BaseModel, server.spec.base_model_ref) if server is not None else None
-    suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref, namespace) if job is not None else None
+    server = readable(cluster.get, ModelServer, status.server_ref.name, namespace) if status.server_ref else None
+    base = readable(cluster.get, BaseModel, server.spec.base_model_ref.name) if server is not None else None
+    suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref.name, namespace) if job is not None else None
     ledger = recorded(cluster)
     records = ledger or []
     mine = [one for one in records if one["subject"] == release.uid]
@@ -145,7 +145,7 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
         return {"note": "not readable here"}
     gate = job.status.gate
     return {
-        "outcome": gate.outcome, "suite": job.spec.suite_ref, "suiteDigest": job.status.suite_digest,
+        "outcome": gate.outcome, "suite": job.spec.suite_ref.name, "suiteDigest": job.status.suite_digest,
         "documentsDigest": job.status.documents_digest,
         "metric": gate.metric, "tuned": gate.tuned, "questions": gate.questions,
         "suiteMargin": suite.spec.primary_metric.margin if suite else None,
@@ -214,7 +214,9 @@ def _serving_now(
     if found.uid == release.uid:
         return {"release": found.name, "servedName": found.status.served_name, "note": "this release itself"}
     job = job_of(cluster, found)
-    suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref, found.namespace) if job is not None else None
+    suite = (
+        readable(cluster.get, EvaluationSuite, job.spec.suite_ref.name, found.namespace) if job is not None else None
+    )
     told = [one for one in records if one["subject"] == found.uid]
     statement = _readable_statement(client, found, told)
     old = Side(found, job, suite, _policy(told) or _stated(statement), _rules(statement))

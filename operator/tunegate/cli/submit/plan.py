@@ -189,11 +189,11 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
     for uri in [spec.dataset.uri, *([documents.uri] if documents else [])]:
         if not isinstance(data_path(uri), ClaimPath):
             raise CommandFailure(f"{uri}: only data on this machine is read. Download it, name it pvc://… and map it")
-    server = catalogue.need(ModelServer, spec.server_ref, "spec.serverRef of the job")
-    base = catalogue.need(BaseModel, server.spec.base_model_ref, f"spec.baseModelRef of ModelServer {server.name}")
-    suite = catalogue.need(EvaluationSuite, spec.suite_ref, "spec.suiteRef of the job")
-    server_pool = catalogue.need(ComputePool, server.spec.pool_ref, f"spec.poolRef of ModelServer {server.name}")
-    pool = catalogue.need(ComputePool, spec.pool_ref, "spec.poolRef of the job") if spec.pool_ref else server_pool
+    server = catalogue.need(ModelServer, spec.server_ref.name, "spec.serverRef of the job")
+    base = catalogue.need(BaseModel, server.spec.base_model_ref.name, f"spec.baseModelRef of ModelServer {server.name}")
+    suite = catalogue.need(EvaluationSuite, spec.suite_ref.name, "spec.suiteRef of the job")
+    server_pool = catalogue.need(ComputePool, server.spec.pool_ref.name, f"spec.poolRef of ModelServer {server.name}")
+    pool = catalogue.need(ComputePool, spec.pool_ref.name, "spec.poolRef of the job") if spec.pool_ref else server_pool
     facts: dict[str, Any] = {
         "job": job, "server": server, "suite": suite, "pool": pool, "server_pool": server_pool,
         "policy": catalogue.policy(), "other_suites": catalogue.other_suites(suite.name),

@@ -115,12 +115,12 @@ class FineTuneJobController:
 
     async def _places(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the server and the pools."""
-        server = await self._read(ModelServer, job.spec.server_ref, job.namespace)
+        server = await self._read(ModelServer, job.spec.server_ref.name, job.namespace)
         if server is None:
             return {}
-        server_pool = await self._read(ComputePool, server.spec.pool_ref)
-        own = job.spec.pool_ref
-        pool = server_pool if own in (None, server.spec.pool_ref) else await self._read(ComputePool, str(own))
+        server_pool = await self._read(ComputePool, server.spec.pool_ref.name)
+        own = job.spec.pool_ref or server.spec.pool_ref
+        pool = server_pool if own == server.spec.pool_ref else await self._read(ComputePool, own.name)
         return {"server": server, "server_pool": server_pool, "pool": pool}
 
     async def _rules(self, job: FineTuneJob) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class FineTuneJobController:
     ) -> dict[str, Any]:
         """Read what is needed only to start an attempt."""
         facts: dict[str, Any] = {
-            "suite": await self._read(EvaluationSuite, job.spec.suite_ref, job.namespace),
+            "suite": await self._read(EvaluationSuite, job.spec.suite_ref.name, job.namespace),
             "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
             "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
             "hub_endpoint": self._settings.hub_endpoint,
@@ -152,7 +152,7 @@ class FineTuneJobController:
             facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
         if server is None:
             return facts
-        base_model = await self._read(BaseModel, server.spec.base_model_ref)
+        base_model = await self._read(BaseModel, server.spec.base_model_ref.name)
         facts["base_model"] = base_model
         facts["base_manifest"] = await self._manifest(base_model) if base_model else None
         facts["denied"] = await self._denied(job, server)
@@ -163,7 +163,7 @@ class FineTuneJobController:
         found: dict[str, EvaluationSuite | None] = {}
         for raw in await self._kube.list(API_VERSION, EvaluationSuite.KIND.kind, job.namespace):
             name = raw["metadata"]["name"]
-            if name == job.spec.suite_ref:
+            if name == job.spec.suite_ref.name:
                 continue
             try:
                 found[name] = EvaluationSuite.model_validate(raw)
@@ -194,7 +194,7 @@ class FineTuneJobController:
 
     async def _denied(self, job: FineTuneJob, server: ModelServer) -> tuple[str, ...]:
         """Ask RBAC about the pool to train on and the server, in the requester's name."""
-        pool = job.spec.pool_ref or server.spec.pool_ref
+        pool = (job.spec.pool_ref or server.spec.pool_ref).name
         wanted = (("computepools", pool, ""), ("modelservers", server.name, job.namespace))
         denied = []
         for resource, name, namespace in wanted:

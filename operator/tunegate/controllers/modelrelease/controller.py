@@ -104,9 +104,9 @@ class ModelReleaseController:
     async def _evidence(self, release: ModelRelease, policy_name: str) -> Evidence:
         namespace = release.namespace
         job = await self._read(FineTuneJob, release.spec.job_ref.name, namespace)
-        server = await self._read(ModelServer, job.spec.server_ref, namespace) if job else None
-        base = await self._read(BaseModel, server.spec.base_model_ref) if server else None
-        suite = await self._read(EvaluationSuite, job.spec.suite_ref, namespace) if job else None
+        server = await self._read(ModelServer, job.spec.server_ref.name, namespace) if job else None
+        base = await self._read(BaseModel, server.spec.base_model_ref.name) if server else None
+        suite = await self._read(EvaluationSuite, job.spec.suite_ref.name, namespace) if job else None
         policy = await self._read(ApprovalPolicy, policy_name)
         return Evidence(
             cluster=await self._cluster_id(),

@@ -29,6 +29,7 @@ from tunegate.api.serving import (
     RoutesDocument,
     routes_name,
 )
+from tunegate.api.shared import NamedRef
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
 from tunegate.controllers.services import Services
@@ -126,7 +127,7 @@ class ModelServerController:
 
     async def _observe(self, quick: Observed) -> Observed:
         server, namespace = quick.server, quick.server.namespace
-        base = await self._read(BaseModel, server.spec.base_model_ref)
+        base = await self._read(BaseModel, server.spec.base_model_ref.name)
         labels = planner.server_labels(server.name)
         deployment = await self._deployment(server)
         pods = await self._kube.list("v1", "Pod", namespace, labels=labels)
@@ -139,7 +140,7 @@ class ModelServerController:
             server=server,
             base_model=base,
             base_manifest=await self._base_manifest(base),
-            pool=await self._read(ComputePool, server.spec.pool_ref),
+            pool=await self._read(ComputePool, server.spec.pool_ref.name),
             releases=quick.releases,
             candidates=tuple(candidates),
             deployment=deployment,
@@ -183,7 +184,9 @@ class ModelServerController:
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
         found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
         releases = (ModelRelease.model_validate(one) for one in found)
-        return tuple(one for one in releases if one.status.server == server.name and one.status.served_name)
+        return tuple(
+            one for one in releases if one.status.server_ref == NamedRef(name=server.name) and one.status.served_name
+        )
 
     async def _candidate(self, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> Candidate:
         """Read what was approved from the registry, and compare it with this server."""

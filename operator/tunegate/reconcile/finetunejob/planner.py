@@ -83,7 +83,12 @@ def plan(seen: Observed, now: datetime, settings: StageSettings) -> Plan:
 
 def _first_sight(draft: Draft) -> None:
     spec = draft.job.spec
-    payload = {"server": spec.server_ref, "suite": spec.suite_ref, "source": spec.source, "dataset": spec.dataset.uri}
+    payload = {
+        "server": spec.server_ref.name,
+        "suite": spec.suite_ref.name,
+        "source": spec.source,
+        "dataset": spec.dataset.uri,
+    }
     if spec.dataset.digest:
         payload["datasetDigest"] = spec.dataset.digest
     draft.record("JobRequested", payload | human(spec.requested_by))

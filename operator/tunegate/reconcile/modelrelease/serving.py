@@ -12,7 +12,8 @@ from tunegate.reconcile.modelrelease.status import ConditionDraft
 def held(release: ModelRelease, server: ModelServer | None) -> bool:
     """Tell whether the server holds the adapter now."""
     return server is not None and any(
-        entry.release == release.name and entry.state in ("Loading", "Ready") for entry in server.status.adapters
+        entry.release_ref.name == release.name and entry.state in ("Loading", "Ready")
+        for entry in server.status.adapters
     )
 
 

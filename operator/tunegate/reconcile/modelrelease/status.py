@@ -9,6 +9,7 @@ from typing import Any
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, Override, ReleasePhase
 from tunegate.api.reasons import ReleaseReason
+from tunegate.api.shared import NamedRef
 from tunegate.reconcile.approvals import tally
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen
 from tunegate.release.ballot import Verdict
@@ -56,7 +57,7 @@ def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[
         release_digest=shown.digest if shown else old.release_digest,
         statement_digest=shown.oci_digest if shown else old.statement_digest,
         served_name=shown.statement.served_name if shown else old.served_name,
-        server=draft.server or old.server,
+        server_ref=NamedRef(name=draft.server) if draft.server else old.server_ref,
         approved_time=draft.approved_time,
         override=draft.override,
     )

@@ -118,11 +118,15 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         return Health("Pending", ServerReason.IMAGE_NOT_ALLOWED, foreign)
     if base is None or base.status.phase != "Ready" or base.status.manifest_digest is None:
         found = "does not exist" if base is None else f"is {base.status.phase}"
-        return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref} {found}")
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref.name} {found}"
+        )
     if (nowhere := without_mirror(base, settings.hub_endpoint)) is not None:
         return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, nowhere)
     if pool is None:
-        return Health("Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref} does not exist")
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref.name} does not exist"
+        )
     if server.spec.tls is not None and not seen.tls_usable:
         return Health(
             "Pending", ServerReason.WAITING_FOR_CERTIFICATE, _without_certificate(server.spec.tls.secret_name)
@@ -188,7 +192,7 @@ def _document(
         registry_host=settings.registry_host,
         registry_plain_http=settings.registry_plain_http,
         base=ServedBase(
-            name=server.spec.base_model_ref,
+            name=server.spec.base_model_ref.name,
             path=source.below(BASE_MODEL_MOUNT),
             manifest=manifest,
             manifest_digest=digest,

@@ -12,6 +12,7 @@ from tunegate.api.markers import RESERVED
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
+from tunegate.api.shared import NamedRef
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, model_path
 from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
@@ -73,7 +74,7 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     elif not reports and told is not None and told.state == "Ready" and ready_replicas(seen):
         state = "Ready"  # Pods are ready, and only their answer to us is missing: that takes nothing back.
     return ServedAdapter(
-        release=candidate.release.name,
+        release_ref=NamedRef(name=candidate.release.name),
         served_name=name,
         adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
         state=state,  # type: ignore[arg-type]
