@@ -38,7 +38,7 @@ def test_the_ledger_holds_each_decision_word_by_word_oldest_first() -> None:
         "decision": "Approve",
         "role": "risk",
         "subjectDigest": walk.release["status"]["releaseDigest"],
-        "expiresAt": "2030-01-01T00:00:00Z",
+        "expirationTime": "2030-01-01T00:00:00Z",
         "createdAt": "2026-11-24T12:00:00Z",
         "content": approval_digest(Approval.model_validate(ravi)),
         "personId": "E-ravi",

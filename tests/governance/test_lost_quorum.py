@@ -114,8 +114,8 @@ def test_new_approvals_in_place_of_expired_ones_are_recorded(walk: Walk) -> None
     walk.serve()
     time_over(walk)
     assert walk.settle() == "Serving"
-    walk.decide("ravi", "again", expiresAt="2027-01-01T00:00:00Z")
-    walk.decide("cora", "again-too", expiresAt="2027-01-01T00:00:00Z")
+    walk.decide("ravi", "again", expirationTime="2027-01-01T00:00:00Z")
+    walk.decide("cora", "again-too", expirationTime="2027-01-01T00:00:00Z")
     for approval in walk.approvals[2:]:
         approval["metadata"]["creationTimestamp"] = "2026-12-02T12:00:00Z"
     assert walk.settle() == "Serving"

@@ -179,7 +179,7 @@ def test_withdrawn_approval_takes_a_serving_release_down(walk: Walk) -> None:
 @pytest.mark.attack(24)
 def test_expired_approvals_approve_nothing(walk: Walk) -> None:
     walk.settle()
-    walk.decide("ravi", expiresAt="2026-11-24T12:10:00Z")
+    walk.decide("ravi", expirationTime="2026-11-24T12:10:00Z")
     walk.decide("cora")
     assert walk.settle() == "PendingApproval"
     assert walk.dropped() == {"ravi": "Expired"}
@@ -188,8 +188,8 @@ def test_expired_approvals_approve_nothing(walk: Walk) -> None:
 @pytest.mark.parametrize("time", ["9999-12-31T23:59:59-10:00", "2026-12-31T23:59:60Z"])
 def test_unreadable_expiry_does_not_stop_the_count(walk: Walk, time: str) -> None:
     walk.settle()
-    walk.decide("ravi", expiresAt=time)
-    walk.decide("cora", expiresAt="2026-12-01t00:00:00z")
+    walk.decide("ravi", expirationTime=time)
+    walk.decide("cora", expirationTime="2026-12-01t00:00:00z")
     assert walk.settle() == "PendingApproval"
     assert walk.dropped() == {"ravi": "Expired"}
     assert walk.release["status"]["approvals"] == "1/2"
@@ -197,7 +197,7 @@ def test_unreadable_expiry_does_not_stop_the_count(walk: Walk, time: str) -> Non
 
 def test_planner_wakes_up_when_an_approval_expires(walk: Walk) -> None:
     walk.settle()
-    walk.decide("ravi", expiresAt="2026-11-24T12:31:00Z")
+    walk.decide("ravi", expirationTime="2026-11-24T12:31:00Z")
     walk.settle()
     assert walk.step().requeue_after == pytest.approx(61.0)
 

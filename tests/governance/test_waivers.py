@@ -164,7 +164,7 @@ def test_every_approval_that_does_not_count_is_shown_with_its_reason() -> None:
     world.decide("engineer")
     world.decide("ann", approver={"username": "ann", "groups": ["engineers"]})
     world.decide("bob", subjectDigest="sha256:" + "9" * 64)
-    world.decide("eve", expiresAt=rfc3339(world.now))
+    world.decide("eve", expirationTime=rfc3339(world.now))
     world.decide("una")
     world.unauthorized.add("una")
     world.decide("old", subjectRef={"kind": "FineTuneJob", "name": job.name, "uid": "an-earlier-job"})

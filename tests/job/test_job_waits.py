@@ -108,7 +108,7 @@ def test_nothing_new_is_said_twice() -> None:
     ("spec", "reason", "says"),
     [
         (data(classification="PHI"), "NotAllowed", "classified PHI"),
-        (data(retainUntil="2020-12-31"), "NotAllowed", "may be kept until 2020-12-31"),
+        (data(expirationDate="2020-12-31"), "NotAllowed", "may be kept until 2020-12-31"),
         ({"method": {"type": "LoRA", "numNodes": 9}}, "NotAllowed", "maxNodes"),
         (data(uri="pvc://data/../x"), "BadInput", "'..'"),
     ],
@@ -122,14 +122,14 @@ def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says:
     assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
 
 
-STATED = {"steward": "Ada", "retainUntil": "2999-12-31", "license": "MIT OR LicenseRef-contract-17"}
+STATED = {"steward": "Ada", "expirationDate": "2999-12-31", "license": "MIT OR LicenseRef-contract-17"}
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"steward": " "}, "spec.dataset.steward"),
-        ({"retainUntil": None}, "spec.dataset.retainUntil"),
+        ({"expirationDate": None}, "spec.dataset.expirationDate"),
         ({"license": "our contract"}, "SPDX license expression in spec.dataset.license: nobody knows our contract"),
         ({"license": "MIT AND"}, "SPDX license expression"),
         ({"license": ""}, "it is empty"),
@@ -158,7 +158,7 @@ def test_a_job_that_was_made_without_admission_rules_does_not_start() -> None:
 def test_data_may_be_used_on_the_last_day_and_not_on_the_next() -> None:
     today = World().now.date()
     for day, phase in ((today, "Validating"), (today - timedelta(days=1), "Failed")):
-        assert first_plan(spec=data(retainUntil=day.isoformat())).status["phase"] == phase
+        assert first_plan(spec=data(expirationDate=day.isoformat())).status["phase"] == phase
 
 
 WAITING: list[tuple[Json, str, str]] = [

@@ -21,7 +21,7 @@ def made(number: int, bound: Bound = "approvals", person: str = "ravi", hours: f
 
 
 def reached(*everything: Made) -> list[tuple[str, str, str | None]]:
-    return [(one.username, one.bound, one.until) for one in usage(everything, LIMITS, NOW).reached]
+    return [(one.username, one.bound, one.expiration_time) for one in usage(everything, LIMITS, NOW).reached]
 
 
 def test_a_bound_by_day_ends_when_enough_is_older_than_a_day() -> None:

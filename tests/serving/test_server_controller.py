@@ -84,7 +84,7 @@ async def test_an_overridden_release_is_handed_to_the_pods_and_taken_back_when_i
     ends = datetime.now(UTC) + timedelta(seconds=15)
     release = await site.get("ModelRelease", "urgent")
     given = make_approval(
-        "dora-overrides", site.namespace, role="break-glass", decision="Override", expiresAt=rfc3339(ends),
+        "dora-overrides", site.namespace, role="break-glass", decision="Override", expirationTime=rfc3339(ends),
         subjectRef={"kind": "ModelRelease", "name": "urgent", "uid": release["metadata"]["uid"]},
         subjectDigest=statement.digest, approver={"username": "dora", "groups": ["duty"]},
     )  # fmt: skip
@@ -116,7 +116,7 @@ async def test_a_role_taken_away_between_approval_and_rollout_stops_the_rollout_
     await give_right(site, "vera", "approve", "risk")
     release = await site.get("ModelRelease", "late")
     given = make_approval(
-        "vera-approves", site.namespace, role="risk", expiresAt=rfc3339(datetime.now(UTC) + timedelta(hours=1)),
+        "vera-approves", site.namespace, role="risk", expirationTime=rfc3339(datetime.now(UTC) + timedelta(hours=1)),
         subjectRef={"kind": "ModelRelease", "name": "late", "uid": release["metadata"]["uid"]},
         subjectDigest=statement.digest, approver={"username": "vera", "groups": ["night-shift"]},
     )  # fmt: skip

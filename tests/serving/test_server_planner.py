@@ -128,7 +128,7 @@ def overridden(name: str, *, granted: int, until: int) -> ModelRelease:
     """Return a release that is served without its quorum, between two minutes after the start."""
     made = release(name, "Overridden")
     times = [(START + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ") for minute in (granted, until)]
-    shown = Override(overrides="1/1", granted_time=times[0], until=times[1])
+    shown = Override(overrides="1/1", granted_time=times[0], expiration_time=times[1])
     return made.model_copy(update={"status": made.status.model_copy(update={"override": shown})})
 
 

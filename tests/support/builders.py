@@ -98,7 +98,7 @@ def make_approval(name: str = "approval", namespace: str = "team", **changes: An
         "decision": "Approve",
         "reason": "Scores and data were looked at.",
         "approver": {"username": "reviewer-risk", "groups": ["model-risk"]},
-        "expiresAt": "2030-01-01T00:00:00Z",
+        "expirationTime": "2030-01-01T00:00:00Z",
     }
     return _object("Approval", name, namespace, spec, changes)
 

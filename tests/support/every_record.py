@@ -37,7 +37,7 @@ STATED: list[tuple[EventType, str, AuditSubject, dict[str, str]]] = [
     ("ReleaseApproved", "tunegate-operator", RELEASE, {"releaseDigest": digest("6"), **COUNTED}),
     ("ReleaseDenied", "cora", RELEASE, {"approval": "a-3", "reason": "the wrong report"}),
     ("ReleaseRevoked", "cora", RELEASE, {"approval": "a-4", "reason": "wrong answers in production"}),
-    ("BreakGlassGranted", "tunegate-operator", RELEASE, {"until": "2026-11-24T13:00:00Z", "missing": "1 of role risk"}),
+    ("BreakGlassGranted", "tunegate-operator", RELEASE, {"expirationTime": "2026-11-24T13:00:00Z", "missing": "1 of role risk"}),
     ("BreakGlassEnded", "tunegate-operator", RELEASE, {"outcome": "Reviewed"}),
     ("RolloutStarted", "tunegate-operator", RELEASE, {"server": "server", "adapter": digest("4")}),
     ("RouteOpened", "tunegate-operator", SERVER, {"route": "holders", "servedName": "release-44444444"}),

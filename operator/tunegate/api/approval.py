@@ -90,7 +90,7 @@ class ApprovalSpec(ApiModel):
     reason: Annotated[str, Field(min_length=1, max_length=REASON_LIMIT)]
     approver: Person
     """The caller; `tunegate approve` fills it in."""
-    expires_at: Time
+    expiration_time: Time
     """After this the approval starts no new rollout and grants no waiver; what an Override opened is closed."""
     signature: SignedStatement | None = None
     """Needed where the policy names signers for the role; `tunegate approve --key` makes it."""
@@ -112,7 +112,7 @@ class Approval(Resource):
             Column("Role", ".spec.role"),
             Column("By", ".spec.approver.username"),
             Column("Person", ".spec.approver.personId", wide=True),
-            Column("Expires", ".spec.expiresAt", wide=True),
+            Column("Expires", ".spec.expirationTime", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
     )

@@ -150,7 +150,7 @@ class ApprovalPolicySpec(ApiModel):
 
     roles: Annotated[list[ApprovalRole], Field(min_length=1, max_length=8, json_schema_extra=list_map("name"))]
     max_approval_age_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800
-    """Longest life of an approval; it stops counting after this time, whatever its `expiresAt` says."""
+    """Longest life of an approval; it stops counting after this time, whatever its `expirationTime` says."""
     identity: IdentityRule | None = None
     """What the cluster's identity provider has to say of people; absent: user name, uid and groups are enough."""
     break_glass: BreakGlass | None = None

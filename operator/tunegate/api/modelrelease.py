@@ -70,7 +70,7 @@ class Override(ApiModel):
     """Who overrides."""
     granted_time: Time | None = None
     """Absent: too few overrides."""
-    until: Time | None = None
+    expiration_time: Time | None = None
     """When the release is closed, unless its quorum is reached before."""
     outcome: OverrideOutcome | None = None
     """How it ended; absent: it holds."""

@@ -144,7 +144,8 @@ class Closing(ApiModel):
     """A served name that may not answer any more, and what the pods that hold it say."""
 
     served_name: ModelName
-    since: Time
+    start_time: Time
+    """When it was found that the name may not answer any more."""
     pods: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
     """Pods that have not confirmed that they closed it: they answer it still, or cannot be asked."""
     confirmed: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []

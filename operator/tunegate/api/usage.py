@@ -22,7 +22,7 @@ class ReachedBound(ApiModel):
 
     username: UserName
     bound: Bound
-    until: Time | None = None
+    expiration_time: Time | None = None
     """Absent: as long as it is so."""
     message: Text
 

@@ -217,7 +217,7 @@ def _params(job: FineTuneJob) -> dict[str, str]:
         "dataset.redactedDigest": status.dataset.redacted_digest if status.dataset else None,
         "dataset.classification": spec.dataset.classification,
         "dataset.license": spec.dataset.license,
-        "dataset.retainUntil": spec.dataset.retain_until,
+        "dataset.expirationDate": spec.dataset.expiration_date,
         "base.digest": status.base_model_digest,
         "profile.digest": status.profile_digest,
         "suite.digest": status.suite_digest,

@@ -125,7 +125,7 @@ def _reached(
         f"has made {len(times)} {word} within a day, and quotas.perPerson.{bound}PerDay of the chart is {most}: the next is "
         f"possible after {until}"
     )
-    return ReachedBound(username=person, bound=bound, until=until, message=text)
+    return ReachedBound(username=person, bound=bound, expiration_time=until, message=text)
 
 
 def _subjects(made: Iterable[Made], limits: PersonLimits) -> list[SubjectShare]:

@@ -37,7 +37,7 @@ def approval_digest(approval: Approval) -> str:
         "decision": spec.decision,
         "reason": spec.reason,
         "approver": [person.username, person.uid or "", *person.groups],
-        "expiresAt": spec.expires_at,
+        "expirationTime": spec.expiration_time,
         **({"human": human} if any(human) else {}),
         **signed,
     })  # fmt: skip

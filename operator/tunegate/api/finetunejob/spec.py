@@ -58,7 +58,7 @@ class Dataset(ApiModel):
     """Where the rows came from."""
     steward: ShortText = ""
     """Who answers for them."""
-    retain_until: Day | None = None
+    expiration_date: Day | None = None
     """Last day on which the rows may be used; from the next day on no job begins a stage with them. Absent: no such day."""
     group_field: ShortText | None = None
     """Field of a row that names its group: the development split never cuts through a group."""

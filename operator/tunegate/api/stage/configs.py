@@ -71,7 +71,7 @@ class DataOrigin(StrictModel):
     license: str
     classification: DataClass
     steward: str
-    retain_until: Day | None = None
+    expiration_date: Day | None = None
 
 
 class SuiteInput(StrictModel):

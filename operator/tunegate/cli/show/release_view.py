@@ -100,7 +100,7 @@ def _data(job: FineTuneJob | None) -> Json:
         "statementDigest": found.statement_digest if found else None, "rows": found.rows if found else None,
         "duplicates": found.duplicates if found else None, "overlapRows": found.overlap_rows if found else None,
         "classification": dataset.classification, "license": dataset.license, "source": dataset.source,
-        "steward": dataset.steward or None, "retainUntil": dataset.retain_until, "uri": dataset.uri, "job": job.name,
+        "steward": dataset.steward or None, "expirationDate": dataset.expiration_date, "uri": dataset.uri, "job": job.name,
         "jobRequestedBy": job.spec.requested_by.username, "mlflowRun": job.status.mlflow_run_id,
     }  # fmt: skip
 

@@ -258,7 +258,7 @@ def _origin(job: FineTuneJob) -> DataOrigin:
         license=spec.license,
         classification=spec.classification,
         steward=spec.steward,
-        retain_until=spec.retain_until,
+        expiration_date=spec.expiration_date,
     )
 
 
