@@ -90,7 +90,7 @@ def judge(plane: ControlPlane, world: World, name: str, suite_name: str, questio
             data = EvaluationSuite.model_validate(found).spec.data.digest
             subject = AuditSubject("FineTuneJob", judged.namespace, judged.name, judged.uid)
             await ledger.append(
-                AuditEntry("SuiteAsked", "operator", subject, "SuiteAsked", asked(judged, "evaluate", data))
+                AuditEntry("SuiteAsked", "operator", subject, "SuiteAsked", asked(judged, "Evaluate", data))
             )
             end = {"phase": "Succeeded", "gate": outcome} if outcome != "PromptingSuffices" else {"reason": outcome}
             await ledger.append(AuditEntry("JobFinished", "operator", subject, "JobFinished", end))

@@ -106,7 +106,7 @@ def test_a_suite_that_was_tried_often_is_named_with_the_number() -> None:
 def test_who_reached_a_bound_is_named() -> None:
     usage: Json = {
         "metadata": {"namespace": "team-a"},
-        "spec": {"reached": [{"username": "ravi", "bound": "approvals"}]},
+        "spec": {"reached": [{"username": "ravi", "bound": "Approvals"}]},
     }
     assert attacks.floods([usage]).found == "ravi (approvals in team-a)"
     assert attacks.floods([{**usage, "spec": {}}]).state == "OK"

@@ -231,12 +231,12 @@ def test_a_baseline_that_was_measured_before_is_taken_over(run: str, finished: J
 
     def baselined() -> Json | None:
         stages = status_of(name).get("stages", [])
-        return next((one for one in stages if (one["name"], one["state"]) == ("baseline", "Done")), None)
+        return next((one for one in stages if (one["name"], one["state"]) == ("Baseline", "Done")), None)
 
     measured = awaited(name, 600, baselined)
     kubectl("-n", TEAM, "delete", "finetunejob", name)
 
-    first = next(stage for stage in finished["status"]["stages"] if stage["name"] == "baseline")
+    first = next(stage for stage in finished["status"]["stages"] if stage["name"] == "Baseline")
     assert (measured["attempt"], measured["resultDigest"]) == (0, first["resultDigest"])
     assert finished["metadata"]["name"] in measured["message"]
 

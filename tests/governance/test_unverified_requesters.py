@@ -126,4 +126,4 @@ def test_a_waiver_of_a_job_that_a_tool_asked_for_needs_one_more_person() -> None
     world.decide("steve")
     world.reconcile()
     assert condition(world.status, "Waived")["status"] == "True"
-    assert run_to(world, "train")
+    assert run_to(world, "Train")

@@ -64,7 +64,7 @@ class WaiverWorld(World):
 
     def refuse(self, *findings: Finding, **changes: Any) -> WaiverWorld:
         """Let validation refuse the job."""
-        self.answer(run_to(self, "validate"), validated("Refused", findings=list(findings), **changes))
+        self.answer(run_to(self, "Validate"), validated("Refused", findings=list(findings), **changes))
         self.sync_jobs()
         self.reconcile()
         return self

@@ -164,7 +164,7 @@ class Setting:
         await self.pass_stages(status, validated("Refused"))
         job = await self.kube.get(self.ref("FineTuneJob", "copyright"))
         assert job is not None
-        stages = [{**stage, "state": "Refused"} for stage in job["status"]["stages"] if stage["name"] == "validate"]
+        stages = [{**stage, "state": "Refused"} for stage in job["status"]["stages"] if stage["name"] == "Validate"]
         data = {
             "digest": validated().dataset_digest, "rows": 37, "tokens": 900, "duplicates": 0, "developmentRows": 3,
         }  # fmt: skip
@@ -344,7 +344,7 @@ async def test_deleting_a_job_stops_its_pods_and_frees_its_workspace(setting: Se
     status = await setting.until(lambda found: found["phase"] == "Validating")
     await setting.pass_stages(status, validated(), baselined())
     status = await setting.until(lambda found: found["phase"] == "Training")
-    train = next(stage for stage in status["stages"] if stage["name"] == "train")
+    train = next(stage for stage in status["stages"] if stage["name"] == "Train")
     assert await setting.kube.get(setting.ref("Job", train["jobName"], "batch/v1")) is not None
     kinds = (("batch/v1", "Job"), ("v1", "Pod"), ("v1", "Secret"), ("v1", "PersistentVolumeClaim"))
     assert all([await setting.own(*kind) for kind in kinds]), (

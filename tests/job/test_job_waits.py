@@ -180,7 +180,7 @@ WAITING: list[tuple[Json, str, str]] = [
 @pytest.mark.parametrize(("status", "reason", "says"), WAITING)
 def test_a_pod_that_hangs_tells_for_what_it_waits(status: Json, reason: str, says: str) -> None:
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     pod["status"] = {"phase": "Pending", **status}
     step = world.reconcile()
     assert step is not None
@@ -196,11 +196,11 @@ def test_a_pod_that_hangs_tells_for_what_it_waits(status: Json, reason: str, say
 
 def test_progress_never_falls_within_an_attempt() -> None:
     world = World()
-    run_to(world, "train")
+    run_to(world, "Train")
 
     def told(percent: int) -> Any:
         report = ProgressReport(
-            stage="train", percent=percent, step=12, total_steps=60, loss=1.25, remaining_seconds=95
+            stage="Train", percent=percent, step=12, total_steps=60, loss=1.25, remaining_seconds=95
         )
         seen = world.observe()
         step = plan(Observed(**{**seen.__dict__, "progress": report}), world.now, SETTINGS)
@@ -220,7 +220,7 @@ def test_progress_never_falls_within_an_attempt() -> None:
 
 def test_progress_is_gone_when_the_stage_is_done() -> None:
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     world.status["progress"] = {"percent": 99}
     world.answer(pod)
     world.sync_jobs()
@@ -231,7 +231,7 @@ def test_progress_is_gone_when_the_stage_is_done() -> None:
 
 def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
     world = World()
-    run_to(world, "train")
+    run_to(world, "Train")
     world.pass_time(1800)
     world.spec["suspend"] = True
     world.reconcile()
@@ -250,7 +250,7 @@ def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
 
 def test_a_result_that_cannot_be_read_now_is_waited_for() -> None:
     world = World()
-    world.answer(run_to(world, "train"))
+    world.answer(run_to(world, "Train"))
     world.sync_jobs()
     world.registry_down = True
     for _ in range(5):
@@ -265,7 +265,7 @@ def test_a_result_that_cannot_be_read_now_is_waited_for() -> None:
 
 def test_a_suspension_whose_status_was_lost_costs_no_budget() -> None:
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     world.spec["suspend"] = True
     world.reconcile(writes=1)
     assert world.status["stages"][2]["state"] == "Running", "killed after the deletion"

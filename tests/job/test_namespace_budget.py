@@ -47,7 +47,7 @@ def neighbor(
         "trainableParameters": 1, "adapterBytes": 1, "peakMemoryBytes": 1, "deviceHours": hours, "cost": hours,
         "currency": "USD", "smallestVisibleGain": "0.1",
     }  # fmt: skip
-    stages = [{"name": "validate", "state": "Done"}, {"name": "baseline", "state": "Done"}, {"name": "train", **train}]
+    stages = [{"name": "Validate", "state": "Done"}, {"name": "Baseline", "state": "Done"}, {"name": "Train", **train}]
     return FineTuneJob.model_validate({**raw, "status": {"estimates": estimates, "stages": stages, **status}})
 
 
@@ -58,7 +58,7 @@ WAITING: Json = {"state": "Waiting", "attempt": 0}
 def before_training(budget: Json, **world: Any) -> World:
     """A world whose job has passed validation and baseline and was looked at once more."""
     made = World(budget=budget, pool={"pricePerDeviceHour": "2"}, **world)
-    made.answer(run_to(made, "validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
+    made.answer(run_to(made, "Validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
     made.sync_jobs()
     made.reconcile()
     for _ in range(3):
@@ -66,20 +66,20 @@ def before_training(budget: Json, **world: Any) -> World:
         made.make_pods()
         made.run_pods()
         for pod in made.active_pods():
-            if pod["metadata"]["labels"]["tunegate.io/stage"] == "baseline":
+            if pod["metadata"]["labels"]["tunegate.io/stage"] == "Baseline":
                 made.answer(pod)
         made.sync_jobs()
     return made
 
 
 def trains(world: World) -> bool:
-    return any(stage["name"] == "train" and stage["attempt"] > 0 for stage in world.status["stages"])
+    return any(stage["name"] == "Train" and stage["attempt"] > 0 for stage in world.status["stages"])
 
 
 def test_a_training_within_the_budget_is_recorded_before_it_begins_and_when_it_ends() -> None:
     world = World(budget=TEN_HOURS, pool={"pricePerDeviceHour": "2"})
-    world.answer(run_to(world, "validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
-    world.answer(run_to(world, "train"), trained())
+    world.answer(run_to(world, "Validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
+    world.answer(run_to(world, "Train"), trained())
     world.settle()
 
     types = [entry.type for entry in world.entries]
@@ -174,8 +174,8 @@ def test_of_jobs_that_become_ready_together_the_older_one_that_fits_goes_first(
 
 def test_a_training_that_has_begun_is_not_asked_again() -> None:
     world = World(budget=TEN_HOURS)
-    world.answer(run_to(world, "validate"), validated(device_hours=HOURS, throughput=10.0))
-    pod = run_to(world, "train")
+    world.answer(run_to(world, "Validate"), validated(device_hours=HOURS, throughput=10.0))
+    pod = run_to(world, "Train")
     world.records.append(record("a", "10"))
     world.evict(pod)
     world.sync_jobs()

@@ -118,5 +118,5 @@ def make_auditrecord(name: str = "audit-0000000001", **changes: Any) -> Json:
 
 
 def make_usage(name: str = "people", namespace: str = "team", **changes: Any) -> Json:
-    spec: Json = {"reached": [{"username": "erin", "bound": "jobs", "message": "has 50 open jobs"}], "ended": ["u"]}
+    spec: Json = {"reached": [{"username": "erin", "bound": "Jobs", "message": "has 50 open jobs"}], "ended": ["u"]}
     return _object("Usage", name, namespace, spec, changes)

@@ -29,7 +29,7 @@ STATED: list[tuple[EventType, str, AuditSubject, dict[str, str]]] = [
     ("WaiverRejected", "rita", JOB, {"approval": "w-1", "reason": "37 examples are too few"}),
     ("WaiverGranted", "tunegate-operator", JOB, {"waiverDigest": digest("3"), **COUNTED}),
     ("AdapterSealed", "tunegate-operator", JOB, {"adapter": digest("4"), "adapterManifest": digest("5")}),
-    ("SuiteAsked", "tunegate-operator", JOB, {"stage": "evaluate", "suiteData": digest("a"), "requestedBy": "erin"}),
+    ("SuiteAsked", "tunegate-operator", JOB, {"stage": "Evaluate", "suiteData": digest("a"), "requestedBy": "erin"}),
     ("JobFinished", "tunegate-operator", JOB, {"phase": "Succeeded", "reason": "GatePassed", "cost": "3.10"}),
     ("ReleaseRequested", "erin", RELEASE, {"releaseDigest": digest("6"), "statement": digest("7"), "note": "Zoë, 1 Å"}),
     ("EvidenceSealed", "tunegate-operator", RELEASE, {"releaseDigest": digest("6"), "provenance": digest("8")}),

@@ -253,7 +253,7 @@ class Site:
             ).to_dict(),
             "job": JobPart(
                 name="job", uid=JOB_UID, requested_by=Requester(username="engineer"), source="Train",
-                results={"seal": sealed}, images={},
+                results={"Seal": sealed}, images={},
             ).to_dict(),
             "adapter": AdapterStatus(
                 repository=entry.repository, digest=entry.digest, manifest_digest=entry.manifest_digest, bytes=1, rank=8

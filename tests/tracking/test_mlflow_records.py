@@ -107,7 +107,7 @@ async def test_mlflow_that_does_not_answer_stops_nobody() -> None:
 async def test_no_question_of_the_gate_is_shown(server: MlflowServer, tracking: Tracking) -> None:
     run_id = await recorded(tracking, record_of("gate"))
     place = next((server.folder / "artifacts").rglob(f"{run_id}/artifacts/reports/evaluate.json"))
-    assert story.GATE_QUESTION in story.results()["evaluate"].model_dump_json()
+    assert story.GATE_QUESTION in story.results()["Evaluate"].model_dump_json()
     assert story.GATE_QUESTION not in place.read_text()
     assert "probe" not in json.loads(place.read_text())
 

@@ -26,6 +26,8 @@ from tunegate.api.shared import NamedRef, Resources, StatusBase
 
 ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-]+@sha256:[0-9a-f]{64}$")]
 ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+DataType = Literal["BFloat16", "Float16", "Float32"]
+Quantization = Literal["None", "FP8"]
 
 
 class EngineProfile(ApiModel):
@@ -34,9 +36,9 @@ class EngineProfile(ApiModel):
     image: ImageReference
     """Image that holds vLLM, by digest."""
     device: Literal["CUDA", "CPU"] = "CUDA"
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    quantization: Literal["None", "fp8"] = "None"
-    """`fp8` quantizes the weights when the server starts."""
+    dtype: DataType = "BFloat16"
+    quantization: Quantization = "None"
+    """`FP8` quantizes the weights when the server starts."""
     max_model_len: Annotated[int, Field(ge=128, le=1_000_000)]
     """Longest prompt plus answer in tokens."""
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = 16

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from tunegate.api.markers import LIST_ATOMIC, ApiModel, Column, Kind, Resource, Text, Time
 
-Bound = Literal["jobs", "releases", "approvals", "stops"]
-"""`approvals` are the decisions Approve and Override, `stops` all others."""
+Bound = Literal["Jobs", "Releases", "Approvals", "Stops"]
+"""`Approvals` are the decisions Approve and Override, `Stops` all others."""
 UserName = Annotated[str, Field(max_length=256)]
 Uid = Annotated[str, Field(max_length=64)]
 MOST_REACHED = 500

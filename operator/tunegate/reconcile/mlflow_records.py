@@ -102,7 +102,7 @@ def job_record(
 def progress_points(job: FineTuneJob, now: datetime) -> tuple[MetricPoint, ...]:
     """Return what a training says of itself now; what it said in all comes with its result."""
     progress = job.status.progress
-    if progress is None or progress.loss is None or job.status.stage("train").state != "Running":
+    if progress is None or progress.loss is None or job.status.stage("Train").state != "Running":
         return ()
     try:
         loss = float(progress.loss)
@@ -113,7 +113,7 @@ def progress_points(job: FineTuneJob, now: datetime) -> tuple[MetricPoint, ...]:
 
 def _reports(results: Mapping[StageName, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
     """Return the documents of a run by file name."""
-    found = {f"{name}.json": without_questions(result) for name, result in sorted(results.items())}
+    found = {f"{name.lower()}.json": without_questions(result) for name, result in sorted(results.items())}
     return {**found, "data-statement.json": data.to_dict(), "croissant.json": croissant(data)} if data else found
 
 
@@ -226,7 +226,9 @@ def _params(job: FineTuneJob) -> dict[str, str]:
     }
     if spec.method is not None:
         facts |= {f"method.{key}": value for key, value in spec.method.to_dict().items()}
-    facts |= {f"image.{stage.name}.{one.container}": one.reference for stage in status.stages for one in stage.images}
+    facts |= {
+        f"image.{stage.name.lower()}.{one.container}": one.reference for stage in status.stages for one in stage.images
+    }
     return {key: str(value) for key, value in facts.items() if value is not None}
 
 

@@ -40,7 +40,7 @@ def uid8(uid: str) -> str:
 def attempt_job_name(owner_name: str, stage: str, attempt: int, owner_uid: str) -> str:
     """Return the batch/v1 Job name of an attempt; at most 63 characters, since the Job's pods carry it as a label."""
     tail = hashlib.sha256(owner_uid.encode()).hexdigest()[:5]
-    return f"{owner_name[:30].rstrip('-')}-{stage}-{attempt}-{tail}"
+    return f"{owner_name[:30].rstrip('-')}-{stage.lower()}-{attempt}-{tail}"
 
 
 def workspace_claim_name(job_name: str, job_uid: str) -> str:

@@ -69,7 +69,7 @@ def _runs(pool: ComputePool, jobs: Sequence[FineTuneJob]) -> list[tuple[MethodTy
     found: list[tuple[MethodType, MeasuredRun]] = []
     for job in jobs:
         status, method = job.status, job.spec.method
-        end = status.stage("train").completion_time
+        end = status.stage("Train").completion_time
         if not (method and end and status.throughput and status.pool and status.pool.name == pool.name):
             continue
         if datetime.fromisoformat(end) >= datetime.fromisoformat(pool.metadata["creationTimestamp"]):

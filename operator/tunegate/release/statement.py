@@ -265,7 +265,7 @@ def differences(stored: ReleaseStatement, live: Evidence) -> tuple[str, ...]:
 
 def evaluation_digest(job: FineTuneJob) -> str | None:
     """Return the OCI digest of the job's evaluation result, if it has one."""
-    return job.status.stage("evaluate").result_digest
+    return job.status.stage("Evaluate").result_digest
 
 
 def _release_part(release: ModelRelease) -> ReleasePart:

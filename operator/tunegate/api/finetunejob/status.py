@@ -16,7 +16,7 @@ JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
     "Suspended", "PendingWaiver",
 ]  # fmt: skip
-StageName = Literal["validate", "baseline", "train", "seal", "evaluate"]
+StageName = Literal["Validate", "Baseline", "Train", "Seal", "Evaluate"]
 GateOutcome = Literal["Pass", "Fail", "Inconclusive"]
 
 
@@ -53,7 +53,7 @@ class StageStatus(ApiModel):
     result_digest: Digest | None = None
     """OCI digest of the result document."""
     inputs: Digest | None = None
-    """Stage baseline: digest of everything that its answers depend on."""
+    """Stage `Baseline`: digest of everything that its answers depend on."""
     repository: Annotated[str, Field(max_length=255)] | None = None
     """Where result and answers lie, when they were taken over from another job."""
     images: Annotated[list[RunImage], Field(max_length=16, json_schema_extra=list_map("container", "digest"))] = []

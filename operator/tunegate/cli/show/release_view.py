@@ -153,7 +153,7 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
         "suiteTries": _tries(job, suite),
         "alternatives": [arm.model_dump(by_alias=True, exclude={"metrics"}) for arm in gate.arms],
         "guardrails": [one.to_dict() for one in gate.guardrails],
-        "resultDigest": job.status.stage("evaluate").result_digest,
+        "resultDigest": job.status.stage("Evaluate").result_digest,
     }  # fmt: skip
 
 
@@ -256,10 +256,10 @@ def _readable_statement(client: RegistryClient | None, release: ModelRelease, re
 def _findings(client: RegistryClient, job: FineTuneJob | None) -> Any:
     if job is None:
         return {"note": NO_JOB}
-    if job.status.stage("validate").result_digest is None:
+    if job.status.stage("Validate").result_digest is None:
         return {"note": "the job has no result of its validation"}
     try:
-        _, result = results.pull_result(client, job, "validate", ValidateResult)
+        _, result = results.pull_result(client, job, "Validate", ValidateResult)
     except Unauthorized as error:  # A token may open the statement only.
         return {"note": f"not read: {error}"}
     return [one.to_dict() for one in result.findings]

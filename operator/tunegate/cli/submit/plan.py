@@ -238,10 +238,10 @@ def _manifest(base: BaseModel, volumes: Volumes) -> Manifest:
 
 def _config(seen: Observed, inputs: Inputs, volumes: Volumes) -> ValidateConfig:
     """Return what the operator would tell the stage, with the places of this machine."""
-    made = {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, "validate", 1)}
+    made = {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, "Validate", 1)}
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
     if not isinstance(config, ValidateConfig) or not isinstance(inputs.dataset, ClaimPath):
-        raise AssertionError("the stage validate of data on a claim was asked for")
+        raise AssertionError("the stage Validate of data on a claim was asked for")
     at = {name: str(_place(path, volumes)) for name, path in _paths(inputs).items()}
     unmapped = {
         name: f"say where it lies on this machine: --volume {claim}=…"
@@ -306,4 +306,4 @@ def _board(quiet: bool) -> ProgressBoard:
                 f"\r\x1b[K{percent:3.0f} %  {message}", end="" if percent < 100 else "\n", file=sys.stderr, flush=True
             )
 
-    return ProgressBoard("validate") if quiet or not sys.stderr.isatty() else Line("validate")
+    return ProgressBoard("Validate") if quiet or not sys.stderr.isatty() else Line("Validate")

@@ -146,7 +146,7 @@ class FineTuneJobController:
             "hub_endpoint": self._settings.hub_endpoint,
             "engine_images": self._settings.engine_images,
         }
-        if job.status.stage("validate").state == "Waiting":
+        if job.status.stage("Validate").state == "Waiting":
             facts["other_suites"] = await self._other_suites(job)
         if policy is not None and policy.spec.budget is not None:
             facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
@@ -221,7 +221,7 @@ class FineTuneJobController:
     async def _read_results(self, job: FineTuneJob, pods: list[dict[str, Any]]) -> dict[str, Any]:
         """Read the results that pods name, and those that later stages are configured from."""
         digests = {digest for pod in pods if (digest := named_result(pod))}
-        kept = ("validate", "train", "seal")
+        kept = ("Validate", "Train", "Seal")
         digests |= {stage.result_digest for stage in job.status.stages if stage.name in kept and stage.result_digest}
         repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
         found = {digest: await self._results.read(repository, digest) for digest in sorted(digests)}
@@ -233,10 +233,10 @@ class FineTuneJobController:
         if wanted is None:
             return None
         found = measured_by(wanted, seen.job, seen.namespace_jobs or await self._jobs(seen.job.namespace))
-        stage = found.status.stage("baseline") if found is not None else None
+        stage = found.status.stage("Baseline") if found is not None else None
         if found is None or stage is None or stage.result_digest is None:
             return None
-        repository = stage_repository(found, "baseline")
+        repository = stage_repository(found, "Baseline")
         result = await self._results.read(f"{repository}/results", stage.result_digest)
         if not isinstance(result, BaselineResult):
             return None

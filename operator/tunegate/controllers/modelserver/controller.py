@@ -227,7 +227,7 @@ class ModelServerController:
 
     async def _adapter_manifest(self, results: str, statement: ReleaseStatement) -> Manifest:
         """Return the adapter's file list from the seal's result; it must have the digest that was approved."""
-        digest = statement.job.results.get("seal")
+        digest = statement.job.results.get("Seal")
         if digest is None:
             raise Unservable("the statement names no seal result")
         result = _result(await self._document(results, digest, RESULT_MEDIA_TYPE))

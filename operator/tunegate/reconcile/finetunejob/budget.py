@@ -50,12 +50,12 @@ def over_budget(seen: Observed, inputs: Inputs, stage: StageName, now: datetime)
         budget is None
         or job.spec.method is None
         or job.status.estimates is None
-        or job.status.stage("train").attempt > 0
+        or job.status.stage("Train").attempt > 0
     ):
         return None
     need = _estimate(job, budget)
     refused = _refused(inputs, budget, need)
-    if refused is not None or stage != "train":
+    if refused is not None or stage != "Train":
         return refused
     start, end = period(budget, now)
     taken = spent(seen, budget, start)
@@ -132,15 +132,15 @@ def _before(seen: Observed) -> list[FineTuneJob]:
         and not job.status.ended
         and not job.spec.suspend
         and not job.metadata.get("deletionTimestamp")
-        and job.status.stage("baseline").state == "Done"
-        and job.status.stage("train").attempt == 0
+        and job.status.stage("Baseline").state == "Done"
+        and job.status.stage("Train").attempt == 0
     ]
     return [job for job in sorted(waiting, key=_age) if _age(job) < _age(seen.job)]
 
 
 def _held(job: FineTuneJob, budget: NamespaceBudget) -> Amount:
     """Return what a job that has not ended took or will take; nothing before its training has begun."""
-    train, used = job.status.stage("train"), _used(job, budget)
+    train, used = job.status.stage("Train"), _used(job, budget)
     if train.attempt == 0 or train.state == "Done":
         return used
     expected = _estimate(job, budget)

@@ -20,8 +20,8 @@ ACTOR = "tunegate-operator"
 TEXT = 1024
 SOON = 0.1
 """Seconds until the next step of a job that need not wait for anything."""
-TRAIN_ORDER: tuple[StageName, ...] = ("validate", "baseline", "train", "seal", "evaluate")
-IMPORT_ORDER: tuple[StageName, ...] = ("validate", "baseline", "seal", "evaluate")
+TRAIN_ORDER: tuple[StageName, ...] = ("Validate", "Baseline", "Train", "Seal", "Evaluate")
+IMPORT_ORDER: tuple[StageName, ...] = ("Validate", "Baseline", "Seal", "Evaluate")
 
 
 def order(job: FineTuneJob) -> tuple[StageName, ...]:

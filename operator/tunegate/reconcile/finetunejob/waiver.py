@@ -80,7 +80,7 @@ def _judge(draft: Draft, seen: Observed, policy: ApprovalPolicySpec, findings: S
 
 
 def _question(draft: Draft, findings: Sequence[WaiverFinding], policy: ApprovalPolicySpec) -> Question:
-    job, data, result = draft.job, draft.get("dataset"), draft.stage("validate").result_digest
+    job, data, result = draft.job, draft.get("dataset"), draft.stage("Validate").result_digest
     if data is None or result is None:
         raise AssertionError("a job that validation refused has a result, which names the data")
     rules = applying([finding.check for finding in findings], policy.waivers)
@@ -137,9 +137,9 @@ def _grant(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     counted = approvals.counted_payload(verdict)
     _record(draft, "WaiverGranted", ACTOR, f"{waiver.digest} {counted['approvals']}", waiver, counted)
     text = f"{_named(waiver)} waived by {counted['approvers']}: the job goes on."
-    found = draft.stage("validate").message
+    found = draft.stage("Validate").message
     draft.set(waiver=waiver.model_copy(update={"granted_time": rfc3339(draft.now)}))
-    draft.set_stage("validate", state="Done", reason=StageReason.COMPLETED, message=f"{text} {found}")
+    draft.set_stage("Validate", state="Done", reason=StageReason.COMPLETED, message=f"{text} {found}")
     draft.tell("Baselining", text)
     draft.condition("Waived", "True", JobReason.WAIVER_GRANTED, text)
     draft.note("Normal", JobReason.WAIVER_GRANTED, text)
@@ -164,7 +164,7 @@ def _record(draft: Draft, type_: EventType, actor: str, key: str, waiver: JobWai
         "waiverDigest": waiver.digest,
         "findings": ", ".join(f"{finding.check} {finding.count}" for finding in waiver.findings),
         "datasetDigest": data.digest if data else "",
-        "validateResult": draft.stage("validate").result_digest or "",
+        "validateResult": draft.stage("Validate").result_digest or "",
     }
     draft.audit.append(AuditEntry(type=type_, actor=actor, subject=draft.subject, key=key, payload=payload | decided))
 
