@@ -50,7 +50,7 @@ def serving(walk: Walk) -> Walk:
     walk.settle()
     walk.serve()
     assert walk.settle() == "Overridden"
-    assert walk.condition("Served").status == "True"
+    assert walk.condition("Ready").status == "True"
     return walk
 
 
@@ -58,7 +58,7 @@ def serving(walk: Walk) -> Walk:
 def test_an_override_by_somebody_who_lost_the_role_rolls_out_nothing_new(serving: Walk) -> None:
     serving.unauthorized = {"dora"}
     assert serving.settle() == "Overridden"
-    assert serving.condition("Served").status == "True"
+    assert serving.condition("Ready").status == "True"
     assert serving.condition("QuorumLost").reason == ReleaseReason.APPROVER_NOT_AUTHORIZED
 
 

@@ -59,7 +59,7 @@ def test_what_lost_its_quorum_before_it_was_rolled_out_is_not_rolled_out(
     assert walk.settle() == "Approved"
     assert doubtful(walk)
     assert walk.condition("QuorumLost").reason == reason
-    assert walk.condition("Served").status == "False"
+    assert walk.condition("Ready").status == "False"
     said = walk.release["status"]["message"]
     assert f"ravi-approves ({word})" in said
     assert "A reviewer runs: tunegate approve release" in said
@@ -76,7 +76,7 @@ def test_what_lost_its_quorum_while_it_runs_keeps_running(
     assert walk.settle() == "Serving"
     assert doubtful(walk)
     assert walk.condition("QuorumLost").reason == reason
-    assert walk.condition("Served").status == "True"
+    assert walk.condition("Ready").status == "True"
     assert "answers as extractor" in walk.release["status"]["message"]
 
 

@@ -20,6 +20,7 @@ def walk() -> Walk:
 
 def test_way_from_evidence_to_serving(walk: Walk) -> None:
     assert walk.settle() == "PendingApproval"
+    assert (walk.condition("Ready").status, walk.condition("Ready").reason) == ("False", "WaitingForApprovals")
     assert walk.release["status"]["approvals"] == "0/2"
     assert walk.release["status"]["servedName"] == "release-aaaaaaaa"
     walk.decide("ravi")
@@ -32,7 +33,8 @@ def test_way_from_evidence_to_serving(walk: Walk) -> None:
     assert walk.settle() == "RollingOut"
     walk.serve()
     assert walk.settle() == "Serving"
-    assert walk.condition("Served").reason == ReleaseReason.ROUTE_OPEN
+    assert walk.condition("Ready").status == "True"
+    assert walk.condition("Ready").reason == ReleaseReason.ROUTE_OPEN
     assert walk.types == ["ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved"]
 
 
@@ -302,7 +304,7 @@ def test_server_that_leaves_the_adapter_out_is_named(walk: Walk) -> None:
     walk.approve()
     walk.serve("LeftOut", None)
     assert walk.settle() == "Approved"
-    assert walk.condition("Served").reason == ReleaseReason.LEFT_OUT
+    assert walk.condition("Ready").reason == ReleaseReason.LEFT_OUT
     assert "bad bytes" in walk.release["status"]["message"]
 
 
@@ -310,7 +312,7 @@ def test_loaded_adapter_without_a_route_says_which_route_to_add(walk: Walk) -> N
     walk.approve()
     walk.serve("Ready", None)
     assert walk.settle() == "Approved"
-    assert walk.condition("Served").reason == ReleaseReason.NO_ROUTE
+    assert walk.condition("Ready").reason == ReleaseReason.NO_ROUTE
 
 
 def test_route_that_moved_on_supersedes(walk: Walk) -> None:

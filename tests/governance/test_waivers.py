@@ -104,7 +104,7 @@ def test_a_refused_job_waits_and_tells_the_reviewer_what_to_run() -> None:
     assert found["PersonalData"] == (4, "3 rows: e-mail addresses (rows 2, 5, 8). 1 rows: IP addresses (rows 9).")
     assert "tunegate approve job/copyright -n team --reason" in world.status["message"]
     assert condition(world.status, "Waived")["reason"] == "WaitingForWaiver"
-    assert condition(world.status, "Succeeded")["status"] == "Unknown"
+    assert condition(world.status, "Complete")["status"] == "Unknown"
     assert len(world.history) == 1, "nothing runs while people decide"
 
 
@@ -152,7 +152,7 @@ def test_a_finding_that_no_role_may_waive_ends_the_job(waivers: list[Json], find
     world = WaiverWorld(waivers=waivers).refuse(*findings)
 
     assert world.status["phase"] == "Failed"
-    assert condition(world.status, "Succeeded")["reason"] == "ValidationRefused"
+    assert condition(world.status, "Complete")["reason"] == "ValidationRefused"
     assert hard in world.status["message"]
     assert "waiver" not in world.status
 
@@ -207,7 +207,7 @@ def test_a_reject_is_final_and_recorded() -> None:
     world.reconcile()
 
     assert world.status["phase"] == "Failed"
-    assert condition(world.status, "Succeeded")["reason"] == "WaiverRejected"
+    assert condition(world.status, "Complete")["reason"] == "WaiverRejected"
     assert world.status["message"].startswith("Refused by sara (steward)")
     assert "tunegate show job/copyright -n team" in world.status["message"]
     assert list(world.audit.values())[-2:] == ["WaiverRejected", "JobFinished"]
@@ -288,7 +288,7 @@ def test_a_waiver_asks_for_the_same_identity_as_a_release() -> None:
 def test_a_job_by_an_account_without_a_person_id_ends_before_anything_runs() -> None:
     world = WaiverWorld(identity={"requirePersonId": True})
     world.settle()
-    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "NotAllowed")
+    assert (world.status["phase"], condition(world.status, "Complete")["reason"]) == ("Failed", "NotAllowed")
     assert (
         "asks which human engineer is, and spec.requestedBy has no personId. Sign in through the identity provider"
         in world.status["message"]

@@ -118,7 +118,7 @@ def test_redacted_data_that_was_lost_with_its_volume_ends_the_job() -> None:
     world.delete("PersistentVolumeClaim", WORKSPACE)
     world.settle()
 
-    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "BadInput")
+    assert (world.status["phase"], condition(world.status, "Complete")["reason"]) == ("Failed", "BadInput")
     assert "redacted data set" in world.status["message"]
     assert not any("baseline" in name for name in world.history)
 
@@ -174,7 +174,9 @@ def test_a_verdict_ends_the_job_with_a_reason_and_advice(
     world.sync_jobs()
     world.reconcile()
     assert world.status["phase"] == phase
-    assert condition(world.status, "Succeeded")["reason"] == reason
+    ended = [condition(world.status, type_) for type_ in ("Complete", "Failed")]
+    assert [one["reason"] for one in ended] == [reason, reason]
+    assert [one["status"] for one in ended] == (["True", "False"] if phase == "Succeeded" else ["False", "True"])
     assert condition(world.status, "Scheduled")["reason"] == "Finished"
     assert says in world.status["message"]
 
@@ -183,7 +185,7 @@ def test_prompting_that_suffices_can_be_overruled() -> None:
     world = World(spec={"onPromptingSuffices": "Continue"})
     world.answer(run_to(world, "Baseline"), baselined("PromptingSuffices"))
     world.settle()
-    assert condition(world.status, "Succeeded")["reason"] == "GatePassed"
+    assert condition(world.status, "Complete")["reason"] == "GatePassed"
 
 
 def test_the_workspace_is_freed_when_the_time_to_live_is_over() -> None:
@@ -207,7 +209,7 @@ def test_inputs_that_were_made_again_end_the_job() -> None:
     world.reconcile()
     world.status["suiteDigest"] = "sha256:" + "9" * 64
     world.reconcile()
-    assert condition(world.status, "Succeeded")["reason"] == "BadInput"
+    assert condition(world.status, "Complete")["reason"] == "BadInput"
     assert "EvaluationSuite suite was" in world.status["message"]
 
 

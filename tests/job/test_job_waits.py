@@ -74,7 +74,7 @@ def test_a_job_that_cannot_start_says_what_it_waits_for(changes: Json, reason: s
     step = first_plan(**changes)
     assert step.status["phase"] == "Pending"
     assert condition(step.status, "Scheduled")["reason"] == reason
-    assert condition(step.status, "Succeeded")["status"] == "Unknown"
+    assert condition(step.status, "Complete")["status"] == "Unknown"
     assert says in step.status["message"]
     assert [entry.type for entry in step.audit] == ["JobRequested"]
     assert not step.creates
@@ -116,7 +116,7 @@ def test_nothing_new_is_said_twice() -> None:
 def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says: str) -> None:
     step = first_plan(spec=spec)
     assert step.status["phase"] == "Failed"
-    assert condition(step.status, "Succeeded")["reason"] == reason
+    assert condition(step.status, "Complete")["reason"] == reason
     assert says in step.status["message"]
     assert "new job" in step.status["message"]
     assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
@@ -152,7 +152,7 @@ def test_a_job_that_was_made_without_admission_rules_does_not_start() -> None:
 
     assert first_plan(windows=(before,)).status["phase"] == "Validating"
     refused = first_plan(windows=(before, Window(made, made))).status
-    assert (refused["phase"], condition(refused, "Succeeded")["reason"]) == ("Failed", "RulesNotInForce")
+    assert (refused["phase"], condition(refused, "Complete")["reason"]) == ("Failed", "RulesNotInForce")
 
 
 def test_data_may_be_used_on_the_last_day_and_not_on_the_next() -> None:

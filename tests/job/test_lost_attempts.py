@@ -57,7 +57,7 @@ def test_memory_that_runs_out_twice_ends_the_job_with_advice() -> None:
         world.sync_jobs()
         world.reconcile()
         world.pass_time(60)
-    assert condition(world.status, "Succeeded")["reason"] == "OutOfMemory"
+    assert condition(world.status, "Complete")["reason"] == "OutOfMemory"
     assert "batchSize" in world.status["message"]
 
 
@@ -76,7 +76,7 @@ def test_each_budget_is_spent_on_its_own(limits: Json, code: int, reason: str) -
         world.sync_jobs()
         world.reconcile()
         world.pass_time(60)
-    assert condition(world.status, "Succeeded")["reason"] == reason
+    assert condition(world.status, "Complete")["reason"] == reason
 
 
 def test_one_broken_pod_explains_why_its_peers_were_stopped() -> None:

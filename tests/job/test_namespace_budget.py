@@ -119,7 +119,7 @@ def test_what_others_of_the_namespace_used_or_hold_decides(facts: Json, begins: 
 def test_a_job_without_budget_left_waits_says_how_much_is_left_and_goes_on_in_the_next_period() -> None:
     world = before_training(TEN_HOURS, records=[record("a", "9")])
 
-    found = condition(world.status, "Succeeded")
+    found = condition(world.status, "Complete")
     assert (world.status["phase"], found["status"], found["reason"]) == ("Queued", "Unknown", "WaitingForBudget")
     assert "estimated at 2 device hours, but 9 device hours of 10 device hours" in world.status["message"]
     assert "2026-12-01T00:00:00Z" in world.status["message"]
@@ -132,7 +132,7 @@ def test_a_job_without_budget_left_waits_says_how_much_is_left_and_goes_on_in_th
 def test_an_estimate_above_the_whole_budget_is_refused_before_the_baseline() -> None:
     world = before_training({"period": "Quarter", "maxCost": "3.5", "currency": "USD"})
 
-    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "BudgetExceeded")
+    assert (world.status["phase"], condition(world.status, "Complete")["reason"]) == ("Failed", "BudgetExceeded")
     assert "estimated at 4 USD" in world.status["message"]
     assert "allows 3.5 USD a quarter in all" in world.status["message"]
     assert len(world.history) == 1, "only the validation ran"
@@ -150,7 +150,7 @@ def test_money_counts_in_the_currency_of_the_budget_only() -> None:
 def test_a_pool_that_is_priced_in_another_currency_is_refused() -> None:
     world = before_training({"period": "Month", "maxCost": "10", "currency": "CHF"})
 
-    assert condition(world.status, "Succeeded")["reason"] == "NotAllowed"
+    assert condition(world.status, "Complete")["reason"] == "NotAllowed"
     assert "priced in USD" in world.status["message"]
 
 

@@ -136,7 +136,7 @@ def test_honest_results_are_taken_by_the_next_attempt() -> None:
     pod = run_to(world, "Train")
     refuse(world, "Train", world.honest(pod, GOOD["Train"]()).model_copy(update={"config_digest": FOREIGN}))
     world.settle()
-    assert condition(world.status, "Succeeded")["reason"] == "GatePassed"
+    assert condition(world.status, "Complete")["reason"] == "GatePassed"
 
 
 @pytest.mark.parametrize(("code", "reason"), [(6, "ConfigurationDiffers"), (7, "InputChanged")])
@@ -151,7 +151,7 @@ def test_a_pod_that_refuses_what_was_put_before_it_is_tried_again_and_not_for_ev
         if world.status["phase"] == "Failed":
             break
         world.pass_time(700)
-    assert condition(world.status, "Succeeded")["reason"] == "ErrorBudgetSpent"
+    assert condition(world.status, "Complete")["reason"] == "ErrorBudgetSpent"
 
 
 @pytest.mark.attack(59)

@@ -21,6 +21,7 @@ from tunegate.api.markers import (
     ResourceName,
     cel,
     list_map,
+    reason_column,
     rules,
 )
 from tunegate.api.shared import NamedRef, StatusBase
@@ -201,6 +202,7 @@ class ApprovalPolicy(Resource):
         "Cluster",
         (
             Column("Quorum", ".status.quorum"),
+            reason_column("Ready"),
             Column("Margin", ".spec.minMargin"),
             Column("Digest", ".status.digest", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),

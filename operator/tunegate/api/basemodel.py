@@ -22,6 +22,7 @@ from tunegate.api.markers import (
     WebAddress,
     cel,
     immutable,
+    reason_column,
     rules,
 )
 from tunegate.api.shared import StatusBase
@@ -94,6 +95,7 @@ class BaseModel(Resource):
         "Cluster",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Ready"),
             Column("License", ".spec.license"),
             Column("Context", ".spec.contextLength", "integer"),
             Column("Manifest", ".status.manifestDigest", wide=True),

@@ -20,6 +20,7 @@ from tunegate.api.markers import (
     Time,
     cel,
     list_map,
+    reason_column,
     rules,
 )
 from tunegate.api.shared import MethodType, Resources, StatusBase, Toleration
@@ -91,6 +92,7 @@ class ComputePool(Resource):
         "Cluster",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Ready"),
             Column("Nodes", ".status.nodes", "integer"),
             Column("Device", ".spec.deviceResource"),
             Column("Memory", ".spec.deviceMemory"),

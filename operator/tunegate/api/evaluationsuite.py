@@ -19,6 +19,7 @@ from tunegate.api.markers import (
     cel,
     immutable,
     list_map,
+    reason_column,
     rules,
 )
 from tunegate.api.shared import StatusBase, SuiteTries
@@ -155,6 +156,7 @@ class EvaluationSuite(Resource):
             Column("Metric", ".spec.primaryMetric.name"),
             Column("Margin", ".spec.primaryMetric.margin"),
             Column("Tries", ".status.tries.total", "integer"),
+            reason_column("Ready"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
     )

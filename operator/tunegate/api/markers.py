@@ -53,6 +53,11 @@ class Column:
     wide: bool = False
 
 
+def reason_column(condition: str) -> Column:
+    """Return the column that shows the reason of a condition."""
+    return Column("Reason", f'.status.conditions[?(@.type=="{condition}")].reason')
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a CRD needs beside its schema."""

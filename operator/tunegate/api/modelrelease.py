@@ -19,6 +19,7 @@ from tunegate.api.markers import (
     cel,
     immutable,
     list_map,
+    reason_column,
     rules,
 )
 from tunegate.api.modelserver import ModelName
@@ -107,6 +108,7 @@ class ModelRelease(Resource):
         "Namespaced",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Ready"),
             Column("Approvals", ".status.approvals"),
             Column("Model", ".spec.modelName"),
             Column("Served", ".status.servedName"),

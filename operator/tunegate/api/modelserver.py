@@ -20,6 +20,7 @@ from tunegate.api.markers import (
     Time,
     cel,
     list_map,
+    reason_column,
     rules,
 )
 from tunegate.api.shared import NamedRef, Resources, StatusBase
@@ -184,6 +185,7 @@ class ModelServer(Resource):
         "Namespaced",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Ready"),
             Column("Base", ".spec.baseModelRef.name"),
             Column("Ready", ".status.readyReplicas", "integer"),
             Column("Answers", ".status.answers"),

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from tunegate.api.finetunejob.spec import FineTuneJobSpec
 from tunegate.api.finetunejob.status import FineTuneJobStatus
-from tunegate.api.markers import Column, Kind, Resource, cel, rules
+from tunegate.api.markers import Column, Kind, Resource, cel, reason_column, rules
 
 
 class FineTuneJob(Resource):
@@ -20,6 +20,7 @@ class FineTuneJob(Resource):
         "Namespaced",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Complete"),
             Column("Progress", ".status.progress.percent", "integer"),
             Column("Gate", ".status.gate.outcome"),
             Column("Score", ".status.gate.tuned"),

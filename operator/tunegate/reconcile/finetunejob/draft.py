@@ -13,7 +13,7 @@ from tunegate.api.reasons import JobReason
 from tunegate.kube.client import ObjectRef
 from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
 
-OWN_CONDITIONS = ("Succeeded", "Scheduled", "Waived")
+OWN_CONDITIONS = ("Complete", "Failed", "Scheduled", "Waived")
 FOREIGN_FIELDS = {"mlflowRunId"}
 """Written by the lineage controller under its own field manager."""
 ACTOR = "tunegate-operator"

@@ -180,7 +180,8 @@ def close(draft: Draft, final: Final) -> None:
     passed = final.phase == "Succeeded"
     draft.set(completion_time=rfc3339(draft.now), progress=None)
     draft.tell(final.phase, final.message)
-    draft.condition("Succeeded", "True" if passed else "False", final.reason, final.message)
+    draft.condition("Complete", "True" if passed else "False", final.reason, final.message)
+    draft.condition("Failed", "False" if passed else "True", final.reason, final.message)
     draft.condition("Scheduled", "False", JobReason.FINISHED, "the job is over: no pod of it runs any more")
     draft.note("Normal" if passed else "Warning", final.reason, final.message)
     if final.reason == JobReason.PROMPTING_SUFFICES and draft.job.status.suite_data_digest is not None:

@@ -176,7 +176,7 @@ def _rest(draft: Draft) -> None:
     draft.set(progress=None)
     draft.tell("Suspended", text)
     draft.condition("Scheduled", "False", JobReason.SUSPENDED, text)
-    if draft.condition("Succeeded", "Unknown", JobReason.SUSPENDED, text):
+    if draft.condition("Complete", "Unknown", JobReason.SUSPENDED, text):
         draft.note("Normal", JobReason.SUSPENDED, text)
 
 
@@ -258,7 +258,7 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     )
     text = f"{stage[0].upper()}{stage[1:]}: attempt {number} was created."
     draft.tell("Queued" if stage == "Train" else PHASES[stage], text)
-    draft.condition("Succeeded", "Unknown", JobReason.STAGE_RUNNING, text)
+    draft.condition("Complete", "Unknown", JobReason.STAGE_RUNNING, text)
     draft.condition("Scheduled", "Unknown", JobReason.STAGE_RUNNING, text)
     draft.note("Normal", "StageStarted", text)
     draft.again(SETTLE)
@@ -270,7 +270,7 @@ def _wait(draft: Draft, stage: StageName, blocked: Blocked) -> None:
         return
     draft.tell(_phase(draft, stage), blocked.message)
     draft.condition("Scheduled", "False", blocked.reason, blocked.message)
-    if draft.condition("Succeeded", "Unknown", blocked.reason, blocked.message):
+    if draft.condition("Complete", "Unknown", blocked.reason, blocked.message):
         draft.note("Warning", blocked.reason, blocked.message)
     draft.again(BLOCKED)
 

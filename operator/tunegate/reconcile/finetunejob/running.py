@@ -47,7 +47,7 @@ def watch(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     draft.set(progress=progress)
     text = _sentence(PHASES[stage], record, placement, progress, seen)
     draft.tell(phase, text)
-    draft.condition("Succeeded", "Unknown", placement.reason, placement.message)
+    draft.condition("Complete", "Unknown", placement.reason, placement.message)
     changed = draft.condition("Scheduled", placement.scheduled, placement.reason, placement.message)
     if changed and placement.scheduled == "False":
         draft.note("Warning", placement.reason, text)

@@ -125,7 +125,7 @@ def _wait(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     draft.tell("PendingWaiver", text)
     draft.condition("Waived", "False", JobReason.WAITING_FOR_WAIVER, text)
     draft.condition("Scheduled", "False", JobReason.WAITING_FOR_WAIVER, text)
-    if draft.condition("Succeeded", "Unknown", JobReason.WAITING_FOR_WAIVER, text):
+    if draft.condition("Complete", "Unknown", JobReason.WAITING_FOR_WAIVER, text):
         draft.note("Warning", JobReason.WAITING_FOR_WAIVER, text)
     expiry = approvals.seconds_to_expiry(verdict, draft.now)
     if expiry is not None:

@@ -147,7 +147,7 @@ def _stop(seen: Observed) -> tuple[StatusDraft, tuple[AuditEntry, ...]] | None:
     )
     conditions = [
         ConditionDraft("Approved", "False", reason, message),
-        ConditionDraft("Served", "False", reason, f"{word}: its route is closed"),
+        ConditionDraft("Ready", "False", reason, f"{word}: its route is closed"),
         _tampered(seen),
     ]
     if seen.frozen is not None:
@@ -181,7 +181,7 @@ def _unreadable(seen: Observed, glass: BreakGlassState) -> StatusDraft:
     kept = tuple(
         ConditionDraft(condition.type, condition.status, ReleaseReason(condition.reason), condition.message)
         for condition in status.conditions
-        if condition.type in ("Approved", "Served", "Superseded", "QuorumLost")
+        if condition.type in ("Approved", "Superseded", "QuorumLost") or (condition.type == "Ready" and phase in ACTIVE)
     )
     conditions = (
         ConditionDraft("EvidenceComplete", "False" if lost else "Unknown", short.reason, short.message),
@@ -258,7 +258,7 @@ def _waiting(
     else:
         reason, message = ReleaseReason.WAITING_FOR_APPROVALS, _asking(seen) + break_glass.note(glass)
     approval = ConditionDraft("Approved", "False", reason, message)
-    unserved = ConditionDraft("Served", "False", ReleaseReason.WAITING_FOR_APPROVALS)
+    unserved = ConditionDraft("Ready", "False", reason)
     return replace(draft, message=message, conditions=(*draft.conditions, approval, unserved)), audit
 
 
