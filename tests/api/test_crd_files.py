@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 import pytest
 from pydantic import Field
 
-from tunegate.api.crd import files, stale
+from tunegate.api.approval import Approval
+from tunegate.api.crd import definition, files, stale
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import LIST_ATOMIC, ApiModel, Kind, Resource
 from tunegate.api.schema import SchemaError, structural_schema
@@ -84,3 +85,14 @@ def test_optional_means_absent_and_exclusive_bounds_are_translated() -> None:
 
     field = schema["properties"]["spec"]["properties"]["field"]
     assert {"type": "integer", "format": "int64", "minimum": 3, "exclusiveMinimum": True} == field
+
+
+def test_approvals_can_be_listed_by_what_they_decide_on() -> None:
+    version = definition(Approval)["spec"]["versions"][0]
+    paths = [field["jsonPath"] for field in version["selectableFields"]]
+    assert paths == [".spec.subjectRef.kind", ".spec.subjectRef.name", ".spec.subjectRef.uid", ".spec.decision"]
+    for path in paths:
+        node: Any = version["schema"]["openAPIV3Schema"]
+        for name in path.split(".")[1:]:
+            node = node["properties"][name]
+        assert node["type"] == "string", path

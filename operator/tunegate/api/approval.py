@@ -115,6 +115,7 @@ class Approval(Resource):
             Column("Expires", ".spec.expirationTime", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        selectable=(".spec.subjectRef.kind", ".spec.subjectRef.name", ".spec.subjectRef.uid", ".spec.decision"),
     )
 
     spec: ApprovalSpec

@@ -33,6 +33,8 @@ def definition(model: type[Resource], *, annotations: dict[str, str] | None = No
         "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": [_column(column) for column in kind.columns],
     }
+    if kind.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
     if "status" in schema["properties"]:
         version["subresources"] = {"status": {}}
     metadata: dict[str, Any] = {"name": f"{kind.plural}.{GROUP}", "labels": LABELS}

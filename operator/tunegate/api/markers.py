@@ -67,6 +67,8 @@ class Kind:
     short_names: tuple[str, ...]
     scope: Literal["Namespaced", "Cluster"]
     columns: tuple[Column, ...]
+    selectable: tuple[str, ...] = ()
+    """Fields by which objects can be listed: `kubectl get --field-selector`."""
 
 
 class Resource(ApiModel):

@@ -16,8 +16,9 @@ VERBS = {"Approve": "approve", "Override": "override"}
 
 
 async def read_approvals(kube: KubeClient, subject: Resource) -> tuple[Approval, ...]:
-    """Return the decisions that name the object."""
-    found = await kube.list(API_VERSION, Approval.KIND.kind, subject.namespace)
+    """Return the decisions that name the object. The server looks for them; what counts is not left to it."""
+    fields = f"spec.subjectRef.kind={subject.kind},spec.subjectRef.name={subject.name}"
+    found = await kube.list(API_VERSION, Approval.KIND.kind, subject.namespace, fields=fields)
     approvals = (Approval.model_validate(one) for one in found)
     return tuple(one for one in approvals if names(one, subject))
 
