@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.builders import make_finetunejob
 from tests.support.governed_namespace import Answer, Json, World, as_list, render, scoped
-from tunegate.api.finetunejob.spec import FineTuneJobSpec
+from tunegate.api.finetunejob.spec import MUTABLE, FineTuneJobSpec
 
 pytestmark = pytest.mark.cluster
-MAY_CHANGE: Json = {"suspend": True, "ttlSecondsAfterFinished": 60}
+MAY_CHANGE: Json = dict(zip(MUTABLE, (True, 60), strict=True))
 FIELDS = [field.alias or name for name, field in FineTuneJobSpec.model_fields.items()]
 OPTIONAL: Json = {"adapter": {"uri": "oci://a"}, "economics": {"currency": "EUR"}, "poolRef": {"name": "pool"}}
 PLURAL = "ownjobs"

@@ -6,11 +6,13 @@ pydantic carries through ``json_schema_extra``; ``tunegate.api.crd`` lets exactl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 GROUP = "tunegate.io"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -110,6 +112,31 @@ def rules(*entries: dict[str, str]) -> ConfigDict:
 def immutable(what: str) -> dict[str, str]:
     """Return the rule that an object never changes after creation."""
     return cel("self == oldSelf", f"{what} cannot change after creation: create a new object instead")
+
+
+def immutable_but(mutable: Sequence[str], what: str, *entries: dict[str, str]) -> ConfigDict:
+    """Return a ``model_config`` with the rule that no field but ``mutable`` changes, and with ``entries``.
+
+    The rule is made from the fields that the model has: one that is added later cannot change either.
+    """
+
+    def attach(schema: dict[str, Any], model: type[BaseModel]) -> None:
+        kept = [
+            _unchanged(field.alias or name, field)
+            for name, field in model.model_fields.items()
+            if (field.alias or name) not in mutable
+        ]
+        message = f"only {' and '.join(mutable)} can change: create a new {what} instead"
+        schema[RULES] = [cel(" && ".join(kept), message), *(dict(entry) for entry in entries)]
+
+    return ConfigDict(json_schema_extra=attach)
+
+
+def _unchanged(name: str, field: FieldInfo) -> str:
+    same = f"self.{name} == oldSelf.{name}"
+    if field.is_required() or field.default is not None:
+        return same
+    return f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
 
 
 def list_map(*keys: str) -> dict[str, Any]:

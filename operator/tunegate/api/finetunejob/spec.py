@@ -22,6 +22,7 @@ from tunegate.api.markers import (
     Text,
     VolumeUri,
     cel,
+    immutable_but,
     list_map,
     rules,
 )
@@ -171,24 +172,16 @@ class Limits(ApiModel):
     """Attempts lost to unknown errors."""
 
 
+MUTABLE = ("suspend", "ttlSecondsAfterFinished")
+"""Fields of the spec that may change. The chart's rule `tunegate-immutable` names the same."""
+
+
 class FineTuneJobSpec(ApiModel):
     """A job. Only `suspend` and `ttlSecondsAfterFinished` may change."""
 
-    model_config = rules(
-        cel(
-            "self.requestedBy == oldSelf.requestedBy && self.serverRef == oldSelf.serverRef "
-            "&& self.suiteRef == oldSelf.suiteRef && self.dataset == oldSelf.dataset "
-            "&& self.source == oldSelf.source && self.intent == oldSelf.intent && self.limits == oldSelf.limits "
-            "&& self.onPromptingSuffices == oldSelf.onPromptingSuffices && self.workspace == oldSelf.workspace "
-            "&& self.budget == oldSelf.budget && self.baseline == oldSelf.baseline "
-            "&& self.contributors == oldSelf.contributors "
-            "&& has(self.method) == has(oldSelf.method) && (!has(self.method) || self.method == oldSelf.method) "
-            "&& has(self.economics) == has(oldSelf.economics) "
-            "&& (!has(self.economics) || self.economics == oldSelf.economics) "
-            "&& has(self.poolRef) == has(oldSelf.poolRef) && (!has(self.poolRef) || self.poolRef == oldSelf.poolRef) "
-            "&& has(self.adapter) == has(oldSelf.adapter) && (!has(self.adapter) || self.adapter == oldSelf.adapter)",
-            "only suspend and ttlSecondsAfterFinished can change: create a new FineTuneJob instead",
-        ),
+    model_config = immutable_but(
+        MUTABLE,
+        "FineTuneJob",
         cel(
             "(self.source == 'Train') == has(self.method) && (self.source == 'Import') == has(self.adapter)",
             "source Train needs method and no adapter; source Import needs adapter and no method",
