@@ -68,6 +68,12 @@ async def test_a_minimal_object_is_stored_with_the_defaults_of_the_model(kind: s
     assert "status" not in stored
 
 
+@pytest.mark.parametrize("rate", ["1e-3", "0.001", 0.001, 1])
+async def test_a_number_is_taken_as_number_and_as_text(rate: Any, store: Store) -> None:
+    stored = await store(builders.make_finetunejob(method={"type": "LoRA", "learningRate": rate, "dropout": 0.05}))
+    assert (stored["spec"]["method"]["learningRate"], stored["spec"]["method"]["dropout"]) == (rate, 0.05)
+
+
 @pytest.mark.parametrize("kind", BUILDERS)
 async def test_an_unknown_field_is_refused(kind: str, store: Store) -> None:
     with pytest.raises(Refused, match='unknown field "spec.surprise"'):
@@ -93,6 +99,10 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
         ),
         (builders.make_finetunejob(method={"type": "DPO"}), "supported values"),
         (builders.make_finetunejob(method={"type": "LoRA", "learningRate": "fast"}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "learningRate": -1}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "learningRate": True}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "learningRate": [1]}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "dropout": 1.5}), "spec.method.dropout"),
         (builders.make_finetunejob(dataset={"uri": "https://example.org/x"}), "spec.dataset.uri"),
         (builders.make_finetunejob(dataset={**ROWS, "uri": "s3://bucket/x"}), "needs secretName"),
         (builders.make_finetunejob(dataset={**ROWS, "secretName": "bucket"}), "needs secretName"),
@@ -129,8 +139,8 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             builders.make_approvalpolicy(roles=[{"name": "r", "groups": ["g"], "signers": []}]),
             r"spec\.roles\[0\]\.signers",
         ),
-        (builders.make_approvalpolicy(budget={"period": "Month"}), "maxDeviceHours, maxCost or both"),
-        (builders.make_approvalpolicy(budget={"period": "Month", "maxCost": "9"}), "belong together"),
+        (builders.make_approvalpolicy(budget={"period": "Month"}), r"spec\.budget\W+must validate at least one schema"),
+        (builders.make_approvalpolicy(budget={"period": "Month", "maxCost": "9"}), r"spec\.budget\.currency"),
         (
             builders.make_approvalpolicy(dataChecks=[{"name": "Template", "action": "Warn"}]),
             "BrokenRows, Template and ControlTokens always block",
@@ -143,7 +153,7 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             builders.make_finetunejob(
                 dataset={**ROWS, "checks": [{"name": "Secrets", "action": "Redact", "maxShare": "0.1"}]}
             ),
-            "action Redact has no maxShare",
+            r"spec\.dataset\.checks\[0\]\W+must validate at least one schema",
         ),
         (
             builders.make_approvalpolicy(dataChecks=[{"name": "Names", "action": "Warn"}]),

@@ -13,9 +13,7 @@ from tunegate.api.markers import (
     ApiModel,
     Column,
     DataClass,
-    Decimal,
     Digest,
-    Fraction,
     Kind,
     Resource,
     ResourceName,
@@ -24,6 +22,7 @@ from tunegate.api.markers import (
     reason_column,
     rules,
 )
+from tunegate.api.numbers import Amount, Fraction
 from tunegate.api.shared import NamedRef, StatusBase
 
 WaivableFinding = Literal[DataCheck, "MinimumExamples", "MinimumPerClass", "Budget", "Knowledge"]
@@ -92,16 +91,22 @@ class BreakGlass(ApiModel):
 
 
 class NamespaceBudget(ApiModel):
-    """What all trainings of one namespace may take in a period of the calendar, in UTC."""
+    """What all trainings of one namespace may take in a period of the calendar, in UTC: `maxDeviceHours`, or `maxCost` together
+    with `currency`, or all three."""
 
     model_config = rules(
-        cel("has(self.maxDeviceHours) || has(self.maxCost)", "budget needs maxDeviceHours, maxCost or both"),
-        cel("has(self.maxCost) == has(self.currency)", "budget.maxCost and budget.currency belong together"),
+        any_of=[
+            {"required": ["maxCost", "currency"]},
+            {
+                "required": ["maxDeviceHours"],
+                "not": {"anyOf": [{"required": ["maxCost"]}, {"required": ["currency"]}]},
+            },
+        ]
     )
 
     period: Literal["Month", "Quarter"]
-    max_device_hours: Decimal | None = None
-    max_cost: Decimal | None = None
+    max_device_hours: Amount | None = None
+    max_cost: Amount | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3)] | None = None
     """Of `maxCost`: pools that are priced in another one can't be trained on."""
 

@@ -11,7 +11,6 @@ from tunegate.api.markers import (
     ApiModel,
     Column,
     Digest,
-    Fraction,
     Kind,
     Resource,
     ShortText,
@@ -22,6 +21,7 @@ from tunegate.api.markers import (
     reason_column,
     rules,
 )
+from tunegate.api.numbers import Fraction
 from tunegate.api.shared import StatusBase, SuiteTries
 
 MetricName = Literal["ExactMatch", "MacroF1", "SchemaValidity", "RougeL", "Bleu"]
@@ -129,7 +129,7 @@ class EvaluationSuiteSpec(ApiModel):
     guardrails: Annotated[list[Guardrail], Field(max_length=5, json_schema_extra=list_map("name"))] = []
     few_shot: FewShot = FewShot()
     baselines: Baselines = Baselines()
-    quality_bar: Fraction = "0.80"
+    quality_bar: Fraction = "0.8"
     """If prompting reaches this on the primary metric, tuning is not needed and the job ends before training."""
     resamples: Annotated[int, Field(ge=1000, le=100_000)] = 10_000
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 17

@@ -22,6 +22,9 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 RULES = "x-kubernetes-validations"
+ANY_OF = "x-any-of"
+"""Becomes `anyOf`; that word itself is how pydantic writes unions, which have no structural schema."""
+UNTYPED = "x-kubernetes-preserve-unknown-fields"
 
 
 class ApiModel(BaseModel):
@@ -104,9 +107,13 @@ def cel(rule: str, message: str) -> dict[str, str]:
     return {"rule": rule, "message": message}
 
 
-def rules(*entries: dict[str, str]) -> ConfigDict:
-    """Return a ``model_config`` that attaches CEL rules to an object."""
-    return ConfigDict(json_schema_extra={RULES: [dict(entry) for entry in entries]})
+def rules(*entries: dict[str, str], any_of: Sequence[dict[str, Any]] = ()) -> ConfigDict:
+    """Return a ``model_config`` that attaches CEL rules to an object.
+
+    ``any_of`` are value validations of which one has to hold: for fields that CEL cannot read (``tunegate.api.numbers``).
+    """
+    extra: dict[str, Any] = {RULES: [dict(entry) for entry in entries]} if entries else {}
+    return ConfigDict(json_schema_extra=extra | ({ANY_OF: list(any_of)} if any_of else {}))
 
 
 def immutable(what: str) -> dict[str, str]:
@@ -150,9 +157,6 @@ LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 # Strings with bounds; every string of the API uses one, so that CEL cost estimates stay finite.
 ResourceName = Annotated[str, Field(max_length=40, min_length=1, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-Fraction = Annotated[str, Field(max_length=8, pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$")]
-"""A number between 0 and 1 as a decimal string: the API has no floats."""
-Decimal = Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]{1,9})?(e-[0-9]{1,2})?$")]
 Quantity = Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 ShortText = Annotated[str, Field(max_length=128)]
 Text = Annotated[str, Field(max_length=1024)]

@@ -60,7 +60,7 @@ def learned(pool: ComputePool, method: MethodType) -> LearnedThroughput | None:
 
 
 def plain(value: float) -> str:
-    """Return a positive number with four significant digits and without an exponent."""
+    """Return a number with four significant digits and without an exponent."""
     return f"{decimal.Decimal(f'{value:.4g}'):.9f}".rstrip("0").rstrip(".")
 
 

@@ -12,9 +12,7 @@ from tunegate.api.markers import (
     DataClass,
     DataUri,
     Day,
-    Decimal,
     Digest,
-    Fraction,
     LongText,
     Quantity,
     ResourceName,
@@ -26,6 +24,7 @@ from tunegate.api.markers import (
     list_map,
     rules,
 )
+from tunegate.api.numbers import Amount, Fraction
 from tunegate.api.shared import Contributor, MethodType, NamedRef, Requester
 
 TaskType = Literal["Style", "Format", "DomainVocabulary", "Classification", "ComplexInstructions"]
@@ -86,7 +85,7 @@ class Method(ApiModel):
     alpha: Annotated[int, Field(ge=1, le=512)] = 32
     dropout: Fraction = "0.05"
     target_modules: Literal["Attention", "AllLinear"] = "AllLinear"
-    learning_rate: Decimal = "2e-4"
+    learning_rate: Amount = "0.0002"
     epochs: Annotated[int, Field(ge=1, le=20)] = 3
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Stop after so many optimizer steps even if epochs are left."""
@@ -108,17 +107,17 @@ class Method(ApiModel):
 class Budget(ApiModel):
     """What the training may cost; estimates above it are refused before a device is touched."""
 
-    max_device_hours: Decimal | None = None
-    max_cost: Decimal | None = None
+    max_device_hours: Amount | None = None
+    max_cost: Amount | None = None
     """In the currency of the pool."""
 
 
 class Economics(ApiModel):
     """What the tuned model is to replace, in the pool's currency: it says when tuning has paid for itself."""
 
-    replaced_price_per_thousand_tokens: Decimal
+    replaced_price_per_thousand_tokens: Amount
     """What is paid today, e.g. for a hosted model."""
-    own_price_per_thousand_tokens: Decimal
+    own_price_per_thousand_tokens: Amount
     """What serving the tuned model costs."""
     monthly_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000_000)]
 

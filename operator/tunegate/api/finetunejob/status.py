@@ -9,7 +9,8 @@ from pydantic import Field
 from tunegate.api.approval import Tally
 from tunegate.api.approvalpolicy import IdentityRule, WaivableFinding, WaiverRule
 from tunegate.api.evaluationsuite import ArmName, MetricName
-from tunegate.api.markers import ApiModel, Decimal, Digest, ResourceName, ShortText, Text, Time, list_map
+from tunegate.api.markers import ApiModel, Digest, ResourceName, ShortText, Text, Time, list_map
+from tunegate.api.numbers import PlainDecimal
 from tunegate.api.shared import StatusBase, SuiteTries
 
 JobPhase = Literal[
@@ -108,7 +109,7 @@ class PoolTerms(ApiModel):
     """Where a job trains, at the price of the moment when its latest attempt was made."""
 
     name: ResourceName
-    price_per_device_hour: Decimal
+    price_per_device_hour: PlainDecimal
     currency: ShortText
 
 

@@ -14,8 +14,9 @@ from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob.spec import Budget, Economics, Intent, Method
 from tunegate.api.manifest import Manifest
-from tunegate.api.markers import DataClass, Day, Decimal, Digest, StrictModel
+from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelserver import EngineProfile
+from tunegate.api.numbers import PlainDecimal
 from tunegate.api.stage.layout import ADAPTER_MOUNT
 
 
@@ -109,7 +110,7 @@ class AdapterInput(StrictModel):
 class LearnedThroughput(StrictModel):
     """What finished trainings on the pool, with the job's method, measured."""
 
-    tokens_per_second: Decimal
+    tokens_per_second: PlainDecimal
     """Of one device, for a model of one billion parameters: the median."""
     runs: int
 

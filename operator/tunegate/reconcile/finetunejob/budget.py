@@ -19,6 +19,7 @@ from tunegate.api.reasons import JobReason
 from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs
 from tunegate.reconcile.finetunejob.observed import Observed
+from tunegate.reconcile.throughputs import plain
 
 MONTHS = {"Month": 1, "Quarter": 3}
 COUNTED = ("JobFinished", "BudgetReserved")
@@ -174,11 +175,11 @@ def _sides(amount: Amount, budget: NamespaceBudget) -> Iterator[tuple[float, flo
 
 
 def _text(amount: Amount, budget: NamespaceBudget) -> str:
-    return " and ".join(f"{used:.4g} {unit}" for used, _, unit in _sides(amount, budget))
+    return " and ".join(f"{plain(used)} {unit}" for used, _, unit in _sides(amount, budget))
 
 
 def _limits(budget: NamespaceBudget) -> str:
-    return " and ".join(f"{allowed:g} {unit}" for _, allowed, unit in _sides(Amount(), budget))
+    return " and ".join(f"{plain(allowed)} {unit}" for _, allowed, unit in _sides(Amount(), budget))
 
 
 def _age(job: FineTuneJob) -> tuple[str, str]:
