@@ -74,7 +74,7 @@ def test_what_a_gitops_tool_makes_says_that_nobody_knows_who_asked(world: World)
 
     ask(unverified=True).passes()
     ask().refused("which is so", "unverified: true")
-    ask(unverified=False).refused("Unsupported value: false")
+    ask(unverified=False).refused("which is so", "unverified: true")
     ask(unverified=True, uid="another").refused("spec.requestedBy must be you")
 
 

@@ -96,3 +96,21 @@ def test_approvals_can_be_listed_by_what_they_decide_on() -> None:
         for name in path.split(".")[1:]:
             node = node["properties"][name]
         assert node["type"] == "string", path
+
+
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.KIND.kind)
+def test_people_choose_between_values_or_are_not_asked(model: type[Resource]) -> None:
+    """A choice of one value is none; values are PascalCase, but the media type that another program reads."""
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        values = node.get("enum", [])
+        if not path.endswith(".payloadType"):
+            assert len(values) != 1, path
+            assert [one for one in values if isinstance(one, str) and not one[:1].isupper()] == [], path
+        for name, child in node.get("properties", {}).items():
+            walk(child, f"{path}.{name}")
+        for keyword in ("items", "additionalProperties"):
+            if keyword in node:
+                walk(node[keyword], path)
+
+    walk(structural_schema(model), model.KIND.kind)

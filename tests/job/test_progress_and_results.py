@@ -94,7 +94,7 @@ async def test_results_are_read_once_and_missing_ones_told_from_unreadable_ones(
         assert isinstance(await reader.read("team/job/results", sha256(b"never pushed")), LostResult)
         wrong = await reader.read("team/job/results", other)
         assert isinstance(wrong, LostResult)
-        assert "train.outcome" in wrong.why
+        assert "Train.outcome" in wrong.why
     assert await reader.read("team/job/results", digest) == trained(), "kept in memory"
     assert await ResultReader(client).read("team/job/results", digest) is None, "the registry has gone"
     client.close()

@@ -28,7 +28,7 @@ def stage_of(world: World, name: str) -> dict[str, Any]:
 
 def told(world: World, stage: str) -> Any:
     """The digest of the configuration in the template of the stage's only Job."""
-    (name,) = [name for name in world.history if f"-{stage}-" in name]
+    (name,) = [name for name in world.history if f"-{stage.lower()}-" in name]
     return config_digest(world.jobs[name]["spec"]["template"]["spec"])
 
 

@@ -60,7 +60,7 @@ def test_however_much_was_made_what_is_said_has_a_bound() -> None:
     ended = [made(n, "Releases", "erin", hours=n / 100, ended=True) for n in range(MOST_ENDED + 10)]
     spec = usage([*people, *ended], LIMITS, NOW)
     assert (len(spec.reached), len(spec.ended)) == (MOST_REACHED, MOST_ENDED)
-    assert spec.ended[0] == "erin-releases-0", "the newest stay"
+    assert spec.ended[0] == "erin-Releases-0", "the newest stay"
 
 
 def test_it_is_looked_at_again_when_a_day_is_over_for_something() -> None:

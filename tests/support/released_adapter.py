@@ -238,7 +238,7 @@ class Released(Walk):
         contents = self.documents.contents
         found = {layout.STATEMENT: statement.content, layout.ADAPTER: ADAPTER}
         for one in layout.documents(statement):
-            name = one.manifest_path.removeprefix("oci/").removesuffix(".json")
+            name = one.stage or "data-statement"
             found |= {one.path: contents[name], one.manifest_path: _manifest(name, contents[name])}
         return found
 

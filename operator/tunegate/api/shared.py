@@ -45,7 +45,7 @@ class Person(ApiModel):
 class Requester(Person):
     """Who asked for a job or a release."""
 
-    unverified: Literal[True] | None = None
+    unverified: bool = False
     """True where a GitOps tool asked on behalf of people whom nobody knows; admission refuses any other value than the fact."""
 
 

@@ -210,7 +210,6 @@ def _params(job: FineTuneJob) -> dict[str, str]:
         "source": spec.source,
         "server": spec.server_ref.name,
         "suite": spec.suite_ref.name,
-        "goal": spec.intent.goal,
         "taskType": spec.intent.task_type,
         "dataset.uri": spec.dataset.uri,
         "dataset.digest": status.dataset.digest if status.dataset else spec.dataset.digest,

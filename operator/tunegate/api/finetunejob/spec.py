@@ -71,7 +71,6 @@ class Intent(ApiModel):
 
     problem: Literal["Behavior", "Knowledge"] = "Behavior"
     """`Knowledge` is a finding of validation: tuning teaches form, not facts."""
-    goal: Literal["Quality"] = "Quality"
     task_type: TaskType
     """Sets how many examples are the least that can work."""
 
