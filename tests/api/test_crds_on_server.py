@@ -45,6 +45,8 @@ async def store(kube: KubeClient, operator_kube: KubeClient, namespace: str) -> 
         obj = copy.deepcopy(obj)
         if SCOPES[obj["kind"]] == "Namespaced":
             obj["metadata"]["namespace"] = namespace
+        elif obj["kind"] == "AuditRecord":
+            obj["metadata"]["name"] = f"audit-9{secrets.randbelow(10**9):09d}"
         elif len(obj["metadata"]["name"]) < 30:
             obj["metadata"]["name"] = f"t-api-{secrets.token_hex(4)}"
         if obj["kind"] == "AuditRecord":
@@ -80,10 +82,26 @@ async def test_an_unknown_field_is_refused(kind: str, store: Store) -> None:
         await store(BUILDERS[kind](surprise="x"))
 
 
-@pytest.mark.parametrize("kind", ["BaseModel", "ModelServer", "EvaluationSuite", "FineTuneJob", "ModelRelease"])
-async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: Store) -> None:
-    with pytest.raises(Refused, match="at most 40 characters"):
-        await store(BUILDERS[kind](name="n" * 41))
+NAMED = ("BaseModel", "ComputePool", "ApprovalPolicy", "ModelServer", "EvaluationSuite", "FineTuneJob", "ModelRelease")
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("name", ["n" * 41, f"{'n' * 30}.example.org"], ids=["long", "dots"])
+async def test_a_name_that_would_break_what_it_becomes_part_of_is_refused(kind: str, name: str, store: Store) -> None:
+    with pytest.raises(Refused, match="at most 40 characters, lower-case letters, digits and hyphens"):
+        await store(BUILDERS[kind](name=name))
+
+
+@pytest.mark.parametrize("kind", ["ModelServer", "FineTuneJob"])
+async def test_a_name_of_services_begins_with_a_letter(kind: str, store: Store) -> None:
+    with pytest.raises(Refused, match="beginning with a letter"):
+        await store(BUILDERS[kind](name="7b-holders"))
+
+
+async def test_an_approval_may_have_a_longer_name(store: Store) -> None:
+    await store(BUILDERS["Approval"](name="a" * 63))
+    with pytest.raises(Refused, match="at most 63 characters"):
+        await store(BUILDERS["Approval"](name="a" * 64))
 
 
 @pytest.mark.parametrize(

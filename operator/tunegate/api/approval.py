@@ -12,6 +12,7 @@ from tunegate.api.markers import (
     Column,
     Digest,
     Kind,
+    Names,
     Resource,
     ResourceName,
     ShortText,
@@ -99,7 +100,6 @@ class ApprovalSpec(ApiModel):
 class Approval(Resource):
     """A reviewer's decision."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 63", "metadata.name may have at most 63 characters"))
     KIND: ClassVar[Kind] = Kind(
         "Approval",
         "approvals",
@@ -115,6 +115,7 @@ class Approval(Resource):
             Column("Expires", ".spec.expirationTime", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("stands in statuses and in the ledger", most=63),
         selectable=(".spec.subjectRef.kind", ".spec.subjectRef.name", ".spec.subjectRef.uid", ".spec.decision"),
     )
 

@@ -15,6 +15,7 @@ from tunegate.api.markers import (
     DataClass,
     Digest,
     Kind,
+    Names,
     Resource,
     ResourceName,
     cel,
@@ -199,7 +200,6 @@ class ApprovalPolicyStatus(StatusBase):
 class ApprovalPolicy(Resource):
     """Approval rules, chosen by the platform for a namespace and never by a requester."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ApprovalPolicy",
         "approvalpolicies",
@@ -212,6 +212,7 @@ class ApprovalPolicy(Resource):
             Column("Digest", ".status.digest", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("stands in release statements and in the chart's values"),
     )
 
     spec: ApprovalPolicySpec

@@ -13,14 +13,13 @@ from tunegate.api.markers import (
     Column,
     DataClass,
     Kind,
+    Names,
     Quantity,
     Resource,
     ShortText,
     Time,
-    cel,
     list_map,
     reason_column,
-    rules,
 )
 from tunegate.api.numbers import Amount, PlainDecimal
 from tunegate.api.shared import MethodType, Resources, StatusBase, Toleration
@@ -84,7 +83,6 @@ class ComputePoolStatus(StatusBase):
 class ComputePool(Resource):
     """A pool of nodes for training and evaluation."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ComputePool",
         "computepools",
@@ -99,6 +97,7 @@ class ComputePool(Resource):
             Column("Price", ".spec.pricePerDeviceHour", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is the value of labels and metrics"),
     )
 
     spec: ComputePoolSpec

@@ -12,6 +12,7 @@ from tunegate.api.markers import (
     Column,
     Digest,
     Kind,
+    Names,
     Resource,
     ShortText,
     VolumeUri,
@@ -145,7 +146,6 @@ class EvaluationSuiteStatus(StatusBase):
 class EvaluationSuite(Resource):
     """Questions and rules that decide whether tuning earned its place."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "EvaluationSuite",
         "evaluationsuites",
@@ -159,6 +159,7 @@ class EvaluationSuite(Resource):
             reason_column("Ready"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is the name of files in stage pods and stands in release statements"),
     )
 
     spec: EvaluationSuiteSpec

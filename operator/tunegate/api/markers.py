@@ -64,6 +64,30 @@ def reason_column(condition: str) -> Column:
 
 
 @dataclass(frozen=True)
+class Names:
+    """What objects of a kind may be called: their names become part of other names, which are shorter or know fewer letters."""
+
+    part_of: str
+    most: int = 40
+    letter_first: bool = False
+
+    @property
+    def says(self) -> str:
+        """The rule in a sentence."""
+        begin = "beginning with a letter" if self.letter_first else "neither beginning nor ending with a hyphen"
+        return f"metadata.name may have at most {self.most} characters, lower-case letters, digits and hyphens, {begin}: it {self.part_of}"
+
+    @property
+    def rule(self) -> dict[str, str]:
+        """The rule in CEL."""
+        first = "[a-z]" if self.letter_first else "[a-z0-9]"
+        return cel(
+            f"self.metadata.name.size() <= {self.most} && self.metadata.name.matches('^{first}([-a-z0-9]*[a-z0-9])?$')",
+            self.says,
+        )
+
+
+@dataclass(frozen=True)
 class Kind:
     """What a CRD needs beside its schema."""
 
@@ -72,6 +96,7 @@ class Kind:
     short_names: tuple[str, ...]
     scope: Literal["Namespaced", "Cluster"]
     columns: tuple[Column, ...]
+    names: Names
     selectable: tuple[str, ...] = ()
     """Fields by which objects can be listed: `kubectl get --field-selector`."""
 

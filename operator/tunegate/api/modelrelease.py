@@ -12,11 +12,11 @@ from tunegate.api.markers import (
     Column,
     Digest,
     Kind,
+    Names,
     Resource,
     ResourceName,
     ShortText,
     Time,
-    cel,
     immutable,
     list_map,
     reason_column,
@@ -100,7 +100,6 @@ class ModelReleaseStatus(StatusBase, Tally):
 class ModelRelease(Resource):
     """A request to serve an adapter."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ModelRelease",
         "modelreleases",
@@ -116,6 +115,7 @@ class ModelRelease(Resource):
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is part of the name under which the engine serves it, and of registry repositories"),
     )
 
     spec: ModelReleaseSpec

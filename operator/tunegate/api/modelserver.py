@@ -12,6 +12,7 @@ from tunegate.api.markers import (
     Column,
     Digest,
     Kind,
+    Names,
     Quantity,
     Resource,
     ResourceName,
@@ -177,7 +178,6 @@ class ModelServerStatus(StatusBase):
 class ModelServer(Resource):
     """A fleet of vLLM pods behind a gateway."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ModelServer",
         "modelservers",
@@ -192,6 +192,7 @@ class ModelServer(Resource):
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is the name of its Service and a part of the gateway's address", letter_first=True),
     )
 
     spec: ModelServerSpec

@@ -53,7 +53,6 @@ def structural_schema(model: type[Resource]) -> Schema:
     properties = raw["properties"]
     schema: Schema = {
         "type": "object",
-        "description": raw["description"],
         "required": ["metadata", "spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -62,8 +61,9 @@ def structural_schema(model: type[Resource]) -> Schema:
             "spec": _translate(properties["spec"], definitions, "spec"),
         },
     }
-    if RULES in raw:
-        schema[RULES] = raw[RULES]
+    names = model.KIND.names
+    schema["description"] = " ".join(f"{raw['description']} {names.says}.".split())
+    schema[RULES] = [*raw.get(RULES, []), names.rule]
     if "status" in properties:
         status = _translate(properties["status"], definitions, "status")
         # A status says what was written into it and nothing else: the server fills nothing in.

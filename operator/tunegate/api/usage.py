@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tunegate.api.markers import LIST_ATOMIC, ApiModel, Column, Kind, Resource, Text, Time
+from tunegate.api.markers import LIST_ATOMIC, ApiModel, Column, Kind, Names, Resource, Text, Time
 
 Bound = Literal["Jobs", "Releases", "Approvals", "Stops"]
 """`Approvals` are the decisions Approve and Override, `Stops` all others."""
@@ -56,6 +56,7 @@ class Usage(Resource):
             Column("Reached", ".spec.reached[*].username"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is always people", most=40, letter_first=True),
     )
 
     spec: UsageSpec

@@ -6,13 +6,12 @@ from typing import ClassVar
 
 from tunegate.api.finetunejob.spec import FineTuneJobSpec
 from tunegate.api.finetunejob.status import FineTuneJobStatus
-from tunegate.api.markers import Column, Kind, Resource, cel, reason_column, rules
+from tunegate.api.markers import Column, Kind, Names, Resource, reason_column
 
 
 class FineTuneJob(Resource):
     """One try at tuning, from data to verdict."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "FineTuneJob",
         "finetunejobs",
@@ -30,6 +29,7 @@ class FineTuneJob(Resource):
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is part of the names of Jobs, Services, claims and registry repositories", letter_first=True),
     )
 
     spec: FineTuneJobSpec
