@@ -11,7 +11,7 @@ from pydantic import Field
 from tunegate.api.approval import Approval
 from tunegate.api.crd import definition, files, stale
 from tunegate.api.kinds import KINDS
-from tunegate.api.markers import LIST_ATOMIC, ApiModel, Kind, Resource
+from tunegate.api.markers import LIST_ATOMIC, ApiModel, Kind, Names, Resource
 from tunegate.api.schema import SchemaError, structural_schema
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,7 @@ def _schema_with(annotation: Any) -> dict[str, Any]:
     spec = type("Spec", (_Spec,), {"__annotations__": {"field": annotation}, "__module__": __name__})
     namespace: dict[str, Any] = {
         "__annotations__": {"spec": spec, "KIND": ClassVar[Kind]},
+        "KIND": Kind("Thing", "things", (), "Namespaced", (), Names("is part of nothing")),
         "__module__": __name__,
         "__doc__": "Doc.",
     }

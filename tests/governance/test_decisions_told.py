@@ -39,7 +39,7 @@ def test_the_ledger_holds_each_decision_word_by_word_oldest_first() -> None:
         "role": "risk",
         "subjectDigest": walk.release["status"]["releaseDigest"],
         "expirationTime": "2030-01-01T00:00:00Z",
-        "createdAt": "2026-11-24T12:00:00Z",
+        "creationTime": "2026-11-24T12:00:00Z",
         "content": approval_digest(Approval.model_validate(ravi)),
         "personId": "E-ravi",
         "authTime": "2026-11-24T11:59:00Z",

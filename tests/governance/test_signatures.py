@@ -238,7 +238,7 @@ def test_what_the_ledger_keeps_of_a_decision_covers_its_signature_and_did_not_ch
     unsigned = Approval.model_validate(approval())
     spec = unsigned.spec
     assert approval_digest(unsigned) == document_digest({
-        "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid], "digest": spec.subject_digest,
+        "form": "tunegate.io/approval/v1", "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid], "digest": spec.subject_digest,
         "role": "risk", "decision": "Approve", "reason": spec.reason, "approver": ["ravi", "", "model-risk"],
         "expirationTime": spec.expiration_time,
     })  # fmt: skip

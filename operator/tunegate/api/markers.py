@@ -171,6 +171,15 @@ def _unchanged(name: str, field: FieldInfo) -> str:
     return f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
 
 
+def later(default: Any) -> Any:
+    """Declare a field that a digested document did not have from the beginning.
+
+    As long as it has its default it is left out where the document is written, so digests that were stored before stay what
+    they are. A field whose default is None needs no such word: what is None is left out anyway.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 def list_map(*keys: str) -> dict[str, Any]:
     """Mark a list whose items are told apart by the fields ``keys``."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

@@ -40,7 +40,7 @@ def _reader(maximum: int) -> BeforeValidator:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError("is neither a number nor the text of one")
         if isinstance(value, str) and not _TEXT.fullmatch(value):
-            raise ValueError(f"is not a number from 0 to {maximum} in digits, as 0.05 or 5e-2")
+            raise ValueError(f"is not a number from 0 to {maximum} in digits, as 0.05 or 1e-3")
         number = decimal.Decimal(str(value))
         if not number.is_finite() or not 0 <= number <= maximum:
             raise ValueError(f"is not a number from 0 to {maximum}")

@@ -10,6 +10,8 @@ from tunegate.api.finetunejob.spec import MUTABLE
 from tunegate.api.finetunejob.status import WaiverFinding
 from tunegate.digests import document_digest
 
+FORM = "tunegate.io/waiver/v1"
+
 
 def not_waivable(checks: Collection[str], rules: Sequence[WaiverRule]) -> tuple[str, ...]:
     """Return those of ``checks`` that no rule lists, sorted: each of them ends the job."""
@@ -39,6 +41,7 @@ def waiver_digest(
     """
     spec = {name: value for name, value in job.spec.to_dict().items() if name not in MUTABLE}
     return document_digest({
+        "form": FORM,
         "job": {"uid": job.uid, "spec": spec},
         "data": data,
         "validation": result,

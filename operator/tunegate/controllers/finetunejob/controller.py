@@ -26,6 +26,7 @@ from tunegate.api.stage.results import BaselineResult, HashResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import ProgressPoller
+from tunegate.controllers.reading import parsed
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.kube.client import ObjectKey, ObjectRef
@@ -278,7 +279,7 @@ class FineTuneJobController:
         return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
 
     async def _jobs(self, namespace: str) -> tuple[FineTuneJob, ...]:
-        return tuple(map(FineTuneJob.model_validate, await self._kube.list(API_VERSION, self.kind, namespace)))
+        return parsed(FineTuneJob, await self._kube.list(API_VERSION, self.kind, namespace))
 
     async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
         raw = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))

@@ -25,6 +25,7 @@ from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, EvaluateResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
+from tunegate.controllers.reading import parsed
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.digests import sha256
@@ -200,7 +201,7 @@ class ModelReleaseController:
         if release.status.phase in ("Denied", "Revoked"):
             return None
         found = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, release.namespace)
-        return await self._signer.sign(frozen, [FineTuneJob.model_validate(one) for one in found])
+        return await self._signer.sign(frozen, parsed(FineTuneJob, found))
 
     async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
         key = (repository, digest)

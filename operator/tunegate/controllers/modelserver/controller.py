@@ -32,6 +32,7 @@ from tunegate.api.serving import (
 from tunegate.api.shared import NamedRef
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
+from tunegate.controllers.reading import parsed
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
@@ -183,9 +184,10 @@ class ModelServerController:
 
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
         found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
-        releases = (ModelRelease.model_validate(one) for one in found)
         return tuple(
-            one for one in releases if one.status.server_ref == NamedRef(name=server.name) and one.status.served_name
+            one
+            for one in parsed(ModelRelease, found)
+            if one.status.server_ref == NamedRef(name=server.name) and one.status.served_name
         )
 
     async def _candidate(self, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> Candidate:
