@@ -48,12 +48,17 @@ fuzz: setup ## Up to 50,000 mutated requests against gateway and real engine, in
 	  ./tests/in_trainer_image.sh -s -m model -k mutated_requests tests/gateway/test_with_real_engine.py
 
 .PHONY: cluster-test
-cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart
+cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart; CLUSTER=current: on your cluster
 	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e and not chaos"
 
 .PHONY: unit
 unit: setup ## Tests that need neither a cluster nor a model
 	@$(RUN) -m pytest -q -n "$$(nproc)" --dist loadfile -m "not cluster and not model and not e2e"
+
+.PHONY: changed
+changed: setup ## The tests of `make unit` that this branch's change can have broken; BASE=main
+	@tests=$$($(RUN) -m chores.affected --base "$(or $(BASE),main)") && if [ -n "$$tests" ]; then \
+	  $(RUN) -m pytest -q -n "$$(nproc)" --dist loadfile -m "not cluster and not model and not e2e" $$tests || [ $$? = 5 ]; fi
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, layers, generated files
@@ -66,8 +71,14 @@ mutants: setup ## Mutation testing of the count of approvals: which small change
 	  $(wildcard tests/governance/test_counting*.py) $(patsubst %,tests/governance/test_%.py,signatures break_glass overrides_counted unverified_requesters waivers release_planner decisions_told)
 
 .PHONY: generate
-generate: setup ## Write crds/ and charts/tunegate-crds from the API models
+generate: setup ## Write crds/ and charts/tunegate-crds from the API models, docs/threat-model-tests.md from the tests, the chart's README
 	@$(RUN) -m tunegate.api.crd --write crds --chart charts/tunegate-crds
+	@$(RUN) -m tests.attacks.appendix
+	@$(RUN) -m chores.chart_readme
+
+.PHONY: timings
+timings: setup ## Write the recorded times of `make demo` and `make test` into docs/timings.md
+	@$(RUN) -m chores.timings_page
 
 .PHONY: cluster-up
 cluster-up: setup ## Start the local cluster

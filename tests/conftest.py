@@ -2,20 +2,25 @@
 
 Tests marked `cluster` use the kubeconfigs of the local cluster, one per role. Each test gets namespaces of its own.
 Without a cluster they are skipped, unless ``TUNEGATE_REQUIRE_CLUSTER=1`` turns that into a failure (as in CI).
+With ``CLUSTER=current`` they use the cluster of ``KUBECONFIG``; tests with the mark `local_cluster(reason)` are skipped there.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
+
+if TYPE_CHECKING:
+    from tests.support.accounts import Accounts
 
 USERS = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "users"
 OPERATOR = "system:serviceaccount:tunegate-system:tunegate-operator"
@@ -25,6 +30,7 @@ settings.load_profile("untimed")
 
 NamespaceFactory = Callable[[str], Awaitable[str]]
 ClientFactory = Callable[[str], Awaitable[KubeClient]]
+ON_CURRENT_CLUSTER = os.environ.get("CLUSTER", "local") == "current"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -42,7 +48,12 @@ def _required(expression: str) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip cluster tests where there is no cluster, unless one is required."""
+    """Skip cluster tests if there is no cluster and none is required; on another cluster skip those that need the local one."""
+    if ON_CURRENT_CLUSTER:
+        for item in items:
+            for mark in item.iter_markers("local_cluster"):
+                item.add_marker(pytest.mark.skip(reason=f"needs the local cluster: {mark.args[0]}"))
+        return
     if (USERS / "admin.kubeconfig").is_file() or os.environ.get("TUNEGATE_REQUIRE_CLUSTER") == "1":
         return
     skip = pytest.mark.skip(
@@ -54,15 +65,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def kubeconfig() -> Callable[[str], str]:
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    """Kubeconfigs of people and accounts, for the cluster under test."""
+    from tests.support.accounts import LocalAccounts, of_current_cluster
+
+    if not ON_CURRENT_CLUSTER:
+        yield LocalAccounts(tmp_path_factory.mktemp("accounts"))
+        return
+    if not os.environ.get("KUBECONFIG") or os.environ.get("CONFIRM") != "yes":
+        pytest.exit(
+            "CLUSTER=current needs KUBECONFIG, of a user with every right, and CONFIRM=yes: the tests create and delete namespaces,"
+            " cluster roles, bindings and admission policies with names of their own",
+            returncode=2,
+        )
+    with of_current_cluster(Path(os.environ["KUBECONFIG"])) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(accounts: Accounts) -> Callable[[str], str]:
     """Return the path of a role's kubeconfig: admin, engineer, reviewer-risk, reviewer-compliance, …"""
-
-    def path(role: str) -> str:
-        file = USERS / f"{role}.kubeconfig"
-        assert file.is_file(), f"the local cluster has no user {role}: {sorted(p.stem for p in USERS.glob('*'))}"
-        return str(file)
-
-    return path
+    return lambda role: str(accounts.of_role(role))
 
 
 @pytest.fixture
@@ -86,12 +109,9 @@ async def kube(client_of: ClientFactory) -> KubeClient:
 
 
 @pytest.fixture
-async def operator_kube(tmp_path: Path) -> AsyncIterator[KubeClient]:
+async def operator_kube(accounts: Accounts) -> AsyncIterator[KubeClient]:
     """Client with all rights under the operator's name: where the chart is installed, only that name writes status."""
-    from tunegate_local import users
-
-    file = users.ensure_kubeconfig(tmp_path / "kubeconfig", "test-operator", OPERATOR, ["system:masters"])
-    async with await KubeClient.connect(str(file)) as client:
+    async with await KubeClient.connect(str(accounts.named(OPERATOR, every_right=True))) as client:
         yield client
 
 

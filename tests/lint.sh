@@ -12,3 +12,5 @@ echo "== ruff";              "$run/ruff" check .; "$run/ruff" format --check --q
 echo "== mypy --strict";     flock "$types/.lock" "$run/mypy" --cache-dir "$types"
 echo "== layers";            "$run/lint-imports" | tail -n 4
 echo "== generated files";   "$run/python" -m tunegate.api.crd --check --write crds --chart charts/tunegate-crds
+                           "$run/python" -m chores.chart_readme --check
+                           "$run/python" -m tests.attacks.appendix --check

@@ -7,6 +7,10 @@
 # and the last part proves that nothing of it is left; after a failure it is stopped and its logs stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if [ "${CLUSTER:-local}" != local ]; then
+    echo "make test needs the local cluster. To test on the cluster of KUBECONFIG run: make cluster-test CLUSTER=current CONFIRM=yes" >&2
+    exit 2
+fi
 export PYTHONPATH=operator:trainer-image:local-cluster:demo
 export TUNEGATE_CACHE=${TUNEGATE_CACHE:-$HOME/.cache/tunegate} TUNEGATE_REQUIRE_CLUSTER=1
 export PATH="$PATH:$TUNEGATE_CACHE/uv/bin"

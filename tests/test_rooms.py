@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("operator", "trainer-image", "local-cluster", "demo", "benchmarks", "examples", "charts", "tests")
+FOLDERS = ("operator", "trainer-image", "local-cluster", "demo", "benchmarks", "examples", "charts", "chores", "tests")
 USUAL_LINES = 300
 MOST_LINES = 450
 USUAL_SHARE = 0.95

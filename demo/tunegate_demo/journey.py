@@ -85,7 +85,7 @@ class Journey:
 
     def submit(self) -> None:
         """Submit the job as the engineer."""
-        tunegate(self.cluster.user("engineer"), "submit", "-f", "-", document=self.manifest("finetunejob"))
+        tunegate(self.cluster.user("engineer"), "create", "job", "-f", "-", document=self.manifest("finetunejob"))
         self.say(f"erin submitted FineTuneJob {TEAM}/{self.job}")
 
     def follow_job(self) -> None:
@@ -154,7 +154,9 @@ class Journey:
         """Ask for the release as the engineer and wait for its sealed evidence."""
         engineer = self.cluster.user("engineer")
         job = engineer.require("finetunejob", self.job, TEAM)
-        tunegate(engineer, "submit", "-f", "-", document=self.manifest("modelrelease", job["metadata"]["uid"]))
+        tunegate(
+            engineer, "create", "release", "-f", "-", document=self.manifest("modelrelease", job["metadata"]["uid"])
+        )
         found = engineer.watch(
             "modelrelease",
             self.release,
@@ -201,7 +203,7 @@ class Journey:
 
     def approve(self) -> None:
         """Approve as two people, each with their own credentials, after reading the page."""
-        page = tunegate(self.cluster.user("reviewer-risk"), "show", self.release, "-n", TEAM)
+        page = tunegate(self.cluster.user("reviewer-risk"), "describe", f"release/{self.release}", "-n", TEAM)
         self.screen.console.print(page, markup=False)
         for role, hat in (("reviewer-risk", "model-risk"), ("reviewer-compliance", "compliance")):
             arguments = (

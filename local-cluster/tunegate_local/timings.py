@@ -46,7 +46,7 @@ def busy_seconds() -> float:
 
 def keep(command: str, parts: Sequence[Part], *, file: Path = FILE) -> str:
     """Add a run to the file and return its table, with a last line for each part that became slower."""
-    document = _read(file)
+    document = kept(file)
     earlier = document.get(command, [])
     run = {
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -67,7 +67,7 @@ def table(parts: Sequence[Part], earlier: Sequence[dict[str, Any]]) -> str:
     lines = [f"{'part':{width}}  {'seconds':>8} {'before':>7}  {'CPU seconds':>11} {'before':>7}"]
     slower = []
     for part in parts:
-        before = [_median(earlier, part.name, key) for key in ("seconds", "cpuSeconds")]
+        before = [median(earlier, part.name, key) for key in ("seconds", "cpuSeconds")]
         shown = ["-" if value is None else f"{value:.0f}" for value in before]
         lines.append(f"{part.name:{width}}  {part.seconds:8.0f} {shown[0]:>7}  {part.cpu_seconds:11.0f} {shown[1]:>7}")
         for what, value, usual in zip(("", "CPU "), (part.seconds, part.cpu_seconds), before, strict=True):
@@ -78,17 +78,18 @@ def table(parts: Sequence[Part], earlier: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines + slower)
 
 
-def _median(runs: Sequence[dict[str, Any]], name: str, key: str) -> float | None:
+def median(runs: Sequence[dict[str, Any]], name: str, key: str) -> float | None:
+    """Return the median of a part's ``seconds`` or ``cpuSeconds``; None if no run has the part."""
     values = [part[key] for run in runs for part in run["parts"] if part["name"] == name]
     return statistics.median(values) if values else None
 
 
-def _read(file: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return what is kept; a file that is no such document is begun again."""
+def kept(file: Path = FILE) -> dict[str, list[dict[str, Any]]]:
+    """Return the recorded runs by command; none if the file is missing or broken."""
     try:
         document: dict[str, list[dict[str, Any]]] = json.loads(file.read_text())
         for runs in document.values():
-            _median(runs, "", "seconds")
+            median(runs, "", "seconds")
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return document

@@ -15,7 +15,11 @@ from tests.support.governed_namespace import Json, World
 from tests.support.namespace_admin import act
 from tests.support.separate_server import governed_alone
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
+    pytest.mark.timeout(300),
+]
 MEMBERS = (
     Member("admin", "tunegate-admin", ("system:masters",)),
     Member("platform-admin", "petra", ("system:masters",)),

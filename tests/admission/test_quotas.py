@@ -25,7 +25,11 @@ from tunegate.reconcile import quotas
 from tunegate.reconcile.quotas import Made
 from tunegate.settings import GovernedNamespace, PersonLimits, Settings
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
+    pytest.mark.timeout(300),
+]
 MEMBERS = (
     Member("admin", "tunegate-admin", ("system:masters",)),
     Member("operator", OPERATOR, ("system:masters",)),

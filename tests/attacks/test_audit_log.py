@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.governed_namespace import Json, World, labelled
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.local_cluster("reads the API server's audit log from its file")]
 LOG = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local")) / "logs/audit.log"
 RISK = "tunegate:model-risk"
 

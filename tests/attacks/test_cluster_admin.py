@@ -35,7 +35,11 @@ from tunegate.reconcile.modelrelease import ledger_entries
 from tunegate.release.ballot import Question
 from tunegate.release.counting import count
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
+    pytest.mark.timeout(300),
+]
 Json = dict[str, Any]
 ADMIN, TEAM, RELEASE = "platform-admin", "team", "summaries"
 RISK, COMPLIANCE = "tunegate:model-risk", "tunegate:compliance"

@@ -28,7 +28,11 @@ from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.suite_tries import asked
 from tunegate_trainer.validation.sketching import sketch_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
+    pytest.mark.timeout(300),
+]
 Json = dict[str, Any]
 TEAM = "team"
 MEMBERS = (

@@ -29,7 +29,10 @@ from tunegate.reconcile.approvals import account, votes
 from tunegate.release.ballot import Question, Verdict
 from tunegate.release.counting import count
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("people sign in at the OpenID provider that the local API server trusts"),
+]
 ROLES = (ApprovalRole(name="risk", groups=[RISK]), ApprovalRole(name="compliance", groups=[COMPLIANCE]))
 HUMANS = IdentityRule(require_person_id=True)
 
@@ -59,7 +62,7 @@ class Office:
         document = self.world.release(name)
         del document["spec"]["requestedBy"]
         (self.folder / "release.yaml").write_text(yaml.safe_dump(document))
-        assert self.run(self.provider.session(who), "submit", "-f", str(self.folder / "release.yaml")) == 0
+        assert self.run(self.provider.session(who), "create", "release", "-f", str(self.folder / "release.yaml")) == 0
         say_phase(self.world, name, "PendingApproval", releaseDigest=DIGEST)
         return self.live(name)
 

@@ -1,44 +1,38 @@
-"""docs/threat-model.md and the tests say the same: which test tries which attack, and what nothing tries."""
+"""docs/threat-model.md lists the attacks that tests try, and its generated appendix names these tests."""
 
 from __future__ import annotations
 
-import ast
 import re
-from collections import defaultdict
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/threat-model.md").read_text()
-KNOWN = set(range(1, 39))
+import pytest
+
+from tests.attacks import appendix
+
+LISTED = appendix.attacks(appendix.THREAT_MODEL.read_text())
+LISTED_FIRST = set(range(1, 39))
 """The attacks that were listed before anything was built; others came later."""
-ROW = re.compile(r"^\| (\d+) \|.*\| ([^|]*) \|$", re.MULTILINE)
-OPEN = re.compile(r"^- \*\*(\d+)[ *]", re.MULTILINE)
+LONGEST_CELL = 300
+CELL = re.compile(r"^\| \d+ \|(.+)\|(.+)\|$", re.MULTILINE)
 
 
-def marked() -> dict[int, set[str]]:
-    """Return the tests that carry the marker `attack`, by number. Read, not imported: some need what is absent here."""
-    found: dict[int, set[str]] = defaultdict(set)
-    for file in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            for call in node.decorator_list:
-                if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.attack":
-                    for argument in call.args:
-                        found[int(ast.literal_eval(argument))].add(node.name)
-    return found
+def test_every_attack_is_tried_by_a_test_and_every_marked_test_tries_a_listed_attack() -> None:
+    assert set(appendix.marked_tests()) == set(LISTED)
 
 
-def rows() -> dict[int, set[str]]:
-    """Return the tests that the page names, by number of the attack."""
-    return {int(number): set(re.findall(r"`(test_\w+)`", tests)) for number, tests in ROW.findall(PAGE)}
+def test_the_attacks_that_were_listed_first_are_still_listed() -> None:
+    assert set(LISTED) >= LISTED_FIRST
 
 
-def test_the_page_names_for_each_attack_exactly_the_tests_that_try_it() -> None:
-    assert {number: tests for number, tests in rows().items() if tests} == marked()
+def test_the_appendix_is_current() -> None:
+    assert appendix.APPENDIX.read_text() == appendix.render(LISTED, appendix.marked_tests())
 
 
-def test_every_known_attack_is_tried_or_stands_among_the_open_ones() -> None:
-    untried = {number for number, tests in rows().items() if not tests}
-    assert KNOWN <= set(rows())
-    assert untried <= {int(number) for number in OPEN.findall(PAGE)}
+def test_the_check_fails_when_the_appendix_is_out_of_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert appendix.main(["--check"]) == 0
+    monkeypatch.setattr(appendix, "HEAD", "# Another page\n")
+    assert appendix.main(["--check"]) == 1
+
+
+def test_every_cell_of_the_table_is_short_enough_to_be_read() -> None:
+    cells = [cell.strip() for row in CELL.findall(appendix.THREAT_MODEL.read_text()) for cell in row]
+    assert [cell for cell in cells if len(cell) > LONGEST_CELL] == []

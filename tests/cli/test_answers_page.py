@@ -9,7 +9,7 @@ import pytest
 from tests.support.answers import answered
 from tunegate.api.answers import AnsweredQuestion, of_lines
 from tunegate.cli import screen
-from tunegate.cli.data.answers_page import Kept, print_page
+from tunegate.cli.inspect.answers_page import Kept, print_page
 
 Capture = pytest.CaptureFixture[str]
 

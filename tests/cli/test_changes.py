@@ -10,7 +10,7 @@ from tests.support.builders import make_evaluationsuite
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli.show.changes import Side, changes
+from tunegate.cli.describe.changes import Side, changes
 
 Json = dict[str, Any]
 RESULT = release_evidence.digest("9")

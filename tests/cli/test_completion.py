@@ -54,18 +54,21 @@ def by_kubectl(shell: dict[str, str], *words: str) -> list[str]:
 
 
 def test_bash_completes_commands_options_and_choices(shell: dict[str, str]) -> None:
-    assert set(completed(shell, "tunegate re")) == {"release", "releases", "reject", "revoke"}
+    assert set(completed(shell, "tunegate re")) == {"reject", "revoke"}
+    assert completed(shell, "tunegate get re") == ["releases"]
     assert "--reason" in completed(shell, "tunegate approve x --rea")
-    assert completed(shell, "tunegate releases -o y") == ["yaml"]
+    assert completed(shell, "tunegate get releases -o y") == ["yaml"]
 
 
 def test_without_a_cluster_names_complete_to_nothing_and_print_no_error(shell: dict[str, str]) -> None:
-    assert completed(shell, "tunegate show ext") == []
+    assert completed(shell, "tunegate describe ext") == []
+    assert completed(shell, "tunegate describe job/ext") == []
+    assert completed(shell, "tunegate describe jo") == ["job/"]
 
 
 def test_kubectl_finds_the_plugin_and_completes_its_words(shell: dict[str, str]) -> None:
-    assert sorted(by_kubectl(shell, "rele")) == [":4", "release", "releases"]
-    assert by_kubectl(shell, "releases", "-o", "") == ["text", "json", "yaml", ":4"]
+    assert sorted(by_kubectl(shell, "re")) == [":4", "reject", "revoke"]
+    assert by_kubectl(shell, "get", "releases", "-o", "") == ["text", "json", "yaml", "wide", "name", ":4"]
     shown = subprocess.run(["kubectl", "tunegate", "--help"], env=shell, capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("usage: kubectl tunegate ")
 
@@ -81,7 +84,8 @@ def test_each_shell_has_its_script(shell: dict[str, str], name: str) -> None:
 def test_names_come_from_the_cluster(shell: dict[str, str], world: World) -> None:
     world.create("engineer", world.release("tabbed"), dry_run=False).passes()
     there = {**shell, "KUBECONFIG": world.kubeconfig("engineer")}
-    assert completed(there, f"tunegate -n {world.namespace} show tab") == ["tabbed"]
+    assert completed(there, f"tunegate -n {world.namespace} describe tab") == ["tabbed"]
     assert completed(there, f"tunegate -n {world.namespace} approve tab") == ["tabbed"]
-    assert by_kubectl(there, "show", "-n", world.namespace, "tab") == ["tabbed", ":4"]
-    assert completed(there, f"tunegate -n {world.namespace} show no-such") == []
+    assert completed(there, f"tunegate -n {world.namespace} approve release/tab") == ["release/tabbed"]
+    assert by_kubectl(there, "describe", "-n", world.namespace, "tab") == ["tabbed", ":4"]
+    assert completed(there, f"tunegate -n {world.namespace} describe no-such") == []

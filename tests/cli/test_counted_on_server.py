@@ -42,7 +42,9 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     assert found == {"petra": "NotInRoleGroup", "ravi": "Withdrawn"}
     again = cli.run("reviewer-risk", "approve", "hers", "--reason", "fine after all", "--yes", code=1)
     assert "you took your approval of this back, which is for good" in again
-    (row,) = [one for one in json.loads(cli.run("reviewer-risk", "releases", "-o", "json")) if one["name"] == "hers"]
+    (row,) = [
+        one for one in json.loads(cli.run("reviewer-risk", "get", "releases", "-o", "json")) if one["name"] == "hers"
+    ]
     assert row["waitsFor"] == "risk, compliance"
 
 
@@ -78,12 +80,12 @@ async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_
     assert sorted((one["username"], one["reason"]) for one in status["dropped"]) == [
         ("cora", "SamePerson"), ("ravi", "IsRequester"), ("rita", "WrongDigest"), ("rolf", "Expired"),
     ]  # fmt: skip
-    page = json.loads(cli.run("auditor", "show", "contested", "-o", "json"))
+    page = json.loads(cli.run("auditor", "describe", "contested", "-o", "json"))
     assert sorted(one["counted"] for one in page["approvals"]) == [
         "Expired", "IsRequester", "SamePerson", "WrongDigest", "yes",
     ]  # fmt: skip
     assert page["quorum"]["missing"] == [{"role": "risk", "missing": 1, "groups": ["tunegate:model-risk"]}]
-    assert "waits for 1 of role risk" in cli.run("auditor", "show", "contested")
+    assert "waits for 1 of role risk" in cli.run("auditor", "describe", "contested")
 
 
 @pytest.mark.attack(42)
@@ -107,7 +109,7 @@ async def test_an_override_holds_for_its_time_and_a_release_is_overridden_once(
     status = await settle("urgent")
     assert (status["phase"], status["approvals"], status["override"]["expirationTime"]) == ("Overridden", "0/2", soon)
     assert status["message"].startswith("BREAK GLASS")
-    assert "BREAK GLASS" in cli.run("auditor", "show", "urgent")
+    assert "BREAK GLASS" in cli.run("auditor", "describe", "urgent")
 
     await asyncio.sleep(21)
     status = await settle("urgent")

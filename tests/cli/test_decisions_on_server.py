@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cluster
 async def test_release_is_asked_for_reviewed_approved_and_revoked(
     world: World, cli: Cli, job: str, settle: Settle, registry: RunningRegistry, tmp_path: Path
 ) -> None:
-    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-1")
+    asked = ("create", "release", "extractor-1", "--from-job", "job", "--model", "extractor", "--risk", "Low")
     use = ("--intended-use", "Extract holder and years; not for legal advice.")
     told = cli.run("engineer", *asked, *use)
     assert f"ModelRelease {world.namespace}/extractor-1 created" in told
@@ -59,7 +59,7 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
 
     page = json.loads(
         cli.run(
-            "auditor", "show", "extractor-1", "-o", "json", "--registry", registry.host, "--registry-plain-http",
+            "auditor", "describe", "extractor-1", "-o", "json", "--registry", registry.host, "--registry-plain-http",
             "--registry-auth", "/nonexistent",
         )
     )  # fmt: skip
@@ -72,7 +72,7 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
         "ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved",
     ]  # fmt: skip
     assert [one["message"] for one in page["findings"]] == ["2 rows repeat"]
-    assert digest in cli.run("auditor", "show", "extractor-1")
+    assert digest in cli.run("auditor", "describe", "extractor-1")
     # The records alone: in this cluster other tests forge objects, which the whole command would name.
     cli.run("auditor", "audit", "export", str(tmp_path / "ledger"))
     records = tmp_path / "ledger/records.jsonl"
@@ -81,32 +81,43 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     cli.run("serving-operator", "revoke", "extractor-1", "--reason", "wrong answers in production", "--yes")
     status = await settle("extractor-1")
     assert status["phase"] == "Revoked"
-    assert "Revoked" in cli.run("reviewer-risk", "show", "extractor-1")
+    assert "Revoked" in cli.run("reviewer-risk", "describe", "extractor-1")
 
 
 async def test_policies_of_two_releases_are_compared_by_their_statements(
-    world: World, cli: Cli, job: str, settle: Settle, registry: RunningRegistry
+    world: World,
+    cli: Cli,
+    job: str,
+    settle: Settle,
+    registry: RunningRegistry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A reviewer may not read the ledger, which names the policies; with the registry the statements do."""
     for name in ("first", "second"):
-        asked = ("release", "job", "--model", "compared", "--risk", "Low", "--name", name)
+        asked = ("create", "release", name, "--from-job", "job", "--model", "compared", "--risk", "Low")
         cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     served = (await settle("first"))["servedName"]
     await settle("second")
     say(world, "modelserver", "server", {"routes": [{"name": "compared", "state": "Open", "servedName": served}]})
     try:
-        unseen = cli.run("reviewer-risk", "show", "second")
+        unseen = cli.run("reviewer-risk", "describe", "second")
         where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-        seen = cli.run("reviewer-risk", "show", "second", *where)
+        seen = cli.run("reviewer-risk", "describe", "second", *where)
+        (tmp_path / "config.yaml").write_text("registry: {host: '127.0.0.1:1', plainHTTP: true}")
+        monkeypatch.setenv("TUNEGATE_CONFIG", str(tmp_path / "config.yaml"))
+        away = cli.run("reviewer-risk", "describe", "release/second")
     finally:
         say(world, "modelserver", "server", {"routes": []})
     assert "policy: you may not read it" in unseen
+    assert "policy: you may not read it" in away
+    assert "The page is shown without what the registry holds" in away
     assert "policy: you may not read it" not in seen
     assert "  nothing differs" in seen
 
 
 async def test_rejected_release_is_denied_for_good(world: World, cli: Cli, job: str, settle: Settle) -> None:
-    asked = ("release", "job", "--model", "extractor", "--risk", "High", "--name", "extractor-2")
+    asked = ("create", "release", "extractor-2", "--from-job", "job", "--model", "extractor", "--risk", "High")
     cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     digest = (await settle("extractor-2"))["releaseDigest"]
     cli.run("reviewer-compliance", "reject", "extractor-2", "--reason", "the licence of the data is unclear", "--yes")
@@ -118,12 +129,12 @@ async def test_rejected_release_is_denied_for_good(world: World, cli: Cli, job: 
     given = world.approval("ravi", "tunegate:model-risk", subjectRef=subject, role="risk", subjectDigest=digest)
     world.create("reviewer-risk", given, dry_run=False).passes()
     assert (await settle("extractor-2"))["phase"] == "Denied"
-    page = json.loads(cli.run("reviewer-risk", "show", "extractor-2", "-o", "json"))
+    page = json.loads(cli.run("reviewer-risk", "describe", "extractor-2", "-o", "json"))
     assert {(one["by"], one["decision"], one["counted"]) for one in page["approvals"]} == {
         ("cora", "Reject", "it decided"), ("ravi", "Approve", "yes"),
     }  # fmt: skip
     assert page["quorum"]["missing"] == []
-    assert "waits for" not in cli.run("reviewer-risk", "show", "extractor-2")
+    assert "waits for" not in cli.run("reviewer-risk", "describe", "extractor-2")
 
 
 async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(
@@ -132,7 +143,17 @@ async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(
     document = make_finetunejob("empty", world.namespace, requestedBy={"username": "erin"})
     world.create("engineer", document, dry_run=False).passes()
     cli.run(
-        "engineer", "release", "empty", "--model", "m", "--risk", "Low", "--intended-use", "Nothing yet, only a test."
+        "engineer",
+        "create",
+        "release",
+        "--from-job",
+        "empty",
+        "--model",
+        "m",
+        "--risk",
+        "Low",
+        "--intended-use",
+        "Nothing yet, only a test.",
     )
     status = await settle("empty")
     assert status["phase"] == "PendingEvidence"
@@ -142,7 +163,7 @@ async def test_release_of_a_job_that_the_registry_has_no_result_of_waits(
 async def test_decision_without_yes_needs_somebody_at_the_terminal(
     cli: Cli, world: World, job: str, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-3")
+    asked = ("create", "release", "extractor-3", "--from-job", "job", "--model", "extractor", "--risk", "Low")
     cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     await settle("extractor-3")
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
@@ -157,7 +178,7 @@ def test_decision_on_a_release_that_does_not_exist_says_so(cli: Cli) -> None:
 
 
 async def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(cli: Cli, job: str, settle: Settle) -> None:
-    asked = ("release", "job", "--model", "extractor", "--risk", "Low", "--name", "extractor-4")
+    asked = ("create", "release", "extractor-4", "--from-job", "job", "--model", "extractor", "--risk", "Low")
     cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
-    assert "there is extractor-4" in cli.run("reviewer-risk", "show", "extracter-4", code=1)
+    assert "there is extractor-4" in cli.run("reviewer-risk", "describe", "extracter-4", code=1)
     assert "there is job/job" in cli.run("reviewer-risk", "approve", "job", "--reason", "x", code=1)

@@ -30,15 +30,15 @@ async def test_a_reviewer_reads_the_answers_of_the_gate(
     world: World, cli: Cli, job: str, registry: RunningRegistry
 ) -> None:
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-    assert cli.run("reviewer-risk", "answers", "job/job", *where, "-o", "json") == ANSWERS.decode()
-    shown = cli.run("reviewer-risk", "answers", "job/job", *where)
+    assert cli.run("reviewer-risk", "inspect", "answers", "job/job", *where, "-o", "json") == ANSWERS.decode()
+    shown = cli.run("reviewer-risk", "inspect", "answers", "job/job", *where)
     assert "Question 12 wrong" in shown
     assert "2 more: --all" in shown
-    assert "Question 11 " in cli.run("reviewer-risk", "answers", "job/job", *where, "--all")
-    unknown = cli.run("reviewer-risk", "answers", "job/job", *where, "--against", "Regex", code=1)
+    assert "Question 11 " in cli.run("reviewer-risk", "inspect", "answers", "job/job", *where, "--all")
+    unknown = cli.run("reviewer-risk", "inspect", "answers", "job/job", *where, "--against", "Regex", code=1)
     assert "--against Regex: the alternatives are BasePlain" in unknown
     away = ("--registry", "127.0.0.1:1", "--registry-plain-http", "--registry-auth", "/nonexistent")
-    assert "the registry" in cli.run("reviewer-risk", "answers", "job/job", *away, code=1)
+    assert "the registry" in cli.run("reviewer-risk", "inspect", "answers", "job/job", *away, code=1)
 
 
 def test_of_a_job_that_was_never_evaluated_the_alternatives_are_read(
@@ -47,7 +47,9 @@ def test_of_a_job_that_was_never_evaluated_the_alternatives_are_read(
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
     person = {"username": "erin", "groups": ["tunegate:engineers"]}
     world.create("engineer", make_finetunejob("prompted", world.namespace, requestedBy=person), dry_run=False).passes()
-    assert "job prompted has no answers" in cli.run("reviewer-risk", "answers", "job/prompted", *where, code=1)
+    assert "job prompted has no answers" in cli.run(
+        "reviewer-risk", "inspect", "answers", "job/prompted", *where, code=1
+    )
 
     uid = str(json.loads(get(world, "FineTuneJob", "prompted"))["metadata"]["uid"])
     repository = job_repository(world.namespace, "prompted", uid)
@@ -59,34 +61,39 @@ def test_of_a_job_that_was_never_evaluated_the_alternatives_are_read(
     stage = {"name": "Baseline", "state": "Done", "attempt": 1, "resultDigest": result}
     say(world, "finetunejob", "prompted", {"phase": "Failed", "stages": [stage]})
 
-    shown = cli.run("reviewer-risk", "answers", "job/prompted", *where)
+    shown = cli.run("reviewer-risk", "inspect", "answers", "job/prompted", *where)
     assert "BaseFewShot  0.125" in shown
     assert "Question 3 wrong" in shown
     assert "Tuned" not in shown
 
 
-@pytest.mark.parametrize("command", ["answers", "data"])
+@pytest.mark.parametrize("part", ["answers", "data"])
 def test_a_job_is_named_with_its_kind_and_a_release_without(
-    cli: Cli, job: str, registry: RunningRegistry, command: str
+    cli: Cli, job: str, registry: RunningRegistry, part: str
 ) -> None:
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
 
-    bare = cli.run("reviewer-risk", command, "job", *where, code=1)
+    bare = cli.run("reviewer-risk", "inspect", part, "job", *where, code=1)
     assert "ModelRelease job does not exist" in bare
     assert "there is job/job" in bare
-    assert "FineTuneJob no-such does not exist" in cli.run("reviewer-risk", command, "job/no-such", *where, code=1)
-    other = cli.run("reviewer-risk", command, "server/server", *where, code=1)
-    assert "give the name of a release or job/NAME" in other
+    assert "FineTuneJob no-such does not exist" in cli.run(
+        "reviewer-risk", "inspect", part, "job/no-such", *where, code=1
+    )
+    other = cli.run("reviewer-risk", "inspect", part, "server/server", *where, code=2)
+    assert "expected release/NAME or job/NAME; a bare NAME is a release" in other
 
 
 def test_what_was_stated_of_the_data_is_read_in_every_form(cli: Cli, job: str, registry: RunningRegistry) -> None:
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
-    shown = cli.run("reviewer-risk", "data", "job/job", *where)
+    shown = cli.run("reviewer-risk", "inspect", "data", "job/job", *where)
     assert "notices of packages" in shown
     assert "2 rows repeat" in shown
-    assert cli.run("reviewer-risk", "data", "job/job", *where, "-o", "json") == STATEMENT.decode() + "\n"
-    assert json.loads(cli.run("reviewer-risk", "data", "job/job", *where, "-o", "croissant"))["license"] == "MIT"
-    assert cli.run("reviewer-risk", "data", "job/job", *where, "-o", "html") == PAGE.decode()
+    assert cli.run("reviewer-risk", "inspect", "data", "job/job", *where, "-o", "json") == STATEMENT.decode() + "\n"
+    assert (
+        json.loads(cli.run("reviewer-risk", "inspect", "data", "job/job", *where, "-o", "croissant"))["license"]
+        == "MIT"
+    )
+    assert cli.run("reviewer-risk", "inspect", "data", "job/job", *where, "-o", "html") == PAGE.decode()
 
 
 async def test_release_is_taken_along_as_a_folder_and_verified_without_the_cluster(
@@ -107,7 +114,7 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
     with RegistryClient(registry.host, plain_http=True) as client:
         left.push(client, repository, job_repository(world.namespace, "earlier", "12345678"))
     say(world, "finetunejob", "sealed", left.status)
-    asked = ("release", "sealed", "--model", "extractor", "--risk", "Low", "--name", "taken")
+    asked = ("create", "release", "taken", "--from-job", "sealed", "--model", "extractor", "--risk", "Low")
     cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     await settle("taken")
     cli.run("reviewer-risk", "approve", "taken", "--reason", "report was read", "--yes")
@@ -116,7 +123,7 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
 
     where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")
     folder = tmp_path / "taken"
-    told = cli.run("auditor", "evidence", "export", "taken", "--output", str(folder), *where)
+    told = cli.run("auditor", "evidence", "export", "taken", str(folder), *where)
     noted = next(line.split()[1:] for line in told.splitlines() if line.startswith("  tunegate evidence verify"))
     assert main(noted) == 0
     shown = cli.capsys.readouterr().out
@@ -124,13 +131,13 @@ async def test_release_is_taken_along_as_a_folder_and_verified_without_the_clust
     assert "ravi (risk)" in shown
     assert "Signatures were not checked" in shown
     assert KEY.public.id in (folder / "signatures/release.dsse.json").read_text()
-    assert "EvidenceSealed" in cli.run("auditor", "show", "taken", "-o", "json")
+    assert "EvidenceSealed" in cli.run("auditor", "describe", "taken", "-o", "json")
     page = folder / "approvals.jsonl"
     page.write_bytes(page.read_bytes().replace(b"data was read", b"data was fine"))
     assert main(noted) == 1
     assert "DIFFERS approvals.jsonl" in cli.capsys.readouterr().out
-    assert "not empty" in cli.run("auditor", "evidence", "export", "taken", "--output", str(folder), *where, code=1)
-    other = ("--output", str(tmp_path / "hers"), *where)
+    assert "not empty" in cli.run("auditor", "evidence", "export", "taken", str(folder), *where, code=1)
+    other = (str(tmp_path / "hers"), *where)
     hers = cli.run("engineer", "evidence", "export", "taken", *other, code=1)
     assert "auditrecords" in hers
     assert "auditors may" in hers

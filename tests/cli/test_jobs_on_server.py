@@ -19,8 +19,8 @@ Json = dict[str, Any]
 
 
 def test_lists_show_what_a_person_may_read(cli: Cli, job: str) -> None:
-    assert "Succeeded" in cli.run("engineer", "jobs")
-    assert "you may not list finetunejobs" in cli.run("outsider", "jobs", code=1)
+    assert "Succeeded" in cli.run("engineer", "get", "jobs")
+    assert "you may not list finetunejobs" in cli.run("outsider", "get", "jobs", code=1)
 
 
 def test_submit_checks_every_document_before_it_creates_one(cli: Cli, world: World, tmp_path: Path) -> None:
@@ -30,14 +30,14 @@ def test_submit_checks_every_document_before_it_creates_one(cli: Cli, world: Wor
         del one["spec"]["requestedBy"]
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump_all([good, bad]))
-    assert 'unknown field "spec.learningRate"' in cli.run("engineer", "submit", "-f", str(path), code=1)
+    assert 'unknown field "spec.learningRate"' in cli.run("engineer", "create", "job", "-f", str(path), code=1)
     assert world.kubectl("engineer", "get", "finetunejob", "first", "-n", world.namespace).code != 0
 
 
 def test_submit_in_another_name_shows_the_line_to_paste(cli: Cli, world: World, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(make_finetunejob("forged", world.namespace, requestedBy={"username": "ravi"})))
-    refusal = cli.run("engineer", "submit", "-f", str(path), code=1)
+    refusal = cli.run("engineer", "create", "job", "-f", str(path), code=1)
     assert refusal.startswith("tunegate: spec.requestedBy must be you")
     assert 'requestedBy: {username: "erin", groups: ["tunegate:engineers"]}' in refusal
 
@@ -58,9 +58,11 @@ def test_a_reviewer_sees_the_findings_of_a_job_and_waives_them(
     }  # fmt: skip
     say(world, "finetunejob", "small", {"phase": "PendingWaiver", "waiver": waiver})
 
-    (waiting,) = [one for one in json.loads(cli.run("reviewer-risk", "jobs", "-o", "json")) if one["name"] == "small"]
+    (waiting,) = [
+        one for one in json.loads(cli.run("reviewer-risk", "get", "jobs", "-o", "json")) if one["name"] == "small"
+    ]
     assert waiting["waitsFor"] == "risk (you)"
-    assert "37 usable examples" in cli.run("reviewer-risk", "show", "job/small")
+    assert "37 usable examples" in cli.run("reviewer-risk", "describe", "job/small")
     shown = cli.run("reviewer-risk", "approve", "job/small", "--reason", "few rows will do", "--yes")
     assert "37 usable examples" in shown
     assert release_evidence.digest("7") in shown
@@ -85,14 +87,14 @@ def test_a_rejected_waiver_shows_who_rejected_it_and_why(world: World, cli: Cli,
         "missing": [{"role": "risk", "missing": 1}],
     }  # fmt: skip
     say(world, "finetunejob", "unfit", {"phase": "PendingWaiver", "waiver": waiver})
-    assert "waits for 1 of role risk (groups tunegate:model-risk)" in cli.run("reviewer-risk", "show", "job/unfit")
+    assert "waits for 1 of role risk (groups tunegate:model-risk)" in cli.run("reviewer-risk", "describe", "job/unfit")
     cli.run("reviewer-risk", "reject", "job/unfit", "--reason", "the rows are too few by far", "--yes")
     ended = {
         "type": "Waived", "status": "False", "reason": "WaiverRejected", "message": "Refused by ravi",
         "lastTransitionTime": "2026-11-26T15:00:00Z",
     }  # fmt: skip
     say(world, "finetunejob", "unfit", {"phase": "Failed", "conditions": [ended]})
-    shown = cli.run("engineer", "show", "job/unfit")
+    shown = cli.run("engineer", "describe", "job/unfit")
     (line,) = [one for one in shown.splitlines() if "the rows are too few by far" in one]
     assert "ravi" in line
     assert "it decided" in line

@@ -15,9 +15,9 @@ from tests.support.builders import make_approval, make_modelrelease
 from tests.support.ledgers import Clock, Json, Store, anchor_of, new_key
 from tunegate.api.approval import Approval
 from tunegate.cli.audit import files
-from tunegate.cli.decide.decide import lifetime
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.main import main
+from tunegate.cli.times import seconds as seconds_of
 from tunegate.ledger import chain
 from tunegate.ledger.anchors.places import Checkpoint, FolderAnchor
 from tunegate.ledger.entry import AuditEntry, AuditSubject
@@ -201,13 +201,13 @@ def test_folder_of_an_export_is_never_written_over(taken: Taken) -> None:
 
 
 def test_missing_kubeconfig_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--kubeconfig", str(tmp_path / "none"), "jobs"]) == 1
+    assert main(["--kubeconfig", str(tmp_path / "none"), "get", "jobs"]) == 1
     assert "no usable kubeconfig" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90m", 5400), ("24h", 86_400), ("7d", 604_800)])
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("90m", 5400), ("24h", 86_400), ("7d", 604_800)])
 def test_lifetimes(text: str, seconds: int) -> None:
-    assert lifetime(text) == seconds
+    assert seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "7", "0d", "d", "1w", "-1d"])

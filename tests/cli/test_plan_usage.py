@@ -13,7 +13,7 @@ from tests.support.model_folder import make_model
 from tests.support.plan_files import write_plan_files
 from tunegate.api.stage.findings import Finding
 from tunegate.cli.main import main
-from tunegate.cli.submit.plan_report import _location
+from tunegate.cli.plan.report import _location
 
 Capture = pytest.CaptureFixture[str]
 

@@ -43,7 +43,9 @@ def test_a_reason_of_the_wrong_length_is_refused_in_the_words_of_the_api(
 @pytest.mark.parametrize("decision", ["Approve", "Withdraw", "Override"])
 @pytest.mark.parametrize("phase", ["Denied", "Revoked", "Failed"])
 def test_what_is_final_takes_no_approval_and_says_what_can_still_be_done(phase: str, decision: str) -> None:
-    with pytest.raises(CommandFailure, match=f"is {phase}.*may be asked for again: tunegate release "):
+    with pytest.raises(
+        CommandFailure, match=f"is {phase}.*may be asked for again: tunegate create release --from-job "
+    ):
         refusals.check_release(release(phase), decision)
 
 

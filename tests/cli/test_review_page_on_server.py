@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support import release_evidence
 from tests.support.builders import make_finetunejob
@@ -23,20 +24,15 @@ DECISIONS = ("approve", "reject", "withdraw", "revoke")
 class Reader:
     """Types the page's commands with what their capital words stand for."""
 
-    def __init__(self, cli: Cli, namespace: str, registry: RunningRegistry, folder: Path) -> None:
+    def __init__(self, cli: Cli, namespace: str) -> None:
         self._cli = cli
-        self._values = {"licenses-team": namespace, "HOST": registry.host, "auth.json": str(folder / "auth.json")}
+        self._values = {"licenses-team": namespace}
 
     def types(self, command: str, person: str = "reviewer-risk", **names: str) -> str:
         """Run one line and return what it prints; a redirection is left to the shell."""
         tool, *words = shlex.split(command.partition(" > ")[0], comments=True)
         assert tool == "tunegate"
         typed = [self._values.get(word, self._named(word, names)) for word in words]
-        if "--registry" in typed:
-            if "--registry-ca" in typed:
-                # This registry speaks plain HTTP.
-                del typed[typed.index("--registry-ca") : typed.index("--registry-ca") + 2]
-            typed.append("--registry-plain-http")
         return self._cli.run(person, *typed, *(["--yes"] if typed[0] in DECISIONS else []))
 
     def _named(self, word: str, names: dict[str, str]) -> str:
@@ -45,13 +41,20 @@ class Reader:
 
 
 @pytest.fixture
-def reader(cli: Cli, world: World, registry: RunningRegistry, tmp_path: Path) -> Reader:
-    return Reader(cli, world.namespace, registry, tmp_path)
+def reader(
+    cli: Cli, world: World, registry: RunningRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Reader:
+    """A reviewer whose settings name the registry, which here speaks plain HTTP and asks for no credential."""
+    settings = {"registry": {"host": registry.host, "authFile": "auth.json", "plainHTTP": True}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    monkeypatch.setenv("TUNEGATE_CONFIG", str(tmp_path / "config.yaml"))
+    return Reader(cli, world.namespace)
 
 
 async def asked(cli: Cli, settle: Settle, name: str) -> None:
     use = "Extract holder and years; not for legal advice."
-    cli.run("engineer", "release", "job", "--model", name, "--risk", "Low", "--name", name, "--intended-use", use)
+    about = ("--from-job", "job", "--model", name, "--risk", "Low", "--intended-use", use)
+    cli.run("engineer", "create", "release", name, *about)
     assert (await settle(name))["phase"] == "PendingApproval"
 
 
@@ -59,7 +62,7 @@ async def test_looking_at_a_release_and_its_answers(cli: Cli, job: str, settle: 
     await asked(cli, settle, "looked-at")
     looks = [*commands("review.md", "Look before you decide"), *commands("review.md", "Read the answers")]
     printed = [reader.types(line, RELEASE="looked-at") for line in looks]
-    assert len(printed) == len([line for line in looks if line.startswith("tunegate ")]) >= 7
+    assert len(printed) == len([line for line in looks if line.startswith("tunegate ")]) >= 6
     assert all(printed)
 
 
@@ -85,9 +88,9 @@ def test_a_jobs_findings_and_each_decision_on_them(
     rule = {"name": "risk", "minApprovals": 1, "groups": ["tunegate:model-risk"], "findings": ["MinimumExamples"]}
     few = {"check": "MinimumExamples", "count": 37, "message": "there are 37 usable examples"}
     lines = {line.split()[1]: line for line in commands("review.md", "Waive findings of a job")}
-    assert set(lines) == {"show", "data", "approve", "reject", "withdraw"}
-    assert reader.types(lines["data"], JOB="job")
-    for decision in ("show", "approve", "reject", "withdraw"):
+    assert set(lines) == {"describe", "inspect", "approve", "reject", "withdraw"}
+    assert reader.types(lines["inspect"], JOB="job")
+    for decision in ("describe", "approve", "reject", "withdraw"):
         name = f"waived-{decision}"
         requester = {"username": "erin", "groups": ["tunegate:engineers"]}
         world.create("engineer", make_finetunejob(name, world.namespace, requestedBy=requester), dry_run=False).passes()

@@ -68,26 +68,30 @@ def _release(world: World, name: str, rank: int) -> str:
 
 
 def test_what_waits_for_people_stands_on_top_and_says_whom(cli: Cli, serving: Callable[[str], str]) -> None:
-    rows = {one["name"]: one for one in json.loads(cli.run("reviewer-risk", "releases", "-o", "json"))}
+    rows = {one["name"]: one for one in json.loads(cli.run("reviewer-risk", "get", "releases", "-o", "json"))}
     assert (rows["newer"]["waitsFor"], rows["newer"]["approvals"]) == ("risk (you), compliance", "0/2")
     assert (rows["older"]["waitsFor"], rows["older"]["phase"]) == ("-", "Serving")
-    hers = {one["name"]: one for one in yaml.safe_load(cli.run("engineer", "releases", "-o", "yaml"))}
+    hers = {one["name"]: one for one in yaml.safe_load(cli.run("engineer", "get", "releases", "-o", "yaml"))}
     assert hers["newer"]["waitsFor"] == "risk, compliance", "who asked cannot decide"
-    lines = cli.run("reviewer-risk", "releases").splitlines()
+    lines = cli.run("reviewer-risk", "get", "releases").splitlines()
     assert lines[0].split("  ")[0] == "NAME"
+    assert cli.run("reviewer-risk", "get", "releases", "newer", "-o", "name") == "release/newer\n"
+    assert DIGEST in cli.run("reviewer-risk", "get", "releases", "newer", "-o", "wide")
+    assert json.loads(cli.run("reviewer-risk", "get", "releases", "newer", "-o", "json")) == rows["newer"]
+    assert "there is release/newer" in cli.run("reviewer-risk", "get", "releases", "newest", code=1)
     order = [line.split()[0] for line in lines[1:]]
     assert order.index("newer") < order.index("older")
 
 
 def test_all_namespaces_are_listed_for_those_who_may_read_them(cli: Cli, serving: Callable[[str], str]) -> None:
-    assert cli.world.namespace in cli.run("auditor", "releases", "-A")
-    assert "name a namespace with -n" in cli.run("engineer", "releases", "-A", code=1)
-    hint = cli.run("outsider", "releases", code=1)
+    assert cli.world.namespace in cli.run("auditor", "get", "releases", "-A")
+    assert "name a namespace with -n" in cli.run("engineer", "get", "releases", "-A", code=1)
+    hint = cli.run("outsider", "get", "releases", code=1)
     assert f"of namespace {cli.world.namespace}\n" in hint, "who named a namespace needs no other hint"
 
 
 def test_the_page_shows_what_a_decision_rests_on(cli: Cli, serving: Callable[[str], str]) -> None:
-    page = json.loads(cli.run("reviewer-risk", "show", "newer", "-o", "json"))
+    page = json.loads(cli.run("reviewer-risk", "describe", "newer", "-o", "json"))
     assert page["evaluation"]["alternatives"][0] == {
         "name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450",
         "outcome": "Pass",
@@ -100,7 +104,7 @@ def test_the_page_shows_what_a_decision_rests_on(cli: Cli, serving: Callable[[st
     assert changes["training: rank"] == ("16", "64")
     assert changes["policy"] == ("not seen", "not seen"), "a reviewer may not read the ledger"
     assert "data" not in changes
-    text = cli.run("reviewer-risk", "show", "newer")
+    text = cli.run("reviewer-risk", "describe", "newer")
     for words in ("PendingApproval", "0.300 to 0.450", "training: rank", "waits for 1 of role compliance"):
         assert words in text
     assert "policy: you may not read it" in text
@@ -111,20 +115,20 @@ def test_the_page_shows_what_a_decision_rests_on(cli: Cli, serving: Callable[[st
     ]
     assert order == sorted(order), "what decides comes first"
     assert max(map(len, text.splitlines())) <= PAGE_WIDTH
-    assert "Ledger no record yet" in cli.run("auditor", "show", "newer")
+    assert "Ledger no record yet" in cli.run("auditor", "describe", "newer")
 
 
 def test_a_server_and_a_job_are_shown_by_their_kind(cli: Cli, serving: Callable[[str], str]) -> None:
-    assert "older-cccccccc" in cli.run("engineer", "show", "server/viewed")
-    assert f"{MODEL}: older-cccccccc" in cli.run("engineer", "servers")
-    assert "requested by   erin" in cli.run("engineer", "show", "job/newer")
-    assert "there is server/viewed" in cli.run("engineer", "show", "viewed", code=1)
-    assert "job/NAME or server/NAME" in cli.run("engineer", "show", "pool/x", code=1)
-    job = cli.run("engineer", "show", "job/newer")
+    assert "older-cccccccc" in cli.run("engineer", "describe", "server/viewed")
+    assert f"{MODEL}: older-cccccccc" in cli.run("engineer", "get", "servers")
+    assert "requested by   erin" in cli.run("engineer", "describe", "job/newer")
+    assert "there is server/viewed" in cli.run("engineer", "describe", "viewed", code=1)
+    assert "job/NAME or server/NAME" in cli.run("engineer", "describe", "pool/x", code=2)
+    job = cli.run("engineer", "describe", "job/newer")
     assert "base model" in job
     assert "rank 64" in job
-    elsewhere = cli.run("engineer", "show", "job/newer", "--registry", "registry.example", code=1)
-    assert "tunegate data job/newer --registry" in elsewhere
+    elsewhere = cli.run("engineer", "describe", "job/newer", "--registry", "registry.example", code=1)
+    assert "tunegate inspect data job/newer" in elsewhere
 
 
 @pytest.mark.parametrize("name", [MODEL, "older-cccccccc", "older"])
@@ -161,6 +165,6 @@ async def test_what_answered_at_a_time_is_told_by_the_ledger(
     earlier = datetime.fromisoformat(opened.time).astimezone(UTC) - timedelta(seconds=1)
     assert "nothing answered as viewer" in cli.run("auditor", "who", MODEL, "--at", earlier.isoformat(), code=1)
     assert "auditrecords" in cli.run("engineer", *then, code=1)
-    changes = json.loads(cli.run("auditor", "show", "newer", "-o", "json"))["servingNow"]["changes"]
+    changes = json.loads(cli.run("auditor", "describe", "newer", "-o", "json"))["servingNow"]["changes"]
     (policy,) = [one for one in changes if one["what"] == "policy"]
     assert (policy["then"], policy["now"]) == ("two-person sha256:1", "not seen")

@@ -46,7 +46,7 @@ def exported(released: Released, tmp_path: Path) -> Path:
 
 def test_export_command_is_understood() -> None:
     options = parser().parse_args(command("evidence export"))
-    assert (options.name, options.output, options.registry) == ("RELEASE", "FOLDER", "HOST")
+    assert (str(options.release), options.folder) == ("release/RELEASE", "FOLDER")
 
 
 def test_verify_command_runs_and_its_statuses_are_those_of_the_page(

@@ -162,7 +162,8 @@ def second(admin: Kubectl, site: Site, rules: None) -> Iterator[str]:
     """The demo's job, asked to be released once more; it ends rejected, so that it never rolls out."""
     name = f"again-{secrets.token_hex(3)}"
     words = ("--model", MODEL_NAME, "--intended-use", "to see what is held back without a rule", "--risk", "Low")
-    tunegate(person("engineer"), "release", site.release["spec"]["jobRef"]["name"], "--name", name, "-n", TEAM, *words)
+    job = site.release["spec"]["jobRef"]["name"]
+    tunegate(person("engineer"), "create", "release", name, "--from-job", job, "-n", TEAM, *words)
     try:
         until(lambda: "releaseDigest" in status(admin, name), f"{name} waits for approvals", 120)
         made = admin.require("modelrelease", name, TEAM)["metadata"]["creationTimestamp"]

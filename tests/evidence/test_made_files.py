@@ -70,7 +70,11 @@ def test_model_card_is_read_by_the_hubs_library(files: dict[str, bytes]) -> None
     assert isinstance(read.data, ModelCardData)
     assert (read.data.base_model, read.data.library_name) == ("base", "peft")
     assert [(one.metric_type, one.metric_value) for one in read.data.eval_results or []] == [("ExactMatch", 0.79)]
-    for words in ("Extract copyright holder and years; nothing else.", "## Limits", "tunegate revoke release -n team"):
+    for words in (
+        "Extract copyright holder and years; nothing else.",
+        "## Limits",
+        "tunegate revoke release/release -n team",
+    ):
         assert words in read.text
 
 
@@ -83,7 +87,7 @@ def test_risks_that_nobody_measured_are_named(files: dict[str, bytes]) -> None:
     assert "data check PersonalData (Warn): 0 found" in groups["Data Privacy"]
     assert (said["level"], said["intendedUse"]) == ("Low", "Extract copyright holder and years; nothing else.")
     assert said["waived"] == [{"check": "MinimumExamples", "count": 37, "waivedBy": "rita"}]
-    assert said["deactivation"]["how"] == "tunegate revoke release -n team --reason REASON"
+    assert said["deactivation"]["how"] == "tunegate revoke release/release -n team --reason REASON"
 
 
 def test_page_of_an_unsigned_release_says_so() -> None:

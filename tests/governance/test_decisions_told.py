@@ -78,12 +78,12 @@ def test_the_message_says_whom_it_waits_for_what_to_run_and_what_did_not_count()
     walk = Walk()
     walk.settle()
     assert walk.release["status"]["message"] == (
-        "waiting for approvals: 1 of role risk, 1 of role compliance. A reviewer runs: tunegate approve release -n team"
+        "waiting for approvals: 1 of role risk, 1 of role compliance. A reviewer runs: tunegate approve release/release -n team"
     )
     walk.decide("erin")
     walk.decide("rita", approver={"username": "rita", "groups": ["nobody"]})
     walk.settle()
     assert walk.release["status"]["message"] == (
-        "waiting for approvals: 1 of role risk, 1 of role compliance. A reviewer runs: tunegate approve release -n team. "
+        "waiting for approvals: 1 of role risk, 1 of role compliance. A reviewer runs: tunegate approve release/release -n team. "
         "Not counted: erin-approves (IsRequester), rita-approves (NotInRoleGroup)"
     )

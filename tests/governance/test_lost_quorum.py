@@ -62,7 +62,7 @@ def test_what_lost_its_quorum_before_it_was_rolled_out_is_not_rolled_out(
     assert walk.condition("Ready").status == "False"
     said = walk.release["status"]["message"]
     assert f"ravi-approves ({word})" in said
-    assert "A reviewer runs: tunegate approve release" in said
+    assert "A reviewer runs: tunegate approve release/release" in said
 
 
 @pytest.mark.attack(25)

@@ -113,5 +113,5 @@ def test_any_one_of_those_who_overrode_takes_it_back(who: str) -> None:
 
 
 def test_where_nobody_overrides_nothing_is_said_of_it(walk: Walk) -> None:
-    assert walk.release["status"]["message"].endswith("tunegate approve release -n team")
+    assert walk.release["status"]["message"].endswith("tunegate approve release/release -n team")
     assert "override" not in walk.release["status"]

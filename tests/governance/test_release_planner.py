@@ -148,7 +148,7 @@ def test_stop_acts_at_once_without_the_ledger_and_is_recorded_afterwards(walk: W
     walk.settle()
     assert walk.types[-2:] == ["ApprovalRecorded", f"Release{phase}"]
     assert walk.phase == phase
-    assert "The reason: tunegate show " in walk.release["status"]["message"]
+    assert "The reason: tunegate describe release/" in walk.release["status"]["message"]
 
 
 def test_stop_stays_even_if_its_approval_object_vanishes(walk: Walk) -> None:

@@ -47,7 +47,7 @@ def test_the_refusal_names_each_tool_once_and_says_what_to_do() -> None:
     flux = NOBODY.model_copy(update={"username": "flux"})
     assert refused("two-person", policy, NOBODY, ERIN, flux, NOBODY) == (
         "flux and system:serviceaccount:argocd:controller asked without saying for whom (spec.requestedBy.unverified), which "
-        "ApprovalPolicy two-person denies. Ask with your own credentials, as `tunegate submit` does; or the policy's owner "
+        "ApprovalPolicy two-person denies. Ask with your own credentials, as `tunegate create` does; or the policy's owner "
         "sets unverifiedRequester: ExtraApproval"
     )
 

@@ -209,7 +209,7 @@ def test_a_reject_is_final_and_recorded() -> None:
     assert world.status["phase"] == "Failed"
     assert condition(world.status, "Complete")["reason"] == "WaiverRejected"
     assert world.status["message"].startswith("Refused by sara (steward)")
-    assert "tunegate show job/copyright -n team" in world.status["message"]
+    assert "tunegate describe job/copyright -n team" in world.status["message"]
     assert list(world.audit.values())[-2:] == ["WaiverRejected", "JobFinished"]
 
 

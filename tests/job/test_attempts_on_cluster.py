@@ -25,7 +25,11 @@ from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.naming import JOB_UID_LABEL, registry_secret_name
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("its pods run images of the local registry"),
+    pytest.mark.timeout(300),
+]
 Json = dict[str, Any]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 STAGES: tuple[StageName, ...] = ("Validate", "Baseline", "Train", "Seal", "Evaluate")

@@ -22,7 +22,11 @@ from tunegate.manifests.pods import container_security, pod_security
 from tunegate.registry.client import RegistryClient
 from tunegate_local.settings import GATEWAY
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("its pods run images of the local registry and reach a registry on this machine"),
+    pytest.mark.timeout(900),
+]
 Json = dict[str, Any]
 METHOD: Json = {
     "type": "LoRA", "rank": 4, "dropout": "0", "learningRate": "1e-3", "epochs": 4, "maxLength": 64,

@@ -13,7 +13,11 @@ from tunegate_demo.failure import DemoFailure
 from tunegate_demo.screen import Screen
 from tunegate_local import settings
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("tests the local cluster itself"),
+    pytest.mark.timeout(600),
+]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATE = Path(os.environ.get("TUNEGATE_STATE", "/var/lib/tunegate-local"))
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.local_cluster("tests the local cluster itself")]
 
 
 def tunegate_local(*words: str) -> str:

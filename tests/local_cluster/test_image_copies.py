@@ -12,7 +12,11 @@ from tests.support.registry_process import running_registry
 from tunegate_local import image_layout, images, images_index
 from tunegate_local.failure import Failure
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("tests the local cluster itself"),
+    pytest.mark.timeout(300),
+]
 MANIFEST = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
 
 

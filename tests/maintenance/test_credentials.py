@@ -16,6 +16,7 @@ import pytest
 
 from tests.maintenance.test_authority import greet
 from tests.support import helm
+from tests.support.accounts import Accounts
 from tests.support.ledgers import new_key_pem
 from tests.support.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
@@ -71,16 +72,13 @@ class Site:
 
 
 @pytest.fixture
-async def site(kube: KubeClient, namespace: str, tmp_path: Path) -> Site:
-    from tunegate_local import users
-
+async def site(kube: KubeClient, namespace: str, accounts: Accounts) -> Site:
     for kind in ("Role", "RoleBinding"):
         rendered = helm.one(helm.render(helm.values()), kind, "tunegate-credentials")
         await kube.create({**rendered, "metadata": {"name": "tunegate-credentials", "namespace": namespace}})
     # The chart's binding names the account of the chart's own namespace, and this credential carries that name.
     account = f"system:serviceaccount:{helm.SYSTEM}:tunegate-credentials"
-    kubeconfig = users.ensure_kubeconfig(tmp_path / "hook", "test-hook", account, ["system:authenticated"])
-    return Site(kube, namespace, str(kubeconfig))
+    return Site(kube, namespace, str(accounts.named(account)))
 
 
 async def test_everything_that_is_missing_is_made_once_and_works_together(site: Site, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import OPERATOR
+from tests.support.accounts import Accounts
 from tests.support.ledgers import new_key_pem
 
 ROOT = Path(__file__).parents[2]
@@ -26,10 +27,8 @@ def run(*arguments: str, **more: str | Path) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.cluster
-def test_ledger_that_lost_nothing_gets_no_epoch(tmp_path: Path) -> None:
-    from tunegate_local import users
-
-    kubeconfig = users.ensure_kubeconfig(tmp_path / "kubeconfig", "test-operator", OPERATOR, ["system:masters"])
+def test_ledger_that_lost_nothing_gets_no_epoch(accounts: Accounts, tmp_path: Path) -> None:
+    kubeconfig = accounts.named(OPERATOR, every_right=True)
     keys, anchors = tmp_path / "keys", tmp_path / "anchors"
     keys.mkdir()
     anchors.mkdir()

@@ -5,18 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from tests.support import helm
+from tests.support.accounts import Accounts
 from tests.support.ledgers import Store
 from tunegate.admission.definitions import definitions
 from tunegate.admission.guard import Guard
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.rbac.watch import PowerWatch
-from tunegate_local import users
 
 pytestmark = pytest.mark.cluster
 RBAC = "rbac.authorization.k8s.io"
@@ -24,7 +23,7 @@ API = f"{RBAC}/v1"
 
 
 @pytest.fixture
-async def operator(kube: KubeClient, namespace: str, tmp_path: Path) -> AsyncIterator[KubeClient]:
+async def operator(kube: KubeClient, namespace: str, accounts: Accounts) -> AsyncIterator[KubeClient]:
     """A user of this test's own who holds what the operator holds: in the cluster, and in its namespace."""
     name = f"t-operator-{secrets.token_hex(3)}"
     for kind, where in (("ClusterRole", {}), ("Role", {"namespace": namespace})):
@@ -37,8 +36,7 @@ async def operator(kube: KubeClient, namespace: str, tmp_path: Path) -> AsyncIte
         reference = {"apiGroup": RBAC, "kind": kind, "name": name}
         await kube.create({**binding, "roleRef": reference, "subjects": [subject]})
     try:
-        file = users.ensure_kubeconfig(tmp_path / "kubeconfig", name, name, [])
-        async with await KubeClient.connect(str(file)) as client:
+        async with await KubeClient.connect(str(accounts.named(name))) as client:
             yield client
     finally:
         for kind in ("ClusterRoleBinding", "ClusterRole"):

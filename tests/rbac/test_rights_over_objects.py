@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import NamespaceFactory
 from tests.support import builders, helm
+from tests.support.accounts import Accounts
 from tests.support.registry_process import running_registry
 from tests.support.sealed_adapter import Bench, safetensors
 from tests.support.server_cluster import Site
@@ -23,7 +24,6 @@ from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.catalogue.basemodel import Observed, plan
 from tunegate.registry.client import RegistryClient
 from tunegate.settings import Settings
-from tunegate_local import users
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 Json = dict[str, Any]
@@ -38,7 +38,7 @@ async def places(namespaces: NamespaceFactory) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def operator(kube: KubeClient, places: tuple[str, str], tmp_path: Path) -> AsyncIterator[KubeClient]:
+async def operator(kube: KubeClient, places: tuple[str, str], accounts: Accounts) -> AsyncIterator[KubeClient]:
     """A user of this test's own who holds what the operator holds: in the cluster, there, and in its own namespace."""
     name, (governed, system) = f"t-operator-{secrets.token_hex(3)}", places
     rendered = helm.render(helm.values(governedNamespaces=[{"name": governed, "policy": "two-person"}]))
@@ -51,8 +51,7 @@ async def operator(kube: KubeClient, places: tuple[str, str], tmp_path: Path) ->
         binding = {"apiVersion": API, "kind": f"{kind}Binding", "metadata": {"name": name, **where}}
         await kube.create({**binding, "roleRef": reference, "subjects": [subject]})
     try:
-        file = users.ensure_kubeconfig(tmp_path / "kubeconfig", name, name, [])
-        async with await KubeClient.connect(str(file)) as client:
+        async with await KubeClient.connect(str(accounts.named(name))) as client:
             yield client
     finally:
         for kind in ("ClusterRoleBinding", "ClusterRole"):

@@ -23,7 +23,11 @@ class Cli:
     def run(self, role: str, *arguments: str, code: int = 0) -> str:
         """Run `tunegate` as a role; return what it printed, on either stream."""
         self.capsys.readouterr()
-        found = main(["--kubeconfig", self.world.kubeconfig(role), "-n", self.world.namespace, *arguments])
+        found: str | int | None
+        try:
+            found = main(["--kubeconfig", self.world.kubeconfig(role), "-n", self.world.namespace, *arguments])
+        except SystemExit as ended:  # wrong usage, as argparse ends it
+            found = ended.code
         printed = self.capsys.readouterr()
         assert found == code, printed.out + printed.err
         return printed.out + printed.err

@@ -164,7 +164,7 @@ def render(namespace: str) -> list[Json]:
         "networkPolicies": {"enabled": False},
     }
     templates = [f"templates/admission/{file.name}" for file in sorted((CHART / "templates/admission").glob("*.yaml"))]
-    shown = [part for name in [*templates, "templates/rbac-people.yaml"] for part in ("-s", name)]
+    shown = [part for name in [*templates, "templates/people/*.yaml"] for part in ("-s", name)]
     command = [program("helm"), "template", "tunegate", str(CHART), "-n", "tunegate-system", "-f", "-", *shown]
     done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

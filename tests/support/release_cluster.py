@@ -121,7 +121,7 @@ def job(
     del document["metadata"]["namespace"]
     path = tmp_path_factory.mktemp("yaml") / "job.yaml"
     path.write_text(yaml.safe_dump(document))
-    arguments = ["--kubeconfig", world.kubeconfig("engineer"), "submit", "-n", world.namespace, "-f", str(path)]
+    arguments = ["--kubeconfig", world.kubeconfig("engineer"), "create", "job", "-n", world.namespace, "-f", str(path)]
     assert main(arguments) == 0
     live = json.loads(get(world, "FineTuneJob", "job"))
     assert live["spec"]["requestedBy"]["username"] == "erin"

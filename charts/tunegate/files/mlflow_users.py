@@ -1,8 +1,8 @@
 """Make MLflow's users and grants before the server starts; running it again changes nothing.
 
-Runs inside the MLflow image as init container, on the database itself: so the grants are there before the first request.
-There are two users: the operator, who writes, and the viewer, who reads. Nothing that runs in a governed namespace has an
-account: what stages have to show, the operator reads from their results.
+Runs inside the MLflow image as init container, on the database itself, so that the grants exist before the first request.
+There are two users: the operator, who writes, and the viewer, who reads. No program in a governed namespace has an account:
+the operator reads what stages report from their results.
 """
 
 import os

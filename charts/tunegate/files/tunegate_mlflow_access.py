@@ -1,7 +1,7 @@
 """Who may do what in MLflow: the operator writes, everybody else reads runs and models, and nothing else.
 
-MLflow's own rights cannot say it: whoever may sign in may also make experiments, prompts (which are registered models),
-gateway secrets and the like, and list the users. MLflow asks this function at every request, before its own checks.
+MLflow's own rights cannot express this: anyone who may sign in may also make experiments, prompts (which are registered models),
+gateway secrets and the like, and list the users. MLflow calls this function at every request, before its own checks.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from werkzeug.wrappers import Response
 WRITER = "tunegate-operator"
 READING_METHODS = ("GET", "HEAD", "OPTIONS")
 READING_ENDS = ("search", "graphql")
-"""Last part of addresses that are asked with POST and change nothing."""
+"""Last part of paths whose POST requests change nothing."""
 CLOSED = ("users", "roles", "permissions", "gateway", "secrets", "webhooks", "jobs", "scorers")
-"""Parts of addresses of what is neither run nor model."""
+"""Parts of paths that are about neither runs nor models."""
 OPEN = ("users/current",)
 
 
 def authenticate() -> Authorization | Response:
-    """Return who asks, or the refusal."""
+    """Return the caller, or the refusal."""
     caller = authenticate_request_basic_auth()
     if not isinstance(caller, Authorization) or caller.username == WRITER:
         return caller

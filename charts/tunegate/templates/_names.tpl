@@ -22,30 +22,6 @@ app.kubernetes.io/component: {{ .component }}
 {{- $image -}}
 {{- end }}
 
-{{- define "tunegate.pullSecrets" -}}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "tunegate.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
-{{- end }}
-
-{{- define "tunegate.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
-{{- end }}
-
 {{- define "tunegate.registryHost" -}}
 {{- if .Values.registry.enabled -}}
 tunegate-registry.{{ .Release.Namespace }}.svc:5000
@@ -62,12 +38,12 @@ https://tunegate-mlflow.{{ .Release.Namespace }}.svc:5000
 {{- end -}}
 {{- end }}
 
-{{/* Is there any authority that pods must trust beside those of their image? */}}
+{{/* True if pods must trust an authority besides those of their image. */}}
 {{- define "tunegate.hasCA" -}}
 {{- if or .Values.registry.enabled .Values.mlflow.enabled .Values.caBundle -}}true{{- end -}}
 {{- end }}
 
-{{/* Annotations of the hook that makes credentials. Call with its weight: the lowest comes first. */}}
+{{/* Annotations of the hook that makes credentials. Call with its weight: the lowest runs first. */}}
 {{- define "tunegate.credentialsHook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}

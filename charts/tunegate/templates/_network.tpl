@@ -1,4 +1,4 @@
-{{/* Addresses of the API server: given, or as the cluster publishes them (endpoints behind, and the Service in front). */}}
+{{/* Addresses of the API server: from the values, or as the cluster publishes them (the endpoints and the Service). */}}
 {{- define "tunegate.apiServerPeers" -}}
 {{- $cidrs := .Values.networkPolicies.apiServerCIDRs -}}
 {{- if not $cidrs -}}
@@ -17,7 +17,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Egress rules that every talking pod needs: names, and the API server where "api" is true. */}}
+{{/* Egress rules of every pod that uses the network: DNS, and the API server if "api" is true. */}}
 {{- define "tunegate.egressDNS" -}}
 - to:
     - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}

@@ -27,14 +27,13 @@ from tunegate.api.auditrecord import AuditRecordSpec, EventType
 from tunegate.api.conditions import rfc3339
 from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import KubeClient, ObjectRef
-from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.entry import OPERATOR, AuditEntry
 from tunegate.ledger.tries import Tries
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.sketch import Sketch
 
 logger = logging.getLogger(__name__)
 
-ACTOR = "tunegate-operator"
 HELD_BACK: frozenset[EventType] = frozenset(
     {"ReleaseApproved", "BreakGlassGranted", "WaiverGranted", "RolloutStarted", "RouteOpened"}
 )
@@ -164,7 +163,9 @@ class Guard:
         self._verified = min(datetime.fromisoformat(told), datetime.now(UTC)) if told else None
 
     async def _record(self, type_: EventType, key: str, payload: dict[str, str]) -> None:
-        await self._ledger.append(AuditEntry(type=type_, actor=ACTOR, subject=self._subject, key=key, payload=payload))
+        await self._ledger.append(
+            AuditEntry(type=type_, actor=OPERATOR, subject=self._subject, key=key, payload=payload)
+        )
 
     def _freeze(self, why: str) -> None:
         if self.frozen != why:

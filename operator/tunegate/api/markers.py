@@ -193,7 +193,9 @@ ResourceName = Annotated[str, Field(max_length=40, min_length=1, pattern=r"^[a-z
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 Quantity = Annotated[str, Field(max_length=20, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 ShortText = Annotated[str, Field(max_length=128)]
-Text = Annotated[str, Field(max_length=1024)]
+TEXT_CHARACTERS = 1024
+"""Longest ``Text``: planners cut what they say to it."""
+Text = Annotated[str, Field(max_length=TEXT_CHARACTERS)]
 LongText = Annotated[str, Field(max_length=8192)]
 VolumeUri = Annotated[str, Field(max_length=300, pattern=r"^pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9._/-]+$")]
 """``pvc://<claim>/<path>``: a file or folder on a claim of the namespace of the pod that uses it."""

@@ -36,6 +36,9 @@ ReleasePhase = Literal[
     "Revoked",
     "Failed",
 ]
+MAY_SERVE: tuple[ReleasePhase, ...] = ("Approved", "RollingOut", "Serving", "Overridden")
+"""Phases in which a server may hold the adapter and answer with it: every other phase closes its routes at once. The chart's
+admission rules name the same."""
 OverrideOutcome = Literal["Reviewed", "Expired", "Withdrawn", "Stopped"]
 """`Reviewed`: the quorum was reached in time. `Stopped`: the release was rejected or revoked."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -20,6 +20,8 @@ from tunegate.cli.failure import CommandFailure, Forbidden, Unreachable
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
+UNLIMITED = httpx.Timeout(30.0, read=None)
+"""Of an answer that is followed: between two of its lines any time may pass."""
 
 
 class Cluster:
@@ -76,12 +78,13 @@ class Cluster:
         kind = {"apiVersion": API_VERSION, "kind": model.KIND.kind}
         return [{**kind, **one} for one in self.listed(_path(model, namespace))]
 
-    def listed(self, path: str) -> list[Json]:
-        """Return all items of a collection, ours or one of Kubernetes, by its path. Raises ``Forbidden``."""
+    def listed(self, path: str, selector: str = "") -> list[Json]:
+        """Return all items of a collection, ours or one of Kubernetes, or those whose labels fit. Raises ``Forbidden``."""
+        only = {"labelSelector": selector} if selector else {}
         found: list[Json] = []
         token = ""
         while True:
-            page = self._send("GET", path, {"limit": "500", "continue": token}) or {}
+            page = self._send("GET", path, {**only, "limit": "500", "continue": token}) or {}
             found += page.get("items") or []
             token = page.get("metadata", {}).get("continue") or ""
             if not token:
@@ -90,6 +93,17 @@ class Cluster:
     def read(self, path: str) -> Json | None:
         """Return what the API server has at a path, or None when there is nothing. Raises ``Forbidden``."""
         return self._send("GET", path)
+
+    def lines(self, path: str, query: Mapping[str, str]) -> Iterator[str]:
+        """Yield the lines of an answer that may go on for long, such as a pod's log. Raises ``Forbidden``."""
+        try:
+            with self._http.stream("GET", path, params=dict(query), timeout=UNLIMITED) as answer:
+                if answer.status_code >= 300:
+                    answer.read()
+                    raise _refused(answer)
+                yield from answer.iter_lines()
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
 
     def create(self, model: type[Resource], obj: Json, namespace: str, *, dry_run: bool = False) -> Json:
         """Create the object; with ``dry_run`` let the server check it, admission included, and store nothing."""
@@ -123,15 +137,16 @@ class Cluster:
         try:
             answer = self._http.request(method, path, params=dict(query or {}), json=body)
         except httpx.HTTPError as error:
-            raise Unreachable(f"the API server at {self._http.base_url} does not answer: {error}") from error
+            raise self._unreachable(error) from error
         if answer.status_code < 300:
             return dict(answer.json())
-        message = _message(answer)
-        if answer.status_code == 404 and method == "GET" and "could not find the requested resource" not in message:
+        unknown_kind = "could not find the requested resource" in _message(answer)
+        if answer.status_code == 404 and method == "GET" and not unknown_kind:
             return None
-        if answer.status_code in (400, 401, 403, 422):
-            raise Forbidden(message)
-        raise CommandFailure(f"{message} ({answer.status_code})")
+        raise _refused(answer)
+
+    def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
+        return Unreachable(f"the API server at {self._http.base_url} does not answer: {error}")
 
 
 def readable(read: Any, *arguments: Any, **options: Any) -> Any:
@@ -145,6 +160,13 @@ def readable(read: Any, *arguments: Any, **options: Any) -> Any:
 def _path(model: type[Resource], namespace: str) -> str:
     scope = f"/namespaces/{namespace}" if model.KIND.scope == "Namespaced" and namespace else ""
     return f"/apis/{API_VERSION}{scope}/{model.KIND.plural}"
+
+
+def _refused(answer: httpx.Response) -> CommandFailure:
+    message = _message(answer)
+    if answer.status_code in (400, 401, 403, 422):
+        return Forbidden(message)
+    return CommandFailure(f"{message} ({answer.status_code})")
 
 
 def _message(answer: httpx.Response) -> str:

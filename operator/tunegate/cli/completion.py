@@ -24,12 +24,22 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.grammar import PLUGIN, PROGRAM, Grammar
+from tunegate.cli.reference import JOB, MODELS, RELEASE
 
 SHELLS = ("bash", "zsh", "fish")
-PROGRAM, PLUGIN = "tunegate", "kubectl-tunegate"
 NO_FILES = 4
 """What kubectl wants to read after a plugin's candidates: do not fall back to files (cobra's ShellCompDirectiveNoFileComp)."""
 Completer = Callable[..., list[str]]
+
+
+def add(commands: Grammar) -> None:
+    """Add the command."""
+    one = commands.add(
+        "completion", completion, "print the script that completes commands and names in a shell", connects=False,
+        examples=["completion bash > /etc/bash_completion.d/tunegate", "completion fish | source"],
+    )  # fmt: skip
+    one.add_argument("shell", choices=SHELLS)
 
 
 def completion(options: Namespace) -> int:
@@ -65,29 +75,42 @@ def completed(argument: Action, completer: Completer) -> None:
     argument.completer = completer  # type: ignore[attr-defined]
 
 
-def named(**models: type[Resource]) -> Completer:
-    """Return a completer of names; a keyword is the prefix before `/`, "bare" stands for none."""
+def _names(parsed_args: Namespace, model: type[Resource]) -> list[str]:
+    """Return the names of a kind in the namespace that was typed, else in that of the kubeconfig."""
+    try:
+        cluster = Cluster.of(parsed_args)
+        return [one.name for one in cluster.all(model, parsed_args.namespace or cluster.namespace)]
+    except CommandFailure:
+        return []
+
+
+def names_of(model: type[Resource]) -> Completer:
+    """Return a completer of a kind's names."""
 
     def names(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:
-        try:
-            cluster = Cluster.of(parsed_args)
-            namespace = parsed_args.namespace or cluster.namespace
-            found = [
-                f"{kind}/{one.name}" if kind != "bare" else one.name
-                for kind, model in models.items()
-                for one in cluster.all(model, namespace)
-            ]
-        except CommandFailure:
-            return []
-        return sorted(name for name in found if name.startswith(prefix))
+        return sorted(name for name in _names(parsed_args, model) if name.startswith(prefix))
 
     return names
 
 
-RELEASES = named(bare=ModelRelease)
-JOBS = named(bare=FineTuneJob)
-DECIDABLE = named(bare=ModelRelease, job=FineTuneJob)
-SHOWABLE = named(bare=ModelRelease, job=FineTuneJob, server=ModelServer)
+def references_to(*kinds: str) -> Completer:
+    """Return a completer of `KIND/NAME`, and of the bare names of releases."""
+
+    def references(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:
+        typed, slash = prefix.rpartition("/")[:2]
+        if slash:
+            found = [f"{typed}/{name}" for name in (_names(parsed_args, MODELS[typed]) if typed in kinds else ())]
+        else:
+            found = [*(f"{kind}/" for kind in kinds), *(_names(parsed_args, ModelRelease) if RELEASE in kinds else ())]
+        return sorted(one for one in found if one.startswith(prefix))
+
+    return references
+
+
+RELEASES, JOBS, SERVERS = names_of(ModelRelease), names_of(FineTuneJob), names_of(ModelServer)
+RELEASE_REFERENCES, JOB_REFERENCES = references_to(RELEASE), references_to(JOB)
+DECIDABLE = references_to(RELEASE, JOB)
+DESCRIBABLE = references_to(*MODELS)
 
 
 def answering(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:

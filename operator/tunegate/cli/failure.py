@@ -7,6 +7,10 @@ class CommandFailure(Exception):
     """What went wrong and, where there is one, the next step. The text is all that is printed."""
 
 
+class WrongUsage(CommandFailure):
+    """The options do not go together, or name what there is not: found before anything was asked."""
+
+
 class Forbidden(CommandFailure):
     """The API server says that this person may not, or that this object may not be: its own words."""
 

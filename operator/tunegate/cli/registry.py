@@ -1,4 +1,4 @@
-"""The registry as one person sees it: the credential of a file, and errors in plain words."""
+"""The registry as one person sees it: named by the options, else by their settings; errors in plain words."""
 
 from __future__ import annotations
 
@@ -6,37 +6,89 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from tunegate.cli import config
 from tunegate.cli.failure import CommandFailure
 from tunegate.registry.client import RegistryClient
-from tunegate.registry.failures import RegistryError
+from tunegate.registry.failures import Missing, RegistryError, Unauthorized, Unavailable
 
 
-def add_options(one: ArgumentParser, help_text: str, *, required: bool = False) -> None:
-    """Add the options that say where the registry is and who asks."""
-    one.add_argument("--registry", metavar="HOST", required=required, help=help_text)
-    one.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
-    one.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")
-    one.add_argument("--registry-plain-http", action="store_true")
+@dataclass(frozen=True)
+class Place:
+    """Where a registry is, and what opens it."""
+
+    host: str
+    auth_file: Path
+    ca_file: Path | None
+    plain_http: bool
+
+
+class RegistryAway(CommandFailure):
+    """The registry does not answer, does not let this person in, or lacks what was asked for."""
+
+
+def add_options(parser: ArgumentParser, text: str) -> None:
+    """Add the options that say where the registry is and what opens it; each overrides the settings."""
+    group = parser.add_argument_group("registry", f"{text}. Each of these options overrides {_settings()}.")
+    group.add_argument("--registry", metavar="HOST")
+    group.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
+    group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")
+    group.add_argument("--registry-plain-http", action="store_true")
+
+
+def known(options: Namespace) -> Place | None:
+    """Return the registry of options and settings, or None where neither names one. Raises ``CommandFailure``."""
+    told = config.read().registry
+    host = options.registry or (told.host if told else None)
+    if host is None:
+        return None
+    # A credential and an authority of the settings belong to the host there, and to no other.
+    same = told if told is not None and told.host == host else None
+    auth = Path(options.registry_auth) if options.registry_auth else config.beside(same.auth_file if same else None)
+    authority = Path(options.registry_ca) if options.registry_ca else config.beside(same.ca_file if same else None)
+    return Place(
+        host, auth or _docker_config(), authority, options.registry_plain_http or bool(same and same.plain_http)
+    )
 
 
 @contextmanager
 def opened(options: Namespace) -> Iterator[RegistryClient]:
-    """Open the registry that the options name. Raises ``CommandFailure`` for whatever it refuses."""
-    auth = Path(options.registry_auth) if options.registry_auth else default_auth_file()
+    """Open the registry. Raises ``CommandFailure`` where none is known, and for whatever it refuses."""
+    place = known(options)
+    if place is None:
+        raise CommandFailure(
+            f"which registry? Give --registry HOST, or name it once in {_settings()}: "
+            "registry: {host: HOST, authFile: auth.json, caFile: ca.crt}"
+        )
+    with opened_at(place) as client:
+        yield client
+
+
+@contextmanager
+def opened_at(place: Place) -> Iterator[RegistryClient]:
+    """Open a registry. Raises ``RegistryAway``, or another ``CommandFailure`` for content that is not what it must be."""
     try:
         with RegistryClient(
-            options.registry,
-            plain_http=options.registry_plain_http,
-            auth_file=auth if auth.exists() else None,
-            ca_file=Path(options.registry_ca) if options.registry_ca else None,
-        ) as registry:
-            yield registry
+            place.host,
+            plain_http=place.plain_http,
+            auth_file=place.auth_file if place.auth_file.exists() else None,
+            ca_file=place.ca_file,
+        ) as client:
+            yield client
+    except (Unavailable, Unauthorized, Missing) as error:
+        raise RegistryAway(f"the registry: {error}") from error
     except RegistryError as error:
         raise CommandFailure(f"the registry: {error}") from error
 
 
-def default_auth_file() -> Path:
+def _settings() -> str:
+    """Return where the settings are, as a person would write it."""
+    file, home = str(config.path()), str(Path.home())
+    return file.replace(home, "~", 1) if file.startswith(home + "/") else file
+
+
+def _docker_config() -> Path:
     """Return where docker, podman and helm keep registry credentials of this person."""
     return Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "config.json"

@@ -14,7 +14,7 @@ from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.find import release_named
+from tunegate.cli.reference import JOB, Reference, needed
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
 from tunegate.reconcile.naming import stage_repository, statement_repository
@@ -23,17 +23,14 @@ from tunegate.registry.client import RegistryClient
 Result = TypeVar("Result", bound=StrictModel)
 
 
-def job_named(cluster: Cluster, name: str, namespace: str) -> FineTuneJob:
-    """Return the job that is named as `job/NAME`, or by the release that asks to serve it."""
-    kind, _, bare = name.rpartition("/")
-    if kind == "job":
-        return cluster.need(FineTuneJob, bare, namespace)
-    if kind:
-        raise CommandFailure(f"{name}: give the name of a release or job/NAME")
-    release = release_named(cluster, name, namespace)
+def job_named(cluster: Cluster, subject: Reference, namespace: str) -> FineTuneJob:
+    """Return the job that is named, or that of the release that is named."""
+    if subject.kind == JOB:
+        return needed(cluster, FineTuneJob, subject.name, namespace)
+    release = needed(cluster, ModelRelease, subject.name, namespace)
     job = cluster.need(FineTuneJob, release.spec.job_ref.name, namespace)
     if job.uid != release.spec.job_ref.uid:
-        raise CommandFailure(f"the job of release {name} is gone; another one has its name")
+        raise CommandFailure(f"the job of {subject} is gone; another one has its name")
     return job
 
 

@@ -1,4 +1,4 @@
-"""Lists of our own objects, as models."""
+"""Reads objects of ours as their models: one, or a list."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from tunegate.api.markers import Resource
+from tunegate.api.markers import API_VERSION, Resource
+from tunegate.kube.client import KubeClient, ObjectRef
 
 T = TypeVar("T", bound=Resource)
 log = logging.getLogger(__name__)
+
+
+async def read(kube: KubeClient, model: type[T], name: str, namespace: str = "") -> T | None:
+    """Return the object as it is now, or None if there is none. Raises ``Transient`` or ``Terminal``."""
+    found = await kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
+    return None if found is None else model.model_validate(found)
 
 
 def parsed(model: type[T], objects: Iterable[Mapping[str, Any]]) -> tuple[T, ...]:

@@ -29,7 +29,7 @@ NOT_COVERED = (
     "changes after release: of users, of their questions, of the world",
 )
 """Holds for every evaluation of Tunegate."""
-REVOKE = "tunegate revoke {release.name} -n {release.namespace} --reason REASON"
+REVOKE = "tunegate revoke release/{release.name} -n {release.namespace} --reason REASON"
 
 
 def risk(story: Story) -> Json:

@@ -10,7 +10,7 @@ from tunegate.admission.rules import Window, unguarded
 from tunegate.api.approval import Approval, CountedApproval, DroppedApproval, MissingApproval
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.conditions import rfc3339
-from tunegate.api.markers import Resource
+from tunegate.api.markers import TEXT_CHARACTERS, Resource
 from tunegate.api.shared import Contributor, Person
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.release.ballot import Account, Verdict, Vote
@@ -21,7 +21,6 @@ SHOWN = 100
 """Most dropped approvals that a status lists."""
 NAMED = 5
 """Most dropped approvals that a message names."""
-TEXT = 1024
 LIMIT = 2048
 """Longest value of a payload."""
 
@@ -141,7 +140,7 @@ def tally(verdict: Verdict) -> dict[str, Any]:
                 username=entry.vote.account.username,
                 person_id=entry.vote.account.person_id or None,
                 reason=entry.reason,
-                message=entry.message[:TEXT],
+                message=entry.message[:TEXT_CHARACTERS],
             )
             for entry in verdict.dropped[:SHOWN]
         ],

@@ -74,7 +74,7 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
             ReleaseReason.NOT_ALLOWED,
             f"{evidence.release.spec.requested_by.username} may not use ModelServer {server.name}: ask its operators for "
             f'the RBAC verb "use" on modelservers/{server.name}. A right that comes from a group counts only if '
-            "spec.requestedBy.groups of the release names the group; `tunegate submit` does",
+            "spec.requestedBy.groups of the release names the group; `tunegate create release` does",
         )
     if base is None:
         return _waiting(f"BaseModel {server.spec.base_model_ref.name} does not exist")

@@ -15,7 +15,7 @@ def refused(policy: str, spec: ApprovalPolicySpec, *requesters: Requester) -> st
         return None
     return (
         f"{' and '.join(names)} asked without saying for whom (spec.requestedBy.unverified), which ApprovalPolicy {policy} "
-        "denies. Ask with your own credentials, as `tunegate submit` does; or the policy's owner sets unverifiedRequester: "
+        "denies. Ask with your own credentials, as `tunegate create` does; or the policy's owner sets unverifiedRequester: "
         "ExtraApproval"
     )
 

@@ -3,7 +3,7 @@
 system:serviceaccount:{{ .Release.Namespace }}:tunegate-operator
 {{- end }}
 
-{{/* CEL: the caller is one of the chart's own programs. RBAC says what each may do; who may run as one: system.yaml. */}}
+{{/* CEL: the caller is one of the chart's own programs. RBAC says what each may do; system.yaml says who may run as one. */}}
 {{- define "tunegate.isOwnProgram" -}}
 request.userInfo.username.startsWith('system:serviceaccount:{{ .Release.Namespace }}:tunegate-')
 {{- end }}
@@ -14,12 +14,12 @@ request.userInfo.username.startsWith('system:serviceaccount:{{ .Release.Namespac
 request.userInfo.username in ['system:kube-controller-manager', 'system:kube-scheduler'])
 {{- end }}
 
-{{/* CEL: the caller keeps this installation: an RBAC verb of its own, cluster-wide, which neither `edit` nor `admin` has. */}}
+{{/* CEL: the caller maintains this installation: a separate RBAC verb, cluster-wide, which neither `edit` nor `admin` has. */}}
 {{- define "tunegate.mayMaintain" -}}
 authorizer.group('tunegate.io').resource('installations').name('tunegate').check('maintain').allowed()
 {{- end }}
 
-{{/* Name of a rule. Those that the API server reads from files end in what nothing may have that is made through the API. */}}
+{{/* Name of a rule. Rules that the API server reads from files have an ending that is forbidden for objects made through the API. */}}
 {{- define "tunegate.ruleName" -}}
 {{ .name }}{{ if .root.Values.admission.asFiles }}.static.k8s.io{{ end }}
 {{- end }}
@@ -35,8 +35,8 @@ metadata:
 {{- end }}
 
 {{/* Binding of a policy. "namespaces": list of names it holds in, "outside": of names it does not hold in; absent: everywhere.
-     Names, not labels: a name cannot be edited. "actions": what follows, Deny and Audit if absent. "params": name of the
-     object of the request's namespace that the policy reads; where there is none, it refuses nothing. */}}
+     Names, not labels: a name cannot be edited. "actions": Deny and Audit if absent. "params": name of the object in the
+     request's namespace that the policy reads; if there is no such object, it refuses nothing. */}}
 {{- define "tunegate.policyBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -62,7 +62,7 @@ spec:
   {{- end }}
 {{- end }}
 
-{{/* Variables of a policy: what the API server proved of the caller. The extras hold one value each, or none. */}}
+{{/* Variables of a policy: what the API server knows about the caller. Each extra holds one value or none. */}}
 {{- define "tunegate.callerVariables" -}}
 - name: uid
   expression: "has(request.userInfo.uid) ? request.userInfo.uid : ''"
@@ -82,7 +82,7 @@ spec:
     variables.authTimes.map(time, ', authTime: "' + time + '"').join('')
 {{- end }}
 
-{{/* CEL: the person that variables.claimed names is the caller, with nothing added and nothing left out but groups. */}}
+{{/* CEL: variables.claimed names the caller. Nothing is added, and only groups may be left out. */}}
 {{- define "tunegate.claimedIsCaller" -}}
 variables.claimed.username == request.userInfo.username &&
 (has(variables.claimed.uid) ? variables.claimed.uid : '') == variables.uid &&
@@ -102,7 +102,7 @@ variables.claimed.username == request.userInfo.username &&
 {{- toJson (append (include "tunegate.governedNames" . | fromJsonArray) .Release.Namespace) -}}
 {{- end }}
 
-{{/* JSON list of Secrets and claims of the operator's alone whose names the site chose. */}}
+{{/* JSON list of Secrets and claims that only the operator uses and whose names the site chose. */}}
 {{- define "tunegate.givenNames" -}}
 {{- $names := list -}}
 {{- range list .Values.ledger.keySecret .Values.ledger.anchorBucket.secret .Values.ledger.anchorClaim .Values.registry.external.authSecret -}}
@@ -111,22 +111,22 @@ variables.claimed.username == request.userInfo.username &&
 {{- toJson $names -}}
 {{- end }}
 
-{{/* CEL: `of` is the name of an object of the chart's own, of one that the site gave it, or of Helm's record of it, which holds its
-     keys and says what an upgrade takes away. Call with (dict "root" $ "of" "…"). */}}
+{{/* CEL: `of` names an object of the chart, one that the site gave it, or Helm's record of the release, which holds its keys and
+     says what an upgrade removes. Call with (dict "root" $ "of" "…"). */}}
 {{- define "tunegate.isOwnName" -}}
 ({{ .of }}.startsWith('tunegate-') || {{ .of }}.startsWith('sh.helm.release.v1.{{ .root.Release.Name }}') || {{ .of }} in {{ include "tunegate.celList" (include "tunegate.givenNames" .root | fromJsonArray) }})
 {{- end }}
 
-{{/* CEL: an object, or null, carries a label by which the operator knows its own. Call with the expression of the object. */}}
+{{/* CEL: an object, or null, carries a label by which the operator finds its own objects. Call with the expression of the object. */}}
 {{- define "tunegate.hasOwnLabel" -}}
 ({{ . }} != null && has({{ . }}.metadata.labels) && {{ . }}.metadata.labels.exists(key,
 key == 'app.kubernetes.io/managed-by' && {{ . }}.metadata.labels[key] == 'tunegate' ||
 key in {{ include "tunegate.celList" (include "tunegate.ownLabels" $ | fromJsonArray) }}))
 {{- end }}
 
-{{/* CEL: an update leaves a claim, or a pod, what it is and whose it is. Storage drivers and network plugins add annotations and
-     finalizers. An owner would let the garbage collector delete it, and by `pv.kubernetes.io/` Kubernetes tells itself that a
-     claim is bound, and to a volume of whose choice. */}}
+{{/* CEL: an update changes neither the content nor the owner of a claim or pod. Storage drivers and network plugins may add
+     annotations and finalizers. An owner would let the garbage collector delete it, and annotations of `pv.kubernetes.io/` tell
+     Kubernetes that a claim is bound, and who chose the volume. */}}
 {{- define "tunegate.contentUntouched" -}}
 request.operation == 'UPDATE' && object.spec == oldObject.spec &&
 has(object.metadata.labels) && has(oldObject.metadata.labels) && object.metadata.labels == oldObject.metadata.labels &&
@@ -137,19 +137,19 @@ has(object.metadata.labels) && has(oldObject.metadata.labels) && object.metadata
 (has(oldObject.metadata.annotations) && key in oldObject.metadata.annotations ? oldObject.metadata.annotations[key] : ''))
 {{- end }}
 
-{{/* JSON list of the labels that say whose an object is. Those by which people open an object to jobs or servers are theirs. */}}
+{{/* JSON list of the labels that say which job or server owns an object. People may set the labels that open an object to jobs or servers. */}}
 {{- define "tunegate.ownLabels" -}}
 ["tunegate.io/job", "tunegate.io/job-uid", "tunegate.io/stage", "tunegate.io/attempt", "tunegate.io/server", "tunegate.io/release", "tunegate.io/base-model"]
 {{- end }}
 
-{{/* CEL: the pod spec of a pod, or of an object that pods are made from. */}}
+{{/* CEL: the pod spec of a pod, or of an object that makes pods. */}}
 {{- define "tunegate.podSpec" -}}
 request.kind.kind == 'Pod' ? object.spec :
 request.kind.kind == 'PodTemplate' ? object.template.spec :
 request.kind.kind == 'CronJob' ? object.spec.jobTemplate.spec.template.spec : object.spec.template.spec
 {{- end }}
 
-{{/* Rules of a policy that matches pods and all that pods are made from. */}}
+{{/* Rules of a policy that matches pods and everything that makes pods. */}}
 {{- define "tunegate.podRules" -}}
 - apiGroups: [""]
   apiVersions: ["*"]

@@ -4,7 +4,7 @@ version: 0.1
 log: {level: info, formatter: json}
 storage:
   filesystem: {rootdirectory: /var/lib/registry}
-  # What was approved must stay readable: nothing is deleted over HTTP.
+  # Approved artifacts must stay readable: nothing can be deleted over HTTP.
   delete: {enabled: false}
   maintenance:
     uploadpurging: {enabled: true, age: 168h, interval: 24h, dryrun: false}
@@ -15,7 +15,7 @@ health:
   storagedriver: {enabled: true, interval: 30s, threshold: 3}
 auth:
   token:
-    # No server stands there: clients bring a token that the operator signed.
+    # There is no token server: clients bring a token that the operator signed.
     realm: https://tunegate-registry.{{ .Release.Namespace }}.svc:5000/tokens-come-from-the-operator
     service: tunegate-registry
     issuer: tunegate-operator

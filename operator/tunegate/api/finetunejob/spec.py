@@ -191,7 +191,7 @@ class FineTuneJobSpec(ApiModel):
     )
 
     requested_by: Requester
-    """The caller; `tunegate submit` fills it in."""
+    """The caller; `tunegate create job` fills it in."""
     contributors: Annotated[list[Contributor], Field(max_length=32, json_schema_extra=list_map("username"))] = []
     """Who prepared the data, wrote the suite or chose the settings: like the requester, none of them may approve the
     release or waive a finding."""

@@ -15,61 +15,54 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.audit import files, time_stamps
+from tunegate.cli.audit import powers as held_powers
 from tunegate.cli.audit.objects import Remembered, without_objects, without_records
-from tunegate.cli.audit.powers import powers
 from tunegate.cli.audit.time_stamps import Stamped
 from tunegate.cli.cluster import Cluster, readable
-from tunegate.cli.failure import CommandFailure
+from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.keys import PublicKey
+from tunegate.ledger import verify as ledger
 from tunegate.ledger.chain import Head, Problem, record_name
 from tunegate.ledger.sequence import ordered
-from tunegate.ledger.verify import Report, verify
 
 
-def audit(cluster: Cluster | None, options: Namespace) -> int:
-    """Verify the cluster's ledger, or with ``--file`` an exported one without any cluster, or export it.
-
-    Status 1 when the ledger is broken.
-    """
-    if options.action == "export":
-        if cluster is None or options.folder is None:
-            raise CommandFailure("audit export needs a cluster and the FOLDER to make")
-        return export(cluster, Path(options.folder))
-    if options.folder is not None:
-        raise CommandFailure(f"audit {options.action} takes no folder: give --file FOLDER/records.jsonl")
-    if options.action == "powers":
-        return powers(_records(cluster, options), options.at or datetime.now(UTC))
+def verify(options: Namespace) -> int:
+    """Verify the cluster's ledger, or with ``--file`` an exported one without any cluster. Status 1 when it is broken."""
     if options.objects and options.file is None:
-        raise CommandFailure("--objects belongs to --file: a cluster is asked for its objects itself")
+        raise WrongUsage("--objects belongs to --file: a cluster is asked for its objects itself")
     keys = files.public_keys(options.public_key or ())
     seen = Remembered()
-    report = _check(_records(cluster, options), seen, keys, options)
-    if options.objects:
-        problems = _exported_objects(seen, Path(options.objects))
+    if options.file is None:
+        cluster = Cluster.of(options)
+        report = _check(ordered(cluster.all_raw(AuditRecord)), seen, keys, options)
+        problems = _live_objects(cluster, seen)
     else:
-        problems = _live_objects(cluster, seen) if cluster is not None and options.file is None else []
+        report = _check(files.records(Path(options.file)), seen, keys, options)
+        problems = _exported_objects(seen, Path(options.objects)) if options.objects else []
     stamped, unstamped = time_stamps.check(options.anchors or (), options.tsa_certificate or ())
     return _tell(report, [*report.problems, *problems, *unstamped], keys, stamped)
 
 
-def _records(cluster: Cluster | None, options: Namespace) -> Iterable[Mapping[str, Any]]:
-    if options.file is not None:
-        return files.records(Path(options.file))
-    if cluster is None:
-        raise CommandFailure("no cluster")
-    return ordered(cluster.all_raw(AuditRecord))
+def powers(options: Namespace) -> int:
+    """Tell who could get around the rules, by the cluster's ledger or by an exported one."""
+    records = (
+        ordered(Cluster.of(options).all_raw(AuditRecord)) if options.file is None else files.records(Path(options.file))
+    )
+    return held_powers.powers(records, options.at or datetime.now(UTC))
 
 
-def _check(records: Iterable[Mapping[str, Any]], seen: Remembered, keys: list[PublicKey], options: Namespace) -> Report:
+def _check(
+    records: Iterable[Mapping[str, Any]], seen: Remembered, keys: list[PublicKey], options: Namespace
+) -> ledger.Report:
     try:
         noted = Head.parse(options.head) if options.head else None
     except ValueError as error:
         raise CommandFailure(f"--head {error}") from error
     anchors = files.anchors(options.anchors or ())
-    return verify(records, keys=keys, anchors=anchors, noted=noted, note=seen.note)
+    return ledger.verify(records, keys=keys, anchors=anchors, noted=noted, note=seen.note)
 
 
-def _tell(report: Report, problems: list[Problem], keys: list[PublicKey], stamped: Sequence[Stamped]) -> int:
+def _tell(report: ledger.Report, problems: list[Problem], keys: list[PublicKey], stamped: Sequence[Stamped]) -> int:
     for problem in problems:
         print(f"BROKEN {problem}")
     for epoch in report.epochs:
@@ -100,11 +93,12 @@ def _tell(report: Report, problems: list[Problem], keys: list[PublicKey], stampe
     return 0
 
 
-def export(cluster: Cluster, folder: Path) -> int:
+def export(cluster: Cluster, options: Namespace) -> int:
     """Write records, checkpoints, decisions and releases as files, and which keys the records name."""
+    folder = Path(options.folder)
     records = ordered(cluster.all_raw(AuditRecord))
     seen = Remembered()
-    report = verify(records, note=seen.note)
+    report = ledger.verify(records, note=seen.note)
     others = [*cluster.all_raw(Approval), *cluster.all_raw(ModelRelease), *_namespaces(cluster, seen)]
     count = files.write(folder, records, others, report.signers)
     print(f"{count} records, {len(others)} objects: {folder}")

@@ -20,6 +20,7 @@ from tunegate.cli.audit import approver_keys
 from tunegate.cli.audit.files import public_keys
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure, Forbidden
+from tunegate.cli.reference import needed
 from tunegate.cli.screen import shown
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
@@ -43,11 +44,11 @@ NOT_SHOWN = (
 
 def export(cluster: Cluster, options: Namespace) -> int:
     """Write the evidence of a release into a new folder. Status 1 when what cluster and registry hold does not fit."""
-    target = Path(options.output)
-    release = cluster.need(ModelRelease, options.name, options.namespace or cluster.namespace)
+    target = Path(options.folder)
+    release = needed(cluster, ModelRelease, options.release.name, options.namespace or cluster.namespace)
     try:
         if target.exists() and any(target.iterdir()):
-            raise CommandFailure(f"--output {target}: not empty; name a folder that is new or empty")
+            raise CommandFailure(f"{target}: not empty; name a folder that is new or empty")
         with registry.opened(options) as client:
             found = _collect(cluster, client, release)
         files, differences = folder.complete(found)
@@ -55,7 +56,7 @@ def export(cluster: Cluster, options: Namespace) -> int:
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             (target / path).write_bytes(content)
     except OSError as error:
-        raise CommandFailure(f"--output {target}: {error}") from error
+        raise CommandFailure(f"{target}: {error}") from error
     print(f"evidence of {release.namespace}/{release.name}: {len(files)} files in {target}")
     if differences:
         _print(differences, target)

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.api.approval import Approval
-from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelrelease import MAY_SERVE, ModelRelease
 from tunegate.ledger.chain import Problem, record_name
 from tunegate.release.content import is_recorded
-
-APPROVED_PHASES = ("Approved", "RollingOut", "Serving", "Overridden")
 
 
 @dataclass
@@ -91,7 +89,7 @@ def without_records(seen: Remembered, approvals: Iterable[Approval], releases: I
             found.append(Problem(f"Approval {one.namespace}/{one.name}", "is in no record", made))
     for release in releases:
         status = release.status
-        if (status.approved_time or status.phase in APPROVED_PHASES) and release.uid not in approved:
+        if (status.approved_time or status.phase in MAY_SERVE) and release.uid not in approved:
             where = f"ModelRelease {release.namespace}/{release.name}"
             found.append(Problem(where, "counts as approved, but no record says so", status.approved_time or ""))
     return found

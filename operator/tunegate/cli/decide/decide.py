@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
@@ -21,10 +20,9 @@ from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.decide import refusals, signing
 from tunegate.cli.decide.consequences import consequences
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.find import release_named
+from tunegate.cli.reference import JOB, needed
 from tunegate.cli.whoami import caller, own_groups
 
-UNITS = {"m": 60, "h": 3600, "d": 86_400}
 DEFAULT_LIFE = 604_800
 ON_CALL_ROLE = "serving-operator"
 VERBS = {"Revoke": "revoke", "Override": "override"}
@@ -70,15 +68,11 @@ def decide(cluster: Cluster, options: Namespace) -> int:
     refusals.check_reason(options.decision, options.reason)
     namespace = options.namespace or cluster.namespace
     policies = readable(cluster.all, ApprovalPolicy) or []
-    kind, _, name = options.name.rpartition("/")
-    if kind == "job":
-        subject = _waiver(cluster.need(FineTuneJob, name, namespace), policies, options.decision)
-    elif not kind:
-        subject = _release(cluster, release_named(cluster, name, namespace), policies, options.decision)
+    name = options.subject.name
+    if options.subject.kind == JOB:
+        subject = _waiver(needed(cluster, FineTuneJob, name, namespace), policies, options.decision)
     else:
-        raise CommandFailure(
-            f"{options.name}: give the name of a release, or job/NAME for a job that waits for a waiver"
-        )
+        subject = _release(cluster, needed(cluster, ModelRelease, name, namespace), policies, options.decision)
     if options.digest and options.digest != subject.digest:
         raise CommandFailure(f"{name} has the digest {subject.digest}, not {options.digest}: nothing was recorded")
     role = _reviewer_role(cluster, options, subject)
@@ -97,16 +91,11 @@ def decide(cluster: Cluster, options: Namespace) -> int:
     if options.key is not None:
         document = signing.signed(document, options)
     made = cluster.create(Approval, document, namespace)
-    print(f"{options.decision} of {namespace}/{options.name} recorded as {made['metadata']['name']} (role {role.name})")
+    print(
+        f"{options.decision} of {options.subject} in namespace {namespace} recorded as {made['metadata']['name']} "
+        f"(role {role.name})"
+    )
     return 0
-
-
-def lifetime(text: str) -> int:
-    """Return seconds of a text like `90m`, `24h`, `7d`. Raises ``ValueError``."""
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
-    if not found:
-        raise ValueError(f"{text!r}: expected a number and m, h or d, e.g. 24h")
-    return int(found[1]) * UNITS[found[2]]
 
 
 def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPolicy], decision: str) -> Subject:
@@ -231,7 +220,7 @@ def _approval(subject: Subject, role: ReviewerRole, me: Json, options: Namespace
     """Return the Approval. Of the person's groups only those go in that matter for the role."""
     own = own_groups(me)
     groups = [group for group in own if group in role.groups] or own[:64]
-    life = lifetime(options.expires) if options.expires else role.max_age
+    life = options.expires or role.max_age
     return {
         "apiVersion": API_VERSION,
         "kind": "Approval",

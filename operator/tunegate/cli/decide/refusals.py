@@ -35,8 +35,8 @@ def check_release(release: ModelRelease, decision: str) -> None:
     if status.phase in FINAL:
         still = "; reject or revoke still close it for good" if status.phase == "Failed" else ", for good"
         raise CommandFailure(
-            f"{release.name} is {status.phase}{still}. Why: tunegate show {release.name} -n {release.namespace}. "
-            f"Its job may be asked for again: tunegate release {release.spec.job_ref.name}"
+            f"{release.name} is {status.phase}{still}. Why: tunegate describe release/{release.name} -n {release.namespace}. "
+            f"Its job may be asked for again: tunegate create release --from-job {release.spec.job_ref.name}"
         )
     if status.release_digest is None:
         raise CommandFailure(f"{release.name} has no digest yet: {status.message or status.phase}")
@@ -75,7 +75,7 @@ def check_waiver(job: FineTuneJob, decision: str) -> None:
         raise CommandFailure(f"job {job.name} does not wait for a waiver: it is {job.status.phase}")
     raise CommandFailure(
         f"the waiver of job {job.name} is decided, the job is {job.status.phase}: see "
-        f"tunegate show job/{job.name} -n {job.namespace}. What goes on may be stopped by rejecting its release"
+        f"tunegate describe job/{job.name} -n {job.namespace}. What goes on may be stopped by rejecting its release"
     )
 
 

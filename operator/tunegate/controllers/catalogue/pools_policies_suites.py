@@ -10,9 +10,9 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION
-from tunegate.controllers.reading import parsed
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
-from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
+from tunegate.kube.client import FIELD_MANAGER, ObjectKey
 from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
 from tunegate.reconcile.plan import Plan
 from tunegate.reconcile.suite_tries import counted
@@ -30,10 +30,9 @@ class ComputePoolController:
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the object is gone."""
-        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name))
-        if raw is None:
+        pool = await read(self._kube, ComputePool, key.name)
+        if pool is None:
             return None
-        pool = ComputePool.model_validate(raw)
         nodes = await self._kube.list("v1", "Node", labels=pool.spec.node_selector)
         jobs = [
             job
@@ -54,8 +53,8 @@ class ApprovalPolicyController:
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the object is gone."""
-        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name))
-        return None if raw is None else plan_policy(ApprovalPolicy.model_validate(raw), datetime.now(UTC))
+        policy = await read(self._kube, ApprovalPolicy, key.name)
+        return None if policy is None else plan_policy(policy, datetime.now(UTC))
 
 
 class EvaluationSuiteController:
@@ -70,9 +69,8 @@ class EvaluationSuiteController:
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the object is gone."""
-        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name, key.namespace))
-        if raw is None:
+        suite = await read(self._kube, EvaluationSuite, key.name, key.namespace)
+        if suite is None:
             return None
-        suite = EvaluationSuite.model_validate(raw)
         tries = counted(await self._ledger.tries(suite.spec.data.digest), key.namespace)
         return plan_suite(suite, tries, datetime.now(UTC))

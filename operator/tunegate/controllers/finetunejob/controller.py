@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -19,17 +19,17 @@ from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.spec import Dataset, Documents
 from tunegate.api.manifest import Manifest
-from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.markers import API_VERSION
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.results import BaselineResult, HashResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import ProgressPoller
-from tunegate.controllers.reading import parsed
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
-from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.attempt.attempt import first_pod, named_result
@@ -55,7 +55,6 @@ from tunegate.reconcile.plan import Plan
 from tunegate.registry.tokens import Access, expiry, mint
 from tunegate.settings import Settings
 
-T = TypeVar("T", bound=Resource)
 CREDENTIAL_LIFETIME = timedelta(hours=6)
 """A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
 CHECKPOINT_KEY_BYTES = 32
@@ -66,7 +65,7 @@ class FineTuneJobController:
     """Runs jobs; the only writer of a job's status but for what lineage adds."""
 
     kind: ClassVar[str] = FineTuneJob.KIND.kind
-    manager: ClassVar[str] = "tunegate-operator"
+    manager: ClassVar[str] = FIELD_MANAGER
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
@@ -81,7 +80,7 @@ class FineTuneJobController:
         """Observe and plan; None when the job is gone or its namespace is not governed."""
         if self._settings.policy_of(key.namespace) is None:
             return None
-        job = await self._read(FineTuneJob, key.name, key.namespace)
+        job = await read(self._kube, FineTuneJob, key.name, key.namespace)
         if job is None:
             return None
         now = datetime.now(UTC)
@@ -116,19 +115,19 @@ class FineTuneJobController:
 
     async def _places(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the server and the pools."""
-        server = await self._read(ModelServer, job.spec.server_ref.name, job.namespace)
+        server = await read(self._kube, ModelServer, job.spec.server_ref.name, job.namespace)
         if server is None:
             return {}
-        server_pool = await self._read(ComputePool, server.spec.pool_ref.name)
+        server_pool = await read(self._kube, ComputePool, server.spec.pool_ref.name)
         own = job.spec.pool_ref or server.spec.pool_ref
-        pool = server_pool if own == server.spec.pool_ref else await self._read(ComputePool, own.name)
+        pool = server_pool if own == server.spec.pool_ref else await read(self._kube, ComputePool, own.name)
         return {"server": server, "server_pool": server_pool, "pool": pool}
 
     async def _rules(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the policy and, while the job waits for a waiver, what people decided."""
         name, waiver = self._settings.policy_of(job.namespace), job.status.waiver
         facts: dict[str, Any] = {
-            "policy": await self._read(ApprovalPolicy, name) if name else None,
+            "policy": await read(self._kube, ApprovalPolicy, name) if name else None,
             "windows": windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid)),
         }
         if waiver is not None and waiver.granted_time is None:
@@ -141,7 +140,7 @@ class FineTuneJobController:
     ) -> dict[str, Any]:
         """Read what is needed only to start an attempt."""
         facts: dict[str, Any] = {
-            "suite": await self._read(EvaluationSuite, job.spec.suite_ref.name, job.namespace),
+            "suite": await read(self._kube, EvaluationSuite, job.spec.suite_ref.name, job.namespace),
             "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
             "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
             "hub_endpoint": self._settings.hub_endpoint,
@@ -153,7 +152,7 @@ class FineTuneJobController:
             facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
         if server is None:
             return facts
-        base_model = await self._read(BaseModel, server.spec.base_model_ref.name)
+        base_model = await read(self._kube, BaseModel, server.spec.base_model_ref.name)
         facts["base_model"] = base_model
         facts["base_manifest"] = await self._manifest(base_model) if base_model else None
         facts["denied"] = await self._denied(job, server)
@@ -280,10 +279,6 @@ class FineTuneJobController:
 
     async def _jobs(self, namespace: str) -> tuple[FineTuneJob, ...]:
         return parsed(FineTuneJob, await self._kube.list(API_VERSION, self.kind, namespace))
-
-    async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
-        raw = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
-        return None if raw is None else model.model_validate(raw)
 
 
 def stage_settings(settings: Settings) -> StageSettings:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
@@ -25,7 +25,7 @@ from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, EvaluateResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
-from tunegate.controllers.reading import parsed
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.digests import sha256
@@ -42,7 +42,6 @@ from tunegate.release.counting import count
 from tunegate.release.evidence import Shortfall, assess, job_shortfall
 from tunegate.release.statement import Evidence, Policy, ReleaseStatement, build, differences, evaluation_digest
 
-T = TypeVar("T", bound=Resource)
 CACHED = 256
 """Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
 NEW_JOB = "Run a new job and release its output"
@@ -66,7 +65,7 @@ class ModelReleaseController:
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Return the release's next step; None when it is gone or its namespace is not governed."""
         policy_name = self._settings.policy_of(key.namespace)
-        release = await self._read(ModelRelease, key.name, key.namespace)
+        release = await read(self._kube, ModelRelease, key.name, key.namespace)
         if policy_name is None or release is None or release.metadata.get("deletionTimestamp"):
             return None
         records = tuple(await self._ledger.of_subject(release.uid))
@@ -104,11 +103,11 @@ class ModelReleaseController:
 
     async def _evidence(self, release: ModelRelease, policy_name: str) -> Evidence:
         namespace = release.namespace
-        job = await self._read(FineTuneJob, release.spec.job_ref.name, namespace)
-        server = await self._read(ModelServer, job.spec.server_ref.name, namespace) if job else None
-        base = await self._read(BaseModel, server.spec.base_model_ref.name) if server else None
-        suite = await self._read(EvaluationSuite, job.spec.suite_ref.name, namespace) if job else None
-        policy = await self._read(ApprovalPolicy, policy_name)
+        job = await read(self._kube, FineTuneJob, release.spec.job_ref.name, namespace)
+        server = await read(self._kube, ModelServer, job.spec.server_ref.name, namespace) if job else None
+        base = await read(self._kube, BaseModel, server.spec.base_model_ref.name) if server else None
+        suite = await read(self._kube, EvaluationSuite, job.spec.suite_ref.name, namespace) if job else None
+        policy = await read(self._kube, ApprovalPolicy, policy_name)
         return Evidence(
             cluster=await self._cluster_id(),
             operator_image=self._settings.operator_image,
@@ -130,8 +129,8 @@ class ModelReleaseController:
     async def _server_of(self, evidence: Evidence, frozen: Frozen) -> Evidence:
         """Return the evidence with server and base model of the statement: the job may be gone, or be another one."""
         statement = frozen.statement
-        server = await self._read(ModelServer, statement.engine.server, evidence.release.namespace)
-        base = await self._read(BaseModel, statement.base_model.name)
+        server = await read(self._kube, ModelServer, statement.engine.server, evidence.release.namespace)
+        base = await read(self._kube, BaseModel, statement.base_model.name)
         return replace(evidence, server=server, base=base)
 
     async def _make(self, evidence: Evidence) -> tuple[Frozen | None, Shortfall | None]:
@@ -220,7 +219,3 @@ class ModelReleaseController:
                 raise Transient("namespace kube-system is not readable: its UID names the cluster in every statement")
             self._cluster = str(found["metadata"]["uid"])
         return self._cluster
-
-    async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
-        found = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
-        return None if found is None else model.model_validate(found)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import httpx
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS, ApprovalPol
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.manifest import Manifest
-from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import (
@@ -32,7 +32,7 @@ from tunegate.api.serving import (
 from tunegate.api.shared import NamedRef
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
-from tunegate.controllers.reading import parsed
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
@@ -46,7 +46,6 @@ from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures, tokens
 from tunegate.release.statement import ReleaseStatement
 
-T = TypeVar("T", bound=Resource)
 CACHED = 512
 """Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
 GATEWAY_SECONDS = 3.0
@@ -96,7 +95,7 @@ class ModelServerController:
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Return the server's next step; None when it is gone or its namespace is not governed."""
-        server = await self._read(ModelServer, key.name, key.namespace)
+        server = await read(self._kube, ModelServer, key.name, key.namespace)
         gone = server is None or bool(server.metadata.get("deletionTimestamp"))
         if self._settings.policy_of(key.namespace) is None or server is None or gone:
             self._memories.pop(key, None)
@@ -128,7 +127,7 @@ class ModelServerController:
 
     async def _observe(self, quick: Observed) -> Observed:
         server, namespace = quick.server, quick.server.namespace
-        base = await self._read(BaseModel, server.spec.base_model_ref.name)
+        base = await read(self._kube, BaseModel, server.spec.base_model_ref.name)
         labels = planner.server_labels(server.name)
         deployment = await self._deployment(server)
         pods = await self._kube.list("v1", "Pod", namespace, labels=labels)
@@ -141,7 +140,7 @@ class ModelServerController:
             server=server,
             base_model=base,
             base_manifest=await self._base_manifest(base),
-            pool=await self._read(ComputePool, server.spec.pool_ref.name),
+            pool=await read(self._kube, ComputePool, server.spec.pool_ref.name),
             releases=quick.releases,
             candidates=tuple(candidates),
             deployment=deployment,
@@ -179,7 +178,7 @@ class ModelServerController:
 
     async def _close_after_seconds(self, namespace: str) -> int:
         name = self._settings.policy_of(namespace)
-        policy = await self._read(ApprovalPolicy, name) if name else None
+        policy = await read(self._kube, ApprovalPolicy, name) if name else None
         return policy.spec.close_after_seconds if policy else DEFAULT_CLOSE_AFTER_SECONDS
 
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
@@ -312,10 +311,6 @@ class ModelServerController:
             registry_plain_http=settings.registry_plain_http,
             pull_secrets=settings.image_pull_secrets,
         )
-
-    async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
-        found = await self._kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
-        return None if found is None else model.model_validate(found)
 
 
 async def ask_gateways(pods: Sequence[Mapping[str, Any]]) -> dict[str, GatewayStatus]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tunegate.api.basemodel import BaseModel, BaseModelStatus
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
-from tunegate.api.markers import MANAGED_BY_LABEL, RESERVED
+from tunegate.api.markers import MANAGED_BY_LABEL, RESERVED, TEXT_CHARACTERS
 from tunegate.api.reasons import CatalogueReason, StageReason
 from tunegate.api.shared import Resources
 from tunegate.api.stage.configs import HashConfig, JobIdentity, RegistryTarget
@@ -182,7 +182,7 @@ def _failed(seen: Observed, reason: CatalogueReason, why: str, now: datetime, **
         f"{'Remove the cause' if spent else 'Put the files right'} and create a new BaseModel: this one stays as it is."
     )
     report = _Report("Failed", "False", reason, f"{why}. {advice}")
-    return report.plan(seen, now, failure=why[:1024], **fields)
+    return report.plan(seen, now, failure=why[:TEXT_CHARACTERS], **fields)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class _Report:
         )
         status = BaseModelStatus(
             observed_generation=seen.model.generation,
-            message=self.message[:1024],
+            message=self.message[:TEXT_CHARACTERS],
             conditions=set_condition([one for one in old.conditions if one.type != OBJECTS_IN_PLACE], condition),
             phase=self.phase,
             **fields,

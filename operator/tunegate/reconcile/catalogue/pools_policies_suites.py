@@ -11,7 +11,7 @@ from tunegate.api.computepool import ComputePool, ComputePoolStatus
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.evaluationsuite import EvaluationSuite, EvaluationSuiteStatus
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.markers import Resource
+from tunegate.api.markers import TEXT_CHARACTERS, Resource
 from tunegate.api.reasons import CatalogueReason
 from tunegate.api.shared import Conditions, SuiteTries
 from tunegate.digests import document_digest
@@ -43,7 +43,7 @@ def plan_pool(
         message = f"No usable node matches spec.nodeSelector {dict(pool.spec.node_selector)}.{unusable}"
     status = ComputePoolStatus(
         observed_generation=pool.generation,
-        message=message[:1024],
+        message=message[:TEXT_CHARACTERS],
         conditions=_ready(pool, pool.status.conditions, "True" if ready else "False", reason, message, now),
         phase="Ready" if ready else "Empty",
         nodes=len(usable),
@@ -64,13 +64,14 @@ def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
     signers = unreadable([*policy.spec.roles, *policy.spec.waivers, *([glass.asked] if glass else [])])
     if signers:
         ready, reason = "False", CatalogueReason.BAD_INPUT
-        message = f"signers[].publicKey of {', '.join(signers)} is not {ALLOWED}: what they sign does not count."[:1024]
+        text = f"signers[].publicKey of {', '.join(signers)} is not {ALLOWED}: what they sign does not count."
+        message = text[:TEXT_CHARACTERS]
     status = ApprovalPolicyStatus(
         observed_generation=policy.generation,
         message=message,
         conditions=_ready(policy, policy.status.conditions, ready, reason, message, now),
         digest=digest,
-        quorum=", ".join(f"{role.min_approvals} x {role.name}" for role in policy.spec.roles)[:1024],
+        quorum=", ".join(f"{role.min_approvals} x {role.name}" for role in policy.spec.roles)[:TEXT_CHARACTERS],
     )
     changed = policy.status.digest not in (None, digest)
     told = EventNote("Normal", CatalogueReason.DIGEST_RECORDED, f"The content changed: digest {digest}")
@@ -84,8 +85,8 @@ def plan_suite(suite: EvaluationSuite, tries: SuiteTries, now: datetime) -> Plan
     reason = CatalogueReason.DIGEST_RECORDED
     status = EvaluationSuiteStatus(
         observed_generation=suite.generation,
-        message=message[:1024],
-        conditions=_ready(suite, suite.status.conditions, "True", reason, message[:1024], now),
+        message=message[:TEXT_CHARACTERS],
+        conditions=_ready(suite, suite.status.conditions, "True", reason, message[:TEXT_CHARACTERS], now),
         digest=document_digest(suite.spec.to_dict()),
         tries=tries,
     )

@@ -9,15 +9,15 @@ from typing import Any, Literal
 from tunegate.api.conditions import Condition, ConditionStatus, find, rfc3339, set_condition
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import JobPhase, StageName, StageStatus
+from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.reasons import JobReason
 from tunegate.kube.client import ObjectRef
+from tunegate.ledger.entry import OPERATOR
 from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
 
 OWN_CONDITIONS = ("Complete", "Failed", "Scheduled", "Waived")
 FOREIGN_FIELDS = {"mlflowRunId"}
 """Written by the lineage controller under its own field manager."""
-ACTOR = "tunegate-operator"
-TEXT = 1024
 SOON = 0.1
 """Seconds until the next step of a job that need not wait for anything."""
 TRAIN_ORDER: tuple[StageName, ...] = ("Validate", "Baseline", "Train", "Seal", "Evaluate")
@@ -52,7 +52,7 @@ class Draft:
     def set_stage(self, name: StageName, **changes: Any) -> None:
         """Change fields of a stage's status; texts are cut to what the API allows."""
         if changes.get("message"):
-            changes["message"] = changes["message"][:TEXT]
+            changes["message"] = changes["message"][:TEXT_CHARACTERS]
         self.stages[name] = self.stages[name].model_copy(update=changes)
 
     def set(self, **changes: Any) -> None:
@@ -70,7 +70,7 @@ class Draft:
 
     def tell(self, phase: JobPhase, message: str) -> None:
         """Set what people read first."""
-        self._fields |= {"phase": phase, "message": message[:TEXT]}
+        self._fields |= {"phase": phase, "message": message[:TEXT_CHARACTERS]}
 
     def condition(self, type_: str, status: ConditionStatus, reason: JobReason, message: str = "") -> bool:
         """Set a condition; returns whether its status or reason changed."""
@@ -79,7 +79,7 @@ class Draft:
             type=type_,
             status=status,
             reason=reason,
-            message=message[:TEXT],
+            message=message[:TEXT_CHARACTERS],
             last_transition_time=rfc3339(self.now),
             observed_generation=self.job.generation,
         )
@@ -88,7 +88,7 @@ class Draft:
 
     def note(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Add an Event."""
-        self.events.append(EventNote(type_, reason, message[:TEXT]))
+        self.events.append(EventNote(type_, reason, message[:TEXT_CHARACTERS]))
 
     def record(
         self,
@@ -96,7 +96,7 @@ class Draft:
         payload: Mapping[str, str],
     ) -> None:
         """Add an audit entry; each type happens once in the life of a job."""
-        actor = self.job.spec.requested_by.username if type_ == "JobRequested" else ACTOR
+        actor = self.job.spec.requested_by.username if type_ == "JobRequested" else OPERATOR
         self.audit.append(AuditEntry(type=type_, actor=actor, subject=self.subject, key=type_, payload=dict(payload)))
 
     def again(self, seconds: float) -> None:

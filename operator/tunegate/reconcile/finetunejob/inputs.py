@@ -299,7 +299,7 @@ def _rights(seen: Observed) -> Iterator[Blocked]:
             JobReason.NOT_ALLOWED,
             f"{seen.job.spec.requested_by.username} may not use {resource}. Ask the platform team for the RBAC verb "
             "`use` on it; the job goes on by itself when it is granted. A right that comes from a group counts only if "
-            "spec.requestedBy.groups of the job names the group; `tunegate submit` does.",
+            "spec.requestedBy.groups of the job names the group; `tunegate create job` does.",
         )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import StageName, StageStatus
+from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.api.stage.results import TrainResult
 from tunegate.kube.client import ObjectRef
@@ -66,7 +67,7 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
     if verdict.final is not None or verdict.refused:
         return verdict
     text = f"{stage[0].upper()}{stage[1:]} done: {verdict.summary}"
-    draft.set(message=text[:1024])
+    draft.set(message=text[:TEXT_CHARACTERS])
     draft.note("Normal", "StageDone", text)
     return verdict
 
@@ -99,7 +100,7 @@ def lose(draft: Draft, attempt: Attempt, ended: Ended) -> None:
         close(draft, final)
         return
     text = f"Attempt {attempt.number} of {stage} ended: {ended.reason}{': ' + ended.message if ended.message else ''}."
-    draft.set(message=f"{text} It is tried again."[:1024])
+    draft.set(message=f"{text} It is tried again."[:TEXT_CHARACTERS])
     draft.note("Warning", "AttemptLost", text)
 
 

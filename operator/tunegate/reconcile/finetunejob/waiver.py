@@ -13,10 +13,12 @@ from tunegate.api.approvalpolicy import ApprovalPolicySpec
 from tunegate.api.auditrecord import EventType
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import JobWaiver, WaiverFinding
+from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.api.stage.findings import Finding
+from tunegate.ledger.entry import OPERATOR
 from tunegate.reconcile import approvals
-from tunegate.reconcile.finetunejob.draft import ACTOR, SOON, TEXT, Draft
+from tunegate.reconcile.finetunejob.draft import SOON, Draft
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.outcomes import close
 from tunegate.reconcile.finetunejob.results import Final, describe, told
@@ -103,7 +105,7 @@ def _summed(blocking: Sequence[Finding]) -> list[WaiverFinding]:
         WaiverFinding.model_validate({
             "check": check,
             "count": sum(finding.count for finding in group),
-            "message": " ".join(map(told, group))[:TEXT],
+            "message": " ".join(map(told, group))[:TEXT_CHARACTERS],
         })
         for check, group in found.items()
     ]  # fmt: skip
@@ -135,7 +137,7 @@ def _wait(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
 def _grant(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     """Let the job go on. The worker writes the ledger first, and while it cannot, the job waits."""
     counted = approvals.counted_payload(verdict)
-    _record(draft, "WaiverGranted", ACTOR, f"{waiver.digest} {counted['approvals']}", waiver, counted)
+    _record(draft, "WaiverGranted", OPERATOR, f"{waiver.digest} {counted['approvals']}", waiver, counted)
     text = f"{_named(waiver)} waived by {counted['approvers']}: the job goes on."
     found = draft.stage("Validate").message
     draft.set(waiver=waiver.model_copy(update={"granted_time": rfc3339(draft.now)}))
@@ -151,7 +153,7 @@ def _reject(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     _record(draft, "WaiverRejected", stop.account.username, "stop", waiver, approvals.stop_payload(stop))
     text = (
         f"Refused by {stop.account.username} ({stop.role}), who rejected the waiver of {_named(waiver)}: this is final. "
-        f"The reason: tunegate show job/{draft.job.name} -n {draft.job.namespace}. "
+        f"The reason: tunegate describe job/{draft.job.name} -n {draft.job.namespace}. "
         "Mend what was found and create a new job."
     )
     draft.condition("Waived", "False", JobReason.WAIVER_REJECTED, text)

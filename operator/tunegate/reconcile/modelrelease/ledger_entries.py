@@ -9,14 +9,11 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec, EventType
 from tunegate.api.conditions import rfc3339
 from tunegate.api.modelrelease import ModelRelease, OverrideOutcome
-from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.reconcile.approvals import counted_payload, human, stop_payload
 from tunegate.release.ballot import Verdict, Vote
 from tunegate.release.content import is_recorded
 from tunegate.release.statement import ReleaseStatement
-
-OPERATOR = "tunegate-operator"
-"""Actor of entries that no single person caused."""
 
 
 @dataclass(frozen=True)

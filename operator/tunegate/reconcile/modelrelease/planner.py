@@ -11,7 +11,7 @@ from datetime import datetime
 
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
-from tunegate.api.modelrelease import ModelRelease, ReleasePhase
+from tunegate.api.modelrelease import MAY_SERVE, ModelRelease, ReleasePhase
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile import approvals
@@ -25,8 +25,6 @@ from tunegate.reconcile.plan import AuditEntry, EventNote, Plan
 from tunegate.release.ballot import Verdict
 from tunegate.release.evidence import Shortfall
 
-ACTIVE: tuple[ReleasePhase, ...] = ("Approved", "RollingOut", "Serving", "Overridden")
-"""Phases in which a server may hold the adapter."""
 WAIT = 15.0
 """Seconds between looks at evidence that is not there yet."""
 UNHELD = 30.0
@@ -70,7 +68,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
     known = {record.event_id for record in seen.records}
     pending = tuple(entry for entry in (*recorded, *audit) if entry.event_id not in known)
     phase = seen.release.status.phase
-    stops_now = draft.phase not in ACTIVE and (phase in ACTIVE or draft.phase in ("Denied", "Revoked"))
+    stops_now = draft.phase not in MAY_SERVE and (phase in MAY_SERVE or draft.phase in ("Denied", "Revoked"))
     if stops_now and phase != draft.phase:
         later, pending = pending, ()
         requeue: float | None = SOON if later else None
@@ -142,7 +140,7 @@ def _stop(seen: Observed) -> tuple[StatusDraft, tuple[AuditEntry, ...]] | None:
         by = record.actor if record is not None else ""
     word = "revoked" if revoked else "rejected"
     message = (
-        f"{word} by {by}: this is final. The reason: tunegate show {seen.release.name} -n {seen.release.namespace}. "
+        f"{word} by {by}: this is final. The reason: tunegate describe release/{seen.release.name} -n {seen.release.namespace}. "
         "Serve another job with a new release"
     )
     conditions = [
@@ -176,12 +174,13 @@ def _unreadable(seen: Observed, glass: BreakGlassState) -> StatusDraft:
     phase: ReleasePhase = status.phase
     if phase == "Overridden" and not glass.in_force:
         phase = "PendingApproval"
-    if lost and (phase not in ACTIVE or phase == "Overridden" or not held(seen.release, seen.server)):
+    if lost and (phase not in MAY_SERVE or phase == "Overridden" or not held(seen.release, seen.server)):
         phase = "Failed"
     kept = tuple(
         ConditionDraft(condition.type, condition.status, ReleaseReason(condition.reason), condition.message)
         for condition in status.conditions
-        if condition.type in ("Approved", "Superseded", "QuorumLost") or (condition.type == "Ready" and phase in ACTIVE)
+        if condition.type in ("Approved", "Superseded", "QuorumLost")
+        or (condition.type == "Ready" and phase in MAY_SERVE)
     )
     conditions = (
         ConditionDraft("EvidenceComplete", "False" if lost else "Unknown", short.reason, short.message),
@@ -264,7 +263,7 @@ def _waiting(
 
 def _asking(seen: Observed) -> str:
     shown = break_glass.with_dropped(seen.verdict, seen.overrides)
-    return approvals.asking(shown, f"tunegate approve {seen.release.name} -n {seen.release.namespace}")
+    return approvals.asking(shown, f"tunegate approve release/{seen.release.name} -n {seen.release.namespace}")
 
 
 def _tampered(seen: Observed) -> ConditionDraft:
@@ -290,7 +289,7 @@ def _later(draft: StatusDraft, seen: Observed, glass: BreakGlassState) -> float 
     if draft.phase in ("Denied", "Revoked"):
         return None
     counts = [approvals.seconds_to_expiry(one, glass.now) for one in (seen.verdict, seen.overrides)]
-    unheld = UNHELD if draft.phase in ACTIVE and not held(seen.release, seen.server) else None
+    unheld = UNHELD if draft.phase in MAY_SERVE and not held(seen.release, seen.server) else None
     return min((one for one in (*counts, glass.seconds_left, unheld) if one is not None), default=None)
 
 

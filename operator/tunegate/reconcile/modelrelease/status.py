@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, Override, ReleasePhase
 from tunegate.api.reasons import ReleaseReason
 from tunegate.api.shared import NamedRef
@@ -15,7 +16,6 @@ from tunegate.reconcile.modelrelease.ledger_entries import Frozen
 from tunegate.release.ballot import Verdict
 
 OWN_CONDITIONS = ("Ready", "EvidenceComplete", "Approved", "Overridden", "Superseded", "QuorumLost", "Tampered")
-TEXT = 1024
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[
     status = ModelReleaseStatus(
         observed_generation=release.generation,
         phase=draft.phase,
-        message=draft.message[:TEXT],
+        message=draft.message[:TEXT_CHARACTERS],
         conditions=_conditions(release, _with_ready(draft.conditions), now),
         release_digest=shown.digest if shown else old.release_digest,
         statement_digest=shown.oci_digest if shown else old.statement_digest,

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.conditions import Condition, rfc3339, set_condition
+from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.modelserver import Closing
 from tunegate.api.reasons import ServerReason
 from tunegate.kube.client import ObjectRef
@@ -29,7 +30,6 @@ ANSWERS_SECONDS = 10.0
 SILENT_SECONDS = 30.0
 """A gateway that cannot be asked is left so much more time than it may trust routes that it cannot read."""
 LOOK_AGAIN = 2.0
-TEXT = 1024
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ def _confirmed(seen: Observed, closing: Closing, old: Closing | None) -> AuditEn
     gone = sorted(set(old.pods if old else ()) - set(closing.confirmed))
     payload = {"server": server.name, "servedName": served, "startTime": closing.start_time}
     if closing.confirmed:
-        payload["pods"] = ", ".join(closing.confirmed)[:TEXT]
+        payload["pods"] = ", ".join(closing.confirmed)[:TEXT_CHARACTERS]
     if gone:
-        payload["podsGone"] = ", ".join(gone)[:TEXT]
+        payload["podsGone"] = ", ".join(gone)[:TEXT_CHARACTERS]
     revision = seen.routes.revision if seen.routes else 0
     key = f"{server.uid}:{served}:{revision}"
     return AuditEntry("RevocationConfirmed", OPERATOR, subject_of(seen, served), key, payload)
@@ -152,7 +152,7 @@ def with_condition(
         reason=(
             ServerReason.REVOCATION_NOT_CONFIRMED if confirmed.waiting else ServerReason.REVOCATION_CONFIRMED
         ).value,
-        message=text[:TEXT],
+        message=text[:TEXT_CHARACTERS],
         last_transition_time=rfc3339(now),
         observed_generation=generation,
     )

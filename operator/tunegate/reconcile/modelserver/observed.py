@@ -12,13 +12,11 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.conditions import is_true
 from tunegate.api.manifest import Manifest
-from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelrelease import MAY_SERVE, ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import AdapterEntry, GatewayStatus, RoutesDocument
 
 Json = Mapping[str, Any]
-ACTIVE = frozenset({"Approved", "RollingOut", "Serving", "Overridden"})
-"""Phases of a release in which its adapter may answer. Every other phase closes its routes at once."""
 
 
 @dataclass(frozen=True)
@@ -161,4 +159,4 @@ class Observed:
 
 def may_answer(release: ModelRelease) -> bool:
     """Tell whether people's approval or override stands and a served name exists."""
-    return release.status.phase in ACTIVE and bool(release.status.served_name)
+    return release.status.phase in MAY_SERVE and bool(release.status.served_name)

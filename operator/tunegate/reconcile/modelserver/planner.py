@@ -21,6 +21,7 @@ from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument
 from tunegate.api.stage.configs import JobIdentity, RegistryTarget
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT
 from tunegate.kube.client import ObjectRef
+from tunegate.ledger.entry import OPERATOR
 from tunegate.manifests import serving as objects
 from tunegate.manifests.downloads import Download
 from tunegate.manifests.serving import Serving
@@ -33,7 +34,7 @@ from tunegate.reconcile.modelserver import closings, routes
 from tunegate.reconcile.modelserver import status as state
 from tunegate.reconcile.modelserver.closings import Confirmed
 from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
-from tunegate.reconcile.modelserver.routes import OPERATOR, RouteChoice
+from tunegate.reconcile.modelserver.routes import RouteChoice
 from tunegate.reconcile.modelserver.status import Health
 from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
 

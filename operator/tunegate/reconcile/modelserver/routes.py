@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.modelserver import Route, RouteStatus, ServedAdapter
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
-from tunegate.ledger.entry import AuditEntry, AuditSubject
+from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.reconcile.modelserver.observed import Candidate, Observed
-
-OPERATOR = "tunegate-operator"
-TEXT = 1024
 
 
 @dataclass(frozen=True)
@@ -28,10 +26,10 @@ class RouteChoice:
     def status(self, answering: bool, why_not: str) -> RouteStatus:
         """Return the route's status; ``answering``: some ready pod holds the adapter, else ``why_not`` says why none."""
         if self.served_name is None:
-            return RouteStatus(name=self.name, state="Closed", reason=self.reason[:TEXT])
+            return RouteStatus(name=self.name, state="Closed", reason=self.reason[:TEXT_CHARACTERS])
         state: Literal["Open", "Closed"] = "Open" if answering else "Closed"
         reason = self.reason if answering else why_not
-        return RouteStatus(name=self.name, state=state, served_name=self.served_name, reason=reason[:TEXT])
+        return RouteStatus(name=self.name, state=state, served_name=self.served_name, reason=reason[:TEXT_CHARACTERS])
 
 
 def revoked(seen: Observed, now: datetime) -> RoutesDocument | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
-from tunegate.api.markers import RESERVED
+from tunegate.api.markers import RESERVED, TEXT_CHARACTERS
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
@@ -27,7 +27,6 @@ FAILING = frozenset({CRASHING, "ImagePullBackOff", "ErrImagePull", "InvalidImage
                      "CreateContainerConfigError"})  # fmt: skip
 TRIES = 2
 """Restarts of a container after which a pod counts as failing."""
-TEXT = 1024
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
         served_name=name,
         adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
         state=state,  # type: ignore[arg-type]
-        reason=reason[:TEXT],
+        reason=reason[:TEXT_CHARACTERS],
     )
 
 
@@ -219,15 +218,16 @@ def status_of(
                 type=type_,
                 status=state,
                 reason=reason.value,
-                message=message[:TEXT],
+                message=message[:TEXT_CHARACTERS],
                 last_transition_time=rfc3339(now),
                 observed_generation=server.generation,
             ),
         )
+    answers = ", ".join(f"{one.name}: {one.served_name if one.state == 'Open' else 'nobody'}" for one in told)
     return ModelServerStatus(
         observed_generation=server.generation,
         phase=how.phase,  # type: ignore[arg-type]
-        message=how.message[:TEXT],
+        message=how.message[:TEXT_CHARACTERS],
         conditions=with_condition(conditions, confirmed, server.generation, now),
         closings=list(confirmed.closings),
         profile_digest=document_digest(server.spec.profile.to_dict()),
@@ -236,5 +236,5 @@ def status_of(
         ready_replicas=ready_replicas(seen),
         adapters=list(served),
         routes=list(told),
-        answers=", ".join(f"{one.name}: {one.served_name if one.state == 'Open' else 'nobody'}" for one in told)[:TEXT],
+        answers=answers[:TEXT_CHARACTERS],
     ).to_dict()

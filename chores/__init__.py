@@ -1,0 +1,1 @@
+"""Programs for contributors, called by the Makefile: they choose tests for a change and generate tables of pages."""

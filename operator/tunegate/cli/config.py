@@ -1,0 +1,62 @@
+"""The person's own settings: a file that replaces options of many commands."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tunegate.api.markers import StrictModel
+from tunegate.cli.failure import CommandFailure
+from tunegate.errors import wrong_fields
+
+VARIABLE = "TUNEGATE_CONFIG"
+"""Environment variable that names another file."""
+
+
+class RegistrySettings(StrictModel):
+    """The registry as this person reaches it. Paths may begin with `~`, or with a name in the file's own folder."""
+
+    host: Annotated[str, Field(min_length=1)]
+    """HOST or HOST:PORT."""
+    auth_file: str | None = None
+    """Docker configuration with the credential; default: the person's own."""
+    ca_file: str | None = None
+    """PEM certificates of the authority that signed the registry's."""
+    plain_http: Annotated[bool, Field(alias="plainHTTP")] = False
+
+
+class Settings(StrictModel):
+    """The whole file."""
+
+    registry: RegistrySettings | None = None
+
+
+def path() -> Path:
+    """Return where the settings are, or would be."""
+    named = os.environ.get(VARIABLE)
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return Path(named).expanduser() if named else home / "tunegate/config.yaml"
+
+
+def read() -> Settings:
+    """Return the settings; empty ones where there is no file and none was named. Raises ``CommandFailure``."""
+    file = path()
+    if not file.exists() and VARIABLE not in os.environ:
+        return Settings()
+    try:
+        return Settings.model_validate(yaml.safe_load(file.read_text()) or {})
+    except OSError as error:
+        raise CommandFailure(f"the settings {file} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandFailure(f"the settings {file} are not YAML: {error}") from error
+    except ValidationError as error:
+        raise CommandFailure(f"the settings {file}: {wrong_fields(error)}") from None
+
+
+def beside(name: str | None) -> Path | None:
+    """Return a file that the settings name: relative to their own folder."""
+    return None if name is None else path().parent / Path(name).expanduser()

@@ -1,0 +1,140 @@
+"""`create`: ask for work in one's own name. The server checks everything before anything is created."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.cli import screen
+from tunegate.cli.cluster import Cluster, Json
+from tunegate.cli.failure import CommandFailure, WrongUsage
+from tunegate.cli.reference import needed, reference_of
+from tunegate.cli.whoami import caller, own_groups
+
+OTHERS = {"FineTuneJob": "tunegate create job", "ModelRelease": "tunegate create release"}
+"""By kind, the command that takes its documents."""
+ASKED = {"model": "--model", "intended_use": "--intended-use", "risk": "--risk"}
+"""What the release of a job needs, by the option's destination; a file says it itself."""
+MOST_GROUPS = 64
+"""What `spec.requestedBy.groups` takes."""
+
+
+def job(cluster: Cluster, options: Namespace) -> int:
+    """Create the jobs of a file, all or none as far as the server can tell beforehand."""
+    return _create_from_file(cluster, FineTuneJob, options)
+
+
+def release(options: Namespace) -> int:
+    """Ask to serve a job's adapter, or create the releases of a file."""
+    _check_release(options)
+    cluster = Cluster.of(options)
+    if options.filename is not None:
+        return _create_from_file(cluster, ModelRelease, options)
+    namespace = options.namespace or cluster.namespace
+    job = needed(cluster, FineTuneJob, options.from_job, namespace)
+    gate = job.status.gate
+    if gate is None or gate.outcome != "Pass":
+        found = f"its gate is {gate.outcome}" if gate else f"it is {job.status.phase}"
+        print(f"warning: {job.name} has no passed gate ({found}); the release will not get further", file=sys.stderr)
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": "ModelRelease",
+        "metadata": {"name": options.name or job.name, "namespace": namespace},
+        "spec": {
+            "jobRef": {"name": job.name, "uid": job.uid},
+            "modelName": options.model,
+            "intendedUse": options.intended_use,
+            "risk": options.risk,
+        },
+    }
+    _create(cluster, ModelRelease, [_completed(cluster, ModelRelease, document, namespace)], options)
+    return 0
+
+
+def _check_release(options: Namespace) -> None:
+    """Raise ``WrongUsage`` where a file is given what belongs to the release of a job, or this lacks something."""
+    given = {option for name, option in ASKED.items() if getattr(options, name) is not None}
+    if options.filename is not None and (given or options.name):
+        raise WrongUsage(f"with -f the file says everything: leave out {', '.join(sorted(given)) or 'NAME'}")
+    if options.from_job is not None and len(given) < len(ASKED):
+        raise WrongUsage(f"with --from-job also give {', '.join(one for one in ASKED.values() if one not in given)}")
+
+
+def requester(cluster: Cluster) -> Json:
+    """Return the caller as `spec.requestedBy`; the right to use servers and pools is usually a group's."""
+    me = cluster.whoami()
+    unverified = {"unverified": True} if me["username"].startswith("system:serviceaccount:") else {}
+    return {**caller(me, own_groups(me)[:MOST_GROUPS]), **unverified}
+
+
+def _read(filename: str) -> list[Json]:
+    try:
+        text = sys.stdin.read() if filename == "-" else Path(filename).read_text()
+        documents = [document for document in yaml.safe_load_all(text) if document]
+    except OSError as error:
+        raise CommandFailure(f"{filename}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise CommandFailure(f"{filename}: not YAML: {error}") from error
+    if not documents:
+        raise CommandFailure(f"{filename}: nothing in it")
+    return documents
+
+
+def _create_from_file(cluster: Cluster, model: type[Resource], options: Namespace) -> int:
+    namespace = options.namespace or cluster.namespace
+    documents = [_completed(cluster, model, document, namespace) for document in _read(options.filename)]
+    _create(cluster, model, documents, options)
+    return 0
+
+
+def _completed(cluster: Cluster, model: type[Resource], document: Any, namespace: str) -> Json:
+    """Return the document with the caller, the namespace and the job's uid filled in where they are left out."""
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind != model.KIND.kind or document.get("apiVersion") != API_VERSION:
+        raise CommandFailure(
+            f"{kind or 'document'}: this command takes {model.KIND.kind} of {API_VERSION}; "
+            f"for others use {OTHERS.get(str(kind), 'kubectl apply')} -f FILE"
+        )
+    metadata = {**(document.get("metadata") or {})}
+    metadata.setdefault("namespace", namespace)
+    spec = {**(document.get("spec") or {})}
+    spec.setdefault("requestedBy", requester(cluster))
+    reference = spec.get("jobRef")
+    if kind == "ModelRelease" and isinstance(reference, dict) and "uid" not in reference and "name" in reference:
+        job = cluster.need(FineTuneJob, str(reference["name"]), str(metadata["namespace"]))
+        spec["jobRef"] = {**reference, "uid": job.uid}
+    return {**document, "metadata": metadata, "spec": spec}
+
+
+def _create(cluster: Cluster, model: type[Resource], documents: list[Json], options: Namespace) -> None:
+    for pretend in (True,) if options.dry_run else (True, False):
+        for document in documents:
+            if not pretend:
+                _show(document)
+            namespace = document["metadata"]["namespace"]
+            made = cluster.create(model, document, namespace, dry_run=pretend)
+            if pretend and not options.dry_run:
+                continue
+            name = str(made.get("metadata", {}).get("name", ""))
+            done = "would be created" if options.dry_run else "created"
+            print(
+                reference_of(model, name)
+                if options.output == "name"
+                else f"{model.KIND.kind} {namespace}/{name} {done}"
+            )
+
+
+def _show(document: Json) -> None:
+    """Print what will be recorded, once the server has agreed to it: to the error stream, so that output can be piped."""
+    metadata, spec = document["metadata"], document["spec"]
+    person = spec["requestedBy"] if isinstance(spec.get("requestedBy"), dict) else {}
+    groups = f" ({', '.join(map(str, person['groups']))})" if person.get("groups") else ""
+    text = f"{document['kind']} {metadata['namespace']}/{metadata.get('name', '')}, requested by {person.get('username', '?')}{groups}"
+    screen.heading(screen.console(stderr=True), "Recorded in your name:", text)

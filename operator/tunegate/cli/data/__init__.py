@@ -1,1 +1,0 @@
-"""`tunegate data` and `tunegate answers`."""

@@ -1,0 +1,1 @@
+"""`tunegate describe` and `tunegate who`."""

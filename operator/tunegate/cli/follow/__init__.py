@@ -1,0 +1,1 @@
+"""`tunegate wait` and `tunegate logs`."""

@@ -1,0 +1,1 @@
+"""`tunegate inspect data` and `tunegate inspect answers`."""

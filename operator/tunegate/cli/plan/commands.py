@@ -1,0 +1,28 @@
+"""`plan` and what it takes."""
+
+from __future__ import annotations
+
+from tunegate.cli.grammar import Grammar, add_output
+from tunegate.cli.plan import plan, report
+
+
+def add(commands: Grammar) -> None:
+    """Add the command."""
+    one = commands.add(
+        "plan", plan.plan, "check a job's data, cost and limits on this machine, without a cluster", connects=False,
+        examples=["plan -f finetunejob.yaml --with site/ --volume licenses-data=data/ --volume smollm2=models/"],
+    )  # fmt: skip
+    one.add_argument("-f", "--filename", required=True, help="YAML file of the job, or a folder of YAML files")
+    one.add_argument(
+        "--with", dest="with_", action="append", metavar="PATH",
+        help="file or folder with the server, base model, pool, suite and policy; may be given again",
+    )  # fmt: skip
+    one.add_argument(
+        "--volume",
+        action="append",
+        metavar="CLAIM=FOLDER",
+        help="where a claim of pvc://CLAIM/…, or a model of hf://ORG/NAME@…, lies on this machine",
+    )
+    add_output(one, tuple(report.FORMATS), "sarif: findings at their lines, for code review; json: the stage's result")
+    one.add_argument("--strict", action="store_true", help="warnings count as a refusal")
+    one.add_argument("-q", "--quiet", action="store_true", help="no progress")

@@ -1,1 +1,0 @@
-"""`tunegate show` and `tunegate who`."""

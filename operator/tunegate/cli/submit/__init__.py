@@ -1,1 +1,0 @@
-"""`tunegate submit`, `release` and `plan`."""
