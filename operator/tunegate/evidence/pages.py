@@ -132,7 +132,7 @@ $ sha256sum release-statement.json
 
 3. The statement names the OCI manifest of every result, of the data statement and of the adapter.
 
-$ jq -r '.job.results | to_entries[] | "\\(.value | ltrimstr("sha256:"))  oci/\\(.key).json"' release-statement.json | sha256sum -c
+$ jq -r '.job.results | to_entries[] | "\\(.value | ltrimstr("sha256:"))  oci/\\(.key | ascii_downcase).json"' release-statement.json | sha256sum -c
 $ jq -r '"\\(.data.statementDigest | ltrimstr("sha256:"))  oci/data-statement.json"' release-statement.json | sha256sum -c
 $ jq -r '"\\(.adapter.digest | ltrimstr("sha256:"))  oci/adapter.json"' release-statement.json | sha256sum -c
 
