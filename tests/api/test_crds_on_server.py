@@ -98,6 +98,13 @@ async def test_a_name_of_services_begins_with_a_letter(kind: str, store: Store) 
         await store(BUILDERS[kind](name="7b-holders"))
 
 
+async def test_a_server_can_be_scaled(kube: KubeClient, store: Store) -> None:
+    stored = await store(builders.make_modelserver(replicas=3))
+    scale = await kube.get(ObjectRef.of(stored), subresource="scale")
+    assert scale is not None
+    assert (scale["kind"], scale["spec"]["replicas"]) == ("Scale", 3)
+
+
 async def test_an_approval_may_have_a_longer_name(store: Store) -> None:
     await store(BUILDERS["Approval"](name="a" * 63))
     with pytest.raises(Refused, match="at most 63 characters"):

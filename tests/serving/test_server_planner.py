@@ -47,6 +47,8 @@ def test_without_releases_the_base_model_is_served() -> None:
     assert route(world)["state"] == "Closed"
     assert "no approved release" in route(world)["reason"]
     assert world.status["endpoint"] == "http://server.team.svc"
+    pods = world.deployment["spec"]["selector"]["matchLabels"]
+    assert world.status["selector"] == ",".join(f"{key}={value}" for key, value in sorted(pods.items()))
     assert "nobody may ask" in world.status["message"]
 
 

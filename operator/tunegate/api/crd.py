@@ -37,6 +37,12 @@ def definition(model: type[Resource], *, annotations: dict[str, str] | None = No
         version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
     if "status" in schema["properties"]:
         version["subresources"] = {"status": {}}
+    if kind.scalable:
+        version["subresources"]["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
     metadata: dict[str, Any] = {"name": f"{kind.plural}.{GROUP}", "labels": LABELS}
     if annotations:
         metadata["annotations"] = annotations

@@ -99,6 +99,8 @@ class Kind:
     names: Names
     selectable: tuple[str, ...] = ()
     """Fields by which objects can be listed: `kubectl get --field-selector`."""
+    scalable: bool = False
+    """Whether `kubectl scale` and autoscalers can set `spec.replicas`; status has `replicas` and `selector` then."""
 
 
 class Resource(ApiModel):

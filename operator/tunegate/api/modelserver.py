@@ -166,7 +166,11 @@ class ModelServerStatus(StatusBase):
     `tunegate-`), one that the namespace's people may, or a copy of each pod's own. Every start hashes all of it anyway."""
     endpoint: ShortText | None = None
     """Base URL of the gateway inside the cluster."""
+    replicas: int = 0
+    """Pods that there are, ready or not."""
     ready_replicas: int = 0
+    selector: Annotated[str, Field(max_length=512)] = ""
+    """Labels of these pods, for autoscalers."""
     adapters: Annotated[list[ServedAdapter], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
     routes: Annotated[list[RouteStatus], Field(max_length=64, json_schema_extra=list_map("name"))] = []
     closings: Annotated[list[Closing], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
@@ -193,6 +197,7 @@ class ModelServer(Resource):
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
         Names("is the name of its Service and a part of the gateway's address", letter_first=True),
+        scalable=True,
     )
 
     spec: ModelServerSpec

@@ -91,6 +91,11 @@ def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def server_labels(name: str) -> dict[str, str]:
+    """Return the labels of everything that belongs to a server; the selector of its pods."""
+    return {MANAGED_BY_LABEL: MANAGED_BY, SERVER_LABEL: name, "app.kubernetes.io/component": "serving"}
+
+
 def job_labels(job_name: str, job_uid: str, stage: str, attempt: int) -> dict[str, str]:
     """Return the labels of everything that belongs to one attempt of a FineTuneJob's stage."""
     return {

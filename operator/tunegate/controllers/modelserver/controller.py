@@ -42,6 +42,7 @@ from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile import naming
 from tunegate.reconcile.modelserver import planner
 from tunegate.reconcile.modelserver.observed import Candidate, FreshCredential, Observed, ServingSettings, may_answer
+from tunegate.reconcile.naming import server_labels
 from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures, tokens
 from tunegate.release.statement import ReleaseStatement
@@ -128,7 +129,7 @@ class ModelServerController:
     async def _observe(self, quick: Observed) -> Observed:
         server, namespace = quick.server, quick.server.namespace
         base = await read(self._kube, BaseModel, server.spec.base_model_ref.name)
-        labels = planner.server_labels(server.name)
+        labels = server_labels(server.name)
         deployment = await self._deployment(server)
         pods = await self._kube.list("v1", "Pod", namespace, labels=labels)
         # After the pods: each of them has a ReplicaSet that was made before.

@@ -18,6 +18,7 @@ from tunegate.manifests.sources import ClaimPath, model_path
 from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver.observed import Candidate, Observed
 from tunegate.reconcile.modelserver.routes import RouteChoice
+from tunegate.reconcile.naming import server_labels
 
 Json = Mapping[str, Any]
 MOST = 64
@@ -233,7 +234,9 @@ def status_of(
         profile_digest=document_digest(server.spec.profile.to_dict()),
         base_volume=base_volume(seen),
         endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
+        replicas=int(((seen.deployment or {}).get("status") or {}).get("replicas") or 0),
         ready_replicas=ready_replicas(seen),
+        selector=",".join(f"{key}={value}" for key, value in sorted(server_labels(server.name).items())),
         adapters=list(served),
         routes=list(told),
         answers=answers[:TEXT_CHARACTERS],
