@@ -101,7 +101,7 @@ CLAIM = "PersistentVolumeClaim"
     "metadata",
     [
         {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "1-2-3"}]},
-        {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        {"annotations": {"pv.kubernetes.io/bind-completed": "long ago"}},
         {"annotations": {"pv.kubernetes.io/bound-by-controller": None}},
         {"labels": {"mine": "now"}},
     ],

@@ -53,7 +53,7 @@ class Report:
 
 
 async def fuzz(
-    url: str, keys: tuple[str, str], models: list[str], *, requests: int, seed: int, seconds: float, at_once: int = 8,
+    url: str, keys: tuple[str, str], models: list[str], *, requests: int, seed: int, seconds: float, at_once: int = 16,
     canary: dict[str, Any] | None = None, rest: int = 30,
 ) -> Report:  # fmt: skip
     """Send up to ``requests`` in at most ``seconds``, as the first key; the second one's owner is measured."""

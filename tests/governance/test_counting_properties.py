@@ -5,10 +5,21 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.election import DIGEST, GROUPS, ROLES, START, SUBJECT, TICK, Election, elections, thousand
+from tests.support.election import (
+    DIGEST,
+    GROUPS,
+    ROLES,
+    START,
+    SUBJECT,
+    TICK,
+    Election,
+    elections,
+    make_election,
+    thousand,
+)
 from tunegate.release.ballot import Account, Decision, Vote
 from tunegate.release.counting import count
 
@@ -60,14 +71,18 @@ def test_every_decision_that_does_not_count_is_told_with_a_reason_that_is_true(e
 
 @thousand
 @given(elections)
+@example(
+    make_election(775_500_808_198)
+)  # Another vote of a person who counts ends before, and with it their choice of roles.
 def test_the_next_count_is_due_when_the_first_counted_approval_ends(election: Election) -> None:
     verdict = count(election.question, election.votes, election.now)
     ends = [min(e.vote.expires, e.vote.created + election.question.max_age) for e in verdict.counted]
 
     assert verdict.next_expiry == min(ends, default=None)
     if verdict.next_expiry is not None:
-        last = verdict.next_expiry - timedelta(microseconds=1)
-        assert count(election.question, election.votes, last).counted == verdict.counted
+        last = count(election.question, election.votes, verdict.next_expiry - timedelta(microseconds=1))
+        assert last.outcome == verdict.outcome
+        assert {election.person(e.vote) for e in last.counted} == {election.person(e.vote) for e in verdict.counted}
         assert count(election.question, election.votes, verdict.next_expiry).counted != verdict.counted
 
 

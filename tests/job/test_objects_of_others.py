@@ -111,9 +111,13 @@ async def test_jobs_and_pods_count_by_their_owner_and_not_by_their_labels(site: 
     services = Services(site.kube, site.settings, site.registry, Memory(), None)
     raw = await site.kube.get(ObjectRef("tunegate.io/v1alpha1", "FineTuneJob", key.name, key.namespace))
     controller = FineTuneJobController(services)
-    await site.kube.apply(site.ready, subresource="status")
-    plan = await controller.reconcile(key)
+    begun: list[str] = []
+    for _ in range(20):  # An installed operator may say in between that the base model's claim is missing.
+        await site.kube.apply(site.ready, subresource="status")
+        plan = await controller.reconcile(key)
+        assert plan is not None
+        if begun := [obj["metadata"]["name"] for obj in plan.creates if obj["kind"] == "Job"]:
+            break
     assert raw is not None
     assert FineTuneJob.model_validate(raw).status.stage("Validate").attempt == 0
-    assert plan is not None
-    assert [obj["metadata"]["name"] for obj in plan.creates if obj["kind"] == "Job"] == [attempt]
+    assert begun == [attempt]

@@ -203,7 +203,7 @@ def _written(folder: Path, content: dict[str, bytes]) -> Path:
 @pytest.fixture
 async def new_kind(kube: KubeClient) -> AsyncIterator[str]:
     """A kind that Kubernetes does not count yet, as ``plural.group``."""
-    plural, group = f"things{token_hex(3)}", "test.tunegate.io"
+    plural, group = f"things{token_hex(3)}", "things.example.org"
     names = {"plural": plural, "singular": plural[:-1], "kind": plural.capitalize()}
     schema = {"openAPIV3Schema": {"type": "object"}}
     crd = {

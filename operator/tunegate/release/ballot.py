@@ -98,4 +98,5 @@ class Verdict:
     withdrawn: frozenset[str]
     """UIDs of Approve votes that their own author took back."""
     next_expiry: datetime | None
-    """When the first counted vote expires."""
+    """When the first counted vote expires. Until then the outcome and the persons who count stay the same; another vote of such a
+    person, for another role, may take the place of the counted one before."""
