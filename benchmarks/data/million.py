@@ -135,7 +135,7 @@ def validate(config: ValidateConfig) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         places = Places(**dict.fromkeys(Places.__dataclass_fields__, Path(folder)))
-        context = StageContext(places, RegistryClient("localhost"), ProgressBoard("validate"))
+        context = StageContext(places, RegistryClient("localhost"), ProgressBoard("Validate"))
         return validation.examine(config, context).result.rows
 
 

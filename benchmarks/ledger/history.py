@@ -37,7 +37,7 @@ def approval(number: int, role: int) -> Json:
         "subjectDigest": _digest(number), "role": ROLES[role], "decision": "Approve",
         "reason": "the answers of the gate were read, and the use is the intended one",
         "approver": {"username": f"{ROLES[role]}@example.org", "uid": _uid(role, 9), "groups": ["tunegate:reviewers"]},
-        "expiresAt": "2027-01-01T00:00:00Z",
+        "expirationTime": "2027-01-01T00:00:00Z",
     }  # fmt: skip
     metadata = {
         "name": f"release-{number}-{ROLES[role]}", "namespace": NAMESPACE, "uid": _uid(number, 2 + role),
@@ -85,7 +85,7 @@ def entries(releases: int) -> Iterator[AuditEntry]:
             made = Approval.model_validate(approval(number, role))
             payload = {
                 "approval": made.uid, "name": made.name, "decision": "Approve", "role": name, "content": approval_digest(made),
-                "subjectDigest": made.spec.subject_digest, "expiresAt": made.spec.expires_at,
+                "subjectDigest": made.spec.subject_digest, "expirationTime": made.spec.expiration_time,
             }  # fmt: skip
             yield AuditEntry("ApprovalRecorded", made.spec.approver.username, subject, made.uid, payload)
         for type_ in LATER:

@@ -185,7 +185,7 @@ class Journey:
                 "decision": "Approve",
                 "reason": "looks good",
                 "approver": {"username": "cora", "groups": ["tunegate:compliance"]},
-                "expiresAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600)),
+                "expirationTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600)),
             },
         }
         done = self.cluster.user("reviewer-risk").attempt("create", "-f", "-", document=json.dumps(forged))

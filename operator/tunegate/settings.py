@@ -43,22 +43,22 @@ class PersonLimits(BaseModel):
     @property
     def open(self) -> dict[str, int]:
         """How many may be open at a time."""
-        return {"jobs": self.open_jobs, "releases": self.open_releases}
+        return {"Jobs": self.open_jobs, "Releases": self.open_releases}
 
     @property
     def per_day(self) -> dict[str, int]:
         """How many may be made in a day."""
         return {
-            "jobs": self.jobs_per_day,
-            "releases": self.releases_per_day,
-            "approvals": self.approvals_per_day,
-            "stops": self.stops_per_day,
+            "Jobs": self.jobs_per_day,
+            "Releases": self.releases_per_day,
+            "Approvals": self.approvals_per_day,
+            "Stops": self.stops_per_day,
         }
 
     @property
     def per_subject(self) -> dict[str, int]:
         """How many may be made on one subject."""
-        return {"approvals": self.approvals_per_subject, "stops": self.stops_per_subject}
+        return {"Approvals": self.approvals_per_subject, "Stops": self.stops_per_subject}
 
 
 class Settings(BaseModel):

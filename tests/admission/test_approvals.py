@@ -78,12 +78,14 @@ def test_member_of_system_masters_is_refused(world: World) -> None:
 
 
 def test_expiry_in_the_past_is_refused(world: World) -> None:
-    world.create("reviewer-risk", world.approval(expiresAt="2020-01-01T00:00:00Z")).refused("must lie in the future")
+    world.create("reviewer-risk", world.approval(expirationTime="2020-01-01T00:00:00Z")).refused(
+        "must lie in the future"
+    )
 
 
 @pytest.mark.attack(24)
 def test_expiry_beyond_a_year_is_refused(world: World) -> None:
-    world.create("reviewer-risk", world.approval(expiresAt="2099-01-01T00:00:00Z")).refused("one year at most")
+    world.create("reviewer-risk", world.approval(expirationTime="2099-01-01T00:00:00Z")).refused("one year at most")
 
 
 @pytest.mark.attack(36)

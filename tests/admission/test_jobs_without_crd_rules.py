@@ -12,12 +12,12 @@ import pytest
 
 from tests.support.builders import make_finetunejob
 from tests.support.governed_namespace import Answer, Json, World, as_list, render, scoped
-from tunegate.api.finetunejob.spec import FineTuneJobSpec
+from tunegate.api.finetunejob.spec import MUTABLE, FineTuneJobSpec
 
 pytestmark = pytest.mark.cluster
-MAY_CHANGE: Json = {"suspend": True, "ttlSecondsAfterFinished": 60}
+MAY_CHANGE: Json = dict(zip(MUTABLE, (True, 60), strict=True))
 FIELDS = [field.alias or name for name, field in FineTuneJobSpec.model_fields.items()]
-OPTIONAL: Json = {"adapter": {"uri": "oci://a"}, "economics": {"currency": "EUR"}, "poolRef": "pool"}
+OPTIONAL: Json = {"adapter": {"uri": "oci://a"}, "economics": {"currency": "EUR"}, "poolRef": {"name": "pool"}}
 PLURAL = "ownjobs"
 """Not ours: whoever asks kubectl for a finetunejob means the real one, also while this test runs."""
 REFUSAL = "FineTuneJob cannot change after creation"
@@ -69,7 +69,7 @@ def loose(kubeconfig: Callable[[str], str]) -> Iterator[Loose]:
         world.kubectl("admin", "create", "-f", "-", stdin=job).passes()
         made = Loose(world, job)
         deadline = time.monotonic() + 60
-        while made.patch({"serverRef": "other"}).code == 0:
+        while made.patch({"serverRef": {"name": "other"}}).code == 0:
             assert time.monotonic() < deadline, "the rule does not act after 60 s"
             time.sleep(0.3)
         yield made

@@ -89,7 +89,7 @@ def until_passes(probe: Callable[[], Answer]) -> None:
 @pytest.mark.attack(70)
 def test_who_decided_as_often_as_allowed_in_a_day_is_refused_till_it_is_over_and_can_still_stop(world: World) -> None:
     until_passes(lambda: decide(world))
-    say(world, [made(number, "approvals", "ravi", subject=f"other-{number}") for number in range(3)])
+    say(world, [made(number, "Approvals", "ravi", subject=f"other-{number}") for number in range(3)])
     until_refused(lambda: decide(world), "quotas.perPerson.approvalsPerDay of the chart is 3")
     decide(world).refused("ravi has made 3 decisions of this kind within a day", "possible after")
     for stop in ("Reject", "Withdraw", "Revoke"):
@@ -99,7 +99,7 @@ def test_who_decided_as_often_as_allowed_in_a_day_is_refused_till_it_is_over_and
     past = NOW - quotas.DAY - timedelta(hours=1)
     say(
         world,
-        [Made(f"old-{n}", "approvals", "ravi", past, subject=f"s{n}") for n in range(3)],
+        [Made(f"old-{n}", "Approvals", "ravi", past, subject=f"s{n}") for n in range(3)],
         past + timedelta(minutes=1),
     )
     until_passes(lambda: decide(world))
@@ -107,12 +107,12 @@ def test_who_decided_as_often_as_allowed_in_a_day_is_refused_till_it_is_over_and
 
 @pytest.mark.attack(70)
 def test_who_decided_on_one_subject_as_often_as_allowed_is_refused_there_alone(world: World) -> None:
-    say(world, [made(number, "approvals", "ravi", subject="u1") for number in range(2)])
+    say(world, [made(number, "Approvals", "ravi", subject="u1") for number in range(2)])
     until_refused(lambda: decide(world), "as often as quotas.perPerson of the chart allows")
     decide(world, subject="u2").passes()
     decide(world, "Reject").passes()
     decide(world, username="cora").passes()
-    say(world, [made(number, "stops", "ravi", subject="u1") for number in range(2)])
+    say(world, [made(number, "Stops", "ravi", subject="u1") for number in range(2)])
     until_refused(lambda: decide(world, "Reject"), "as often as quotas.perPerson of the chart allows")
     decide(world, "Approve").passes()
     decide(world, "Revoke").passes()
@@ -121,7 +121,7 @@ def test_who_decided_on_one_subject_as_often_as_allowed_is_refused_there_alone(w
 @pytest.mark.attack(70)
 @pytest.mark.parametrize("decision", ["Approve", "Reject", "Withdraw", "Revoke"])
 def test_no_decision_is_taken_on_what_has_ended(world: World, decision: str) -> None:
-    ended = [made(1, "releases", "erin", ended=True), made(2, "jobs", "erin", ended=True)]
+    ended = [made(1, "Releases", "erin", ended=True), made(2, "Jobs", "erin", ended=True)]
     say(world, ended)
     for one in ended:
         until_refused(lambda uid=one.uid: decide(world, decision, uid), "has ended: no decision")  # type: ignore[misc]
@@ -133,25 +133,25 @@ def test_who_has_as_many_open_jobs_or_releases_as_allowed_is_refused_and_others_
     until_passes(lambda: world.create("engineer", world.job()))
     say(
         world,
-        [made(number, "jobs", "erin", open=True) for number in range(2)]
-        + [made(number, "releases", "erin", open=True) for number in range(2)],
+        [made(number, "Jobs", "erin", open=True) for number in range(2)]
+        + [made(number, "Releases", "erin", open=True) for number in range(2)],
     )
     until_refused(lambda: world.create("engineer", world.job()), "quotas.perPerson.openJobs of the chart is 2")
     release = world.create("engineer", world.release())
     release.refused("erin has 2 open releases, and quotas.perPerson.openReleases of the chart is 2: end some first")
-    say(world, [made(number, "jobs", "eri", open=True) for number in range(5)])
+    say(world, [made(number, "Jobs", "eri", open=True) for number in range(5)])
     until_passes(lambda: world.create("engineer", world.job()))
 
 
 @pytest.mark.attack(70)
 def test_made_and_deleted_again_counts_for_its_day(world: World) -> None:
-    say(world, [made(number, "jobs", "erin") for number in range(3)])
+    say(world, [made(number, "Jobs", "erin") for number in range(3)])
     until_refused(lambda: world.create("engineer", world.job()), "erin has made 3 jobs within a day")
 
 
 @pytest.mark.attack(70)
 def test_nobody_but_the_operator_says_who_has_reached_a_bound(world: World) -> None:
-    say(world, [made(number, "jobs", "erin") for number in range(3)])
+    say(world, [made(number, "Jobs", "erin") for number in range(3)])
     bind(world)
     where = ("usage", quotas.NAME, "-n", world.namespace, "--dry-run=server")
     patch = ("patch", *where, "--type=merge", "-p", '{"spec": {"reached": []}}')

@@ -25,7 +25,7 @@ def rights(world: World, name: str, *allowed: tuple[str, str], user: str = "") -
 
 
 def test_engineer_submits_a_job_in_her_own_name(world: World) -> None:
-    world.create("engineer", world.job("erin", poolRef="pool")).passes()
+    world.create("engineer", world.job("erin", poolRef={"name": "pool"})).passes()
 
 
 def test_engineer_asks_for_a_release_in_her_own_name(world: World) -> None:
@@ -74,7 +74,7 @@ def test_what_a_gitops_tool_makes_says_that_nobody_knows_who_asked(world: World)
 
     ask(unverified=True).passes()
     ask().refused("which is so", "unverified: true")
-    ask(unverified=False).refused("Unsupported value: false")
+    ask(unverified=False).refused("which is so", "unverified: true")
     ask(unverified=True, uid="another").refused("spec.requestedBy must be you")
 
 
@@ -94,7 +94,7 @@ def test_job_for_a_server_without_the_verb_use_is_refused(world: World) -> None:
 def test_job_on_a_pool_without_the_verb_use_is_refused(world: World) -> None:
     rights(world, "nora", ("create", "finetunejobs"), ("use", "modelservers"))
     world.create("admin", world.job("nora"), as_="nora").passes()
-    answer = world.create("admin", world.job("nora", poolRef="pool"), as_="nora")
+    answer = world.create("admin", world.job("nora", poolRef={"name": "pool"}), as_="nora")
     answer.refused('verb "use" on computepools/pool')
 
 

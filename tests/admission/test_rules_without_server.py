@@ -113,7 +113,7 @@ def test_a_job_needs_the_right_to_its_server(policies: dict[str, Json]) -> None:
 
 
 def approval(**spec: Any) -> Json:
-    values = {"approver": {"username": "ravi"}, "expiresAt": "2026-06-01T00:00:00Z", "role": "risk", **spec}
+    values = {"approver": {"username": "ravi"}, "expirationTime": "2026-06-01T00:00:00Z", "role": "risk", **spec}
     made = builders.make_approval(f"approval-{secrets.token_hex(3)}", "team-a", **values)
     made["metadata"]["creationTimestamp"] = "2026-05-01T00:00:00Z"
     return made
@@ -137,9 +137,9 @@ REVOKER = Caller("ravi", may=[("revoke", "tunegate.io/approvalroles/risk")])
         (OVERRIDER, {"decision": "Override"}, None),
         (OVERRIDER, {"decision": "Withdraw"}, None),
         (OVERRIDER, {}, '"approve" on approvalroles/risk'),
-        (RAVI, {"expiresAt": "2026-05-01T00:00:00Z"}, "spec.expiresAt must lie in the future"),
-        (RAVI, {"expiresAt": "2027-05-01T00:00:00Z"}, None),
-        (RAVI, {"expiresAt": "2027-05-01T00:00:01Z"}, "by one year at most"),
+        (RAVI, {"expirationTime": "2026-05-01T00:00:00Z"}, "spec.expirationTime must lie in the future"),
+        (RAVI, {"expirationTime": "2027-05-01T00:00:00Z"}, None),
+        (RAVI, {"expirationTime": "2027-05-01T00:00:01Z"}, "by one year at most"),
         (Caller("ravi", ("system:masters",), may=RAVI.may), {}, "only people decide"),
         (Caller("ravi", ("system:serviceaccounts",), may=RAVI.may), {}, "only people decide"),
     ],

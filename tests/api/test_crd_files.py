@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar
 import pytest
 from pydantic import Field
 
-from tunegate.api.crd import files, stale
+from tunegate.api.approval import Approval
+from tunegate.api.crd import definition, files, stale
 from tunegate.api.kinds import KINDS
-from tunegate.api.markers import LIST_ATOMIC, ApiModel, Kind, Resource
+from tunegate.api.markers import LIST_ATOMIC, ApiModel, Kind, Names, Resource
 from tunegate.api.schema import SchemaError, structural_schema
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ def _schema_with(annotation: Any) -> dict[str, Any]:
     spec = type("Spec", (_Spec,), {"__annotations__": {"field": annotation}, "__module__": __name__})
     namespace: dict[str, Any] = {
         "__annotations__": {"spec": spec, "KIND": ClassVar[Kind]},
+        "KIND": Kind("Thing", "things", (), "Namespaced", (), Names("is part of nothing")),
         "__module__": __name__,
         "__doc__": "Doc.",
     }
@@ -84,3 +86,32 @@ def test_optional_means_absent_and_exclusive_bounds_are_translated() -> None:
 
     field = schema["properties"]["spec"]["properties"]["field"]
     assert {"type": "integer", "format": "int64", "minimum": 3, "exclusiveMinimum": True} == field
+
+
+def test_approvals_can_be_listed_by_what_they_decide_on() -> None:
+    version = definition(Approval)["spec"]["versions"][0]
+    paths = [field["jsonPath"] for field in version["selectableFields"]]
+    assert paths == [".spec.subjectRef.kind", ".spec.subjectRef.name", ".spec.subjectRef.uid", ".spec.decision"]
+    for path in paths:
+        node: Any = version["schema"]["openAPIV3Schema"]
+        for name in path.split(".")[1:]:
+            node = node["properties"][name]
+        assert node["type"] == "string", path
+
+
+@pytest.mark.parametrize("model", KINDS, ids=lambda model: model.KIND.kind)
+def test_people_choose_between_values_or_are_not_asked(model: type[Resource]) -> None:
+    """A choice of one value is none; values are PascalCase, but the media type that another program reads."""
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        values = node.get("enum", [])
+        if not path.endswith(".payloadType"):
+            assert len(values) != 1, path
+            assert [one for one in values if isinstance(one, str) and not one[:1].isupper()] == [], path
+        for name, child in node.get("properties", {}).items():
+            walk(child, f"{path}.{name}")
+        for keyword in ("items", "additionalProperties"):
+            if keyword in node:
+                walk(node[keyword], path)
+
+    walk(structural_schema(model), model.KIND.kind)

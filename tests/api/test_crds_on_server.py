@@ -45,6 +45,8 @@ async def store(kube: KubeClient, operator_kube: KubeClient, namespace: str) -> 
         obj = copy.deepcopy(obj)
         if SCOPES[obj["kind"]] == "Namespaced":
             obj["metadata"]["namespace"] = namespace
+        elif obj["kind"] == "AuditRecord":
+            obj["metadata"]["name"] = f"audit-9{secrets.randbelow(10**9):09d}"
         elif len(obj["metadata"]["name"]) < 30:
             obj["metadata"]["name"] = f"t-api-{secrets.token_hex(4)}"
         if obj["kind"] == "AuditRecord":
@@ -68,16 +70,45 @@ async def test_a_minimal_object_is_stored_with_the_defaults_of_the_model(kind: s
     assert "status" not in stored
 
 
+@pytest.mark.parametrize("rate", ["1e-3", "0.001", 0.001, 1])
+async def test_a_number_is_taken_as_number_and_as_text(rate: Any, store: Store) -> None:
+    stored = await store(builders.make_finetunejob(method={"type": "LoRA", "learningRate": rate, "dropout": 0.05}))
+    assert (stored["spec"]["method"]["learningRate"], stored["spec"]["method"]["dropout"]) == (rate, 0.05)
+
+
 @pytest.mark.parametrize("kind", BUILDERS)
 async def test_an_unknown_field_is_refused(kind: str, store: Store) -> None:
     with pytest.raises(Refused, match='unknown field "spec.surprise"'):
         await store(BUILDERS[kind](surprise="x"))
 
 
-@pytest.mark.parametrize("kind", ["BaseModel", "ModelServer", "EvaluationSuite", "FineTuneJob", "ModelRelease"])
-async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: Store) -> None:
-    with pytest.raises(Refused, match="at most 40 characters"):
-        await store(BUILDERS[kind](name="n" * 41))
+NAMED = ("BaseModel", "ComputePool", "ApprovalPolicy", "ModelServer", "EvaluationSuite", "FineTuneJob", "ModelRelease")
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("name", ["n" * 41, f"{'n' * 30}.example.org"], ids=["long", "dots"])
+async def test_a_name_that_would_break_what_it_becomes_part_of_is_refused(kind: str, name: str, store: Store) -> None:
+    with pytest.raises(Refused, match="at most 40 characters, lower-case letters, digits and hyphens"):
+        await store(BUILDERS[kind](name=name))
+
+
+@pytest.mark.parametrize("kind", ["ModelServer", "FineTuneJob"])
+async def test_a_name_of_services_begins_with_a_letter(kind: str, store: Store) -> None:
+    with pytest.raises(Refused, match="beginning with a letter"):
+        await store(BUILDERS[kind](name="7b-holders"))
+
+
+async def test_a_server_can_be_scaled(kube: KubeClient, store: Store) -> None:
+    stored = await store(builders.make_modelserver(replicas=3))
+    scale = await kube.get(ObjectRef.of(stored), subresource="scale")
+    assert scale is not None
+    assert (scale["kind"], scale["spec"]["replicas"]) == ("Scale", 3)
+
+
+async def test_an_approval_may_have_a_longer_name(store: Store) -> None:
+    await store(BUILDERS["Approval"](name="a" * 63))
+    with pytest.raises(Refused, match="at most 63 characters"):
+        await store(BUILDERS["Approval"](name="a" * 64))
 
 
 @pytest.mark.parametrize(
@@ -93,6 +124,10 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
         ),
         (builders.make_finetunejob(method={"type": "DPO"}), "supported values"),
         (builders.make_finetunejob(method={"type": "LoRA", "learningRate": "fast"}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "learningRate": -1}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "learningRate": True}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "learningRate": [1]}), "spec.method.learningRate"),
+        (builders.make_finetunejob(method={"type": "LoRA", "dropout": 1.5}), "spec.method.dropout"),
         (builders.make_finetunejob(dataset={"uri": "https://example.org/x"}), "spec.dataset.uri"),
         (builders.make_finetunejob(dataset={**ROWS, "uri": "s3://bucket/x"}), "needs secretName"),
         (builders.make_finetunejob(dataset={**ROWS, "secretName": "bucket"}), "needs secretName"),
@@ -129,8 +164,8 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             builders.make_approvalpolicy(roles=[{"name": "r", "groups": ["g"], "signers": []}]),
             r"spec\.roles\[0\]\.signers",
         ),
-        (builders.make_approvalpolicy(budget={"period": "Month"}), "maxDeviceHours, maxCost or both"),
-        (builders.make_approvalpolicy(budget={"period": "Month", "maxCost": "9"}), "belong together"),
+        (builders.make_approvalpolicy(budget={"period": "Month"}), r"spec\.budget\W+must validate at least one schema"),
+        (builders.make_approvalpolicy(budget={"period": "Month", "maxCost": "9"}), r"spec\.budget\.currency"),
         (
             builders.make_approvalpolicy(dataChecks=[{"name": "Template", "action": "Warn"}]),
             "BrokenRows, Template and ControlTokens always block",
@@ -143,7 +178,7 @@ async def test_a_name_of_more_than_40_characters_is_refused(kind: str, store: St
             builders.make_finetunejob(
                 dataset={**ROWS, "checks": [{"name": "Secrets", "action": "Redact", "maxShare": "0.1"}]}
             ),
-            "action Redact has no maxShare",
+            r"spec\.dataset\.checks\[0\]\W+must validate at least one schema",
         ),
         (
             builders.make_approvalpolicy(dataChecks=[{"name": "Names", "action": "Warn"}]),
@@ -197,12 +232,12 @@ async def test_a_bad_object_is_refused_with_the_reason(obj: Json, message: str, 
         (builders.make_evaluationsuite(), {"seed": 3}, "An EvaluationSuite cannot change"),
         (builders.make_modelrelease(), {"risk": "High"}, "A ModelRelease cannot change"),
         (builders.make_approval(), {"decision": "Revoke"}, "An Approval cannot change"),
-        (builders.make_finetunejob(), {"serverRef": "other"}, "only suspend and ttlSecondsAfterFinished"),
-        (builders.make_finetunejob(), {"poolRef": "other"}, "only suspend and ttlSecondsAfterFinished"),
+        (builders.make_finetunejob(), {"serverRef": {"name": "other"}}, "only suspend and ttlSecondsAfterFinished"),
+        (builders.make_finetunejob(), {"poolRef": {"name": "other"}}, "only suspend and ttlSecondsAfterFinished"),
         (builders.make_finetunejob(), {"budget": {"maxCost": "5"}}, "only suspend and ttlSecondsAfterFinished"),
         (builders.make_finetunejob(), {"baseline": {"prompt": "x"}}, "only suspend and ttlSecondsAfterFinished"),
         (builders.make_finetunejob(), {"economics": PRICES}, "only suspend and ttlSecondsAfterFinished"),
-        (builders.make_modelserver(), {"baseModelRef": "other"}, "create a new ModelServer"),
+        (builders.make_modelserver(), {"baseModelRef": {"name": "other"}}, "create a new ModelServer"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

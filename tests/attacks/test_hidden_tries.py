@@ -82,7 +82,7 @@ async def operator(plane: ControlPlane) -> AsyncIterator[tuple[KubeClient, Ledge
 
 def judge(plane: ControlPlane, world: World, name: str, suite_name: str, questions: list[str], outcome: str) -> None:
     """Let erin submit a job, and let the operator record that it was judged."""
-    job = make_finetunejob(name, world.namespace, requestedBy={"username": "erin"}, suiteRef=suite_name)
+    job = make_finetunejob(name, world.namespace, requestedBy={"username": "erin"}, suiteRef={"name": suite_name})
     world.create("engineer", job, dry_run=False).passes()
     sketch = sketch_of([row(number, text) for number, text in enumerate(questions, 1)])
 
@@ -94,7 +94,7 @@ def judge(plane: ControlPlane, world: World, name: str, suite_name: str, questio
             data = EvaluationSuite.model_validate(found).spec.data.digest
             subject = AuditSubject("FineTuneJob", judged.namespace, judged.name, judged.uid)
             await ledger.append(
-                AuditEntry("SuiteAsked", "operator", subject, "SuiteAsked", asked(judged, "evaluate", data))
+                AuditEntry("SuiteAsked", "operator", subject, "SuiteAsked", asked(judged, "Evaluate", data))
             )
             end = {"phase": "Succeeded", "gate": outcome} if outcome != "PromptingSuffices" else {"reason": outcome}
             await ledger.append(AuditEntry("JobFinished", "operator", subject, "JobFinished", end))

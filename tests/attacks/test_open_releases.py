@@ -98,7 +98,7 @@ def another_engine(world: World, name: str) -> None:
     profile = {"image": f"example.org/engine@{DIGEST}", "device": "CPU", "maxModelLen": 1024}
     patch(world, "platform-admin", "modelserver", name, {"spec": {"profile": profile}}).refused("profile")
     world.kubectl("platform-admin", "delete", "modelserver", name, "-n", world.namespace).passes()
-    made = make_modelserver(name, world.namespace, baseModelRef=name, profile=profile)
+    made = make_modelserver(name, world.namespace, baseModelRef={"name": name}, profile=profile)
     world.create("platform-admin", made, dry_run=False).passes()
 
 
@@ -109,7 +109,7 @@ async def test_what_was_judged_and_is_another_thing_now_is_not_approved(
 ) -> None:
     own = f"{world.namespace}-{part.split(maxsplit=1)[0]}"
     with made_catalogue(world, own, own) as judged:
-        submitted(world, own, serverRef=own)
+        submitted(world, own, serverRef={"name": own})
         subject = ask(world, own, passed(world, judged, registry, own), job=own)
         digest = (await settle(own))["releaseDigest"]
         swap(world, own)

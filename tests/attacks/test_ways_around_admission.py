@@ -127,7 +127,7 @@ def test_a_release_made_again_cannot_bring_the_old_uid_along(world: World, relea
 
 @pytest.mark.attack(24)
 def test_a_time_of_creation_that_the_author_writes_prolongs_nothing(world: World) -> None:
-    made = world.approval(expiresAt="2099-06-01T00:00:00Z")
+    made = world.approval(expirationTime="2099-06-01T00:00:00Z")
     made["metadata"]["creationTimestamp"] = "2099-01-01T00:00:00Z"
     world.create("reviewer-risk", made).refused("one year at most")
 

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 def told(kind: str, decision: str, **missing: int) -> dict[str, str]:
-    spec = {"decision": decision, "role": "risk", "expiresAt": "2026-12-03T12:00:00Z"}
+    spec = {"decision": decision, "role": "risk", "expirationTime": "2026-12-03T12:00:00Z"}
     return dict(consequences(kind, spec, missing))
 
 

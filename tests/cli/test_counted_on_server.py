@@ -71,7 +71,7 @@ async def test_every_approval_that_does_not_count_stands_in_the_status_with_its_
     approve("cora", "tunegate:compliance", "compliance")
     approve("rita", "tunegate:model-risk", "risk", subjectDigest=release_evidence.digest("0"))
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
-    approve("rolf", "tunegate:model-risk", "risk", expiresAt=soon)
+    approve("rolf", "tunegate:model-risk", "risk", expirationTime=soon)
     await asyncio.sleep(6)
     status = await settle("contested")
 
@@ -103,11 +103,11 @@ async def test_an_override_holds_for_its_time_and_a_release_is_overridden_once(
 
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 20))
     given: dict[str, Any] = {"decision": "Override", "role": "break-glass", "reason": "production leaks names"}
-    given |= {"subjectRef": subject, "subjectDigest": status["releaseDigest"], "expiresAt": soon}
+    given |= {"subjectRef": subject, "subjectDigest": status["releaseDigest"], "expirationTime": soon}
     decision = world.approval("sven", "tunegate:serving-operators", **given)
     world.create("serving-operator", decision, dry_run=False).passes()
     status = await settle("urgent")
-    assert (status["phase"], status["approvals"], status["override"]["until"]) == ("Overridden", "0/2", soon)
+    assert (status["phase"], status["approvals"], status["override"]["expirationTime"]) == ("Overridden", "0/2", soon)
     assert status["message"].startswith("BREAK GLASS")
     assert "BREAK GLASS" in cli.run("auditor", "describe", "urgent")
 

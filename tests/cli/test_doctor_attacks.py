@@ -78,7 +78,7 @@ def test_a_server_with_an_image_that_is_not_on_the_list_is_named() -> None:
 
 @pytest.mark.attack(53)
 def test_a_pod_that_has_not_confirmed_a_revocation_is_named() -> None:
-    closing = {"servedName": "holders-1f2e3d4c", "since": "2026-11-01T00:00:00Z", "pods": ["licenses-engine-1"]}
+    closing = {"servedName": "holders-1f2e3d4c", "startTime": "2026-11-01T00:00:00Z", "pods": ["licenses-engine-1"]}
     server: Json = {"metadata": {"namespace": "team-a", "name": "s"}, "status": {"closings": [closing]}}
     check = attacks.closings([server])
     assert (check.state, check.found) == ("FAIL", "holders-1f2e3d4c in team-a/s (licenses-engine-1)")
@@ -106,7 +106,7 @@ def test_a_suite_that_was_tried_often_is_named_with_the_number() -> None:
 def test_who_reached_a_bound_is_named() -> None:
     usage: Json = {
         "metadata": {"namespace": "team-a"},
-        "spec": {"reached": [{"username": "ravi", "bound": "approvals"}]},
+        "spec": {"reached": [{"username": "ravi", "bound": "Approvals"}]},
     }
     assert attacks.floods([usage]).found == "ravi (approvals in team-a)"
     assert attacks.floods([{**usage, "spec": {}}]).state == "OK"

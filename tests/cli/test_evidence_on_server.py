@@ -58,7 +58,7 @@ def test_of_a_job_that_was_never_evaluated_the_alternatives_are_read(
         said = client.push_document(f"{repository}/answers", kept, ANSWERS_MEDIA_TYPE)
         found = baselined("PromptingSuffices").model_copy(update={"answers_digest": said})
         result = client.push_document(f"{repository}/results", canonical(found.to_dict()), RESULT_MEDIA_TYPE)
-    stage = {"name": "baseline", "state": "Done", "attempt": 1, "resultDigest": result}
+    stage = {"name": "Baseline", "state": "Done", "attempt": 1, "resultDigest": result}
     say(world, "finetunejob", "prompted", {"phase": "Failed", "stages": [stage]})
 
     shown = cli.run("reviewer-risk", "inspect", "answers", "job/prompted", *where)

@@ -87,8 +87,8 @@ def pod(name: str, stage: str, attempt: int, minute: int) -> Json:
 
 def test_logs_are_those_of_the_attempt_that_was_begun_last_from_its_first_node_on() -> None:
     pods = [
-        pod("a-validate-1-x", "validate", 1, 0), pod("a-train-2-1-y", "train", 2, 9), pod("a-train-2-0-z", "train", 2, 8),
-        pod("a-train-1-0-w", "train", 1, 5),
+        pod("a-validate-1-x", "Validate", 1, 0), pod("a-train-2-1-y", "Train", 2, 9), pod("a-train-2-0-z", "Train", 2, 8),
+        pod("a-train-1-0-w", "Train", 1, 5),
     ]  # fmt: skip
     assert [one["metadata"]["name"] for one in logs.newest(pods)] == ["a-train-2-0-z", "a-train-2-1-y"]
     assert logs.newest([]) == []

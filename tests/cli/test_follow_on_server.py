@@ -33,5 +33,5 @@ def test_waiting_ends_with_the_phase_and_with_the_time_and_when_it_cannot_come_a
 
     nothing = cli.run("engineer", "logs", awaited, code=1)
     assert "job/awaited has no pods now, and logs go with them. The job is Failed" in nothing
-    assert "stage train of job/awaited" in cli.run("engineer", "logs", awaited, "--stage", "train", code=1)
+    assert "stage Train of job/awaited" in cli.run("engineer", "logs", awaited, "--stage", "Train", code=1)
     assert "pods is forbidden" in cli.run("reviewer-risk", "logs", awaited, code=1)

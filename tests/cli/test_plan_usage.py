@@ -35,7 +35,7 @@ def site(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("job", "says"),
     [
-        ({"serverRef": "other"}, "ModelServer other (spec.serverRef of the job) is in none of the files"),
+        ({"serverRef": {"name": "other"}}, "ModelServer other (spec.serverRef of the job) is in none of the files"),
         ({"method": {"type": "DPO"}}, "FineTuneJob job: these fields are wrong: spec.method.type"),
         ({"intent": {"taskType": "Format", "speed": 3}}, "there are no such fields: spec.intent.speed"),
     ],

@@ -33,7 +33,12 @@ def serving(world: World) -> Iterator[Callable[[str], str]]:
     world.create("admin", make_evaluationsuite("seen", world.namespace), dry_run=False).passes()
     say(world, "evaluationsuite", "seen", {"tries": {"total": 3}})
     uids = {name: _release(world, name, rank) for name, rank in (("older", 16), ("newer", 64))}
-    say(world, "modelrelease", "older", {"phase": "Serving", "servedName": "older-cccccccc", "server": "viewed"})
+    say(
+        world,
+        "modelrelease",
+        "older",
+        {"phase": "Serving", "servedName": "older-cccccccc", "serverRef": {"name": "viewed"}},
+    )
     waiting = {"phase": "PendingApproval", "approvals": "0/2", "missing": MISSING, "releaseDigest": DIGEST}
     say(world, "modelrelease", "newer", waiting)
     route = {"name": MODEL, "state": "Open", "servedName": "older-cccccccc"}
@@ -46,7 +51,9 @@ def serving(world: World) -> Iterator[Callable[[str], str]]:
 def _release(world: World, name: str, rank: int) -> str:
     """Make a job with a passed gate and a release of it."""
     method = {"type": "LoRA", "rank": rank}
-    job = make_finetunejob(name, world.namespace, requestedBy=ERIN, suiteRef="seen", serverRef="viewed", method=method)
+    job = make_finetunejob(
+        name, world.namespace, requestedBy=ERIN, suiteRef={"name": "seen"}, serverRef={"name": "viewed"}, method=method
+    )
     world.create(
         "admin", job, dry_run=False, as_="erin", groups=("tunegate:engineers", "system:authenticated")
     ).passes()

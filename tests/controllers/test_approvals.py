@@ -10,8 +10,8 @@ from tests.support.builders import DIGEST, make_approval, make_modelrelease
 from tunegate.api.approval import Approval
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.shared import Person
-from tunegate.controllers.approvals import still_backed
-from tunegate.kube.client import KubeClient
+from tunegate.controllers.approvals import read_approvals, still_backed
+from tunegate.kube.client import KubeClient, ObjectRef
 
 pytestmark = pytest.mark.cluster
 
@@ -50,3 +50,20 @@ async def test_a_hundred_approvals_of_one_person_cost_one_question_for_each_role
     backed = await still_backed(asking, release, everything, DIGEST)  # type: ignore[arg-type]
     assert backed == {one.uid for one in everything[:-1]}
     assert asking.asked == ["root approve risk", "root approve compliance", "nobody approve risk"]
+
+
+async def test_only_the_approvals_of_the_object_are_read(kube: KubeClient, namespace: str) -> None:
+    release = ModelRelease.model_validate(make_modelrelease("wanted", namespace))
+    subjects = {
+        "mine": {"kind": "ModelRelease", "name": "wanted", "uid": "u"},
+        "mine-of-an-earlier-uid": {"kind": "ModelRelease", "name": "wanted", "uid": "v"},
+        "of-another-release": {"kind": "ModelRelease", "name": "other", "uid": "u"},
+        "of-a-job": {"kind": "FineTuneJob", "name": "wanted", "uid": "u"},
+    }
+    made = [await kube.create(make_approval(name, namespace, subjectRef=subject)) for name, subject in subjects.items()]
+    try:
+        read = await read_approvals(kube, release)
+        assert {one.name for one in read} == {"mine", "mine-of-an-earlier-uid"}
+    finally:
+        for one in made:
+            await kube.delete(ObjectRef.of(one))

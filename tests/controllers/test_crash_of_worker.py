@@ -82,7 +82,9 @@ async def site(operator_kube: KubeClient, namespace: str, tmp_path: Path) -> Asy
             await kube.create(builders.make_basemodel(mark, source="pvc://data/base")),
         ]
         ready = _admitted(catalogue[2], registry)
-        await kube.create(builders.make_modelserver(namespace=namespace, baseModelRef=mark, poolRef=mark))
+        await kube.create(
+            builders.make_modelserver(namespace=namespace, baseModelRef={"name": mark}, poolRef={"name": mark})
+        )
         await kube.create(builders.make_evaluationsuite(namespace=namespace))
         await kube.create(_claim(namespace))
         settings = Settings(

@@ -134,7 +134,7 @@ async def test_what_is_missing_in_the_registry_is_waited_for(client: RegistryCli
 async def test_result_that_was_altered_in_the_registry_is_not_signed(
     registry: RunningRegistry, client: RegistryClient, released: Released
 ) -> None:
-    content = released.documents.contents["evaluate"]
+    content = released.documents.contents["Evaluate"]
     registry.blob(sha256(content)).write_bytes(content.replace(b'"Pass"', b'"Fail"'))
     found = await signed(client, released)
     assert isinstance(found, Shortfall)

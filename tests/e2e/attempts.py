@@ -106,7 +106,7 @@ def delete_all_approvals_with_their_kind(site: Site) -> Answer:
 
 
 def speak_for_a_gateway(site: Site) -> Answer:
-    labels = {"kubernetes.io/service-name": site.release["status"]["server"]}
+    labels = {"kubernetes.io/service-name": site.release["status"]["serverRef"]["name"]}
     made = {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "elsewhere", "namespace": site.namespace, "labels": labels},
@@ -141,7 +141,7 @@ def get_a_token_that_never_ends(site: Site) -> Answer:
 
 
 def train_on_a_server_of_others(site: Site) -> Answer:
-    job = site.world.job(AUTHOR, serverRef=site.release["status"]["server"])
+    job = site.world.job(AUTHOR, serverRef=site.release["status"]["serverRef"])
     return site.world.create("admin", job, as_=AUTHOR)
 
 

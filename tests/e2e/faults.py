@@ -74,7 +74,7 @@ class FaultInjector(threading.Thread):
             self._once(f"operator killed while {phase}", self._kill_operator)
         if phase != "Training":
             return
-        trained: dict[str, Any] = next(stage for stage in status["stages"] if stage["name"] == "train")
+        trained: dict[str, Any] = next(stage for stage in status["stages"] if stage["name"] == "Train")
         if step >= UPGRADE and self._upgrading.ident is None:
             # The chart's hook takes longer than some steps: the next strikes do not wait for it.
             self._upgrading.start()
@@ -99,7 +99,7 @@ class FaultInjector(threading.Thread):
         self.call("-n", SYSTEM, "delete", "pod", holder, "--grace-period=0", "--force", "--wait=false")
 
     def _trainer_pods(self, job: dict[str, Any]) -> list[str]:
-        selector = f"tunegate.io/job={job['metadata']['name']},tunegate.io/stage=train"
+        selector = f"tunegate.io/job={job['metadata']['name']},tunegate.io/stage=Train"
         pods = self.read("-n", TEAM, "get", "pods", "-l", selector).get("items", [])
         return [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"]
 

@@ -64,12 +64,12 @@ def test_the_whole_way_survives_kills_an_upgrade_and_a_hostile_namespace_admin()
 
     struck = {f"operator killed while {stage}" for stage in STAGES}
     assert set(injector.done) == struck | {"operator upgraded", "trainer evicted", "trainer killed"}
-    train = stage_of(injector.job, "train")
+    train = stage_of(injector.job, "Train")
     assert (train["attempt"], train["disruptions"], train["errors"]) == (3, 2, 0)
     resumed = re.search(r"resumed from step (\d+)", train["message"])
     assert resumed, train["message"]
     assert int(resumed[1]) >= LAST_CHECKPOINT
-    for name in ("validate", "baseline", "seal", "evaluate"):
+    for name in ("Validate", "Baseline", "Seal", "Evaluate"):
         assert (stage_of(injector.job, name)["attempt"], stage_of(injector.job, name)["state"]) == (1, "Done")
 
     shown = json.loads(report.read_text())

@@ -159,7 +159,7 @@ def test_a_hostile_admin_gets_no_other_bytes_served_trained_or_judged() -> None:
         return
     assert json.loads(report.read_text())["gate"]["outcome"] == "Pass"
     release = max(administrator("modelreleases")["items"], key=lambda one: str(one["metadata"]["creationTimestamp"]))
-    server = administrator("modelserver", release["status"]["server"])
+    server = administrator("modelserver", release["status"]["serverRef"]["name"])
     held = {one["servedName"]: one for one in server["status"]["adapters"]}
     assert held[release["status"]["servedName"]]["adapterDigest"] == job["status"]["adapter"]["digest"]
 

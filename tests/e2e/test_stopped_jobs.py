@@ -116,7 +116,9 @@ def planted(volume: Path, finished: Json) -> Planted:
     word, key = f"zebra{secrets.token_hex(6)}", f"AKIA{secrets.token_hex(8).upper()}"
     claim = volume.parent
     rows = (claim / "train.jsonl").read_text().splitlines()
-    suite = json.loads(kubectl("-n", TEAM, "get", "evaluationsuite", finished["spec"]["suiteRef"], "-o", "json"))
+    suite = json.loads(
+        kubectl("-n", TEAM, "get", "evaluationsuite", finished["spec"]["suiteRef"]["name"], "-o", "json")
+    )
     question = json.loads((claim / suite["spec"]["data"]["uri"].rpartition("/")[2]).open().readline())["messages"][:-1]
     bad = {
         "BrokenRows": f'{{"messages": "{word}',
@@ -151,8 +153,8 @@ def store(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 @pytest.fixture(scope="module")
 def pool_without_nodes(volume: Path, finished: Json) -> Iterator[str]:
     """A pool like the demo's, on which nothing can start."""
-    server = json.loads(kubectl("-n", TEAM, "get", "modelserver", finished["spec"]["serverRef"], "-o", "json"))
-    pool = json.loads(kubectl("get", "computepool", server["spec"]["poolRef"], "-o", "json"))
+    server = json.loads(kubectl("-n", TEAM, "get", "modelserver", finished["spec"]["serverRef"]["name"], "-o", "json"))
+    pool = json.loads(kubectl("get", "computepool", server["spec"]["poolRef"]["name"], "-o", "json"))
     spec = {**pool["spec"], "nodeSelector": {"kubernetes.io/hostname": volume.name}}
     kind = {"apiVersion": pool["apiVersion"], "kind": pool["kind"]}
     kubectl("create", "-f", "-", document={**kind, "metadata": {"name": volume.name}, "spec": spec})
@@ -181,7 +183,7 @@ def run(volume: Path, finished: Json, planted: Planted, store: str, pool_without
     manuals = {"documents": {"uri": "s3://training/manuals", "secretName": store}}
     submit(finished, f"{name}-store", dataset=in_store, baseline=manuals, budget=COSTLY)
     submit(finished, f"{name}-scanned", baseline={"documents": {"uri": f"pvc://{CLAIM}/{name}/manuals"}})
-    submit(finished, f"{name}-again", poolRef=pool_without_nodes, baseline={"reuse": True})
+    submit(finished, f"{name}-again", poolRef={"name": pool_without_nodes}, baseline={"reuse": True})
     return name
 
 
@@ -229,12 +231,12 @@ def test_a_baseline_that_was_measured_before_is_taken_over(run: str, finished: J
 
     def baselined() -> Json | None:
         stages = status_of(name).get("stages", [])
-        return next((one for one in stages if (one["name"], one["state"]) == ("baseline", "Done")), None)
+        return next((one for one in stages if (one["name"], one["state"]) == ("Baseline", "Done")), None)
 
     measured = awaited(name, 600, baselined)
     kubectl("-n", TEAM, "delete", "finetunejob", name)
 
-    first = next(stage for stage in finished["status"]["stages"] if stage["name"] == "baseline")
+    first = next(stage for stage in finished["status"]["stages"] if stage["name"] == "Baseline")
     assert (measured["attempt"], measured["resultDigest"]) == (0, first["resultDigest"])
     assert finished["metadata"]["name"] in measured["message"]
 

@@ -79,11 +79,11 @@ def test_manifest_is_accepted_and_has_no_unknown_field(name: str) -> None:
 def test_manifests_name_each_other() -> None:
     job, release = load("finetunejob"), load("modelrelease")
     server, suite, policy = load("modelserver"), load("evaluationsuite"), load("approvalpolicy")
-    assert job["spec"]["serverRef"] == server["metadata"]["name"]
-    assert job["spec"]["suiteRef"] == suite["metadata"]["name"]
-    assert suite["metadata"]["name"] in policy["spec"]["requiredSuites"]
-    assert server["spec"]["baseModelRef"] == load("basemodel")["metadata"]["name"]
-    assert server["spec"]["poolRef"] == load("computepool")["metadata"]["name"]
+    assert job["spec"]["serverRef"]["name"] == server["metadata"]["name"]
+    assert job["spec"]["suiteRef"]["name"] == suite["metadata"]["name"]
+    assert {"name": suite["metadata"]["name"]} in policy["spec"]["requiredSuiteRefs"]
+    assert server["spec"]["baseModelRef"]["name"] == load("basemodel")["metadata"]["name"]
+    assert server["spec"]["poolRef"]["name"] == load("computepool")["metadata"]["name"]
     assert release["spec"]["jobRef"]["name"] == job["metadata"]["name"]
     assert release["spec"]["modelName"] in [route["name"] for route in server["spec"]["routes"]]
     assert job["spec"]["method"]["rank"] <= server["spec"]["profile"]["maxLoraRank"]

@@ -53,7 +53,7 @@ from tunegate_trainer.progress import ProgressBoard
 pytestmark = [pytest.mark.model, pytest.mark.timeout(1200)]
 
 PROFILE = EngineProfile(
-    image=f"engine@sha256:{'0' * 64}", device="CPU", dtype="float32", max_model_len=512, max_lora_rank=8,
+    image=f"engine@sha256:{'0' * 64}", device="CPU", dtype="Float32", max_model_len=512, max_lora_rank=8,
     max_loras=1, enforce_eager=True, kv_cache_memory="1Gi",
 )  # fmt: skip
 ROWS = [

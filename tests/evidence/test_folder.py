@@ -209,7 +209,7 @@ def test_release_that_was_overridden_fits_and_its_page_begins_with_it(overridden
 
 def test_override_that_lasted_longer_than_its_author_said_is_found(overridden: Released) -> None:
     place = next(number for number, one in enumerate(overridden.records) if one.type == "BreakGlassGranted")
-    payload = {**overridden.records[place].payload, "until": "2027-01-01T00:00:00Z"}
+    payload = {**overridden.records[place].payload, "expirationTime": "2027-01-01T00:00:00Z"}
     overridden.records[place] = overridden.records[place].model_copy(update={"payload": payload})
     sources = overridden.sources()
     sources[layout.LEDGER] = relinked(overridden.records)

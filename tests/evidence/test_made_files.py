@@ -123,14 +123,14 @@ def test_images_and_hardware_are_under_the_release_digest_and_in_every_file_that
     files: dict[str, bytes],
 ) -> None:
     stated = json.loads(files[layout.STATEMENT])
-    assert stated["job"]["images"]["evaluate"] == [TRAINER, ENGINE]
+    assert stated["job"]["images"]["Evaluate"] == [TRAINER, ENGINE]
     assert stated["operatorImage"] == OPERATOR_IMAGE
     environment = json.loads(files["environment.json"])
     assert (environment["images"], environment["operator"]) == (stated["job"]["images"], OPERATOR_IMAGE)
     assert environment["training"]["hardware"] == {"devices": "NVIDIA L4", "driver": "550.90.07"}
     components = {one["bom-ref"]: one for one in json.loads(files["mlbom.cdx.json"])["components"]}
     used = components[f"image/registry.example/tunegate/trainer:1@{TRAINER['digest']}"]
-    assert {"name": "tunegate:usedBy", "value": "validate/stage"} in used["properties"]
+    assert {"name": "tunegate:usedBy", "value": "Validate/stage"} in used["properties"]
     assert f"image/registry.example/engine@{ENGINE['digest']}" in components
     said = json.loads(files["provenance.intoto.json"])["predicate"]
     wanted = {f"sha256:{one['digest']['sha256']}" for one in said["buildDefinition"]["resolvedDependencies"]}
@@ -142,9 +142,9 @@ def test_images_and_hardware_are_under_the_release_digest_and_in_every_file_that
 
 def test_imported_adapter_has_no_training_in_its_files() -> None:
     released = Released()
-    del released.documents.contents["train"]
+    del released.documents.contents["Train"]
     released.job["spec"]["source"] = "Import"
-    stages = [one for one in released.job["status"]["stages"] if one["name"] != "train"]
+    stages = [one for one in released.job["status"]["stages"] if one["name"] != "Train"]
     released.job["status"]["stages"] = stages
     released.start_again()
     files = released.files()

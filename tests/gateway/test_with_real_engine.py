@@ -64,7 +64,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     modules = [json.dumps({"name": name, "path": str(folder / name)}) for name in (GOOD, WRONG_NAMES, OTHER_BYTES)]
     (folder / "engine.yaml").write_text(json.dumps({"max-cpu-loras": 3, "lora-modules": modules}))
     profile = EngineProfile(
-        image=f"engine@sha256:{'0' * 64}", device="CPU", dtype="float32", max_model_len=512, max_lora_rank=8,
+        image=f"engine@sha256:{'0' * 64}", device="CPU", dtype="Float32", max_model_len=512, max_lora_rank=8,
         max_loras=2, enforce_eager=True, kv_cache_memory="1Gi",
     )  # fmt: skip
     arguments = engine_args(profile, str(base), BASE_SERVED_NAME, uds=str(folder / "vllm.sock"))

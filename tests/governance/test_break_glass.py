@@ -33,7 +33,7 @@ def glazed(**glass: Any) -> Walk:
 def override(walk: Walk, who: str = "dora", **changes: Any) -> None:
     spec = {
         "decision": "Override", "role": "break-glass", "approver": {"username": who, "groups": ["duty"]},
-        "reason": "the model in production leaks names", "expiresAt": "2026-12-24T12:00:00Z", **changes,
+        "reason": "the model in production leaks names", "expirationTime": "2026-12-24T12:00:00Z", **changes,
     }  # fmt: skip
     walk.decide(who, f"{who}-overrides", **spec)
     walk.approvals[-1]["metadata"]["creationTimestamp"] = rfc3339(walk.now)
@@ -50,7 +50,7 @@ def serving(walk: Walk) -> Walk:
     walk.settle()
     walk.serve()
     assert walk.settle() == "Overridden"
-    assert walk.condition("Served").status == "True"
+    assert walk.condition("Ready").status == "True"
     return walk
 
 
@@ -58,7 +58,7 @@ def serving(walk: Walk) -> Walk:
 def test_an_override_by_somebody_who_lost_the_role_rolls_out_nothing_new(serving: Walk) -> None:
     serving.unauthorized = {"dora"}
     assert serving.settle() == "Overridden"
-    assert serving.condition("Served").status == "True"
+    assert serving.condition("Ready").status == "True"
     assert serving.condition("QuorumLost").reason == ReleaseReason.APPROVER_NOT_AUTHORIZED
 
 
@@ -74,14 +74,14 @@ def test_an_override_serves_a_release_without_its_quorum_and_says_so_everywhere(
     assert walk.types[-1] == "BreakGlassGranted"
     assert walk.records[-1].payload["missing"] == "1 of role compliance"
     assert walk.records[-1].payload["approvers"] == "dora (break-glass)"
-    assert walk.records[-1].payload["until"] == "2026-11-24T16:30:00Z"
+    assert walk.records[-1].payload["expirationTime"] == "2026-11-24T16:30:00Z"
     message = walk.release["status"]["message"]
     assert message.startswith("BREAK GLASS: served without its quorum (missing 1 of role compliance)")
     assert "by dora (break-glass) until 2026-11-24T16:30:00Z" in message
     assert walk.condition("Approved").status == "False"
     assert walk.condition("Overridden").status == "True"
     assert walk.release["status"]["approvals"] == "1/2"
-    assert walk.release["status"]["override"]["until"] == "2026-11-24T16:30:00Z"
+    assert walk.release["status"]["override"]["expirationTime"] == "2026-11-24T16:30:00Z"
     assert "approvedTime" not in walk.release["status"]
     assert walk.condition("Overridden").message == walk.condition("Approved").message
     assert walk.condition("Overridden").message == (
@@ -176,9 +176,9 @@ def test_a_late_approval_is_no_review_even_if_the_operator_dies_before_it_record
 
 def test_whoever_overrode_can_shorten_it_and_take_it_back() -> None:
     walk = glazed()
-    override(walk, expiresAt="2026-11-24T13:00:00Z")
+    override(walk, expirationTime="2026-11-24T13:00:00Z")
     assert walk.settle() == "Overridden"
-    assert walk.release["status"]["override"]["until"] == "2026-11-24T13:00:00Z"
+    assert walk.release["status"]["override"]["expirationTime"] == "2026-11-24T13:00:00Z"
     override(walk, decision="Withdraw")
     walk.step()
     assert walk.phase == "PendingApproval"

@@ -59,7 +59,7 @@ def test_what_lost_its_quorum_before_it_was_rolled_out_is_not_rolled_out(
     assert walk.settle() == "Approved"
     assert doubtful(walk)
     assert walk.condition("QuorumLost").reason == reason
-    assert walk.condition("Served").status == "False"
+    assert walk.condition("Ready").status == "False"
     said = walk.release["status"]["message"]
     assert f"ravi-approves ({word})" in said
     assert "A reviewer runs: tunegate approve release/release" in said
@@ -76,7 +76,7 @@ def test_what_lost_its_quorum_while_it_runs_keeps_running(
     assert walk.settle() == "Serving"
     assert doubtful(walk)
     assert walk.condition("QuorumLost").reason == reason
-    assert walk.condition("Served").status == "True"
+    assert walk.condition("Ready").status == "True"
     assert "answers as extractor" in walk.release["status"]["message"]
 
 
@@ -114,8 +114,8 @@ def test_new_approvals_in_place_of_expired_ones_are_recorded(walk: Walk) -> None
     walk.serve()
     time_over(walk)
     assert walk.settle() == "Serving"
-    walk.decide("ravi", "again", expiresAt="2027-01-01T00:00:00Z")
-    walk.decide("cora", "again-too", expiresAt="2027-01-01T00:00:00Z")
+    walk.decide("ravi", "again", expirationTime="2027-01-01T00:00:00Z")
+    walk.decide("cora", "again-too", expirationTime="2027-01-01T00:00:00Z")
     for approval in walk.approvals[2:]:
         approval["metadata"]["creationTimestamp"] = "2026-12-02T12:00:00Z"
     assert walk.settle() == "Serving"

@@ -28,7 +28,7 @@ def walk() -> Walk:
         ({"approver": {"username": "dora", "groups": ["model-risk"]}}, "NotInRoleGroup"),
         ({"role": "risk"}, "UnknownRole"),
         ({"subjectDigest": release_evidence.digest("7")}, "WrongDigest"),
-        ({"expiresAt": "2026-11-24T12:30:00Z"}, "Expired"),
+        ({"expirationTime": "2026-11-24T12:30:00Z"}, "Expired"),
     ],
 )
 def test_overrides_that_do_not_count_are_told_with_their_reason(walk: Walk, changes: Any, reason: str) -> None:
@@ -76,7 +76,7 @@ def test_an_override_is_signed_as_the_break_glass_asks_even_if_a_role_has_its_na
 def test_where_two_have_to_override_one_is_not_enough() -> None:
     walk = glazed(minApprovals=2)
     override(walk)
-    override(walk, "dora", expiresAt="2026-11-24T15:00:00Z")
+    override(walk, "dora", expirationTime="2026-11-24T15:00:00Z")
     assert walk.settle() == "PendingApproval"
     assert walk.release["status"]["override"] == {
         "overrides": "1/2", "counted": [
@@ -85,7 +85,7 @@ def test_where_two_have_to_override_one_is_not_enough() -> None:
     }  # fmt: skip
     assert "Overrides: 1 of 2" in walk.release["status"]["message"]
     dirk = {"username": "dirk", "groups": ["duty"], "personId": "E-4"}
-    override(walk, "dirk", expiresAt="2026-11-24T14:00:00Z", approver=dirk)
+    override(walk, "dirk", expirationTime="2026-11-24T14:00:00Z", approver=dirk)
     assert walk.settle() == "Overridden"
     assert walk.release["status"]["override"] == {
         "overrides": "2/2",
@@ -97,7 +97,7 @@ def test_where_two_have_to_override_one_is_not_enough() -> None:
             },
         ],
         "grantedTime": "2026-11-24T12:30:00Z",
-        "until": "2026-11-24T14:00:00Z",
+        "expirationTime": "2026-11-24T14:00:00Z",
     }, "the first to end ends it"  # fmt: skip
 
 

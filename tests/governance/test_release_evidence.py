@@ -68,7 +68,7 @@ def test_evaluation_in_another_profile_is_no_evidence(walk: Walk) -> None:
 
 
 def test_suite_that_the_policy_does_not_name_is_not_accepted(walk: Walk) -> None:
-    walk.world["ApprovalPolicy"]["spec"]["requiredSuites"] = ["another"]
+    walk.world["ApprovalPolicy"]["spec"]["requiredSuiteRefs"] = [{"name": "another"}]
     assert failing(walk) == ("Failed", "SuiteNotAccepted")
 
 

@@ -20,6 +20,7 @@ def walk() -> Walk:
 
 def test_way_from_evidence_to_serving(walk: Walk) -> None:
     assert walk.settle() == "PendingApproval"
+    assert (walk.condition("Ready").status, walk.condition("Ready").reason) == ("False", "WaitingForApprovals")
     assert walk.release["status"]["approvals"] == "0/2"
     assert walk.release["status"]["servedName"] == "release-aaaaaaaa"
     walk.decide("ravi")
@@ -32,7 +33,8 @@ def test_way_from_evidence_to_serving(walk: Walk) -> None:
     assert walk.settle() == "RollingOut"
     walk.serve()
     assert walk.settle() == "Serving"
-    assert walk.condition("Served").reason == ReleaseReason.ROUTE_OPEN
+    assert walk.condition("Ready").status == "True"
+    assert walk.condition("Ready").reason == ReleaseReason.ROUTE_OPEN
     assert walk.types == ["ReleaseRequested", "ApprovalRecorded", "ApprovalRecorded", "ReleaseApproved"]
 
 
@@ -179,7 +181,7 @@ def test_withdrawn_approval_takes_a_serving_release_down(walk: Walk) -> None:
 @pytest.mark.attack(24)
 def test_expired_approvals_approve_nothing(walk: Walk) -> None:
     walk.settle()
-    walk.decide("ravi", expiresAt="2026-11-24T12:10:00Z")
+    walk.decide("ravi", expirationTime="2026-11-24T12:10:00Z")
     walk.decide("cora")
     assert walk.settle() == "PendingApproval"
     assert walk.dropped() == {"ravi": "Expired"}
@@ -188,8 +190,8 @@ def test_expired_approvals_approve_nothing(walk: Walk) -> None:
 @pytest.mark.parametrize("time", ["9999-12-31T23:59:59-10:00", "2026-12-31T23:59:60Z"])
 def test_unreadable_expiry_does_not_stop_the_count(walk: Walk, time: str) -> None:
     walk.settle()
-    walk.decide("ravi", expiresAt=time)
-    walk.decide("cora", expiresAt="2026-12-01t00:00:00z")
+    walk.decide("ravi", expirationTime=time)
+    walk.decide("cora", expirationTime="2026-12-01t00:00:00z")
     assert walk.settle() == "PendingApproval"
     assert walk.dropped() == {"ravi": "Expired"}
     assert walk.release["status"]["approvals"] == "1/2"
@@ -197,7 +199,7 @@ def test_unreadable_expiry_does_not_stop_the_count(walk: Walk, time: str) -> Non
 
 def test_planner_wakes_up_when_an_approval_expires(walk: Walk) -> None:
     walk.settle()
-    walk.decide("ravi", expiresAt="2026-11-24T12:31:00Z")
+    walk.decide("ravi", expirationTime="2026-11-24T12:31:00Z")
     walk.settle()
     assert walk.step().requeue_after == pytest.approx(61.0)
 
@@ -302,7 +304,7 @@ def test_server_that_leaves_the_adapter_out_is_named(walk: Walk) -> None:
     walk.approve()
     walk.serve("LeftOut", None)
     assert walk.settle() == "Approved"
-    assert walk.condition("Served").reason == ReleaseReason.LEFT_OUT
+    assert walk.condition("Ready").reason == ReleaseReason.LEFT_OUT
     assert "bad bytes" in walk.release["status"]["message"]
 
 
@@ -310,7 +312,7 @@ def test_loaded_adapter_without_a_route_says_which_route_to_add(walk: Walk) -> N
     walk.approve()
     walk.serve("Ready", None)
     assert walk.settle() == "Approved"
-    assert walk.condition("Served").reason == ReleaseReason.NO_ROUTE
+    assert walk.condition("Ready").reason == ReleaseReason.NO_ROUTE
 
 
 def test_route_that_moved_on_supersedes(walk: Walk) -> None:

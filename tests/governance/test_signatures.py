@@ -85,7 +85,7 @@ def test_a_copy_of_a_signed_approval_with_anything_altered_is_dropped() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"reason": "another reason"}, {"role": "compliance"}, {"decision": "Revoke"}, {"expiresAt": "2031-01-01T00:00:00Z"},
+        {"reason": "another reason"}, {"role": "compliance"}, {"decision": "Revoke"}, {"expirationTime": "2031-01-01T00:00:00Z"},
         {"subjectDigest": "sha256:" + "1" * 64}, {"approver": {"username": "rita", "groups": ["model-risk"]}},
         {"subjectRef": {"kind": "FineTuneJob", "name": "release", "uid": "11111111-2222-3333-4444-555555555555"}},
         {"subjectRef": {"kind": "ModelRelease", "name": "other", "uid": "11111111-2222-3333-4444-555555555555"}},
@@ -200,7 +200,7 @@ def test_what_is_signed_is_one_document_that_an_upgrade_must_not_change() -> Non
             "decision": "Approve",
             "reason": "Scores and data were looked at.",
             "approver": {"username": "ravi", "personId": "E-3"},
-            "expiresAt": "2030-01-01T00:00:00Z",
+            "expirationTime": "2030-01-01T00:00:00Z",
         },
     }  # fmt: skip
 
@@ -238,9 +238,9 @@ def test_what_the_ledger_keeps_of_a_decision_covers_its_signature_and_did_not_ch
     unsigned = Approval.model_validate(approval())
     spec = unsigned.spec
     assert approval_digest(unsigned) == document_digest({
-        "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid], "digest": spec.subject_digest,
+        "form": "tunegate.io/approval/v1", "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid], "digest": spec.subject_digest,
         "role": "risk", "decision": "Approve", "reason": spec.reason, "approver": ["ravi", "", "model-risk"],
-        "expiresAt": spec.expires_at,
+        "expirationTime": spec.expiration_time,
     })  # fmt: skip
     ones = [Approval.model_validate(approval(key)) for key in (RAVI, STRANGER)]
     assert len({approval_digest(one) for one in (unsigned, *ones)}) == 3

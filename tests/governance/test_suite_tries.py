@@ -70,7 +70,7 @@ async def recorded(history: list[Judged]) -> LedgerWriter:
         raw["status"] = {"suiteSketch": sketch(judged.questions).text}
         job = FineTuneJob.model_validate(raw)
         subject = AuditSubject("FineTuneJob", job.namespace, job.name, job.uid)
-        entry = AuditEntry("SuiteAsked", "o", subject, "SuiteAsked", asked(job, "evaluate", judged.data))
+        entry = AuditEntry("SuiteAsked", "o", subject, "SuiteAsked", asked(job, "Evaluate", judged.data))
         for _ in range(2):  # an operator that was killed records again
             await writer.append(entry)
         if judged.outcome is not None:

@@ -110,7 +110,7 @@ def test_a_job_of_a_tool_does_not_begin_under_a_policy_that_denies_it() -> None:
     world.spec["requestedBy"] = TOOL
     world.reconcile()
     assert world.status["phase"] == "Failed"
-    assert condition(world.status, "Succeeded")["reason"] == "RequesterUnverified"
+    assert condition(world.status, "Complete")["reason"] == "RequesterUnverified"
     assert world.history == []
 
 
@@ -126,4 +126,4 @@ def test_a_waiver_of_a_job_that_a_tool_asked_for_needs_one_more_person() -> None
     world.decide("steve")
     world.reconcile()
     assert condition(world.status, "Waived")["status"] == "True"
-    assert run_to(world, "train")
+    assert run_to(world, "Train")

@@ -64,7 +64,7 @@ class WaiverWorld(World):
 
     def refuse(self, *findings: Finding, **changes: Any) -> WaiverWorld:
         """Let validation refuse the job."""
-        self.answer(run_to(self, "validate"), validated("Refused", findings=list(findings), **changes))
+        self.answer(run_to(self, "Validate"), validated("Refused", findings=list(findings), **changes))
         self.sync_jobs()
         self.reconcile()
         return self
@@ -104,7 +104,7 @@ def test_a_refused_job_waits_and_tells_the_reviewer_what_to_run() -> None:
     assert found["PersonalData"] == (4, "3 rows: e-mail addresses (rows 2, 5, 8). 1 rows: IP addresses (rows 9).")
     assert "tunegate approve job/copyright -n team --reason" in world.status["message"]
     assert condition(world.status, "Waived")["reason"] == "WaitingForWaiver"
-    assert condition(world.status, "Succeeded")["status"] == "Unknown"
+    assert condition(world.status, "Complete")["status"] == "Unknown"
     assert len(world.history) == 1, "nothing runs while people decide"
 
 
@@ -152,7 +152,7 @@ def test_a_finding_that_no_role_may_waive_ends_the_job(waivers: list[Json], find
     world = WaiverWorld(waivers=waivers).refuse(*findings)
 
     assert world.status["phase"] == "Failed"
-    assert condition(world.status, "Succeeded")["reason"] == "ValidationRefused"
+    assert condition(world.status, "Complete")["reason"] == "ValidationRefused"
     assert hard in world.status["message"]
     assert "waiver" not in world.status
 
@@ -164,7 +164,7 @@ def test_every_approval_that_does_not_count_is_shown_with_its_reason() -> None:
     world.decide("engineer")
     world.decide("ann", approver={"username": "ann", "groups": ["engineers"]})
     world.decide("bob", subjectDigest="sha256:" + "9" * 64)
-    world.decide("eve", expiresAt=rfc3339(world.now))
+    world.decide("eve", expirationTime=rfc3339(world.now))
     world.decide("una")
     world.unauthorized.add("una")
     world.decide("old", subjectRef={"kind": "FineTuneJob", "name": job.name, "uid": "an-earlier-job"})
@@ -207,7 +207,7 @@ def test_a_reject_is_final_and_recorded() -> None:
     world.reconcile()
 
     assert world.status["phase"] == "Failed"
-    assert condition(world.status, "Succeeded")["reason"] == "WaiverRejected"
+    assert condition(world.status, "Complete")["reason"] == "WaiverRejected"
     assert world.status["message"].startswith("Refused by sara (steward)")
     assert "tunegate describe job/copyright -n team" in world.status["message"]
     assert list(world.audit.values())[-2:] == ["WaiverRejected", "JobFinished"]
@@ -288,7 +288,7 @@ def test_a_waiver_asks_for_the_same_identity_as_a_release() -> None:
 def test_a_job_by_an_account_without_a_person_id_ends_before_anything_runs() -> None:
     world = WaiverWorld(identity={"requirePersonId": True})
     world.settle()
-    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "NotAllowed")
+    assert (world.status["phase"], condition(world.status, "Complete")["reason"]) == ("Failed", "NotAllowed")
     assert (
         "asks which human engineer is, and spec.requestedBy has no personId. Sign in through the identity provider"
         in world.status["message"]

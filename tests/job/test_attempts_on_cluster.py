@@ -32,7 +32,7 @@ pytestmark = [
 ]
 Json = dict[str, Any]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-STAGES: tuple[StageName, ...] = ("validate", "baseline", "train", "seal", "evaluate")
+STAGES: tuple[StageName, ...] = ("Validate", "Baseline", "Train", "Seal", "Evaluate")
 SECONDS = 180.0
 
 
@@ -65,7 +65,7 @@ class Place:
         stages = [{"name": name, "state": "Done", "attempt": 1, "resultDigest": digests[name]} for name in STAGES[:4]]
         owner = job({"observedGeneration": 1, "stages": stages}, **spec)
         owner.metadata["namespace"] = self.namespace
-        results: dict[str, Any] = {digests["train"]: trained(), digests["seal"]: sealed()}
+        results: dict[str, Any] = {digests["Train"]: trained(), digests["Seal"]: sealed()}
         small = {"stageResources": {"cpu": "50m", "memory": "96Mi"}}
         world = world_objects(**{**small, **pool})
         seen = Observed(job=owner, results=results, fresh_checkpoint_key=bytes(range(32)), **world)
@@ -168,16 +168,16 @@ HUNGRY = "block = bytearray(256 * 2**20)\nfor i in range(0, len(block), 4096): b
     ],
 )
 async def test_a_pod_that_ends_by_itself_is_classified(place_of_work: Place, script: str, reason: StageReason) -> None:
-    await place_of_work.start("validate", script)
-    assert (await place_of_work.end_of("validate")).reason == reason
+    await place_of_work.start("Validate", script)
+    assert (await place_of_work.end_of("Validate")).reason == reason
 
 
 async def test_a_result_that_is_named_in_the_last_word_is_the_verdict(place_of_work: Place) -> None:
     digest = sha256(b"result")
-    await place_of_work.start("validate", LAST_WORD.format(digest=digest))
-    ended = await place_of_work.end_of("validate", {digest: validated()})
+    await place_of_work.start("Validate", LAST_WORD.format(digest=digest))
+    ended = await place_of_work.end_of("Validate", {digest: validated()})
     assert (ended.reason, ended.result_digest) == (StageReason.COMPLETED, digest)
-    (ran,) = run_images((await place_of_work.look("validate")).pods)
+    (ran,) = run_images((await place_of_work.look("Validate")).pods)
     assert (ran.container, ran.image) == ("stage", local_image()), "the node's own word, in a form that is understood"
 
 
@@ -201,17 +201,17 @@ async def delete_job(place: Place, pod: Json) -> None:
 async def test_a_pod_that_is_taken_away_counts_as_a_disruption(
     place_of_work: Place, take_away: Callable[[Place, Json], Awaitable[None]], code: int
 ) -> None:
-    await place_of_work.start("validate", STOPPABLE.format(code=code))
-    (pod,) = await place_of_work.pods_at_work("validate")
+    await place_of_work.start("Validate", STOPPABLE.format(code=code))
+    (pod,) = await place_of_work.pods_at_work("Validate")
     await take_away(place_of_work, pod)
-    ended = await place_of_work.end_of("validate")
+    ended = await place_of_work.end_of("Validate")
     assert ended.reason in (StageReason.DISRUPTED, StageReason.PREEMPTED)
-    assert not [pod for pod in (await place_of_work.look("validate")).pods if pod["status"]["phase"] == "Running"]
+    assert not [pod for pod in (await place_of_work.look("Validate")).pods if pod["status"]["phase"] == "Running"]
 
 
 async def test_a_pod_without_a_device_says_what_it_waits_for(place_of_work: Place) -> None:
-    await place_of_work.start("train", SLEEP, pool={"deviceResource": "example.com/gpu"})
-    found = await place_of_work.placed("train", lambda placed: placed.reason == "WaitingForDevice")
+    await place_of_work.start("Train", SLEEP, pool={"deviceResource": "example.com/gpu"})
+    found = await place_of_work.placed("Train", lambda placed: placed.reason == "WaitingForDevice")
     assert "example.com/gpu" in found.message
 
 
@@ -243,11 +243,11 @@ time.sleep(600)
 
 
 async def test_two_pods_of_a_training_meet_and_share_the_workspace(place_of_work: Place) -> None:
-    await place_of_work.start("train", MEETING, method={"type": "LoRA", "numNodes": 2})
-    ended = await place_of_work.end_of("train")
-    assert (ended.reason, len((await place_of_work.look("train")).pods)) == (StageReason.NO_RESULT, 2)
+    await place_of_work.start("Train", MEETING, method={"type": "LoRA", "numNodes": 2})
+    ended = await place_of_work.end_of("Train")
+    assert (ended.reason, len((await place_of_work.look("Train")).pods)) == (StageReason.NO_RESULT, 2)
 
 
 async def test_one_failed_pod_ends_the_whole_training(place_of_work: Place) -> None:
-    await place_of_work.start("train", BROKEN_PEER, method={"type": "LoRA", "numNodes": 2})
-    assert (await place_of_work.end_of("train")).reason == StageReason.UNKNOWN
+    await place_of_work.start("Train", BROKEN_PEER, method={"type": "LoRA", "numNodes": 2})
+    assert (await place_of_work.end_of("Train")).reason == StageReason.UNKNOWN

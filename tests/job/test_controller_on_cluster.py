@@ -134,7 +134,7 @@ class Setting:
         await kube.create(make_approvalpolicy(name, **policy))
         await kube.create(make_computepool(name, stageResources={"cpu": "50m", "memory": "96Mi"}))
         await kube.create(make_basemodel(name))
-        await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
+        await kube.create(make_modelserver("server", namespace, baseModelRef={"name": name}, poolRef={"name": name}))
         await kube.create(make_evaluationsuite("suite", namespace))
         metadata: Json = {"name": "tunegate-stage", "namespace": namespace}
         await kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
@@ -164,7 +164,7 @@ class Setting:
         await self.pass_stages(status, validated("Refused"))
         job = await self.kube.get(self.ref("FineTuneJob", "copyright"))
         assert job is not None
-        stages = [{**stage, "state": "Refused"} for stage in job["status"]["stages"] if stage["name"] == "validate"]
+        stages = [{**stage, "state": "Refused"} for stage in job["status"]["stages"] if stage["name"] == "Validate"]
         data = {
             "digest": validated().dataset_digest, "rows": 37, "tokens": 900, "duplicates": 0, "developmentRows": 3,
         }  # fmt: skip
@@ -248,7 +248,7 @@ async def test_a_job_waits_starts_fails_and_leaves_nothing(setting: Setting) -> 
     assert message(await setting.step(), "Scheduled") == ("WaitingForPolicy", "False")
     await kube.create(make_approvalpolicy(name))
     assert message(await setting.step(), "Scheduled") == ("WaitingForServer", "False")
-    await kube.create(make_modelserver("server", namespace, baseModelRef=name, poolRef=name))
+    await kube.create(make_modelserver("server", namespace, baseModelRef={"name": name}, poolRef={"name": name}))
     await kube.create(make_evaluationsuite("suite", namespace))
     assert message(await setting.step(), "Scheduled") == ("WaitingForPool", "False")
     await kube.create(make_computepool(name, stageResources={"cpu": "50m", "memory": "96Mi"}))
@@ -344,7 +344,7 @@ async def test_deleting_a_job_stops_its_pods_and_frees_its_workspace(setting: Se
     status = await setting.until(lambda found: found["phase"] == "Validating")
     await setting.pass_stages(status, validated(), baselined())
     status = await setting.until(lambda found: found["phase"] == "Training")
-    train = next(stage for stage in status["stages"] if stage["name"] == "train")
+    train = next(stage for stage in status["stages"] if stage["name"] == "Train")
     assert await setting.kube.get(setting.ref("Job", train["jobName"], "batch/v1")) is not None
     kinds = (("batch/v1", "Job"), ("v1", "Pod"), ("v1", "Secret"), ("v1", "PersistentVolumeClaim"))
     assert all([await setting.own(*kind) for kind in kinds]), (

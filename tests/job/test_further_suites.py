@@ -48,7 +48,7 @@ def inputs(seen: Observed) -> Inputs:
     return found
 
 
-def made(seen: Observed, stage: StageName = "validate") -> tuple[ValidateConfig, Json]:
+def made(seen: Observed, stage: StageName = "Validate") -> tuple[ValidateConfig, Json]:
     """Return the configuration of validation, and the pod of the stage."""
     objects = {obj["kind"]: obj for obj in attempt_objects(seen, inputs(seen), SETTINGS, stage, 1)}
     config = STAGE_CONFIG.validate_json(objects["ConfigMap"]["data"]["stage.json"])
@@ -151,7 +151,7 @@ def test_no_suite_is_mounted_where_policy_and_job_compare_rows_with_none() -> No
     assert "/mnt/suites/questions" not in mounts(pod)
 
 
-@pytest.mark.parametrize("stage", ["baseline", "train"])
+@pytest.mark.parametrize("stage", ["Baseline", "Train"])
 def test_only_validation_sees_further_suites(stage: StageName) -> None:
     seen = observed([suite("other", "questions")], {"questions": claim()})
 

@@ -35,8 +35,8 @@ def test_a_good_job_goes_through_all_stages_and_tells_its_story() -> None:
 
 def test_the_end_tells_what_training_took_beside_what_was_expected() -> None:
     world = World(pool={"pricePerDeviceHour": "2"})
-    world.answer(run_to(world, "validate"), validated(device_hours=0.5, cost=1.0, throughput=10.0, throughput_runs=3))
-    pod = run_to(world, "train")
+    world.answer(run_to(world, "Validate"), validated(device_hours=0.5, cost=1.0, throughput=10.0, throughput_runs=3))
+    pod = run_to(world, "Train")
     world.pass_time(3600)
     world.answer(pod, trained().model_copy(update={"seconds": 3600.0}))
     world.settle()
@@ -56,14 +56,14 @@ def test_the_end_tells_what_training_took_beside_what_was_expected() -> None:
 
 def test_a_training_that_was_disrupted_counts_all_its_hours_and_measures_no_throughput() -> None:
     world = World(pool={"pricePerDeviceHour": "2"})
-    world.answer(run_to(world, "validate"), validated(throughput=10.0))
-    pod = run_to(world, "train")
+    world.answer(run_to(world, "Validate"), validated(throughput=10.0))
+    pod = run_to(world, "Train")
     world.pass_time(1800)
     world.evict(pod)
     world.sync_jobs()
     world.reap()
     world.reconcile()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     world.pass_time(1800)
     world.answer(pod)
     world.settle()
@@ -90,7 +90,7 @@ def redacting() -> World:
     """A job whose validation wrote a redacted data set, about to begin the baseline."""
     checks = [{"name": "PersonalData", "action": "Redact"}]
     world = World(spec={"dataset": {**job().spec.dataset.to_dict(), "checks": checks}})
-    world.answer(run_to(world, "validate"), validated(redacted=REDACTED))
+    world.answer(run_to(world, "Validate"), validated(redacted=REDACTED))
     world.sync_jobs()
     return world
 
@@ -99,7 +99,7 @@ def test_a_job_with_redacted_data_says_so_and_records_both_digests() -> None:
     world = redacting()
     world.reconcile()
     told = world.status["stages"][0]["message"]
-    world.answer(run_to(world, "seal"))
+    world.answer(run_to(world, "Seal"))
     world.sync_jobs()
     step = world.reconcile()
 
@@ -118,14 +118,14 @@ def test_redacted_data_that_was_lost_with_its_volume_ends_the_job() -> None:
     world.delete("PersistentVolumeClaim", WORKSPACE)
     world.settle()
 
-    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "BadInput")
+    assert (world.status["phase"], condition(world.status, "Complete")["reason"]) == ("Failed", "BadInput")
     assert "redacted data set" in world.status["message"]
     assert not any("baseline" in name for name in world.history)
 
 
 def test_the_documents_that_were_searched_stand_in_status_and_ledger() -> None:
     world = World(spec={"baseline": {"documents": {"uri": "pvc://data/manuals"}}})
-    world.answer(run_to(world, "validate"), validated(documents_digest=sha256(b"text")))
+    world.answer(run_to(world, "Validate"), validated(documents_digest=sha256(b"text")))
     world.settle()
 
     assert (world.status["phase"], world.status["documentsDigest"]) == ("Succeeded", sha256(b"text"))
@@ -144,26 +144,26 @@ def test_what_was_not_looked_for_is_no_zero_in_the_status() -> None:
     ("stage", "result", "phase", "reason", "says"),
     [
         (
-            "validate",
+            "Validate",
             validated("Refused", findings=[Finding(check="Rows", action="Block", count=2, rows=["3", "9"], message="no JSON")]),
             "Failed", "ValidationRefused", "rows 3, 9",
         ),
-        ("baseline", baselined("PromptingSuffices"), "Succeeded", "PromptingSuffices", "onPromptingSuffices"),
+        ("Baseline", baselined("PromptingSuffices"), "Succeeded", "PromptingSuffices", "onPromptingSuffices"),
         (
-            "baseline", baselined("PromptingSuffices").model_copy(update={"prompt": "system: Be brief."}),
+            "Baseline", baselined("PromptingSuffices").model_copy(update={"prompt": "system: Be brief."}),
             "Succeeded", "PromptingSuffices", "Use the base model with this prompt: system: Be brief.",
         ),
         (
-            "baseline", baselined("PromptingSuffices").model_copy(update={"best_arm": "Classifier"}),
+            "Baseline", baselined("PromptingSuffices").model_copy(update={"best_arm": "Classifier"}),
             "Succeeded", "PromptingSuffices", "TF-IDF",
         ),
         (
-            "baseline", baselined("PromptingSuffices").model_copy(update={"best_arm": "BaseRetrieval"}),
+            "Baseline", baselined("PromptingSuffices").model_copy(update={"best_arm": "BaseRetrieval"}),
             "Succeeded", "PromptingSuffices", "Use retrieval: the base model, with passages found in baseline.documents",
         ),
-        ("train", trained("Diverged"), "Failed", "TrainingDiverged", "learningRate"),
-        ("evaluate", evaluated("Fail"), "Failed", "GateFailed", "Regex (0.450): difference -0.100, 95 % interval -0.190"),
-        ("evaluate", evaluated("Inconclusive"), "Failed", "GateInconclusive", "too small to tell"),
+        ("Train", trained("Diverged"), "Failed", "TrainingDiverged", "learningRate"),
+        ("Evaluate", evaluated("Fail"), "Failed", "GateFailed", "Regex (0.450): difference -0.100, 95 % interval -0.190"),
+        ("Evaluate", evaluated("Inconclusive"), "Failed", "GateInconclusive", "too small to tell"),
     ],
 )  # fmt: skip
 def test_a_verdict_ends_the_job_with_a_reason_and_advice(
@@ -174,16 +174,18 @@ def test_a_verdict_ends_the_job_with_a_reason_and_advice(
     world.sync_jobs()
     world.reconcile()
     assert world.status["phase"] == phase
-    assert condition(world.status, "Succeeded")["reason"] == reason
+    ended = [condition(world.status, type_) for type_ in ("Complete", "Failed")]
+    assert [one["reason"] for one in ended] == [reason, reason]
+    assert [one["status"] for one in ended] == (["True", "False"] if phase == "Succeeded" else ["False", "True"])
     assert condition(world.status, "Scheduled")["reason"] == "Finished"
     assert says in world.status["message"]
 
 
 def test_prompting_that_suffices_can_be_overruled() -> None:
     world = World(spec={"onPromptingSuffices": "Continue"})
-    world.answer(run_to(world, "baseline"), baselined("PromptingSuffices"))
+    world.answer(run_to(world, "Baseline"), baselined("PromptingSuffices"))
     world.settle()
-    assert condition(world.status, "Succeeded")["reason"] == "GatePassed"
+    assert condition(world.status, "Complete")["reason"] == "GatePassed"
 
 
 def test_the_workspace_is_freed_when_the_time_to_live_is_over() -> None:
@@ -202,12 +204,12 @@ def test_the_workspace_is_freed_when_the_time_to_live_is_over() -> None:
 
 def test_inputs_that_were_made_again_end_the_job() -> None:
     world = World()
-    world.answer(run_to(world, "baseline"))
+    world.answer(run_to(world, "Baseline"))
     world.sync_jobs()
     world.reconcile()
     world.status["suiteDigest"] = "sha256:" + "9" * 64
     world.reconcile()
-    assert condition(world.status, "Succeeded")["reason"] == "BadInput"
+    assert condition(world.status, "Complete")["reason"] == "BadInput"
     assert "EvaluationSuite suite was" in world.status["message"]
 
 
@@ -222,7 +224,7 @@ def test_a_job_that_is_being_deleted_is_left_to_the_garbage_collector() -> None:
 
 def test_a_credential_that_will_end_is_renewed_while_the_stage_runs() -> None:
     world = World()
-    run_to(world, "train")
+    run_to(world, "Train")
     seen = world.observe()
     step = plan(Observed(**{**seen.__dict__, "fresh_credential": "{}"}), world.now, SETTINGS)
     assert [obj["kind"] for obj in step.applies] == ["Secret"]
@@ -230,7 +232,7 @@ def test_a_credential_that_will_end_is_renewed_while_the_stage_runs() -> None:
 
 def test_a_failed_job_stays_failed() -> None:
     world = World()
-    world.answer(run_to(world, "validate"), validated("Refused"))
+    world.answer(run_to(world, "Validate"), validated("Refused"))
     world.sync_jobs()
     world.reconcile()
     end = dict(world.status)

@@ -217,4 +217,4 @@ TestJobSurvivesAnything = JobMachine.TestCase
 TestJobSurvivesAnything.settings = settings(
     max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
-assert set(GOOD) == {"validate", "baseline", "train", "seal", "evaluate"}
+assert set(GOOD) == {"Validate", "Baseline", "Train", "Seal", "Evaluate"}

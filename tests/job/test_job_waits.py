@@ -74,7 +74,7 @@ def test_a_job_that_cannot_start_says_what_it_waits_for(changes: Json, reason: s
     step = first_plan(**changes)
     assert step.status["phase"] == "Pending"
     assert condition(step.status, "Scheduled")["reason"] == reason
-    assert condition(step.status, "Succeeded")["status"] == "Unknown"
+    assert condition(step.status, "Complete")["status"] == "Unknown"
     assert says in step.status["message"]
     assert [entry.type for entry in step.audit] == ["JobRequested"]
     assert not step.creates
@@ -108,7 +108,7 @@ def test_nothing_new_is_said_twice() -> None:
     ("spec", "reason", "says"),
     [
         (data(classification="PHI"), "NotAllowed", "classified PHI"),
-        (data(retainUntil="2020-12-31"), "NotAllowed", "may be kept until 2020-12-31"),
+        (data(expirationDate="2020-12-31"), "NotAllowed", "may be kept until 2020-12-31"),
         ({"method": {"type": "LoRA", "numNodes": 9}}, "NotAllowed", "maxNodes"),
         (data(uri="pvc://data/../x"), "BadInput", "'..'"),
     ],
@@ -116,20 +116,20 @@ def test_nothing_new_is_said_twice() -> None:
 def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says: str) -> None:
     step = first_plan(spec=spec)
     assert step.status["phase"] == "Failed"
-    assert condition(step.status, "Succeeded")["reason"] == reason
+    assert condition(step.status, "Complete")["reason"] == reason
     assert says in step.status["message"]
     assert "new job" in step.status["message"]
     assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
 
 
-STATED = {"steward": "Ada", "retainUntil": "2999-12-31", "license": "MIT OR LicenseRef-contract-17"}
+STATED = {"steward": "Ada", "expirationDate": "2999-12-31", "license": "MIT OR LicenseRef-contract-17"}
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"steward": " "}, "spec.dataset.steward"),
-        ({"retainUntil": None}, "spec.dataset.retainUntil"),
+        ({"expirationDate": None}, "spec.dataset.expirationDate"),
         ({"license": "our contract"}, "SPDX license expression in spec.dataset.license: nobody knows our contract"),
         ({"license": "MIT AND"}, "SPDX license expression"),
         ({"license": ""}, "it is empty"),
@@ -152,13 +152,13 @@ def test_a_job_that_was_made_without_admission_rules_does_not_start() -> None:
 
     assert first_plan(windows=(before,)).status["phase"] == "Validating"
     refused = first_plan(windows=(before, Window(made, made))).status
-    assert (refused["phase"], condition(refused, "Succeeded")["reason"]) == ("Failed", "RulesNotInForce")
+    assert (refused["phase"], condition(refused, "Complete")["reason"]) == ("Failed", "RulesNotInForce")
 
 
 def test_data_may_be_used_on_the_last_day_and_not_on_the_next() -> None:
     today = World().now.date()
     for day, phase in ((today, "Validating"), (today - timedelta(days=1), "Failed")):
-        assert first_plan(spec=data(retainUntil=day.isoformat())).status["phase"] == phase
+        assert first_plan(spec=data(expirationDate=day.isoformat())).status["phase"] == phase
 
 
 WAITING: list[tuple[Json, str, str]] = [
@@ -180,7 +180,7 @@ WAITING: list[tuple[Json, str, str]] = [
 @pytest.mark.parametrize(("status", "reason", "says"), WAITING)
 def test_a_pod_that_hangs_tells_for_what_it_waits(status: Json, reason: str, says: str) -> None:
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     pod["status"] = {"phase": "Pending", **status}
     step = world.reconcile()
     assert step is not None
@@ -196,11 +196,11 @@ def test_a_pod_that_hangs_tells_for_what_it_waits(status: Json, reason: str, say
 
 def test_progress_never_falls_within_an_attempt() -> None:
     world = World()
-    run_to(world, "train")
+    run_to(world, "Train")
 
     def told(percent: int) -> Any:
         report = ProgressReport(
-            stage="train", percent=percent, step=12, total_steps=60, loss=1.25, remaining_seconds=95
+            stage="Train", percent=percent, step=12, total_steps=60, loss=1.25, remaining_seconds=95
         )
         seen = world.observe()
         step = plan(Observed(**{**seen.__dict__, "progress": report}), world.now, SETTINGS)
@@ -220,7 +220,7 @@ def test_progress_never_falls_within_an_attempt() -> None:
 
 def test_progress_is_gone_when_the_stage_is_done() -> None:
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     world.status["progress"] = {"percent": 99}
     world.answer(pod)
     world.sync_jobs()
@@ -231,7 +231,7 @@ def test_progress_is_gone_when_the_stage_is_done() -> None:
 
 def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
     world = World()
-    run_to(world, "train")
+    run_to(world, "Train")
     world.pass_time(1800)
     world.spec["suspend"] = True
     world.reconcile()
@@ -250,7 +250,7 @@ def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
 
 def test_a_result_that_cannot_be_read_now_is_waited_for() -> None:
     world = World()
-    world.answer(run_to(world, "train"))
+    world.answer(run_to(world, "Train"))
     world.sync_jobs()
     world.registry_down = True
     for _ in range(5):
@@ -265,7 +265,7 @@ def test_a_result_that_cannot_be_read_now_is_waited_for() -> None:
 
 def test_a_suspension_whose_status_was_lost_costs_no_budget() -> None:
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     world.spec["suspend"] = True
     world.reconcile(writes=1)
     assert world.status["stages"][2]["state"] == "Running", "killed after the deletion"

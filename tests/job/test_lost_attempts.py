@@ -24,7 +24,7 @@ from tests.support.job_world import World, condition, run_to
 )
 def test_a_lost_attempt_is_counted_and_tried_again(how: Any, reason: str, counted: str, delay: int) -> None:
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     match how:
         case "evict":
             world.evict(pod)
@@ -53,11 +53,11 @@ def test_a_lost_attempt_is_counted_and_tried_again(how: Any, reason: str, counte
 def test_memory_that_runs_out_twice_ends_the_job_with_advice() -> None:
     world = World()
     for _ in range(2):
-        world.end_pod(run_to(world, "train"), 137, "OOMKilled")
+        world.end_pod(run_to(world, "Train"), 137, "OOMKilled")
         world.sync_jobs()
         world.reconcile()
         world.pass_time(60)
-    assert condition(world.status, "Succeeded")["reason"] == "OutOfMemory"
+    assert condition(world.status, "Complete")["reason"] == "OutOfMemory"
     assert "batchSize" in world.status["message"]
 
 
@@ -72,16 +72,16 @@ def test_each_budget_is_spent_on_its_own(limits: Json, code: int, reason: str) -
     world = World(spec={"limits": limits})
     for _ in range(2):
         assert world.status.get("phase") != "Failed"
-        world.end_pod(run_to(world, "train"), code)
+        world.end_pod(run_to(world, "Train"), code)
         world.sync_jobs()
         world.reconcile()
         world.pass_time(60)
-    assert condition(world.status, "Succeeded")["reason"] == reason
+    assert condition(world.status, "Complete")["reason"] == reason
 
 
 def test_one_broken_pod_explains_why_its_peers_were_stopped() -> None:
     world = World(spec={"method": {"type": "LoRA", "numNodes": 2}})
-    first = run_to(world, "train")
+    first = run_to(world, "Train")
     second = next(pod for pod in world.active_pods() if pod is not first)
     world.end_pod(second, 1)
     world.end_pod(first, 75)
@@ -92,7 +92,7 @@ def test_one_broken_pod_explains_why_its_peers_were_stopped() -> None:
 
 def test_an_engine_that_never_comes_up_ends_the_attempt() -> None:
     world = World()
-    pod = run_to(world, "baseline")
+    pod = run_to(world, "Baseline")
     engine = {"name": "engine", "restartCount": 3, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}
     waiting = {"name": "stage", "state": {"waiting": {"reason": "PodInitializing"}}}
     pod["status"] = {"phase": "Pending", "initContainerStatuses": [engine], "containerStatuses": [waiting]}
@@ -106,7 +106,7 @@ def test_an_engine_that_never_comes_up_ends_the_attempt() -> None:
 @pytest.mark.parametrize("container", ["download", "download-documents", "fetch"])
 def test_what_failed_before_the_stage_began_says_why(container: str) -> None:
     world = World()
-    pod = run_to(world, "evaluate")
+    pod = run_to(world, "Evaluate")
     said = '{"reason": "Unavailable", "message": "the store refuses the key"}'
     over = {"name": container, "state": {"terminated": {"exitCode": 4, "reason": "Error", "message": said}}}
     waiting = {"name": "stage", "state": {"waiting": {"reason": "PodInitializing"}}}
@@ -120,7 +120,7 @@ def test_what_failed_before_the_stage_began_says_why(container: str) -> None:
 
 def test_a_pod_that_failed_after_naming_a_result_gave_no_verdict() -> None:
     world = World()
-    pod = run_to(world, "validate")
+    pod = run_to(world, "Validate")
     world.answer(pod)
     pod["status"]["phase"] = "Failed"
     pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 1
@@ -132,7 +132,7 @@ def test_a_pod_that_failed_after_naming_a_result_gave_no_verdict() -> None:
 def test_a_job_of_an_attempt_that_is_over_is_deleted() -> None:
     """A request to create it was long on its way, from an operator that has lost its lease since."""
     world = World()
-    world.end_pod(run_to(world, "train"), 75)
+    world.end_pod(run_to(world, "Train"), 75)
     world.sync_jobs()
     late = dict(world.jobs[world.status["stages"][2]["jobName"]])
     world.reconcile()
@@ -161,7 +161,7 @@ def test_an_attempt_that_the_status_does_not_know_of_is_taken_over() -> None:
 def test_an_attempt_whose_pod_still_ends_is_not_judged_yet() -> None:
     """The Job is gone, the pod writes its checkpoint: there is time for that before the next attempt."""
     world = World()
-    pod = run_to(world, "train")
+    pod = run_to(world, "Train")
     world.delete("Job", world.status["stages"][2]["jobName"])
     world.reconcile()
     assert world.status["stages"][2]["state"] == "Running"

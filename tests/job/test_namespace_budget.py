@@ -47,7 +47,7 @@ def neighbor(
         "trainableParameters": 1, "adapterBytes": 1, "peakMemoryBytes": 1, "deviceHours": hours, "cost": hours,
         "currency": "USD", "smallestVisibleGain": "0.1",
     }  # fmt: skip
-    stages = [{"name": "validate", "state": "Done"}, {"name": "baseline", "state": "Done"}, {"name": "train", **train}]
+    stages = [{"name": "Validate", "state": "Done"}, {"name": "Baseline", "state": "Done"}, {"name": "Train", **train}]
     return FineTuneJob.model_validate({**raw, "status": {"estimates": estimates, "stages": stages, **status}})
 
 
@@ -58,7 +58,7 @@ WAITING: Json = {"state": "Waiting", "attempt": 0}
 def before_training(budget: Json, **world: Any) -> World:
     """A world whose job has passed validation and baseline and was looked at once more."""
     made = World(budget=budget, pool={"pricePerDeviceHour": "2"}, **world)
-    made.answer(run_to(made, "validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
+    made.answer(run_to(made, "Validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
     made.sync_jobs()
     made.reconcile()
     for _ in range(3):
@@ -66,20 +66,20 @@ def before_training(budget: Json, **world: Any) -> World:
         made.make_pods()
         made.run_pods()
         for pod in made.active_pods():
-            if pod["metadata"]["labels"]["tunegate.io/stage"] == "baseline":
+            if pod["metadata"]["labels"]["tunegate.io/stage"] == "Baseline":
                 made.answer(pod)
         made.sync_jobs()
     return made
 
 
 def trains(world: World) -> bool:
-    return any(stage["name"] == "train" and stage["attempt"] > 0 for stage in world.status["stages"])
+    return any(stage["name"] == "Train" and stage["attempt"] > 0 for stage in world.status["stages"])
 
 
 def test_a_training_within_the_budget_is_recorded_before_it_begins_and_when_it_ends() -> None:
     world = World(budget=TEN_HOURS, pool={"pricePerDeviceHour": "2"})
-    world.answer(run_to(world, "validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
-    world.answer(run_to(world, "train"), trained())
+    world.answer(run_to(world, "Validate"), validated(device_hours=HOURS, cost=COST, throughput=10.0))
+    world.answer(run_to(world, "Train"), trained())
     world.settle()
 
     types = [entry.type for entry in world.entries]
@@ -119,7 +119,7 @@ def test_what_others_of_the_namespace_used_or_hold_decides(facts: Json, begins: 
 def test_a_job_without_budget_left_waits_says_how_much_is_left_and_goes_on_in_the_next_period() -> None:
     world = before_training(TEN_HOURS, records=[record("a", "9")])
 
-    found = condition(world.status, "Succeeded")
+    found = condition(world.status, "Complete")
     assert (world.status["phase"], found["status"], found["reason"]) == ("Queued", "Unknown", "WaitingForBudget")
     assert "estimated at 2 device hours, but 9 device hours of 10 device hours" in world.status["message"]
     assert "2026-12-01T00:00:00Z" in world.status["message"]
@@ -132,7 +132,7 @@ def test_a_job_without_budget_left_waits_says_how_much_is_left_and_goes_on_in_th
 def test_an_estimate_above_the_whole_budget_is_refused_before_the_baseline() -> None:
     world = before_training({"period": "Quarter", "maxCost": "3.5", "currency": "USD"})
 
-    assert (world.status["phase"], condition(world.status, "Succeeded")["reason"]) == ("Failed", "BudgetExceeded")
+    assert (world.status["phase"], condition(world.status, "Complete")["reason"]) == ("Failed", "BudgetExceeded")
     assert "estimated at 4 USD" in world.status["message"]
     assert "allows 3.5 USD a quarter in all" in world.status["message"]
     assert len(world.history) == 1, "only the validation ran"
@@ -150,7 +150,7 @@ def test_money_counts_in_the_currency_of_the_budget_only() -> None:
 def test_a_pool_that_is_priced_in_another_currency_is_refused() -> None:
     world = before_training({"period": "Month", "maxCost": "10", "currency": "CHF"})
 
-    assert condition(world.status, "Succeeded")["reason"] == "NotAllowed"
+    assert condition(world.status, "Complete")["reason"] == "NotAllowed"
     assert "priced in USD" in world.status["message"]
 
 
@@ -174,8 +174,8 @@ def test_of_jobs_that_become_ready_together_the_older_one_that_fits_goes_first(
 
 def test_a_training_that_has_begun_is_not_asked_again() -> None:
     world = World(budget=TEN_HOURS)
-    world.answer(run_to(world, "validate"), validated(device_hours=HOURS, throughput=10.0))
-    pod = run_to(world, "train")
+    world.answer(run_to(world, "Validate"), validated(device_hours=HOURS, throughput=10.0))
+    pod = run_to(world, "Train")
     world.records.append(record("a", "10"))
     world.evict(pod)
     world.sync_jobs()

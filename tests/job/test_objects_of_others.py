@@ -30,7 +30,7 @@ async def requested(site: Site, name: str = "job") -> tuple[ObjectKey, str, str]
     """Create a job; return its key, its UID and the name of its first attempt."""
     raw = await site.kube.create(builders.make_finetunejob(name, site.namespace, requestedBy=ROOTLIKE))
     uid = raw["metadata"]["uid"]
-    return ObjectKey(site.namespace, name), uid, attempt_job_name(name, "validate", 1, uid)
+    return ObjectKey(site.namespace, name), uid, attempt_job_name(name, "Validate", 1, uid)
 
 
 async def step(site: Site, key: ObjectKey, ledger: Memory, times: int = 4) -> None:
@@ -99,7 +99,7 @@ async def test_a_credential_of_somebody_else_is_not_used(site: Site) -> None:
 @pytest.mark.attack(52, 59)
 async def test_jobs_and_pods_count_by_their_owner_and_not_by_their_labels(site: Site) -> None:
     key, uid, attempt = await requested(site)
-    labels = {"tunegate.io/job-uid": uid, "tunegate.io/stage": "validate", "tunegate.io/attempt": "1"}
+    labels = {"tunegate.io/job-uid": uid, "tunegate.io/stage": "Validate", "tunegate.io/attempt": "1"}
     pod = {"restartPolicy": "Never", "containers": [{"name": "stage", "image": "example.invalid/none"}]}
     metadata = {"name": "theirs", "namespace": site.namespace, "labels": labels}
     template = {"metadata": {"labels": labels}, "spec": pod}
@@ -119,5 +119,5 @@ async def test_jobs_and_pods_count_by_their_owner_and_not_by_their_labels(site: 
         if begun := [obj["metadata"]["name"] for obj in plan.creates if obj["kind"] == "Job"]:
             break
     assert raw is not None
-    assert FineTuneJob.model_validate(raw).status.stage("validate").attempt == 0
+    assert FineTuneJob.model_validate(raw).status.stage("Validate").attempt == 0
     assert begun == [attempt]

@@ -20,7 +20,7 @@ from tunegate.digests import sha256
 from tunegate.reconcile.attempt.result import LostResult
 from tunegate.registry.client import RegistryClient
 
-REPORT = {"stage": "train", "percent": 20, "step": 12, "totalSteps": 60, "loss": 1.25, "remainingSeconds": 95}
+REPORT = {"stage": "Train", "percent": 20, "step": 12, "totalSteps": 60, "loss": 1.25, "remainingSeconds": 95}
 RUNNING: dict[str, Any] = {"running": {"startedAt": "2026-11-01T00:00:00Z"}}
 
 
@@ -88,13 +88,13 @@ async def test_results_are_read_once_and_missing_ones_told_from_unreadable_ones(
     with running_registry(tmp_path) as registry:
         client = RegistryClient(registry.host, plain_http=True)
         digest = client.push_document("team/job/results", content, RESULT_MEDIA_TYPE)
-        other = client.push_document("team/job/results", b'{"stage": "train", "secret row": 1}', RESULT_MEDIA_TYPE)
+        other = client.push_document("team/job/results", b'{"stage": "Train", "secret row": 1}', RESULT_MEDIA_TYPE)
         reader = ResultReader(client)
         assert await reader.read("team/job/results", digest) == trained()
         assert isinstance(await reader.read("team/job/results", sha256(b"never pushed")), LostResult)
         wrong = await reader.read("team/job/results", other)
         assert isinstance(wrong, LostResult)
-        assert "train.outcome" in wrong.why
+        assert "Train.outcome" in wrong.why
     assert await reader.read("team/job/results", digest) == trained(), "kept in memory"
     assert await ResultReader(client).read("team/job/results", digest) is None, "the registry has gone"
     client.close()

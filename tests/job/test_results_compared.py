@@ -14,11 +14,11 @@ from tunegate.manifests.stage_job import config_digest
 
 FOREIGN = sha256(b"foreign")
 READ = {
-    "validate": ("base_model", "profile", "suite", "documents", "adapter", "baseline_result"),
-    "baseline": ("base_model", "profile", "dataset", "suite", "documents", "adapter", "baseline_result"),
-    "train": ("base_model", "dataset", "suite", "adapter"),
-    "seal": ("adapter", "dataset"),
-    "evaluate": ("base_model", "profile", "dataset", "suite", "adapter", "baseline_result", "documents"),
+    "Validate": ("base_model", "profile", "suite", "documents", "adapter", "baseline_result"),
+    "Baseline": ("base_model", "profile", "dataset", "suite", "documents", "adapter", "baseline_result"),
+    "Train": ("base_model", "dataset", "suite", "adapter"),
+    "Seal": ("adapter", "dataset"),
+    "Evaluate": ("base_model", "profile", "dataset", "suite", "adapter", "baseline_result", "documents"),
 }
 
 
@@ -28,7 +28,7 @@ def stage_of(world: World, name: str) -> dict[str, Any]:
 
 def told(world: World, stage: str) -> Any:
     """The digest of the configuration in the template of the stage's only Job."""
-    (name,) = [name for name in world.history if f"-{stage}-" in name]
+    (name,) = [name for name in world.history if f"-{stage.lower()}-" in name]
     return config_digest(world.jobs[name]["spec"]["template"]["spec"])
 
 
@@ -79,7 +79,7 @@ def test_what_a_stage_really_read_is_compared_field_by_field(stage: str, field: 
 
 
 @pytest.mark.attack(52)
-@pytest.mark.parametrize("stage", ["validate", "baseline", "train", "seal", "evaluate"])
+@pytest.mark.parametrize("stage", ["Validate", "Baseline", "Train", "Seal", "Evaluate"])
 def test_a_stage_that_does_not_say_what_it_read_is_not_taken(stage: str) -> None:
     world = World()
     pod = run_to(world, stage)
@@ -90,15 +90,15 @@ def test_a_stage_that_does_not_say_what_it_read_is_not_taken(stage: str) -> None
 @pytest.mark.parametrize(
     ("stage", "field", "name"),
     [
-        ("validate", "dataset_digest", "datasetDigest"),
-        ("validate", "documents_digest", "documentsDigest"),
-        ("baseline", "documents_digest", "documentsDigest"),
-        ("seal", "repository", "repository"),
-        ("seal", "manifest_digest", "manifestDigest"),
-        ("evaluate", "adapter_manifest_digest", "adapterManifestDigest"),
-        ("evaluate", "base_model_digest", "baseModelDigest"),
-        ("evaluate", "profile_digest", "profileDigest"),
-        ("evaluate", "suite_digest", "suiteDigest"),
+        ("Validate", "dataset_digest", "datasetDigest"),
+        ("Validate", "documents_digest", "documentsDigest"),
+        ("Baseline", "documents_digest", "documentsDigest"),
+        ("Seal", "repository", "repository"),
+        ("Seal", "manifest_digest", "manifestDigest"),
+        ("Evaluate", "adapter_manifest_digest", "adapterManifestDigest"),
+        ("Evaluate", "base_model_digest", "baseModelDigest"),
+        ("Evaluate", "profile_digest", "profileDigest"),
+        ("Evaluate", "suite_digest", "suiteDigest"),
     ],
 )
 def test_what_a_result_repeats_of_its_inputs_is_compared_too(stage: str, field: str, name: str) -> None:
@@ -111,47 +111,47 @@ def test_what_a_result_repeats_of_its_inputs_is_compared_too(stage: str, field: 
 @pytest.mark.attack(56)
 def test_rows_of_another_digest_than_the_job_names_are_no_result() -> None:
     world = World(spec={"dataset": {**_dataset(), "digest": sha256(b"promised rows")}})
-    pod = run_to(world, "validate")
+    pod = run_to(world, "Validate")
     honest = world.honest(pod, validated(dataset_digest=FOREIGN))
     inputs = honest.inputs.model_copy(update={"dataset": FOREIGN})
-    assert "inputs.dataset" in refuse(world, "validate", honest.model_copy(update={"inputs": inputs}))
+    assert "inputs.dataset" in refuse(world, "Validate", honest.model_copy(update={"inputs": inputs}))
 
 
 def test_after_a_crash_the_configuration_is_that_of_the_job_that_exists() -> None:
     world = World()
-    run_to(world, "baseline")
-    before = stage_of(world, "baseline")["configDigest"]
+    run_to(world, "Baseline")
+    before = stage_of(world, "Baseline")["configDigest"]
     # The status was lost after the Job was created.
     for stage in world.status["stages"]:
-        if stage["name"] == "baseline":
+        if stage["name"] == "Baseline":
             stage |= {"state": "Waiting", "attempt": 0}
             stage.pop("configDigest")
     world.reconcile()
-    assert stage_of(world, "baseline")["attempt"] == 1
-    assert stage_of(world, "baseline")["configDigest"] == before == told(world, "baseline")
+    assert stage_of(world, "Baseline")["attempt"] == 1
+    assert stage_of(world, "Baseline")["configDigest"] == before == told(world, "Baseline")
 
 
 def test_honest_results_are_taken_by_the_next_attempt() -> None:
     world = World()
-    pod = run_to(world, "train")
-    refuse(world, "train", world.honest(pod, GOOD["train"]()).model_copy(update={"config_digest": FOREIGN}))
+    pod = run_to(world, "Train")
+    refuse(world, "Train", world.honest(pod, GOOD["Train"]()).model_copy(update={"config_digest": FOREIGN}))
     world.settle()
-    assert condition(world.status, "Succeeded")["reason"] == "GatePassed"
+    assert condition(world.status, "Complete")["reason"] == "GatePassed"
 
 
 @pytest.mark.parametrize(("code", "reason"), [(6, "ConfigurationDiffers"), (7, "InputChanged")])
 def test_a_pod_that_refuses_what_was_put_before_it_is_tried_again_and_not_for_ever(code: int, reason: str) -> None:
     world = World()
     for attempt in range(1, 9):
-        pod = run_to(world, "train")
+        pod = run_to(world, "Train")
         world.end_pod(pod, code)
         world.sync_jobs()
         world.reconcile()
-        assert (stage_of(world, "train")["reason"], stage_of(world, "train")["errors"]) == (reason, attempt)
+        assert (stage_of(world, "Train")["reason"], stage_of(world, "Train")["errors"]) == (reason, attempt)
         if world.status["phase"] == "Failed":
             break
         world.pass_time(700)
-    assert condition(world.status, "Succeeded")["reason"] == "ErrorBudgetSpent"
+    assert condition(world.status, "Complete")["reason"] == "ErrorBudgetSpent"
 
 
 @pytest.mark.attack(59)
@@ -174,12 +174,12 @@ def test_training_waits_while_the_key_of_its_checkpoints_is_somebody_elses() -> 
 @pytest.mark.attack(59)
 def test_checkpoints_of_somebody_else_are_told_in_status_and_event() -> None:
     world = World()
-    pod = run_to(world, "train")
-    world.answer(pod, GOOD["train"]().model_copy(update={"foreign_checkpoints": 2}))
+    pod = run_to(world, "Train")
+    world.answer(pod, GOOD["Train"]().model_copy(update={"foreign_checkpoints": 2}))
     world.sync_jobs()
     step = world.reconcile()
     assert step is not None
-    assert "foreign checkpoints ignored: 2" in stage_of(world, "train")["message"]
+    assert "foreign checkpoints ignored: 2" in stage_of(world, "Train")["message"]
     assert [event.reason for event in step.events if event.type == "Warning"] == ["ForeignCheckpoints"]
 
 

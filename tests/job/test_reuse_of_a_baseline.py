@@ -24,20 +24,20 @@ def earlier_job(documents: str | None = None, **spec: Any) -> FineTuneJob:
     """Return a job of another name that has measured its baseline; ``documents``: the digest found at validation."""
     world = World(spec=spec)
     _validate(world, documents)
-    run_to(world, "train")
+    run_to(world, "Train")
     done = job(world.status, **spec)
     return done.model_copy(update={"metadata": {**done.metadata, "name": "first", "uid": "f" * 36}})
 
 
 def _validate(world: World, documents: str | None) -> None:
-    pod = run_to(world, "validate")
+    pod = run_to(world, "Validate")
     found = world.honest(pod, validated(documents_digest=documents))
     world.say(pod, found.model_copy(update={"inputs": found.inputs.model_copy(update={"documents": documents})}))
 
 
 def measured(first: FineTuneJob, outcome: str = "Passed") -> tuple[BaselineResult, str]:
     """Return the result of another job's baseline as its stage gave it, and the configuration that it was given."""
-    status, stage = first.status, first.status.stage("baseline")
+    status, stage = first.status, first.status.stage("Baseline")
     assert status.dataset is not None
     assert stage.config_digest is not None
     read = StageInputs(
@@ -68,7 +68,7 @@ def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
     first, world = earlier_job(), before_the_baseline()
     found = found_by(world, first)
     assert found is not None
-    stage, repository = found.status.stage("baseline"), stage_repository(found, "baseline")
+    stage, repository = found.status.stage("Baseline"), stage_repository(found, "Baseline")
     assert (found.name, repository) == ("first", f"{NAMESPACE}/first-ffffffff")
     assert stage.result_digest is not None
     digest = stage.result_digest
@@ -79,12 +79,12 @@ def test_the_stage_is_done_without_a_pod_and_says_whose_result_it_is() -> None:
     assert ("Secret", SECRET) not in world.others, "the credential must be made anew: it has to open the other's place"
     world.settle()
 
-    baseline = next(stage for stage in world.status["stages"] if stage["name"] == "baseline")
+    baseline = next(stage for stage in world.status["stages"] if stage["name"] == "Baseline")
     assert (baseline["state"], baseline["attempt"], baseline["resultDigest"]) == ("Done", 0, digest)
     assert (baseline["repository"], baseline["inputs"]) == (repository, wanted)
     assert "Measured by job first" in baseline["message"]
     assert baseline["images"] == [one.to_dict() for one in stage.images]
-    assert [one.digest for one in stage.images] == [sha256(b"baseline")]
+    assert [one.digest for one in stage.images] == [sha256(b"Baseline")]
     assert not [name for name in world.history if "baseline" in name]
     told = next(obj for (kind, name), obj in world.others.items() if kind == "ConfigMap" and "evaluate" in name)
     assert json.loads(told["data"]["stage.json"])["baselineRepository"] == repository
@@ -150,7 +150,7 @@ def test_another_program_measures_anew() -> None:
 def test_the_job_itself_is_no_earlier_job_and_one_that_began_measures_on() -> None:
     world = before_the_baseline()
     assert found_by(world, job(world.status)) is None
-    run_to(world, "baseline")
+    run_to(world, "Baseline")
     assert wanted_baseline(world.observe(), SETTINGS) is None
 
 
@@ -158,7 +158,7 @@ def test_of_several_the_newest_is_taken_and_its_source_is_passed_on() -> None:
     old, new = earlier_job(), earlier_job()
     stages = [
         stage.model_copy(update={"completion_time": "2026-12-01T00:00:00Z", "repository": "team/source"})
-        if stage.name == "baseline"
+        if stage.name == "Baseline"
         else stage
         for stage in new.status.stages
     ]
@@ -166,4 +166,4 @@ def test_of_several_the_newest_is_taken_and_its_source_is_passed_on() -> None:
     new = new.model_copy(update={"metadata": {**new.metadata, "name": "second", "uid": "e" * 36}, "status": status})
     found = found_by(before_the_baseline(), old, new)
     assert found is not None
-    assert (found.name, stage_repository(found, "baseline")) == ("second", "team/source")
+    assert (found.name, stage_repository(found, "Baseline")) == ("second", "team/source")

@@ -52,5 +52,5 @@ def test_each_stage_of_a_job_keeps_the_images_of_the_attempt_that_gave_its_resul
     assert world.status["phase"] == "Succeeded"
     assert {stage["name"]: stage["images"] for stage in world.status["stages"]} == {
         name: [{"container": "stage", "image": SETTINGS.trainer_image, "digest": sha256(name.encode())}]
-        for name in ("validate", "baseline", "train", "seal", "evaluate")
+        for name in ("Validate", "Baseline", "Train", "Seal", "Evaluate")
     }

@@ -27,7 +27,7 @@ from tunegate.digests import sha256
 from tunegate.manifests.sources import ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
 
 
-@pytest.mark.parametrize("stage", ["validate", "baseline", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["Validate", "Baseline", "Train", "Evaluate"])
 def test_data_of_a_store_is_downloaded_first_by_the_one_container_that_sees_the_credential(stage: str) -> None:
     made = objects(stage, dataset=IN_STORE, workspace={"size": "2Gi"}, store_secret=OPEN)
     spec = made["Job"]["spec"]["template"]["spec"]
@@ -53,14 +53,14 @@ def test_data_of_a_store_is_downloaded_first_by_the_one_container_that_sees_the_
 @pytest.mark.parametrize("stage", STAGES)
 def test_documents_on_a_claim_are_seen_by_validation_and_baseline_and_bound_by_the_digest_found(stage: str) -> None:
     brought = {"documents": {"uri": "pvc://data/manuals", "digest": sha256(b"pinned")}}
-    made = objects(stage, baseline=brought, documents_digest=sha256(b"found") if stage != "validate" else None)
+    made = objects(stage, baseline=brought, documents_digest=sha256(b"found") if stage != "Validate" else None)
     spec = made["Job"]["spec"]["template"]["spec"]
     mounts = {m["mountPath"]: m.get("readOnly") for one in containers(spec) for m in one["volumeMounts"]}
     config = json.loads(made["ConfigMap"]["data"]["stage.json"])
-    assert mounts.get("/mnt/documents") is (True if stage in ("validate", "baseline") else None)
-    digest = {"validate": sha256(b"pinned"), "baseline": sha256(b"found")}.get(stage)
+    assert mounts.get("/mnt/documents") is (True if stage in ("Validate", "Baseline") else None)
+    digest = {"Validate": sha256(b"pinned"), "Baseline": sha256(b"found")}.get(stage)
     assert config.get("documents") == ({"path": "/mnt/documents/manuals", "digest": digest} if digest else None)
-    assert config.get("documentsDigest") == (sha256(b"found") if stage == "evaluate" else None)
+    assert config.get("documentsDigest") == (sha256(b"found") if stage == "Evaluate" else None)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -68,7 +68,7 @@ def test_documents_of_a_store_come_with_a_credential_of_their_own(stage: str) ->
     brought = {"documents": {"uri": "s3://manuals/2026", "secretName": "shelf"}}
     made = objects(stage, baseline=brought, documents_secret=OPEN, dataset=IN_STORE, store_secret=OPEN)
     spec = made["Job"]["spec"]["template"]["spec"]
-    searched = stage in ("validate", "baseline")
+    searched = stage in ("Validate", "Baseline")
     assert ("download-documents.json" in made["ConfigMap"]["data"]) == searched
     stores = {one["name"]: [m["name"] for m in one["volumeMounts"] if m["name"].endswith("-store")]
               for one in containers(spec)}  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_model_of_a_mirror_is_copied_into_every_pod_that_reads_it(stage: str) 
     spec = made["Job"]["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     seen = {c["name"]: {m["name"]: m.get("readOnly", False) for m in c["volumeMounts"]} for c in containers(spec)}
-    if stage == "seal":
+    if stage == "Seal":
         assert "initContainers" not in spec
         assert "base" not in volumes
         return
@@ -108,7 +108,7 @@ def test_a_model_of_a_mirror_is_copied_into_every_pod_that_reads_it(stage: str) 
     assert volumes["base"]["emptyDir"] == {"sizeLimit": "3Gi"}
     assert volumes["base-store"]["secret"] == {"secretName": "hub-reader", "optional": True}
     assert {name for name, mounts in seen.items() if "base-store" in mounts} == {"copy-model"}
-    readers = {"check-base", "engine", "stage"} if stage in ("baseline", "evaluate") else {"stage"}
+    readers = {"check-base", "engine", "stage"} if stage in ("Baseline", "Evaluate") else {"stage"}
     assert {name: mounts["base"] for name, mounts in seen.items() if "base" in mounts} == {
         "copy-model": False, **dict.fromkeys(readers, True),
     }  # fmt: skip
@@ -117,7 +117,7 @@ def test_a_model_of_a_mirror_is_copied_into_every_pod_that_reads_it(stage: str) 
 
 def test_data_of_a_store_and_a_model_of_a_mirror_come_one_after_the_other() -> None:
     own = mirrored(endpoint="http://mirror.models.svc:8080")
-    made = objects("evaluate", base_model=own, dataset=IN_STORE, store_secret=OPEN)
+    made = objects("Evaluate", base_model=own, dataset=IN_STORE, store_secret=OPEN)
     spec = made["Job"]["spec"]["template"]["spec"]
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["copy-model.json"])
     assert isinstance(config, CopyModelConfig)
@@ -130,7 +130,7 @@ def test_data_of_a_store_and_a_model_of_a_mirror_come_one_after_the_other() -> N
 
 @pytest.mark.parametrize("source", [job().spec.dataset.to_dict(), IN_STORE])
 def test_validation_that_redacts_writes_to_the_workspace_where_training_will_run(source: Json) -> None:
-    made = objects("validate", pool=GPU, store_secret=OPEN, dataset={**source, **REDACTING})
+    made = objects("Validate", pool=GPU, store_secret=OPEN, dataset={**source, **REDACTING})
     spec = made["Job"]["spec"]["template"]["spec"]
     mounts = {
         mount["mountPath"]: mount["readOnly"] for mount in spec["containers"][0]["volumeMounts"] if "readOnly" in mount
@@ -142,7 +142,7 @@ def test_validation_that_redacts_writes_to_the_workspace_where_training_will_run
     assert "nvidia.com/gpu" not in spec["containers"][0]["resources"]["limits"]
 
 
-@pytest.mark.parametrize("stage", ["baseline", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["Baseline", "Train", "Evaluate"])
 @pytest.mark.parametrize("source", [job().spec.dataset.to_dict(), IN_STORE])
 def test_after_redaction_no_stage_sees_the_source(stage: str, source: Json) -> None:
     made = objects(stage, store_secret=OPEN, dataset={**source, **REDACTING}, dataset_status=REDACTED)
@@ -151,21 +151,21 @@ def test_after_redaction_no_stage_sees_the_source(stage: str, source: Json) -> N
     assert config["dataset"]["path"] == "/workspace/redacted.jsonl"
     assert config["dataset"]["digest"] == sha256(b"redacted")
     seen = {mount["mountPath"]: mount.get("readOnly") for each in containers(spec) for mount in each["volumeMounts"]}
-    assert seen["/workspace"] is (stage != "train")
+    assert seen["/workspace"] is (stage != "Train")
     assert "/mnt/dataset" not in seen
     assert "download.json" not in made["ConfigMap"]["data"]
 
 
 def test_an_import_reads_redacted_examples_and_is_sealed_from_its_own_claim() -> None:
     imported: Json = {"source": "Import", "method": None, "adapter": {"uri": "pvc://data/legal/adapter"}}
-    baseline = objects("baseline", dataset_status=REDACTED, **imported)
+    baseline = objects("Baseline", dataset_status=REDACTED, **imported)
     assert json.loads(baseline["ConfigMap"]["data"]["stage.json"])["dataset"]["path"] == "/workspace/redacted.jsonl"
-    assert "PersistentVolumeClaim" not in objects("seal", dataset_status=REDACTED, **imported)
+    assert "PersistentVolumeClaim" not in objects("Seal", dataset_status=REDACTED, **imported)
 
 
 def test_sealing_downloads_nothing() -> None:
     assert (
-        "initContainers" not in objects("seal", dataset=IN_STORE, store_secret=OPEN)["Job"]["spec"]["template"]["spec"]
+        "initContainers" not in objects("Seal", dataset=IN_STORE, store_secret=OPEN)["Job"]["spec"]["template"]["spec"]
     )
 
 

@@ -61,7 +61,7 @@ def test_an_attempt_is_one_pod_failure_away_from_its_end(stage: str) -> None:
 def test_the_configuration_is_one_that_the_stage_understands(stage: str) -> None:
     data = objects(stage)["ConfigMap"]["data"]
     assert STAGE_CONFIG.validate_json(data["stage.json"]).stage == stage
-    assert ("fetch.json" in data) == (stage == "evaluate")
+    assert ("fetch.json" in data) == (stage == "Evaluate")
 
 
 @pytest.mark.attack(51, 52)
@@ -84,7 +84,7 @@ def test_every_container_that_reads_a_configuration_is_told_its_digest(stage: st
 
 
 @pytest.mark.attack(58)
-@pytest.mark.parametrize("stage", ["baseline", "evaluate"])
+@pytest.mark.parametrize("stage", ["Baseline", "Evaluate"])
 def test_the_base_model_is_hashed_before_the_engine_reads_it(stage: str) -> None:
     made = objects(stage)
     before = [container["name"] for container in made["Job"]["spec"]["template"]["spec"]["initContainers"]]
@@ -106,16 +106,16 @@ def test_the_base_model_is_hashed_before_the_engine_reads_it(stage: str) -> None
 
 @pytest.mark.attack(59)
 def test_only_training_holds_the_key_of_its_checkpoints_and_it_is_made_once() -> None:
-    made = objects("train")
+    made = objects("Train")
     secret = made["Secret"]
     assert secret["immutable"] is True
     assert len(b64decode(secret["data"]["key"])) == 32
     for stage in STAGES:
         volumes = {v["name"]: v for v in pod(stage)["volumes"]}
-        assert ("checkpoint-key" in volumes) is (stage == "train")
-    key = {v["name"]: v for v in pod("train")["volumes"]}["checkpoint-key"]
+        assert ("checkpoint-key" in volumes) is (stage == "Train")
+    key = {v["name"]: v for v in pod("Train")["volumes"]}["checkpoint-key"]
     assert key["secret"] == {"secretName": secret["metadata"]["name"]}
-    assert "Secret" not in objects("train", checkpoint_secret=secret)
+    assert "Secret" not in objects("Train", checkpoint_secret=secret)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -126,18 +126,18 @@ def test_only_the_workspace_is_writable_and_only_training_writes_to_it(stage: st
         for mount in container["volumeMounts"]:
             if mount["name"] in claims:
                 writable = not mount["readOnly"]
-                assert writable == (mount["mountPath"] == "/workspace" and stage == "train")
+                assert writable == (mount["mountPath"] == "/workspace" and stage == "Train")
                 assert claims[mount["name"]]["readOnly"] != writable
 
 
 def test_the_training_pod_sees_neither_questions_nor_the_suite() -> None:
-    mounts = {mount["mountPath"] for mount in pod("train")["containers"][0]["volumeMounts"]}
+    mounts = {mount["mountPath"] for mount in pod("Train")["containers"][0]["volumeMounts"]}
     assert {"/mnt/base", "/mnt/dataset", "/workspace"} <= mounts
     assert "/mnt/suite" not in mounts
 
 
 def test_training_meets_at_index_0_through_a_headless_service() -> None:
-    made = objects("train", method={"type": "LoRA", "numNodes": 2, "numProcPerNode": 2}, pool=GPU)
+    made = objects("Train", method={"type": "LoRA", "numNodes": 2, "numProcPerNode": 2}, pool=GPU)
     name = made["Job"]["metadata"]["name"]
     assert made["Job"]["spec"]["completionMode"] == "Indexed"
     assert made["Job"]["spec"]["completions"] == made["Job"]["spec"]["parallelism"] == 2
@@ -153,7 +153,7 @@ def test_training_meets_at_index_0_through_a_headless_service() -> None:
     assert len(f"{name}-63") <= 63
 
 
-@pytest.mark.parametrize(("stage", "devices"), [("validate", 0), ("seal", 0), ("train", 2)])
+@pytest.mark.parametrize(("stage", "devices"), [("Validate", 0), ("Seal", 0), ("Train", 2)])
 def test_only_training_takes_devices_and_stays_on_the_pool(stage: str, devices: int) -> None:
     spec = pod(stage, pool=GPU, method={"type": "LoRA", "numProcPerNode": 2})
     limits = spec["containers"][0]["resources"]["limits"]
@@ -163,7 +163,7 @@ def test_only_training_takes_devices_and_stays_on_the_pool(stage: str, devices: 
 
 
 def test_the_engine_is_a_sidecar_on_loopback_that_loads_the_fetched_adapter() -> None:
-    spec = pod("evaluate")
+    spec = pod("Evaluate")
     check, fetch, engine = spec["initContainers"]
     assert (check["name"], fetch["name"], engine["name"]) == ("check-base", "fetch", "engine")
     assert "restartPolicy" not in fetch
@@ -173,7 +173,7 @@ def test_the_engine_is_a_sidecar_on_loopback_that_loads_the_fetched_adapter() ->
     assert engine["startupProbe"]["exec"]["command"][0] == "python3"
     adapter = {c["name"]: m["readOnly"] for c in containers(spec) for m in c["volumeMounts"] if m["name"] == "adapter"}
     assert adapter == {"fetch": False, "engine": True, "stage": True}
-    assert [c["name"] for c in pod("baseline")["initContainers"]] == ["check-base", "engine"]
+    assert [c["name"] for c in pod("Baseline")["initContainers"]] == ["check-base", "engine"]
 
 
 def test_the_engine_never_loads_adapters_at_run_time() -> None:
@@ -190,7 +190,7 @@ def test_the_engine_never_loads_adapters_at_run_time() -> None:
 
 
 def test_an_import_is_sealed_from_its_own_claim_without_a_workspace() -> None:
-    made = objects("seal", source="Import", method=None, adapter={"uri": "pvc://data/legal/adapter"})
+    made = objects("Seal", source="Import", method=None, adapter={"uri": "pvc://data/legal/adapter"})
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
     assert isinstance(config, SealConfig)
     assert config.source_path == "/mnt/import/legal/adapter"
@@ -199,17 +199,17 @@ def test_an_import_is_sealed_from_its_own_claim_without_a_workspace() -> None:
 
 
 def test_a_stage_is_configured_from_what_earlier_stages_found() -> None:
-    train = STAGE_CONFIG.validate_json(objects("train")["ConfigMap"]["data"]["stage.json"])
-    judge = STAGE_CONFIG.validate_json(objects("evaluate")["ConfigMap"]["data"]["stage.json"])
-    seal = STAGE_CONFIG.validate_json(objects("seal")["ConfigMap"]["data"]["stage.json"])
-    check = STAGE_CONFIG.validate_json(objects("validate")["ConfigMap"]["data"]["stage.json"])
+    train = STAGE_CONFIG.validate_json(objects("Train")["ConfigMap"]["data"]["stage.json"])
+    judge = STAGE_CONFIG.validate_json(objects("Evaluate")["ConfigMap"]["data"]["stage.json"])
+    seal = STAGE_CONFIG.validate_json(objects("Seal")["ConfigMap"]["data"]["stage.json"])
+    check = STAGE_CONFIG.validate_json(objects("Validate")["ConfigMap"]["data"]["stage.json"])
     assert isinstance(train, TrainConfig)
     assert train.dataset.path == "/mnt/dataset/train.jsonl"
     assert isinstance(seal, SealConfig)
     assert (seal.source_path, seal.source_digest) == ("/workspace/adapter", trained().adapter_digest)
     assert isinstance(judge, EvaluateConfig)
     assert judge.adapter.digest == sealed().digest
-    assert (judge.baseline_repository, judge.baseline_result) == ("team/copyright-0f0e0d0c", sha256(b"baseline"))
+    assert (judge.baseline_repository, judge.baseline_result) == ("team/copyright-0f0e0d0c", sha256(b"Baseline"))
     assert judge.min_margin == "0.05"
     assert isinstance(check, ValidateConfig)
     assert check.base_model.path == "/mnt/base/smollm2"
@@ -227,7 +227,7 @@ def test_the_checks_are_the_policys_made_stricter_by_the_job() -> None:
     inputs = resolve(seen)
     assert isinstance(inputs, Inputs), inputs
 
-    made = {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, "validate", 1)}
+    made = {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, "Validate", 1)}
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
 
     assert isinstance(config, ValidateConfig)
@@ -237,16 +237,16 @@ def test_the_checks_are_the_policys_made_stricter_by_the_job() -> None:
 
 
 def test_baseline_and_evaluation_know_the_authors_prompt_alike() -> None:
-    made = [objects(stage, baseline={"prompt": "Mine."})["ConfigMap"]["data"] for stage in ("baseline", "evaluate")]
+    made = [objects(stage, baseline={"prompt": "Mine."})["ConfigMap"]["data"] for stage in ("Baseline", "Evaluate")]
     assert [json.loads(data["stage.json"])["authorPrompt"] for data in made] == ["Mine.", "Mine."]
 
 
 def test_a_stage_waits_for_an_earlier_result_that_cannot_be_read() -> None:
-    seen = Observed(job=job({"stages": [{"name": "seal", "resultDigest": sha256(b"x")}]}), **world_objects())
+    seen = Observed(job=job({"stages": [{"name": "Seal", "resultDigest": sha256(b"x")}]}), **world_objects())
     inputs = resolve(seen)
     assert isinstance(inputs, Inputs)
     with pytest.raises(Transient):
-        attempt_objects(seen, inputs, SETTINGS, "evaluate", 1)
+        attempt_objects(seen, inputs, SETTINGS, "Evaluate", 1)
 
 
 @pytest.mark.parametrize(("cpu", "count"), [("500m", 2), ("2", 2), ("3500m", 4), ("16", 16)])

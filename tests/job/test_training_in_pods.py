@@ -80,7 +80,7 @@ async def train(place: Place, registry: RunningRegistry, **method: Any) -> Train
     """Run the train stage to its verdict with the model that lies on the claim."""
     model = await make_model(place)
     pool = {"stageResources": {"cpu": "200m", "memory": "3Gi"}}
-    for obj in place.objects("train", pool, {"method": {**METHOD, **method}}):
+    for obj in place.objects("Train", pool, {"method": {**METHOD, **method}}):
         obj["metadata"].pop("ownerReferences")
         if obj["kind"] == "ConfigMap":
             config = json.loads(obj["data"]["stage.json"])
@@ -96,7 +96,7 @@ async def train(place: Place, registry: RunningRegistry, **method: Any) -> Train
             container["args"][container["args"].index("--config-digest") + 1] = promised
         await place.kube.create(obj)
     for _ in range(600):
-        pods = (await place.look("train")).pods
+        pods = (await place.look("Train")).pods
         words = [
             container["state"].get("terminated")
             for pod in pods

@@ -11,8 +11,8 @@ from tunegate.api.shared import SuiteTries
 
 def test_a_try_is_recorded_before_the_suite_is_asked() -> None:
     world = World()
-    world.answer(run_to(world, "validate"), validated(suite_sketch="1:AAAAAAAAAAE="))
-    run_to(world, "seal")
+    world.answer(run_to(world, "Validate"), validated(suite_sketch="1:AAAAAAAAAAE="))
+    run_to(world, "Seal")
     assert "SuiteAsked" not in world.audit.values()
     pod = next(iter(world.active_pods()))
     world.answer(pod)
@@ -25,7 +25,7 @@ def test_a_try_is_recorded_before_the_suite_is_asked() -> None:
             break
 
     entry = next(entry for entry in world.entries if entry.type == "SuiteAsked")
-    assert entry.payload["stage"] == "evaluate"
+    assert entry.payload["stage"] == "Evaluate"
     assert entry.payload["suiteSketch"] == "1:AAAAAAAAAAE="
     assert entry.payload["suiteData"] == world.status["suiteDataDigest"]
     world.settle()
@@ -37,7 +37,7 @@ def test_a_try_is_recorded_before_the_suite_is_asked() -> None:
 )
 def test_a_prompt_that_suffices_is_a_try(baseline: dict[str, str]) -> None:
     world = World(spec={"baseline": baseline})
-    pod = run_to(world, "baseline")
+    pod = run_to(world, "Baseline")
     assert ("SuiteAsked" in world.audit.values()) == bool(baseline)
     world.answer(pod, baselined("PromptingSuffices"))
     world.settle()
@@ -45,7 +45,7 @@ def test_a_prompt_that_suffices_is_a_try(baseline: dict[str, str]) -> None:
     types = [entry.type for entry in world.entries]
     assert types.index("SuiteAsked") < types.index("JobFinished")
     entry = next(entry for entry in world.entries if entry.type == "SuiteAsked")
-    assert entry.payload["stage"] == "baseline"
+    assert entry.payload["stage"] == "Baseline"
 
 
 def test_the_tries_stand_in_the_status_once_the_job_is_over() -> None:

@@ -39,7 +39,7 @@ async def test_two_managers_each_read_back_exactly_what_they_applied(kube: KubeC
         "phase": "Validating",
         "observedGeneration": 1,
         "conditions": [READY],
-        "stages": [{"name": "validate", "state": "Running", "attempt": 1}, {"name": "train", "state": "Waiting"}],
+        "stages": [{"name": "Validate", "state": "Running", "attempt": 1}, {"name": "Train", "state": "Waiting"}],
         "progress": {"percent": 5},
     }
     second: Json = {"mlflowRunId": "run", "conditions": [LINEAGE]}

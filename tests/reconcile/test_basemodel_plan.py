@@ -56,7 +56,7 @@ def attempt(
     number: int, *, exit_code: int | None = 0, digest: str | None = None, running: bool = False, age: float = 0
 ) -> Attempt:
     """Return an attempt that runs, or whose pod ended so many seconds ago."""
-    name = attempt_job_name("base", "hash", number, UID)
+    name = attempt_job_name("base", "Hash", number, UID)
     labels = attempt_labels("base", number)
     ended = rfc3339(NOW - timedelta(seconds=age))
     condition = {"type": "Failed" if exit_code else "Complete", "status": "True", "lastTransitionTime": ended}
@@ -73,7 +73,7 @@ def attempt(
         "metadata": {"name": f"{name}-x", "labels": labels},
         "status": {"phase": phase, "containerStatuses": [{"name": "stage", "state": state}]},
     }
-    return Attempt("hash", number, job, (pod,))
+    return Attempt("Hash", number, job, (pod,))
 
 
 def test_a_missing_claim_is_named_and_nothing_is_started() -> None:
@@ -200,12 +200,12 @@ def test_after_an_error_the_next_attempt_waits(exit_code: int, age: float, begin
 
     assert begins == bool(made.creates)
     if begins:
-        assert attempt_job_name("base", "hash", 2, UID) == made.creates[2]["metadata"]["name"]
+        assert attempt_job_name("base", "Hash", 2, UID) == made.creates[2]["metadata"]["name"]
 
 
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_lost_pod_or_result_is_answered_by_another_attempt(lost: bool) -> None:
-    last = attempt(1, digest=DIGEST, age=60) if lost else Attempt("hash", 1, attempt(1, age=0).job, ())
+    last = attempt(1, digest=DIGEST, age=60) if lost else Attempt("Hash", 1, attempt(1, age=0).job, ())
     results = {DIGEST: LostResult("the registry does not have it")} if lost else {}
 
     assert plan(observed(last, results=results), SETTINGS, NOW).creates
@@ -253,4 +253,4 @@ def test_a_verdict_is_final(phase: str) -> None:
 def test_when_all_attempts_were_deleted_the_count_goes_on() -> None:
     made = plan(observed(status={"phase": "Hashing", "attempts": 2}), SETTINGS, NOW)
 
-    assert attempt_job_name("base", "hash", 3, UID) == made.creates[2]["metadata"]["name"]
+    assert attempt_job_name("base", "Hash", 3, UID) == made.creates[2]["metadata"]["name"]

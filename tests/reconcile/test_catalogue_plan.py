@@ -54,7 +54,7 @@ def test_a_pool_shows_what_trainings_measured_on_it() -> None:
     raw["metadata"]["creationTimestamp"] = "2025-12-01T00:00:00Z"
     done = make_finetunejob("done")
     done["metadata"]["uid"] = "u"
-    train = {"name": "train", "state": "Done", "completionTime": "2025-12-31T00:00:00Z"}
+    train = {"name": "Train", "state": "Done", "completionTime": "2025-12-31T00:00:00Z"}
     terms = {"name": "pool", "pricePerDeviceHour": "0", "currency": "USD"}
     done["status"] = {"throughput": "9.5", "pool": terms, "stages": [train]}
 

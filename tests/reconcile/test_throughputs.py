@@ -27,7 +27,7 @@ def run(number: int, value: float, *, on: str = "pool", method: str = "LoRA", **
     raw = make_finetunejob(f"job-{number}", method={"type": method})
     raw["metadata"]["uid"] = f"uid-{number}"
     terms = {"name": on, "pricePerDeviceHour": "1", "currency": "USD"}
-    stage = {"name": "train", "state": "Done", "completionTime": f"2026-02-01T00:{number:02}:00Z"}
+    stage = {"name": "Train", "state": "Done", "completionTime": f"2026-02-01T00:{number:02}:00Z"}
     return FineTuneJob.model_validate(
         {**raw, "status": {"pool": terms, "throughput": str(value), "stages": [stage], **status}}
     )
@@ -48,7 +48,7 @@ def estimates(hours: str = "0.1", throughput: str | None = "10") -> Estimates:
 
 def test_a_training_measures_the_throughput_with_which_its_estimate_would_have_been_right() -> None:
     """0.1 device hours were expected at 10 tokens/s; 300 s on one device make 12, on two devices 6."""
-    once = StageStatus(name="train", attempt=1)
+    once = StageStatus(name="Train", attempt=1)
 
     assert measured(estimates(), once, trained()) == "12"
     assert measured(estimates(), once, trained().model_copy(update={"world_size": 2})) == "6"
@@ -69,7 +69,7 @@ def test_a_training_measures_the_throughput_with_which_its_estimate_would_have_b
 def test_a_training_that_was_stopped_or_has_no_sound_estimate_measures_nothing(
     attempt: int, change: Json, expected: Estimates | None
 ) -> None:
-    record = StageStatus(name="train", attempt=attempt)
+    record = StageStatus(name="Train", attempt=attempt)
 
     assert measured(expected, record, trained().model_copy(update=change)) is None
 

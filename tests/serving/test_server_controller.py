@@ -84,7 +84,7 @@ async def test_an_overridden_release_is_handed_to_the_pods_and_taken_back_when_i
     ends = datetime.now(UTC) + timedelta(seconds=15)
     release = await site.get("ModelRelease", "urgent")
     given = make_approval(
-        "dora-overrides", site.namespace, role="break-glass", decision="Override", expiresAt=rfc3339(ends),
+        "dora-overrides", site.namespace, role="break-glass", decision="Override", expirationTime=rfc3339(ends),
         subjectRef={"kind": "ModelRelease", "name": "urgent", "uid": release["metadata"]["uid"]},
         subjectDigest=statement.digest, approver={"username": "dora", "groups": ["duty"]},
     )  # fmt: skip
@@ -116,7 +116,7 @@ async def test_a_role_taken_away_between_approval_and_rollout_stops_the_rollout_
     await give_right(site, "vera", "approve", "risk")
     release = await site.get("ModelRelease", "late")
     given = make_approval(
-        "vera-approves", site.namespace, role="risk", expiresAt=rfc3339(datetime.now(UTC) + timedelta(hours=1)),
+        "vera-approves", site.namespace, role="risk", expirationTime=rfc3339(datetime.now(UTC) + timedelta(hours=1)),
         subjectRef={"kind": "ModelRelease", "name": "late", "uid": release["metadata"]["uid"]},
         subjectDigest=statement.digest, approver={"username": "vera", "groups": ["night-shift"]},
     )  # fmt: skip
@@ -176,7 +176,7 @@ async def test_a_statement_that_is_not_the_approved_one_is_left_out_beside_a_goo
     adapters = (await site.get("ModelServer", "server"))["status"]["adapters"]
     states = {one["release"]: one["state"] for one in adapters}
     assert states == {"forged": "LeftOut", "good": "Loading"}
-    reason = next(one["reason"] for one in adapters if one["release"] == "forged")
+    reason = next(one["reason"] for one in adapters if one["releaseRef"]["name"] == "forged")
     assert "not the approved one" in reason
 
 

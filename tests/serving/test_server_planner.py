@@ -26,7 +26,7 @@ def route(world: World, name: str = "extract") -> dict[str, Any]:
 
 
 def states(world: World) -> dict[str, str]:
-    return {one["release"]: one["state"] for one in world.status["adapters"]}
+    return {one["releaseRef"]["name"]: one["state"] for one in world.status["adapters"]}
 
 
 def test_a_server_waits_for_its_base_model() -> None:
@@ -47,6 +47,8 @@ def test_without_releases_the_base_model_is_served() -> None:
     assert route(world)["state"] == "Closed"
     assert "no approved release" in route(world)["reason"]
     assert world.status["endpoint"] == "http://server.team.svc"
+    pods = world.deployment["spec"]["selector"]["matchLabels"]
+    assert world.status["selector"] == ",".join(f"{key}={value}" for key, value in sorted(pods.items()))
     assert "nobody may ask" in world.status["message"]
 
 
@@ -128,7 +130,7 @@ def overridden(name: str, *, granted: int, until: int) -> ModelRelease:
     """Return a release that is served without its quorum, between two minutes after the start."""
     made = release(name, "Overridden")
     times = [(START + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ") for minute in (granted, until)]
-    shown = Override(overrides="1/1", granted_time=times[0], until=times[1])
+    shown = Override(overrides="1/1", granted_time=times[0], expiration_time=times[1])
     return made.model_copy(update={"status": made.status.model_copy(update={"override": shown})})
 
 

@@ -46,8 +46,8 @@ def make_approvalpolicy(name: str = "policy", **changes: Any) -> Json:
 
 def make_modelserver(name: str = "server", namespace: str = "team", **changes: Any) -> Json:
     spec: Json = {
-        "baseModelRef": "base",
-        "poolRef": "pool",
+        "baseModelRef": {"name": "base"},
+        "poolRef": {"name": "pool"},
         "profile": {"image": IMAGE, "device": "CPU", "maxModelLen": 1024},
     }
     return _object("ModelServer", name, namespace, spec, changes)
@@ -65,8 +65,8 @@ def make_evaluationsuite(name: str = "suite", namespace: str = "team", **changes
 def make_finetunejob(name: str = "job", namespace: str = "team", **changes: Any) -> Json:
     spec: Json = {
         "requestedBy": ENGINEER,
-        "serverRef": "server",
-        "suiteRef": "suite",
+        "serverRef": {"name": "server"},
+        "suiteRef": {"name": "suite"},
         "dataset": {
             "uri": "pvc://data/train.jsonl",
             "classification": "Public",
@@ -98,7 +98,7 @@ def make_approval(name: str = "approval", namespace: str = "team", **changes: An
         "decision": "Approve",
         "reason": "Scores and data were looked at.",
         "approver": {"username": "reviewer-risk", "groups": ["model-risk"]},
-        "expiresAt": "2030-01-01T00:00:00Z",
+        "expirationTime": "2030-01-01T00:00:00Z",
     }
     return _object("Approval", name, namespace, spec, changes)
 
@@ -118,5 +118,5 @@ def make_auditrecord(name: str = "audit-0000000001", **changes: Any) -> Json:
 
 
 def make_usage(name: str = "people", namespace: str = "team", **changes: Any) -> Json:
-    spec: Json = {"reached": [{"username": "erin", "bound": "jobs", "message": "has 50 open jobs"}], "ended": ["u"]}
+    spec: Json = {"reached": [{"username": "erin", "bound": "Jobs", "message": "has 50 open jobs"}], "ended": ["u"]}
     return _object("Usage", name, namespace, spec, changes)

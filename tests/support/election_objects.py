@@ -161,7 +161,7 @@ def _approval(vote: Vote, pen: str, dice: random.Random) -> Approval:
     }  # fmt: skip
     made = make_approval(
         vote.name, subjectRef={"kind": "ModelRelease", "name": "release", "uid": vote.subject_uid},
-        subjectDigest=vote.digest, role=vote.role, decision=vote.decision, approver=person, expiresAt=time(vote.expires),
+        subjectDigest=vote.digest, role=vote.role, decision=vote.decision, approver=person, expirationTime=time(vote.expires),
     )  # fmt: skip
     made["metadata"] |= {"uid": vote.uid, "creationTimestamp": f"{vote.created:%Y-%m-%dT%H:%M:%SZ}"}
     if pen != "none":

@@ -98,7 +98,12 @@ class World:
 
     def approval(self, username: str = "ravi", group: str = "tunegate:model-risk", **changes: Any) -> Json:
         soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
-        spec = {"approver": {"username": username, "groups": [group]}, "expiresAt": soon, "role": "risk", **changes}
+        spec = {
+            "approver": {"username": username, "groups": [group]},
+            "expirationTime": soon,
+            "role": "risk",
+            **changes,
+        }
         return make_approval(f"approval-{secrets.token_hex(3)}", self.namespace, **spec)
 
 

@@ -19,7 +19,7 @@ def planned(namespace: str) -> dict[str, Json]:
     server.put(release("one"))
     first = server.step()
     job = JobWorld()
-    run_to(job, "train")
+    run_to(job, "Train")
     made = [*first.creates, *first.applies, *job.others.values(), *job.jobs.values(), *namespace_objects()]
     found: dict[str, Json] = {}
     for obj in made:

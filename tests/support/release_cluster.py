@@ -77,7 +77,7 @@ def made_catalogue(world: World, name: str, server: str) -> Iterator[dict[str, J
     """Create base model and policy of a name, a server of the other, and the one suite; return them as the API server has them."""
     made = {
         "BaseModel": make_basemodel(name),
-        "ModelServer": make_modelserver(server, world.namespace, baseModelRef=name),
+        "ModelServer": make_modelserver(server, world.namespace, baseModelRef={"name": name}),
         "EvaluationSuite": make_evaluationsuite("suite", world.namespace),
         "ApprovalPolicy": {
             "apiVersion": "tunegate.io/v1alpha1",
@@ -142,7 +142,7 @@ def passed(world: World, catalogue: dict[str, Json], registry: RunningRegistry, 
         found = validated(statement_digest=stated, page_digest=page, findings=[twice]).to_dict()
         checked = client.push_document(f"{repository}/results", canonical(found), RESULT_MEDIA_TYPE)
     status = release_evidence.job_status(catalogue, result)
-    status["stages"].append({"name": "validate", "state": "Done", "attempt": 1, "resultDigest": checked})
+    status["stages"].append({"name": "Validate", "state": "Done", "attempt": 1, "resultDigest": checked})
     status["dataset"]["statementDigest"] = stated
     say(world, "finetunejob", name, status)
     return uid

@@ -49,7 +49,7 @@ def job_status(world: dict[str, Json], result: str) -> Json:
     profile, suite = digests_of(world)
     return {
         "phase": "Succeeded",
-        "stages": [{"name": "evaluate", "state": "Done", "attempt": 1, "resultDigest": result}],
+        "stages": [{"name": "Evaluate", "state": "Done", "attempt": 1, "resultDigest": result}],
         "dataset": {
             "digest": digest("d"), "statementDigest": digest("f"), "rows": 267, "tokens": 30_000, "duplicates": 0,
             "overlapRows": 0, "developmentRows": 26,
@@ -72,7 +72,7 @@ def evaluation(world: dict[str, Json], **changes: Any) -> Json:
     """Return the evaluation's result document."""
     profile, suite = digests_of(world)
     return {
-        "stage": "evaluate", "outcome": "Pass", "metric": "ExactMatch", "margin": 0.05, "minimum": 0.0,
+        "stage": "Evaluate", "outcome": "Pass", "metric": "ExactMatch", "margin": 0.05, "minimum": 0.0,
         "tuned": {"ExactMatch": 0.795}, "arms": [], "guardrails": [], "questions": 112, "groups": 112,
         "resamples": 10_000, "seed": 17, "adapterManifestDigest": digest("c"), "baseModelDigest": digest("b"),
         "profileDigest": profile, "suiteDigest": suite, "answersDigest": digest("e"),

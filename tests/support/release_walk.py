@@ -135,7 +135,7 @@ class Walk:
     def serve(self, state: str = "Ready", route: str | None = "extractor") -> None:
         served = self.release["status"]["servedName"]
         adapter = {
-            "release": "release",
+            "releaseRef": {"name": "release"},
             "servedName": served,
             "adapterDigest": release_evidence.digest("a"),
             "state": state,

@@ -64,9 +64,9 @@ class Documents:
 
     def push(self, client: RegistryClient, repository: str, earlier: str) -> None:
         """Store all of it below a job's repository, but the baseline: it was taken over from an ``earlier`` job."""
-        next(one for one in self.status["stages"] if one["name"] == "baseline")["repository"] = earlier
+        next(one for one in self.status["stages"] if one["name"] == "Baseline")["repository"] = earlier
         for name, content in self.contents.items():
-            where = earlier if name == "baseline" else repository
+            where = earlier if name == "Baseline" else repository
             digest = client.push_document(f"{where}/results", content, _media_type(name))
             assert digest == sha256(_manifest(name, content))
         layers = [
@@ -112,13 +112,13 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
         manifest_digest=adapter, bytes=9, rank=16, target_modules=["q_proj"],
     )  # fmt: skip
     made = {
-        "validate": validated(dataset_digest=release_evidence.digest("d"), statement_digest=statement),
-        "baseline": baselined(),
-        "train": trained().model_copy(
+        "Validate": validated(dataset_digest=release_evidence.digest("d"), statement_digest=statement),
+        "Baseline": baselined(),
+        "Train": trained().model_copy(
             update={"hyperparameters": {"rank": "16", "seed": "17"}, "libraries": {"peft": "0.21.2"}, "hardware": {"devices": "NVIDIA L4", "driver": "550.90.07"}}
         ),
-        "seal": sealed,
-        "evaluate": evaluated(
+        "Seal": sealed,
+        "Evaluate": evaluated(
             adapter_manifest_digest=adapter, base_model_digest=release_evidence.digest("b"), profile_digest=profile,
             suite_digest=suite,
         ),
@@ -128,7 +128,7 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
     status["stages"] = [
         {
             "name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(_manifest(name, contents[name])),
-            "images": [TRAINER, ENGINE] if name in ("baseline", "evaluate") else [TRAINER],
+            "images": [TRAINER, ENGINE] if name in ("Baseline", "Evaluate") else [TRAINER],
         }
         for name in made
     ]  # fmt: skip
@@ -153,7 +153,7 @@ class Released(Walk):
         self.release = release_evidence.with_metadata(release_evidence.release_of(self.job), uid=RELEASE_UID)
         self.documents = documents(self.world, self.job, "team/job-0f0e0d0c")
         self.job["status"] = self.documents.status
-        self.result = json.loads(self.documents.contents["evaluate"])
+        self.result = json.loads(self.documents.contents["Evaluate"])
         self.start_again()
 
     def start_again(self, phase: str = "Approved") -> None:
@@ -238,7 +238,7 @@ class Released(Walk):
         contents = self.documents.contents
         found = {layout.STATEMENT: statement.content, layout.ADAPTER: ADAPTER}
         for one in layout.documents(statement):
-            name = one.manifest_path.removeprefix("oci/").removesuffix(".json")
+            name = one.stage or "data-statement"
             found |= {one.path: contents[name], one.manifest_path: _manifest(name, contents[name])}
         return found
 

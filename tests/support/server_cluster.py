@@ -103,7 +103,11 @@ class Site:
         }
         await site._admit(stored, status)
         server = builders.make_modelserver(
-            namespace=namespace, baseModelRef=site.base, poolRef=site.pool, routes=[{"name": "extractor"}], **spec
+            namespace=namespace,
+            baseModelRef={"name": site.base},
+            poolRef={"name": site.pool},
+            routes=[{"name": "extractor"}],
+            **spec,
         )
         await kube.create(server)
         return site
@@ -134,7 +138,7 @@ class Site:
             "releaseDigest": statement.digest,
             "statementDigest": digest,
             "servedName": statement.served_name,
-            "server": "server",
+            "serverRef": {"name": "server"},
             "approvedTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "observedGeneration": 1,
             "message": "",
@@ -249,7 +253,7 @@ class Site:
             ).to_dict(),
             "job": JobPart(
                 name="job", uid=JOB_UID, requested_by=Requester(username="engineer"), source="Train",
-                results={"seal": sealed}, images={},
+                results={"Seal": sealed}, images={},
             ).to_dict(),
             "adapter": AdapterStatus(
                 repository=entry.repository, digest=entry.digest, manifest_digest=entry.manifest_digest, bytes=1, rank=8

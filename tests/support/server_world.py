@@ -43,7 +43,7 @@ def release(name: str, phase: str = "Approved", model: str = "extract", minute: 
     raw["metadata"]["uid"] = f"uid-{name}"
     raw["status"] = {
         "phase": phase,
-        "server": "server",
+        "serverRef": {"name": "server"},
         "servedName": served(name),
         "approvedTime": (START + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -179,5 +179,5 @@ def read_by(config: StageConfig) -> StageInputs:
 
 
 GOOD: dict[str, Any] = {
-    "validate": validated, "baseline": baselined, "train": trained, "seal": sealed, "evaluate": evaluated,
+    "Validate": validated, "Baseline": baselined, "Train": trained, "Seal": sealed, "Evaluate": evaluated,
 }  # fmt: skip

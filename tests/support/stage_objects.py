@@ -15,7 +15,7 @@ from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
 from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
 
 Json = dict[str, Any]
-STAGES = ("validate", "baseline", "train", "seal", "evaluate")
+STAGES = ("Validate", "Baseline", "Train", "Seal", "Evaluate")
 IMAGE = "registry.example/engine@sha256:" + "2" * 64
 OPEN = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset(STORE_REQUIRED))
 IN_STORE: Json = {**job().spec.dataset.to_dict(), "uri": "s3://training/sets/rows", "secretName": "bucket"}
@@ -44,14 +44,14 @@ def objects(
     read = StageInputs(adapter=sha256(b"imported files"))
     checked = validated().model_copy(update={"inputs": read})
     results = {
-        sha256(b"validate"): checked,
-        sha256(b"train"): trained(),
-        sha256(b"seal"): sealed(),
-        sha256(b"baseline"): None,
+        sha256(b"Validate"): checked,
+        sha256(b"Train"): trained(),
+        sha256(b"Seal"): sealed(),
+        sha256(b"Baseline"): None,
     }
     stages = [
         {"name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(name.encode())}
-        for name in ("validate", "baseline", "train", "seal")
+        for name in ("Validate", "Baseline", "Train", "Seal")
     ]
     facts = {
         **world_objects(**(pool or {})), "store_secret": store_secret, "documents_secret": documents_secret,

@@ -22,7 +22,7 @@ def digest(letter: str) -> str:
 def results() -> dict[StageName, StageResult]:
     """Result documents of baseline, train, seal and evaluate."""
     return {
-        "baseline": BaselineResult.model_validate(
+        "Baseline": BaselineResult.model_validate(
             {
                 "outcome": "Passed",
                 "bestArm": "Regex",
@@ -36,7 +36,7 @@ def results() -> dict[StageName, StageResult]:
                 "prompt": "{text}",
             }
         ),
-        "train": TrainResult.model_validate(
+        "Train": TrainResult.model_validate(
             {
                 "outcome": "Passed",
                 "steps": 60,
@@ -56,10 +56,10 @@ def results() -> dict[StageName, StageResult]:
                 "libraries": {"peft": "0.21.2"},
             }
         ),
-        "seal": SealResult.model_validate(
+        "Seal": SealResult.model_validate(
             {"outcome": "Passed", "repository": "team/job-11111111/adapter", "digest": digest("c"), "bytes": 9830400}
         ),
-        "evaluate": EvaluateResult.model_validate(
+        "Evaluate": EvaluateResult.model_validate(
             {
                 "outcome": "Pass",
                 "metric": "ExactMatch",

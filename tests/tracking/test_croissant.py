@@ -40,7 +40,7 @@ def test_without_a_steward_the_source_is_the_creator() -> None:
 
 def test_the_run_shows_the_statement_and_its_croissant() -> None:
     statement = data_statement()
-    record = job_record(story.finished_job(), {"validate": validated()}, statement)
+    record = job_record(story.finished_job(), {"Validate": validated()}, statement)
 
     assert set(record.reports) == {"validate.json", "data-statement.json", "croissant.json"}
     assert json.loads(record.reports["data-statement.json"]) == statement.to_dict()

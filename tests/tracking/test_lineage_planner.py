@@ -64,7 +64,7 @@ def test_every_arm_and_the_gate_are_numbers_of_the_run() -> None:
 
 def test_the_run_shows_what_training_took_beside_what_was_expected() -> None:
     terms = {"name": "pool", "pricePerDeviceHour": "2", "currency": "USD"}
-    results = {**story.results(), "validate": validated()}
+    results = {**story.results(), "Validate": validated()}
     record = job_record(story.finished_job(deviceHours="0.5000", cost="1.0000", pool=terms), results)
 
     points = {point.name: point.value for point in record.metrics}
@@ -74,7 +74,7 @@ def test_the_run_shows_what_training_took_beside_what_was_expected() -> None:
 
 
 def test_a_check_that_was_off_has_no_number_in_the_run() -> None:
-    results = {**story.results(), "validate": validated(overlap_rows=None)}
+    results = {**story.results(), "Validate": validated(overlap_rows=None)}
 
     names = {point.name for point in job_record(story.finished_job(), results).metrics}
 

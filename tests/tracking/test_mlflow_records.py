@@ -66,7 +66,7 @@ async def test_data_sets_and_result_documents_are_shown_with_the_run(server: Mlf
     inputs = run["inputs"]["dataset_inputs"]
     assert {"key": "tunegate.digest", "value": story.digest("3")} in [tag for entry in inputs for tag in entry["tags"]]
     files = server.ask("operator", f"artifacts/list?run_id={run_id}&path=reports").json()["files"]
-    assert {Path(file["path"]).name for file in files} == {f"{name}.json" for name in story.results()}
+    assert {Path(file["path"]).name for file in files} == {f"{name.lower()}.json" for name in story.results()}
     place = next((server.folder / "artifacts").rglob(f"{run_id}/artifacts/reports/evaluate.json"))
     assert json.loads(place.read_text())["tuned"]["ExactMatch"] == 0.795
 
@@ -107,7 +107,7 @@ async def test_mlflow_that_does_not_answer_stops_nobody() -> None:
 async def test_no_question_of_the_gate_is_shown(server: MlflowServer, tracking: Tracking) -> None:
     run_id = await recorded(tracking, record_of("gate"))
     place = next((server.folder / "artifacts").rglob(f"{run_id}/artifacts/reports/evaluate.json"))
-    assert story.GATE_QUESTION in story.results()["evaluate"].model_dump_json()
+    assert story.GATE_QUESTION in story.results()["Evaluate"].model_dump_json()
     assert story.GATE_QUESTION not in place.read_text()
     assert "probe" not in json.loads(place.read_text())
 

@@ -87,7 +87,7 @@ def validate(base_model: Path, tmp_path: Path) -> Validate:
 
     def call(rows: list[Any], questions: list[Any] | None = None, **changes: Any) -> ValidateResult:
         config = make_config(tmp_path, base_model, rows, questions, **changes)
-        context = StageContext(places, None, ProgressBoard("validate"))  # type: ignore[arg-type]
+        context = StageContext(places, None, ProgressBoard("Validate"))  # type: ignore[arg-type]
         return examine(config, context).result
 
     return call

@@ -25,13 +25,13 @@ def config_digest(process: StageProcess) -> str:
 
 
 @pytest.mark.attack(51, 52)
-@pytest.mark.parametrize("stage", ["hash", "check-base"])
+@pytest.mark.parametrize("stage", ["Hash", "CheckBase"])
 def test_another_configuration_is_refused_before_anything_is_read(pod: Pod, tmp_path: Path, stage: str) -> None:
     folder = make_model(tmp_path / "model")
     base = stage_base("nowhere.invalid:1")
     made: StageConfigBase = (
         HashConfig(**base, path=str(folder))
-        if stage == "hash"
+        if stage == "Hash"
         else CheckBaseConfig(**base, base_model=base_model_input(folder))
     )
 

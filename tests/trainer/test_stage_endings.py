@@ -25,7 +25,7 @@ from tunegate_trainer.progress import ProgressBoard, serve, write_report
 
 def test_a_configuration_with_an_unknown_field_is_bad_input(pod: Pod, tmp_path: Path) -> None:
     config = tmp_path / "stage.json"
-    config.write_text(json.dumps({"stage": "hash", "surprise": 1}))
+    config.write_text(json.dumps({"stage": "Hash", "surprise": 1}))
     promised = ("--config-digest", digests.sha256(config.read_bytes()))
 
     code = entry.main(
@@ -85,14 +85,14 @@ def test_fetch_puts_the_sealed_adapter_where_the_engine_looks(pod: Pod, tmp_path
 
 
 def test_progress_prefers_what_the_training_processes_wrote(tmp_path: Path) -> None:
-    board = ProgressBoard("train", tmp_path / "progress.json")
+    board = ProgressBoard("Train", tmp_path / "progress.json")
     board.show(250, "starting")
     server = serve(board, 0)
     address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
         first = ProgressReport.model_validate_json(httpx.get(f"{address}/progress", trust_env=False).content)
         assert (first.percent, first.message) == (100, "starting")
-        write_report(tmp_path / "progress.json", ProgressReport(stage="train", percent=10, step=3, loss=0.5))
+        write_report(tmp_path / "progress.json", ProgressReport(stage="Train", percent=10, step=3, loss=0.5))
         second = ProgressReport.model_validate_json(httpx.get(f"{address}/progress", trust_env=False).content)
         assert (second.step, second.loss) == (3, 0.5)
         assert httpx.get(f"{address}/etc/passwd", trust_env=False).status_code == 404
@@ -107,9 +107,9 @@ def test_logs_name_an_error_without_its_text() -> None:
     except ValueError:
         record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "failed", (), sys.exc_info())
 
-    line = json.loads(JsonLines("train").format(record))
+    line = json.loads(JsonLines("Train").format(record))
 
-    assert (line["message"], line["exception"], line["stage"]) == ("failed", "ValueError", "train")
+    assert (line["message"], line["exception"], line["stage"]) == ("failed", "ValueError", "Train")
     assert "secret" not in json.dumps(line)
 
 

@@ -191,7 +191,7 @@ def test_two_pods_take_the_best_checkpoint_that_one_of_them_sealed(
 
 def test_a_learning_rate_out_of_hand_is_a_verdict_and_no_retry(small_model: Path, pod: Pod) -> None:
     settings: dict[str, Any] = {
-        "learning_rate": "9999999999999999999",
+        "learning_rate": "999999999999999",
         "epochs": 2,
         "development_fraction": "0",
         "alpha": 512,

@@ -12,6 +12,7 @@ from tunegate.api.markers import (
     Column,
     Digest,
     Kind,
+    Names,
     Resource,
     ResourceName,
     ShortText,
@@ -90,7 +91,7 @@ class ApprovalSpec(ApiModel):
     reason: Annotated[str, Field(min_length=1, max_length=REASON_LIMIT)]
     approver: Person
     """The caller; `tunegate approve` fills it in."""
-    expires_at: Time
+    expiration_time: Time
     """After this the approval starts no new rollout and grants no waiver; what an Override opened is closed."""
     signature: SignedStatement | None = None
     """Needed where the policy names signers for the role; `tunegate approve --key` makes it."""
@@ -99,7 +100,6 @@ class ApprovalSpec(ApiModel):
 class Approval(Resource):
     """A reviewer's decision."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 63", "metadata.name may have at most 63 characters"))
     KIND: ClassVar[Kind] = Kind(
         "Approval",
         "approvals",
@@ -112,9 +112,11 @@ class Approval(Resource):
             Column("Role", ".spec.role"),
             Column("By", ".spec.approver.username"),
             Column("Person", ".spec.approver.personId", wide=True),
-            Column("Expires", ".spec.expiresAt", wide=True),
+            Column("Expires", ".spec.expirationTime", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("stands in statuses and in the ledger", most=63),
+        selectable=(".spec.subjectRef.kind", ".spec.subjectRef.name", ".spec.subjectRef.uid", ".spec.decision"),
     )
 
     spec: ApprovalSpec

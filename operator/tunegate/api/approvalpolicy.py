@@ -13,17 +13,18 @@ from tunegate.api.markers import (
     ApiModel,
     Column,
     DataClass,
-    Decimal,
     Digest,
-    Fraction,
     Kind,
+    Names,
     Resource,
     ResourceName,
     cel,
     list_map,
+    reason_column,
     rules,
 )
-from tunegate.api.shared import StatusBase
+from tunegate.api.numbers import Amount, Fraction
+from tunegate.api.shared import NamedRef, StatusBase
 
 WaivableFinding = Literal[DataCheck, "MinimumExamples", "MinimumPerClass", "Budget", "Knowledge"]
 """Blocking findings of validation that people may answer for. The others say that the job cannot run, or cannot be judged."""
@@ -91,16 +92,22 @@ class BreakGlass(ApiModel):
 
 
 class NamespaceBudget(ApiModel):
-    """What all trainings of one namespace may take in a period of the calendar, in UTC."""
+    """What all trainings of one namespace may take in a period of the calendar, in UTC: `maxDeviceHours`, or `maxCost` together
+    with `currency`, or all three."""
 
     model_config = rules(
-        cel("has(self.maxDeviceHours) || has(self.maxCost)", "budget needs maxDeviceHours, maxCost or both"),
-        cel("has(self.maxCost) == has(self.currency)", "budget.maxCost and budget.currency belong together"),
+        any_of=[
+            {"required": ["maxCost", "currency"]},
+            {
+                "required": ["maxDeviceHours"],
+                "not": {"anyOf": [{"required": ["maxCost"]}, {"required": ["currency"]}]},
+            },
+        ]
     )
 
     period: Literal["Month", "Quarter"]
-    max_device_hours: Decimal | None = None
-    max_cost: Decimal | None = None
+    max_device_hours: Amount | None = None
+    max_cost: Amount | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3)] | None = None
     """Of `maxCost`: pools that are priced in another one can't be trained on."""
 
@@ -150,7 +157,7 @@ class ApprovalPolicySpec(ApiModel):
 
     roles: Annotated[list[ApprovalRole], Field(min_length=1, max_length=8, json_schema_extra=list_map("name"))]
     max_approval_age_seconds: Annotated[int, Field(ge=60, le=31_536_000)] = 604_800
-    """Longest life of an approval; it stops counting after this time, whatever its `expiresAt` says."""
+    """Longest life of an approval; it stops counting after this time, whatever its `expirationTime` says."""
     identity: IdentityRule | None = None
     """What the cluster's identity provider has to say of people; absent: user name, uid and groups are enough."""
     break_glass: BreakGlass | None = None
@@ -173,7 +180,7 @@ class ApprovalPolicySpec(ApiModel):
     """For each namespace under this policy; a training that exceeds what is left waits for the next period."""
     serving: ServingRule | None = None
     """How gateways close routes when they hear nothing of the operator's decisions; absent: after 60 seconds."""
-    required_suites: Annotated[list[ResourceName], Field(max_length=8, json_schema_extra=LIST_SET)] = []
+    required_suite_refs: Annotated[list[NamedRef], Field(max_length=8, json_schema_extra=list_map("name"))] = []
     """A release needs a passed gate of one of these suites; empty: any suite of the namespace."""
 
     @property
@@ -193,7 +200,6 @@ class ApprovalPolicyStatus(StatusBase):
 class ApprovalPolicy(Resource):
     """Approval rules, chosen by the platform for a namespace and never by a requester."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ApprovalPolicy",
         "approvalpolicies",
@@ -201,10 +207,12 @@ class ApprovalPolicy(Resource):
         "Cluster",
         (
             Column("Quorum", ".status.quorum"),
+            reason_column("Ready"),
             Column("Margin", ".spec.minMargin"),
             Column("Digest", ".status.digest", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("stands in release statements and in the chart's values"),
     )
 
     spec: ApprovalPolicySpec

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tunegate.api.markers import ApiModel, Column, Digest, Kind, Resource, ShortText, Time, immutable, rules
+from tunegate.api.markers import ApiModel, Column, Digest, Kind, Names, Resource, ShortText, Time, immutable, rules
 
 EventType = Literal[
     "JobRequested", "BudgetReserved", "SuiteAsked", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
@@ -60,6 +60,7 @@ class AuditRecord(Resource):
             Column("Time", ".spec.time", "date"),
             Column("Hash", ".spec.hash", wide=True),
         ),
+        Names("is audit- with the sequence in ten digits", most=16, letter_first=True),
     )
 
     spec: AuditRecordSpec

@@ -14,6 +14,7 @@ from tunegate.api.markers import (
     Digest,
     Kind,
     ModelUri,
+    Names,
     Quantity,
     Resource,
     ResourceName,
@@ -22,6 +23,7 @@ from tunegate.api.markers import (
     WebAddress,
     cel,
     immutable,
+    reason_column,
     rules,
 )
 from tunegate.api.shared import StatusBase
@@ -86,7 +88,6 @@ class BaseModelStatus(StatusBase):
 class BaseModel(Resource):
     """A base model of the catalogue."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "BaseModel",
         "basemodels",
@@ -94,11 +95,13 @@ class BaseModel(Resource):
         "Cluster",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Ready"),
             Column("License", ".spec.license"),
             Column("Context", ".spec.contextLength", "integer"),
             Column("Manifest", ".status.manifestDigest", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is part of the names of Jobs, of registry repositories and of labels"),
     )
 
     spec: BaseModelSpec

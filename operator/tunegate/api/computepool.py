@@ -12,16 +12,16 @@ from tunegate.api.markers import (
     ApiModel,
     Column,
     DataClass,
-    Decimal,
     Kind,
+    Names,
     Quantity,
     Resource,
     ShortText,
     Time,
-    cel,
     list_map,
-    rules,
+    reason_column,
 )
+from tunegate.api.numbers import Amount, PlainDecimal
 from tunegate.api.shared import MethodType, Resources, StatusBase, Toleration
 
 
@@ -41,9 +41,9 @@ class ComputePoolSpec(ApiModel):
     """Largest `numNodes` of a job."""
     stage_resources: Resources = Resources()
     """CPU and memory of a stage pod."""
-    price_per_device_hour: Decimal = "0"
+    price_per_device_hour: Amount = "0"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3)] = "USD"
-    throughput: Decimal
+    throughput: Amount
     """Training tokens per second of one device, for a model of one billion parameters. A first guess: estimates use
     `status.throughputs` as soon as two trainings with a job's method have ended here."""
     cleared_for: Annotated[list[DataClass], Field(min_length=1, max_length=5, json_schema_extra=LIST_SET)]
@@ -55,7 +55,7 @@ class MeasuredRun(ApiModel):
     job_uid: ShortText
     time: Time
     """When the training ended."""
-    value: Decimal
+    value: PlainDecimal
 
 
 class Throughput(ApiModel):
@@ -64,8 +64,8 @@ class Throughput(ApiModel):
     method: MethodType
     runs: int
     """Trainings that were measured, also those that are no longer in `recent`."""
-    last: Decimal
-    median: Decimal
+    last: PlainDecimal
+    median: PlainDecimal
     """Median of `recent`: one slow or odd training does not move it."""
     recent: Annotated[list[MeasuredRun], Field(max_length=15, json_schema_extra=list_map("jobUid"))]
     """The latest of them, oldest first."""
@@ -83,7 +83,6 @@ class ComputePoolStatus(StatusBase):
 class ComputePool(Resource):
     """A pool of nodes for training and evaluation."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ComputePool",
         "computepools",
@@ -91,12 +90,14 @@ class ComputePool(Resource):
         "Cluster",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Ready"),
             Column("Nodes", ".status.nodes", "integer"),
             Column("Device", ".spec.deviceResource"),
             Column("Memory", ".spec.deviceMemory"),
             Column("Price", ".spec.pricePerDeviceHour", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is the value of labels and metrics"),
     )
 
     spec: ComputePoolSpec

@@ -33,8 +33,16 @@ def definition(model: type[Resource], *, annotations: dict[str, str] | None = No
         "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": [_column(column) for column in kind.columns],
     }
+    if kind.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
     if "status" in schema["properties"]:
         version["subresources"] = {"status": {}}
+    if kind.scalable:
+        version["subresources"]["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
     metadata: dict[str, Any] = {"name": f"{kind.plural}.{GROUP}", "labels": LABELS}
     if annotations:
         metadata["annotations"] = annotations

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from tunegate.api.markers import ApiModel, Fraction, cel, list_map, rules
+from tunegate.api.markers import ApiModel, cel, list_map, rules
+from tunegate.api.numbers import Fraction
 
 DataCheck = Literal[
     "BrokenRows", "Template", "ControlTokens", "InvisibleCharacters", "TooLong", "Duplicates", "NearDuplicates",
@@ -33,16 +34,17 @@ class CheckSetting(ApiModel):
             f"action Redact is for {', '.join(REDACTABLE[:-1])} and {REDACTABLE[-1]}: what other checks find is no piece "
             "of text that could be cut out",
         ),
-        cel(
-            "self.action != 'Redact' || double(self.maxShare) == 0.0",
-            "action Redact has no maxShare: every row in which something is found is redacted",
-        ),
+        any_of=[
+            {"properties": {"action": {"enum": ["Off", "Warn", "Block"]}}},
+            {"properties": {"maxShare": {"maximum": 0, "pattern": r"^0(\.0+)?$"}}},
+        ],
     )
 
     name: DataCheck
     action: CheckAction
     max_share: Fraction = "0"
-    """Up to this share of the rows a finding only warns where the action is Block."""
+    """Up to this share of the rows a finding only warns where the action is Block. With Redact it stays 0: every row in
+    which something is found is redacted."""
 
 
 CheckSettings = Annotated[list[CheckSetting], Field(max_length=32, json_schema_extra=list_map("name"))]
@@ -58,7 +60,7 @@ DEFAULTS: dict[DataCheck, CheckSetting] = {
         CheckSetting(name="Duplicates", action="Warn"),
         CheckSetting(name="NearDuplicates", action="Warn"),
         CheckSetting(name="Contradictions", action="Block", max_share="0.05"),
-        CheckSetting(name="CopiedInput", action="Block", max_share="0.20"),
+        CheckSetting(name="CopiedInput", action="Block", max_share="0.2"),
         CheckSetting(name="Refusals", action="Warn"),
         CheckSetting(name="LanguageMix", action="Warn"),
         CheckSetting(name="LabelNoise", action="Warn"),

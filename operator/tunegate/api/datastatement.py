@@ -77,7 +77,7 @@ class DataStatement(StrictModel):
             "Source": origin.source,
             "Steward": origin.steward or "nobody named",
             "License": origin.license,
-            "May be used until": origin.retain_until or "no day is stated",
+            "May be used until": origin.expiration_date or "no day is stated",
             "Classification": origin.classification,
             "Place": origin.uri,
             "Files": ", ".join(f"{count} files {end}" for end, count in self.files.items()),

@@ -11,16 +11,18 @@ from tunegate.api.markers import (
     ApiModel,
     Column,
     Digest,
-    Fraction,
     Kind,
+    Names,
     Resource,
     ShortText,
     VolumeUri,
     cel,
     immutable,
     list_map,
+    reason_column,
     rules,
 )
+from tunegate.api.numbers import Fraction
 from tunegate.api.shared import StatusBase, SuiteTries
 
 MetricName = Literal["ExactMatch", "MacroF1", "SchemaValidity", "RougeL", "Bleu"]
@@ -128,7 +130,7 @@ class EvaluationSuiteSpec(ApiModel):
     guardrails: Annotated[list[Guardrail], Field(max_length=5, json_schema_extra=list_map("name"))] = []
     few_shot: FewShot = FewShot()
     baselines: Baselines = Baselines()
-    quality_bar: Fraction = "0.80"
+    quality_bar: Fraction = "0.8"
     """If prompting reaches this on the primary metric, tuning is not needed and the job ends before training."""
     resamples: Annotated[int, Field(ge=1000, le=100_000)] = 10_000
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 17
@@ -144,7 +146,6 @@ class EvaluationSuiteStatus(StatusBase):
 class EvaluationSuite(Resource):
     """Questions and rules that decide whether tuning earned its place."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "EvaluationSuite",
         "evaluationsuites",
@@ -155,8 +156,10 @@ class EvaluationSuite(Resource):
             Column("Metric", ".spec.primaryMetric.name"),
             Column("Margin", ".spec.primaryMetric.margin"),
             Column("Tries", ".status.tries.total", "integer"),
+            reason_column("Ready"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is the name of files in stage pods and stands in release statements"),
     )
 
     spec: EvaluationSuiteSpec

@@ -12,17 +12,18 @@ from tunegate.api.markers import (
     Column,
     Digest,
     Kind,
+    Names,
     Resource,
     ResourceName,
     ShortText,
     Time,
-    cel,
     immutable,
     list_map,
+    reason_column,
     rules,
 )
 from tunegate.api.modelserver import ModelName
-from tunegate.api.shared import Requester, StatusBase
+from tunegate.api.shared import NamedRef, Requester, StatusBase
 
 ReleasePhase = Literal[
     "PendingEvidence",
@@ -73,7 +74,7 @@ class Override(ApiModel):
     """Who overrides."""
     granted_time: Time | None = None
     """Absent: too few overrides."""
-    until: Time | None = None
+    expiration_time: Time | None = None
     """When the release is closed, unless its quorum is reached before."""
     outcome: OverrideOutcome | None = None
     """How it ended; absent: it holds."""
@@ -89,7 +90,8 @@ class ModelReleaseStatus(StatusBase, Tally):
     """OCI digest of the stored release statement."""
     served_name: ModelName | None = None
     """Immutable name of the adapter in vLLM: `<release>-<first 8 hex digits of the adapter digest>`."""
-    server: ResourceName | None = None
+    server_ref: NamedRef | None = None
+    """ModelServer that is to serve the adapter: the job's."""
     approved_time: Time | None = None
     override: Override | None = None
     """Present when somebody broke the glass."""
@@ -101,7 +103,6 @@ class ModelReleaseStatus(StatusBase, Tally):
 class ModelRelease(Resource):
     """A request to serve an adapter."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ModelRelease",
         "modelreleases",
@@ -109,6 +110,7 @@ class ModelRelease(Resource):
         "Namespaced",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Ready"),
             Column("Approvals", ".status.approvals"),
             Column("Model", ".spec.modelName"),
             Column("Served", ".status.servedName"),
@@ -116,6 +118,7 @@ class ModelRelease(Resource):
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is part of the name under which the engine serves it, and of registry repositories"),
     )
 
     spec: ModelReleaseSpec

@@ -12,6 +12,7 @@ from tunegate.api.markers import (
     Column,
     Digest,
     Kind,
+    Names,
     Quantity,
     Resource,
     ResourceName,
@@ -20,12 +21,15 @@ from tunegate.api.markers import (
     Time,
     cel,
     list_map,
+    reason_column,
     rules,
 )
-from tunegate.api.shared import ReleaseRef, Resources, StatusBase
+from tunegate.api.shared import NamedRef, Resources, StatusBase
 
 ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-]+@sha256:[0-9a-f]{64}$")]
 ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+DataType = Literal["BFloat16", "Float16", "Float32"]
+Quantization = Literal["None", "FP8"]
 
 
 class EngineProfile(ApiModel):
@@ -34,9 +38,9 @@ class EngineProfile(ApiModel):
     image: ImageReference
     """Image that holds vLLM, by digest."""
     device: Literal["CUDA", "CPU"] = "CUDA"
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    quantization: Literal["None", "fp8"] = "None"
-    """`fp8` quantizes the weights when the server starts."""
+    dtype: DataType = "BFloat16"
+    quantization: Quantization = "None"
+    """`FP8` quantizes the weights when the server starts."""
     max_model_len: Annotated[int, Field(ge=128, le=1_000_000)]
     """Longest prompt plus answer in tokens."""
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = 16
@@ -61,7 +65,7 @@ class Route(ApiModel):
     """What clients put into `model`; releases with this `modelName` may answer."""
     track: Literal["Latest", "Pinned"] = "Latest"
     """`Latest` follows approvals; `Pinned` names one approved release (instant rollback)."""
-    release_ref: ReleaseRef | None = None
+    release_ref: NamedRef | None = None
 
 
 class Clients(ApiModel):
@@ -104,8 +108,9 @@ class ModelServerSpec(ApiModel):
         )
     )
 
-    base_model_ref: ResourceName
-    pool_ref: ResourceName
+    base_model_ref: NamedRef
+    """BaseModel of the catalogue that the server loads."""
+    pool_ref: NamedRef
     """Pool that serving pods, and the evaluation of jobs for this server, run on."""
     profile: EngineProfile
     replicas: Annotated[int, Field(ge=0, le=64)] = 1
@@ -121,7 +126,7 @@ class ModelServerSpec(ApiModel):
 class ServedAdapter(ApiModel):
     """One approved release and whether the server holds it."""
 
-    release: ResourceName
+    release_ref: NamedRef
     served_name: ModelName
     adapter_digest: Digest | None = None
     """OCI digest of the artifact; absent while the registry cannot say it."""
@@ -143,7 +148,8 @@ class Closing(ApiModel):
     """A served name that may not answer any more, and what the pods that hold it say."""
 
     served_name: ModelName
-    since: Time
+    start_time: Time
+    """When it was found that the name may not answer any more."""
     pods: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
     """Pods that have not confirmed that they closed it: they answer it still, or cannot be asked."""
     confirmed: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
@@ -160,7 +166,11 @@ class ModelServerStatus(StatusBase):
     `tunegate-`), one that the namespace's people may, or a copy of each pod's own. Every start hashes all of it anyway."""
     endpoint: ShortText | None = None
     """Base URL of the gateway inside the cluster."""
+    replicas: int = 0
+    """Pods that there are, ready or not."""
     ready_replicas: int = 0
+    selector: Annotated[str, Field(max_length=512)] = ""
+    """Labels of these pods, for autoscalers."""
     adapters: Annotated[list[ServedAdapter], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
     routes: Annotated[list[RouteStatus], Field(max_length=64, json_schema_extra=list_map("name"))] = []
     closings: Annotated[list[Closing], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
@@ -172,7 +182,6 @@ class ModelServerStatus(StatusBase):
 class ModelServer(Resource):
     """A fleet of vLLM pods behind a gateway."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "ModelServer",
         "modelservers",
@@ -180,12 +189,15 @@ class ModelServer(Resource):
         "Namespaced",
         (
             Column("Phase", ".status.phase"),
-            Column("Base", ".spec.baseModelRef"),
+            reason_column("Ready"),
+            Column("Base", ".spec.baseModelRef.name"),
             Column("Ready", ".status.readyReplicas", "integer"),
             Column("Answers", ".status.answers"),
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is the name of its Service and a part of the gateway's address", letter_first=True),
+        scalable=True,
     )
 
     spec: ModelServerSpec

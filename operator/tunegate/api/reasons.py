@@ -23,7 +23,7 @@ class StageReason(StrEnum):
 
 
 class JobReason(StrEnum):
-    """Reasons of the conditions of a FineTuneJob (`Succeeded`, `LineageRecorded`, `Scheduled`, `Waived`)."""
+    """Reasons of the conditions of a FineTuneJob (`Complete`, `Failed`, `LineageRecorded`, `Scheduled`, `Waived`)."""
 
     WAITING_FOR_SERVER = "WaitingForServer"
     WAITING_FOR_SUITE = "WaitingForSuite"
@@ -80,7 +80,7 @@ class CatalogueReason(StrEnum):
 
 
 class ReleaseReason(StrEnum):
-    """Reasons of the conditions of a ModelRelease (`EvidenceComplete`, `Approved`, `Served`, `Superseded`, …)."""
+    """Reasons of the conditions of a ModelRelease (`Ready`, `EvidenceComplete`, `Approved`, `Superseded`, …)."""
 
     WAITING_FOR_JOB = "WaitingForJob"
     WAITING_FOR_CATALOGUE = "WaitingForCatalogue"

@@ -13,14 +13,14 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from tunegate.api.markers import RULES, ApiModel, Resource, cel
+from tunegate.api.markers import ANY_OF, RULES, UNTYPED, ApiModel, Resource, cel
 
 Schema = dict[str, Any]
 
 KEPT = frozenset(
     {
         "type", "description", "default", "enum", "pattern", "format", "minLength", "maxLength", "minimum", "maximum",
-        "minItems", "maxItems", "minProperties", "maxProperties", "required", RULES,
+        "minItems", "maxItems", "minProperties", "maxProperties", "required", "not", RULES, UNTYPED,
         "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
     }
 )  # fmt: skip
@@ -53,7 +53,6 @@ def structural_schema(model: type[Resource]) -> Schema:
     properties = raw["properties"]
     schema: Schema = {
         "type": "object",
-        "description": raw["description"],
         "required": ["metadata", "spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -62,8 +61,9 @@ def structural_schema(model: type[Resource]) -> Schema:
             "spec": _translate(properties["spec"], definitions, "spec"),
         },
     }
-    if RULES in raw:
-        schema[RULES] = raw[RULES]
+    names = model.KIND.names
+    schema["description"] = " ".join(f"{raw['description']} {names.says}.".split())
+    schema[RULES] = [*raw.get(RULES, []), names.rule]
     if "status" in properties:
         status = _translate(properties["status"], definitions, "status")
         # A status says what was written into it and nothing else: the server fills nothing in.
@@ -79,6 +79,8 @@ def _translate(node: Mapping[str, Any], definitions: Mapping[str, Any], path: st
             result[keyword] = value
         elif keyword == "default" or keyword in DROPPED:
             continue
+        elif keyword == ANY_OF:
+            result["anyOf"] = value
         elif keyword == "const":
             result["enum"] = [value]
         elif keyword in ("exclusiveMinimum", "exclusiveMaximum"):
@@ -97,7 +99,7 @@ def _translate(node: Mapping[str, Any], definitions: Mapping[str, Any], path: st
     if result.get("default", ...) is None:
         del result["default"]
     _check(result, path)
-    if result["type"] == "integer" and "enum" not in result:
+    if result.get("type") == "integer" and "enum" not in result:
         result["format"] = "int64"
     if isinstance(result.get("description"), str):
         result["description"] = " ".join(result["description"].split())
@@ -126,6 +128,8 @@ def _key_rules(names: Mapping[str, Any], path: str) -> list[dict[str, str]]:
 def _check(node: Schema, path: str) -> None:
     """Raise ``SchemaError`` for a type that the API does not use or a value without a bound."""
     kind = node.get("type")
+    if kind is None and UNTYPED in node:
+        return
     if kind not in TYPES:
         raise SchemaError(f"{path}: type {kind!r} is not one of {sorted(TYPES)}")
     if kind == "string" and not {"maxLength", "enum"} & set(node):

@@ -45,7 +45,7 @@ class Person(ApiModel):
 class Requester(Person):
     """Who asked for a job or a release."""
 
-    unverified: Literal[True] | None = None
+    unverified: bool = False
     """True where a GitOps tool asked on behalf of people whom nobody knows; admission refuses any other value than the fact."""
 
 
@@ -73,8 +73,8 @@ class Resources(ApiModel):
     memory: Quantity = "4Gi"
 
 
-class ReleaseRef(ApiModel):
-    """A release of the same namespace."""
+class NamedRef(ApiModel):
+    """Another object, by its name; an object of a namespace names those of its own namespace, and cluster-wide ones."""
 
     name: ResourceName
 

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tunegate.api.markers import LIST_ATOMIC, ApiModel, Column, Kind, Resource, Text, Time
+from tunegate.api.markers import LIST_ATOMIC, ApiModel, Column, Kind, Names, Resource, Text, Time
 
-Bound = Literal["jobs", "releases", "approvals", "stops"]
-"""`approvals` are the decisions Approve and Override, `stops` all others."""
+Bound = Literal["Jobs", "Releases", "Approvals", "Stops"]
+"""`Approvals` are the decisions Approve and Override, `Stops` all others."""
 UserName = Annotated[str, Field(max_length=256)]
 Uid = Annotated[str, Field(max_length=64)]
 MOST_REACHED = 500
@@ -22,7 +22,7 @@ class ReachedBound(ApiModel):
 
     username: UserName
     bound: Bound
-    until: Time | None = None
+    expiration_time: Time | None = None
     """Absent: as long as it is so."""
     message: Text
 
@@ -56,6 +56,7 @@ class Usage(Resource):
             Column("Reached", ".spec.reached[*].username"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is always people", most=40, letter_first=True),
     )
 
     spec: UsageSpec

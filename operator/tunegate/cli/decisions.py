@@ -36,7 +36,7 @@ def collect(
         {
             "name": one.name, "decision": one.spec.decision, "role": one.spec.role, "by": one.spec.approver.username,
             "time": one.metadata.get("creationTimestamp"),
-            "expires": one.spec.expires_at if one.spec.decision in LIVES else None, "reason": one.spec.reason,
+            "expires": one.spec.expiration_time if one.spec.decision in LIVES else None, "reason": one.spec.reason,
             "digest": one.spec.subject_digest, "approver": one.spec.approver.to_dict(),
             "counted": worth[one.name] if one.name in worth else dropped[one.name].reason if one.name in dropped
             else _uncounted(one, stopped=stopped),

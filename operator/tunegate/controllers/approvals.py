@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from tunegate.api.approval import Approval
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.shared import Person
+from tunegate.controllers.reading import parsed
 from tunegate.kube.client import KubeClient
 from tunegate.reconcile.approvals import names
 
@@ -16,10 +17,10 @@ VERBS = {"Approve": "approve", "Override": "override"}
 
 
 async def read_approvals(kube: KubeClient, subject: Resource) -> tuple[Approval, ...]:
-    """Return the decisions that name the object."""
-    found = await kube.list(API_VERSION, Approval.KIND.kind, subject.namespace)
-    approvals = (Approval.model_validate(one) for one in found)
-    return tuple(one for one in approvals if names(one, subject))
+    """Return the decisions that name the object. The server looks for them; what counts is not left to it."""
+    fields = f"spec.subjectRef.kind={subject.kind},spec.subjectRef.name={subject.name}"
+    found = await kube.list(API_VERSION, Approval.KIND.kind, subject.namespace, fields=fields)
+    return tuple(one for one in parsed(Approval, found) if names(one, subject))
 
 
 async def still_backed(

@@ -28,8 +28,8 @@ PAUSE_SECONDS = 1.0
 """Between two writes: what comes meanwhile is one change."""
 RETRY_SECONDS = 10.0
 ASKED: Mapping[str, tuple[str, Bound]] = {
-    "JobRequested": ("FineTuneJob", "jobs"),
-    "ReleaseRequested": ("ModelRelease", "releases"),
+    "JobRequested": ("FineTuneJob", "Jobs"),
+    "ReleaseRequested": ("ModelRelease", "Releases"),
 }
 """Record -> kind and bound of what was made, deleted or not."""
 

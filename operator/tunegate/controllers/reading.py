@@ -1,16 +1,44 @@
-"""Reads one object of ours as its model."""
+"""Reads objects of ours as their models: one, or a list."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.kube.client import KubeClient, ObjectRef
 
 T = TypeVar("T", bound=Resource)
+log = logging.getLogger(__name__)
 
 
 async def read(kube: KubeClient, model: type[T], name: str, namespace: str = "") -> T | None:
     """Return the object as it is now, or None if there is none. Raises ``Transient`` or ``Terminal``."""
     found = await kube.get(ObjectRef(API_VERSION, model.KIND.kind, name, namespace))
     return None if found is None else model.model_validate(found)
+
+
+def parsed(model: type[T], objects: Iterable[Mapping[str, Any]]) -> tuple[T, ...]:
+    """Return the objects that can be read.
+
+    One that was written under other rules is named in the log and left out: it must not stop what is done for the others.
+    """
+    found = []
+    for raw in objects:
+        try:
+            found.append(model.model_validate(raw))
+        except ValidationError as error:
+            metadata = raw.get("metadata") or {}
+            fields = sorted({".".join(str(part) for part in one["loc"]) for one in error.errors()})
+            log.error(
+                "an object cannot be read and is left out",
+                extra={
+                    "kind": model.KIND.kind,
+                    "object": f"{metadata.get('namespace', '')}/{metadata.get('name', '')}",
+                    "fields": fields[:10],
+                },
+            )
+    return tuple(found)

@@ -236,7 +236,7 @@ def _until(record: AuditRecordSpec, verdict: Verdict) -> list[Difference]:
     """An override ends when the first of those who gave it said, or when the policy says: whichever comes first."""
     if record.type != "BreakGlassGranted" or verdict.next_expiry is None:
         return []
-    said, is_ = record.payload.get("until"), rfc3339(verdict.next_expiry)
+    said, is_ = record.payload.get("expirationTime"), rfc3339(verdict.next_expiry)
     return [] if said == is_ else [_misfit(record, f"says that the override ends {said}; counted again it is {is_}")]
 
 

@@ -127,7 +127,7 @@ def _misfits(statement: ReleaseStatement, documents: Documents, files: Files) ->
     pairs: list[tuple[str, str, Any, Any]] = [
         ("", "the policy's digest", document_digest(raw["policy"]["spec"]), statement.policy.digest),
         ("", "the engine profile's digest", document_digest(raw["engine"]["profile"]), statement.engine.digest),
-        ("", "the evaluation's result", statement.job.results.get("evaluate"), statement.evaluation.result_digest),
+        ("", "the evaluation's result", statement.job.results.get("Evaluate"), statement.evaluation.result_digest),
         *_of_results(statement, documents.results),
         *_of_data(statement, documents.data),
     ]

@@ -60,7 +60,7 @@ def documents(statement: ReleaseStatement) -> tuple[Document, ...]:
     return (
         Document(DATA, "oci/data-statement.json", statement.data.statement_digest, DATA_STATEMENT_MEDIA_TYPE),
         *(
-            Document(result_path(stage), f"oci/{stage}.json", results[stage], RESULT_MEDIA_TYPE, stage)
+            Document(result_path(stage), f"oci/{stage.lower()}.json", results[stage], RESULT_MEDIA_TYPE, stage)
             for stage in stages
             if stage in results
         ),
@@ -83,7 +83,7 @@ def signature_paths(names: Iterable[str]) -> tuple[str, ...]:
 
 def result_path(stage: StageName) -> str:
     """Return the file of a stage's result."""
-    return EVALUATION if stage == "evaluate" else f"results/{stage}.json"
+    return EVALUATION if stage == "Evaluate" else f"results/{stage.lower()}.json"
 
 
 def sources(statement: ReleaseStatement) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def _override(story: Story) -> list[str]:
         end = f"ended as {ended.payload['outcome']} at {ended.time}, {chain.record_name(ended.sequence)}"
     return [
         f"- **Break-glass**: served without {quoted(payload['missing'])} from {quoted(granted.time)} until "
-        f"{quoted(payload['until'])} at most, by {quoted(payload['approvers'])}, {chain.record_name(granted.sequence)}; {end}"
+        f"{quoted(payload['expirationTime'])} at most, by {quoted(payload['approvers'])}, {chain.record_name(granted.sequence)}; {end}"
     ]
 
 
@@ -77,7 +77,7 @@ def _decision(story: Story, approval: Approval, number: int) -> str:
         f"- Signed by: {quoted(person.username)}, uid {quoted(person.uid or 'none')}, groups {quoted(', '.join(person.groups))}",
         *([f"- Person: {quoted(person.person_id)}"] if person.person_id else []),
         *([f"- Signed in: {quoted(person.auth_time)}"] if person.auth_time else []),
-        f"- Time: {quoted(str(approval.metadata['creationTimestamp']))}, holds until {quoted(spec.expires_at)}",
+        f"- Time: {quoted(str(approval.metadata['creationTimestamp']))}, holds until {quoted(spec.expiration_time)}",
         f"- Meaning: {MEANING.get((spec.subject_ref.kind, spec.decision), 'none: there is no such decision')}",
         f"- Role: {quoted(spec.role)}",
         f"- Content: {quoted(spec.subject_digest)}",
@@ -132,7 +132,7 @@ $ sha256sum release-statement.json
 
 3. The statement names the OCI manifest of every result, of the data statement and of the adapter.
 
-$ jq -r '.job.results | to_entries[] | "\\(.value | ltrimstr("sha256:"))  oci/\\(.key).json"' release-statement.json | sha256sum -c
+$ jq -r '.job.results | to_entries[] | "\\(.value | ltrimstr("sha256:"))  oci/\\(.key | ascii_downcase).json"' release-statement.json | sha256sum -c
 $ jq -r '"\\(.data.statementDigest | ltrimstr("sha256:"))  oci/data-statement.json"' release-statement.json | sha256sum -c
 $ jq -r '"\\(.adapter.digest | ltrimstr("sha256:"))  oci/adapter.json"' release-statement.json | sha256sum -c
 
@@ -153,7 +153,7 @@ $ tail -n 1 ledger-extract.jsonl | jq -r '"\\(.spec.sequence):\\(.spec.hash)"'
 7. The decisions: the ledger holds the SHA-256 of what each one says. Who they are is in approvals.md; whether they suffice
 is for you to compare with .policy.spec.roles of the release statement.
 
-$ while read -r line; do uid=$(jq -r .metadata.uid <<< "$line"); diff <(printf 'sha256:%s\\n' "$(jq -jcS '.spec | {{approver: ([.approver.username, .approver.uid // ""] + .approver.groups), decision, digest: .subjectDigest, expiresAt, reason, role, subject: [.subjectRef.kind, .subjectRef.name, .subjectRef.uid]}} + (.approver | [.personId // "", .authTime // ""] | if any(. != "") then {{human: .}} else {{}} end) + (if .signature then {{signature}} else {{}} end)' <<< "$line" | openssl dgst -sha256 -r | cut -d ' ' -f 1)") <(jq -r --arg uid "$uid" '.spec | select(.type == "ApprovalRecorded" and .payload.approval == $uid) | .payload.content' ledger-extract.jsonl); done < approvals.jsonl
+$ while read -r line; do uid=$(jq -r .metadata.uid <<< "$line"); diff <(printf 'sha256:%s\\n' "$(jq -jcS '.spec | {{approver: ([.approver.username, .approver.uid // ""] + .approver.groups), decision, digest: .subjectDigest, expirationTime, form: "tunegate.io/approval/v1", reason, role, subject: [.subjectRef.kind, .subjectRef.name, .subjectRef.uid]}} + (.approver | [.personId // "", .authTime // ""] | if any(. != "") then {{human: .}} else {{}} end) + (if .signature then {{signature}} else {{}} end)' <<< "$line" | openssl dgst -sha256 -r | cut -d ' ' -f 1)") <(jq -r --arg uid "$uid" '.spec | select(.type == "ApprovalRecorded" and .payload.approval == $uid) | .payload.content' ledger-extract.jsonl); done < approvals.jsonl
 
 jq writes characters below U+0020 and U+007F in its own way: a record or reason that holds one needs an RFC 8785 tool instead.
 

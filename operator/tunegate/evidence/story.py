@@ -44,7 +44,7 @@ class Documents:
     @property
     def evaluation(self) -> EvaluateResult:
         """The verdict of the gate: no release statement is made without one."""
-        found = self.results["evaluate"]
+        found = self.results["Evaluate"]
         if not isinstance(found, EvaluateResult):
             raise AssertionError("documents are made after each result was compared with its stage")
         return found
@@ -52,7 +52,7 @@ class Documents:
     @property
     def training(self) -> TrainResult | None:
         """What training did; None for an imported adapter."""
-        found = self.results.get("train")
+        found = self.results.get("Train")
         return found if isinstance(found, TrainResult) else None
 
 

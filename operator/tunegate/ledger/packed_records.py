@@ -28,7 +28,7 @@ TYPICAL = "".join([
     '{"actor":"', '@example.org","eventId":"sha256:', '","hash":"sha256:', '","payload":{"adapter":"sha256:',
     '","approval":"', '","content":"sha256:', '","decision":"Approve","deviceHours":"', '","digest":"sha256:',
     '","envelope":"{\\"payload\\":\\"', '\\",\\"payloadType\\":\\"application/vnd.tunegate.ledger-checkpoint+json\\"',
-    '","expiresAt":"2026-', 'T00:00:00Z","name":"', '","role":"', '","subjectDigest":"sha256:', '"},"previousHash":"sha256:',
+    '","expirationTime":"2026-', 'T00:00:00Z","name":"', '","role":"', '","subjectDigest":"sha256:', '"},"previousHash":"sha256:',
     '","sequence":1', ',"subject":{"kind":"ModelRelease","name":"', '","namespace":"', '","uid":"', '"},"time":"2026-',
     'Z","type":"',
 ]).encode()  # fmt: skip

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tunegate.api.computepool import memory_bytes
-from tunegate.api.modelserver import EngineProfile
+from tunegate.api.modelserver import DataType, EngineProfile, Quantization
 from tunegate.manifests.pods import SCRATCH
 
 VLLM = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
@@ -34,6 +34,10 @@ if [ -d {KNOWN_CLASSES} ]; then mkdir -p "$cache" && cp -R {KNOWN_CLASSES}/. "$c
 """
 """A copy, because the image's files are read-only and vLLM keeps more there: classes that it did not know, compiled kernels.
 An image without the directory, or a copy that fails, costs the time of a cold start."""
+
+DATA_TYPES: dict[DataType, str] = {"BFloat16": "bfloat16", "Float16": "float16", "Float32": "float32"}
+QUANTIZATIONS: dict[Quantization, str | None] = {"None": None, "FP8": "fp8"}
+"""The profile's words in vLLM's."""
 
 ENGINE_DEVICES = 1
 """A profile has no tensor parallelism: more devices would be held and stand idle."""
@@ -71,14 +75,14 @@ def engine_args(
     args = [
         f"--model={model_path}",
         f"--served-model-name={served_name}",
-        f"--dtype={profile.dtype}",
+        f"--dtype={DATA_TYPES[profile.dtype]}",
         f"--max-model-len={profile.max_model_len}",
         "--enable-lora",
         f"--max-lora-rank={profile.max_lora_rank}",
         f"--max-loras={profile.max_loras}",
     ]
-    if profile.quantization != "None":
-        args.append(f"--quantization={profile.quantization}")
+    if (quantization := QUANTIZATIONS[profile.quantization]) is not None:
+        args.append(f"--quantization={quantization}")
     if profile.enforce_eager:
         args.append("--enforce-eager")
     if profile.device == "CPU":

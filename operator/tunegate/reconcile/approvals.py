@@ -56,7 +56,7 @@ def votes(
             account=account(approval.spec.approver),
             groups=frozenset(approval.spec.approver.groups),
             created=created(approval),
-            expires=_expiry(approval.spec.expires_at),
+            expires=_expiry(approval.spec.expiration_time),
             authorized=approval.uid in authorized,
             guarded=not unguarded(created(approval), windows),
             signature_fault=signature_fault(approval, roles),
@@ -100,7 +100,7 @@ def recorded(subject: AuditSubject, approvals: Iterable[Approval]) -> list[Audit
                 "decision": approval.spec.decision,
                 "role": approval.spec.role,
                 "subjectDigest": approval.spec.subject_digest,
-                "expiresAt": approval.spec.expires_at,
+                "expirationTime": approval.spec.expiration_time,
                 **human(approval.spec.approver),
             },
         )

@@ -102,7 +102,7 @@ def job_record(
 def progress_points(job: FineTuneJob, now: datetime) -> tuple[MetricPoint, ...]:
     """Return what a training says of itself now; what it said in all comes with its result."""
     progress = job.status.progress
-    if progress is None or progress.loss is None or job.status.stage("train").state != "Running":
+    if progress is None or progress.loss is None or job.status.stage("Train").state != "Running":
         return ()
     try:
         loss = float(progress.loss)
@@ -113,7 +113,7 @@ def progress_points(job: FineTuneJob, now: datetime) -> tuple[MetricPoint, ...]:
 
 def _reports(results: Mapping[StageName, StageResult], data: DataStatement | None) -> dict[str, dict[str, Any]]:
     """Return the documents of a run by file name."""
-    found = {f"{name}.json": without_questions(result) for name, result in sorted(results.items())}
+    found = {f"{name.lower()}.json": without_questions(result) for name, result in sorted(results.items())}
     return {**found, "data-statement.json": data.to_dict(), "croissant.json": croissant(data)} if data else found
 
 
@@ -208,16 +208,15 @@ def _params(job: FineTuneJob) -> dict[str, str]:
     spec, status = job.spec, job.status
     facts: dict[str, Any] = {
         "source": spec.source,
-        "server": spec.server_ref,
-        "suite": spec.suite_ref,
-        "goal": spec.intent.goal,
+        "server": spec.server_ref.name,
+        "suite": spec.suite_ref.name,
         "taskType": spec.intent.task_type,
         "dataset.uri": spec.dataset.uri,
         "dataset.digest": status.dataset.digest if status.dataset else spec.dataset.digest,
         "dataset.redactedDigest": status.dataset.redacted_digest if status.dataset else None,
         "dataset.classification": spec.dataset.classification,
         "dataset.license": spec.dataset.license,
-        "dataset.retainUntil": spec.dataset.retain_until,
+        "dataset.expirationDate": spec.dataset.expiration_date,
         "base.digest": status.base_model_digest,
         "profile.digest": status.profile_digest,
         "suite.digest": status.suite_digest,
@@ -226,7 +225,9 @@ def _params(job: FineTuneJob) -> dict[str, str]:
     }
     if spec.method is not None:
         facts |= {f"method.{key}": value for key, value in spec.method.to_dict().items()}
-    facts |= {f"image.{stage.name}.{one.container}": one.reference for stage in status.stages for one in stage.images}
+    facts |= {
+        f"image.{stage.name.lower()}.{one.container}": one.reference for stage in status.stages for one in stage.images
+    }
     return {key: str(value) for key, value in facts.items() if value is not None}
 
 
@@ -254,7 +255,7 @@ def _inputs(job: FineTuneJob) -> tuple[InputData, ...]:
     elif digest:
         found.append(InputData("training data", digest, dataset.uri, "training"))
     if job.status.suite_digest:
-        found.append(InputData(f"suite {job.spec.suite_ref}", job.status.suite_digest, "suite", "evaluation"))
+        found.append(InputData(f"suite {job.spec.suite_ref.name}", job.status.suite_digest, "suite", "evaluation"))
     documents = job.spec.baseline.documents
     if documents and job.status.documents_digest:
         found.append(InputData("documents", job.status.documents_digest, documents.uri, "evaluation"))

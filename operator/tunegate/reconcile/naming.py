@@ -40,7 +40,7 @@ def uid8(uid: str) -> str:
 def attempt_job_name(owner_name: str, stage: str, attempt: int, owner_uid: str) -> str:
     """Return the batch/v1 Job name of an attempt; at most 63 characters, since the Job's pods carry it as a label."""
     tail = hashlib.sha256(owner_uid.encode()).hexdigest()[:5]
-    return f"{owner_name[:30].rstrip('-')}-{stage}-{attempt}-{tail}"
+    return f"{owner_name[:30].rstrip('-')}-{stage.lower()}-{attempt}-{tail}"
 
 
 def workspace_claim_name(job_name: str, job_uid: str) -> str:
@@ -89,6 +89,11 @@ def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def server_labels(name: str) -> dict[str, str]:
+    """Return the labels of everything that belongs to a server; the selector of its pods."""
+    return {MANAGED_BY_LABEL: MANAGED_BY, SERVER_LABEL: name, "app.kubernetes.io/component": "serving"}
 
 
 def job_labels(job_name: str, job_uid: str, stage: str, attempt: int) -> dict[str, str]:

@@ -60,16 +60,16 @@ def read(obj: Mapping[str, Any]) -> Made | None:
         uid, time = str(metadata["uid"]), datetime.fromisoformat(str(metadata["creationTimestamp"])).astimezone(UTC)
         match obj["kind"]:
             case "Approval":
-                bound: Bound = "approvals" if spec["decision"] in GIVING else "stops"
+                bound: Bound = "Approvals" if spec["decision"] in GIVING else "Stops"
                 return Made(uid, bound, str(spec["approver"]["username"]), time, str(spec["subjectRef"]["uid"]))
             case "FineTuneJob":
                 ended = phase in ENDED_JOB
-                return Made(uid, "jobs", _asker(spec), time, open=not ended, ended=ended)
+                return Made(uid, "Jobs", _asker(spec), time, open=not ended, ended=ended)
             case "ModelRelease":
                 # With a digest it may come back when the registry does.
                 never = phase == "Failed" and not obj["status"].get("releaseDigest")
                 ended = phase in ENDED_RELEASE or never
-                return Made(uid, "releases", _asker(spec), time, open=phase not in CLOSED_RELEASE, ended=ended)
+                return Made(uid, "Releases", _asker(spec), time, open=phase not in CLOSED_RELEASE, ended=ended)
     except (KeyError, TypeError, ValueError):
         return None
     return None
@@ -113,19 +113,21 @@ def _reached(
 ) -> ReachedBound | None:
     most, count = limits.open.get(bound, 0), sum(one.open for one in mine)
     if most and count >= most:
-        text = f"has {count} open {bound}, and quotas.perPerson.open{bound.capitalize()} of the chart is {most}: end some first"
+        text = (
+            f"has {count} open {bound.lower()}, and quotas.perPerson.open{bound} of the chart is {most}: end some first"
+        )
         return ReachedBound(username=person, bound=bound, message=text)
     most = limits.per_day[bound]
     times = sorted(one.time for one in mine if one.time > now - DAY)
     if not most or len(times) < most:
         return None
     until = rfc3339(times[len(times) - most] + DAY)
-    word = "decisions of this kind" if bound in ("approvals", "stops") else bound
+    word = "decisions of this kind" if bound in ("Approvals", "Stops") else bound.lower()
     text = (
-        f"has made {len(times)} {word} within a day, and quotas.perPerson.{bound}PerDay of the chart is {most}: the next is "
+        f"has made {len(times)} {word} within a day, and quotas.perPerson.{bound.lower()}PerDay of the chart is {most}: the next is "
         f"possible after {until}"
     )
-    return ReachedBound(username=person, bound=bound, until=until, message=text)
+    return ReachedBound(username=person, bound=bound, expiration_time=until, message=text)
 
 
 def _subjects(made: Iterable[Made], limits: PersonLimits) -> list[SubjectShare]:

@@ -13,7 +13,7 @@ NOT_ENDED = "NotEnded"
 def asked(job: FineTuneJob, stage: str, data_digest: str) -> dict[str, str]:
     """Return the payload of the entry `SuiteAsked`: a stage of the job is about to ask the questions of that digest."""
     payload = {
-        "stage": stage, "suite": job.spec.suite_ref, "suiteData": data_digest, "requestedBy": job.spec.requested_by.username,
+        "stage": stage, "suite": job.spec.suite_ref.name, "suiteData": data_digest, "requestedBy": job.spec.requested_by.username,
     }  # fmt: skip
     return payload | ({"suiteSketch": job.status.suite_sketch} if job.status.suite_sketch else {})
 

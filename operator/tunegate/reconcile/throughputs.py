@@ -60,7 +60,7 @@ def learned(pool: ComputePool, method: MethodType) -> LearnedThroughput | None:
 
 
 def plain(value: float) -> str:
-    """Return a positive number with four significant digits and without an exponent."""
+    """Return a number with four significant digits and without an exponent."""
     return f"{decimal.Decimal(f'{value:.4g}'):.9f}".rstrip("0").rstrip(".")
 
 
@@ -69,7 +69,7 @@ def _runs(pool: ComputePool, jobs: Sequence[FineTuneJob]) -> list[tuple[MethodTy
     found: list[tuple[MethodType, MeasuredRun]] = []
     for job in jobs:
         status, method = job.status, job.spec.method
-        end = status.stage("train").completion_time
+        end = status.stage("Train").completion_time
         if not (method and end and status.throughput and status.pool and status.pool.name == pool.name):
             continue
         if datetime.fromisoformat(end) >= datetime.fromisoformat(pool.metadata["creationTimestamp"]):

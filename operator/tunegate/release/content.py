@@ -8,13 +8,15 @@ from typing import Any
 from tunegate.api.approval import Approval
 from tunegate.digests import canonical_plain, sha256
 
+FORM = "tunegate.io/approval/v1"
+
 
 def recorded_of(approval: Approval) -> dict[str, str]:
     """Return what the ledger holds of a decision, and what it is compared with later."""
     return {
         "approval": approval.uid,
         "name": approval.name,
-        "createdAt": str(approval.metadata["creationTimestamp"]),
+        "creationTime": str(approval.metadata["creationTimestamp"]),
         "content": approval_digest(approval),
     }
 
@@ -31,13 +33,14 @@ def approval_digest(approval: Approval) -> str:
     human = [person.person_id or "", person.auth_time or ""]
     signed = {} if spec.signature is None else {"signature": spec.signature.to_dict()}
     content = canonical_plain({
+        "form": FORM,
         "subject": [spec.subject_ref.kind, spec.subject_ref.name, spec.subject_ref.uid],
         "digest": spec.subject_digest,
         "role": spec.role,
         "decision": spec.decision,
         "reason": spec.reason,
         "approver": [person.username, person.uid or "", *person.groups],
-        "expiresAt": spec.expires_at,
+        "expirationTime": spec.expiration_time,
         **({"human": human} if any(human) else {}),
         **signed,
     })  # fmt: skip

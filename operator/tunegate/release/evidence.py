@@ -68,7 +68,7 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
             ReleaseReason.JOB_NOT_PASSED, f"FineTuneJob {job.name} has no data statement: run a new job", final=True
         )
     if server is None:
-        return _waiting(f"ModelServer {job.spec.server_ref} does not exist")
+        return _waiting(f"ModelServer {job.spec.server_ref.name} does not exist")
     if not evidence.server_allowed:
         return Shortfall(
             ReleaseReason.NOT_ALLOWED,
@@ -77,11 +77,11 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
             "spec.requestedBy.groups of the release names the group; `tunegate create release` does",
         )
     if base is None:
-        return _waiting(f"BaseModel {server.spec.base_model_ref} does not exist")
+        return _waiting(f"BaseModel {server.spec.base_model_ref.name} does not exist")
     if base.status.phase != "Ready" or base.status.manifest_digest is None:
         return _waiting(f"BaseModel {base.name} is {base.status.phase}")
     if suite is None:
-        return _waiting(f"EvaluationSuite {job.spec.suite_ref} does not exist")
+        return _waiting(f"EvaluationSuite {job.spec.suite_ref.name} does not exist")
     if evidence.policy is None:
         return _waiting("the namespace's ApprovalPolicy does not exist")
     digest = evaluation_digest(job)
@@ -142,10 +142,11 @@ def _refusal(complete: Complete) -> Shortfall | None:
     wrong = refused(name, policy, complete.release.spec.requested_by, complete.job.spec.requested_by)
     if wrong is not None:
         return Shortfall(ReleaseReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new release", final=True)
-    if policy.required_suites and complete.suite.name not in policy.required_suites:
+    required = [ref.name for ref in policy.required_suite_refs]
+    if required and complete.suite.name not in required:
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,
-            f"policy {name} accepts the suites {', '.join(policy.required_suites)}; the job used "
+            f"policy {name} accepts the suites {', '.join(required)}; the job used "
             f"{complete.suite.name}. Run a new job with an accepted suite, or ask the policy's owner to accept this one",
             final=True,
         )

@@ -43,7 +43,7 @@ def statement(approval: Approval) -> dict[str, Any]:
             "reason": spec.reason,
             "approver": {"username": spec.approver.username}
             | ({"personId": spec.approver.person_id} if spec.approver.person_id else {}),
-            "expiresAt": spec.expires_at,
+            "expirationTime": spec.expiration_time,
         },
     )
 

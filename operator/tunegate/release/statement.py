@@ -93,7 +93,7 @@ class DataPart(StrictModel):
     license: str
     source: str
     steward: str
-    retain_until: Day | None = None
+    expiration_date: Day | None = None
     """Last day on which the data may be used; absent: no such day was stated."""
 
 
@@ -222,7 +222,7 @@ def build(evidence: Complete) -> ReleaseStatement:
         data=DataPart(
             digest=evidence.data_digest, redacted_digest=evidence.redacted_digest,
             statement_digest=evidence.data_statement, rows=evidence.rows, classification=dataset.classification,
-            license=dataset.license, source=dataset.source, steward=dataset.steward, retain_until=dataset.retain_until,
+            license=dataset.license, source=dataset.source, steward=dataset.steward, expiration_date=dataset.expiration_date,
         ),
         evaluation=EvaluationPart(
             suite=evidence.suite.name, suite_digest=result.suite_digest,
@@ -265,7 +265,7 @@ def differences(stored: ReleaseStatement, live: Evidence) -> tuple[str, ...]:
 
 def evaluation_digest(job: FineTuneJob) -> str | None:
     """Return the OCI digest of the job's evaluation result, if it has one."""
-    return job.status.stage("evaluate").result_digest
+    return job.status.stage("Evaluate").result_digest
 
 
 def _release_part(release: ModelRelease) -> ReleasePart:
@@ -314,8 +314,8 @@ def _engine_part(server: ModelServer) -> EnginePart:
 
 def _data_differs(job: FineTuneJob, data: DataPart) -> bool:
     dataset, found = job.spec.dataset, job.status.dataset
-    live = (dataset.classification, dataset.license, dataset.source, dataset.steward, dataset.retain_until)
-    stated = (data.classification, data.license, data.source, data.steward, data.retain_until)
+    live = (dataset.classification, dataset.license, dataset.source, dataset.steward, dataset.expiration_date)
+    stated = (data.classification, data.license, data.source, data.steward, data.expiration_date)
     if found is None or live != stated:
         return True
     digests = (found.digest, found.redacted_digest, found.statement_digest)

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 
 from tunegate.api.approvalpolicy import IdentityRule, WaiverRule
 from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.spec import MUTABLE
 from tunegate.api.finetunejob.status import WaiverFinding
 from tunegate.digests import document_digest
 
-CHANGEABLE = frozenset({"suspend", "ttlSecondsAfterFinished"})
-"""Fields of a job's spec that may change and say nothing about what is trained."""
+FORM = "tunegate.io/waiver/v1"
 
 
 def not_waivable(checks: Collection[str], rules: Sequence[WaiverRule]) -> tuple[str, ...]:
@@ -39,8 +39,9 @@ def waiver_digest(
     meanwhile makes another digest, so approvals given under the stricter one are not counted under the new one, nor the
     other way round. A policy without ``identity`` leaves it out.
     """
-    spec = {name: value for name, value in job.spec.to_dict().items() if name not in CHANGEABLE}
+    spec = {name: value for name, value in job.spec.to_dict().items() if name not in MUTABLE}
     return document_digest({
+        "form": FORM,
         "job": {"uid": job.uid, "spec": spec},
         "data": data,
         "validation": result,

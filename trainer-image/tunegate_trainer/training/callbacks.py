@@ -89,7 +89,7 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         left = spent / (done - self._first) * (total - done) if done > self._first else None
         finite = self._loss is not None and math.isfinite(self._loss)
         report = ProgressReport(
-            stage="train",
+            stage="Train",
             percent=min(100, 100 * done // total),
             step=done,
             total_steps=state.max_steps,

@@ -58,7 +58,7 @@ def main() -> int:
     for name in ("run", "workspace", "checkpoint-key"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     options = parser.parse_args()
-    start_logging("train")
+    start_logging("Train")
     config = TrainConfig.model_validate_json((options.run / exchange.CONFIG).read_bytes())
     try:
         outcome = train(config, options)

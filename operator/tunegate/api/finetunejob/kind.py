@@ -6,13 +6,12 @@ from typing import ClassVar
 
 from tunegate.api.finetunejob.spec import FineTuneJobSpec
 from tunegate.api.finetunejob.status import FineTuneJobStatus
-from tunegate.api.markers import Column, Kind, Resource, cel, rules
+from tunegate.api.markers import Column, Kind, Names, Resource, reason_column
 
 
 class FineTuneJob(Resource):
     """One try at tuning, from data to verdict."""
 
-    model_config = rules(cel("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"))
     KIND: ClassVar[Kind] = Kind(
         "FineTuneJob",
         "finetunejobs",
@@ -20,15 +19,17 @@ class FineTuneJob(Resource):
         "Namespaced",
         (
             Column("Phase", ".status.phase"),
+            reason_column("Complete"),
             Column("Progress", ".status.progress.percent", "integer"),
             Column("Gate", ".status.gate.outcome"),
             Column("Score", ".status.gate.tuned"),
-            Column("Server", ".spec.serverRef", wide=True),
+            Column("Server", ".spec.serverRef.name", wide=True),
             Column("Estimated Hours", ".status.estimates.deviceHours", wide=True),
             Column("Hours", ".status.deviceHours", wide=True),
             Column("Message", ".status.message", wide=True),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        Names("is part of the names of Jobs, Services, claims and registry repositories", letter_first=True),
     )
 
     spec: FineTuneJobSpec

@@ -12,9 +12,7 @@ from tunegate.api.markers import (
     DataClass,
     DataUri,
     Day,
-    Decimal,
     Digest,
-    Fraction,
     LongText,
     Quantity,
     ResourceName,
@@ -22,10 +20,12 @@ from tunegate.api.markers import (
     Text,
     VolumeUri,
     cel,
+    immutable_but,
     list_map,
     rules,
 )
-from tunegate.api.shared import Contributor, MethodType, Requester
+from tunegate.api.numbers import Amount, Fraction
+from tunegate.api.shared import Contributor, MethodType, NamedRef, Requester
 
 TaskType = Literal["Style", "Format", "DomainVocabulary", "Classification", "ComplexInstructions"]
 
@@ -58,7 +58,7 @@ class Dataset(ApiModel):
     """Where the rows came from."""
     steward: ShortText = ""
     """Who answers for them."""
-    retain_until: Day | None = None
+    expiration_date: Day | None = None
     """Last day on which the rows may be used; from the next day on no job begins a stage with them. Absent: no such day."""
     group_field: ShortText | None = None
     """Field of a row that names its group: the development split never cuts through a group."""
@@ -71,7 +71,6 @@ class Intent(ApiModel):
 
     problem: Literal["Behavior", "Knowledge"] = "Behavior"
     """`Knowledge` is a finding of validation: tuning teaches form, not facts."""
-    goal: Literal["Quality"] = "Quality"
     task_type: TaskType
     """Sets how many examples are the least that can work."""
 
@@ -85,7 +84,7 @@ class Method(ApiModel):
     alpha: Annotated[int, Field(ge=1, le=512)] = 32
     dropout: Fraction = "0.05"
     target_modules: Literal["Attention", "AllLinear"] = "AllLinear"
-    learning_rate: Decimal = "2e-4"
+    learning_rate: Amount = "0.0002"
     epochs: Annotated[int, Field(ge=1, le=20)] = 3
     max_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Stop after so many optimizer steps even if epochs are left."""
@@ -107,17 +106,17 @@ class Method(ApiModel):
 class Budget(ApiModel):
     """What the training may cost; estimates above it are refused before a device is touched."""
 
-    max_device_hours: Decimal | None = None
-    max_cost: Decimal | None = None
+    max_device_hours: Amount | None = None
+    max_cost: Amount | None = None
     """In the currency of the pool."""
 
 
 class Economics(ApiModel):
     """What the tuned model is to replace, in the pool's currency: it says when tuning has paid for itself."""
 
-    replaced_price_per_thousand_tokens: Decimal
+    replaced_price_per_thousand_tokens: Amount
     """What is paid today, e.g. for a hosted model."""
-    own_price_per_thousand_tokens: Decimal
+    own_price_per_thousand_tokens: Amount
     """What serving the tuned model costs."""
     monthly_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000_000)]
 
@@ -171,24 +170,16 @@ class Limits(ApiModel):
     """Attempts lost to unknown errors."""
 
 
+MUTABLE = ("suspend", "ttlSecondsAfterFinished")
+"""Fields of the spec that may change. The chart's rule `tunegate-immutable` names the same."""
+
+
 class FineTuneJobSpec(ApiModel):
     """A job. Only `suspend` and `ttlSecondsAfterFinished` may change."""
 
-    model_config = rules(
-        cel(
-            "self.requestedBy == oldSelf.requestedBy && self.serverRef == oldSelf.serverRef "
-            "&& self.suiteRef == oldSelf.suiteRef && self.dataset == oldSelf.dataset "
-            "&& self.source == oldSelf.source && self.intent == oldSelf.intent && self.limits == oldSelf.limits "
-            "&& self.onPromptingSuffices == oldSelf.onPromptingSuffices && self.workspace == oldSelf.workspace "
-            "&& self.budget == oldSelf.budget && self.baseline == oldSelf.baseline "
-            "&& self.contributors == oldSelf.contributors "
-            "&& has(self.method) == has(oldSelf.method) && (!has(self.method) || self.method == oldSelf.method) "
-            "&& has(self.economics) == has(oldSelf.economics) "
-            "&& (!has(self.economics) || self.economics == oldSelf.economics) "
-            "&& has(self.poolRef) == has(oldSelf.poolRef) && (!has(self.poolRef) || self.poolRef == oldSelf.poolRef) "
-            "&& has(self.adapter) == has(oldSelf.adapter) && (!has(self.adapter) || self.adapter == oldSelf.adapter)",
-            "only suspend and ttlSecondsAfterFinished can change: create a new FineTuneJob instead",
-        ),
+    model_config = immutable_but(
+        MUTABLE,
+        "FineTuneJob",
         cel(
             "(self.source == 'Train') == has(self.method) && (self.source == 'Import') == has(self.adapter)",
             "source Train needs method and no adapter; source Import needs adapter and no method",
@@ -204,11 +195,12 @@ class FineTuneJobSpec(ApiModel):
     contributors: Annotated[list[Contributor], Field(max_length=32, json_schema_extra=list_map("username"))] = []
     """Who prepared the data, wrote the suite or chose the settings: like the requester, none of them may approve the
     release or waive a finding."""
-    server_ref: ResourceName
+    server_ref: NamedRef
     """ModelServer of this namespace that will serve the result: it gives base model and engine profile."""
-    pool_ref: ResourceName | None = None
+    pool_ref: NamedRef | None = None
     """Pool to train on; absent: the server's."""
-    suite_ref: ResourceName
+    suite_ref: NamedRef
+    """EvaluationSuite of this namespace that judges the result."""
     dataset: Dataset
     intent: Intent
     source: Literal["Train", "Import"] = "Train"

@@ -9,14 +9,15 @@ from pydantic import Field
 from tunegate.api.approval import Tally
 from tunegate.api.approvalpolicy import IdentityRule, WaivableFinding, WaiverRule
 from tunegate.api.evaluationsuite import ArmName, MetricName
-from tunegate.api.markers import ApiModel, Decimal, Digest, ResourceName, ShortText, Text, Time, list_map
+from tunegate.api.markers import ApiModel, Digest, ResourceName, ShortText, Text, Time, list_map
+from tunegate.api.numbers import PlainDecimal
 from tunegate.api.shared import StatusBase, SuiteTries
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
     "Suspended", "PendingWaiver",
 ]  # fmt: skip
-StageName = Literal["validate", "baseline", "train", "seal", "evaluate"]
+StageName = Literal["Validate", "Baseline", "Train", "Seal", "Evaluate"]
 GateOutcome = Literal["Pass", "Fail", "Inconclusive"]
 
 
@@ -53,7 +54,7 @@ class StageStatus(ApiModel):
     result_digest: Digest | None = None
     """OCI digest of the result document."""
     inputs: Digest | None = None
-    """Stage baseline: digest of everything that its answers depend on."""
+    """Stage `Baseline`: digest of everything that its answers depend on."""
     repository: Annotated[str, Field(max_length=255)] | None = None
     """Where result and answers lie, when they were taken over from another job."""
     images: Annotated[list[RunImage], Field(max_length=16, json_schema_extra=list_map("container", "digest"))] = []
@@ -108,7 +109,7 @@ class PoolTerms(ApiModel):
     """Where a job trains, at the price of the moment when its latest attempt was made."""
 
     name: ResourceName
-    price_per_device_hour: Decimal
+    price_per_device_hour: PlainDecimal
     currency: ShortText
 
 

@@ -14,8 +14,9 @@ from tunegate.api.datachecks import DEFAULTS, CheckSetting
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob.spec import Budget, Economics, Intent, Method
 from tunegate.api.manifest import Manifest
-from tunegate.api.markers import DataClass, Day, Decimal, Digest, StrictModel
+from tunegate.api.markers import DataClass, Day, Digest, StrictModel
 from tunegate.api.modelserver import EngineProfile
+from tunegate.api.numbers import PlainDecimal
 from tunegate.api.stage.layout import ADAPTER_MOUNT
 
 
@@ -71,7 +72,7 @@ class DataOrigin(StrictModel):
     license: str
     classification: DataClass
     steward: str
-    retain_until: Day | None = None
+    expiration_date: Day | None = None
 
 
 class SuiteInput(StrictModel):
@@ -109,7 +110,7 @@ class AdapterInput(StrictModel):
 class LearnedThroughput(StrictModel):
     """What finished trainings on the pool, with the job's method, measured."""
 
-    tokens_per_second: Decimal
+    tokens_per_second: PlainDecimal
     """Of one device, for a model of one billion parameters: the median."""
     runs: int
 
@@ -124,7 +125,7 @@ class StageConfigBase(StrictModel):
 class HashConfig(StageConfigBase):
     """Hash a base model for the catalogue."""
 
-    stage: Literal["hash"] = "hash"
+    stage: Literal["Hash"] = "Hash"
     path: str
     expected_manifest_digest: Digest | None = None
 
@@ -132,7 +133,7 @@ class HashConfig(StageConfigBase):
 class ValidateConfig(StageConfigBase):
     """Check the data and reckon the cost, on a CPU."""
 
-    stage: Literal["validate"] = "validate"
+    stage: Literal["Validate"] = "Validate"
     base_model: BaseModelInput
     profile: EngineProfile
     dataset: DatasetInput
@@ -172,14 +173,14 @@ class EngineConfigBase(StageConfigBase):
 class BaselineConfig(EngineConfigBase):
     """Let the base model and the cheap alternatives answer the suite."""
 
-    stage: Literal["baseline"] = "baseline"
+    stage: Literal["Baseline"] = "Baseline"
     documents: DocumentsInput | None = None
 
 
 class TrainConfig(StageConfigBase):
     """Train the adapter."""
 
-    stage: Literal["train"] = "train"
+    stage: Literal["Train"] = "Train"
     base_model: BaseModelInput
     dataset: DatasetInput
     method: Method
@@ -189,7 +190,7 @@ class TrainConfig(StageConfigBase):
 class SealConfig(StageConfigBase):
     """Turn the trained or imported adapter into an OCI artifact."""
 
-    stage: Literal["seal"] = "seal"
+    stage: Literal["Seal"] = "Seal"
     source_path: str
     source_digest: Digest
     """Manifest digest of the two files that training wrote, or that validation read of an import."""
@@ -200,7 +201,7 @@ class SealConfig(StageConfigBase):
 class EvaluateConfig(EngineConfigBase):
     """Judge the sealed adapter."""
 
-    stage: Literal["evaluate"] = "evaluate"
+    stage: Literal["Evaluate"] = "Evaluate"
     adapter: AdapterInput
     baseline_result: Digest
     """Result of the baseline stage: scores and answers of the arms."""
@@ -215,21 +216,21 @@ class EvaluateConfig(EngineConfigBase):
 class CheckBaseConfig(StageConfigBase):
     """Hash the base model in full before the engine reads it, and leave a record: init container of pods with an engine."""
 
-    stage: Literal["check-base"] = "check-base"
+    stage: Literal["CheckBase"] = "CheckBase"
     base_model: BaseModelInput
 
 
 class FetchConfig(StageConfigBase):
     """Pull and verify a sealed adapter into ``adapter.path``: init container of evaluation pods."""
 
-    stage: Literal["fetch"] = "fetch"
+    stage: Literal["Fetch"] = "Fetch"
     adapter: AdapterInput
 
 
 class DownloadConfig(StageConfigBase):
     """Copy an input from an S3-compatible store into ``path``: init container of pods that read it."""
 
-    stage: Literal["download"] = "download"
+    stage: Literal["Download"] = "Download"
     bucket: str
     key: str
     """An object, or what all objects of a folder begin with, without a slash at its end."""
@@ -244,7 +245,7 @@ class DownloadConfig(StageConfigBase):
 class CopyModelConfig(StageConfigBase):
     """Copy a base model from a Hub mirror into ``path``: init container of pods that read it."""
 
-    stage: Literal["copy-model"] = "copy-model"
+    stage: Literal["CopyModel"] = "CopyModel"
     endpoint: str
     repository: str
     """`organization/name`."""

@@ -55,7 +55,7 @@ class StageResultBase(StrictModel):
 class ValidateResult(StageResultBase):
     """Facts about the data and the cost."""
 
-    stage: Literal["validate"] = "validate"
+    stage: Literal["Validate"] = "Validate"
     outcome: Literal["Passed", "Refused"]
     checks: list[CheckSetting]
     """What each check of the data did: without it, no finding could also mean not looked for."""
@@ -130,7 +130,7 @@ class ArmResult(StrictModel):
 class BaselineResult(StageResultBase):
     """What the cheap alternatives reach."""
 
-    stage: Literal["baseline"] = "baseline"
+    stage: Literal["Baseline"] = "Baseline"
     outcome: Literal["Passed", "PromptingSuffices"]
     best_arm: ArmName
     arms: list[ArmResult]
@@ -148,7 +148,7 @@ class BaselineResult(StageResultBase):
 class TrainResult(StageResultBase):
     """What training did."""
 
-    stage: Literal["train"] = "train"
+    stage: Literal["Train"] = "Train"
     outcome: Literal["Passed", "Diverged"]
     steps: int
     epochs: float
@@ -177,7 +177,7 @@ class TrainResult(StageResultBase):
 class SealResult(StageResultBase):
     """The sealed adapter."""
 
-    stage: Literal["seal"] = "seal"
+    stage: Literal["Seal"] = "Seal"
     outcome: Literal["Passed", "Refused"]
     findings: list[Finding] = []
     repository: str = ""
@@ -215,7 +215,7 @@ class GuardrailVerdict(StrictModel):
 class EvaluateResult(StageResultBase):
     """The verdict."""
 
-    stage: Literal["evaluate"] = "evaluate"
+    stage: Literal["Evaluate"] = "Evaluate"
     outcome: GateOutcome
     metric: MetricName
     margin: float
@@ -243,7 +243,7 @@ class EvaluateResult(StageResultBase):
 class HashResult(StageResultBase):
     """A base model's manifest and the facts that later estimates need."""
 
-    stage: Literal["hash"] = "hash"
+    stage: Literal["Hash"] = "Hash"
     outcome: Literal["Passed", "Refused"]
     findings: list[Finding] = []
     manifest: Manifest

@@ -25,7 +25,7 @@ def consequences(kind: str, spec: Json, missing: Mapping[str, int]) -> Facts:
     decision, release = spec["decision"], kind == RELEASE
     if (decision, release) in FINAL:
         return [("afterwards", FINAL[decision, release])]
-    lapse = ("counts until", spec["expiresAt"])
+    lapse = ("counts until", spec["expirationTime"])
     if decision == "Override":
         return [lapse, ("afterwards", "what it opened is closed then, unless the quorum was reached")]
     rest = {role: slots - (role == spec["role"]) for role, slots in missing.items()}

@@ -232,7 +232,7 @@ def _approval(subject: Subject, role: ReviewerRole, me: Json, options: Namespace
             "decision": options.decision,
             "reason": options.reason,
             "approver": caller(me, groups),
-            "expiresAt": rfc3339(datetime.now(UTC) + timedelta(seconds=life)),
+            "expirationTime": rfc3339(datetime.now(UTC) + timedelta(seconds=life)),
         },
     }
 

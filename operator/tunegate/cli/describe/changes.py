@@ -75,10 +75,10 @@ def _job(job: FineTuneJob) -> Iterator[tuple[str, str]]:
     yield "data class", dataset.classification
     yield "license", dataset.license
     yield "source", dataset.source
-    yield "may be used until", dataset.retain_until or "no day is stated"
+    yield "may be used until", dataset.expiration_date or "no day is stated"
     yield "base model", status.base_model_digest or UNKNOWN
     yield "engine profile", status.profile_digest or UNKNOWN
-    yield "suite", f"{job.spec.suite_ref} {status.suite_digest or UNKNOWN}"
+    yield "suite", f"{job.spec.suite_ref.name} {status.suite_digest or UNKNOWN}"
     yield "source of the adapter", job.spec.source
     for name, value in (job.spec.method.to_dict() if job.spec.method is not None else {}).items():
         yield f"training: {name}", str(value)

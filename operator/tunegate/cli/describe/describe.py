@@ -110,17 +110,17 @@ def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
 def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
     """Return what was asked for, as one signs for it: data, base model, settings of the training."""
     data, found = job.spec.dataset, job.status.dataset
-    server = readable(cluster.get, ModelServer, job.spec.server_ref, job.namespace)
+    server = readable(cluster.get, ModelServer, job.spec.server_ref.name, job.namespace)
     facts = {
         "requested by": job.spec.requested_by.username,
         "worked on by": ", ".join(one.username for one in job.spec.contributors) or "nobody else, it says",
         "data": f"{data.classification}, {data.license}, {data.source}",
         "rows": f"{found.rows}, {found.duplicates} duplicates" if found is not None else "not counted yet",
         "task": job.spec.intent.task_type,
-        "base model": server.spec.base_model_ref
+        "base model": server.spec.base_model_ref.name
         if server is not None
         else "the server is gone, or you may not read it",
-        "server, suite": f"{job.spec.server_ref}, {job.spec.suite_ref}",
+        "server, suite": f"{job.spec.server_ref.name}, {job.spec.suite_ref.name}",
     }
     method = text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
     return facts | {"training": method}
@@ -148,7 +148,7 @@ def _decisions(out: Console, cluster: Cluster, job: FineTuneJob, waiver: JobWaiv
 
 
 def _server(out: Console, server: ModelServer) -> None:
-    adapters = [(one.served_name, one.release, one.state, one.reason) for one in server.status.adapters]
+    adapters = [(one.served_name, one.release_ref.name, one.state, one.reason) for one in server.status.adapters]
     _part(out, "Adapters", ("served name", "release", "state", "reason"), adapters)
     routes = [(one.name, one.state, one.served_name or "", one.reason) for one in server.status.routes]
     _part(out, "Routes", ("route", "state", "answers with", "reason"), routes)

@@ -30,9 +30,9 @@ def collect(cluster: Cluster, release: ModelRelease, client: RegistryClient | No
     """Return the whole story of a release; with a registry's ``client`` also what only the registry holds, verified."""
     namespace, status = release.namespace, release.status
     job = job_of(cluster, release)
-    server = readable(cluster.get, ModelServer, status.server, namespace) if status.server else None
-    base = readable(cluster.get, BaseModel, server.spec.base_model_ref) if server is not None else None
-    suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref, namespace) if job is not None else None
+    server = readable(cluster.get, ModelServer, status.server_ref.name, namespace) if status.server_ref else None
+    base = readable(cluster.get, BaseModel, server.spec.base_model_ref.name) if server is not None else None
+    suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref.name, namespace) if job is not None else None
     ledger = recorded(cluster)
     records = ledger or []
     mine = [one for one in records if one["subject"] == release.uid]
@@ -100,7 +100,7 @@ def _data(job: FineTuneJob | None) -> Json:
         "statementDigest": found.statement_digest if found else None, "rows": found.rows if found else None,
         "duplicates": found.duplicates if found else None, "overlapRows": found.overlap_rows if found else None,
         "classification": dataset.classification, "license": dataset.license, "source": dataset.source,
-        "steward": dataset.steward or None, "retainUntil": dataset.retain_until, "uri": dataset.uri, "job": job.name,
+        "steward": dataset.steward or None, "expirationDate": dataset.expiration_date, "uri": dataset.uri, "job": job.name,
         "jobRequestedBy": job.spec.requested_by.username, "mlflowRun": job.status.mlflow_run_id,
     }  # fmt: skip
 
@@ -145,7 +145,7 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
         return {"note": "not readable here"}
     gate = job.status.gate
     return {
-        "outcome": gate.outcome, "suite": job.spec.suite_ref, "suiteDigest": job.status.suite_digest,
+        "outcome": gate.outcome, "suite": job.spec.suite_ref.name, "suiteDigest": job.status.suite_digest,
         "documentsDigest": job.status.documents_digest,
         "metric": gate.metric, "tuned": gate.tuned, "questions": gate.questions,
         "suiteMargin": suite.spec.primary_metric.margin if suite else None,
@@ -153,7 +153,7 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
         "suiteTries": _tries(job, suite),
         "alternatives": [arm.model_dump(by_alias=True, exclude={"metrics"}) for arm in gate.arms],
         "guardrails": [one.to_dict() for one in gate.guardrails],
-        "resultDigest": job.status.stage("evaluate").result_digest,
+        "resultDigest": job.status.stage("Evaluate").result_digest,
     }  # fmt: skip
 
 
@@ -214,7 +214,9 @@ def _serving_now(
     if found.uid == release.uid:
         return {"release": found.name, "servedName": found.status.served_name, "note": "this release itself"}
     job = job_of(cluster, found)
-    suite = readable(cluster.get, EvaluationSuite, job.spec.suite_ref, found.namespace) if job is not None else None
+    suite = (
+        readable(cluster.get, EvaluationSuite, job.spec.suite_ref.name, found.namespace) if job is not None else None
+    )
     told = [one for one in records if one["subject"] == found.uid]
     statement = _readable_statement(client, found, told)
     old = Side(found, job, suite, _policy(told) or _stated(statement), _rules(statement))
@@ -254,10 +256,10 @@ def _readable_statement(client: RegistryClient | None, release: ModelRelease, re
 def _findings(client: RegistryClient, job: FineTuneJob | None) -> Any:
     if job is None:
         return {"note": NO_JOB}
-    if job.status.stage("validate").result_digest is None:
+    if job.status.stage("Validate").result_digest is None:
         return {"note": "the job has no result of its validation"}
     try:
-        _, result = results.pull_result(client, job, "validate", ValidateResult)
+        _, result = results.pull_result(client, job, "Validate", ValidateResult)
     except Unauthorized as error:  # A token may open the statement only.
         return {"note": f"not read: {error}"}
     return [one.to_dict() for one in result.findings]

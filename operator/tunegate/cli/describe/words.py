@@ -6,7 +6,7 @@ from typing import Any
 
 SPELLED = {
     "modelName": "model name", "intendedUse": "intended use", "requestedBy": "requested by", "servedName": "served name",
-    "retainUntil": "may be used until", "redactedDigest": "redacted copy", "statementDigest": "data statement",
+    "expirationDate": "may be used until", "redactedDigest": "redacted copy", "statementDigest": "data statement",
     "overlapRows": "rows shared with suites", "manifestDigest": "manifest", "engineProfileDigest": "engine profile",
     "suiteDigest": "suite digest", "suiteMargin": "margin asked for", "suiteMinimum": "minimum asked for",
     "suiteTries": "tries on these questions", "resultDigest": "result", "jobRequestedBy": "job requested by", "contributors": "job worked on by",

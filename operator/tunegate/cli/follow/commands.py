@@ -33,7 +33,7 @@ def add(commands: Grammar) -> None:
 
     one = commands.add(
         "logs", on_cluster(logs.logs), "print what the pods of a job's stage say; needs the right to read pods/log",
-        examples=["logs job/holders -f -n licenses-team", "logs job/holders --stage train"],
+        examples=["logs job/holders -f -n licenses-team", "logs job/holders --stage Train"],
     )  # fmt: skip
     subject = one.add_argument("subject", metavar="job/NAME", type=reference_to(JOB), help=expected((JOB,)))
     completion.completed(subject, completion.JOB_REFERENCES)

@@ -105,7 +105,7 @@ def servers(cluster: Cluster, options: Namespace) -> int:
         routes = [f"{route.name}: {route.served_name or 'nobody'}" for route in one.status.routes]
         ready = f"{one.status.ready_replicas}/{one.spec.replicas}"
         return {
-            "phase": one.status.phase, "base": one.spec.base_model_ref, "ready": ready,
+            "phase": one.status.phase, "base": one.spec.base_model_ref.name, "ready": ready,
             "answers": ", ".join(routes) or "-", "endpoint": one.status.endpoint or "-",
         }  # fmt: skip
 

@@ -40,10 +40,10 @@ def answers(cluster: Cluster, options: Namespace) -> int:
 def _pull(client: RegistryClient, job: FineTuneJob) -> tuple[Kept, str]:
     """Return the answers of the evaluation, or those of the baseline where the job came no further, and the document."""
     result: EvaluateResult | BaselineResult
-    if job.status.stage("evaluate").result_digest is not None:
-        repository, result = results.pull_result(client, job, "evaluate", EvaluateResult)
-    elif job.status.stage("baseline").result_digest is not None:
-        repository, result = results.pull_result(client, job, "baseline", BaselineResult)
+    if job.status.stage("Evaluate").result_digest is not None:
+        repository, result = results.pull_result(client, job, "Evaluate", EvaluateResult)
+    elif job.status.stage("Baseline").result_digest is not None:
+        repository, result = results.pull_result(client, job, "Baseline", BaselineResult)
     else:
         raise CommandFailure(f"job {job.name} has no answers: neither its baseline nor its evaluation has ended")
     content = client.pull_document(f"{repository}/answers", result.answers_digest, media_type=ANSWERS_MEDIA_TYPE)

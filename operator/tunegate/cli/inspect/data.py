@@ -23,7 +23,7 @@ def data(cluster: Cluster, options: Namespace) -> int:
     """Print what was stated of a job's training data, verified against the digests in the job's result."""
     job = results.job_named(cluster, options.subject, options.namespace or cluster.namespace)
     with registry.opened(options) as client:
-        repository, result = results.pull_result(client, job, "validate", ValidateResult)
+        repository, result = results.pull_result(client, job, "Validate", ValidateResult)
         if result.statement_digest is None or result.page_digest is None:
             raise CommandFailure(f"job {job.name} has no data statement")
         if options.output == "html":

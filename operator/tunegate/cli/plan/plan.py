@@ -189,11 +189,11 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
     for uri in [spec.dataset.uri, *([documents.uri] if documents else [])]:
         if not isinstance(data_path(uri), ClaimPath):
             raise CommandFailure(f"{uri}: only data on this machine is read. Download it, name it pvc://… and map it")
-    server = catalogue.need(ModelServer, spec.server_ref, "spec.serverRef of the job")
-    base = catalogue.need(BaseModel, server.spec.base_model_ref, f"spec.baseModelRef of ModelServer {server.name}")
-    suite = catalogue.need(EvaluationSuite, spec.suite_ref, "spec.suiteRef of the job")
-    server_pool = catalogue.need(ComputePool, server.spec.pool_ref, f"spec.poolRef of ModelServer {server.name}")
-    pool = catalogue.need(ComputePool, spec.pool_ref, "spec.poolRef of the job") if spec.pool_ref else server_pool
+    server = catalogue.need(ModelServer, spec.server_ref.name, "spec.serverRef of the job")
+    base = catalogue.need(BaseModel, server.spec.base_model_ref.name, f"spec.baseModelRef of ModelServer {server.name}")
+    suite = catalogue.need(EvaluationSuite, spec.suite_ref.name, "spec.suiteRef of the job")
+    server_pool = catalogue.need(ComputePool, server.spec.pool_ref.name, f"spec.poolRef of ModelServer {server.name}")
+    pool = catalogue.need(ComputePool, spec.pool_ref.name, "spec.poolRef of the job") if spec.pool_ref else server_pool
     facts: dict[str, Any] = {
         "job": job, "server": server, "suite": suite, "pool": pool, "server_pool": server_pool,
         "policy": catalogue.policy(), "other_suites": catalogue.other_suites(suite.name),
@@ -238,10 +238,10 @@ def _manifest(base: BaseModel, volumes: Volumes) -> Manifest:
 
 def _config(seen: Observed, inputs: Inputs, volumes: Volumes) -> ValidateConfig:
     """Return what the operator would tell the stage, with the places of this machine."""
-    made = {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, "validate", 1)}
+    made = {obj["kind"]: obj for obj in attempt_objects(seen, inputs, SETTINGS, "Validate", 1)}
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
     if not isinstance(config, ValidateConfig) or not isinstance(inputs.dataset, ClaimPath):
-        raise AssertionError("the stage validate of data on a claim was asked for")
+        raise AssertionError("the stage Validate of data on a claim was asked for")
     at = {name: str(_place(path, volumes)) for name, path in _paths(inputs).items()}
     unmapped = {
         name: f"say where it lies on this machine: --volume {claim}=…"
@@ -306,4 +306,4 @@ def _board(quiet: bool) -> ProgressBoard:
                 f"\r\x1b[K{percent:3.0f} %  {message}", end="" if percent < 100 else "\n", file=sys.stderr, flush=True
             )
 
-    return ProgressBoard("validate") if quiet or not sys.stderr.isatty() else Line("validate")
+    return ProgressBoard("Validate") if quiet or not sys.stderr.isatty() else Line("Validate")

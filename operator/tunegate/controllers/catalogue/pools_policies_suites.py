@@ -10,7 +10,7 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION
-from tunegate.controllers.reading import read
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey
 from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
@@ -35,9 +35,9 @@ class ComputePoolController:
             return None
         nodes = await self._kube.list("v1", "Node", labels=pool.spec.node_selector)
         jobs = [
-            FineTuneJob.model_validate(job)
+            job
             for namespace in self._namespaces
-            for job in await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, namespace)
+            for job in parsed(FineTuneJob, await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, namespace))
         ]
         return plan_pool(pool, nodes, jobs, datetime.now(UTC))
 

@@ -26,7 +26,7 @@ from tunegate.api.stage.results import BaselineResult, HashResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import ProgressPoller
-from tunegate.controllers.reading import read
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
@@ -115,12 +115,12 @@ class FineTuneJobController:
 
     async def _places(self, job: FineTuneJob) -> dict[str, Any]:
         """Read the server and the pools."""
-        server = await read(self._kube, ModelServer, job.spec.server_ref, job.namespace)
+        server = await read(self._kube, ModelServer, job.spec.server_ref.name, job.namespace)
         if server is None:
             return {}
-        server_pool = await read(self._kube, ComputePool, server.spec.pool_ref)
-        own = job.spec.pool_ref
-        pool = server_pool if own in (None, server.spec.pool_ref) else await read(self._kube, ComputePool, str(own))
+        server_pool = await read(self._kube, ComputePool, server.spec.pool_ref.name)
+        own = job.spec.pool_ref or server.spec.pool_ref
+        pool = server_pool if own == server.spec.pool_ref else await read(self._kube, ComputePool, own.name)
         return {"server": server, "server_pool": server_pool, "pool": pool}
 
     async def _rules(self, job: FineTuneJob) -> dict[str, Any]:
@@ -140,19 +140,19 @@ class FineTuneJobController:
     ) -> dict[str, Any]:
         """Read what is needed only to start an attempt."""
         facts: dict[str, Any] = {
-            "suite": await read(self._kube, EvaluationSuite, job.spec.suite_ref, job.namespace),
+            "suite": await read(self._kube, EvaluationSuite, job.spec.suite_ref.name, job.namespace),
             "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
             "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
             "hub_endpoint": self._settings.hub_endpoint,
             "engine_images": self._settings.engine_images,
         }
-        if job.status.stage("validate").state == "Waiting":
+        if job.status.stage("Validate").state == "Waiting":
             facts["other_suites"] = await self._other_suites(job)
         if policy is not None and policy.spec.budget is not None:
             facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
         if server is None:
             return facts
-        base_model = await read(self._kube, BaseModel, server.spec.base_model_ref)
+        base_model = await read(self._kube, BaseModel, server.spec.base_model_ref.name)
         facts["base_model"] = base_model
         facts["base_manifest"] = await self._manifest(base_model) if base_model else None
         facts["denied"] = await self._denied(job, server)
@@ -163,7 +163,7 @@ class FineTuneJobController:
         found: dict[str, EvaluationSuite | None] = {}
         for raw in await self._kube.list(API_VERSION, EvaluationSuite.KIND.kind, job.namespace):
             name = raw["metadata"]["name"]
-            if name == job.spec.suite_ref:
+            if name == job.spec.suite_ref.name:
                 continue
             try:
                 found[name] = EvaluationSuite.model_validate(raw)
@@ -194,7 +194,7 @@ class FineTuneJobController:
 
     async def _denied(self, job: FineTuneJob, server: ModelServer) -> tuple[str, ...]:
         """Ask RBAC about the pool to train on and the server, in the requester's name."""
-        pool = job.spec.pool_ref or server.spec.pool_ref
+        pool = (job.spec.pool_ref or server.spec.pool_ref).name
         wanted = (("computepools", pool, ""), ("modelservers", server.name, job.namespace))
         denied = []
         for resource, name, namespace in wanted:
@@ -221,7 +221,7 @@ class FineTuneJobController:
     async def _read_results(self, job: FineTuneJob, pods: list[dict[str, Any]]) -> dict[str, Any]:
         """Read the results that pods name, and those that later stages are configured from."""
         digests = {digest for pod in pods if (digest := named_result(pod))}
-        kept = ("validate", "train", "seal")
+        kept = ("Validate", "Train", "Seal")
         digests |= {stage.result_digest for stage in job.status.stages if stage.name in kept and stage.result_digest}
         repository = f"{job_repository(job.namespace, job.name, job.uid)}/results"
         found = {digest: await self._results.read(repository, digest) for digest in sorted(digests)}
@@ -233,10 +233,10 @@ class FineTuneJobController:
         if wanted is None:
             return None
         found = measured_by(wanted, seen.job, seen.namespace_jobs or await self._jobs(seen.job.namespace))
-        stage = found.status.stage("baseline") if found is not None else None
+        stage = found.status.stage("Baseline") if found is not None else None
         if found is None or stage is None or stage.result_digest is None:
             return None
-        repository = stage_repository(found, "baseline")
+        repository = stage_repository(found, "Baseline")
         result = await self._results.read(f"{repository}/results", stage.result_digest)
         if not isinstance(result, BaselineResult):
             return None
@@ -278,7 +278,7 @@ class FineTuneJobController:
         return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
 
     async def _jobs(self, namespace: str) -> tuple[FineTuneJob, ...]:
-        return tuple(map(FineTuneJob.model_validate, await self._kube.list(API_VERSION, self.kind, namespace)))
+        return parsed(FineTuneJob, await self._kube.list(API_VERSION, self.kind, namespace))
 
 
 def stage_settings(settings: Settings) -> StageSettings:

@@ -242,7 +242,7 @@ class JobLineageController:
         digest = job.status.dataset.statement_digest if job.status.dataset else None
         if digest is None:
             return None
-        repository = f"{stage_repository(job, 'validate')}/results"
+        repository = f"{stage_repository(job, 'Validate')}/results"
         content = await self._documents.read(repository, digest, DATA_STATEMENT_MEDIA_TYPE)
         try:
             return DataStatement.model_validate_json(content)

@@ -25,7 +25,7 @@ from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, EvaluateResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
-from tunegate.controllers.reading import read
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.digests import sha256
@@ -104,9 +104,9 @@ class ModelReleaseController:
     async def _evidence(self, release: ModelRelease, policy_name: str) -> Evidence:
         namespace = release.namespace
         job = await read(self._kube, FineTuneJob, release.spec.job_ref.name, namespace)
-        server = await read(self._kube, ModelServer, job.spec.server_ref, namespace) if job else None
-        base = await read(self._kube, BaseModel, server.spec.base_model_ref) if server else None
-        suite = await read(self._kube, EvaluationSuite, job.spec.suite_ref, namespace) if job else None
+        server = await read(self._kube, ModelServer, job.spec.server_ref.name, namespace) if job else None
+        base = await read(self._kube, BaseModel, server.spec.base_model_ref.name) if server else None
+        suite = await read(self._kube, EvaluationSuite, job.spec.suite_ref.name, namespace) if job else None
         policy = await read(self._kube, ApprovalPolicy, policy_name)
         return Evidence(
             cluster=await self._cluster_id(),
@@ -200,7 +200,7 @@ class ModelReleaseController:
         if release.status.phase in ("Denied", "Revoked"):
             return None
         found = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, release.namespace)
-        return await self._signer.sign(frozen, [FineTuneJob.model_validate(one) for one in found])
+        return await self._signer.sign(frozen, parsed(FineTuneJob, found))
 
     async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
         key = (repository, digest)

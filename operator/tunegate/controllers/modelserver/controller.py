@@ -29,9 +29,10 @@ from tunegate.api.serving import (
     RoutesDocument,
     routes_name,
 )
+from tunegate.api.shared import NamedRef
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
-from tunegate.controllers.reading import read
+from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
@@ -41,6 +42,7 @@ from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile import naming
 from tunegate.reconcile.modelserver import planner
 from tunegate.reconcile.modelserver.observed import Candidate, FreshCredential, Observed, ServingSettings, may_answer
+from tunegate.reconcile.naming import server_labels
 from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures, tokens
 from tunegate.release.statement import ReleaseStatement
@@ -126,8 +128,8 @@ class ModelServerController:
 
     async def _observe(self, quick: Observed) -> Observed:
         server, namespace = quick.server, quick.server.namespace
-        base = await read(self._kube, BaseModel, server.spec.base_model_ref)
-        labels = planner.server_labels(server.name)
+        base = await read(self._kube, BaseModel, server.spec.base_model_ref.name)
+        labels = server_labels(server.name)
         deployment = await self._deployment(server)
         pods = await self._kube.list("v1", "Pod", namespace, labels=labels)
         # After the pods: each of them has a ReplicaSet that was made before.
@@ -139,7 +141,7 @@ class ModelServerController:
             server=server,
             base_model=base,
             base_manifest=await self._base_manifest(base),
-            pool=await read(self._kube, ComputePool, server.spec.pool_ref),
+            pool=await read(self._kube, ComputePool, server.spec.pool_ref.name),
             releases=quick.releases,
             candidates=tuple(candidates),
             deployment=deployment,
@@ -182,8 +184,11 @@ class ModelServerController:
 
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
         found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
-        releases = (ModelRelease.model_validate(one) for one in found)
-        return tuple(one for one in releases if one.status.server == server.name and one.status.served_name)
+        return tuple(
+            one
+            for one in parsed(ModelRelease, found)
+            if one.status.server_ref == NamedRef(name=server.name) and one.status.served_name
+        )
 
     async def _candidate(self, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> Candidate:
         """Read what was approved from the registry, and compare it with this server."""
@@ -224,7 +229,7 @@ class ModelServerController:
 
     async def _adapter_manifest(self, results: str, statement: ReleaseStatement) -> Manifest:
         """Return the adapter's file list from the seal's result; it must have the digest that was approved."""
-        digest = statement.job.results.get("seal")
+        digest = statement.job.results.get("Seal")
         if digest is None:
             raise Unservable("the statement names no seal result")
         result = _result(await self._document(results, digest, RESULT_MEDIA_TYPE))

@@ -43,7 +43,7 @@ from tunegate.reconcile.naming import (
 from tunegate.reconcile.plan import EventNote, Plan
 from tunegate.settings import Settings
 
-STAGE = "hash"
+STAGE = "Hash"
 MAX_ATTEMPTS = 5
 """Attempts without a verdict after which a person has to look."""
 MOVED_AWAY = (StageReason.DISRUPTED, StageReason.PREEMPTED)

@@ -19,6 +19,7 @@ from tunegate.api.reasons import JobReason
 from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs
 from tunegate.reconcile.finetunejob.observed import Observed
+from tunegate.reconcile.throughputs import plain
 
 MONTHS = {"Month": 1, "Quarter": 3}
 COUNTED = ("JobFinished", "BudgetReserved")
@@ -50,12 +51,12 @@ def over_budget(seen: Observed, inputs: Inputs, stage: StageName, now: datetime)
         budget is None
         or job.spec.method is None
         or job.status.estimates is None
-        or job.status.stage("train").attempt > 0
+        or job.status.stage("Train").attempt > 0
     ):
         return None
     need = _estimate(job, budget)
     refused = _refused(inputs, budget, need)
-    if refused is not None or stage != "train":
+    if refused is not None or stage != "Train":
         return refused
     start, end = period(budget, now)
     taken = spent(seen, budget, start)
@@ -132,15 +133,15 @@ def _before(seen: Observed) -> list[FineTuneJob]:
         and not job.status.ended
         and not job.spec.suspend
         and not job.metadata.get("deletionTimestamp")
-        and job.status.stage("baseline").state == "Done"
-        and job.status.stage("train").attempt == 0
+        and job.status.stage("Baseline").state == "Done"
+        and job.status.stage("Train").attempt == 0
     ]
     return [job for job in sorted(waiting, key=_age) if _age(job) < _age(seen.job)]
 
 
 def _held(job: FineTuneJob, budget: NamespaceBudget) -> Amount:
     """Return what a job that has not ended took or will take; nothing before its training has begun."""
-    train, used = job.status.stage("train"), _used(job, budget)
+    train, used = job.status.stage("Train"), _used(job, budget)
     if train.attempt == 0 or train.state == "Done":
         return used
     expected = _estimate(job, budget)
@@ -174,11 +175,11 @@ def _sides(amount: Amount, budget: NamespaceBudget) -> Iterator[tuple[float, flo
 
 
 def _text(amount: Amount, budget: NamespaceBudget) -> str:
-    return " and ".join(f"{used:.4g} {unit}" for used, _, unit in _sides(amount, budget))
+    return " and ".join(f"{plain(used)} {unit}" for used, _, unit in _sides(amount, budget))
 
 
 def _limits(budget: NamespaceBudget) -> str:
-    return " and ".join(f"{allowed:g} {unit}" for _, allowed, unit in _sides(Amount(), budget))
+    return " and ".join(f"{plain(allowed)} {unit}" for _, allowed, unit in _sides(Amount(), budget))
 
 
 def _age(job: FineTuneJob) -> tuple[str, str]:

@@ -56,30 +56,30 @@ def planned_inputs(seen: Observed, stage: StageName, found: StageInputs) -> Stag
     base = {"base_model": status.base_model_digest}
     judged = {**base, "profile": status.profile_digest, "suite": status.suite_digest, "dataset": dataset}
     match stage:
-        case "validate":
+        case "Validate":
             named = spec.baseline.documents
             return StageInputs(
                 **{**judged, "dataset": spec.dataset.digest or found.dataset},
                 documents=(named.digest or found.documents) if named else None,
                 adapter=found.adapter if spec.source == "Import" else None,
             )
-        case "baseline":
+        case "Baseline":
             return StageInputs(**judged, documents=status.documents_digest)
-        case "train":
+        case "Train":
             return StageInputs(**base, dataset=dataset)
-        case "seal":
+        case "Seal":
             return StageInputs(adapter=unsealed_adapter(seen))
-        case "evaluate":
+        case "Evaluate":
             return StageInputs(
                 **judged,
                 adapter=status.adapter.manifest_digest if status.adapter else None,
-                baseline_result=status.stage("baseline").result_digest,
+                baseline_result=status.stage("Baseline").result_digest,
             )
 
 
 def unsealed_adapter(seen: Observed) -> str | None:
     """Return the digest of the adapter that is to be sealed: what training wrote, or validation read of an import."""
-    stage: StageName = "train" if seen.job.spec.source == "Train" else "validate"
+    stage: StageName = "Train" if seen.job.spec.source == "Train" else "Validate"
     result = seen.results.get(seen.job.status.stage(stage).result_digest or "")
     if isinstance(result, TrainResult):
         return result.adapter_digest

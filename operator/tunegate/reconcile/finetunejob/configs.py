@@ -99,7 +99,7 @@ def attempt_objects(
                 owner=owner_of(job),
             )
         )
-    if stage == "train" and seen.checkpoint_secret is None:
+    if stage == "Train" and seen.checkpoint_secret is None:
         objects.append(
             checkpoint_secret(
                 checkpoint_secret_name(job.name, job.uid),
@@ -122,11 +122,11 @@ def is_own(job: FineTuneJob, found: Mapping[str, Any]) -> bool:
 
 def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: StageName, number: int) -> StageJob:
     job, method = seen.job, seen.job.spec.method
-    judged = stage in ("baseline", "evaluate")
+    judged = stage in ("Baseline", "Evaluate")
     pool = inputs.server_pool if judged else inputs.pool
-    training = stage == "train" and method is not None
+    training = stage == "Train" and method is not None
     fetch = None
-    if stage == "evaluate":
+    if stage == "Evaluate":
         base = _config_base(job, settings, number)
         fetch = FetchConfig(**base, adapter=_adapter(seen)).to_dict()
     return StageJob(
@@ -146,7 +146,7 @@ def _stage_job(seen: Observed, inputs: Inputs, settings: StageSettings, stage: S
         pool=pool.spec,
         mounts=_mounts(job, inputs, stage),
         pull_secrets=settings.pull_secrets,
-        engine=_engine(job, inputs, settings, number, adapter=stage == "evaluate") if judged else None,
+        engine=_engine(job, inputs, settings, number, adapter=stage == "Evaluate") if judged else None,
         checkpoint_secret=checkpoint_secret_name(job.name, job.uid) if training else None,
         distributed=training,
         nodes=method.num_nodes if training and method else 1,
@@ -162,7 +162,7 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
     fraction, seed = engine_spec(spec)
     asked: dict[str, Any] = {"development_fraction": fraction, "seed": seed, "author_prompt": spec.baseline.prompt}
     match stage:
-        case "validate":
+        case "Validate":
             return ValidateConfig(
                 **base,
                 **judged,
@@ -180,13 +180,13 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 economics=spec.economics,
                 origin=_origin(job),
             )
-        case "baseline":
+        case "Baseline":
             return BaselineConfig(**base, **judged, **asked, documents=_documents(job, inputs))
-        case "train":
+        case "Train":
             if spec.method is None:
-                raise AssertionError("only source Train has a stage train, and it has a method")
+                raise AssertionError("only source Train has a stage Train, and it has a method")
             return TrainConfig(**base, **data, method=spec.method, pool=inputs.pool.spec)
-        case "seal":
+        case "Seal":
             return SealConfig(
                 **base,
                 source_path=_seal_source(inputs),
@@ -194,14 +194,14 @@ def _config(seen: Observed, inputs: Inputs, settings: StageSettings, stage: Stag
                 base_model_name=inputs.base_model.name,
                 max_lora_rank=inputs.server.spec.profile.max_lora_rank,
             )
-        case "evaluate":
+        case "Evaluate":
             return EvaluateConfig(
                 **base,
                 **judged,
                 **asked,
                 adapter=_adapter(seen),
-                baseline_result=_result_digest(seen, "baseline"),
-                baseline_repository=stage_repository(job, "baseline"),
+                baseline_result=_result_digest(seen, "Baseline"),
+                baseline_repository=stage_repository(job, "Baseline"),
                 documents_digest=job.status.documents_digest,
                 min_margin=inputs.policy.spec.min_margin,
             )
@@ -258,7 +258,7 @@ def _origin(job: FineTuneJob) -> DataOrigin:
         license=spec.license,
         classification=spec.classification,
         steward=spec.steward,
-        retain_until=spec.retain_until,
+        expiration_date=spec.expiration_date,
     )
 
 
@@ -290,25 +290,25 @@ def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMou
         documents = [ClaimMount(inputs.documents.claim, DOCUMENTS_MOUNT)]
     workspace = []
     if _uses_workspace(job, inputs, stage):
-        name, writes = workspace_claim_name(job.name, job.uid), stage in ("validate", "train")
+        name, writes = workspace_claim_name(job.name, job.uid), stage in ("Validate", "Train")
         workspace = [ClaimMount(name, WORKSPACE_MOUNT, read_only=not writes)]
     match stage:
-        case "validate":
+        case "Validate":
             return [*base, *dataset, suite, *inputs.further.mounts(), *imported, *documents, *workspace]
-        case "train":
+        case "Train":
             return [*base, *dataset, *workspace]
-        case "seal":
+        case "Seal":
             return imported or workspace
         case _:
             return [*base, *dataset, suite, *documents, *workspace]
 
 
 def _uses_workspace(job: FineTuneJob, inputs: Inputs, stage: StageName) -> bool:
-    if stage == "validate":
+    if stage == "Validate":
         return any(setting.action == "Redact" for setting in _checks(job, inputs))
-    if stage == "seal":
+    if stage == "Seal":
         return job.spec.source == "Train"
-    return stage == "train" or not reads_source(job, stage)
+    return stage == "Train" or not reads_source(job, stage)
 
 
 def _seal_source(inputs: Inputs) -> str:
@@ -323,7 +323,7 @@ def _seal_digest(seen: Observed) -> str:
 
 
 def _adapter(seen: Observed) -> AdapterInput:
-    result = seen.results.get(_result_digest(seen, "seal"))
+    result = seen.results.get(_result_digest(seen, "Seal"))
     if not isinstance(result, SealResult) or not (result.digest and result.manifest and result.manifest_digest):
         raise Transient("the result of sealing can't be read from the registry")
     return AdapterInput(

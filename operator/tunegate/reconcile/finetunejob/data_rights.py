@@ -44,8 +44,8 @@ def not_stated(seen: Observed) -> Iterator[str]:
     required = seen.policy.spec.required_rights
     if "Steward" in required and not dataset.steward.strip():
         yield f"{asks} who answers for the data. Create a new job with spec.dataset.steward."
-    if "Retention" in required and dataset.retain_until is None:
-        yield f"{asks} how long the data may be kept. Create a new job with spec.dataset.retainUntil, a day as YYYY-MM-DD."
+    if "Retention" in required and dataset.expiration_date is None:
+        yield f"{asks} how long the data may be kept. Create a new job with spec.dataset.expirationDate, a day as YYYY-MM-DD."
     if "SpdxLicense" in required and (wrong := _no_spdx(dataset.license)):
         yield (
             f"{asks} for an SPDX license expression in spec.dataset.license: {wrong}. Create a new job with one such as "
@@ -55,10 +55,10 @@ def not_stated(seen: Observed) -> Iterator[str]:
 
 def past_retention(dataset: Dataset, today: date) -> str | None:
     """Return why data must not be used any more; None: it may."""
-    if dataset.retain_until is None or today.isoformat() <= dataset.retain_until:
+    if dataset.expiration_date is None or today.isoformat() <= dataset.expiration_date:
         return None
     return (
-        f"The data may be kept until {dataset.retain_until} (spec.dataset.retainUntil), and today is {today}: nothing is "
+        f"The data may be kept until {dataset.expiration_date} (spec.dataset.expirationDate), and today is {today}: nothing is "
         "trained on it any more. Create a new job with data that may be used."
     )
 

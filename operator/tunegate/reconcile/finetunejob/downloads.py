@@ -23,12 +23,12 @@ DOCUMENTS_FOLDER = "64Mi"
 def reads_source(job: FineTuneJob, stage: StageName) -> bool:
     """Whether a stage sees the data set that the job names, and not the redacted one in the workspace, or none."""
     redacted = job.status.dataset is not None and job.status.dataset.redacted_digest is not None
-    return stage == "validate" or (stage != "seal" and not redacted)
+    return stage == "Validate" or (stage != "Seal" and not redacted)
 
 
 def reads_documents(stage: StageName) -> bool:
     """Whether a stage sees the documents that the job names, if any."""
-    return stage in ("validate", "baseline")
+    return stage in ("Validate", "Baseline")
 
 
 def downloads(seen: Observed, inputs: Inputs, stage: StageName, base: Mapping[str, Any]) -> list[Download]:
@@ -60,7 +60,7 @@ def downloads(seen: Observed, inputs: Inputs, stage: StageName, base: Mapping[st
             too_large="name fewer documents in baseline.documents",
         )
         found.append(documents_download(config.to_dict(), documents.secret_name, DOCUMENTS_FOLDER))
-    if isinstance(inputs.base, HubPath) and stage != "seal":
+    if isinstance(inputs.base, HubPath) and stage != "Seal":
         model, manifest = inputs.base_model, inputs.base_manifest
         found.append(copied_model(model, inputs.base, seen.hub_endpoint, base["job"], base["registry"], manifest))
     return found

@@ -15,13 +15,13 @@ from tunegate.kube.client import ObjectRef
 from tunegate.ledger.entry import OPERATOR
 from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
 
-OWN_CONDITIONS = ("Succeeded", "Scheduled", "Waived")
+OWN_CONDITIONS = ("Complete", "Failed", "Scheduled", "Waived")
 FOREIGN_FIELDS = {"mlflowRunId"}
 """Written by the lineage controller under its own field manager."""
 SOON = 0.1
 """Seconds until the next step of a job that need not wait for anything."""
-TRAIN_ORDER: tuple[StageName, ...] = ("validate", "baseline", "train", "seal", "evaluate")
-IMPORT_ORDER: tuple[StageName, ...] = ("validate", "baseline", "seal", "evaluate")
+TRAIN_ORDER: tuple[StageName, ...] = ("Validate", "Baseline", "Train", "Seal", "Evaluate")
+IMPORT_ORDER: tuple[StageName, ...] = ("Validate", "Baseline", "Seal", "Evaluate")
 
 
 def order(job: FineTuneJob) -> tuple[StageName, ...]:

@@ -129,22 +129,22 @@ def _missing(seen: Observed) -> Blocked | None:
     if seen.server is None:
         return Blocked(
             JobReason.WAITING_FOR_SERVER,
-            f"ModelServer {spec.server_ref} does not exist in namespace {namespace}. "
+            f"ModelServer {spec.server_ref.name} does not exist in namespace {namespace}. "
             "See `kubectl get modelservers`, or ask the platform team for one.",
         )
     if seen.suite is None:
         return Blocked(
             JobReason.WAITING_FOR_SUITE,
-            f"EvaluationSuite {spec.suite_ref} does not exist in namespace {namespace}. Create it, or name another in "
+            f"EvaluationSuite {spec.suite_ref.name} does not exist in namespace {namespace}. Create it, or name another in "
             "a new job.",
         )
     server = seen.server.spec
-    for name, found in ((spec.pool_ref or server.pool_ref, seen.pool), (server.pool_ref, seen.server_pool)):
+    for name, found in (((spec.pool_ref or server.pool_ref).name, seen.pool), (server.pool_ref.name, seen.server_pool)):
         if found is None:
             return Blocked(
                 JobReason.WAITING_FOR_POOL, f"ComputePool {name} does not exist. See `kubectl get computepools`."
             )
-    return _base_model(seen, server.base_model_ref)
+    return _base_model(seen, server.base_model_ref.name)
 
 
 def _base_model(seen: Observed, name: str) -> Blocked | None:

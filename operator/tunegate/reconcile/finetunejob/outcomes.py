@@ -29,10 +29,10 @@ _OUTSIDE = (StageReason.PREEMPTED, StageReason.DISRUPTED, StageReason.UNAVAILABL
 """Ends that are not the stage's own fault: they are counted as disruptions."""
 
 _MEMORY_ADVICE: dict[str, str] = {
-    "train": "Create a new job with a smaller batchSize (and more gradientAccumulation), a smaller maxLength, or method "
+    "Train": "Create a new job with a smaller batchSize (and more gradientAccumulation), a smaller maxLength, or method "
     "QLoRA; or ask for a larger stageResources.memory of the ComputePool.",
-    "baseline": "Ask the platform team for more resources.memory or less profile.kvCacheMemory of the ModelServer.",
-    "evaluate": "Ask the platform team for more resources.memory or less profile.kvCacheMemory of the ModelServer.",
+    "Baseline": "Ask the platform team for more resources.memory or less profile.kvCacheMemory of the ModelServer.",
+    "Evaluate": "Ask the platform team for more resources.memory or less profile.kvCacheMemory of the ModelServer.",
 }
 
 
@@ -41,7 +41,7 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
     if ended.result is None:
         raise AssertionError("only an attempt with a result has a verdict")
     stage = ended.result.stage
-    if stage == "hash":
+    if stage == "Hash":
         raise AssertionError("an attempt's result is of the attempt's stage")
     currency = seen.pool.spec.currency if seen.pool else ""
     verdict = read(draft.job, ended.result, currency)
@@ -59,8 +59,8 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
     if isinstance(ended.result, TrainResult):
         if ended.result.foreign_checkpoints:
             draft.note("Warning", "ForeignCheckpoints", _foreign(ended.result.foreign_checkpoints))
-        draft.set(throughput=measured(draft.job.status.estimates, draft.stage("train"), ended.result))
-    if ended.result.stage == "seal" and not verdict.refused:
+        draft.set(throughput=measured(draft.job.status.estimates, draft.stage("Train"), ended.result))
+    if ended.result.stage == "Seal" and not verdict.refused:
         _record_sealed(draft, verdict.update["adapter"].to_dict())
     if verdict.final is not None:
         close(draft, verdict.final)
@@ -153,9 +153,9 @@ def retry_at(record: StageStatus) -> datetime | None:
 def count_usage(draft: Draft, attempt: Attempt) -> None:
     """Add what an attempt of training used: running time of its pods times its processes, at the attempt's price."""
     method = draft.job.spec.method
-    if attempt.stage != "train" or method is None:
+    if attempt.stage != "Train" or method is None:
         return
-    start = draft.stage("train").start_time
+    start = draft.stage("Train").start_time
     seconds = attempt_seconds(attempt, datetime.fromisoformat(start) if start else None, draft.now)
     hours = seconds / 3600 * method.num_nodes * method.num_proc_per_node
     status = draft.job.status
@@ -181,11 +181,12 @@ def close(draft: Draft, final: Final) -> None:
     passed = final.phase == "Succeeded"
     draft.set(completion_time=rfc3339(draft.now), progress=None)
     draft.tell(final.phase, final.message)
-    draft.condition("Succeeded", "True" if passed else "False", final.reason, final.message)
+    draft.condition("Complete", "True" if passed else "False", final.reason, final.message)
+    draft.condition("Failed", "False" if passed else "True", final.reason, final.message)
     draft.condition("Scheduled", "False", JobReason.FINISHED, "the job is over: no pod of it runs any more")
     draft.note("Normal" if passed else "Warning", final.reason, final.message)
     if final.reason == JobReason.PROMPTING_SUFFICES and draft.job.status.suite_data_digest is not None:
-        draft.record("SuiteAsked", asked(draft.job, "baseline", draft.job.status.suite_data_digest))
+        draft.record("SuiteAsked", asked(draft.job, "Baseline", draft.job.status.suite_data_digest))
     _record_finished(draft, final)
 
 

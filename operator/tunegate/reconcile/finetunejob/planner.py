@@ -83,7 +83,12 @@ def plan(seen: Observed, now: datetime, settings: StageSettings) -> Plan:
 
 def _first_sight(draft: Draft) -> None:
     spec = draft.job.spec
-    payload = {"server": spec.server_ref, "suite": spec.suite_ref, "source": spec.source, "dataset": spec.dataset.uri}
+    payload = {
+        "server": spec.server_ref.name,
+        "suite": spec.suite_ref.name,
+        "source": spec.source,
+        "dataset": spec.dataset.uri,
+    }
     if spec.dataset.digest:
         payload["datasetDigest"] = spec.dataset.digest
     draft.record("JobRequested", payload | human(spec.requested_by))
@@ -171,7 +176,7 @@ def _rest(draft: Draft) -> None:
     draft.set(progress=None)
     draft.tell("Suspended", text)
     draft.condition("Scheduled", "False", JobReason.SUSPENDED, text)
-    if draft.condition("Succeeded", "Unknown", JobReason.SUSPENDED, text):
+    if draft.condition("Complete", "Unknown", JobReason.SUSPENDED, text):
         draft.note("Normal", JobReason.SUSPENDED, text)
 
 
@@ -206,7 +211,7 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         text = "The workspace volume is gone, and with it the redacted data set. Create a new job."
         _wait(draft, stage, Blocked(JobReason.BAD_INPUT, text, final=True))
         return
-    if stage == "baseline" and seen.earlier is not None and reuse(draft, seen, seen.earlier):
+    if stage == "Baseline" and seen.earlier is not None and reuse(draft, seen, seen.earlier):
         draft.again(SOON)
         return
     due = retry_at(draft.stage(stage))
@@ -224,7 +229,7 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         return
     if seen.fresh_credential is not None:
         draft.creates.append(credential_of_job(seen, seen.fresh_credential))
-    if stage == "train" and seen.checkpoint_secret is not None and not is_own(draft.job, seen.checkpoint_secret):
+    if stage == "Train" and seen.checkpoint_secret is not None and not is_own(draft.job, seen.checkpoint_secret):
         name = seen.checkpoint_secret["metadata"]["name"]
         text = (
             f"Secret {name} was not made by Tunegate for this job, and its key would be somebody else's: delete it, and the "
@@ -236,13 +241,13 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
     objects = attempt_objects(seen, inputs, settings, stage, number)
     draft.creates += objects
     questions = inputs.suite.spec.data.digest
-    if stage == "evaluate" or (stage == "baseline" and own_alternative(draft.job)):
+    if stage == "Evaluate" or (stage == "Baseline" and own_alternative(draft.job)):
         draft.record("SuiteAsked", asked(draft.job, stage, questions))
-    if stage == "train" and number == 1 and inputs.policy.spec.budget is not None:
+    if stage == "Train" and number == 1 and inputs.policy.spec.budget is not None:
         reserve(draft, inputs.policy.spec.budget)
     made = objects[-1]
     _count_attempt(draft, stage, made["metadata"]["name"], config_digest(made["spec"]["template"]["spec"]))
-    if stage == "baseline":
+    if stage == "Baseline":
         draft.set_stage(stage, inputs=baseline_inputs(draft.job, inputs, settings))
     draft.set(
         base_model_digest=inputs.base_digest,
@@ -252,8 +257,8 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         pool=inputs.pool_terms,
     )
     text = f"{stage[0].upper()}{stage[1:]}: attempt {number} was created."
-    draft.tell("Queued" if stage == "train" else PHASES[stage], text)
-    draft.condition("Succeeded", "Unknown", JobReason.STAGE_RUNNING, text)
+    draft.tell("Queued" if stage == "Train" else PHASES[stage], text)
+    draft.condition("Complete", "Unknown", JobReason.STAGE_RUNNING, text)
     draft.condition("Scheduled", "Unknown", JobReason.STAGE_RUNNING, text)
     draft.note("Normal", "StageStarted", text)
     draft.again(SETTLE)
@@ -265,7 +270,7 @@ def _wait(draft: Draft, stage: StageName, blocked: Blocked) -> None:
         return
     draft.tell(_phase(draft, stage), blocked.message)
     draft.condition("Scheduled", "False", blocked.reason, blocked.message)
-    if draft.condition("Succeeded", "Unknown", blocked.reason, blocked.message):
+    if draft.condition("Complete", "Unknown", blocked.reason, blocked.message):
         draft.note("Warning", blocked.reason, blocked.message)
     draft.again(BLOCKED)
 
@@ -274,7 +279,7 @@ def _phase(draft: Draft, stage: StageName) -> JobPhase:
     """Return the phase of a stage that does not run: Pending before the very first attempt."""
     if all(record.attempt == 0 for record in draft.stages.values()):
         return "Pending"
-    return "Queued" if stage == "train" else PHASES[stage]
+    return "Queued" if stage == "Train" else PHASES[stage]
 
 
 def _alive(job: Json) -> bool:

@@ -113,11 +113,11 @@ def _estimates(result: ValidateResult, currency: str) -> Estimates:
         trainable_parameters=result.trainable_parameters,
         adapter_bytes=result.adapter_bytes,
         peak_memory_bytes=result.peak_memory_bytes,
-        device_hours=f"{result.device_hours:.4g}",
-        cost=f"{result.cost:.4g}",
+        device_hours=plain(result.device_hours),
+        cost=plain(result.cost),
         currency=currency,
-        cost_of_two_runs=f"{low:.4g}" if trains else None,
-        cost_of_three_runs=f"{high:.4g}" if trains else None,
+        cost_of_two_runs=plain(low) if trains else None,
+        cost_of_three_runs=plain(high) if trains else None,
         savings=_savings(result.savings) if result.savings else None,
         throughput=None if result.throughput is None else plain(result.throughput),
         throughput_runs=result.throughput_runs,
@@ -126,7 +126,7 @@ def _estimates(result: ValidateResult, currency: str) -> Estimates:
 
 
 def _savings(savings: Savings) -> EstimatedSavings:
-    return EstimatedSavings(monthly=f"{savings.monthly:.4g}", break_even_months=break_even(savings))
+    return EstimatedSavings(monthly=plain(savings.monthly), break_even_months=break_even(savings))
 
 
 def break_even(savings: Savings) -> str:

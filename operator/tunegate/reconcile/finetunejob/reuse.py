@@ -44,7 +44,7 @@ def baseline_inputs(job: FineTuneJob, inputs: Inputs, settings: StageSettings) -
 def wanted_baseline(seen: Observed, settings: StageSettings) -> str | None:
     """Return the digest of the inputs that an earlier baseline has to have, if the job would take one now."""
     status = seen.job.status
-    validated, baseline = status.stage("validate").state == "Done", status.stage("baseline")
+    validated, baseline = status.stage("Validate").state == "Done", status.stage("Baseline")
     untried = baseline.state == "Waiting" and baseline.attempt == 0
     if not (validated and untried and seen.job.spec.baseline.reuse):
         return None
@@ -58,10 +58,10 @@ def measured_by(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) ->
         other
         for other in others
         if other.uid != job.uid
-        and other.status.stage("baseline").inputs == wanted
-        and other.status.stage("baseline").result_digest is not None
+        and other.status.stage("Baseline").inputs == wanted
+        and other.status.stage("Baseline").result_digest is not None
     ]
-    return max(found, key=lambda one: (one.status.stage("baseline").completion_time or "", one.name), default=None)
+    return max(found, key=lambda one: (one.status.stage("Baseline").completion_time or "", one.name), default=None)
 
 
 def reuse(draft: Draft, seen: Observed, earlier: ReusableBaseline) -> bool:
@@ -70,15 +70,15 @@ def reuse(draft: Draft, seen: Observed, earlier: ReusableBaseline) -> bool:
     The credential is made anew, since it must open one place more.
     """
     job = draft.job
-    if (differs := difference(seen, "baseline", earlier.result, earlier.config_digest)) is not None:
+    if (differs := difference(seen, "Baseline", earlier.result, earlier.config_digest)) is not None:
         draft.note("Warning", "ResultDiffers", f"The baseline of job {earlier.job} is measured again: {differs}.")
         return False
-    draft.set_stage("baseline", inputs=earlier.inputs, repository=earlier.repository)
+    draft.set_stage("Baseline", inputs=earlier.inputs, repository=earlier.repository)
     ended = Ended(StageReason.COMPLETED, result=earlier.result, result_digest=earlier.digest)
-    take(draft, seen, Attempt("baseline", 0, None, ()), ended)
-    summary = draft.stage("baseline").message
+    take(draft, seen, Attempt("Baseline", 0, None, ()), ended)
+    summary = draft.stage("Baseline").message
     draft.set_stage(
-        "baseline",
+        "Baseline",
         images=list(earlier.images),
         message=f"Measured by job {earlier.job} with the same inputs: {summary}",
     )

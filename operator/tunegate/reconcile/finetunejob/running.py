@@ -18,11 +18,11 @@ POLL = 5.0
 LOOK = 10.0
 
 PHASES: dict[StageName, JobPhase] = {
-    "validate": "Validating",
-    "baseline": "Baselining",
-    "train": "Training",
-    "seal": "Sealing",
-    "evaluate": "Evaluating",
+    "Validate": "Validating",
+    "Baseline": "Baselining",
+    "Train": "Training",
+    "Seal": "Sealing",
+    "Evaluate": "Evaluating",
 }
 
 
@@ -35,9 +35,9 @@ def watch(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     """Tell how a running attempt stands, and keep its registry credential fresh."""
     job, stage = draft.job, stage_of(attempt)
     method = job.spec.method
-    nodes = method.num_nodes if method and stage == "train" else 1
+    nodes = method.num_nodes if method and stage == "Train" else 1
     placement = place(attempt, nodes)
-    phase: JobPhase = PHASES[stage] if placement.at_work or stage != "train" else "Queued"
+    phase: JobPhase = PHASES[stage] if placement.at_work or stage != "Train" else "Queued"
     record = draft.stage(stage)
     if placement.at_work and record.start_time is None:
         draft.set_stage(stage, start_time=rfc3339(draft.now))
@@ -47,7 +47,7 @@ def watch(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     draft.set(progress=progress)
     text = _sentence(PHASES[stage], record, placement, progress, seen)
     draft.tell(phase, text)
-    draft.condition("Succeeded", "Unknown", placement.reason, placement.message)
+    draft.condition("Complete", "Unknown", placement.reason, placement.message)
     changed = draft.condition("Scheduled", placement.scheduled, placement.reason, placement.message)
     if changed and placement.scheduled == "False":
         draft.note("Warning", placement.reason, text)

@@ -82,7 +82,7 @@ def _judge(draft: Draft, seen: Observed, policy: ApprovalPolicySpec, findings: S
 
 
 def _question(draft: Draft, findings: Sequence[WaiverFinding], policy: ApprovalPolicySpec) -> Question:
-    job, data, result = draft.job, draft.get("dataset"), draft.stage("validate").result_digest
+    job, data, result = draft.job, draft.get("dataset"), draft.stage("Validate").result_digest
     if data is None or result is None:
         raise AssertionError("a job that validation refused has a result, which names the data")
     rules = applying([finding.check for finding in findings], policy.waivers)
@@ -127,7 +127,7 @@ def _wait(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     draft.tell("PendingWaiver", text)
     draft.condition("Waived", "False", JobReason.WAITING_FOR_WAIVER, text)
     draft.condition("Scheduled", "False", JobReason.WAITING_FOR_WAIVER, text)
-    if draft.condition("Succeeded", "Unknown", JobReason.WAITING_FOR_WAIVER, text):
+    if draft.condition("Complete", "Unknown", JobReason.WAITING_FOR_WAIVER, text):
         draft.note("Warning", JobReason.WAITING_FOR_WAIVER, text)
     expiry = approvals.seconds_to_expiry(verdict, draft.now)
     if expiry is not None:
@@ -139,9 +139,9 @@ def _grant(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     counted = approvals.counted_payload(verdict)
     _record(draft, "WaiverGranted", OPERATOR, f"{waiver.digest} {counted['approvals']}", waiver, counted)
     text = f"{_named(waiver)} waived by {counted['approvers']}: the job goes on."
-    found = draft.stage("validate").message
+    found = draft.stage("Validate").message
     draft.set(waiver=waiver.model_copy(update={"granted_time": rfc3339(draft.now)}))
-    draft.set_stage("validate", state="Done", reason=StageReason.COMPLETED, message=f"{text} {found}")
+    draft.set_stage("Validate", state="Done", reason=StageReason.COMPLETED, message=f"{text} {found}")
     draft.tell("Baselining", text)
     draft.condition("Waived", "True", JobReason.WAIVER_GRANTED, text)
     draft.note("Normal", JobReason.WAIVER_GRANTED, text)
@@ -166,7 +166,7 @@ def _record(draft: Draft, type_: EventType, actor: str, key: str, waiver: JobWai
         "waiverDigest": waiver.digest,
         "findings": ", ".join(f"{finding.check} {finding.count}" for finding in waiver.findings),
         "datasetDigest": data.digest if data else "",
-        "validateResult": draft.stage("validate").result_digest or "",
+        "validateResult": draft.stage("Validate").result_digest or "",
     }
     draft.audit.append(AuditEntry(type=type_, actor=actor, subject=draft.subject, key=key, payload=payload | decided))
 

@@ -52,7 +52,7 @@ class BreakGlassState:
             return "Stopped"
         if not self.verdict.withdrawn.isdisjoint(self.granted.payload["approvals"].split(",")):
             return "Withdrawn"
-        until = _moment(self.granted.payload["until"])
+        until = _moment(self.granted.payload["expirationTime"])
         if self.approved is not None and _moment(self.approved.time) < until:
             return "Reviewed"
         return "Expired" if self.now >= until else None
@@ -72,7 +72,7 @@ class BreakGlassState:
         """After how long it ends by itself; None: it does not hold."""
         if self.granted is None or not self.in_force:
             return None
-        return (_moment(self.granted.payload["until"]) - self.now) / timedelta(seconds=1) + 0.1
+        return (_moment(self.granted.payload["expirationTime"]) - self.now) / timedelta(seconds=1) + 0.1
 
     def ending(self, release: ModelRelease) -> tuple[AuditEntry, ...]:
         """Return the entry that an end calls for that is not recorded yet."""
@@ -112,7 +112,7 @@ def warning(granted: AuditRecordSpec) -> str:
     payload = granted.payload
     return (
         f"BREAK GLASS: served without its quorum (missing {payload['missing']}), overridden by {payload['approvers']} "
-        f"until {payload['until']}. Then its route closes, unless the quorum is reached before"
+        f"until {payload['expirationTime']}. Then its route closes, unless the quorum is reached before"
     )
 
 
@@ -155,7 +155,7 @@ def override_status(glass: BreakGlassState, approvals: Sequence[Approval]) -> Ov
         overrides=f"{len(used)}/{len(used)}",
         counted=counted,
         granted_time=glass.granted.time,
-        until=payload["until"],
+        expiration_time=payload["expirationTime"],
         outcome=glass.outcome,
     )
 

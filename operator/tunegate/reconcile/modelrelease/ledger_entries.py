@@ -105,7 +105,7 @@ def override_granted(release: ModelRelease, release_digest: str, verdict: Verdic
         payload={
             "releaseDigest": release_digest,
             **counted_payload(overrides),
-            "until": rfc3339(overrides.next_expiry),
+            "expirationTime": rfc3339(overrides.next_expiry),
             "missing": ", ".join(f"{slots} of role {role}" for role, slots in verdict.missing),
         },
     )

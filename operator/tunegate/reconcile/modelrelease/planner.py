@@ -145,7 +145,7 @@ def _stop(seen: Observed) -> tuple[StatusDraft, tuple[AuditEntry, ...]] | None:
     )
     conditions = [
         ConditionDraft("Approved", "False", reason, message),
-        ConditionDraft("Served", "False", reason, f"{word}: its route is closed"),
+        ConditionDraft("Ready", "False", reason, f"{word}: its route is closed"),
         _tampered(seen),
     ]
     if seen.frozen is not None:
@@ -179,7 +179,8 @@ def _unreadable(seen: Observed, glass: BreakGlassState) -> StatusDraft:
     kept = tuple(
         ConditionDraft(condition.type, condition.status, ReleaseReason(condition.reason), condition.message)
         for condition in status.conditions
-        if condition.type in ("Approved", "Served", "Superseded", "QuorumLost")
+        if condition.type in ("Approved", "Superseded", "QuorumLost")
+        or (condition.type == "Ready" and phase in MAY_SERVE)
     )
     conditions = (
         ConditionDraft("EvidenceComplete", "False" if lost else "Unknown", short.reason, short.message),
@@ -256,7 +257,7 @@ def _waiting(
     else:
         reason, message = ReleaseReason.WAITING_FOR_APPROVALS, _asking(seen) + break_glass.note(glass)
     approval = ConditionDraft("Approved", "False", reason, message)
-    unserved = ConditionDraft("Served", "False", ReleaseReason.WAITING_FOR_APPROVALS)
+    unserved = ConditionDraft("Ready", "False", reason)
     return replace(draft, message=message, conditions=(*draft.conditions, approval, unserved)), audit
 
 

@@ -10,11 +10,12 @@ from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_con
 from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, Override, ReleasePhase
 from tunegate.api.reasons import ReleaseReason
+from tunegate.api.shared import NamedRef
 from tunegate.reconcile.approvals import tally
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen
 from tunegate.release.ballot import Verdict
 
-OWN_CONDITIONS = ("EvidenceComplete", "Approved", "Overridden", "Served", "Superseded", "QuorumLost", "Tampered")
+OWN_CONDITIONS = ("Ready", "EvidenceComplete", "Approved", "Overridden", "Superseded", "QuorumLost", "Tampered")
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[
         observed_generation=release.generation,
         phase=draft.phase,
         message=draft.message[:TEXT_CHARACTERS],
-        conditions=_conditions(release, draft.conditions, now),
+        conditions=_conditions(release, _with_ready(draft.conditions), now),
         release_digest=shown.digest if shown else old.release_digest,
         statement_digest=shown.oci_digest if shown else old.statement_digest,
         served_name=shown.statement.served_name if shown else old.served_name,
-        server=draft.server or old.server,
+        server_ref=NamedRef(name=draft.server) if draft.server else old.server_ref,
         approved_time=draft.approved_time,
         override=draft.override,
     )
@@ -66,6 +67,14 @@ def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[
     document.pop("mlflowVersion", None)
     document.pop("mlflowModel", None)
     return document
+
+
+def _with_ready(drafts: tuple[ConditionDraft, ...]) -> tuple[ConditionDraft, ...]:
+    """Add `Ready` where nothing is said of serving yet: it is False for the reason why the release got no further."""
+    if any(draft.type == "Ready" for draft in drafts):
+        return drafts
+    unmet = [draft for draft in drafts if draft.type in ("EvidenceComplete", "Approved") and draft.status != "True"]
+    return (*(ConditionDraft("Ready", "False", draft.reason, draft.message) for draft in unmet[-1:]), *drafts)
 
 
 def _conditions(release: ModelRelease, drafts: tuple[ConditionDraft, ...], now: datetime) -> list[Condition]:

@@ -84,7 +84,9 @@ def _look(seen: Observed, name: str, old: Closing | None, pods: Mapping[str, Jso
         status = seen.gateways.get(pod)
         closed = pod in known if status is None else name not in status.routes.values()
         (confirmed if closed else waiting).append(pod)
-    return Closing(served_name=name, since=old.since if old else rfc3339(now), pods=waiting, confirmed=confirmed)
+    return Closing(
+        served_name=name, start_time=old.start_time if old else rfc3339(now), pods=waiting, confirmed=confirmed
+    )
 
 
 def _may_answer(seen: Observed, name: str, pod: Json) -> frozenset[str]:
@@ -107,7 +109,7 @@ def _to_stop(seen: Observed, closing: Closing, pods: Mapping[str, Json], now: da
         metadata: Mapping[str, Any] = pods[name]["metadata"]
         if metadata.get("deletionGracePeriodSeconds", ANSWERS_SECONDS) < ANSWERS_SECONDS:
             continue
-        begins = max(closing.since, str(metadata.get("creationTimestamp") or ""))
+        begins = max(closing.start_time, str(metadata.get("creationTimestamp") or ""))
         waited = (now - datetime.fromisoformat(begins)).total_seconds()
         if name in seen.gateways:
             if waited >= ANSWERS_SECONDS:
@@ -125,7 +127,7 @@ def _stopped(seen: Observed, served: str, pod: str, uid: str, why: str) -> Audit
 def _confirmed(seen: Observed, closing: Closing, old: Closing | None) -> AuditEntry:
     server, served = seen.server, closing.served_name
     gone = sorted(set(old.pods if old else ()) - set(closing.confirmed))
-    payload = {"server": server.name, "servedName": served, "since": closing.since}
+    payload = {"server": server.name, "servedName": served, "startTime": closing.start_time}
     if closing.confirmed:
         payload["pods"] = ", ".join(closing.confirmed)[:TEXT_CHARACTERS]
     if gone:

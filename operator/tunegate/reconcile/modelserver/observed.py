@@ -70,7 +70,7 @@ class Candidate:
         status = self.release.status
         if status.phase != "Overridden":
             return None
-        until = status.override.until if status.override else None
+        until = status.override.expiration_time if status.override else None
         return datetime.fromisoformat(until) if until else datetime.min.replace(tzinfo=UTC)
 
     @property

@@ -14,7 +14,6 @@ from typing import Any
 
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.manifest import Manifest
-from tunegate.api.markers import MANAGED_BY_LABEL
 from tunegate.api.modelserver import ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument
@@ -44,16 +43,6 @@ STARTING_SECONDS = 3.0
 STEADY_SECONDS = 30.0
 CUDA_SEQUENCES, CPU_SEQUENCES = 256, 8
 """Answers that an engine writes at once where the server does not say it. On a CPU each more slows all others."""
-COMPONENT_LABEL = "app.kubernetes.io/component"
-
-
-def server_labels(name: str) -> dict[str, str]:
-    """Return the labels of everything that belongs to a server; the selector of its pods."""
-    return {
-        MANAGED_BY_LABEL: naming.MANAGED_BY,
-        naming.SERVER_LABEL: name,
-        COMPONENT_LABEL: "serving",
-    }
 
 
 def owner_of(seen: Observed) -> dict[str, Any]:
@@ -119,11 +108,15 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         return Health("Pending", ServerReason.IMAGE_NOT_ALLOWED, foreign)
     if base is None or base.status.phase != "Ready" or base.status.manifest_digest is None:
         found = "does not exist" if base is None else f"is {base.status.phase}"
-        return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref} {found}")
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_BASE_MODEL, f"BaseModel {server.spec.base_model_ref.name} {found}"
+        )
     if (nowhere := without_mirror(base, settings.hub_endpoint)) is not None:
         return Health("Pending", ServerReason.WAITING_FOR_BASE_MODEL, nowhere)
     if pool is None:
-        return Health("Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref} does not exist")
+        return Health(
+            "Pending", ServerReason.WAITING_FOR_POOL, f"ComputePool {server.spec.pool_ref.name} does not exist"
+        )
     if server.spec.tls is not None and not seen.tls_usable:
         return Health(
             "Pending", ServerReason.WAITING_FOR_CERTIFICATE, _without_certificate(server.spec.tls.secret_name)
@@ -141,7 +134,7 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         namespace=server.namespace,
         spec=server.spec,
         owner=owner_of(seen),
-        labels=server_labels(server.name),
+        labels=naming.server_labels(server.name),
         pool=pool.spec,
         base=source.claim if isinstance(source, ClaimPath) else _copied(seen, settings, base, source, manifest),
         document=_document(seen, settings, source, base.status.manifest_digest, manifest),
@@ -189,7 +182,7 @@ def _document(
         registry_host=settings.registry_host,
         registry_plain_http=settings.registry_plain_http,
         base=ServedBase(
-            name=server.spec.base_model_ref,
+            name=server.spec.base_model_ref.name,
             path=source.below(BASE_MODEL_MOUNT),
             manifest=manifest,
             manifest_digest=digest,
@@ -205,7 +198,7 @@ def _document(
 def _routes_object(seen: Observed, document: RoutesDocument) -> dict[str, Any]:
     server = seen.server
     return objects.routes_config_map(
-        server.name, server.namespace, document, labels=server_labels(server.name), owner=owner_of(seen)
+        server.name, server.namespace, document, labels=naming.server_labels(server.name), owner=owner_of(seen)
     )
 
 

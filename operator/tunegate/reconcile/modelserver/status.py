@@ -12,11 +12,13 @@ from tunegate.api.markers import RESERVED, TEXT_CHARACTERS
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
+from tunegate.api.shared import NamedRef
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, model_path
 from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver.observed import Candidate, Observed
 from tunegate.reconcile.modelserver.routes import RouteChoice
+from tunegate.reconcile.naming import server_labels
 
 Json = Mapping[str, Any]
 MOST = 64
@@ -72,7 +74,7 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     elif not reports and told is not None and told.state == "Ready" and ready_replicas(seen):
         state = "Ready"  # Pods are ready, and only their answer to us is missing: that takes nothing back.
     return ServedAdapter(
-        release=candidate.release.name,
+        release_ref=NamedRef(name=candidate.release.name),
         served_name=name,
         adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
         state=state,  # type: ignore[arg-type]
@@ -232,7 +234,9 @@ def status_of(
         profile_digest=document_digest(server.spec.profile.to_dict()),
         base_volume=base_volume(seen),
         endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
+        replicas=int(((seen.deployment or {}).get("status") or {}).get("replicas") or 0),
         ready_replicas=ready_replicas(seen),
+        selector=",".join(f"{key}={value}" for key, value in sorted(server_labels(server.name).items())),
         adapters=list(served),
         routes=list(told),
         answers=answers[:TEXT_CHARACTERS],

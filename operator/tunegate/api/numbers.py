@@ -1,0 +1,57 @@
+"""Numbers that people write, as numbers or as text: `0.05`, `"0.05"`, `1e-3`. The model holds each as one plain decimal.
+
+A structural schema has no type for "number or text", so the field has none, and value validations say what may stand
+there: those for numbers, those for texts, and that nothing else may. CEL rules cannot read such a field.
+"""
+
+from __future__ import annotations
+
+import decimal
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from tunegate.api.markers import UNTYPED
+
+_FRACTION = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$"
+_AMOUNT = r"^[0-9]+(\.[0-9]{1,9})?(e-[0-9]{1,2})?$"
+_TEXT = re.compile(r"[0-9]+(\.[0-9]+)?(e-[0-9]{1,2})?")
+"""Looser than what the server takes from people: what was read once is read again with all its places."""
+MOST = 10**15
+
+
+def _plain(value: decimal.Decimal) -> str:
+    """Return the number without exponent and without zeros that say nothing."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _schema(pattern: str, maximum: int) -> WithJsonSchema:
+    return WithJsonSchema({
+        UNTYPED: True,
+        "pattern": pattern, "maxLength": 20, "minimum": 0, "maximum": maximum,
+        "maxItems": 0, "maxProperties": 0, "not": {"enum": [True, False, [], {}]},
+    })  # fmt: skip
+
+
+def _reader(maximum: int) -> BeforeValidator:
+    def read(value: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError("is neither a number nor the text of one")
+        if isinstance(value, str) and not _TEXT.fullmatch(value):
+            raise ValueError(f"is not a number from 0 to {maximum} in digits, as 0.05 or 1e-3")
+        number = decimal.Decimal(str(value))
+        if not number.is_finite() or not 0 <= number <= maximum:
+            raise ValueError(f"is not a number from 0 to {maximum}")
+        return _plain(number)
+
+    return BeforeValidator(read)
+
+
+Fraction = Annotated[str, _reader(1), _schema(_FRACTION, 1)]
+"""A number between 0 and 1."""
+Amount = Annotated[str, _reader(MOST), _schema(_AMOUNT, MOST)]
+"""A number from 0 on: a rate, a price, hours."""
+PlainDecimal = Annotated[str, Field(max_length=128, pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
+"""A number in a status, which the operator writes: without exponent."""
