@@ -246,6 +246,7 @@ def test_the_digest_is_of_one_document_that_an_upgrade_must_not_change() -> None
     spec = job.spec.to_dict()
     del spec["suspend"]
     assert waiver_digest(job, "data", "result", findings, rules) == document_digest({
+        "form": "tunegate.io/waiver/v1",
         "job": {"uid": "uid-1", "spec": spec},
         "data": "data",
         "validation": "result",
@@ -254,6 +255,7 @@ def test_the_digest_is_of_one_document_that_an_upgrade_must_not_change() -> None
     })  # fmt: skip
     rule = IdentityRule(max_auth_age_seconds=60)
     assert waiver_digest(job, "data", "result", findings, rules, rule) == document_digest({
+        "form": "tunegate.io/waiver/v1",
         "job": {"uid": "uid-1", "spec": spec},
         "data": "data",
         "validation": "result",

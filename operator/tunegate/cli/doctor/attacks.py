@@ -93,7 +93,7 @@ def floods(usages: Iterable[Json]) -> Check:
     """Say who has reached a bound of the quotas."""
     found = sorted(
         {
-            f"{reached['username']} ({reached['bound']} in {one['metadata']['namespace']})"
+            f"{reached['username']} ({reached['bound'].lower()} in {one['metadata']['namespace']})"
             for one in usages
             for reached in one["spec"].get("reached") or ()
         }
