@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.cli import config, registry
+from tunegate.cli import config, oci_registry
 from tunegate.cli.failure import CommandFailure
 
 NONE = {"registry": None, "registry_auth": None, "registry_ca": None, "registry_plain_http": False}
 
 
-def asked(**given: str | bool) -> registry.Place | None:
-    return registry.known(Namespace(**{**NONE, **given}))
+def asked(**given: str | bool) -> oci_registry.Place | None:
+    return oci_registry.known(Namespace(**{**NONE, **given}))
 
 
 @pytest.fixture
@@ -32,24 +32,24 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_settings_and_options_no_registry_is_known_and_it_is_said_how_to_name_one(settings: Path) -> None:
     assert asked() is None
     unknown = r"Give --registry HOST, or name it once in ~/\.config/tunegate/config\."
-    with pytest.raises(CommandFailure, match=unknown), registry.opened(Namespace(**NONE)):
+    with pytest.raises(CommandFailure, match=unknown), oci_registry.opened(Namespace(**NONE)):
         pass
 
 
 def test_settings_name_the_registry_with_files_that_lie_beside_them(settings: Path, tmp_path: Path) -> None:
     settings.write_text("registry: {host: 'r.example:5443', authFile: auth.json, caFile: ~/ca.crt}")
-    assert asked() == registry.Place("r.example:5443", settings.parent / "auth.json", tmp_path / "ca.crt", False)
+    assert asked() == oci_registry.Place("r.example:5443", settings.parent / "auth.json", tmp_path / "ca.crt", False)
 
 
 def test_options_go_before_settings_one_by_one(settings: Path) -> None:
     settings.write_text("registry: {host: r.example, authFile: auth.json, caFile: ca.crt, plainHTTP: true}")
     place = asked(registry_ca="other.crt")
-    assert place == registry.Place("r.example", settings.parent / "auth.json", Path("other.crt"), True)
+    assert place == oci_registry.Place("r.example", settings.parent / "auth.json", Path("other.crt"), True)
 
 
 def test_a_credential_of_the_settings_is_not_shown_to_another_registry(settings: Path, tmp_path: Path) -> None:
     settings.write_text("registry: {host: r.example, authFile: auth.json, caFile: ca.crt, plainHTTP: true}")
-    assert asked(registry="other.example") == registry.Place(
+    assert asked(registry="other.example") == oci_registry.Place(
         "other.example", tmp_path / ".docker/config.json", None, False
     )
 

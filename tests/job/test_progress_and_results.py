@@ -17,7 +17,7 @@ from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import PAUSE, ProgressPoller
 from tunegate.digests import sha256
-from tunegate.reconcile.attempt.result import LostResult
+from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.registry.client import RegistryClient
 
 REPORT = {"stage": "Train", "percent": 20, "step": 12, "totalSteps": 60, "loss": 1.25, "remainingSeconds": 95}

@@ -19,7 +19,7 @@ from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import HashResult, StageInputs
 from tunegate.digests import manifest_digest
 from tunegate.reconcile.attempt.attempt import Attempt
-from tunegate.reconcile.attempt.result import LostResult
+from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.reconcile.catalogue.basemodel import MAX_ATTEMPTS, Observed, attempt_labels, plan
 from tunegate.reconcile.naming import attempt_job_name
 from tunegate.settings import Settings

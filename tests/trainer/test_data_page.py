@@ -22,8 +22,8 @@ from tunegate_trainer.data.forms import detect
 from tunegate_trainer.data.rows import Row, make_row
 from tunegate_trainer.data.shards import Record
 from tunegate_trainer.validation.data_checks import DataFacts, weigh
-from tunegate_trainer.validation.examples import Example, Piece, choose
 from tunegate_trainer.validation.page import render_page
+from tunegate_trainer.validation.shown_rows import Example, Piece, choose
 from tunegate_trainer.validation.statement import ROOT, code_digest
 
 MARKUP = "</pre><script>alert(1)</script><img src=x onerror=y>&\"'"

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, StageResult
 from tunegate.errors import Transient, wrong_fields
-from tunegate.reconcile.attempt.result import LostResult
+from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.registry import failures
 from tunegate.registry.client import RegistryClient
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from tunegate.api.datastatement import DataStatement
-from tunegate_trainer.validation.examples import Example, Piece
+from tunegate_trainer.validation.shown_rows import Example, Piece
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --line: #c9c9c9; --soft: #f2f2f2; --bar: #3b6fb6;

@@ -30,9 +30,9 @@ from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
 from tunegate_trainer.validation.data_checks import DataFacts, check_groups, check_questions, look_closer, weigh
-from tunegate_trainer.validation.examples import choose, read_examples
 from tunegate_trainer.validation.page import render_page
 from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
+from tunegate_trainer.validation.shown_rows import choose, read_examples
 from tunegate_trainer.validation.sketching import sketch_of
 from tunegate_trainer.validation.statement import make_statement
 from tunegate_trainer.validation.suites import check_alternatives, compare_with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tunegate.cli import completion, registry, times
+from tunegate.cli import completion, oci_registry, times
 from tunegate.cli.audit import audit, evidence
 from tunegate.cli.grammar import Grammar, on_cluster
 from tunegate.cli.reference import RELEASE, expected, reference_to
@@ -69,7 +69,7 @@ def _export_evidence(actions: Grammar) -> None:
     release = one.add_argument("release", metavar="RELEASE", type=reference_to(RELEASE), help=expected((RELEASE,)))
     completion.completed(release, completion.RELEASE_REFERENCES)
     one.add_argument("folder", metavar="FOLDER", help="new or empty")
-    registry.add_options(one, "Where statement, results and adapter lie")
+    oci_registry.add_options(one, "Where statement, results and adapter lie")
 
 
 def _verify_evidence(actions: Grammar) -> None:

@@ -15,7 +15,7 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord, EventType
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import registry, results
+from tunegate.cli import oci_registry, results
 from tunegate.cli.audit import approver_keys
 from tunegate.cli.audit.files import public_keys
 from tunegate.cli.cluster import Cluster, Json
@@ -49,7 +49,7 @@ def export(cluster: Cluster, options: Namespace) -> int:
     try:
         if target.exists() and any(target.iterdir()):
             raise CommandFailure(f"{target}: not empty; name a folder that is new or empty")
-        with registry.opened(options) as client:
+        with oci_registry.opened(options) as client:
             found = _collect(cluster, client, release)
         files, differences = folder.complete(found)
         for path, content in files.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.cli import completion, registry, screen, times
+from tunegate.cli import completion, oci_registry, screen, times
 from tunegate.cli.describe import describe, who
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
 from tunegate.cli.reference import JOB, RELEASE, SERVER, expected, reference_to
@@ -19,7 +19,7 @@ def add(commands: Grammar) -> None:
     subject = one.add_argument("subject", metavar="KIND/NAME", type=reference_to(*KINDS), help=expected(KINDS))
     completion.completed(subject, completion.DESCRIBABLE)
     add_output(one, screen.FORMATS)
-    registry.add_options(one, "Of a release also findings and statement are read there, verified")
+    oci_registry.add_options(one, "Of a release also findings and statement are read there, verified")
 
     one = commands.add(
         "who", on_cluster(who.who),

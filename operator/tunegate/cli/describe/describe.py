@@ -14,7 +14,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.shared import StatusBase
-from tunegate.cli import decisions, registry, screen
+from tunegate.cli import decisions, oci_registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe import page, release_view
 from tunegate.cli.describe.words import text_of
@@ -53,13 +53,13 @@ def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Jso
     If the registry of the settings does not answer or lets this person in no further, the page says so and goes without.
     Content that differs from what was approved is always a failure.
     """
-    place = registry.known(options)
+    place = oci_registry.known(options)
     if place is None or (release.status.statement_digest is None and not options.registry):
         return release_view.collect(cluster, release)
     try:
-        with registry.opened_at(place) as client:
+        with oci_registry.opened_at(place) as client:
             return release_view.collect(cluster, release, client)
-    except registry.RegistryAway as error:
+    except oci_registry.RegistryAway as error:
         if options.registry:
             raise
         print(f"note: {error}. The page is shown without what the registry holds", file=sys.stderr)

@@ -14,7 +14,7 @@ from tunegate.api.answers import TUNED, of_lines
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE
 from tunegate.api.stage.results import BaselineResult, EvaluateResult
-from tunegate.cli import registry, results, screen
+from tunegate.cli import oci_registry, results, screen
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.inspect.answers_page import Kept, print_page
@@ -25,7 +25,7 @@ from tunegate.registry.client import RegistryClient
 def answers(cluster: Cluster, options: Namespace) -> int:
     """Print the answers that a job's gate was judged by, verified against the digest in the job's result."""
     job = results.job_named(cluster, options.subject, options.namespace or cluster.namespace)
-    with registry.opened(options) as client:
+    with oci_registry.opened(options) as client:
         kept, document = _pull(client, job)
     if options.output == "json":
         print(document, end="")

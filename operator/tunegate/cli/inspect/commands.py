@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.cli import completion, registry
+from tunegate.cli import completion, oci_registry
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
 from tunegate.cli.inspect import answers, answers_page, data
 from tunegate.cli.reference import JOB, RELEASE, expected, reference_to
@@ -21,7 +21,7 @@ def add(commands: Grammar) -> None:
     subject = one.add_argument("subject", metavar="KIND/NAME", type=reference_to(*KINDS), help=expected(KINDS))
     completion.completed(subject, completion.DECIDABLE)
     add_output(one, data.FORMATS, "croissant: JSON-LD for catalogues of data; html: the page, which shows rows")
-    registry.add_options(one, "Where the statement lies")
+    oci_registry.add_options(one, "Where the statement lies")
 
     one = parts.add(
         "answers", on_cluster(answers.answers),
@@ -34,4 +34,4 @@ def add(commands: Grammar) -> None:
     one.add_argument("--all", action="store_true", help=f"all questions, not the first {answers_page.FIRST}")
     one.add_argument("--full", action="store_true", help="whole texts, and all turns of a question")
     add_output(one, ("text", "json"), "json: everything, one line for each question")
-    registry.add_options(one, "Where the answers lie")
+    oci_registry.add_options(one, "Where the answers lie")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.stage.layout import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import ValidateResult
-from tunegate.cli import registry, results, screen
+from tunegate.cli import oci_registry, results, screen
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 from tunegate.errors import wrong_fields
@@ -22,7 +22,7 @@ FORMATS = ("text", "json", "croissant", "html")
 def data(cluster: Cluster, options: Namespace) -> int:
     """Print what was stated of a job's training data, verified against the digests in the job's result."""
     job = results.job_named(cluster, options.subject, options.namespace or cluster.namespace)
-    with registry.opened(options) as client:
+    with oci_registry.opened(options) as client:
         repository, result = results.pull_result(client, job, "Validate", ValidateResult)
         if result.statement_digest is None or result.page_digest is None:
             raise CommandFailure(f"job {job.name} has no data statement")

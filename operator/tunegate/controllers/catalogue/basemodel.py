@@ -20,7 +20,7 @@ from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.sources import SCHEME, claim_path
 from tunegate.manifests.stage_job import STAGE_CONTAINER
 from tunegate.reconcile.attempt.attempt import Attempt, container_state
-from tunegate.reconcile.attempt.result import LostResult
+from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.reconcile.catalogue.basemodel import STAGE, Observed, plan
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,

@@ -33,7 +33,7 @@ from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.attempt.attempt import first_pod, named_result
-from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.finetunejob.budget import COUNTED, period
 from tunegate.reconcile.finetunejob.inputs import needed_claims
 from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings, StoreSecret

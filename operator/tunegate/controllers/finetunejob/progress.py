@@ -13,7 +13,7 @@ from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import PROGRESS_PORT
 from tunegate.manifests.stage_job import STAGE_CONTAINER
 from tunegate.reconcile.attempt.attempt import container_state
-from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.attempt.lost_result import Json
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from tunegate.api.reasons import StageReason
 from tunegate.api.stage.ends import ExitCode, Termination
 from tunegate.api.stage.results import StageResult
 from tunegate.manifests.stage_job import ENGINE_CONTAINER, PREPARING, STAGE_CONTAINER, config_digest
-from tunegate.reconcile.attempt.result import Json, LostResult
+from tunegate.reconcile.attempt.lost_result import Json, LostResult
 from tunegate.reconcile.naming import ATTEMPT_LABEL, STAGE_LABEL
 
 ENGINE_RESTARTS = 3

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from tunegate.api.finetunejob.status import RunImage
-from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.attempt.lost_result import Json
 
 _digest_of = re.compile(r"sha256:[0-9a-f]{64}$").search
 MOST = 16

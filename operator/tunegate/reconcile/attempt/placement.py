@@ -11,7 +11,7 @@ from tunegate.api.reasons import JobReason
 from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER
 from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER
 from tunegate.reconcile.attempt.attempt import Attempt, container_state
-from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.attempt.lost_result import Json
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _IMAGE |= {"ImageInspectError", "SignatureValidationFailed"}

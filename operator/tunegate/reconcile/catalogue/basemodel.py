@@ -26,8 +26,8 @@ from tunegate.manifests.sources import ClaimMount, ClaimPath, model_path
 from tunegate.manifests.stage_job import StageJob, config_map_name, stage_objects
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.attempt.attempt import Attempt, Ended, OnItsWay, config_digest_of, judge
+from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.reconcile.attempt.placement import place
-from tunegate.reconcile.attempt.result import LostResult
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,

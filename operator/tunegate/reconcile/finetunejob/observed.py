@@ -19,7 +19,7 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.shared import SuiteTries
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.results import BaselineResult, StageResult
-from tunegate.reconcile.attempt.result import Json, LostResult
+from tunegate.reconcile.attempt.lost_result import Json, LostResult
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from tunegate.reconcile.attempt.attempt import (
     judge,
     pod_over,
 )
-from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.finetunejob import waiver as waivers
 from tunegate.reconcile.finetunejob.budget import over_budget, reserve
 from tunegate.reconcile.finetunejob.comparison import difference

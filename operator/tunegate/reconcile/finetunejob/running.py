@@ -6,8 +6,8 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import JobPhase, Progress, StageName, StageStatus
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.attempt.attempt import Attempt
+from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.attempt.placement import Placement, place
-from tunegate.reconcile.attempt.result import Json
 from tunegate.reconcile.finetunejob.configs import common_labels, owner_of
 from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.observed import Observed

@@ -16,7 +16,7 @@ from tunegate.api.stage.configs import FurtherSuite
 from tunegate.api.stage.layout import FURTHER_SUITES_MOUNT
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimMount, ClaimPath, claim_path
-from tunegate.reconcile.attempt.result import Json
+from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 

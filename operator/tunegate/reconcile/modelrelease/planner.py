@@ -15,7 +15,7 @@ from tunegate.api.modelrelease import MAY_SERVE, ModelRelease, ReleasePhase
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
 from tunegate.reconcile import approvals
-from tunegate.reconcile.modelrelease import break_glass, ledger_entries, quorum
+from tunegate.reconcile.modelrelease import break_glass, ledger_entries, quorum_lost
 from tunegate.reconcile.modelrelease.break_glass import BreakGlassState
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen
 from tunegate.reconcile.modelrelease.sealing import Signatures, seal
@@ -203,7 +203,7 @@ def _judge(seen: Observed, frozen: Frozen, glass: BreakGlassState) -> tuple[Stat
         return replace(draft, phase="Failed", message=message, conditions=(*draft.conditions, approved, tampered)), ()
     draft = replace(draft, conditions=(*draft.conditions, tampered))
     if record is not None:
-        renewed = quorum.renewed(seen.release, frozen, seen.verdict, record)
+        renewed = quorum_lost.renewed(seen.release, frozen, seen.verdict, record)
         return _approved(seen, frozen, draft, record, tampered), renewed
     if glass.granted is not None and glass.in_force:
         return _overridden(seen, frozen, draft, glass.granted)
@@ -217,7 +217,7 @@ def _approved(
     approval = ConditionDraft("Approved", "True", ReleaseReason.QUORUM_REACHED, record.payload["approvers"])
     if tampered.status == "True":
         message = f"{tampered.message}. What runs keeps running, nothing new is rolled out. {message}"
-    lost = quorum.lost(seen.verdict, record)
+    lost = quorum_lost.lost(seen.verdict, record)
     if lost.status == "True":
         message = f"{lost.message}. {message if held(seen.release, seen.server) else _asking(seen)}"
     conditions = (*draft.conditions, approval, *conditions, lost)
@@ -231,7 +231,7 @@ def _overridden(
     _, message, conditions = served(seen.release, frozen, seen.server, "overridden")
     warning = break_glass.warning(granted)
     approval = ConditionDraft("Approved", "False", ReleaseReason.OVERRIDE_IN_FORCE, warning)
-    conditions = (*conditions, quorum.lost(seen.overrides, granted))
+    conditions = (*conditions, quorum_lost.lost(seen.overrides, granted))
     draft = replace(
         draft,
         phase="Overridden",
