@@ -3,7 +3,11 @@
     bare.py SETTINGS
 
 SETTINGS is a JSON file: model, data, output, method (LoRA or QLoRA), rank, alpha, dropout, learningRate, batchSize,
-gradientAccumulation, steps, seed.
+gradientAccumulation, steps, seed, dtype, wideAdapter.
+
+Two lines are not from the documentation, since the comparison needs the same labels and the same weights on both sides; they run
+before the training begins. TRL also labels what the template writes after the end of the answer, and it rounds the adapter of a
+quantized model to bfloat16 (`wideAdapter: false` leaves it so).
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+IGNORED = -100
 
 
 def main() -> None:
@@ -36,8 +42,9 @@ def main() -> None:
     )
     conversations = [json.loads(line)["messages"] for line in Path(settings["data"]).read_text().splitlines()]
     data = Dataset.from_list([{"prompt": turns[:-1], "completion": turns[-1:]} for turns in conversations])
+    tokenizer: Any = AutoTokenizer.from_pretrained(settings["model"])
     steps = settings["steps"]
-    trainer = SFTTrainer(
+    trainer: Any = SFTTrainer(
         model=model,
         args=SFTConfig(
             output_dir=settings["output"],
@@ -45,6 +52,7 @@ def main() -> None:
             gradient_accumulation_steps=settings["gradientAccumulation"],
             max_steps=steps,
             learning_rate=settings["learningRate"],
+            optim=settings["optimizer"],
             seed=settings["seed"],
             use_cpu=True,
             bf16=False,
@@ -55,7 +63,7 @@ def main() -> None:
             report_to="none",
         ),
         train_dataset=data,
-        processing_class=AutoTokenizer.from_pretrained(settings["model"]),
+        processing_class=tokenizer,
         peft_config=LoraConfig(
             r=settings["rank"],
             lora_alpha=settings["alpha"],
@@ -64,8 +72,19 @@ def main() -> None:
             task_type="CAUSAL_LM",
         ),
     )
+    trainer.train_dataset = trainer.train_dataset.map(lambda row: label_to_the_end(row, tokenizer.eos_token_id))
+    if settings["wideAdapter"]:
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.float32)
     trainer.train()
     trainer.save_model()
+
+
+def label_to_the_end(row: dict[str, list[int]], end: int) -> dict[str, list[int]]:
+    """Return a row's labels without those after the last token that ends a turn."""
+    length = len(row["labels"]) - row["labels"][::-1].index(end)
+    return {"labels": row["labels"][:length] + [IGNORED] * (len(row["labels"]) - length)}
 
 
 if __name__ == "__main__":
