@@ -17,9 +17,9 @@ async def settle() -> None:
 
 @pytest.mark.attack(63)
 async def test_who_asked_for_much_waits_behind_who_asked_for_little() -> None:
-    shares = Shares("answers", 2, 2, 60)
+    shares = Shares("answers", 1, 1, 60)
     order: list[str] = []
-    holding = [await shares.take("first", 1) for _ in range(2)]
+    first = await shares.take("first", 1)
 
     async def ask(name: str, work: float) -> None:
         async with shares.hold(name, 1, work):
@@ -30,8 +30,7 @@ async def test_who_asked_for_much_waits_behind_who_asked_for_little() -> None:
     await settle()
     modest = [asyncio.create_task(ask("modest", 1)) for _ in range(3)]
     await settle()
-    for give_back in holding:
-        give_back()
+    first()
     await asyncio.gather(*greedy, *modest)
     assert max(index for index, name in enumerate(order) if name == "modest") <= 4
     assert shares.used == 0
@@ -48,6 +47,36 @@ async def test_one_client_never_holds_more_than_its_share_whatever_it_does() -> 
     for give_back in (*held, *held, other):
         give_back()
     assert shares.used == 0, "what is given back twice counts once"
+
+
+@pytest.mark.attack(63)
+async def test_of_two_active_clients_each_holds_at_most_a_third_and_who_is_alone_again_half() -> None:
+    shares = Shares("answers", 8, 4, 0.05, active=0.1)
+    alone = [await shares.take("greedy", 1) for _ in range(4)]
+    (await shares.take("modest", 1))()
+    alone.pop()()
+    alone.pop()()
+    with pytest.raises(ApiError):
+        await shares.take("greedy", 1)
+    assert shares.used == 2, "what was begun goes on"
+    alone.pop()()
+    alone.append(await shares.take("greedy", 1))
+    await asyncio.sleep(0.15)
+    alone += [await shares.take("greedy", 1) for _ in range(2)]
+    assert shares.used == 4
+    for give_back in alone:
+        give_back()
+
+
+@pytest.mark.attack(63)
+async def test_a_request_of_a_whole_share_is_answered_beside_other_clients() -> None:
+    shares = Shares("answers", 8, 4, 0.05)
+    greedy = [await shares.take("greedy", 1) for _ in range(4)]
+    (await shares.take("modest", 4))()
+    with pytest.raises(ApiError):
+        await shares.take("greedy", 1)
+    for give_back in greedy:
+        give_back()
 
 
 async def test_who_wants_much_gets_it_in_the_end() -> None:

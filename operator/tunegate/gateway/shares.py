@@ -3,7 +3,8 @@
 Clients wait in one line each. Whose turn is next is decided as in start-time fair queueing (Goyal, Vin and Cheng, 1996):
 every client has a tag that grows by the work it was given, and the lowest tag goes first, so that a client who asks for
 much waits behind one who asks for little, and nobody waits behind the whole line of another. One client alone holds at
-most its share, so something is always left for the next one.
+most its share, and each of ``k`` active clients at most the (k+1)th part, so something is always left for the next one. What
+a client began while it was alone goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tunegate.gateway.errors import ApiError
+
+ACTIVE_SECONDS = 5.0
+"""Whoever had something so short a time ago is expected again, and room is kept."""
 
 
 @dataclass
@@ -28,22 +32,33 @@ class _Waiting:
 class _Client:
     held: int = 0
     tag: float = 0.0
+    seen: float = 0.0
+    """When it last asked or gave back, by the event loop's clock."""
     line: deque[_Waiting] = field(default_factory=deque)
+
+    def active(self, since: float) -> bool:
+        """Tell whether this client holds or waits for something, or did so after ``since``."""
+        return bool(self.held or self.line) or self.seen > since
 
 
 class Shares:
     """``total`` units, of which one client holds at most ``each``; who waits longer than ``patience`` seconds is refused."""
 
-    def __init__(self, what: str, total: int, each: int, patience: float, *, line: int = 64) -> None:
+    def __init__(
+        self, what: str, total: int, each: int, patience: float, *, line: int = 64, active: float = ACTIVE_SECONDS
+    ) -> None:
         self.total = total
         self.each = max(1, min(each, total))
         self.used = 0
         self._what = what
         self._patience = patience
         self._line = line
+        self._active_seconds = active
         self._clients: dict[str, _Client] = {}
         self._time = 0.0
         """Tag of whoever was served last."""
+        self._cleared = 0.0
+        """When those who are not active were forgotten last."""
 
     @property
     def waiting(self) -> int:
@@ -53,6 +68,7 @@ class Shares:
     async def take(self, name: str, units: int, work: float = 0.0) -> Callable[[], None]:
         """Wait for ``units`` and return what gives them back, once. Raises ``ApiError`` 429."""
         client = self._clients.setdefault(name, _Client())
+        client.seen = _now()
         tag = max(self._time, client.tag)
         client.tag = tag + (work or units)
         units = min(units, self.each)
@@ -81,7 +97,7 @@ class Shares:
         except BaseException as error:
             if mine in client.line:
                 client.line.remove(mine)
-                self._forget(name, client)
+                self._forget()
             elif mine.turn.done() and not mine.turn.cancelled():
                 self._giver(name, client, mine.units)()
             self._serve()
@@ -103,19 +119,21 @@ class Shares:
                 return
             given = True
             client.held -= units
+            client.seen = _now()
             self.used -= units
-            self._forget(name, client)
+            self._forget()
             self._serve()
 
         return give_back
 
     def _serve(self) -> None:
         """Give to whoever's turn it is, as long as it goes."""
+        most = self._most()
         while True:
             ready = [
                 client
                 for client in self._clients.values()
-                if client.line and client.held + client.line[0].units <= self.each
+                if client.line and (not client.held or client.held + client.line[0].units <= most)
             ]
             if not ready:
                 return
@@ -130,9 +148,24 @@ class Shares:
             self._time = max(self._time, first.tag)
             first.turn.set_result(None)
 
-    def _forget(self, name: str, client: _Client) -> None:
-        """A client who holds nothing and wants nothing is not remembered, unless it was given more than others so far."""
-        if not client.held and not client.line and client.tag <= self._time:
-            self._clients.pop(name, None)
-        if len(self._clients) > 4096:
-            self._clients = {key: one for key, one in self._clients.items() if one.held or one.line}
+    def _most(self) -> int:
+        """Return what one client may hold now; one that holds nothing may always begin with a request of its whole share."""
+        since = _now() - self._active_seconds
+        active = sum(client.active(since) for client in self._clients.values())
+        return self.each if active <= 1 else min(self.each, max(1, self.total // (active + 1)))
+
+    def _forget(self) -> None:
+        """Now and then forget who is not active, but for those who were given more than others so far."""
+        since, crowded = _now() - self._active_seconds, len(self._clients) > 4096
+        if self._cleared > since and not crowded:
+            return
+        self._cleared = _now()
+        self._clients = {
+            name: client
+            for name, client in self._clients.items()
+            if client.active(since) or (client.tag > self._time and not crowded)
+        }
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
