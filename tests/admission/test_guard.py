@@ -44,7 +44,12 @@ class Watched(Guarded):
 def rules(kubeconfig: Callable[[str], str]) -> Iterator[tuple[World, list[Json]]]:
     name = f"t-guard-{secrets.token_hex(3)}"
     world = World(name, f"{name}-system", kubeconfig)
-    objects = scoped([one for one in render(name) if one["metadata"]["name"] == "tunegate-approver"], name, name)
+    approver = [
+        one
+        for one in render(name)
+        if one["metadata"]["name"] == "tunegate-approver" and one["kind"].startswith("ValidatingAdmissionPolicy")
+    ]
+    objects = scoped(approver, name, name)
     world.kubectl("admin", "create", "namespace", world.system).passes()
     yield world, objects
     world.kubectl("admin", "delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=as_list(objects)).passes()

@@ -275,7 +275,7 @@ async def test_a_job_waits_starts_fails_and_leaves_nothing(setting: Setting) -> 
 
     # The image holds no stage, so the pod really fails; one error is more than maxErrors allows.
     status = await setting.until(lambda found: found["phase"] == "Failed")
-    assert message(status, "Succeeded") == ("ErrorBudgetSpent", "False")
+    assert message(status, "Failed") == ("ErrorBudgetSpent", "True")
     assert "kubectl logs job/" in status["message"]
     await setting.step()
     before = await kube.get(setting.ref("FineTuneJob", "copyright"))

@@ -174,7 +174,7 @@ async def test_a_statement_that_is_not_the_approved_one_is_left_out_beside_a_goo
     await site.reconcile()
     assert await documents(site) == [good]
     adapters = (await site.get("ModelServer", "server"))["status"]["adapters"]
-    states = {one["release"]: one["state"] for one in adapters}
+    states = {one["releaseRef"]["name"]: one["state"] for one in adapters}
     assert states == {"forged": "LeftOut", "good": "Loading"}
     reason = next(one["reason"] for one in adapters if one["releaseRef"]["name"] == "forged")
     assert "not the approved one" in reason
