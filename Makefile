@@ -42,7 +42,7 @@ model-test: setup ## Tests on torch, vLLM and the small model, inside the traine
 	@./tests/in_trainer_image.sh
 
 .PHONY: fuzz
-fuzz: setup ## Up to 50,000 mutated requests against gateway and real engine, in the trainer image; at most 100 minutes
+fuzz: setup ## Up to 50,000 mutated requests against gateway and real engine, in the trainer image; about 30 minutes, at most 100
 	@$(CLUSTER_TOOL) images --only trainer
 	@TUNEGATE_FUZZ_REQUESTS=$${TUNEGATE_FUZZ_REQUESTS:-50000} TUNEGATE_FUZZ_SECONDS=$${TUNEGATE_FUZZ_SECONDS:-6000} \
 	  ./tests/in_trainer_image.sh -s -m model -k mutated_requests tests/gateway/test_with_real_engine.py
