@@ -24,7 +24,7 @@ from tests.support.programs import program
 
 Json = dict[str, Any]
 HOST = "127.0.0.1"
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
