@@ -75,6 +75,8 @@ def alone(plane: ControlPlane) -> World:
     world.kubectl("admin", "create", *may_all).passes()
     world.kubectl("admin", "apply", "-f", "-", stdin=as_list(render(TEAM))).passes()
     until(lambda: "spec.approver must be you" in world.create("reviewer-risk", world.approval("cora")).err)
+    # The API server learns of the rules' parameter kinds a moment after it serves them.
+    until(lambda: "failed to configure binding" not in world.create("reviewer-risk", world.approval("ravi")).err)
     return world
 
 

@@ -60,7 +60,7 @@ class World:
         if as_:
             command += ["--as", as_, *(f"--as-group={group}" for group in groups)]
         text = None if stdin is None else stdin if isinstance(stdin, str) else json.dumps(stdin)
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=180, check=False)
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def token_kubeconfig(self, token: str, path: Path) -> str:
@@ -77,7 +77,7 @@ class World:
         with tempfile.NamedTemporaryFile(suffix=".kubeconfig") as file:
             command = [program("kubectl"), "--kubeconfig", self.token_kubeconfig(token, Path(file.name)), *args]
             done = subprocess.run(
-                command, input=json.dumps(stdin), capture_output=True, text=True, timeout=60, check=False
+                command, input=json.dumps(stdin), capture_output=True, text=True, timeout=180, check=False
             )
         return Answer(done.returncode, done.stdout, done.stderr)
 
