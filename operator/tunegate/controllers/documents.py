@@ -1,11 +1,11 @@
-"""Reads result documents from the registry, each once: they are named by their digest."""
+"""Reads documents from the registry, each once: they are named by their digest, so what is kept never goes stale."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 
+from cachetools import LRUCache
 from pydantic import ValidationError
 
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
@@ -21,12 +21,28 @@ KEPT = 256
 WHY = 300
 
 
+class Documents:
+    """The last ``kept`` documents stay in memory, so that an outage of the registry stops less."""
+
+    def __init__(self, registry: RegistryClient, kept: int = KEPT) -> None:
+        self._registry = registry
+        self._kept: LRUCache[tuple[str, str], bytes] = LRUCache(kept)
+
+    async def read(self, repository: str, digest: str, media_type: str) -> bytes:
+        """Return the content. Raises ``RegistryError`` and ``Transient``."""
+        key = (repository, digest)
+        if key not in self._kept:
+            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
+            self._kept[key] = content
+        return self._kept[key]
+
+
 class ResultReader:
-    """A small cache in front of the registry."""
+    """Results of stages, parsed."""
 
     def __init__(self, registry: RegistryClient) -> None:
         self._registry = registry
-        self._kept: OrderedDict[tuple[str, str], StageResult] = OrderedDict()
+        self._kept: LRUCache[tuple[str, str], StageResult] = LRUCache(KEPT)
 
     async def read(self, repository: str, digest: str) -> StageResult | LostResult | None:
         """Return the result, ``LostResult`` when it will never be had, or None when it can't be read for now.
@@ -35,7 +51,6 @@ class ResultReader:
         """
         key = (repository, digest)
         if key in self._kept:
-            self._kept.move_to_end(key)
             return self._kept[key]
         try:
             content = await asyncio.to_thread(
@@ -50,8 +65,6 @@ class ResultReader:
         except ValidationError as error:
             return _lost(repository, digest, wrong_fields(error))
         self._kept[key] = result
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
         return result
 
 

@@ -9,10 +9,11 @@ is deleted and made again, and what others added to an object of ours is taken b
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from cachetools import LRUCache
 
 from tunegate.api.markers import RESERVED
 from tunegate.api.reasons import OwnershipReason
@@ -92,7 +93,7 @@ class Ownership:
 
     def __init__(self, kube: KubeClient) -> None:
         self._kube = kube
-        self._completed: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._completed: LRUCache[str, dict[str, Any]] = LRUCache(REMEMBERED)
 
     async def create(self, wanted: Json) -> Done:
         """Create the object, unless it is there and as planned. Raises ``ForeignObject``."""
@@ -232,7 +233,6 @@ class Ownership:
             return sections(wanted)
         key = document_digest({**wanted, "metadata": {**wanted["metadata"], "name": ""}})
         if remembered and key in self._completed:
-            self._completed.move_to_end(key)
             return self._completed[key]
         name = f"{RESERVED}compared-{key.removeprefix('sha256:')[:10]}"
         try:
@@ -244,8 +244,6 @@ class Ownership:
             )
             return None
         self._completed[key] = sections(made)
-        while len(self._completed) > REMEMBERED:
-            self._completed.popitem(last=False)
         return self._completed[key]
 
 

@@ -5,27 +5,27 @@ While MLflow is down, the condition says so and the record is written later, fro
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
+from cachetools import LRUCache
 from pydantic import ValidationError
 
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import FineTuneJobStatus, StageName
-from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stage.layout import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, StageResult
+from tunegate.controllers.documents import Documents
+from tunegate.controllers.reading import read
 from tunegate.controllers.services import Ledger, Services
 from tunegate.errors import Terminal, wrong_fields
-from tunegate.kube.client import ObjectKey, ObjectRef
+from tunegate.kube.client import ObjectKey
 from tunegate.reconcile.mlflow_records import (
     Outcome,
     drift,
@@ -42,12 +42,14 @@ from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 from tunegate.tracking.records import JobRecord, ReleaseRecord, Written, experiment_name
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 MANAGER = "tunegate-lineage"
 VERIFY_SECONDS = 3600.0
 """After so long a record is compared with MLflow again, and repaired if somebody changed it there."""
-CACHED = 256
+PROGRESS_KEPT = 256
+"""Jobs of which the last step shown is known."""
 SOON = 0.1
 SILENT_SECONDS = 60.0
 """For so long nobody shows progress after MLflow did not take it."""
@@ -156,7 +158,7 @@ class _Progress:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._steps: OrderedDict[str, int] = OrderedDict()
+        self._steps: LRUCache[str, int] = LRUCache(PROGRESS_KEPT)
         self._silent_until = 0.0
 
     async def show(self, tracking: Tracking, job: FineTuneJob, outcome: Outcome) -> None:
@@ -173,25 +175,6 @@ class _Progress:
             self._silent_until = self._clock() + SILENT_SECONDS
             return
         self._steps[job.uid] = points[0].step
-        self._steps.move_to_end(job.uid)
-        while len(self._steps) > CACHED:
-            self._steps.popitem(last=False)
-
-
-class _Documents:
-    """Documents of the registry; named by digest, so kept ones never go stale."""
-
-    def __init__(self, services: Services) -> None:
-        self._registry = services.registry
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-
-    async def read(self, repository: str, digest: str, media_type: str) -> bytes:
-        if digest not in self._kept:
-            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
-            self._kept[digest] = content
-            while len(self._kept) > CACHED:
-                self._kept.popitem(last=False)
-        return self._kept[digest]
 
 
 class JobLineageController:
@@ -204,7 +187,7 @@ class JobLineageController:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
-        self._documents = _Documents(services)
+        self._documents = Documents(services.registry)
         self._recorder = _Recorder(services.ledger)
         self._progress = _Progress()
         self._uids: dict[ObjectKey, str] = {}
@@ -212,11 +195,10 @@ class JobLineageController:
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Record the job as it is now; None where there is nothing to record, or no MLflow."""
         tracking = self._tracking
-        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name, key.namespace))
-        if raw is None or tracking is None or self._settings.policy_of(key.namespace) is None:
+        job = await read(self._kube, FineTuneJob, key.name, key.namespace)
+        if job is None or tracking is None or self._settings.policy_of(key.namespace) is None:
             self._recorder.forget(self._uids.pop(key, ""))
             return None
-        job = FineTuneJob.model_validate(raw)
         self._uids[key] = job.uid
         record = job_record(job, await self._results(job), await self._data(job))
         shown = _Shown(job, record, tracking, "run {} of experiment {}")
@@ -231,11 +213,8 @@ class JobLineageController:
                 continue
             repository = f"{stage_repository(job, stage.name)}/results"
             content = await self._documents.read(repository, stage.result_digest, RESULT_MEDIA_TYPE)
-            try:
-                found[stage.name] = STAGE_RESULT.validate_json(content)
-            except ValidationError as error:
-                text = f"result of {stage.name} ({stage.result_digest}) is not a stage result: {wrong_fields(error)}"
-                raise Terminal("BadResult", text) from None
+            what = f"result of {stage.name} ({stage.result_digest}) is not a stage result"
+            found[stage.name] = _parsed(STAGE_RESULT.validate_json, content, "BadResult", what)
         return found
 
     async def _data(self, job: FineTuneJob) -> DataStatement | None:
@@ -244,11 +223,7 @@ class JobLineageController:
             return None
         repository = f"{stage_repository(job, 'Validate')}/results"
         content = await self._documents.read(repository, digest, DATA_STATEMENT_MEDIA_TYPE)
-        try:
-            return DataStatement.model_validate_json(content)
-        except ValidationError as error:
-            text = f"{digest} is not a data statement: {wrong_fields(error)}"
-            raise Terminal("BadStatement", text) from None
+        return _parsed(DataStatement.model_validate_json, content, "BadStatement", f"{digest} is not a data statement")
 
 
 class ReleaseLineageController:
@@ -261,18 +236,17 @@ class ReleaseLineageController:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
-        self._documents = _Documents(services)
+        self._documents = Documents(services.registry)
         self._recorder = _Recorder(services.ledger)
         self._uids: dict[ObjectKey, str] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Record the release once its statement is sealed; None before that, or where there is no MLflow."""
         tracking = self._tracking
-        raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name, key.namespace))
-        if raw is None or tracking is None or self._settings.policy_of(key.namespace) is None:
+        release = await read(self._kube, ModelRelease, key.name, key.namespace)
+        if release is None or tracking is None or self._settings.policy_of(key.namespace) is None:
             self._recorder.forget(self._uids.pop(key, ""))
             return None
-        release = ModelRelease.model_validate(raw)
         self._uids[key] = release.uid
         if release.status.statement_digest is None:
             return None
@@ -286,16 +260,18 @@ class ReleaseLineageController:
     async def _statement(self, release: ModelRelease, digest: str) -> ReleaseStatement:
         repository = statement_repository(release.namespace, release.name, release.uid)
         content = await self._documents.read(repository, digest, STATEMENT_MEDIA_TYPE)
-        try:
-            return ReleaseStatement.model_validate_json(content)
-        except ValidationError as error:
-            text = f"statement {digest} is not a release statement: {wrong_fields(error)}"
-            raise Terminal("BadStatement", text) from None
+        what = f"statement {digest} is not a release statement"
+        return _parsed(ReleaseStatement.model_validate_json, content, "BadStatement", what)
 
     async def _run_id(self, release: ModelRelease, uid: str) -> str | None:
         """Return the run of the job that made the adapter, if job and run are still known."""
-        name = release.spec.job_ref.name
-        raw = await self._kube.get(ObjectRef(API_VERSION, "FineTuneJob", name, release.namespace))
-        if raw is None or raw["metadata"]["uid"] != uid:
-            return None
-        return FineTuneJob.model_validate(raw).status.mlflow_run_id
+        job = await read(self._kube, FineTuneJob, release.spec.job_ref.name, release.namespace)
+        return job.status.mlflow_run_id if job is not None and job.uid == uid else None
+
+
+def _parsed(parse: Callable[[bytes], T], content: bytes, reason: str, what_is_wrong: str) -> T:
+    """Return the document. Raises ``Terminal`` with the fields that are wrong."""
+    try:
+        return parse(content)
+    except ValidationError as error:
+        raise Terminal(reason, f"{what_is_wrong}: {wrong_fields(error)}") from None

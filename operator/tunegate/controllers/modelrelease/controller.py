@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from tunegate.api.reasons import ReleaseReason
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, EvaluateResult
 from tunegate.controllers.approvals import read_approvals, still_backed
+from tunegate.controllers.documents import Documents
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
@@ -42,8 +42,6 @@ from tunegate.release.counting import count
 from tunegate.release.evidence import Shortfall, assess, job_shortfall
 from tunegate.release.statement import Evidence, Policy, ReleaseStatement, build, differences, evaluation_digest
 
-CACHED = 256
-"""Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
 NEW_JOB = "Run a new job and release its output"
 
 
@@ -58,7 +56,7 @@ class ModelReleaseController:
         self._settings = services.settings
         self._registry = services.registry
         self._ledger = services.ledger
-        self._documents: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._documents = Documents(services.registry)
         self._cluster = ""
         self._signer = EvidenceSigner(services.registry, services.keys.key) if services.keys is not None else None
 
@@ -142,7 +140,7 @@ class ModelReleaseController:
         repository = f"{naming.job_repository(job.namespace, job.name, job.uid)}/results"
         digest = evaluation_digest(job) or ""
         try:
-            content = await self._document(repository, digest, RESULT_MEDIA_TYPE)
+            content = await self._documents.read(repository, digest, RESULT_MEDIA_TYPE)
             result = STAGE_RESULT.validate_json(content)
         except failures.RegistryError as error:
             return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the evaluation's result: {error}")
@@ -172,7 +170,7 @@ class ModelReleaseController:
         payload = request.payload
         repository, oci = payload["repository"], payload["statement"]
         try:
-            content = await self._document(repository, oci, STATEMENT_MEDIA_TYPE)
+            content = await self._documents.read(repository, oci, STATEMENT_MEDIA_TYPE)
         except (failures.DigestMismatch, failures.Refused, failures.Missing) as error:
             message = f"the stored release statement is damaged or gone: {error}. Restore the registry from its backup"
             return None, Shortfall(ReleaseReason.DIGEST_MISMATCH, message)
@@ -201,16 +199,6 @@ class ModelReleaseController:
             return None
         found = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, release.namespace)
         return await self._signer.sign(frozen, parsed(FineTuneJob, found))
-
-    async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
-        key = (repository, digest)
-        if key not in self._documents:
-            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
-            self._documents[key] = content
-            while len(self._documents) > CACHED:
-                self._documents.popitem(last=False)
-        self._documents.move_to_end(key)
-        return self._documents[key]
 
     async def _cluster_id(self) -> str:
         if not self._cluster:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -32,6 +31,7 @@ from tunegate.api.serving import (
 from tunegate.api.shared import NamedRef
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
+from tunegate.controllers.documents import Documents
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
@@ -47,8 +47,8 @@ from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures, tokens
 from tunegate.release.statement import ReleaseStatement
 
-CACHED = 512
-"""Documents kept in memory: they are named by digest, so they never go stale, and an outage of the registry stops less."""
+DOCUMENTS = 512
+"""Kept in memory: statement, results and file lists of each adapter."""
 GATEWAY_SECONDS = 3.0
 CLOSING_TRIES = 5
 """So often routes are closed before anything else is looked at; then gateways are asked as well."""
@@ -91,7 +91,7 @@ class ModelServerController:
         self._settings = services.settings
         self._registry = services.registry
         self._signer = services.signer
-        self._documents: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._documents = Documents(services.registry, DOCUMENTS)
         self._memories: dict[ObjectKey, _Memory] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
@@ -206,7 +206,7 @@ class ModelServerController:
         if status.statement_digest is None or status.release_digest is None:
             raise Unservable("the release has no statement")
         where = naming.statement_repository(release.namespace, release.name, release.uid)
-        content = await self._document(where, status.statement_digest, STATEMENT_MEDIA_TYPE)
+        content = await self._documents.read(where, status.statement_digest, STATEMENT_MEDIA_TYPE)
         if sha256(content) != status.release_digest:
             raise Unservable(f"the stored statement is not the approved one ({status.release_digest})")
         try:
@@ -232,7 +232,7 @@ class ModelServerController:
         digest = statement.job.results.get("Seal")
         if digest is None:
             raise Unservable("the statement names no seal result")
-        result = _result(await self._document(results, digest, RESULT_MEDIA_TYPE))
+        result = _result(await self._documents.read(results, digest, RESULT_MEDIA_TYPE))
         if not isinstance(result, SealResult) or result.manifest is None:
             raise Unservable("the seal's result holds no file list")
         if manifest_digest(result.manifest) != statement.adapter.manifest_digest:
@@ -245,20 +245,10 @@ class ModelServerController:
             return None
         repository = f"{naming.base_model_repository(base.name)}/results"
         try:
-            result = _result(await self._document(repository, base.status.result_digest, RESULT_MEDIA_TYPE))
+            result = _result(await self._documents.read(repository, base.status.result_digest, RESULT_MEDIA_TYPE))
         except (failures.RegistryError, Unservable):
             return None
         return result.manifest if isinstance(result, HashResult) else None
-
-    async def _document(self, repository: str, digest: str, media_type: str) -> bytes:
-        key = (repository, digest)
-        if key not in self._documents:
-            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
-            self._documents[key] = content
-            while len(self._documents) > CACHED:
-                self._documents.popitem(last=False)
-        self._documents.move_to_end(key)
-        return self._documents[key]
 
     async def _credential(self, server: ModelServer, candidates: Sequence[Candidate]) -> FreshCredential | None:
         """Return a new registry credential when the Secret's does not open these adapters, or half its life is over."""
