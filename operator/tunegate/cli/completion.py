@@ -25,7 +25,7 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.grammar import PLUGIN, PROGRAM, Grammar
-from tunegate.cli.reference import JOB, MODELS, RELEASE
+from tunegate.cli.reference import MODELS, RELEASE, expected, reference_to
 
 SHELLS = ("bash", "zsh", "fish")
 NO_FILES = 4
@@ -75,6 +75,14 @@ def completed(argument: Action, completer: Completer) -> None:
     argument.completer = completer  # type: ignore[attr-defined]
 
 
+def add_reference(
+    parser: ArgumentParser, kinds: tuple[str, ...], name: str = "subject", metavar: str = "KIND/NAME"
+) -> None:
+    """Add an argument that names an object of these kinds, and is completed."""
+    argument = parser.add_argument(name, metavar=metavar, type=reference_to(*kinds), help=expected(kinds))
+    completed(argument, references_to(*kinds))
+
+
 def _names(parsed_args: Namespace, model: type[Resource]) -> list[str]:
     """Return the names of a kind in the namespace that was typed, else in that of the kubeconfig."""
     try:
@@ -108,9 +116,6 @@ def references_to(*kinds: str) -> Completer:
 
 
 RELEASES, JOBS, SERVERS = names_of(ModelRelease), names_of(FineTuneJob), names_of(ModelServer)
-RELEASE_REFERENCES, JOB_REFERENCES = references_to(RELEASE), references_to(JOB)
-DECIDABLE = references_to(RELEASE, JOB)
-DESCRIBABLE = references_to(*MODELS)
 
 
 def answering(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:

@@ -15,7 +15,7 @@ from tunegate.cli.cluster import Cluster, Json, readable
 
 STOPS = ("Reject", "Revoke")
 LIVES = ("Approve", "Override")
-"""Decisions that lapse; all others hold for ever."""
+"""Decisions that lapse; all others hold forever."""
 FINAL = ("Denied", "Revoked", "Failed")
 """Phases of a release in which no approval changes anything any more."""
 

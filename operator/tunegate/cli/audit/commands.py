@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from tunegate.cli import completion, oci_registry, times
 from tunegate.cli.audit import audit, evidence
 from tunegate.cli.grammar import Grammar, on_cluster
-from tunegate.cli.reference import RELEASE, expected, reference_to
+from tunegate.cli.reference import RELEASE
 
 
 def add(commands: Grammar) -> None:
@@ -66,8 +66,7 @@ def _export_evidence(actions: Grammar) -> None:
         "export", on_cluster(evidence.export), "write all that a release was approved on into one folder",
         examples=["evidence export release/holders-1 holders-1 -n licenses-team"],
     )  # fmt: skip
-    release = one.add_argument("release", metavar="RELEASE", type=reference_to(RELEASE), help=expected((RELEASE,)))
-    completion.completed(release, completion.RELEASE_REFERENCES)
+    completion.add_reference(one, (RELEASE,), "release", "RELEASE")
     one.add_argument("folder", metavar="FOLDER", help="new or empty")
     oci_registry.add_options(one, "Where statement, results and adapter lie")
 

@@ -36,7 +36,7 @@ class Remembered:
             self.requested.add(subject["uid"])
 
     def bound(self) -> set[str]:
-        """Return the namespaces in which the records say that objects are kept for ever."""
+        """Return the namespaces in which the records say that objects are kept forever."""
         return {spec["subject"]["namespace"] for spec in (*self.decisions, *self.approved)}
 
 

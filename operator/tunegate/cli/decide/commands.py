@@ -9,7 +9,7 @@ from tunegate.cli import completion, times
 from tunegate.cli.decide import decide, signing
 from tunegate.cli.decisions import LIVES
 from tunegate.cli.grammar import Grammar, on_cluster
-from tunegate.cli.reference import JOB, RELEASE, expected, reference_to
+from tunegate.cli.reference import JOB, RELEASE
 
 KINDS = (RELEASE, JOB)
 DECISIONS = {
@@ -33,11 +33,10 @@ def add(commands: Grammar) -> None:
 def _options(one: ArgumentParser, decision: str) -> None:
     one.set_defaults(decision=decision, expires=None)
     # A job is refused with the reason by the commands that are for releases only.
-    subject = one.add_argument("subject", metavar="KIND/NAME", type=reference_to(*KINDS), help=expected(KINDS))
-    completion.completed(subject, completion.DECIDABLE)
+    completion.add_reference(one, KINDS)
     one.add_argument("--role", help="role of the policy; default: the only one that you hold")
     least = "" if decision == "Approve" else f"at least {REASON_MINIMUM}, "
-    one.add_argument("--reason", required=True, help=f"kept for ever; {least}at most {REASON_LIMIT} characters")
+    one.add_argument("--reason", required=True, help=f"kept forever; {least}at most {REASON_LIMIT} characters")
     if decision in LIVES:
         text = "e.g. 24h or 7d; default: what the policy allows"
         one.add_argument("--expires", metavar="TIME", type=times.seconds, help=text)

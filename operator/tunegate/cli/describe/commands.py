@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunegate.cli import completion, oci_registry, screen, times
 from tunegate.cli.describe import describe, who
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
-from tunegate.cli.reference import JOB, RELEASE, SERVER, expected, reference_to
+from tunegate.cli.reference import JOB, RELEASE, SERVER
 
 KINDS = (RELEASE, JOB, SERVER)
 
@@ -16,8 +16,7 @@ def add(commands: Grammar) -> None:
         "describe", on_cluster(describe.describe), "show one release, job or server in full: the page to decide on",
         examples=["describe release/holders-1 -n licenses-team", "describe job/holders-1", "describe server/licenses"],
     )  # fmt: skip
-    subject = one.add_argument("subject", metavar="KIND/NAME", type=reference_to(*KINDS), help=expected(KINDS))
-    completion.completed(subject, completion.DESCRIBABLE)
+    completion.add_reference(one, KINDS)
     add_output(one, screen.FORMATS)
     oci_registry.add_options(one, "Of a release also findings and statement are read there, verified")
 

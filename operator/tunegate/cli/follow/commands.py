@@ -8,7 +8,7 @@ from tunegate.api.finetunejob.status import StageName
 from tunegate.cli import completion, times
 from tunegate.cli.follow import logs, wait
 from tunegate.cli.grammar import Grammar, on_cluster
-from tunegate.cli.reference import JOB, RELEASE, SERVER, expected, reference_to
+from tunegate.cli.reference import JOB, RELEASE, SERVER
 
 KINDS = (RELEASE, JOB, SERVER)
 
@@ -23,8 +23,7 @@ def add(commands: Grammar) -> None:
             "wait release/holders-1 --for condition=EvidenceComplete",
         ],
     )  # fmt: skip
-    subject = one.add_argument("subject", metavar="KIND/NAME", type=reference_to(*KINDS), help=expected(KINDS))
-    completion.completed(subject, completion.DESCRIBABLE)
+    completion.add_reference(one, KINDS)
     one.add_argument(
         "--for", dest="awaited", metavar="WHAT", type=wait.awaited, required=True,
         help="phase=PHASE, condition=TYPE or condition=TYPE=STATUS",
@@ -35,8 +34,7 @@ def add(commands: Grammar) -> None:
         "logs", on_cluster(logs.logs), "print what the pods of a job's stage say; needs the right to read pods/log",
         examples=["logs job/holders -f -n licenses-team", "logs job/holders --stage Train"],
     )  # fmt: skip
-    subject = one.add_argument("subject", metavar="job/NAME", type=reference_to(JOB), help=expected((JOB,)))
-    completion.completed(subject, completion.JOB_REFERENCES)
+    completion.add_reference(one, (JOB,), metavar="job/NAME")
     one.add_argument(
         "--stage", choices=get_args(StageName), help="its last attempt; default: the stage whose pods are newest"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunegate.cli import completion, oci_registry
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
 from tunegate.cli.inspect import answers, answers_page, data
-from tunegate.cli.reference import JOB, RELEASE, expected, reference_to
+from tunegate.cli.reference import JOB, RELEASE
 
 KINDS = (RELEASE, JOB)
 
@@ -18,8 +18,7 @@ def add(commands: Grammar) -> None:
         "data", on_cluster(data.data), "show what was stated and found of a job's training data",
         examples=["inspect data job/holders -n licenses-team", "inspect data release/holders-1 -o html > data.html"],
     )  # fmt: skip
-    subject = one.add_argument("subject", metavar="KIND/NAME", type=reference_to(*KINDS), help=expected(KINDS))
-    completion.completed(subject, completion.DECIDABLE)
+    completion.add_reference(one, KINDS)
     add_output(one, data.FORMATS, "croissant: JSON-LD for catalogues of data; html: the page, which shows rows")
     oci_registry.add_options(one, "Where the statement lies")
 
@@ -28,8 +27,7 @@ def add(commands: Grammar) -> None:
         "show questions of the gate: what was expected, what was answered, right or wrong",
         examples=["inspect answers release/holders-1 -n licenses-team", "inspect answers job/holders --all --full"],
     )  # fmt: skip
-    subject = one.add_argument("subject", metavar="KIND/NAME", type=reference_to(*KINDS), help=expected(KINDS))
-    completion.completed(subject, completion.DECIDABLE)
+    completion.add_reference(one, KINDS)
     one.add_argument("--against", metavar="ARM", help="alternative to show beside the tuned model; default: the best")
     one.add_argument("--all", action="store_true", help=f"all questions, not the first {answers_page.FIRST}")
     one.add_argument("--full", action="store_true", help="whole texts, and all turns of a question")
