@@ -9,12 +9,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from tests.support.builders import make_evaluationsuite, make_finetunejob
+from tests.support.builders import IMAGE, make_evaluationsuite, make_finetunejob
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
 from tests.support.governed_namespace import CHART, OPERATOR, World, as_list, render
 from tests.support.rows import row
@@ -26,6 +25,8 @@ from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.suite_tries import asked
+from tunegate.registry.client import RegistryClient
+from tunegate.settings import GovernedNamespace, Settings
 from tunegate_trainer.validation.sketching import sketch_of
 
 pytestmark = [
@@ -35,6 +36,12 @@ pytestmark = [
 ]
 Json = dict[str, Any]
 TEAM = "team"
+SETTINGS = Settings(
+    governed=(GovernedNamespace(name=TEAM, policy="two-person"),), trainer_image=IMAGE, operator_image=IMAGE,
+    engine_images=(IMAGE,), registry_host="registry.invalid",
+)  # fmt: skip
+UNUSED_REGISTRY = RegistryClient(SETTINGS.registry_host)
+"""Suites are judged by the ledger: nothing is read there."""
 MEMBERS = (
     Member("admin", "tunegate-admin", ("system:masters",)),
     Member("operator", OPERATOR, ("system:masters",)),
@@ -107,7 +114,7 @@ def told(plane: ControlPlane, world: World, name: str) -> Json:
 
     async def look() -> Json:
         async with operator(plane) as (kube, ledger):
-            services = cast(Services, SimpleNamespace(kube=kube, ledger=ledger))
+            services = Services(kube, SETTINGS, UNUSED_REGISTRY, ledger, None)
             plan = await EvaluationSuiteController(services).reconcile(ObjectKey(world.namespace, name))
             assert plan is not None
             return dict(plan.status or {})
