@@ -34,7 +34,7 @@ ARM_KEYS = {
 
 @dataclass
 class Journey:
-    """One run: names end in ``run``, since records are kept for ever and never made twice."""
+    """One run: names end in ``run``, since records are kept forever and never made twice."""
 
     screen: Screen
     cluster: Cluster

@@ -1,6 +1,6 @@
 """The programs that the cluster runs: built from source or taken from a package once, then kept in the cache directory.
 
-A built program's file name carries a digest of everything that it was built from, so a changed input builds anew and an
+A built program's file name carries a digest of everything that it was built from, so a changed input builds again and an
 unchanged one costs nothing.
 """
 

@@ -35,7 +35,7 @@ def choose_egress(allowed: bool) -> None:
 
 
 def prepare() -> None:
-    """Write our chains anew; what is in force changes at once, also for connections that are open."""
+    """Write our chains again; what is in force changes at once, also for connections that are open."""
     if not BASELINE.exists():
         BASELINE.write_text("\n".join(component_chains()))
     pods, services = settings.POD_CIDR, settings.SERVICE_CIDR

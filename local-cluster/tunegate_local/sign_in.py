@@ -20,7 +20,7 @@ AUTH_TIME = "tunegate.io/auth-time"
 
 
 def ensure_configuration() -> Path:
-    """The API server's AuthenticationConfiguration; it reads the file anew when it changes."""
+    """The API server's AuthenticationConfiguration; it reads the file again when it changes."""
     text = json.dumps(document(certificates.issuer_authority().certificate.read_text()), indent=2)
     files.keep(CONFIGURATION, text + "\n")
     return CONFIGURATION

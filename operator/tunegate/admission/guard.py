@@ -66,7 +66,7 @@ class Guard:
         self.frozen: str | None = "the admission rules have not been looked at yet"
 
     async def run(self, seconds: float) -> None:
-        """Look for ever, every so many ``seconds``."""
+        """Look forever, every so many ``seconds``."""
         await self.resume()
         while True:
             await self.try_look()

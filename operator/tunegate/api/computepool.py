@@ -26,7 +26,7 @@ from tunegate.api.shared import MethodType, Resources, StatusBase, Toleration
 
 
 class ComputePoolSpec(ApiModel):
-    """How to reach the nodes and how to reckon with them."""
+    """How to reach the nodes and what to expect of them."""
 
     node_selector: Annotated[
         dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]], Field(max_length=16)

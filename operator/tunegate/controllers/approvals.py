@@ -1,4 +1,4 @@
-"""Approvals of one object, read live, with the question to RBAC that every count asks anew."""
+"""Approvals of one object, read live, with the question to RBAC that every count asks again."""
 
 from __future__ import annotations
 

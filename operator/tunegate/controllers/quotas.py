@@ -85,7 +85,7 @@ class Quotas:
         self._gone[namespace][made.uid] = Made(made.uid, made.bound, made.person, made.time)
 
     async def run(self) -> None:
-        """Write for ever, when something changed and when a day is over for something."""
+        """Write forever, when something changed and when a day is over for something."""
         while True:
             wait = await self.try_write()
             try:

@@ -77,7 +77,7 @@ class AdapterStates:
         return sorted([*self._left_out, *self._verdicts.values(), *loading], key=lambda entry: entry.served_name)
 
     async def watch(self) -> None:
-        """Follow the engine, for ever."""
+        """Follow the engine, forever."""
         while True:
             await self.look()
             await asyncio.sleep(POLL_SECONDS)

@@ -121,7 +121,7 @@ class Gateway:
         return ""
 
     async def follow_routes(self) -> None:
-        """Take over every change of the routes, for ever."""
+        """Take over every change of the routes, forever."""
         settings = self._settings
         async for found in self._cluster.follow(settings.namespace, settings.routes_config_map):
             before = self.routes.open

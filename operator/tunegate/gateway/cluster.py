@@ -103,7 +103,7 @@ class ApiServer:
         return Reviewed(True, str(user.get("username", "")), tuple(user.get("groups") or ()))
 
     async def follow(self, namespace: str, name: str) -> AsyncIterator[dict[str, Any] | None]:
-        """Yield the ConfigMap now, after every change and at each renewal, None when there is none; for ever.
+        """Yield the ConfigMap now, after every change and at each renewal, None when there is none; forever.
 
         While the API server can't be reached nothing is yielded: how old the last word is, the caller knows.
         """

@@ -1,6 +1,6 @@
 """Connections of clients: bounded in number and in the time that they may do nothing.
 
-aiohttp bounds neither the time for a request's head nor the number of connections, and waits for ever for a client that
+aiohttp bounds neither the time for a request's head nor the number of connections, and waits forever for a client that
 does not read. A watch looks at all connections every second instead: one loop, whatever their number.
 """
 
@@ -230,7 +230,7 @@ class ConnectionWatch:
         self.leave(one)
 
     async def watch(self) -> None:
-        """Look at all connections, for ever."""
+        """Look at all connections, forever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self.look()

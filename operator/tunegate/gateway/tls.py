@@ -47,7 +47,7 @@ class Certificate:
         return True
 
     async def follow(self) -> None:
-        """Take over every change, for ever."""
+        """Take over every change, forever."""
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
             self.reload()

@@ -26,7 +26,7 @@ class Watchers:
         """How a watcher that had to be started again ended, by its name."""
 
     def start(self, watchers: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
-        """Run each for ever."""
+        """Run each forever."""
         self._tasks += [asyncio.create_task(self._keep(name, watcher)) for name, watcher in watchers.items()]
 
     async def stop(self) -> None:

@@ -52,7 +52,7 @@ class Lease:
             await asyncio.sleep(self.pause)
 
     async def keep(self) -> None:
-        """Renew for ever. Raises ``LeaseLost`` when that fails for ``renew_deadline`` or another process holds it."""
+        """Renew forever. Raises ``LeaseLost`` when that fails for ``renew_deadline`` or another process holds it."""
         while True:
             await asyncio.sleep(self.pause)
             try:

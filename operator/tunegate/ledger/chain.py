@@ -1,7 +1,7 @@
 """The chain of the ledger, pure: how a record is made, hashed and linked, and what is wrong with a single one.
 
 Every record holds the hash of its predecessor, so an edit, a gap, a swap or an insertion shows. What the chain alone
-cannot show, a cut-off tail or a chain made anew, ``tunegate.ledger.verify`` finds by signatures and anchors.
+cannot show, a cut-off tail or a chain made again, ``tunegate.ledger.verify`` finds by signatures and anchors.
 """
 
 from __future__ import annotations

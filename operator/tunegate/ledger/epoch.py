@@ -1,6 +1,6 @@
 """A new epoch of the ledger: after etcd was restored from a backup, a signed record says what was lost, and the chain goes on.
 
-Without that record the anchors would contradict the ledger for ever. With it they are explained: a checkpoint is one of the
+Without that record the anchors would contradict the ledger forever. With it they are explained: a checkpoint is one of the
 lost branch when it covers as much as was kept, or more, and is not newer than the newest that was known when the epoch began.
 """
 

@@ -1,6 +1,6 @@
 """Is a ledger what the operator wrote? Pure: records, public keys and anchors come in, a report in plain words goes out.
 
-What each means: the chain shows edits, gaps and order; a checkpoint, signed, shows that whoever made the chain anew had no
+What each means: the chain shows edits, gaps and order; a checkpoint, signed, shows that whoever made the chain again had no
 key; an anchor, a checkpoint that was kept elsewhere, shows that the ledger once was longer or other. No key that comes
 with the records is trusted: it only helps to name the one that should be given.
 """

@@ -1,7 +1,7 @@
 """`python -m tunegate.maintenance.epoch`: lets a ledger go on that was restored from a backup and is behind its anchors.
 
 Run by the platform team in the operator's pod, which alone may append and alone holds the key. What is lost, as far as the
-anchors know it, is recorded for ever.
+anchors know it, is recorded forever.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who has asked or decided as often as the chart allows, for the admission rule that refuses more. Pure.
 
-Decisions are kept for ever, and each job and release leaves its records, so a flood of them could never be taken back.
+Decisions are kept forever, and each job and release leaves its records, so a flood of them could never be taken back.
 The API server itself refuses what goes beyond a bound; here it is said who has reached one, and until when.
 """
 

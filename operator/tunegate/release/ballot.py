@@ -38,7 +38,7 @@ class Vote:
     created: datetime
     expires: datetime
     authorized: bool = True
-    """RBAC still grants the verb for the role; looked up anew for every count of an Approve."""
+    """RBAC still grants the verb for the role; looked up again for every count of an Approve."""
     guarded: bool = True
     """The admission rules that bind a vote to its author were in force when it was made."""
     signature_fault: tuple[DropReason, str] | None = None

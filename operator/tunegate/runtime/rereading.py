@@ -15,7 +15,7 @@ RETRY_SECONDS = 600.0
 
 
 async def keep_rereading(ledger: LedgerWriter, hours: float) -> None:
-    """Read for ever, ``hours`` after the start and after each reading that worked; at the start it is read anyway."""
+    """Read forever, ``hours`` after the start and after each reading that worked; at the start it is read anyway."""
     pause = hours * 3600
     while True:
         await asyncio.sleep(pause)

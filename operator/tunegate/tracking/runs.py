@@ -1,7 +1,7 @@
 """Jobs in MLflow: one run for each, and what others did to it.
 
 The run of a job is the one that the job's status names. A run that only says that it is the job's, by its tag, is
-somebody else's, whatever it holds: a parameter keeps its first value for ever, so joining it would show theirs.
+somebody else's, whatever it holds: a parameter keeps its first value forever, so joining it would show theirs.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _tags(record: JobRecord) -> dict[str, str]:
 
 def _write(client: Any, run: Any, record: JobRecord) -> None:
     run_id = str(run.info.run_id)
-    # A parameter keeps its first value for ever: only those that are missing are sent.
+    # A parameter keeps its first value forever: only those that are missing are sent.
     params = {key: value for key, value in record.params.items() if key not in run.data.params}
     _write_texts(client, run_id, params, _tags(record))
     write_points(client, run_id, record.metrics)

@@ -1,6 +1,6 @@
 """E-mail addresses in a text, in time that grows with its length and no faster.
 
-Presidio's pattern tries every beginning of a long run anew: 8 kB of `a.a.a` take seconds. Here each `@` is looked at by
+Presidio's pattern tries every beginning of a long run again: 8 kB of `a.a.a` take seconds. Here each `@` is looked at by
 itself, with no more around it than an address may have (RFC 5321, 4.5.3.1). What the domain ends with must be a public
 suffix: `corp.local` is none.
 """

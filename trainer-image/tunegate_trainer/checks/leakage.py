@@ -235,6 +235,6 @@ def positions(known: Hashes, grams: Hashes) -> Any:
     """Return where those of ``grams`` that are known lie in ``known``, which is sorted."""
     if not len(known):
         return numpy.empty(0, int)
-    # Not numpy.isin, which sorts the suite's grams anew for every row.
+    # Not numpy.isin, which sorts the suite's grams again for every row.
     nearest = numpy.minimum(numpy.searchsorted(known, grams), len(known) - 1)
     return nearest[known[nearest] == grams]

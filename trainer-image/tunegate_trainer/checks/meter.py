@@ -1,7 +1,7 @@
 """One pass over the rows: what every check needs to know of each, as columns of numbers.
 
 Rows are measured apart from each other, so that processes can share the work; what needs all rows at once (repetitions,
-contradictions) is reckoned from the columns afterwards. About 380 bytes a row are kept, whatever its length, and up to 512
+contradictions) is calculated from the columns afterwards. About 380 bytes a row are kept, whatever its length, and up to 512
 more of one that shares boilerplate with suites.
 """
 

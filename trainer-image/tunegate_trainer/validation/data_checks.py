@@ -102,7 +102,7 @@ class DataFacts:
 
 
 def weigh(measured: Measured, form: str | None, max_length: int, enabled: frozenset[DataCheck]) -> DataFacts:
-    """Reckon from the measured columns what concerns more than one row; ``max_length`` is in tokens."""
+    """Derive findings that concern more than one row from the measured columns; ``max_length`` is in tokens."""
     rows = measured.rows
     too_long = rows["tokens"] > max_length
     repeated = _repeated(rows["whole"])

@@ -31,7 +31,7 @@ CPU_RUNTIME = 1_200_000_000
 CPU_SLACK = 300_000_000
 """The part of it that not every process takes."""
 CPU_ACTIVATIONS_SPARED = 0.25
-"""Share by which the activations on a CPU may turn out smaller than reckoned."""
+"""Share by which the activations on a CPU may turn out smaller than estimated."""
 CUDA_RUNTIME = 1_500_000_000
 """CUDA context, kernels and the allocator's slack."""
 CUDA_SLACK = 1_000_000_000
@@ -82,7 +82,7 @@ def memory_parts(
 
 
 def least_memory(parts: Mapping[str, int], *, cuda: bool) -> int:
-    """Return the low end of the peak in bytes: the loss reckoned in chunks, so that no logits are kept, and no slack."""
+    """Return the low end of the peak in bytes: the loss calculated in chunks, so that no logits are kept, and no slack."""
     spared = CUDA_SLACK if cuda else CPU_SLACK + int(CPU_ACTIVATIONS_SPARED * parts["activations"])
     return sum(parts.values()) - parts["logits"] - spared
 
@@ -110,7 +110,7 @@ def device_hours(architecture: Architecture, method: Method, counts: TokenCounts
 def savings(economics: Economics, cost: float) -> Savings:
     """Return what a month saves and the months until it has paid for the usual number of runs of ``cost`` each.
 
-    Only prices per token and training are reckoned: people, review and idle serving devices are not.
+    Only prices per token and training are estimated: people, review and idle serving devices are not.
     """
     replaced = float(economics.replaced_price_per_thousand_tokens)
     own = float(economics.own_price_per_thousand_tokens)

@@ -65,7 +65,7 @@ class Examined:
 
 
 def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
-    """Check, reckon, and keep the data statement with its page in the registry. Raises as ``examine`` does."""
+    """Check, estimate, and keep the data statement with its page in the registry. Raises as ``examine`` does."""
     seen = examine(config, context)
     statement = make_statement(config, seen.result, seen.source)
     examples = read_examples(seen.trained, choose(seen.facts), seen.tokenizer) if seen.trained else []
@@ -82,7 +82,7 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
 
 
 def examine(config: ValidateConfig, context: StageContext) -> Examined:
-    """Check and reckon, and keep nothing. Refused when any finding blocks.
+    """Check and estimate, and keep nothing. Refused when any finding blocks.
 
     Raises ``BadInput`` for inputs that are not what was promised.
     """
@@ -192,7 +192,7 @@ def _read(
     questions: Questions,
     tokenizer: ChatTokenizer,
 ) -> DataFacts:
-    """Read all rows, some of them twice, and reckon what the checks need."""
+    """Read all rows, some of them twice, and calculate what the checks need."""
     enabled = frozenset(setting.name for setting in config.checks if setting.action != "Off")
     seed = config.method.seed if config.method else 0
     meter = Meter(tokenizer, enabled, questions, config.dataset.group_field, seed)

@@ -83,7 +83,7 @@ class EstimatedSavings(ApiModel):
 
 
 class Estimates(ApiModel):
-    """Reckoned at validation, before a device is touched."""
+    """Estimated at validation, before a device is touched."""
 
     trainable_parameters: int
     adapter_bytes: int
@@ -97,7 +97,7 @@ class Estimates(ApiModel):
     cost_of_three_runs: ShortText | None = None
     savings: EstimatedSavings | None = None
     throughput: ShortText | None = None
-    """Training tokens per second of one device for a billion parameters, by which device hours were reckoned; absent:
+    """Training tokens per second of one device for a billion parameters, by which device hours were estimated; absent:
     nothing is trained."""
     throughput_runs: int = 0
     """Finished trainings on the pool that measured it; 0: it is `throughput` of the pool's spec."""

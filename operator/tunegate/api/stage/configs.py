@@ -131,7 +131,7 @@ class HashConfig(StageConfigBase):
 
 
 class ValidateConfig(StageConfigBase):
-    """Check the data and reckon the cost, on a CPU."""
+    """Check the data and estimate the cost, on a CPU."""
 
     stage: Literal["Validate"] = "Validate"
     base_model: BaseModelInput

@@ -104,7 +104,7 @@ class ValidateResult(StageResultBase):
     savings: Savings | None = None
     """None: the job says nothing about economics."""
     throughput: float | None = None
-    """Tokens per second of one device for a billion parameters, by which the hours were reckoned; None: an import."""
+    """Tokens per second of one device for a billion parameters, by which the hours were estimated; None: an import."""
     throughput_runs: int = 0
     """Finished trainings that measured it; 0: the pool's spec says it."""
     smallest_visible_gain: float

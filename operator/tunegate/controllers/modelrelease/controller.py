@@ -132,7 +132,7 @@ class ModelReleaseController:
         return replace(evidence, server=server, base=base)
 
     async def _make(self, evidence: Evidence) -> tuple[Frozen | None, Shortfall | None]:
-        """Build the statement and store it; before the ledger names it, it may be built anew at will."""
+        """Build the statement and store it; before the ledger names it, it may be built again at will."""
         job = evidence.job
         wrong = job_shortfall(evidence)
         if wrong is not None or job is None:

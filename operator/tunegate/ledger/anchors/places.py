@@ -1,4 +1,4 @@
-"""Anchors: places outside the cluster's own store that keep checkpoints, so that a ledger rolled back or made anew shows."""
+"""Anchors: places outside the cluster's own store that keep checkpoints, so that a ledger rolled back or made again shows."""
 
 from __future__ import annotations
 

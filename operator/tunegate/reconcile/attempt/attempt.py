@@ -67,7 +67,7 @@ class Ended:
     result: StageResult | None = None
     result_digest: str | None = None
     remains: bool = False
-    """The Job has to be deleted: it would go on for ever."""
+    """The Job has to be deleted: it would go on forever."""
 
 
 def attempts(jobs: Iterable[Json], pods: Iterable[Json]) -> dict[tuple[str, int], Attempt]:

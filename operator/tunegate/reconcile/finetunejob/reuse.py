@@ -67,7 +67,7 @@ def measured_by(wanted: str, job: FineTuneJob, others: Iterable[FineTuneJob]) ->
 def reuse(draft: Draft, seen: Observed, earlier: ReusableBaseline) -> bool:
     """Enter the earlier result as this job's baseline, or return false when it is not about the same inputs.
 
-    The credential is made anew, since it must open one place more.
+    The credential is made again, since it must open one place more.
     """
     job = draft.job
     if (differs := difference(seen, "Baseline", earlier.result, earlier.config_digest)) is not None:

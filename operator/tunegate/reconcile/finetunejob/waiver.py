@@ -1,7 +1,7 @@
 """A job that validation refused, where the policy lets people answer for what was found: asked, granted or rejected.
 
 The findings stand in the status, written by the operator alone; everything else is read live in every pass, so that a
-policy that changes meanwhile asks anew. A granted waiver stands: the job goes on, and the release that follows shows it.
+policy that changes meanwhile asks again. A granted waiver stands: the job goes on, and the release that follows shows it.
 """
 
 from __future__ import annotations
