@@ -73,7 +73,7 @@ mutants: setup ## Mutation testing of the count of approvals: which small change
 .PHONY: generate
 generate: setup ## Write crds/ and charts/tunegate-crds from the API models, docs/threat-model-tests.md from the tests, the chart's README
 	@$(RUN) -m tunegate.api.crd --write crds --chart charts/tunegate-crds
-	@$(RUN) -m tests.attacks.appendix
+	@$(RUN) -m chores.threat_model_tests
 	@$(RUN) -m chores.chart_readme
 
 .PHONY: timings

@@ -7,16 +7,14 @@ Writes the page. With ``--check`` it writes nothing and fails if the page is out
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from chores import generated_part
+from chores import generated
 
 CHART = Path(__file__).resolve().parents[1] / "charts/tunegate"
 COMMAND = "make generate"
@@ -78,23 +76,12 @@ def current(readme: str) -> str:
     """Return the page as it should be."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    return generated_part.replace(readme, COMMAND, values_section(schema, defaults))
+    return generated.replace(readme, COMMAND, values_section(schema, defaults))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="chores.chart_readme", description="Write the chart's table of values.")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if the page is out of date")
-    options = parser.parse_args(arguments)
-    file = CHART / "README.md"
-    page = file.read_text()
-    expected = current(page)
-    if page == expected:
-        return 0
-    if options.check:
-        print(f"{file} is out of date: run `{COMMAND}`", file=sys.stderr)
-        return 1
-    file.write_text(expected)
-    return 0
+    page = CHART / "README.md"
+    return generated.write_or_check(page, current(page.read_text()), arguments, "Write the chart's table of values.")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chores import generated_part
+from chores import generated
 from tunegate_local import timings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/timings.md"
@@ -78,7 +78,7 @@ def _table(command: str, runs: Sequence[Json]) -> str:
 
 
 def main() -> None:
-    PAGE.write_text(generated_part.replace(PAGE.read_text(), COMMAND, tables(timings.kept())))
+    PAGE.write_text(generated.replace(PAGE.read_text(), COMMAND, tables(timings.kept())))
 
 
 if __name__ == "__main__":

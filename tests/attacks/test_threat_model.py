@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.attacks import appendix
+from chores import threat_model_tests as appendix
 
 LISTED = appendix.attacks(appendix.THREAT_MODEL.read_text())
 LISTED_FIRST = set(range(1, 39))

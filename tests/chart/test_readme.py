@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from chores import chart_readme, generated_part
+from chores import chart_readme, generated
 from tests.chart.test_values import DEFAULTS, SCHEMA, keys
 from tests.support import helm
 
@@ -63,15 +63,15 @@ def test_a_row_has_default_bounds_and_fields_of_a_value() -> None:
 
 
 def test_only_the_generated_part_of_a_page_is_replaced() -> None:
-    begin = generated_part.BEGIN.format(command="make it")
-    page = f"by hand\n\n{begin}\nold\n{generated_part.END}\n\nby hand too\n"
-    made = generated_part.replace(page, "make it", "new\n")
-    assert made == f"by hand\n\n{begin}\n\nnew\n\n{generated_part.END}\n\nby hand too\n"
-    assert generated_part.replace(made, "make it", "new") == made
+    begin = generated.BEGIN.format(command="make it")
+    page = f"by hand\n\n{begin}\nold\n{generated.END}\n\nby hand too\n"
+    made = generated.replace(page, "make it", "new\n")
+    assert made == f"by hand\n\n{begin}\n\nnew\n\n{generated.END}\n\nby hand too\n"
+    assert generated.replace(made, "make it", "new") == made
 
 
 @pytest.mark.parametrize("page", ["", "{begin}", "{begin}{end}{begin}{end}"])
 def test_a_page_without_one_such_part_is_refused(page: str) -> None:
-    broken = page.format(begin=generated_part.BEGIN.format(command="make it"), end=generated_part.END)
+    broken = page.format(begin=generated.BEGIN.format(command="make it"), end=generated.END)
     with pytest.raises(ValueError, match="the page needs one part"):
-        generated_part.replace(broken, "make it", "new")
+        generated.replace(broken, "make it", "new")

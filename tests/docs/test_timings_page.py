@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from chores import generated_part, timings_page
+from chores import generated, timings_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,4 +42,4 @@ def test_earlier_times_belong_to_parts_that_exist() -> None:
 
 def test_the_page_has_a_generated_part() -> None:
     page = timings_page.PAGE.read_text()
-    assert "new tables" in generated_part.replace(page, timings_page.COMMAND, "new tables")
+    assert "new tables" in generated.replace(page, timings_page.COMMAND, "new tables")

@@ -1,17 +1,21 @@
 """The page docs/threat-model-tests.md: which tests try which attack, written from the marks `@pytest.mark.attack(n)`.
 
-`python -m tests.attacks.appendix` writes the page. With `--check` it writes nothing and fails if the page is out of date.
+    python -m chores.threat_model_tests [--check]
+
+Writes the page. With ``--check`` it writes nothing and fails if the page is out of date.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from chores import generated
+
+ROOT = Path(__file__).resolve().parents[1]
 THREAT_MODEL = ROOT / "docs/threat-model.md"
 APPENDIX = ROOT / "docs/threat-model-tests.md"
 ROW = re.compile(r"^\| (\d+) \| (.+?) \| .+ \|$", re.MULTILINE)
@@ -56,17 +60,10 @@ def render(listed: dict[int, str], tried: dict[int, Tests]) -> str:
     return "\n".join(sections)
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or compare it when the arguments have `--check`; return the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
     page = render(attacks(THREAT_MODEL.read_text()), marked_tests())
-    if "--check" not in arguments:
-        APPENDIX.write_text(page)
-        return 0
-    if APPENDIX.exists() and APPENDIX.read_text() == page:
-        return 0
-    print(f"{APPENDIX.relative_to(ROOT)} is out of date: run make generate", file=sys.stderr)
-    return 1
+    return generated.write_or_check(APPENDIX, page, arguments, "Write the list of the tests of each attack.")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main())
