@@ -42,5 +42,10 @@ class Terminal(Exception):
 
 def wrong_fields(error: ValidationError) -> str:
     """Return the places that a document fails at. Not the error's own text: it quotes the document, which may hold data."""
+    return "these fields are wrong: " + ", ".join(wrong_places(error))
+
+
+def wrong_places(error: ValidationError) -> list[str]:
+    """Return the places that a document fails at."""
     places = (".".join(map(str, entry["loc"])) for entry in error.errors(include_input=False, include_url=False))
-    return "these fields are wrong: " + ", ".join(place or "the whole document" for place in places)
+    return [place or "the whole document" for place in places]

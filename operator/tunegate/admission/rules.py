@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.conditions import from_rfc3339
 from tunegate.digests import document_digest
 from tunegate.errors import Terminal
 from tunegate.ledger.entry import AuditSubject
@@ -124,4 +125,4 @@ def unguarded(created: datetime, times: Iterable[Window]) -> bool:
 
 
 def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else datetime.min.replace(tzinfo=UTC)
+    return from_rfc3339(text) if text else datetime.min.replace(tzinfo=UTC)

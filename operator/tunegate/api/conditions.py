@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from tunegate.api.markers import ApiModel, LongText, ShortText, Time
@@ -27,6 +27,11 @@ class Condition(ApiModel):
 def rfc3339(moment: datetime) -> str:
     """Return ``moment`` (UTC) in the form that the API server writes."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_rfc3339(text: str) -> datetime:
+    """Return a time of the API as an aware datetime in UTC. Raises ``ValueError``."""
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
 def find(conditions: Iterable[Condition], type_: str) -> Condition | None:

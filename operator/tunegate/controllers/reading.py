@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tunegate.api.markers import API_VERSION, Resource
+from tunegate.errors import wrong_places
 from tunegate.kube.client import KubeClient, ObjectRef
 
 T = TypeVar("T", bound=Resource)
@@ -32,13 +33,12 @@ def parsed(model: type[T], objects: Iterable[Mapping[str, Any]]) -> tuple[T, ...
             found.append(model.model_validate(raw))
         except ValidationError as error:
             metadata = raw.get("metadata") or {}
-            fields = sorted({".".join(str(part) for part in one["loc"]) for one in error.errors()})
             log.error(
                 "an object cannot be read and is left out",
                 extra={
                     "kind": model.KIND.kind,
                     "object": f"{metadata.get('namespace', '')}/{metadata.get('name', '')}",
-                    "fields": fields[:10],
+                    "fields": sorted(set(wrong_places(error)))[:10],
                 },
             )
     return tuple(found)

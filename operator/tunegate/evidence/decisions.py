@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tunegate.admission.rules import Window, windows
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecordSpec
-from tunegate.api.conditions import rfc3339
+from tunegate.api.conditions import from_rfc3339, rfc3339
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.digests import canonical
@@ -138,7 +138,7 @@ def check(
 
 def _is_time(text: str) -> bool:
     try:
-        datetime.fromisoformat(text.upper()).astimezone(UTC)
+        from_rfc3339(text)
     except (ValueError, OverflowError):
         return False
     return True
@@ -219,7 +219,7 @@ def _again(
     known = [one for one in votes(approvals, asked.roles, named, times) if one.uid in earlier]
     if record.type == "BreakGlassGranted":
         known = overrides(known)
-    verdict = count(asked, known, datetime.fromisoformat(record.time.upper()).astimezone(UTC))
+    verdict = count(asked, known, from_rfc3339(record.time))
     counted = {one.vote.uid for one in verdict.counted}
     if verdict.outcome == "Quorum" and counted == named:
         return _until(record, verdict)

@@ -9,7 +9,7 @@ from typing import Any
 from tunegate.admission.rules import Window, unguarded
 from tunegate.api.approval import Approval, CountedApproval, DroppedApproval, MissingApproval
 from tunegate.api.approvalpolicy import ApprovalRole
-from tunegate.api.conditions import rfc3339
+from tunegate.api.conditions import from_rfc3339, rfc3339
 from tunegate.api.markers import TEXT_CHARACTERS, Resource
 from tunegate.api.shared import Contributor, Person
 from tunegate.ledger.entry import AuditEntry, AuditSubject
@@ -68,7 +68,7 @@ def votes(
 
 def created(obj: Resource) -> datetime:
     """Return when the API server let the object be created. Raises ``ValueError``."""
-    return _moment(str(obj.metadata["creationTimestamp"]))
+    return from_rfc3339(str(obj.metadata["creationTimestamp"]))
 
 
 def account(person: Person) -> Account:
@@ -165,15 +165,10 @@ def seconds_to_expiry(verdict: Verdict, now: datetime) -> float | None:
     return (verdict.next_expiry - now) / timedelta(seconds=1) + 1.0
 
 
-def _moment(text: str) -> datetime:
-    """Return an RFC 3339 time of the API as an aware datetime in UTC. Raises ``ValueError``."""
-    return datetime.fromisoformat(text.upper()).astimezone(UTC)
-
-
 def _signed_in(person: Person) -> datetime | None:
     """A time that cannot be read says nothing."""
     try:
-        return _moment(person.auth_time) if person.auth_time else None
+        return from_rfc3339(person.auth_time) if person.auth_time else None
     except (ValueError, OverflowError):
         return None
 
@@ -181,6 +176,6 @@ def _signed_in(person: Person) -> datetime | None:
 def _expiry(text: str) -> datetime:
     """A time that cannot be read, or lies beyond the calendar, counts as past: it must not stop the count of others."""
     try:
-        return _moment(text)
+        return from_rfc3339(text)
     except (ValueError, OverflowError):
         return datetime.min.replace(tzinfo=UTC)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from tunegate.api.conditions import rfc3339
+from tunegate.api.conditions import from_rfc3339, rfc3339
+from tunegate.api.finetunejob.status import ENDED
 from tunegate.api.markers import API_VERSION
 from tunegate.api.usage import (
     MOST_ENDED,
@@ -33,7 +34,6 @@ BOUNDS: tuple[Bound, ...] = get_args(Bound)
 GIVING = ("Approve", "Override")
 ENDED_RELEASE = ("Denied", "Revoked")
 CLOSED_RELEASE = (*ENDED_RELEASE, "Failed", "Serving")
-ENDED_JOB = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def read(obj: Mapping[str, Any]) -> Made | None:
     try:
         spec, metadata = obj["spec"], obj["metadata"]
         phase = str((obj.get("status") or {}).get("phase") or "")
-        uid, time = str(metadata["uid"]), datetime.fromisoformat(str(metadata["creationTimestamp"])).astimezone(UTC)
+        uid, time = str(metadata["uid"]), from_rfc3339(str(metadata["creationTimestamp"]))
         match obj["kind"]:
             case "Approval":
                 bound: Bound = "Approvals" if spec["decision"] in GIVING else "Stops"
                 return Made(uid, bound, str(spec["approver"]["username"]), time, str(spec["subjectRef"]["uid"]))
             case "FineTuneJob":
-                ended = phase in ENDED_JOB
+                ended = phase in ENDED
                 return Made(uid, "Jobs", _asker(spec), time, open=not ended, ended=ended)
             case "ModelRelease":
                 # With a digest it may come back when the registry does.

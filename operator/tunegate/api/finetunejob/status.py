@@ -17,6 +17,8 @@ JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
     "Suspended", "PendingWaiver",
 ]  # fmt: skip
+ENDED: tuple[JobPhase, ...] = ("Succeeded", "Failed")
+"""Phases of a job that is over."""
 StageName = Literal["Validate", "Baseline", "Train", "Seal", "Evaluate"]
 GateOutcome = Literal["Pass", "Fail", "Inconclusive"]
 
@@ -252,7 +254,7 @@ class FineTuneJobStatus(StatusBase):
     @property
     def ended(self) -> bool:
         """Whether the job is over."""
-        return self.phase in ("Succeeded", "Failed")
+        return self.phase in ENDED
 
     def stage(self, name: StageName) -> StageStatus:
         """Return what is known of a stage; of one that the status does not name yet, that it waits."""

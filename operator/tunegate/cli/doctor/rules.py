@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tunegate.admission.rules import REPAIR, Rule, differences
+from tunegate.api.conditions import from_rfc3339
 from tunegate.cli.doctor.check import Check
 
 Json = Mapping[str, Any]
@@ -113,14 +114,10 @@ def _checkpoints(records: Sequence[Json], settings: Mapping[str, str], now: date
     seals = [index for index, one in enumerate(records) if one["type"] == "CheckpointSigned"]
     later = records[seals[-1] + 1 :] if seals else records
     minutes = int(settings.get("TUNEGATE_CHECKPOINT_MINUTES") or 10)
-    late = bool(later) and now - _moment(later[0]["time"]) > timedelta(minutes=minutes * SLACK)
+    late = bool(later) and now - from_rfc3339(later[0]["time"]) > timedelta(minutes=minutes * SLACK)
     signed = f"last signed at {records[seals[-1]]['time']}" if seals else "nothing is signed yet"
     if late:
         advice = f"{len(later)} records wait since {later[0]['time']}: see the operator's log for the ledger's key"
         yield Check("checkpoints", "FAIL", signed, advice)
     else:
         yield Check("checkpoints", "OK", f"{signed}; {len(later)} records since")
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

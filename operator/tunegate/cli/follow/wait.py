@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from tunegate.api.conditions import find
 from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import ENDED as JOB_ENDED
 from tunegate.api.markers import Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
@@ -22,7 +23,7 @@ from tunegate.cli.screen import shown
 POLL_SECONDS = 2.0
 MET, TIMED_OUT = 0, 3
 """Exit statuses, beside that of a failure: what is awaited cannot come any more."""
-ENDED = {RELEASE: FINAL, JOB: ("Succeeded", "Failed"), SERVER: ()}
+ENDED = {RELEASE: FINAL, JOB: JOB_ENDED, SERVER: ()}
 """By kind, phases that nothing but another of them follows."""
 Waited = ModelRelease | FineTuneJob | ModelServer
 

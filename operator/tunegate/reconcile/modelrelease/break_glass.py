@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from tunegate.api.approval import Approval, CountedApproval
 from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.api.conditions import from_rfc3339
 from tunegate.api.modelrelease import ModelRelease, Override, OverrideOutcome
 from tunegate.api.reasons import ReleaseReason
 from tunegate.ledger.entry import AuditEntry
@@ -52,8 +53,8 @@ class BreakGlassState:
             return "Stopped"
         if not self.verdict.withdrawn.isdisjoint(self.granted.payload["approvals"].split(",")):
             return "Withdrawn"
-        until = _moment(self.granted.payload["expirationTime"])
-        if self.approved is not None and _moment(self.approved.time) < until:
+        until = from_rfc3339(self.granted.payload["expirationTime"])
+        if self.approved is not None and from_rfc3339(self.approved.time) < until:
             return "Reviewed"
         return "Expired" if self.now >= until else None
 
@@ -72,7 +73,7 @@ class BreakGlassState:
         """After how long it ends by itself; None: it does not hold."""
         if self.granted is None or not self.in_force:
             return None
-        return (_moment(self.granted.payload["expirationTime"]) - self.now) / timedelta(seconds=1) + 0.1
+        return (from_rfc3339(self.granted.payload["expirationTime"]) - self.now) / timedelta(seconds=1) + 0.1
 
     def ending(self, release: ModelRelease) -> tuple[AuditEntry, ...]:
         """Return the entry that an end calls for that is not recorded yet."""
@@ -158,7 +159,3 @@ def override_status(glass: BreakGlassState, approvals: Sequence[Approval]) -> Ov
         expiration_time=payload["expirationTime"],
         outcome=glass.outcome,
     )
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.upper()).astimezone(UTC)
