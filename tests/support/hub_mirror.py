@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.ports import free_port, wait_until_open
+from tests.support.ports import free_port, running_server
 from tests.support.programs import installed
 
 OLAH = "olah==0.5.4"
@@ -62,15 +62,9 @@ def running_mirror(
     mirror.root.mkdir(parents=True)
     settings = folder / "olah.toml"
     settings.write_text(_settings(mirror, folder, certificate))
-    with (folder / "mirror.log").open("wb") as log:
-        command: list[str | Path] = [installed(OLAH, NEWEST) / "olah-cli", "--config", settings]
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
-        wait_until_open(address, mirror.port, process, folder / "mirror.log")
+    command: list[str | Path] = [installed(OLAH, NEWEST) / "olah-cli", "--config", settings]
+    with running_server(command, address, mirror.port, folder / "mirror.log", folder=folder):
         yield mirror
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 def _settings(mirror: HubMirror, folder: Path, certificate: tuple[Path, Path] | None) -> str:

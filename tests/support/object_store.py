@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.ports import free_port, wait_until_open
+from tests.support.ports import free_port, running_server
 from tests.support.programs import built
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
@@ -65,11 +64,5 @@ def running_store(
         built(MODULE), "--port", f"{address}:{store.port}", "--quiet", *tls, "posix", *kept, root,
     ]  # fmt: skip
     environment = {**os.environ, "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-    with (folder / "store.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        wait_until_open(address, store.port, process, folder / "store.log")
+    with running_server(command, address, store.port, folder / "store.log", environment=environment):
         yield store
-    finally:
-        process.terminate()
-        process.wait(timeout=20)

@@ -1,4 +1,4 @@
-"""Ports on loopback for the servers that tests start."""
+"""Servers that tests start, and their ports on loopback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import random
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Below the range from which Linux takes the ports of outgoing connections (32768 on), so that none of those can slip in
@@ -25,6 +26,22 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str | Path], address: str, port: int, log: Path, *,
+    folder: Path | None = None, environment: Mapping[str, str] | None = None,
+) -> Iterator[None]:  # fmt: skip
+    """Run a server, from the moment when it takes connections until the block ends."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=environment)
+    try:
+        wait_until_open(address, port, process, log)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def wait_until_open(address: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -8,7 +8,6 @@ import json
 import re
 import secrets
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 
 from tests.support.governed_namespace import World
-from tests.support.ports import wait_until_open
+from tests.support.ports import running_server
 from tunegate_local import certificates, settings, sign_in
 
 Json = dict[str, Any]
@@ -102,17 +101,9 @@ def running_issuer(folder: Path) -> Iterator[SignIn]:
         for username, (employee, groups) in ACCOUNTS.items()
     ]
     (folder / "people.json").write_text(json.dumps(people))
-    log = folder / "issuer.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            sign_in.issuer_command(folder / "people.json"), stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_until_open(settings.LOOPBACK, settings.ISSUER_PORT, process, log)
+    command = sign_in.issuer_command(folder / "people.json")
+    with running_server(command, settings.LOOPBACK, settings.ISSUER_PORT, folder / "issuer.log"):
         yield SignIn(passwords)
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
 
 
 def wait_until_known(world: World, session: Session) -> Json:
