@@ -49,12 +49,13 @@ part() {
     cpu_seconds
     took "$name" $((SECONDS - started)) $((cpu - before))
 }
-# Beside other parts, as a process group that can be stopped as one. Its words come when it is joined.
+# Beside other parts, as a process group that can be stopped as one. Its words come when it is joined. Bash starts a background
+# process with SIGINT and SIGQUIT ignored, and tests would inherit that.
 beside() {
     local name=$1
     shift
     printf '\n=== %s, beside what follows\n' "$name"
-    setsid bash -c '
+    setsid env --default-signal=INT,QUIT bash -c '
         "${@:3}" && code=0 || code=$?
         stat=$(<"/proc/$$/stat")
         read -ra fields <<<"${stat##*) }"

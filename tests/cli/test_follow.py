@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
 contexts: [{name: c, context: {cluster: c, user: u}}]
 users: [{name: u, user: {}}]
 """
+MORE_THAN_A_PIPE_HOLDS = 1 << 20
+"""Bytes. Who has written them knows that the other side reads."""
 Json = dict[str, Any]
 
 
@@ -102,17 +103,17 @@ def test_a_reader_that_has_seen_enough_ends_a_command_without_a_trace() -> None:
 
 
 def test_ctrl_c_ends_a_command_that_waits_with_its_own_status_and_without_a_trace(tmp_path: Path) -> None:
-    """This one waits for its standard input."""
+    """This one waits for its standard input. A background process of a shell script ignores SIGINT, and so would what it starts."""
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
-    program = f"import sys; sys.path.insert(0, {str(OPERATOR)!r}); from tunegate.cli.main import main; print('up', flush=True); sys.exit(main())"
+    program = f"import sys; sys.path.insert(0, {str(OPERATOR)!r}); from tunegate.cli.main import main; sys.exit(main())"
     words = ["--kubeconfig", str(tmp_path / "kubeconfig"), "create", "job", "-f", "-"]
     running = subprocess.Popen(
-        [sys.executable, "-c", program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
+        ["env", "--default-signal=INT", sys.executable, "-c", program, *words],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert running.stdout is not None
-    assert running.stdout.readline() == "up\n"
-    time.sleep(0.5)
+    assert running.stdin is not None
+    running.stdin.write("#" * MORE_THAN_A_PIPE_HOLDS)
+    running.stdin.flush()
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=30)
     assert (running.returncode, told) == (130, "\n")
