@@ -212,7 +212,10 @@ def report(folder: Path) -> PullReport:
 
 
 def routes(**changes: Any) -> RoutesDocument:
-    document = RoutesDocument(revision=1, routes={"extract": GOOD, "worthless": DEAD}, approved=[GOOD, DEAD, FLIPPED])
+    document = RoutesDocument(
+        revision=1, routes={"extract": GOOD, "worthless": DEAD}, names=["extract", "future", "worthless"],
+        approved=[GOOD, DEAD, FLIPPED],
+    )  # fmt: skip
     return document.model_copy(update=changes)
 
 

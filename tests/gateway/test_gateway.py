@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, Scene, routes, scene, until
 from tunegate.api.manifest import Manifest
@@ -47,6 +48,39 @@ async def test_base_is_reachable_and_listed_beside_the_open_routes(stage: Scene)
     assert (await stage.ask("base"))[0] == 200
     async with stage.http.get(f"{stage.url}/v1/models", headers=stage.headers) as answer:
         assert [model["id"] for model in (await answer.json())["data"]] == ["base", "extract"]
+
+
+async def test_a_route_that_nothing_was_approved_for_yet_is_closed_rather_than_unknown(stage: Scene) -> None:
+    status, told, headers = await stage.ask("future")
+    assert (status, told["error"]["code"], headers["Retry-After"]) == (503, "route_closed", "10")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("extract", 200, None), ("base", 200, None), ("future", 503, "route_closed"), (GOOD, 404, "model_not_found"),
+        ("unknown", 404, "model_not_found"), ("a/b", 404, "no_such_endpoint"), ("%ff", 404, "model_not_found"),
+    ],
+)  # fmt: skip
+async def test_a_client_can_ask_about_one_model(stage: Scene, name: str, status: int, code: str | None) -> None:
+    async with stage.http.get(URL(f"{stage.url}/v1/models/{name}", encoded=True), headers=stage.headers) as answer:
+        told = await answer.json()
+    assert answer.status == status
+    assert (told["error"]["code"] if code else told["id"]) == (code or name)
+    async with stage.http.get(f"{stage.url}/v1/models/extract") as answer:
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("sent", "temperature"),
+    [({}, 0), ({"temperature": 0.7}, 0.7), ({"temperature": None}, 0), ({"top_p": 0.9}, None), ({"n": 2}, None)],
+)
+async def test_a_client_that_says_nothing_of_sampling_is_answered_as_the_gate_was(
+    stage: Scene, sent: dict[str, object], temperature: float | None
+) -> None:
+    for path, question in (("/v1/chat/completions", {"messages": HELLO}), ("/v1/completions", {"prompt": "Hello"})):
+        assert (await stage.post(path, {"model": "extract", **question, **sent}))[0] == 200
+        assert stage.engine.seen[-1][1].get("temperature") == temperature
 
 
 @pytest.mark.parametrize("model", [GOOD, DEAD, "unknown"])
@@ -189,7 +223,8 @@ async def test_a_revocation_closes_the_route_at_once_and_cuts_what_is_being_answ
         with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(answer.content.read(), 5)
     await asyncio.wait_for(stage.engine.aborted.wait(), 5)
-    assert (await stage.ask("extract"))[0] == 404
+    status, told, headers = await stage.ask("extract")
+    assert (status, told["error"]["code"], headers["Retry-After"]) == (503, "route_closed", "10")
     await until(lambda: len(stage.gateway.in_flight) == 0, "done")
 
 
@@ -225,7 +260,7 @@ async def test_the_last_known_routes_hold_while_the_api_server_is_away(stage: Sc
     assert (await stage.ask("extract"))[0] == 200
     stage.cluster.away = False
     await until(lambda: stage.gateway.routes.revision == 2, "told the new routes")
-    assert (await stage.ask("extract"))[0] == 404
+    assert (await stage.ask("extract"))[0] == 503
 
 
 @pytest.mark.attack(20)

@@ -118,6 +118,8 @@ class RoutesDocument(ApiModel):
     """Counts changes of `routes`; part of the ledger's keys."""
     routes: dict[str, str] = {}
     """Public model name to served name."""
+    names: list[str] = []
+    """Every public name that the server has a route of; a name that `routes` does not hold is closed now."""
     approved: list[str] = []
     """Served names of all releases that are approved now: nothing else is ever answered by, not even for a moment."""
     closes: dict[str, AwareDatetime] = {}

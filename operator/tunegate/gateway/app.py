@@ -191,6 +191,7 @@ def client_app(gateway: Gateway, body_bytes: int) -> web.Application:
     app.router.add_get("/healthz", alive)
     app.router.add_get("/readyz", readiness)
     app.router.add_get("/v1/models", gateway.proxy.models)
+    app.router.add_get("/v1/models/{name}", gateway.proxy.model)
     for path in ENDPOINTS:
         app.router.add_post(path, gateway.proxy.answer)
     return app
@@ -207,9 +208,9 @@ def _errors(gateway: Gateway) -> Any:
             gateway.metrics.refused.labels(error.code).inc()
             return error.response()
         except web.HTTPException as error:
-            gateway.metrics.refused.labels("no_such_endpoint").inc()
-            text = f"there is no {request.method[:16]} here: GET /v1/models, POST {', '.join(ENDPOINTS)}"
-            return ApiError(error.status, "no_such_endpoint", text).response()
+            refusal = _refusal(request, error)
+            gateway.metrics.refused.labels(refusal.code).inc()
+            return refusal.response()
         except (ConnectionError, asyncio.CancelledError):
             raise
         except web.RequestPayloadError:
@@ -221,6 +222,15 @@ def _errors(gateway: Gateway) -> Any:
             return ApiError(500, "internal_error", "the gateway failed at this request").response()
 
     return errors
+
+
+def _refusal(request: web.Request, error: web.HTTPException) -> ApiError:
+    if error.status in {404, 405}:
+        text = (
+            f"there is no {request.method[:16]} here: GET /v1/models, GET /v1/models/NAME, POST {', '.join(ENDPOINTS)}"
+        )
+        return ApiError(error.status, "no_such_endpoint", text)
+    return ApiError(error.status, "malformed_request", "this is no HTTP request that the gateway accepts")
 
 
 def status_app(gateway: Gateway) -> web.Application:

@@ -22,6 +22,8 @@ DEFAULT_TOKENS = 256
 DEFAULT_COMPLETION_TOKENS = 16
 """What vLLM and the OpenAI API take for a completion of no stated length."""
 BYTES_PER_TOKEN = 4
+SAMPLING_CHOICES = ("temperature", "top_p", "top_k", "min_p")
+"""A client that sets one of these, or wants several answers, chooses how the next token is drawn."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         raise Wrong("top_logprobs", "stands only with logprobs: true")
     if "logprobs" in body and body["logprobs"] is False:
         del body["logprobs"]
+    if body.get("n", 1) == 1 and not body.keys() & set(SAMPLING_CHOICES):
+        body["temperature"] = 0  # As the gate asked: the answers that people approved are the most likely ones.
     public = body.pop("model")
     prompts = _prompts(body)
     rest = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8")

@@ -82,8 +82,17 @@ class Proxy:
         """`GET /v1/models`: the names that can be asked now."""
         await self._admit(request)
         names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.ready else []
-        data = [{"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"} for name in names]
-        return web.json_response({"object": "list", "data": data})
+        return web.json_response({"object": "list", "data": [self._model(name) for name in names]})
+
+    async def model(self, request: web.Request) -> web.StreamResponse:
+        """`GET /v1/models/{name}`: one name, if it can be asked now."""
+        await self._admit(request)
+        name = request.match_info["name"]
+        self._served(name)
+        return web.json_response(self._model(name))
+
+    def _model(self, name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`POST` on one of ``ENDPOINTS``."""
@@ -157,7 +166,7 @@ class Proxy:
                 503, "engine_not_ready", self._adapter_states.message or "the engine is not ready", retry_after=10
             )
         served = self._routes.resolve(public)
-        if served is None and self._routes.expected(public):
+        if served is None and self._routes.may_open(public):
             raise ApiError(
                 503, "route_closed", f"model {public[:64]} has no adapter that may answer now", retry_after=10
             )

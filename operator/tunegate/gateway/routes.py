@@ -86,7 +86,7 @@ class RouteTable:
         self._join()
 
     def close(self, obstacle: str) -> None:
-        """Close everything: what was read is not this server's word, or nobody's."""
+        """Close every route: what was read is not the operator's document for this server."""
         self._document = RoutesDocument(revision=self.revision)
         self._read_at = self._seconds()
         self.obstacle = obstacle
@@ -107,9 +107,9 @@ class RouteTable:
         """Return the served name behind a public name, or None when nothing answers."""
         return BASE_SERVED_NAME if public == BASE_SERVED_NAME else self._open.get(public)
 
-    def expected(self, public: str) -> bool:
-        """Tell whether the operator has a route of that name, open here or not."""
-        return self._document is not None and public in self._document.routes
+    def may_open(self, public: str) -> bool:
+        """Tell whether a name that nothing answers is a closed route: always while nobody can say which routes there are."""
+        return self._document is None or bool(self.obstacle) or public in self._document.names
 
     def _join(self) -> None:
         answering = self.answering
