@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import pickle
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from tests.support.ports import free_port
 from tunegate.api.manifest import HashedFolder
-from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument, routes_name
+from tunegate.api.serving import TOKEN_AUDIENCE, AdapterOutcome, PullReport, RoutesDocument, routes_name
 from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.base_files import hash_folder
 from tunegate.gateway.app import Gateway, running
@@ -32,6 +33,15 @@ SERVER_UID = "0c0ffee0-server"
 ROOT = str(Path(__file__).parents[2])
 
 
+def token(name: str, audience: str = TOKEN_AUDIENCE) -> str:
+    """Return what has the form of a Kubernetes token; the stand-in of the API server knows only ``KNOWN_TOKEN``."""
+    claims = json.dumps({"aud": [audience], "sub": name}).encode()
+    return f"header.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.signature"
+
+
+KNOWN_TOKEN = token("known")
+
+
 class ScriptedEngine:
     """Answers as vLLM does; adapter `DEAD` scores as the base. Streams wait for ``go`` between two pieces."""
 
@@ -43,6 +53,8 @@ class ScriptedEngine:
         self.begun = asyncio.Event()
         self.aborted = asyncio.Event()
         self.alive = True
+        self.tuned = True
+        """Whether adapter `GOOD` scores as it did at evaluation."""
         self.padding = 0
         """Bytes that each answer and each piece of a stream is made longer by."""
 
@@ -67,7 +79,7 @@ class ScriptedEngine:
     async def _any(self, request: web.Request) -> web.StreamResponse:
         body = await request.json() if request.can_read_body else {}
         if "prompt_logprobs" in body:
-            score = -0.2 if body["model"] == GOOD else -2.0
+            score = -0.2 if self.tuned and body["model"] == GOOD else -2.0
             positions: list[Any] = [None, {}, {}, {"4": {"logprob": score}}, {"5": {"logprob": score}}]
             return web.json_response({"choices": [{"prompt_logprobs": positions}]})
         self.seen.append((request.path, body, dict(request.headers)))
@@ -118,6 +130,8 @@ class ScriptedApiServer:
         }
         self._changed = asyncio.Condition()
         self.away = False
+        self.reviewed: list[str] = []
+        """Tokens that were asked about."""
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -158,7 +172,8 @@ class ScriptedApiServer:
 
     async def _review(self, request: web.Request) -> web.Response:
         spec = (await request.json())["spec"]
-        known = spec["token"] == "known.to.cluster"
+        self.reviewed.append(spec["token"])
+        known = spec["token"] == KNOWN_TOKEN
         status = {"authenticated": known, "audiences": spec["audiences"], "user": {"groups": ["analysts"]}}
         return web.json_response({"status": status}, status=201)
 

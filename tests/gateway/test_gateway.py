@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, Scene, routes, scene, until
+from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, KNOWN_TOKEN, Scene, routes, scene, until
 from tunegate.api.manifest import Manifest
 from tunegate.api.serving import ServedBase, ServerDocument
 from tunegate.digests import document_digest
@@ -133,7 +133,7 @@ async def test_strangers_get_nothing(stage: Scene, headers: dict[str, str]) -> N
 
 
 async def test_a_cluster_token_of_an_allowed_group_is_admitted(stage: Scene) -> None:
-    stage.headers = {"Authorization": "Bearer known.to.cluster"}
+    stage.headers = {"Authorization": f"Bearer {KNOWN_TOKEN}"}
     assert (await stage.ask())[0] == 401
     await stage.cluster.put(routes(kubernetes_groups=["analysts"]))
     await until(lambda: stage.gateway.routes.groups == ("analysts",), "told the groups")

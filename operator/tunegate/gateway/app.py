@@ -22,7 +22,7 @@ from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDo
 from tunegate.api.stage.ends import ExitCode
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway import logs
-from tunegate.gateway.access import Access, ApiKeys
+from tunegate.gateway.access import Access
 from tunegate.gateway.adapter_states import AdapterStates
 from tunegate.gateway.cluster import ApiServer
 from tunegate.gateway.connections import ConnectionWatch, listen
@@ -30,6 +30,7 @@ from tunegate.gateway.engine import Engine
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.in_flight import InFlight
 from tunegate.gateway.inspection import Inspection
+from tunegate.gateway.keys import ApiKeys
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.proxy import ENDPOINTS, Proxy
 from tunegate.gateway.routes import RouteTable

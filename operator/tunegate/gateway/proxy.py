@@ -112,7 +112,7 @@ class Proxy:
                 give_back()
 
     async def _admit(self, request: web.Request) -> str:
-        return await self._access.admit(request.headers.get("Authorization"), self._routes.groups)
+        return await self._access.admit(request.headers.get("Authorization"), self._routes.groups, request.remote or "")
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length
