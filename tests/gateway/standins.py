@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,8 @@ from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import TOKEN_AUDIENCE, AdapterOutcome, PullReport, RoutesDocument, routes_name
 from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.base_files import hash_folder
-from tunegate.gateway.app import Gateway, running
+from tunegate.gateway.app import running
+from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 
 GOOD, DEAD, FLIPPED = "good-00000001", "dead-00000002", "flipped-00000003"
@@ -263,6 +264,15 @@ class Apart:
         """Ask what the operator asks."""
         async with self.http.get(f"http://127.0.0.1:{self.settings.status_port}/status") as answer:
             return dict(await answer.json())
+
+    async def told(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until the status says it, and return that status."""
+        async with asyncio.timeout(60):
+            status = await self.status()
+            while not holds(status):
+                await asyncio.sleep(0.1)
+                status = await self.status()
+        return status
 
     async def post(
         self, body: Any, path: str = "/v1/chat/completions", key: str = KEY, **changes: Any

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.gateway.standins import KNOWN_TOKEN, Apart, apart, routes, token
+from tests.gateway.standins import KNOWN_TOKEN, Apart, apart, routes, token, until
 from tunegate.gateway.access import REFUSAL_COST_SECONDS, REVIEWS_AT_ONCE
 
 SENT = 100
@@ -25,14 +25,10 @@ async def test_made_up_tokens_cost_few_questions_and_hold_up_no_other_address(tm
     connector = aiohttp.TCPConnector(local_addr=(ELSEWHERE, 0))
     async with apart(tmp_path) as gateway, aiohttp.ClientSession(connector=connector) as elsewhere:
         await gateway.cluster.put(routes(revision=2, kubernetes_groups=["analysts"]))
-        async with asyncio.timeout(30):
-            while (await gateway.status())["routesRevision"] != 2:
-                await asyncio.sleep(0.05)
+        await gateway.told(lambda said: said["routesRevision"] == 2)
         begun = asyncio.get_running_loop().time()
         flood = [asyncio.create_task(status_of(gateway.http, gateway, token(str(number)))) for number in range(SENT)]
-        async with asyncio.timeout(30):
-            while not gateway.cluster.reviewed:
-                await asyncio.sleep(0.01)
+        await until(lambda: gateway.cluster.reviewed, "asked about the first of them")
         assert await status_of(elsewhere, gateway, KNOWN_TOKEN) == 200
         assert not all(task.done() for task in flood), "the others were still waiting"
         statuses = await asyncio.gather(*flood)

@@ -96,6 +96,7 @@ def test_what_an_override_opened_closes_by_the_second_without_a_word_of_the_oper
     assert not table.expire()
     assert table.resolve("extract") == NEW
     now = ends
+    assert (table.resolve("extract"), "extract" in table.open) == (None, False), "even if nobody closes it"
     assert table.expire()
     assert (table.resolve("extract"), table.resolve("other")) == (None, OLD)
     assert table.allowed == {OLD}

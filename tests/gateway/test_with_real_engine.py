@@ -30,8 +30,9 @@ from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe
-from tunegate.gateway.app import Gateway, running
+from tunegate.gateway.app import running
 from tunegate.gateway.engine import Engine
+from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.manifests.serving import BACKEND
