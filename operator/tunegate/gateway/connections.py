@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.settings import Limits
+from tunegate.listening import BACKLOG, listening_socket
 
 log = logging.getLogger("tunegate.gateway")
 LOOK_SECONDS = 1.0
@@ -275,13 +276,13 @@ def options(limits: Limits) -> dict[str, Any]:
 
 async def listen(
     app: web.Application,
-    host: str,
+    host: str | None,
     port: int,
     watch: ConnectionWatch,
     limits: Limits,
     tls: ssl.SSLContext | None = None,
 ) -> tuple[web.AppRunner, asyncio.Server]:
-    """Listen on a port; every connection is watched."""
+    """Listen on a port of ``host``, None: of every address; every connection is watched. Raises ``OSError``."""
     runner = web.AppRunner(app, **options(limits))
     await runner.setup()
     server = runner.server
@@ -293,5 +294,5 @@ async def listen(
         connection = Connection(watch, server, loop=loop, **server._kwargs)
         return connection if tls is None else Handshake(connection, tls, limits.head_seconds)
 
-    listening = await loop.create_server(connect, host, port, backlog=512, reuse_address=True)
+    listening = await loop.create_server(connect, sock=listening_socket(port, host), backlog=BACKLOG)
     return runner, listening

@@ -72,7 +72,8 @@ class GatewaySettings:
     namespace: str
     server: str
     cluster: Cluster
-    host: str = "0.0.0.0"  # noqa: S104 - the pod's only way in
+    host: str | None = None
+    """Address to listen on; None: every address of the pod, IPv4 and IPv6."""
     port: int = serving.GATEWAY_PORT
     status_port: int = serving.STATUS_PORT
     engine_socket: Path = Path(serving.ENGINE_SOCKET)
