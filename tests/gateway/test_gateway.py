@@ -16,6 +16,7 @@ from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, KNO
 from tunegate.api.manifest import Manifest
 from tunegate.api.serving import ServedBase, ServerDocument
 from tunegate.digests import document_digest
+from tunegate.errors import Terminal
 from tunegate.gateway.app import drain
 from tunegate.gateway.settings import Limits, in_pod
 from tunegate.mounted import ConfigurationDiffers
@@ -301,6 +302,8 @@ async def test_a_gateway_with_other_documents_than_its_pod_was_made_with_does_no
         (tmp_path / name).write_text(text)
     environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     assert in_pod(document_digest(data), environment, tmp_path).server == "server"
+    with pytest.raises(Terminal, match="TUNEGATE_BODY_BYTES is no setting"):
+        in_pod(document_digest(data), environment | {"TUNEGATE_BODY_BYTES": "1"}, tmp_path)
     (tmp_path / "server.json").write_text(data["server.json"].replace('"team"', '"evil"'))
     with pytest.raises(ConfigurationDiffers, match="somebody replaced the ConfigMap"):
         in_pod(document_digest(data), environment, tmp_path)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from tunegate.api.serving import PullReport
 from tunegate.api.stage.ends import ExitCode
+from tunegate.errors import Terminal
 from tunegate.gateway import logs
 from tunegate.gateway.cluster import ApiServer
 from tunegate.gateway.connections import ConnectionWatch, listen
@@ -101,4 +102,7 @@ def main(config_digest: str) -> int:
     except ConfigurationDiffers as error:
         print(error, file=sys.stderr)
         return ExitCode.CONFIGURATION_DIFFERS
+    except Terminal as error:
+        print(error.message, file=sys.stderr)
+        return 1
     return run(settings)

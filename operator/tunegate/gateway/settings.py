@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate.api import serving
+from tunegate.environment import unknown_variables
+from tunegate.errors import Terminal
 from tunegate.mounted import read_documents
 
 
@@ -96,9 +98,12 @@ def in_pod(
 ) -> GatewaySettings:
     """Return the settings of a pod: the server's document is mounted, the API server is in the environment.
 
-    Raises ``ConfigurationDiffers`` when the mounted documents are not those of ``config_digest``.
+    Raises ``ConfigurationDiffers`` when the mounted documents are not those of ``config_digest``, and ``Terminal`` when the
+    environment has a variable of Tunegate: a gateway has no setting there, and it would do nothing.
     """
     source = os.environ if environment is None else environment
+    if unknown := unknown_variables(source, ()):
+        raise Terminal("BadSettings", f"a gateway takes its settings from its ModelServer alone: {' '.join(unknown)}")
     mounted = read_documents(documents, config_digest)
     document = serving.ServerDocument.model_validate_json(mounted[serving.SERVER_FILE])
     host = source["KUBERNETES_SERVICE_HOST"]
