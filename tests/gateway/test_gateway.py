@@ -84,6 +84,26 @@ async def test_a_client_that_says_nothing_of_sampling_is_answered_as_the_gate_wa
         assert stage.engine.seen[-1][1].get("temperature") == temperature
 
 
+TOOL = {"type": "function", "function": {"name": "find_holder", "parameters": {"type": "object", "properties": {}}}}
+
+
+async def test_tools_are_refused_with_what_to_set_where_the_engine_has_no_parser(stage: Scene) -> None:
+    for sent in ({"tools": [TOOL]}, {"tools": [TOOL], "tool_choice": "auto"}):
+        status, told, _ = await stage.ask(**sent)
+        assert (status, told["error"]["code"], told["error"]["param"]) == (400, "tools_not_enabled", "tools")
+        assert "spec.toolParser" in told["error"]["message"]
+    assert not stage.engine.seen
+    for choice in ("none", "required", {"type": "function", "function": {"name": "find_holder"}}):
+        assert (await stage.ask(tools=[TOOL], tool_choice=choice))[0] == 200
+    assert len(stage.engine.seen) == 3
+
+
+async def test_tools_reach_an_engine_with_a_parser(tmp_path: Path) -> None:
+    async with scene(tmp_path, Limits(tool_calls=True)) as stage:
+        assert (await stage.ask(tools=[TOOL]))[0] == 200
+        assert stage.engine.seen[-1][1]["tools"] == [TOOL]
+
+
 @pytest.mark.parametrize("model", [GOOD, DEAD, "unknown"])
 async def test_served_names_and_unknown_names_do_not_exist(stage: Scene, model: str) -> None:
     status, body, _ = await stage.ask(model)

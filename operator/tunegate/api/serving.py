@@ -90,6 +90,8 @@ class ServerDocument(StrictModel):
     """Answers that the engine writes at once."""
     body_bytes: int = 1024 * 1024
     """Of a client's request."""
+    tool_parser: str | None = None
+    """With which the engine finds tool calls in an answer."""
 
 
 class AdapterOutcome(StrictModel):

@@ -42,6 +42,8 @@ class Checked:
     """Tokens that it may come to, to weigh one client against another."""
     structured: bool
     """Whether the engine has to compile a schema, a pattern or a list of choices."""
+    may_call_tools: bool
+    """Whether the model decides if it calls a tool, which the engine has to find in its answer."""
 
     def for_engine(self, served: str) -> bytes:
         """Return the body that the engine gets, for the adapter that answers."""
@@ -112,6 +114,7 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         sequences=sequences,
         work=answer + len(rest) // BYTES_PER_TOKEN,
         structured=_structured(body),
+        may_call_tools=bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto",
     )
 
 

@@ -102,6 +102,7 @@ class Proxy:
             give_back = await self._reading.take(client, self._kibibytes(request))
             try:
                 asked = await self._body(request, client)
+                self._check_tools(asked)
                 self._served(asked.public)
                 async with self._turn(client, asked):
                     # Whose turn comes only now asks only now: what was open before may be closed.
@@ -133,6 +134,16 @@ class Proxy:
             raise self._too_large() from error
         async with self._inspecting.hold(client, 1):
             return await self._inspection.body(request.path, raw)
+
+    def _check_tools(self, asked: Checked) -> None:
+        if asked.may_call_tools and not self._limits.tool_calls:
+            raise ApiError(
+                400,
+                "tools_not_enabled",
+                "this server finds no tool calls in answers: its owner sets spec.toolParser of the ModelServer; until then send "
+                'tool_choice "none", or "required" or one function',
+                param="tools",
+            )
 
     @asynccontextmanager
     async def _turn(self, client: str, asked: Checked) -> AsyncIterator[None]:

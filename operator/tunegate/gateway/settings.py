@@ -54,6 +54,8 @@ class Limits:
     request_seconds: float = 1800.0
     drain_delay: float = 5.0
     """Requests are still taken for so long after SIGTERM, until every kube-proxy has forgotten the pod."""
+    tool_calls: bool = False
+    """Whether a request may leave it to the model to call a tool: the engine has a parser of tool calls."""
     drain_seconds: float = 240.0
     """To finish what is in flight; the pod's `terminationGracePeriodSeconds` must be longer than both together."""
 
@@ -114,7 +116,11 @@ def in_pod(
         server=document.server,
         server_uid=document.server_uid,
         tls=Path(serving.TLS_DIR) if document.tls else None,
-        limits=Limits(sequences=document.sequences, body_bytes=document.body_bytes),
+        limits=Limits(
+            sequences=document.sequences,
+            body_bytes=document.body_bytes,
+            tool_calls=document.tool_parser is not None,
+        ),
         cluster=Cluster(
             f"https://{host}:{source.get('KUBERNETES_SERVICE_PORT', '443')}", token / "token", token / "ca.crt"
         ),

@@ -272,6 +272,8 @@ def _pull(made: Serving) -> dict[str, Any]:
 def _engine(made: Serving) -> dict[str, Any]:
     profile = made.spec.profile
     arguments = engine_args(profile, made.document.base.path, BASE_SERVED_NAME, uds=serving.ENGINE_SOCKET)
+    if (parser := made.document.tool_parser) is not None:
+        arguments += ["--enable-auto-tool-choice", f"--tool-call-parser={parser}"]
     on_device = made.pool.device_resource if profile.device != "CPU" else None
     return {
         "name": ENGINE_CONTAINER,
