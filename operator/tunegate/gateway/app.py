@@ -16,10 +16,11 @@ from tunegate.api.stage.ends import ExitCode
 from tunegate.errors import Terminal
 from tunegate.gateway import logs
 from tunegate.gateway.cluster import ApiServer
-from tunegate.gateway.connections import ConnectionWatch, listen
+from tunegate.gateway.connections import ConnectionWatch
 from tunegate.gateway.engine import Engine
 from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.inspection import Inspection
+from tunegate.gateway.listeners import listen
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.ports import client_app, status_app
 from tunegate.gateway.settings import GatewaySettings, in_pod

@@ -18,7 +18,6 @@ from aiohttp.web_protocol import RequestHandler
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.settings import Limits
-from tunegate.listening import BACKLOG, listening_socket
 
 log = logging.getLogger("tunegate.gateway")
 LOOK_SECONDS = 1.0
@@ -257,42 +256,3 @@ class ConnectionWatch:
         if one.fresh:
             return "head_too_slow" if now - since > self._limits.head_seconds else ""
         return "idle" if now - since > self._limits.idle_seconds else ""
-
-
-def options(limits: Limits) -> dict[str, Any]:
-    """Return what aiohttp is told about connections."""
-    return {
-        "access_log": None,
-        "auto_decompress": False,
-        "handler_cancellation": True,
-        "keepalive_timeout": limits.idle_seconds,
-        "lingering_time": 1.0,
-        "max_field_size": limits.head_bytes,
-        "max_headers": 64,
-        "max_line_size": limits.head_bytes,
-        "shutdown_timeout": 5,
-    }
-
-
-async def listen(
-    app: web.Application,
-    host: str | None,
-    port: int,
-    watch: ConnectionWatch,
-    limits: Limits,
-    tls: ssl.SSLContext | None = None,
-) -> tuple[web.AppRunner, asyncio.Server]:
-    """Listen on a port of ``host``, None: of every address; every connection is watched. Raises ``OSError``."""
-    runner = web.AppRunner(app, **options(limits))
-    await runner.setup()
-    server = runner.server
-    if server is None:
-        raise RuntimeError("the runner was not set up")
-    loop = asyncio.get_running_loop()
-
-    def connect() -> asyncio.Protocol:
-        connection = Connection(watch, server, loop=loop, **server._kwargs)
-        return connection if tls is None else Handshake(connection, tls, limits.head_seconds)
-
-    listening = await loop.create_server(connect, sock=listening_socket(port, host), backlog=BACKLOG)
-    return runner, listening
