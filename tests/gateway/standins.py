@@ -131,6 +131,8 @@ class ScriptedApiServer:
         }
         self._changed = asyncio.Condition()
         self.away = False
+        self.refused = 0
+        """Questions about the ConfigMap while it was away."""
         self.reviewed: list[str] = []
         """Tokens that were asked about."""
 
@@ -153,6 +155,7 @@ class ScriptedApiServer:
     async def _config_maps(self, request: web.Request) -> web.StreamResponse:
         assert request.query["fieldSelector"] == f"metadata.name={routes_name('server')}"
         if self.away:
+            self.refused += 1
             return web.Response(status=503)
         if "watch" not in request.query:
             items = [self._item()] if self._routes else []

@@ -277,7 +277,7 @@ async def test_a_deleted_config_map_closes_every_route(stage: Scene) -> None:
 async def test_the_last_known_routes_hold_while_the_api_server_is_away(stage: Scene) -> None:
     stage.cluster.away = True
     await stage.cluster.put(routes(revision=2, routes={}))
-    await asyncio.sleep(1.5)
+    await until(lambda: stage.cluster.refused > 1, "asked in vain, twice")
     assert (await stage.ask("extract"))[0] == 200
     stage.cluster.away = False
     await until(lambda: stage.gateway.routes.revision == 2, "told the new routes")
