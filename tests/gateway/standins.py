@@ -131,6 +131,8 @@ class ScriptedApiServer:
         }
         self._changed = asyncio.Condition()
         self.away = False
+        self.text: str | None = None
+        """What the ConfigMap holds instead of the routes."""
         self.refused = 0
         """Questions about the ConfigMap while it was away."""
         self.reviewed: list[str] = []
@@ -150,6 +152,7 @@ class ScriptedApiServer:
 
     def _item(self) -> dict[str, Any]:
         text = json.dumps(self._routes.to_dict()) if self._routes else ""
+        text = text if self.text is None else self.text
         return {"metadata": self.metadata, "data": {"routes.json": text}}
 
     async def _config_maps(self, request: web.Request) -> web.StreamResponse:

@@ -274,6 +274,14 @@ async def test_a_deleted_config_map_closes_every_route(stage: Scene) -> None:
     assert (await stage.ask("base"))[0] == 200
 
 
+async def test_a_config_map_without_routes_closes_every_route(stage: Scene) -> None:
+    stage.cluster.text = ""
+    await stage.cluster.put(routes(revision=2))
+    await until(lambda: stage.gateway.routes.open == {}, "closed")
+    assert "has no routes.json" in stage.gateway.status().message
+    assert (await stage.ask("extract"))[0] == 503
+
+
 async def test_the_last_known_routes_hold_while_the_api_server_is_away(stage: Scene) -> None:
     stage.cluster.away = True
     await stage.cluster.put(routes(revision=2, routes={}))

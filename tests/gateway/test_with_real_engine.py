@@ -147,7 +147,9 @@ async def prepared(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIt
     (folder / "keys").mkdir()
     (folder / "keys/team").write_text(KEY)
     (folder / "keys/other").write_text(OTHER_KEY)
-    routes = RoutesDocument(revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, approved=list(names))
+    routes = RoutesDocument(
+        revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, names=["extract", "other"], approved=list(names)
+    )
     port = free_port()
     runner = web.AppRunner(ScriptedApiServer(routes).app(), handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()

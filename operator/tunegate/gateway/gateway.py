@@ -141,7 +141,9 @@ class Gateway:
         if (labels.get(MANAGED_BY_LABEL), labels.get(SERVER_LABEL)) != (MANAGED_BY, self._settings.server):
             raise NotOurs("it does not carry the operator's labels of this server")
         text = (found.get("data") or {}).get(ROUTES_KEY)
-        return RoutesDocument.model_validate_json(text) if text else RoutesDocument()
+        if not text:
+            raise NotOurs(f"it has no {ROUTES_KEY}")
+        return RoutesDocument.model_validate_json(text)
 
     async def close_in_time(self) -> None:
         """Close what an override opened when its time is over, and every route when the operator's document is too old.
