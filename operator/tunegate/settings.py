@@ -11,9 +11,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from tunegate.environment import PREFIX, unknown_variables
 from tunegate.errors import Terminal
 
-PREFIX = "TUNEGATE_"
 Number = Annotated[int, Field(ge=0)]
 
 
@@ -169,9 +169,14 @@ class Settings(BaseModel):
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings. An empty variable counts as absent. Raises ``Terminal`` naming the variable at fault."""
+    """Read the settings. An empty variable counts as absent. Raises ``Terminal`` naming the variable at fault.
+
+    A variable with the prefix that is no setting is refused: it is a misspelled one, which would otherwise do nothing.
+    """
     source = os.environ if environment is None else environment
     names = {PREFIX + field.upper(): field for field in Settings.model_fields}
+    if unknown := unknown_variables(source, names):
+        raise Terminal("BadSettings", f"settings are wrong: {' '.join(unknown)}")
     values = {names[key]: value for key, value in source.items() if key in names and value != ""}
     try:
         return Settings.model_validate(values)

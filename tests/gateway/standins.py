@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import pickle
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,11 @@ from aiohttp import web
 
 from tests.support.ports import free_port
 from tunegate.api.manifest import HashedFolder
-from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument, routes_name
+from tunegate.api.serving import TOKEN_AUDIENCE, AdapterOutcome, PullReport, RoutesDocument, routes_name
 from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.base_files import hash_folder
-from tunegate.gateway.app import Gateway, running
+from tunegate.gateway.app import running
+from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 
 GOOD, DEAD, FLIPPED = "good-00000001", "dead-00000002", "flipped-00000003"
@@ -30,6 +32,15 @@ DIES, EXPLODES = 666, 667
 """Seeds at which the engine fails, or refuses."""
 SERVER_UID = "0c0ffee0-server"
 ROOT = str(Path(__file__).parents[2])
+
+
+def token(name: str, audience: str = TOKEN_AUDIENCE) -> str:
+    """Return what has the form of a Kubernetes token; the stand-in of the API server knows only ``KNOWN_TOKEN``."""
+    claims = json.dumps({"aud": [audience], "sub": name}).encode()
+    return f"header.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.signature"
+
+
+KNOWN_TOKEN = token("known")
 
 
 class ScriptedEngine:
@@ -43,6 +54,8 @@ class ScriptedEngine:
         self.begun = asyncio.Event()
         self.aborted = asyncio.Event()
         self.alive = True
+        self.tuned = True
+        """Whether adapter `GOOD` scores as it did at evaluation."""
         self.padding = 0
         """Bytes that each answer and each piece of a stream is made longer by."""
 
@@ -67,7 +80,7 @@ class ScriptedEngine:
     async def _any(self, request: web.Request) -> web.StreamResponse:
         body = await request.json() if request.can_read_body else {}
         if "prompt_logprobs" in body:
-            score = -0.2 if body["model"] == GOOD else -2.0
+            score = -0.2 if self.tuned and body["model"] == GOOD else -2.0
             positions: list[Any] = [None, {}, {}, {"4": {"logprob": score}}, {"5": {"logprob": score}}]
             return web.json_response({"choices": [{"prompt_logprobs": positions}]})
         self.seen.append((request.path, body, dict(request.headers)))
@@ -118,6 +131,12 @@ class ScriptedApiServer:
         }
         self._changed = asyncio.Condition()
         self.away = False
+        self.text: str | None = None
+        """What the ConfigMap holds instead of the routes."""
+        self.refused = 0
+        """Questions about the ConfigMap while it was away."""
+        self.reviewed: list[str] = []
+        """Tokens that were asked about."""
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -133,11 +152,13 @@ class ScriptedApiServer:
 
     def _item(self) -> dict[str, Any]:
         text = json.dumps(self._routes.to_dict()) if self._routes else ""
+        text = text if self.text is None else self.text
         return {"metadata": self.metadata, "data": {"routes.json": text}}
 
     async def _config_maps(self, request: web.Request) -> web.StreamResponse:
         assert request.query["fieldSelector"] == f"metadata.name={routes_name('server')}"
         if self.away:
+            self.refused += 1
             return web.Response(status=503)
         if "watch" not in request.query:
             items = [self._item()] if self._routes else []
@@ -158,7 +179,8 @@ class ScriptedApiServer:
 
     async def _review(self, request: web.Request) -> web.Response:
         spec = (await request.json())["spec"]
-        known = spec["token"] == "known.to.cluster"
+        self.reviewed.append(spec["token"])
+        known = spec["token"] == KNOWN_TOKEN
         status = {"authenticated": known, "audiences": spec["audiences"], "user": {"groups": ["analysts"]}}
         return web.json_response({"status": status}, status=201)
 
@@ -212,7 +234,10 @@ def report(folder: Path) -> PullReport:
 
 
 def routes(**changes: Any) -> RoutesDocument:
-    document = RoutesDocument(revision=1, routes={"extract": GOOD, "worthless": DEAD}, approved=[GOOD, DEAD, FLIPPED])
+    document = RoutesDocument(
+        revision=1, routes={"extract": GOOD, "worthless": DEAD}, names=["extract", "future", "worthless"],
+        approved=[GOOD, DEAD, FLIPPED],
+    )  # fmt: skip
     return document.model_copy(update=changes)
 
 
@@ -245,6 +270,15 @@ class Apart:
         """Ask what the operator asks."""
         async with self.http.get(f"http://127.0.0.1:{self.settings.status_port}/status") as answer:
             return dict(await answer.json())
+
+    async def told(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until the status says it, and return that status."""
+        async with asyncio.timeout(60):
+            status = await self.status()
+            while not holds(status):
+                await asyncio.sleep(0.1)
+                status = await self.status()
+        return status
 
     async def post(
         self, body: Any, path: str = "/v1/chat/completions", key: str = KEY, **changes: Any

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.gateway.access import Access, ApiKeys
+from tests.gateway.standins import token
+from tunegate.gateway.access import Access
 from tunegate.gateway.cluster import Reviewed, Unreachable
 from tunegate.gateway.errors import ApiError
+from tunegate.gateway.keys import ApiKeys
 
 KEY = "correct-horse-battery-staple"
-TOKEN = "header.payload.signature"
+TOKEN = token("ada")
+ADDRESS = "10.0.0.7"
 
 
 class Clock:
@@ -47,13 +50,13 @@ def access(folder: Path, cluster: Cluster, clock: Clock | None = None) -> Access
 
 async def refusal(who: Access, header: str | None, groups: tuple[str, ...] = ("analysts",)) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        await who.admit(header, groups)
+        await who.admit(header, groups, ADDRESS)
     return caught.value
 
 
 async def test_a_key_of_the_secret_is_admitted(tmp_path: Path) -> None:
     (tmp_path / "team").write_text(KEY + "\n")
-    await access(tmp_path, Cluster(MEMBER)).admit(f"Bearer {KEY}", ())
+    await access(tmp_path, Cluster(MEMBER)).admit(f"Bearer {KEY}", (), ADDRESS)
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer  ", f"Basic {KEY}", f"Bearer {KEY}x", KEY])
@@ -82,7 +85,7 @@ async def test_a_removed_key_is_refused_within_seconds(tmp_path: Path) -> None:
     clock = Clock()
     (tmp_path / "team").write_text(KEY)
     who = access(tmp_path, Cluster(MEMBER), clock)
-    await who.admit(f"Bearer {KEY}", ())
+    await who.admit(f"Bearer {KEY}", (), ADDRESS)
     (tmp_path / "team").unlink()
     clock.now += 6
     assert (await refusal(who, f"Bearer {KEY}", ())).status == 401
@@ -92,10 +95,10 @@ async def test_a_member_of_the_group_is_admitted_and_asked_about_once_a_minute(t
     clock, cluster = Clock(), Cluster(MEMBER)
     who = access(tmp_path, cluster, clock)
     for _ in range(3):
-        await who.admit(f"Bearer {TOKEN}", ("analysts",))
+        await who.admit(f"Bearer {TOKEN}", ("analysts",), ADDRESS)
     assert cluster.asked == 1
     clock.now += 61
-    await who.admit(f"Bearer {TOKEN}", ("analysts",))
+    await who.admit(f"Bearer {TOKEN}", ("analysts",), ADDRESS)
     assert cluster.asked == 2
 
 
@@ -104,7 +107,7 @@ async def test_all_accounts_of_a_namespace_have_one_share_and_each_person_their_
     shares = []
     for name in ("system:serviceaccount:apps:one", "system:serviceaccount:apps:two", "ada", "ben"):
         who = access(tmp_path, Cluster(Reviewed(True, name, ("analysts",))))
-        shares.append(await who.admit(f"Bearer {TOKEN}", ("analysts",)))
+        shares.append(await who.admit(f"Bearer {TOKEN}", ("analysts",), ADDRESS))
     assert shares[0] == shares[1]
     assert len(set(shares)) == 3
 
@@ -128,3 +131,25 @@ async def test_when_tokens_cannot_be_checked_the_answer_is_not_now_rather_than_n
     cluster.reachable = False
     error = await refusal(access(tmp_path, cluster), f"Bearer {TOKEN}")
     assert (error.status, error.retry_after) == (503, 5)
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["a.b.c", f"a.{'e30'}.c", "..", "a.!.c", token("ada", "https://kubernetes.default.svc"), "a.bnVsbA.c"]
+)
+async def test_what_is_no_token_for_the_gateway_is_refused_without_a_question(tmp_path: Path, nonsense: str) -> None:
+    cluster = Cluster(MEMBER)
+    assert (await refusal(access(tmp_path, cluster), f"Bearer {nonsense}")).status == 401
+    assert cluster.asked == 0
+
+
+async def test_made_up_tokens_push_no_known_one_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunegate.gateway.access.REMEMBERED", 3)
+    monkeypatch.setattr("tunegate.gateway.access.REFUSAL_COST_SECONDS", 0.0)
+    cluster = Cluster(MEMBER)
+    who = access(tmp_path, cluster)
+    await who.admit(f"Bearer {TOKEN}", ("analysts",), ADDRESS)
+    for number in range(10):
+        assert (await refusal(who, f"Bearer {token(str(number))}")).status == 401
+    asked = cluster.asked
+    await who.admit(f"Bearer {TOKEN}", ("analysts",), ADDRESS)
+    assert cluster.asked == asked

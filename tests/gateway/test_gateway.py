@@ -10,11 +10,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
-from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, Scene, routes, scene, until
+from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, KNOWN_TOKEN, Scene, routes, scene, until
 from tunegate.api.manifest import Manifest
 from tunegate.api.serving import ServedBase, ServerDocument
 from tunegate.digests import document_digest
+from tunegate.errors import Terminal
 from tunegate.gateway.app import drain
 from tunegate.gateway.settings import Limits, in_pod
 from tunegate.mounted import ConfigurationDiffers
@@ -47,6 +49,59 @@ async def test_base_is_reachable_and_listed_beside_the_open_routes(stage: Scene)
     assert (await stage.ask("base"))[0] == 200
     async with stage.http.get(f"{stage.url}/v1/models", headers=stage.headers) as answer:
         assert [model["id"] for model in (await answer.json())["data"]] == ["base", "extract"]
+
+
+async def test_a_route_that_nothing_was_approved_for_yet_is_closed_rather_than_unknown(stage: Scene) -> None:
+    status, told, headers = await stage.ask("future")
+    assert (status, told["error"]["code"], headers["Retry-After"]) == (503, "route_closed", "10")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("extract", 200, None), ("base", 200, None), ("future", 503, "route_closed"), (GOOD, 404, "model_not_found"),
+        ("unknown", 404, "model_not_found"), ("a/b", 404, "no_such_endpoint"), ("%ff", 404, "model_not_found"),
+    ],
+)  # fmt: skip
+async def test_a_client_can_ask_about_one_model(stage: Scene, name: str, status: int, code: str | None) -> None:
+    async with stage.http.get(URL(f"{stage.url}/v1/models/{name}", encoded=True), headers=stage.headers) as answer:
+        told = await answer.json()
+    assert answer.status == status
+    assert (told["error"]["code"] if code else told["id"]) == (code or name)
+    async with stage.http.get(f"{stage.url}/v1/models/extract") as answer:
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("sent", "temperature"),
+    [({}, 0), ({"temperature": 0.7}, 0.7), ({"temperature": None}, 0), ({"top_p": 0.9}, None), ({"n": 2}, None)],
+)
+async def test_a_client_that_says_nothing_of_sampling_is_answered_as_the_gate_was(
+    stage: Scene, sent: dict[str, object], temperature: float | None
+) -> None:
+    for path, question in (("/v1/chat/completions", {"messages": HELLO}), ("/v1/completions", {"prompt": "Hello"})):
+        assert (await stage.post(path, {"model": "extract", **question, **sent}))[0] == 200
+        assert stage.engine.seen[-1][1].get("temperature") == temperature
+
+
+TOOL = {"type": "function", "function": {"name": "find_holder", "parameters": {"type": "object", "properties": {}}}}
+
+
+async def test_tools_are_refused_with_what_to_set_where_the_engine_has_no_parser(stage: Scene) -> None:
+    for sent in ({"tools": [TOOL]}, {"tools": [TOOL], "tool_choice": "auto"}):
+        status, told, _ = await stage.ask(**sent)
+        assert (status, told["error"]["code"], told["error"]["param"]) == (400, "tools_not_enabled", "tools")
+        assert "spec.toolParser" in told["error"]["message"]
+    assert not stage.engine.seen
+    for choice in ("none", "required", {"type": "function", "function": {"name": "find_holder"}}):
+        assert (await stage.ask(tools=[TOOL], tool_choice=choice))[0] == 200
+    assert len(stage.engine.seen) == 3
+
+
+async def test_tools_reach_an_engine_with_a_parser(tmp_path: Path) -> None:
+    async with scene(tmp_path, Limits(tool_calls=True)) as stage:
+        assert (await stage.ask(tools=[TOOL]))[0] == 200
+        assert stage.engine.seen[-1][1]["tools"] == [TOOL]
 
 
 @pytest.mark.parametrize("model", [GOOD, DEAD, "unknown"])
@@ -99,7 +154,7 @@ async def test_strangers_get_nothing(stage: Scene, headers: dict[str, str]) -> N
 
 
 async def test_a_cluster_token_of_an_allowed_group_is_admitted(stage: Scene) -> None:
-    stage.headers = {"Authorization": "Bearer known.to.cluster"}
+    stage.headers = {"Authorization": f"Bearer {KNOWN_TOKEN}"}
     assert (await stage.ask())[0] == 401
     await stage.cluster.put(routes(kubernetes_groups=["analysts"]))
     await until(lambda: stage.gateway.routes.groups == ("analysts",), "told the groups")
@@ -189,7 +244,8 @@ async def test_a_revocation_closes_the_route_at_once_and_cuts_what_is_being_answ
         with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(answer.content.read(), 5)
     await asyncio.wait_for(stage.engine.aborted.wait(), 5)
-    assert (await stage.ask("extract"))[0] == 404
+    status, told, headers = await stage.ask("extract")
+    assert (status, told["error"]["code"], headers["Retry-After"]) == (503, "route_closed", "10")
     await until(lambda: len(stage.gateway.in_flight) == 0, "done")
 
 
@@ -218,14 +274,22 @@ async def test_a_deleted_config_map_closes_every_route(stage: Scene) -> None:
     assert (await stage.ask("base"))[0] == 200
 
 
+async def test_a_config_map_without_routes_closes_every_route(stage: Scene) -> None:
+    stage.cluster.text = ""
+    await stage.cluster.put(routes(revision=2))
+    await until(lambda: stage.gateway.routes.open == {}, "closed")
+    assert "has no routes.json" in stage.gateway.status().message
+    assert (await stage.ask("extract"))[0] == 503
+
+
 async def test_the_last_known_routes_hold_while_the_api_server_is_away(stage: Scene) -> None:
     stage.cluster.away = True
     await stage.cluster.put(routes(revision=2, routes={}))
-    await asyncio.sleep(1.5)
+    await until(lambda: stage.cluster.refused > 1, "asked in vain, twice")
     assert (await stage.ask("extract"))[0] == 200
     stage.cluster.away = False
     await until(lambda: stage.gateway.routes.revision == 2, "told the new routes")
-    assert (await stage.ask("extract"))[0] == 404
+    assert (await stage.ask("extract"))[0] == 503
 
 
 @pytest.mark.attack(20)
@@ -266,6 +330,8 @@ async def test_a_gateway_with_other_documents_than_its_pod_was_made_with_does_no
         (tmp_path / name).write_text(text)
     environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     assert in_pod(document_digest(data), environment, tmp_path).server == "server"
+    with pytest.raises(Terminal, match="TUNEGATE_BODY_BYTES is no setting"):
+        in_pod(document_digest(data), environment | {"TUNEGATE_BODY_BYTES": "1"}, tmp_path)
     (tmp_path / "server.json").write_text(data["server.json"].replace('"team"', '"evil"'))
     with pytest.raises(ConfigurationDiffers, match="somebody replaced the ConfigMap"):
         in_pod(document_digest(data), environment, tmp_path)

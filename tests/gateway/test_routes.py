@@ -15,7 +15,7 @@ OLD, NEW = "extract-v1-00000001", "extract-v2-00000002"
 
 
 def document(routes: dict[str, str], approved: list[str], revision: int = 1) -> RoutesDocument:
-    return RoutesDocument(revision=revision, routes=routes, approved=approved)
+    return RoutesDocument(revision=revision, routes=routes, names=sorted(routes), approved=approved)
 
 
 def test_base_answers_before_any_route_is_known() -> None:
@@ -28,10 +28,19 @@ def test_base_answers_before_any_route_is_known() -> None:
 def test_a_route_opens_when_its_adapter_is_held() -> None:
     table = RouteTable()
     table.follow(document({"extract": NEW}, [NEW]))
-    assert table.expected("extract")
+    assert table.may_open("extract")
     assert table.resolve("extract") is None
     table.hold(frozenset({NEW}))
     assert table.resolve("extract") == NEW
+
+
+def test_a_closed_route_is_told_from_a_name_without_a_route() -> None:
+    table = RouteTable()
+    assert table.may_open("anything"), "before the routes were read nobody can say which there are"
+    table.follow(RoutesDocument(revision=1, routes={}, names=["extract"], approved=[]))
+    assert (table.may_open("extract"), table.may_open("unknown")) == (True, False)
+    table.close("it does not exist")
+    assert (table.may_open("extract"), table.may_open("unknown")) == (True, True)
 
 
 def test_a_served_name_is_no_public_name() -> None:
@@ -87,6 +96,7 @@ def test_what_an_override_opened_closes_by_the_second_without_a_word_of_the_oper
     assert not table.expire()
     assert table.resolve("extract") == NEW
     now = ends
+    assert (table.resolve("extract"), "extract" in table.open) == (None, False), "even if nobody closes it"
     assert table.expire()
     assert (table.resolve("extract"), table.resolve("other")) == (None, OLD)
     assert table.allowed == {OLD}

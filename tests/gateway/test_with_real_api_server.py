@@ -17,13 +17,15 @@ import yaml
 from tests.conftest import NamespaceFactory
 from tests.support.server_world import World
 from tunegate.api.serving import TOKEN_AUDIENCE
-from tunegate.gateway.access import Access, ApiKeys
+from tunegate.gateway.access import Access
 from tunegate.gateway.cluster import ApiServer, Unreachable
 from tunegate.gateway.errors import ApiError
+from tunegate.gateway.keys import ApiKeys
 from tunegate.gateway.settings import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
 
 pytestmark = pytest.mark.cluster
+ADDRESS = "10.0.0.7"
 ROUTES = "tunegate-routes-server"
 
 
@@ -136,12 +138,12 @@ async def test_a_token_for_the_api_server_opens_no_gateway(site: Site) -> None:
 async def test_members_of_an_allowed_group_are_admitted_and_others_named(site: Site, tmp_path: Path) -> None:
     access = Access(ApiKeys(tmp_path / "none"), site.gateway)
     header = f"Bearer {site.token('client', TOKEN_AUDIENCE)}"
-    await access.admit(header, [f"system:serviceaccounts:{site.namespace}"])
+    await access.admit(header, [f"system:serviceaccounts:{site.namespace}"], ADDRESS)
     with pytest.raises(ApiError) as caught:
-        await access.admit(header, ["analysts"])
+        await access.admit(header, ["analysts"], ADDRESS)
     assert caught.value.status == 403
     with pytest.raises(ApiError) as caught:
-        await access.admit(header[:-4] + "AAAA", [f"system:serviceaccounts:{site.namespace}"])
+        await access.admit(header[:-4] + "AAAA", [f"system:serviceaccounts:{site.namespace}"], ADDRESS)
     assert caught.value.status == 401
 
 

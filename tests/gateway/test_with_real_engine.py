@@ -30,8 +30,9 @@ from tunegate.api.modelserver import EngineProfile
 from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe
-from tunegate.gateway.app import Gateway, running
+from tunegate.gateway.app import running
 from tunegate.gateway.engine import Engine
+from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 from tunegate.manifests.engine import engine_args, engine_command, engine_env
 from tunegate.manifests.serving import BACKEND
@@ -146,7 +147,9 @@ async def prepared(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIt
     (folder / "keys").mkdir()
     (folder / "keys/team").write_text(KEY)
     (folder / "keys/other").write_text(OTHER_KEY)
-    routes = RoutesDocument(revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, approved=list(names))
+    routes = RoutesDocument(
+        revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, names=["extract", "other"], approved=list(names)
+    )
     port = free_port()
     runner = web.AppRunner(ScriptedApiServer(routes).app(), handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()

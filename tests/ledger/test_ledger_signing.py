@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.ledgers import Clock, Store, entry, new_key, new_key_pem, sealed_ledger
+from tunegate.environment import PREFIX
 from tunegate.errors import Terminal
 from tunegate.keys import PublicKey
 from tunegate.ledger.anchors.places import read_folder
@@ -72,6 +74,8 @@ async def test_without_a_key_nothing_is_signed_and_a_wrong_one_is_named(tmp_path
 def test_the_public_key_is_printed_for_auditors_and_nothing_else(
     keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)  # Variables of the tests themselves are no settings of the operator.
     for name, value in {**IMAGES, "TUNEGATE_LEDGER_KEYS": str(keys)}.items():
         monkeypatch.setenv(name, value)
     assert ledger_key.main() == 0

@@ -77,7 +77,8 @@ async def site(namespaces: NamespaceFactory, kubeconfig: Callable[[str], str], t
 
     async def start() -> Running:
         port = free_port()
-        environment = os.environ | {
+        # Variables of the tests themselves are no settings of the operator.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TUNEGATE_")} | {
             "PYTHONPATH": f"{ROOT}/operator:{ROOT}/trainer-image",
             "TUNEGATE_SYSTEM_NAMESPACE": system,
             "TUNEGATE_GOVERNED": json.dumps([{"name": team, "policy": "none"}]),

@@ -63,3 +63,19 @@ def test_a_lease_that_others_could_take_too_early_is_refused() -> None:
 def test_anchors_that_do_not_fit_together_are_refused(more: dict[str, str], says: str) -> None:
     with pytest.raises(Terminal, match=says):
         from_environment(LEAST | more)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("TUNEGATE_RESYNC_SECOND", r"TUNEGATE_RESYNC_SECOND is no setting; did you mean TUNEGATE_RESYNC_SECONDS\?"),
+        ("TUNEGATE_LEDGER_KEY", r"did you mean TUNEGATE_LEDGER_KEYS\?"),
+        ("TUNEGATE_", "TUNEGATE_ is no setting"),
+        ("TUNEGATE_workers", "TUNEGATE_workers is no setting"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_by_name(name: str, says: str) -> None:
+    for value in ("5", ""):
+        with pytest.raises(Terminal, match=says) as error:
+            from_environment(LEAST | {name: value})
+        assert "BadSettings" == error.value.reason

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.support.builders import HUB_SOURCE
 from tests.support.server_world import SERVER_UID, SETTINGS, START, World, base_model, release
@@ -245,6 +246,21 @@ def test_a_gateway_is_told_how_much_its_engine_and_its_server_take(world: World)
     world.spec |= {"limits": {"concurrentAnswers": 12, "bodyKilobytes": 64}}
     assert (told().sequences, told().body_bytes) == (12, 64 * 1024)
     assert BACKEND in containers(world)["engine"]["args"]
+
+
+def test_a_server_with_a_tool_parser_starts_its_engine_with_it(world: World) -> None:
+    def flags() -> set[str]:
+        return {one for one in containers(world)["engine"]["args"] if "tool" in one}
+
+    without = world.observed().server
+    assert flags() == set()
+    world.spec |= {"toolParser": "hermes"}
+    world.step()
+    assert flags() == {"--enable-auto-tool-choice", "--tool-call-parser=hermes"}
+    assert without.spec.tool_parser is None
+    world.spec |= {"toolParser": "hermes --trust-remote-code"}
+    with pytest.raises(ValidationError, match="toolParser"):
+        world.observed()
 
 
 READ_WORST = """

@@ -50,6 +50,8 @@ def test_without_releases_the_base_model_is_served() -> None:
     pods = world.deployment["spec"]["selector"]["matchLabels"]
     assert world.status["selector"] == ",".join(f"{key}={value}" for key, value in sorted(pods.items()))
     assert "nobody may ask" in world.status["message"]
+    assert world.table.may_open("extract"), "clients are told that it is closed, not that it does not exist"
+    assert not world.table.may_open("unknown")
 
 
 def test_an_approved_release_is_rolled_out_and_its_route_opens_after_the_probe() -> None:
@@ -211,9 +213,9 @@ def test_revoking_closes_the_route_in_a_step_that_waits_for_nothing() -> None:
     plan = world.step()
     assert [obj["kind"] for obj in plan.closes] == ["ConfigMap"]
     assert (plan.audit, plan.applies) == ((), ())
-    assert not plan.audit
     assert plan.status is None
     assert world.table.resolve("extract") is None
+    assert world.table.may_open("extract"), "clients are told that it is closed, not that it does not exist"
     world.registry_away, world.ledger_away = False, False
     world.settle()
     assert world.events("RouteClosed") == ["one extract"]

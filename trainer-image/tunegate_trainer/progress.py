@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunegate.api.stage.ends import ProgressReport
+from tunegate.listening import EveryAddressServer
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def write_report(file: Path, report: ProgressReport) -> None:
 
 
 def serve(board: ProgressBoard, port: int) -> ThreadingHTTPServer:
-    """Answer ``GET /progress`` on ``port`` (0: any free one) from a daemon thread. Raises ``OSError`` when it is taken."""
+    """Answer ``GET /progress`` on every address at ``port`` (0: any free one) from a daemon thread. Raises ``OSError`` when it is taken."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -82,7 +83,6 @@ def serve(board: ProgressBoard, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:
             log.debug(format, *args)
 
-    server = ThreadingHTTPServer(("", port), Handler)
-    server.daemon_threads = True
+    server = EveryAddressServer(port, Handler)
     threading.Thread(target=server.serve_forever, name="progress", daemon=True).start()
     return server

@@ -30,6 +30,7 @@ ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-
 ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 DataType = Literal["BFloat16", "Float16", "Float32"]
 Quantization = Literal["None", "FP8"]
+ToolParser = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
 
 
 class EngineProfile(ApiModel):
@@ -118,6 +119,9 @@ class ModelServerSpec(ApiModel):
     strategy: Literal["Surge", "Recreate"] = "Surge"
     """`Recreate` stops the old pod first: for pools without room for one more."""
     clients: Clients = Clients()
+    tool_parser: ToolParser | None = None
+    """vLLM's parser of tool calls that fits the base model's chat template, as `hermes`. Absent: clients cannot leave it to a
+    model to call a tool. vLLM refuses to start with a name that it does not know, and lists those that it knows."""
     limits: ClientLimits = ClientLimits()
     tls: ServerTls | None = None
     routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []

@@ -90,6 +90,8 @@ class ServerDocument(StrictModel):
     """Answers that the engine writes at once."""
     body_bytes: int = 1024 * 1024
     """Of a client's request."""
+    tool_parser: str | None = None
+    """With which the engine finds tool calls in an answer."""
 
 
 class AdapterOutcome(StrictModel):
@@ -118,6 +120,8 @@ class RoutesDocument(ApiModel):
     """Counts changes of `routes`; part of the ledger's keys."""
     routes: dict[str, str] = {}
     """Public model name to served name."""
+    names: list[str] = []
+    """Every public name that the server has a route of; a name that `routes` does not hold is closed now."""
     approved: list[str] = []
     """Served names of all releases that are approved now: nothing else is ever answered by, not even for a moment."""
     closes: dict[str, AwareDatetime] = {}

@@ -3,62 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
-import hmac
+import json
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Protocol
 
 from tunegate.api.serving import TOKEN_AUDIENCE
 from tunegate.gateway.cluster import Reviewed, Unreachable
 from tunegate.gateway.errors import ApiError
+from tunegate.gateway.keys import ApiKeys
+from tunegate.gateway.shares import Shares
 
 log = logging.getLogger("tunegate.gateway")
-KEY_RELOAD_SECONDS = 5.0
-SHORTEST_KEY = 16
-"""Keys with fewer characters are ignored: they can be guessed."""
 REVIEW_SECONDS = 60.0
+"""For so long a review holds."""
 REFUSAL_SECONDS = 10.0
+"""For so long a refusal holds."""
 REMEMBERED = 4096
 REVIEWS_AT_ONCE = 8
 """Questions to the API server about tokens that were never known, and as many about those that were."""
 REVIEW_PATIENCE = 5.0
+"""Seconds that a request waits for the review of its token."""
+REFUSAL_COST_SECONDS = 0.5
+"""So long a refused token keeps its place among the questions: made-up tokens cost the API server at most 16 a second."""
 SERVICE_ACCOUNT = "system:serviceaccount:"
 LONGEST_TOKEN = 16_384
-
-
-class ApiKeys:
-    """The keys of a mounted Secret, held as hashes and compared in constant time; a changed Secret acts by itself."""
-
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder = folder
-        self._clock = clock
-        self._hashes: tuple[bytes, ...] = ()
-        self._read_at: float | None = None
-
-    def holds(self, key: str) -> bool:
-        """Tell whether ``key`` is one of the Secret's values."""
-        now = self._clock()
-        if self._read_at is None or now - self._read_at >= KEY_RELOAD_SECONDS:
-            self._hashes, self._read_at = self._read(), now
-        offered = hashlib.sha256(key.encode()).digest()
-        matches = [hmac.compare_digest(offered, known) for known in self._hashes]
-        return any(matches)
-
-    def _read(self) -> tuple[bytes, ...]:
-        hashes = []
-        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            if path.name.startswith(".") or not path.is_file():
-                continue
-            key = path.read_bytes().strip()
-            if len(key) < SHORTEST_KEY:
-                log.warning("API key %s has fewer than %d characters and is ignored", path.name, SHORTEST_KEY)
-                continue
-            hashes.append(hashlib.sha256(key).digest())
-        return tuple(hashes)
 
 
 class Reviewer(Protocol):
@@ -78,10 +51,16 @@ class Access:
         self._known: OrderedDict[bytes, tuple[float, Reviewed]] = OrderedDict()
         """Reviews of tokens that the cluster knows; kept apart, so that made-up tokens push none of them out."""
         self._unknown: OrderedDict[bytes, tuple[float, Reviewed]] = OrderedDict()
-        self._lanes = {known: asyncio.Semaphore(REVIEWS_AT_ONCE) for known in (True, False)}
+        self._again = asyncio.Semaphore(REVIEWS_AT_ONCE)
+        """Places for questions about tokens that were known."""
+        self._first = Shares("token reviews", REVIEWS_AT_ONCE, REVIEWS_AT_ONCE // 2, REVIEW_PATIENCE, line=256)
+        """Places for questions about other tokens, shared by the addresses that send them."""
 
-    async def admit(self, authorization: str | None, groups: Collection[str]) -> str:
-        """Return who the caller is, for fair shares. Raises ``ApiError`` 401, 403, or 503 when tokens can't be checked."""
+    async def admit(self, authorization: str | None, groups: Collection[str], address: str) -> str:
+        """Return who the caller is, for fair shares. Raises ``ApiError`` 401, 403, 429, or 503 if tokens can't be checked.
+
+        ``address``: where the connection comes from. Nobody there can use up the questions about tokens for others.
+        """
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN or not token.isascii():
@@ -90,7 +69,9 @@ class Access:
             return f"key:{hashlib.sha256(token.encode()).hexdigest()[:16]}"
         if not groups or token.count(".") != 2:
             raise ApiError(401, "invalid_credential", "this credential is not known here")
-        reviewed = await self._review(token)
+        if not claims_audience(token, TOKEN_AUDIENCE):
+            raise ApiError(401, "invalid_credential", f"this is no token for audience {TOKEN_AUDIENCE}")
+        reviewed = await self._review(token, address)
         if not reviewed.authenticated:
             raise ApiError(
                 401, "invalid_credential", f"the cluster does not know this token for audience {TOKEN_AUDIENCE}"
@@ -99,33 +80,70 @@ class Access:
             raise ApiError(403, "not_in_group", f"{reviewed.username} is in none of this server's client groups")
         return share_of(reviewed.username)
 
-    async def _review(self, token: str) -> Reviewed:
+    async def _review(self, token: str, address: str) -> Reviewed:
         """Return the token's review, at most a minute old; refusals are kept shorter."""
-        now = self._clock()
         key = hashlib.sha256(token.encode()).digest()
+        if (found := self._remembered(key)) is not None:
+            return found
+        try:
+            if key in self._known:
+                async with asyncio.timeout(REVIEW_PATIENCE), self._again:
+                    return self._remembered(key) or self._remember(key, await self._ask(token))
+            return await self._review_first(token, key, address)
+        except (Unreachable, TimeoutError) as error:
+            log.warning("a token could not be reviewed: %s", str(error) or "too many are being asked about")
+            raise ApiError(503, "tokens_unchecked", "tokens cannot be checked now; try again", retry_after=5) from error
+
+    async def _review_first(self, token: str, key: bytes, address: str) -> Reviewed:
+        give_back = await self._first.take(address, 1)
+        held_seconds = 0.0
+        try:
+            if (found := self._remembered(key)) is not None:
+                return found
+            held_seconds = REFUSAL_COST_SECONDS
+            async with asyncio.timeout(REVIEW_PATIENCE):
+                reviewed = self._remember(key, await self._ask(token))
+            held_seconds = 0.0 if reviewed.authenticated else REFUSAL_COST_SECONDS
+            return reviewed
+        finally:
+            asyncio.get_running_loop().call_later(held_seconds, give_back)
+
+    async def _ask(self, token: str) -> Reviewed:
+        return await self._reviewer.review(token, TOKEN_AUDIENCE)
+
+    def _remembered(self, key: bytes) -> Reviewed | None:
+        now = self._clock()
         for reviews in (self._known, self._unknown):
             until, found = reviews.get(key, (now, None))
             if found is not None and until > now:
                 return found
-        try:
-            async with asyncio.timeout(REVIEW_PATIENCE), self._lanes[key in self._known]:
-                reviewed = await self._reviewer.review(token, TOKEN_AUDIENCE)
-        except (Unreachable, TimeoutError) as error:
-            log.warning("a token could not be reviewed: %s", str(error) or "too many are being asked about")
-            raise ApiError(503, "tokens_unchecked", "tokens cannot be checked now; try again", retry_after=5) from error
+        return None
+
+    def _remember(self, key: bytes, reviewed: Reviewed) -> Reviewed:
         if not reviewed.authenticated:
             self._known.pop(key, None)
         reviews, seconds = (self._known, REVIEW_SECONDS) if reviewed.authenticated else (self._unknown, REFUSAL_SECONDS)
-        reviews[key] = (now + seconds, reviewed)
+        reviews[key] = (self._clock() + seconds, reviewed)
         reviews.move_to_end(key)
         while len(reviews) > REMEMBERED:
             reviews.popitem(last=False)
         return reviewed
 
 
+def claims_audience(token: str, audience: str) -> bool:
+    """Tell whether a token of three parts says that it is for ``audience``. That proves nothing, and costs no question."""
+    payload = token.split(".")[1]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, RecursionError):
+        return False
+    named = claims.get("aud") if isinstance(claims, dict) else None
+    return audience in (named if isinstance(named, list) else [named])
+
+
 def share_of(username: str) -> str:
     """Return against whose share a user's requests count. Accounts of programs have one for their namespace together:
-    whoever may make such accounts there can make any number."""
+    anyone who may make such accounts there can make any number."""
     if username.startswith(SERVICE_ACCOUNT):
         return f"namespace:{username.removeprefix(SERVICE_ACCOUNT).partition(':')[0]}"
     return f"user:{username}"

@@ -1,7 +1,7 @@
 """What this pod can answer with: watches the engine, and probes every adapter before it may answer.
 
 An adapter counts as held only after recorded answers scored as they did at evaluation (``tunegate.probes``). When the
-engine was away, for whatever reason, nothing is held until every adapter was probed again.
+engine was away or was started again, however soon, nothing is held until every adapter was probed again.
 """
 
 from __future__ import annotations
@@ -57,14 +57,21 @@ class AdapterStates:
         self._releases = {entry.served_name: entry.release for entry in report.adapters if entry.state == "Verified"}
         self._verdicts: dict[str, GatewayAdapter] = {}
         self._probed = False
+        self._instance: tuple[int, int, int] | None = None
+        """Which start of the engine the probes asked."""
         self._failures = 0
         self.engine_state: EngineState = "Starting"
-        self.message = "the engine is starting"
+        self._message = "the engine is starting"
 
     @property
     def ready(self) -> bool:
-        """Whether the engine answers and every adapter was judged, for better or worse."""
-        return self.engine_state == "Ready"
+        """Whether every adapter was judged, for better or worse, in the engine that listens now."""
+        return self.engine_state == "Ready" and self._engine.instance() == self._instance
+
+    @property
+    def message(self) -> str:
+        """Return why nothing can be asked now; empty when something can."""
+        return "" if self.ready else self._message or "the engine was started again"
 
     @property
     def adapters(self) -> list[GatewayAdapter]:
@@ -85,6 +92,8 @@ class AdapterStates:
     async def look(self) -> None:
         """Look at the engine once and do what that calls for."""
         try:
+            if self._probed and self._engine.instance() != self._instance:
+                self._lose("the engine was started again")
             if not await self._engine.healthy():
                 raise EngineFailure("it does not answer")
             strangers = await self._engine.models() - {BASE_SERVED_NAME, *self._releases}
@@ -95,8 +104,12 @@ class AdapterStates:
             if not self._probed:
                 # Before and after the probes: the engine may read its weights at any time until it is ready.
                 self._compare_base()
+                instance = self._engine.instance()
                 await self._probe_all()
+                if self._engine.instance() != instance:
+                    raise EngineFailure("it was started again while adapters were probed")
                 self._compare_base()
+                self._instance = instance
                 self._announce()
         except BaseReplaced as error:
             self._lose(str(error))
@@ -109,12 +122,12 @@ class AdapterStates:
                 self._lose("the engine is starting" if starting else f"the engine fails: {error}")
             return
         self._failures = 0
-        self.engine_state, self.message = "Ready", ""
+        self.engine_state, self._message = "Ready", ""
 
     def _lose(self, message: str) -> None:
         if self.engine_state != "Starting":
             self.engine_state = "Unhealthy"
-        self.message = message
+        self._message = message
         if self._probed or self._verdicts:
             log.error("adapters are taken out until they are probed again: %s", message)
             self._probed = False
@@ -125,7 +138,7 @@ class AdapterStates:
         names = sorted(self._releases)
         if names and not await self._quiet(QUIET_SECONDS):
             raise EngineFailure("clients are still being answered: adapters are probed when they are done")
-        self.message = f"{len(names)} adapters are being probed"
+        self._message = f"{len(names)} adapters are being probed"
         for name in names:
             self._verdicts[name] = await self._judge(name)
             log.info("adapter %s: %s %s", name, self._verdicts[name].state, self._verdicts[name].reason)

@@ -22,6 +22,8 @@ DEFAULT_TOKENS = 256
 DEFAULT_COMPLETION_TOKENS = 16
 """What vLLM and the OpenAI API take for a completion of no stated length."""
 BYTES_PER_TOKEN = 4
+SAMPLING_CHOICES = ("temperature", "top_p", "top_k", "min_p")
+"""A client that sets one of these, or wants several answers, chooses how the next token is drawn."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Checked:
     """Tokens that it may come to, to weigh one client against another."""
     structured: bool
     """Whether the engine has to compile a schema, a pattern or a list of choices."""
+    may_call_tools: bool
+    """Whether the model decides if it calls a tool, which the engine has to find in its answer."""
 
     def for_engine(self, served: str) -> bytes:
         """Return the body that the engine gets, for the adapter that answers."""
@@ -95,6 +99,8 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         raise Wrong("top_logprobs", "stands only with logprobs: true")
     if "logprobs" in body and body["logprobs"] is False:
         del body["logprobs"]
+    if body.get("n", 1) == 1 and not body.keys() & set(SAMPLING_CHOICES):
+        body["temperature"] = 0  # As the gate asked: the answers that people approved are the most likely ones.
     public = body.pop("model")
     prompts = _prompts(body)
     rest = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8")
@@ -108,6 +114,7 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         sequences=sequences,
         work=answer + len(rest) // BYTES_PER_TOKEN,
         structured=_structured(body),
+        may_call_tools=bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto",
     )
 
 

@@ -26,8 +26,10 @@ class Engine:
 
     def __init__(self, socket: Path, limits: Limits) -> None:
         self._limits = limits
+        self._socket = socket
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(path=str(socket), limit=0),
+            # No connection is kept: each request reaches the engine that listens now, not one that was started before.
+            connector=aiohttp.UnixConnector(path=str(socket), limit=0, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=256 * 1024,
         )
@@ -39,6 +41,14 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.close()
+
+    def instance(self) -> tuple[int, int, int] | None:
+        """Return what differs between two starts of the engine, None while it does not listen: each makes its socket again."""
+        try:
+            found = self._socket.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_ctime_ns
 
     async def healthy(self) -> bool:
         """Tell whether the engine says that it is alive. It says so too when an adapter is worthless."""

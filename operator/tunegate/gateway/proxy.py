@@ -82,8 +82,17 @@ class Proxy:
         """`GET /v1/models`: the names that can be asked now."""
         await self._admit(request)
         names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.ready else []
-        data = [{"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"} for name in names]
-        return web.json_response({"object": "list", "data": data})
+        return web.json_response({"object": "list", "data": [self._model(name) for name in names]})
+
+    async def model(self, request: web.Request) -> web.StreamResponse:
+        """`GET /v1/models/{name}`: one name, if it can be asked now."""
+        await self._admit(request)
+        name = request.match_info["name"]
+        self._served(name)
+        return web.json_response(self._model(name))
+
+    def _model(self, name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`POST` on one of ``ENDPOINTS``."""
@@ -93,6 +102,7 @@ class Proxy:
             give_back = await self._reading.take(client, self._kibibytes(request))
             try:
                 asked = await self._body(request, client)
+                self._check_tools(asked)
                 self._served(asked.public)
                 async with self._turn(client, asked):
                     # Whose turn comes only now asks only now: what was open before may be closed.
@@ -103,7 +113,7 @@ class Proxy:
                 give_back()
 
     async def _admit(self, request: web.Request) -> str:
-        return await self._access.admit(request.headers.get("Authorization"), self._routes.groups)
+        return await self._access.admit(request.headers.get("Authorization"), self._routes.groups, request.remote or "")
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length
@@ -124,6 +134,16 @@ class Proxy:
             raise self._too_large() from error
         async with self._inspecting.hold(client, 1):
             return await self._inspection.body(request.path, raw)
+
+    def _check_tools(self, asked: Checked) -> None:
+        if asked.may_call_tools and not self._limits.tool_calls:
+            raise ApiError(
+                400,
+                "tools_not_enabled",
+                "this server finds no tool calls in answers: its owner sets spec.toolParser of the ModelServer; until then send "
+                'tool_choice "none", or "required" or one function',
+                param="tools",
+            )
 
     @asynccontextmanager
     async def _turn(self, client: str, asked: Checked) -> AsyncIterator[None]:
@@ -157,7 +177,7 @@ class Proxy:
                 503, "engine_not_ready", self._adapter_states.message or "the engine is not ready", retry_after=10
             )
         served = self._routes.resolve(public)
-        if served is None and self._routes.expected(public):
+        if served is None and self._routes.may_open(public):
             raise ApiError(
                 503, "route_closed", f"model {public[:64]} has no adapter that may answer now", retry_after=10
             )

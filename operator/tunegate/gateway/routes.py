@@ -15,8 +15,8 @@ class RouteTable:
 
     A name keeps its adapter while the one it shall move to is not held here, as long as the old one is still approved:
     so a rollout needs no moment at which all pods agree. An adapter that is no longer approved answers nothing, and
-    neither does one whose time is over. An adapter answers only while the operator's word is fresh: who keeps a gateway
-    from reading it closes all routes instead of keeping them open.
+    neither does one whose time is over. An adapter answers only while the operator's document is fresh: anyone who keeps a
+    gateway from reading it closes all routes instead of keeping them open.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class RouteTable:
         self._seconds = seconds
         self._document: RoutesDocument | None = None
         self._read_at = seconds()
-        """When the operator's word was last read; before the first time: when the gateway began to try."""
+        """When the operator's document was last read; before the first time: when the gateway began to try."""
         self.obstacle = ""
         """Why what was read is not followed."""
         self._ready: frozenset[str] = frozenset()
@@ -46,8 +46,9 @@ class RouteTable:
 
     @property
     def open(self) -> dict[str, str]:
-        """Public name to served name, of the routes that this pod answers now."""
-        return dict(self._open)
+        """Public name to served name, of the routes that this pod answers now, to the second: nobody has to close them."""
+        answering = self.answering
+        return {public: served for public, served in self._open.items() if served in answering}
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ class RouteTable:
 
     @property
     def allowed(self) -> frozenset[str]:
-        """Served names that may answer now by the operator's word: approved, or overridden for a time that is not over."""
+        """Served names that may answer now by the operator's document: approved, or overridden for a time that is not over."""
         if self._document is None or self.stale:
             return frozenset()
         now = self._clock()
@@ -70,12 +71,12 @@ class RouteTable:
 
     @property
     def age(self) -> float:
-        """Seconds since the operator's word was last read."""
+        """Seconds since the operator's document was last read."""
         return self._seconds() - self._read_at
 
     @property
     def stale(self) -> bool:
-        """Whether the operator's word is too old to answer by."""
+        """Whether the operator's document is too old to answer by."""
         return self._document is not None and self.age > self._document.valid_seconds
 
     def follow(self, document: RoutesDocument) -> None:
@@ -86,7 +87,7 @@ class RouteTable:
         self._join()
 
     def close(self, obstacle: str) -> None:
-        """Close everything: what was read is not this server's word, or nobody's."""
+        """Close every route: what was read is not the operator's document for this server."""
         self._document = RoutesDocument(revision=self.revision)
         self._read_at = self._seconds()
         self.obstacle = obstacle
@@ -105,11 +106,11 @@ class RouteTable:
 
     def resolve(self, public: str) -> str | None:
         """Return the served name behind a public name, or None when nothing answers."""
-        return BASE_SERVED_NAME if public == BASE_SERVED_NAME else self._open.get(public)
+        return BASE_SERVED_NAME if public == BASE_SERVED_NAME else self.open.get(public)
 
-    def expected(self, public: str) -> bool:
-        """Tell whether the operator has a route of that name, open here or not."""
-        return self._document is not None and public in self._document.routes
+    def may_open(self, public: str) -> bool:
+        """Tell whether a name that nothing answers is a closed route: always while nobody can say which routes there are."""
+        return self._document is None or bool(self.obstacle) or public in self._document.names
 
     def _join(self) -> None:
         answering = self.answering

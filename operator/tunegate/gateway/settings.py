@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate.api import serving
+from tunegate.environment import unknown_variables
+from tunegate.errors import Terminal
 from tunegate.mounted import read_documents
 
 
@@ -52,6 +54,8 @@ class Limits:
     request_seconds: float = 1800.0
     drain_delay: float = 5.0
     """Requests are still taken for so long after SIGTERM, until every kube-proxy has forgotten the pod."""
+    tool_calls: bool = False
+    """Whether a request may leave it to the model to call a tool: the engine has a parser of tool calls."""
     drain_seconds: float = 240.0
     """To finish what is in flight; the pod's `terminationGracePeriodSeconds` must be longer than both together."""
 
@@ -72,7 +76,8 @@ class GatewaySettings:
     namespace: str
     server: str
     cluster: Cluster
-    host: str = "0.0.0.0"  # noqa: S104 - the pod's only way in
+    host: str | None = None
+    """Address to listen on; None: every address of the pod, IPv4 and IPv6."""
     port: int = serving.GATEWAY_PORT
     status_port: int = serving.STATUS_PORT
     engine_socket: Path = Path(serving.ENGINE_SOCKET)
@@ -95,9 +100,12 @@ def in_pod(
 ) -> GatewaySettings:
     """Return the settings of a pod: the server's document is mounted, the API server is in the environment.
 
-    Raises ``ConfigurationDiffers`` when the mounted documents are not those of ``config_digest``.
+    Raises ``ConfigurationDiffers`` when the mounted documents are not those of ``config_digest``, and ``Terminal`` when the
+    environment has a variable of Tunegate: a gateway has no setting there, and it would do nothing.
     """
     source = os.environ if environment is None else environment
+    if unknown := unknown_variables(source, ()):
+        raise Terminal("BadSettings", f"a gateway takes its settings from its ModelServer alone: {' '.join(unknown)}")
     mounted = read_documents(documents, config_digest)
     document = serving.ServerDocument.model_validate_json(mounted[serving.SERVER_FILE])
     host = source["KUBERNETES_SERVICE_HOST"]
@@ -108,7 +116,11 @@ def in_pod(
         server=document.server,
         server_uid=document.server_uid,
         tls=Path(serving.TLS_DIR) if document.tls else None,
-        limits=Limits(sequences=document.sequences, body_bytes=document.body_bytes),
+        limits=Limits(
+            sequences=document.sequences,
+            body_bytes=document.body_bytes,
+            tool_calls=document.tool_parser is not None,
+        ),
         cluster=Cluster(
             f"https://{host}:{source.get('KUBERNETES_SERVICE_PORT', '443')}", token / "token", token / "ca.crt"
         ),

@@ -24,6 +24,8 @@ class Watchers:
         self._tasks: list[asyncio.Task[None]] = []
         self.ends: dict[str, str] = {}
         """How a watcher that had to be started again ended, by its name."""
+        self.down: set[str] = set()
+        """Watchers that ended and do not run yet again: meanwhile no client is sent here."""
 
     def start(self, watchers: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
         """Run each forever."""
@@ -39,11 +41,13 @@ class Watchers:
         pause = PAUSE_SECONDS[0]
         while True:
             begun = asyncio.get_running_loop().time()
+            self.down.discard(name)
             try:
                 await watcher()
                 self.ends[name] = "it ended by itself"
             except Exception as error:
                 self.ends[name] = f"it failed: {kinds(error)}"
+            self.down.add(name)
             self._metrics.restarts.labels(name).inc()
             log.error("watcher %s is started again: %s", name, self.ends[name])
             if asyncio.get_running_loop().time() - begun > SOUND_SECONDS:

@@ -119,18 +119,3 @@ def engine_env(profile: EngineProfile, *, threads: int = 2) -> list[dict[str, An
         # two cores away from the arithmetic. vLLM keeps `uni` on a CPU only with this switch.
         values["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def startup_probe(port: int) -> dict[str, Any]:
-    """Return the probe that holds back the next container until the engine answers.
-
-    An exec probe, since the kubelet can reach the pod's address only and the engine listens on loopback. It allows an
-    hour: large weights from a slow network volume take that long.
-    """
-    check = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/health', timeout=4)"
-    return {
-        "exec": {"command": ["python3", "-c", check]},
-        "periodSeconds": 5,
-        "timeoutSeconds": 5,
-        "failureThreshold": 720,
-    }

@@ -23,6 +23,7 @@ from tunegate.api.stage.layout import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PAT
 from tunegate.digests import document_digest
 from tunegate.manifests.downloads import CONFIG_DIGEST_FLAG, Download
 from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env
+from tunegate.manifests.engine_probes import liveness_probe
 from tunegate.manifests.pods import (
     container_resources,
     container_security,
@@ -271,6 +272,8 @@ def _pull(made: Serving) -> dict[str, Any]:
 def _engine(made: Serving) -> dict[str, Any]:
     profile = made.spec.profile
     arguments = engine_args(profile, made.document.base.path, BASE_SERVED_NAME, uds=serving.ENGINE_SOCKET)
+    if (parser := made.document.tool_parser) is not None:
+        arguments += ["--enable-auto-tool-choice", f"--tool-call-parser={parser}"]
     on_device = made.pool.device_resource if profile.device != "CPU" else None
     return {
         "name": ENGINE_CONTAINER,
@@ -281,6 +284,7 @@ def _engine(made: Serving) -> dict[str, Any]:
         "env": engine_env(profile, threads=threads(made.spec.resources)),
         "securityContext": container_security(),
         "resources": container_resources(made.spec.resources, on_device, ENGINE_DEVICES),
+        "livenessProbe": liveness_probe(serving.ENGINE_SOCKET),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             *scratch_mounts("engine-tmp"),

@@ -38,7 +38,8 @@ from tunegate.manifests.downloads import (
     Download,
     config_digest_arguments,
 )
-from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env, startup_probe
+from tunegate.manifests.engine import ENGINE_DEVICES, engine_args, engine_command, engine_env
+from tunegate.manifests.engine_probes import startup_probe
 from tunegate.manifests.pods import (
     SCRATCH,
     container_resources,

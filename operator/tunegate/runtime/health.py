@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from tunegate.listening import EveryAddressServer
+
 logger = logging.getLogger(__name__)
 
 LOOP_LAG_LIMIT = 30.0
@@ -98,13 +100,11 @@ def serve(health: Health, registry: CollectorRegistry, port: int) -> ThreadingHT
         def log_message(self, format: str, *args: object) -> None:
             """Probes come every few seconds: they are not logged."""
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
+    class Server(EveryAddressServer):
         def handle_error(self, request: object, client_address: object) -> None:
-            """A prober that gave up while we answered is not our trouble: debug level, no traceback on standard error."""
+            """A prober that gave up while we answered is no fault of ours: debug level, no traceback on standard error."""
             logger.debug("health request of %s was not answered", client_address, exc_info=True)
 
-    server = Server(("", port), Handler)
+    server = Server(port, Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

@@ -192,6 +192,7 @@ def _document(
         tls=server.spec.tls is not None,
         sequences=limits.concurrent_answers or (CPU_SEQUENCES if profile.device == "CPU" else CUDA_SEQUENCES),
         body_bytes=limits.body_kilobytes * 1024,
+        tool_parser=server.spec.tool_parser,
     )
 
 

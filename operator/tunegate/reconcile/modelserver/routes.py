@@ -40,7 +40,7 @@ def revoked(seen: Observed, now: datetime) -> RoutesDocument | None:
     """
     live = seen.routes
     if seen.routes_forged:
-        return RoutesDocument(revision=int(now.timestamp()))
+        return RoutesDocument(revision=int(now.timestamp()), names=_names(seen))
     if live is None or seen.routes_hold:
         return None
     kept = {name: served for name, served in live.routes.items() if served in seen.allowed}
@@ -106,11 +106,16 @@ def wanted(seen: Observed, choices: Sequence[RouteChoice], now: datetime) -> Rou
     return RoutesDocument(
         revision=live.revision + (routes != live.routes),
         routes=routes,
+        names=_names(seen),
         approved=sorted(seen.allowed),
         closes={one.served_name: one.closes for one in seen.candidates if one.closes is not None},
         kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
         valid_seconds=seen.close_after_seconds,
     )
+
+
+def _names(seen: Observed) -> list[str]:
+    return sorted(route.name for route in seen.server.spec.routes)
 
 
 def entries(seen: Observed, document: RoutesDocument, now: datetime) -> tuple[AuditEntry, ...]:

@@ -1,0 +1,168 @@
+"""One gateway: the state that its two ports and its watchers share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from tunegate.api.markers import MANAGED_BY_LABEL
+from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDocument
+from tunegate.api.stage.layout import BASE_SERVED_NAME
+from tunegate.gateway.access import Access
+from tunegate.gateway.adapter_states import AdapterStates
+from tunegate.gateway.cluster import ApiServer
+from tunegate.gateway.connections import ConnectionWatch
+from tunegate.gateway.engine import Engine
+from tunegate.gateway.in_flight import InFlight
+from tunegate.gateway.inspection import Inspection
+from tunegate.gateway.keys import ApiKeys
+from tunegate.gateway.metrics import Metrics
+from tunegate.gateway.proxy import Proxy
+from tunegate.gateway.routes import RouteTable
+from tunegate.gateway.settings import GatewaySettings
+from tunegate.gateway.watchers import Watchers
+from tunegate.reconcile.naming import MANAGED_BY, SERVER_LABEL
+
+log = logging.getLogger("tunegate.gateway")
+EXPIRY_SECONDS = 0.5
+
+
+class NotOurs(Exception):
+    """What lies under the routes' name is not the operator's document for this server; the message says why."""
+
+
+class Gateway:
+    """State of one gateway."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        engine: Engine,
+        cluster: ApiServer,
+        inspection: Inspection,
+        report: PullReport,
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self.metrics = Metrics()
+        self.metrics.routes_age.set_function(lambda: self.routes.age)
+        self.routes = RouteTable()
+        self.in_flight = InFlight(self.metrics)
+        self.adapter_states = AdapterStates(engine, report, self._hold, self.in_flight.finished)
+        self.connections = ConnectionWatch(settings.limits, self.metrics)
+        self.watchers = Watchers(self.metrics)
+        self.proxy = Proxy(
+            engine,
+            Access(ApiKeys(settings.api_keys), cluster),
+            self.routes,
+            self.adapter_states,
+            self.in_flight,
+            inspection,
+            self.metrics,
+            settings.limits,
+        )
+        self.draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether new clients may be sent here."""
+        routes = self.routes
+        return (
+            self.adapter_states.ready
+            and routes.known
+            and not routes.stale
+            and not routes.obstacle
+            and not self.watchers.down
+            and not self.draining
+        )
+
+    def status(self) -> GatewayStatus:
+        """Return what the operator asks for."""
+        open_now = set(self.routes.open.values()) | self.in_flight.served
+        return GatewayStatus(
+            engine=self.adapter_states.engine_state,
+            ready=self.ready,
+            draining=self.draining,
+            adapters=self.adapter_states.adapters,
+            routes=self.routes.open,
+            routes_revision=self.routes.revision,
+            routes_age_seconds=int(self.routes.age),
+            answering=sorted(open_now - {BASE_SERVED_NAME}),
+            in_flight=len(self.in_flight),
+            message=self._message(),
+            watchers=dict(self.watchers.ends),
+        )
+
+    def _message(self) -> str:
+        name = self._settings.routes_config_map
+        if not self.adapter_states.ready:
+            return self.adapter_states.message
+        if self.routes.obstacle:
+            return f"ConfigMap {name} is not followed, every route is closed: {self.routes.obstacle}"
+        if not self.routes.known:
+            return f"ConfigMap {name} was not read yet"
+        if self.routes.stale:
+            return f"ConfigMap {name} could not be read for {self.routes.age:.0f} s: every route is closed until it can"
+        if self.watchers.down:
+            return f"started again soon: {', '.join(f'{name}: {self.watchers.ends[name]}' for name in sorted(self.watchers.down))}"
+        return ""
+
+    async def follow_routes(self) -> None:
+        """Take over every change of the routes, forever."""
+        settings = self._settings
+        async for found in self._cluster.follow(settings.namespace, settings.routes_config_map):
+            before = self.routes.open
+            try:
+                self.routes.follow(self._document(found))
+            except NotOurs as error:
+                log.error("the routes are not followed: %s", error)
+                self.routes.close(str(error))
+            except ValidationError as error:
+                log.error("the routes cannot be understood: %d errors", error.error_count())
+                continue
+            cut = self.in_flight.cut(self.routes.allowed)
+            if before != self.routes.open or cut:
+                log.info("routes, revision %d: %s; %d requests cut", self.routes.revision, self.routes.open, cut)
+            self._show()
+
+    def _document(self, found: Mapping[str, Any] | None) -> RoutesDocument:
+        """Return the operator's document for this server. Raises ``NotOurs`` and ``ValidationError``."""
+        if found is None:
+            raise NotOurs("it does not exist")
+        metadata = found.get("metadata") or {}
+        labels = metadata.get("labels") or {}
+        owners = [str(owner.get("uid")) for owner in metadata.get("ownerReferences") or ()]
+        if owners != [self._settings.server_uid]:
+            raise NotOurs(f"its owner is not ModelServer {self._settings.server} with uid {self._settings.server_uid}")
+        if (labels.get(MANAGED_BY_LABEL), labels.get(SERVER_LABEL)) != (MANAGED_BY, self._settings.server):
+            raise NotOurs("it does not carry the operator's labels of this server")
+        text = (found.get("data") or {}).get(ROUTES_KEY)
+        if not text:
+            raise NotOurs(f"it has no {ROUTES_KEY}")
+        return RoutesDocument.model_validate_json(text)
+
+    async def close_in_time(self) -> None:
+        """Close what an override opened when its time is over, and every route when the operator's document is too old.
+
+        This goes on forever and needs no operator.
+        """
+        while True:
+            await asyncio.sleep(EXPIRY_SECONDS)
+            if self.routes.expire():
+                cut = self.in_flight.cut(self.routes.allowed)
+                why = "the routes could not be read for too long" if self.routes.stale else "an override is over"
+                log.warning("%s: %s; %d requests cut", why, self.routes.open, cut)
+                self._show()
+
+    def _hold(self, ready: frozenset[str]) -> None:
+        self.routes.hold(ready)
+        self._show()
+
+    def _show(self) -> None:
+        answering = self.routes.answering
+        for entry in self.adapter_states.adapters:
+            self.metrics.holding.labels(entry.served_name).set(entry.served_name in answering)

@@ -1,0 +1,79 @@
+"""API keys in a folder that the kubelet keeps equal to a Secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+log = logging.getLogger("tunegate.gateway")
+RELOAD_SECONDS = 5.0
+KEPT_SECONDS = 60.0
+"""For so long the keys that were read last hold while the folder cannot be read."""
+SHORTEST_KEY = 16
+"""Keys with fewer characters are ignored: they can be guessed."""
+TRIES = 5
+"""Of reading the folder at one request: the kubelet may replace it at any moment."""
+DATA_LINK = "..data"
+"""The kubelet writes each version of a volume into a folder of its own and moves this link to it."""
+
+
+class ApiKeys:
+    """The keys of a mounted Secret, held as hashes and compared in constant time; a changed Secret acts by itself."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._hashes: tuple[bytes, ...] = ()
+        self._read_at: float | None = None
+
+    def holds(self, key: str) -> bool:
+        """Tell whether ``key`` is one of the Secret's values."""
+        now = self._clock()
+        if self._read_at is None or now - self._read_at >= RELOAD_SECONDS:
+            self._reload(now)
+        offered = hashlib.sha256(key.encode()).digest()
+        matches = [hmac.compare_digest(offered, known) for known in self._hashes]
+        return any(matches)
+
+    def _reload(self, now: float) -> None:
+        try:
+            self._hashes, self._read_at = _read(self._folder), now
+        except OSError as error:
+            log.warning("the folder of API keys cannot be read now: %s", type(error).__name__)
+            if self._read_at is None or now - self._read_at >= KEPT_SECONDS:
+                self._hashes = ()
+
+
+def _read(folder: Path) -> tuple[bytes, ...]:
+    """Return the hashes of one version of the folder's keys. Raises ``OSError`` when every try fell into a replacement."""
+    link = folder / DATA_LINK
+    if not link.is_symlink():
+        return _hashes(folder)
+    for left in reversed(range(TRIES)):
+        version = link.resolve()
+        try:
+            found = _hashes(version)
+            # A folder that is being removed may list too few files without any error.
+            if link.resolve() == version:
+                return found
+        except OSError:
+            if not left:
+                raise
+    raise OSError("the folder was replaced at every try")
+
+
+def _hashes(folder: Path) -> tuple[bytes, ...]:
+    hashes = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        key = path.read_bytes().strip()
+        if len(key) < SHORTEST_KEY:
+            log.warning("API key %s has fewer than %d characters and is ignored", path.name, SHORTEST_KEY)
+            continue
+        hashes.append(hashlib.sha256(key).digest())
+    return tuple(hashes)
