@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 LARGE = 12_000_000
 FOREIGN = {
     "pytorch_model.bin": b"pickle", "modeling.py": b"import os", "README.md": b"card", "adapter_config.json": b"{}",
-    "original/model.safetensors": b"x", ".gitattributes": b"*.bin",
+    "original/model.safetensors": b"x", "consolidated.safetensors": b"x", ".gitattributes": b"*.bin",
 }  # fmt: skip
 
 
