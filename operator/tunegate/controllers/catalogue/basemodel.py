@@ -19,8 +19,9 @@ from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.sources import SCHEME, claim_path
 from tunegate.manifests.stage_job import STAGE_CONTAINER
-from tunegate.reconcile.attempt.attempt import Attempt, container_state
+from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import LostResult
+from tunegate.reconcile.attempt.pod_end import container_state
 from tunegate.reconcile.catalogue.basemodel import STAGE, Observed, plan
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
