@@ -11,7 +11,11 @@ from tests.support.control_plane import ControlPlane, Member, running_control_pl
 from tunegate.controllers.finetunejob.refusals import pod_refusal
 from tunegate.kube.client import KubeClient
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
+    pytest.mark.timeout(300),
+]
 Json = dict[str, Any]
 JOB: Json = {"metadata": {"name": "train-1", "namespace": "default", "uid": "1-1"}, "spec": {"completions": 2}}
 QUOTA = 'pods "train-1-0" is forbidden: exceeded quota: gpus, requested: pods=1, used: pods=8, limited: pods=8'

@@ -102,9 +102,8 @@ def test_a_full_file_system_is_told_from_other_errors(small_disk: Path, tmp_path
     assert not storage_full(ValueError("a defect"), small_disk)
     assert not storage_full(silent, tmp_path)
     assert storage_full(type("SafetensorError", (Exception,), {})("I/O error: No space left on device (os error 28)"))
-    try:
-        raise RuntimeError("saving failed") from error
-    except RuntimeError as wrapped:
-        assert storage_full(wrapped)
+    wrapped = RuntimeError("saving failed")
+    wrapped.__cause__ = error
+    assert storage_full(wrapped)
     assert "workspace.size" in where_full(small_disk)
     assert "workspace.size" not in where_full(ROOT)

@@ -25,6 +25,7 @@ from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
 from tunegate_trainer.full_storage import NO_ROOM, causes
 from tunegate_trainer.inputs import is_model_file
+from tunegate_trainer.secret_values import read_value
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _token(config: CopyModelConfig, store: Path) -> str | None:
             f"the Secret {config.secret_name} of the Hub mirror does not exist in namespace {config.job.namespace}, or has "
             f"neither {HUB_TOKEN} nor {HUB_AUTHORITY}: create it there"
         )
-    return token.read_text().strip() or None if token.is_file() else None
+    return read_value(token, f"the Secret {config.secret_name} of the Hub mirror") or None
 
 
 def _prepare_client(authorities: tuple[Path, ...]) -> None:

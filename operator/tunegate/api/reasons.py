@@ -147,8 +147,10 @@ class ServerReason(StrEnum):
 
 
 class OwnershipReason(StrEnum):
-    """Reasons of the condition `ObjectsInPlace` of every kind: why an object of Tunegate's is not what it should be."""
+    """Reasons of the condition `ObjectsInPlace` of every kind: why an object of Tunegate's is not what it should be, or
+    cannot be looked at."""
 
     FOREIGN_OBJECT = "ForeignObject"
     BEING_DELETED = "BeingDeleted"
-    WRITE_REFUSED = "WriteRefused"
+    REQUEST_REFUSED = "RequestRefused"
+    UNREADABLE = "Unreadable"

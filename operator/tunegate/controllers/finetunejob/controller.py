@@ -53,13 +53,13 @@ from tunegate.reconcile.naming import (
     workspace_claim_name,
 )
 from tunegate.reconcile.plan import Plan
+from tunegate.registry.credentials import site_configuration
 from tunegate.registry.tokens import Access, expiry, mint
 from tunegate.settings import Settings
 
 CREDENTIAL_LIFETIME = timedelta(hours=6)
 """A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
 CHECKPOINT_KEY_BYTES = 32
-ANONYMOUS = '{"auths": {}}\n'
 
 
 class FineTuneJobController:
@@ -265,8 +265,7 @@ class FineTuneJobController:
         """Return a new Docker configuration, or None while ``kept`` will do."""
         settings = self._settings
         if self._signer is None:
-            file = settings.registry_auth_file
-            content = file.read_text() if file is not None else ANONYMOUS
+            content = site_configuration(settings.registry_auth_file)
             return None if content == kept else content
         until = expiry(kept, settings.registry_host) if kept else None
         if until is not None and until - now > CREDENTIAL_LIFETIME / 2:
