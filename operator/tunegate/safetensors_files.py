@@ -90,12 +90,14 @@ def _checked(file: str, header: Mapping[str, object], held: int) -> dict[str, Te
 def _tensor(entry: object) -> tuple[Tensor, tuple[int, int]] | None:
     if not isinstance(entry, dict):
         return None
-    dtype, shape, span = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
-    if dtype not in BITS or not _naturals(shape) or not _naturals(span) or len(span) != 2:
+    dtype, shape, span = entry.get("dtype"), _naturals(entry.get("shape")), _naturals(entry.get("data_offsets"))
+    if not isinstance(dtype, str) or dtype not in BITS or shape is None or span is None or len(span) != 2:
         return None
     tensor = Tensor(dtype, tuple(shape))
     return (tensor, (span[0], span[1])) if 8 * (span[1] - span[0]) == tensor.size * BITS[dtype] else None
 
 
-def _naturals(values: object) -> bool:
-    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+def _naturals(values: object) -> list[int] | None:
+    if isinstance(values, list) and all(type(value) is int and value >= 0 for value in values):
+        return values
+    return None
