@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -16,8 +16,9 @@ from tests.support.control_plane import ControlPlane, Member, running_control_pl
 from tests.support.governed_namespace import CHART, World
 from tunegate.api.markers import API_VERSION
 from tunegate.controllers.finetunejob.controller import FineTuneJobController
-from tunegate.controllers.services import Services
+from tunegate.controllers.services import Controller, Services
 from tunegate.controllers.worker import Outcome, Worker
+from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.registry.client import RegistryClient
@@ -60,6 +61,18 @@ async def reconcile(kube: KubeClient, name: str) -> Outcome:
     return await Worker(FineTuneJobController(services), kube, services.ledger).run(ObjectKey(TEAM, name))
 
 
+class Refused:
+    """A controller whose look at the world the API server refuses."""
+
+    kind: ClassVar[str] = "FineTuneJob"
+
+    def __init__(self, manager: str) -> None:
+        self.manager = manager
+
+    async def reconcile(self, key: ObjectKey) -> None:
+        raise Terminal("Forbidden", "list Pod: pods is forbidden (403)")
+
+
 async def status_of(kube: KubeClient, name: str) -> Json:
     live = await kube.get(ObjectRef(API_VERSION, "FineTuneJob", name, TEAM))
     assert live is not None
@@ -89,3 +102,26 @@ async def test_it_says_so_in_its_own_status_and_others_go_on(plane: ControlPlane
     assert "FineTuneJob licenses-team/odd cannot be read by this version of Tunegate" in status["message"]
     assert "status.phase" in status["message"]
     assert status["phase"] == "Teleporting", "what the other version wrote stays"
+
+
+async def test_a_request_that_is_refused_stands_in_the_status_of_whoever_writes_its_message(kube: KubeClient) -> None:
+    await kube.create(make_finetunejob("refused", TEAM))
+    assert (await reconcile(kube, "refused")).result == "done"
+    before = (await status_of(kube, "refused"))["message"]
+    ledger = LedgerWriter(kube)
+
+    other = Worker(cast(Controller, Refused("tunegate-lineage")), kube, ledger)
+    assert (await other.run(ObjectKey(TEAM, "refused"))).result == "terminal"
+    assert (await status_of(kube, "refused"))["message"] == before
+
+    own = Worker(cast(Controller, Refused("tunegate-operator")), kube, ledger)
+    assert (await own.run(ObjectKey(TEAM, "refused"))).result == "terminal"
+    status = await status_of(kube, "refused")
+    assert status["message"] == "list Pod: pods is forbidden (403)"
+    (condition,) = [one for one in status["conditions"] if one["type"] == "ObjectsInPlace"]
+    assert (condition["status"], condition["reason"]) == ("False", "RequestRefused")
+
+    assert (await reconcile(kube, "refused")).result == "done"
+    status = await status_of(kube, "refused")
+    assert status["message"] == before
+    assert "ObjectsInPlace" not in {one["type"] for one in status["conditions"]}, "it passed"

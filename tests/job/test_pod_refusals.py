@@ -23,7 +23,7 @@ QUOTA = 'pods "train-1-0" is forbidden: exceeded quota: gpus, requested: pods=1,
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    members = (Member("admin", "tunegate-admin", ("system:masters",)),)
+    members = (Member("admin", "tunegate-admin", ("system:masters",)), Member("nobody", "nobody"))
     with running_control_plane(tmp_path_factory.mktemp("plane"), members) as running:
         yield running
 
@@ -50,3 +50,8 @@ async def test_the_newest_refusal_of_this_very_job_is_read(plane: ControlPlane) 
         assert await pod_refusal(kube, JOB, [{}]) == QUOTA
         assert await pod_refusal(kube, JOB, [{}, {}]) is None, "no pod is missing"
         assert await pod_refusal(kube, None, []) is None
+
+
+async def test_events_that_may_not_be_read_stop_nothing(plane: ControlPlane) -> None:
+    async with await KubeClient.connect(plane.kubeconfig("nobody")) as kube:
+        assert await pod_refusal(kube, JOB, []) is None

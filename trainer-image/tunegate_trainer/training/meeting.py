@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tunegate_trainer.endings import PeersMissing
@@ -20,6 +21,7 @@ MEETING_SECONDS = 900.0
 """How long a pod waits for the others: as long as torch's own rendezvous does."""
 PAUSE_SECONDS = 1.0
 """Between two calls to a pod that does not answer yet."""
+HANG_UP_SECONDS = 10.0
 GO = b"go\n"
 LONGEST_NAME = 16
 
@@ -52,12 +54,14 @@ class Meeting:
             with _listening(self.port) as server:
                 while len(there) < self.nodes - 1:
                     self._accept(server, there, deadline)
-                    there = {rank: caller for rank, caller in there.items() if _holds(caller)}
+                    for rank in [rank for rank, caller in there.items() if not _holds(caller)]:
+                        there.pop(rank).close()
                 for caller in there.values():
                     caller.sendall(GO)
                 for caller in there.values():  # they hang up first, so that no address of this pod stays taken
-                    caller.settimeout(max(0.1, deadline - time.monotonic()))
-                    caller.recv(1)
+                    with suppress(OSError):
+                        caller.settimeout(HANG_UP_SECONDS)
+                        caller.recv(1)
         except OSError as error:
             raise PeersMissing(self._missing(there, f" ({error.strerror or type(error).__name__})")) from error
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
 from tunegate.reconcile.attempt.lost_result import Json
 
@@ -13,12 +14,15 @@ LONGEST = 600
 async def pod_refusal(kube: KubeClient, job: Json | None, pods: Sequence[Json]) -> str | None:
     """Return what the newest refusal of a pod of the batch/v1 Job says; None where no pod is missing or nothing is said.
 
-    Raises ``Transient`` or ``Terminal``.
+    Where events may not be read nothing is said either. Raises ``Transient``.
     """
     if job is None or len(pods) >= int(job["spec"].get("completions") or 1):
         return None
     fields = f"involvedObject.uid={job['metadata']['uid']},reason=FailedCreate"
-    events = await kube.list("v1", "Event", job["metadata"]["namespace"], fields=fields)
+    try:
+        events = await kube.list("v1", "Event", job["metadata"]["namespace"], fields=fields)
+    except Terminal:
+        return None
     newest = max(events, key=_last_seen, default=None)
     return None if newest is None else str(newest.get("message") or "")[:LONGEST].removeprefix("Error creating: ")
 
