@@ -198,7 +198,7 @@ async def test_one_object_that_cannot_be_applied_holds_up_no_other(kube: KubeCli
     status = await status_of(kube, namespace)
     assert "Validating" == status["phase"]
     assert "Service" in status["message"]
-    assert ["WriteRefused"] == [one["reason"] for one in status["conditions"]]
+    assert ["RequestRefused"] == [one["reason"] for one in status["conditions"]]
 
 
 @pytest.mark.attack(53)

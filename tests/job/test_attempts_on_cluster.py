@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ from tunegate.api.finetunejob.status import StageName
 from tunegate.api.reasons import StageReason
 from tunegate.digests import sha256
 from tunegate.kube.client import KubeClient, ObjectRef
-from tunegate.reconcile.attempt.attempt import Attempt, Ended, OnItsWay, attempts, judge
+from tunegate.reconcile.attempt.attempt import Attempt, OnItsWay, attempts, judge
 from tunegate.reconcile.attempt.images import run_images
 from tunegate.reconcile.attempt.placement import Placement, place
+from tunegate.reconcile.attempt.pod_end import Ended
 from tunegate.reconcile.finetunejob.configs import attempt_objects
 from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
 from tunegate.reconcile.finetunejob.observed import Observed
@@ -83,7 +85,7 @@ class Place:
         """Wait for the attempt's end."""
         for _ in range(int(SECONDS * 2)):
             attempt = await self.look(stage)
-            verdict = judge(attempt, results or {})
+            verdict = judge(attempt, results or {}, datetime.now(UTC))
             if not isinstance(verdict, OnItsWay):
                 assert isinstance(verdict, Ended), verdict
                 return verdict

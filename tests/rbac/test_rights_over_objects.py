@@ -15,7 +15,7 @@ from tests.conftest import NamespaceFactory
 from tests.support import builders, helm
 from tests.support.accounts import Accounts
 from tests.support.registry_process import running_registry
-from tests.support.sealed_adapter import Bench, safetensors
+from tests.support.sealed_adapter import Bench, lora_weights
 from tests.support.server_cluster import Site
 from tunegate.api.basemodel import BaseModel
 from tunegate.controllers.ownership import Ownership
@@ -62,7 +62,7 @@ async def test_a_servers_objects_are_made_compared_and_taken_back_by_the_operato
     operator_kube: KubeClient, operator: KubeClient, places: tuple[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "base").mkdir()
-    (tmp_path / "base/model.safetensors").write_bytes(safetensors([1.0] * 8))
+    (tmp_path / "base/model.safetensors").write_bytes(lora_weights(1.0))
     with running_registry(tmp_path / "registry") as registry, RegistryClient(registry.host, plain_http=True) as client:
         made = await Site.prepare(operator_kube, Bench(tmp_path, registry, client), places[0], replicas=0)
         site = replace(made, kube=operator)

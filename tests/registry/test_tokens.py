@@ -12,13 +12,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.ports import free_port
 from tests.support.programs import program
+from tunegate.errors import Terminal
 from tunegate.maintenance import registry_token
 from tunegate.maintenance.authority import token_pair
+from tunegate.registry.credentials import site_configuration
 from tunegate.registry.tokens import (
     ISSUER,
     SERVICE,
@@ -160,6 +163,33 @@ def test_expiry_is_read_from_the_configuration(tmp_path: Path) -> None:
     assert expiry(config, "registry:5000") == now + HOUR
     assert expiry(config, "elsewhere:5000") is None
     assert expiry(docker_config("registry:5000", "no token"), "registry:5000") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "not JSON", "[]", "7", "null", '"text"', '{"auths": []}', '{"auths": {"registry:5000": "x"}}',
+        '{"auths": {"registry:5000": {"registrytoken": 7}}}', "[" * 100_000,
+        docker_config("registry:5000", jwt.encode({"exp": 10**40}, "k" * 32)),
+        docker_config("registry:5000", jwt.encode({"exp": "soon"}, "k" * 32)),
+        docker_config("registry:5000", jwt.encode({"exp": [1]}, "k" * 32)),
+    ],
+)  # fmt: skip
+def test_a_secret_with_garbage_holds_no_token_and_is_written_again(content: str) -> None:
+    assert expiry(content, "registry:5000") is None
+
+
+def test_a_site_credential_that_is_no_docker_configuration_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    assert site_configuration(None) == site_configuration(file) == '{"auths": {}}\n'
+    file.write_text(docker_config("registry:5000", "token"))
+    assert site_configuration(file) == file.read_text()
+    for content in (b"\xff\xfe", b"{}", b"[]", b'{"auths": 1}', b"password"):
+        file.write_bytes(content)
+        with pytest.raises(Terminal, match="config.json.* is not a Docker configuration file") as refused:
+            site_configuration(file)
+        assert refused.value.reason == "Unreadable"
+        assert "password" not in refused.value.message
 
 
 def test_a_key_of_another_kind_is_refused_with_its_name(tmp_path: Path) -> None:

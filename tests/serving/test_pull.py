@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.registry_process import RunningRegistry, running_registry
-from tests.support.sealed_adapter import Bench, evaluation, safetensors
+from tests.support.sealed_adapter import Bench, evaluation, lora_weights
 from tunegate.__main__ import main
 from tunegate.api.manifest import Manifest
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
@@ -31,7 +31,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
 def bench(tmp_path: Path, registry: RunningRegistry) -> Iterator[Bench]:
     (tmp_path / "base").mkdir()
     (tmp_path / "base/config.json").write_text("{}")
-    (tmp_path / "base/model.safetensors").write_bytes(safetensors([1.0] * 64))
+    (tmp_path / "base/model.safetensors").write_bytes(lora_weights(1.0))
     with RegistryClient(registry.host, plain_http=True) as client:
         yield Bench(tmp_path, registry, client)
 
@@ -62,7 +62,7 @@ def test_without_adapters_the_engine_starts_with_the_base_alone(bench: Bench) ->
 
 @pytest.mark.attack(12)
 def test_a_flipped_byte_leaves_out_that_adapter_alone(bench: Bench) -> None:
-    good, bad = bench.seal("good"), bench.seal("flipped", weights=safetensors([3.5, 4.5]))
+    good, bad = bench.seal("good"), bench.seal("flipped", weights=lora_weights(3.5))
     weights = next(file for file in bad.manifest.files if file.path.endswith(".safetensors"))
     blob = bench.registry.blob(f"sha256:{weights.sha256}")
     content = bytearray(blob.read_bytes())
@@ -75,7 +75,7 @@ def test_a_flipped_byte_leaves_out_that_adapter_alone(bench: Bench) -> None:
 
 
 def test_a_missing_file_is_found(bench: Bench) -> None:
-    bad = bench.seal("missing", weights=safetensors([5.5]))
+    bad = bench.seal("missing", weights=lora_weights(5.5))
     weights = next(file for file in bad.manifest.files if file.path.endswith(".safetensors"))
     bench.registry.blob(f"sha256:{weights.sha256}").unlink()
     assert set(reasons(bench)) == {"missing"}
@@ -134,12 +134,14 @@ def test_of_two_adapters_with_one_name_the_first_is_served(bench: Bench) -> None
     ("config", "reason"),
     [
         ({"r": 32}, "rank 32"),
+        ({"r": 4}, "the weights have another rank"),
         ({"rank_pattern": {"q_proj": 64}}, "rank 64"),
-        ({"use_dora": True}, "use_dora"),
+        ({"lora_alpha": None}, "lora_alpha is missing"),
+        ({"use_dora": True}, "DoRA"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"bias": "all"}, "bias"),
         ({"init_lora_weights": "pissa"}, "pissa"),
-        ({"peft_type": "IA3"}, "IA3"),
+        ({"peft_type": "IA3"}, "peft_type"),
     ],
 )
 def test_what_the_engine_would_refuse_to_load_never_reaches_it(
@@ -151,7 +153,7 @@ def test_what_the_engine_would_refuse_to_load_never_reaches_it(
     assert bench.engine_modules() == [good.served_name]
 
 
-@pytest.mark.parametrize("weights", [b"", b"\x01", safetensors([1.0, 2.0])[:-1], b"\xff" * 64])
+@pytest.mark.parametrize("weights", [b"", b"\x01", lora_weights(1.0)[:-1], b"\xff" * 64])
 def test_weights_that_cannot_be_read_never_reach_the_engine(bench: Bench, weights: bytes) -> None:
     bench.seal("short", weights=weights or b"\x00")
     assert "safetensors" in reasons(bench)["short"]

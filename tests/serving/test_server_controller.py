@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import NamespaceFactory
 from tests.support.builders import DIGEST, make_approval
 from tests.support.registry_process import running_registry
-from tests.support.sealed_adapter import Bench, safetensors
+from tests.support.sealed_adapter import Bench, lora_weights
 from tests.support.server_cluster import Site
 from tests.support.waiting import Cluster
 from tunegate.api.conditions import find, rfc3339
@@ -31,7 +31,7 @@ RBAC = "rbac.authorization.k8s.io"
 @pytest.fixture
 async def site(operator_kube: KubeClient, namespaces: NamespaceFactory, tmp_path: Path) -> AsyncIterator[Site]:
     (tmp_path / "base").mkdir()
-    (tmp_path / "base/model.safetensors").write_bytes(safetensors([1.0] * 8))
+    (tmp_path / "base/model.safetensors").write_bytes(lora_weights(1.0))
     with running_registry(tmp_path / "registry") as registry, RegistryClient(registry.host, plain_http=True) as client:
         bench = Bench(tmp_path, registry, client)
         made = await Site.prepare(operator_kube, bench, await namespaces("serving"), replicas=0)

@@ -20,7 +20,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.shared import SuiteTries
 from tunegate.api.stage.configs import STAGE_CONFIG
-from tunegate.api.stage.ends import Termination
+from tunegate.api.stage.ends import ProgressReport, Termination
 from tunegate.api.stage.results import BaselineResult, ValidateResult
 from tunegate.digests import sha256
 from tunegate.errors import Transient
@@ -62,6 +62,8 @@ class World:
     history: list[str] = field(default_factory=list)
     registry_down: bool = False
     earlier: ReusableBaseline | None = None
+    progress: ProgressReport | None = None
+    pod_refusal: str | None = None
     writes: int = 0
     stopped_unasked: list[str] = field(default_factory=list)
     """Running attempts that the operator deleted although nobody had suspended the job."""
@@ -85,6 +87,8 @@ class World:
             checkpoint_secret=self.others.get(("Secret", CHECKPOINT_SECRET)),
             fresh_checkpoint_key=bytes(range(32)),
             earlier=self.earlier,
+            progress=self.progress,
+            pod_refusal=self.pod_refusal,
             fresh_credential=None if ("Secret", SECRET) in self.others else '{"auths": {}}',
             tries=self.tries,
             namespace_jobs=tuple(self.neighbors),

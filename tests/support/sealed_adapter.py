@@ -23,11 +23,17 @@ from tunegate.serving.pull import Places, run
 DIGEST = "sha256:" + "0" * 64
 
 
-def safetensors(values: list[float]) -> bytes:
-    """Return a weights file with one tensor. Source: the safetensors format."""
-    data = struct.pack(f"<{len(values)}f", *values)
-    header = json.dumps({"w": {"dtype": "F32", "shape": [len(values)], "data_offsets": [0, len(data)]}}).encode()
-    return struct.pack("<Q", len(header)) + header + data
+def lora_weights(value: float, rank: int = 8) -> bytes:
+    """Return a weights file with one pair of LoRA matrices, of width 1 and full of ``value``. Source: the safetensors format."""
+    module = "base_model.model.model.layers.0.self_attn.q_proj"
+    half = 4 * rank
+    header = json.dumps(
+        {
+            f"{module}.lora_A.weight": {"dtype": "F32", "shape": [rank, 1], "data_offsets": [0, half]},
+            f"{module}.lora_B.weight": {"dtype": "F32", "shape": [1, rank], "data_offsets": [half, 2 * half]},
+        }
+    ).encode()
+    return struct.pack("<Q", len(header)) + header + struct.pack("<f", value) * (2 * rank)
 
 
 def evaluation(adapter_manifest_digest: str, probes: int = 8) -> EvaluateResult:
@@ -58,7 +64,7 @@ class Bench:
         source = self.folder / f"source-{release}"
         source.mkdir()
         (source / "adapter_config.json").write_text(json.dumps({**adapter_config(), **(config or {})}))
-        (source / "adapter_model.safetensors").write_bytes(weights or safetensors([float(len(release)), 1.0, 2.0]))
+        (source / "adapter_model.safetensors").write_bytes(weights or lora_weights(float(len(release))))
         repository = f"team/{release}-00000000"
         sealed = push_adapter(self.client, f"{repository}/adapter", source)
         digest = manifest_digest(sealed.manifest)

@@ -134,7 +134,7 @@ async def test_a_run_that_claims_to_be_the_jobs_is_named_and_none_of_it_is_shown
 
 
 @pytest.mark.attack(71)
-async def test_an_experiment_that_somebody_took_or_deleted_is_named_and_runs_stand_beside_it(
+async def test_an_experiment_that_somebody_took_is_named_and_runs_stand_beside_it_also_after_it_was_deleted(
     server: MlflowServer, tracking: Tracking
 ) -> None:
     made = server.ask("operator", "experiments/create", {"name": "tunegate/squatted"})
@@ -148,8 +148,11 @@ async def test_an_experiment_that_somebody_took_or_deleted_is_named_and_runs_sta
     experiment = server.ask("operator", f"experiments/get-by-name?experiment_name={first.name}").json()["experiment"]
     gone = server.ask("operator", "experiments/delete", {"experiment_id": experiment["experiment_id"]})
     assert gone.status_code == 200, gone.text
+    assert await tracking.changed(
+        dataclasses.replace(record, known_as=first.identifier), known=True, recorded=True
+    ) == ("gone",)
     third = await tracking.record_job(dataclasses.replace(record, known_as=first.identifier))
-    assert third.name not in (first.name, "tunegate/squatted")
+    assert third == first, "the experiment is restored, with its runs"
 
 
 async def test_numbers_of_a_running_training_are_added_to_its_run(server: MlflowServer, tracking: Tracking) -> None:

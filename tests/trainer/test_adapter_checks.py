@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.model_folder import ARCHITECTURE, make_adapter
-from tunegate_trainer.adapter_checks import check_adapter
+from tunegate_trainer.adapter_checks import check_adapter, check_recorded_base
 from tunegate_trainer.endings import BadInput
 
 MODULE = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -55,7 +55,8 @@ def test_rank_stabilized_lora_is_served(tmp_path: Path) -> None:
     [
         ({f"{MODULE}.lora_A.weight": (4, 9), f"{MODULE}.lora_B.weight": (8, 4)}, "BaseModel"),
         ({f"{MODULE}.lora_A.weight": (4, 8), f"{MODULE}.lora_B.weight": (9, 4)}, "BaseModel"),
-        ({"other.lora_A.weight": (4, 8), "other.lora_B.weight": (8, 4)}, "BaseModel"),
+        ({"base_model.model.other.lora_A.weight": (4, 8), "base_model.model.other.lora_B.weight": (8, 4)}, "BaseModel"),
+        ({"other.lora_A.weight": (4, 8), "other.lora_B.weight": (8, 4)}, "Tensors"),
         ({f"{MODULE}.lora_A.weight": (4, 8)}, "Tensors"),
         ({}, "Tensors"),
     ],
@@ -95,3 +96,37 @@ def test_weights_that_are_no_safetensors_are_bad_input(tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="safetensors"):
         checks(folder)
+
+
+def test_another_base_model_that_the_adapter_records_is_shown_to_reviewers(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "a", base_model_name_or_path="HuggingFaceTB/SmolLM2-135M")
+
+    (finding,) = check_recorded_base(folder, "smollm2-135m-instruct")
+
+    assert (finding.check, finding.action) == ("RecordedBase", "Warn")
+    assert "'HuggingFaceTB/SmolLM2-135M'" in finding.message
+    assert "smollm2-135m-instruct" in finding.message
+
+
+@pytest.mark.parametrize("recorded", ["HuggingFaceTB/SmolLM2-135M-Instruct", "/models/smollm2-135m-instruct/"])
+def test_the_same_base_model_needs_no_warning(tmp_path: Path, recorded: str) -> None:
+    folder = make_adapter(tmp_path / "a", base_model_name_or_path=recorded)
+
+    assert check_recorded_base(folder, "smollm2-135m-instruct") == []
+
+
+@pytest.mark.parametrize("recorded", [None, "", 7])
+def test_an_adapter_without_a_recorded_base_model_is_pointed_out(tmp_path: Path, recorded: object) -> None:
+    (finding,) = check_recorded_base(make_adapter(tmp_path / "a", base_model_name_or_path=recorded), "smollm2")
+
+    assert "does not record the base model" in finding.message
+
+
+def test_a_recorded_name_cannot_write_lines_of_its_own(tmp_path: Path) -> None:
+    folder = make_adapter(tmp_path / "a", base_model_name_or_path="x\n\u202eapproved" + "y" * 5000)
+
+    (finding,) = check_recorded_base(folder, "smollm2")
+
+    assert finding.message.isascii()
+    assert "\n" not in finding.message
+    assert len(finding.message) < 400

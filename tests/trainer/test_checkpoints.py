@@ -59,12 +59,12 @@ def test_the_newest_by_number_is_chosen(tmp_path: Path) -> None:
     assert found.foreign == 0
 
 
-def test_a_half_written_checkpoint_is_moved_aside(tmp_path: Path) -> None:
+def test_a_half_written_checkpoint_is_removed_to_make_room(tmp_path: Path) -> None:
     make_checkpoint(tmp_path, 10)
     make_checkpoint(tmp_path, 20, sealed=False)
 
     assert newest(tmp_path) == 10
-    assert kinds(tmp_path) == ["broken-checkpoint-20", "checkpoint"]
+    assert kinds(tmp_path) == ["checkpoint"]
 
 
 def test_a_changed_byte_makes_a_checkpoint_broken(tmp_path: Path) -> None:

@@ -91,6 +91,12 @@ def test_a_store_with_a_certificate_of_the_site_is_trusted_by_its_authority_only
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "cannot be read"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "NETWORK_CONNECTION"),
         ({"AWS_ENDPOINT_URL": "store.example"}, "https://host:port"),
+        ({"AWS_ENDPOINT_URL": "http://[store"}, "https://host:port"),
+        ({"AWS_ACCESS_KEY_ID": "schlüssel"}, "AWS_ACCESS_KEY_ID in the Secret of the store is not plain text"),
+        (
+            {"AWS_SECRET_ACCESS_KEY": "one\ntwo"},
+            "AWS_SECRET_ACCESS_KEY in the Secret of the store has more than one line",
+        ),
     ],
 )
 def test_what_the_owner_of_the_secret_can_put_right_is_tried_again(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 LARGE = 12_000_000
 FOREIGN = {
     "pytorch_model.bin": b"pickle", "modeling.py": b"import os", "README.md": b"card", "adapter_config.json": b"{}",
-    "original/model.safetensors": b"x", ".gitattributes": b"*.bin",
+    "original/model.safetensors": b"x", "consolidated.safetensors": b"x", ".gitattributes": b"*.bin",
 }  # fmt: skip
 
 
@@ -138,12 +138,14 @@ def test_a_mirror_that_asks_for_a_token_gets_the_secrets(
         none = copy(Pod(tmp_path / "a", pod.host), tmp_path / "none", url, commit)
         wrong = copy(Pod(tmp_path / "b", pod.host), tmp_path / "none", url, commit, found={"HF_TOKEN": "hf_old"})
         absent = copy(Pod(tmp_path / "c", pod.host), tmp_path / "none", url, commit, found={})
+        odd = copy(Pod(tmp_path / "d", pod.host), tmp_path / "none", url, commit, found={"HF_TOKEN": "hf_“quoted”"})
         right = copy(pod, tmp_path / "tiny", url, commit, found={"HF_TOKEN": f"{TOKEN}\n"})
 
-    assert {none.exit_code, wrong.exit_code, absent.exit_code} == {ExitCode.UNAVAILABLE}
+    assert {none.exit_code, wrong.exit_code, absent.exit_code, odd.exit_code} == {ExitCode.UNAVAILABLE}
     assert "refuses a request without a token (HTTP status 401)" in none.termination.message
     assert "refuses the token of Secret hub-reader (HTTP status 403)" in wrong.termination.message
     assert "Secret hub-reader of the Hub mirror does not exist in namespace team-a" in absent.termination.message
+    assert "HF_TOKEN in the Secret hub-reader of the Hub mirror is not plain text" in odd.termination.message
     assert right.exit_code == ExitCode.VERDICT, right.log
 
 

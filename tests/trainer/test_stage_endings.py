@@ -101,6 +101,34 @@ def test_progress_prefers_what_the_training_processes_wrote(tmp_path: Path) -> N
         server.server_close()
 
 
+def test_a_report_says_how_long_it_has_been_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("tunegate_trainer.progress.time.monotonic", lambda: now)
+    board = ProgressBoard("Train", tmp_path / "progress.json")
+    board.show(10, "hashing")
+    assert board.latest().unchanged_seconds == 0
+    now += 90
+    assert board.latest().unchanged_seconds == 90
+    board.show(10, "hashing")
+    assert board.latest().unchanged_seconds == 90, "the same again is no progress"
+    write_report(tmp_path / "progress.json", ProgressReport(stage="Train", percent=10, step=1))
+    assert board.latest().unchanged_seconds == 0
+    now += 5
+    assert board.latest().unchanged_seconds == 5
+    write_report(tmp_path / "progress.json", ProgressReport(stage="Train", percent=10, step=2))
+    assert board.latest().unchanged_seconds == 0
+
+
+def test_a_full_workspace_is_no_unknown_error(small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as full:
+        (small_disk / "filler").write_bytes(bytes(9 * 1024 * 1024))
+
+    end = entry._classify(full.value, small_disk)
+
+    assert (end.exit_code, end.reason) == (ExitCode.STORAGE_FULL, "StorageFull")
+    assert "workspace.size" in end.message
+
+
 def test_logs_name_an_error_without_its_text() -> None:
     try:
         raise ValueError("row 7 says: secret")
@@ -123,6 +151,6 @@ def test_a_long_last_word_fits_the_kubelet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")])
-def test_memory_errors_are_told_apart(error: Exception) -> None:
-    assert entry._classify(error).exit_code == ExitCode.OUT_OF_MEMORY
-    assert entry._classify(ValueError("secret")).message == "ValueError (see the pod's log)"
+def test_memory_errors_are_told_apart(error: Exception, tmp_path: Path) -> None:
+    assert entry._classify(error, tmp_path).exit_code == ExitCode.OUT_OF_MEMORY
+    assert entry._classify(ValueError("secret"), tmp_path).message == "ValueError (see the pod's log)"

@@ -128,7 +128,7 @@ def test_training_stopped_by_sigterm_goes_on_to_the_same_weights(
     assert result.loss_history == expected.loss_history
     assert result.development_history == expected.development_history
     assert result.tokens == expected.tokens
-    assert any((pod.workspace / "checkpoints").glob("broken-checkpoint-23-*"))
+    assert not any((pod.workspace / "checkpoints").glob("*checkpoint-23*"))
 
 
 def test_a_finished_training_that_runs_again_reports_the_same(
@@ -187,6 +187,29 @@ def test_two_pods_take_the_best_checkpoint_that_one_of_them_sealed(
     assert (peer.exit_code, peer.termination.reason) == (ExitCode.VERDICT, "Completed"), peer.log[-3000:]
     assert (result.outcome, result.world_size) == ("Passed", 2)
     assert result.best_step == result.steps > 1
+
+
+def test_a_pool_that_promises_devices_where_there_are_none_trains_nothing(small_model: Path, pod: Pod) -> None:
+    config = make_config(pod, small_model, rows=8)
+    promised = POOL.model_copy(update={"device_resource": "nvidia.com/gpu"})
+
+    ending = pod.run(config.model_copy(update={"pool": promised}))
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.DEVICES_MISSING, "DevicesMissing"), ending.log
+    assert "torch sees no device" in ending.termination.message
+    assert not any(pod.workspace.iterdir())
+
+
+def test_a_workspace_without_room_for_checkpoints_is_an_end_of_its_own(
+    small_model: Path, pod: Pod, small_disk: Path
+) -> None:
+    pod.workspace = small_disk
+    (small_disk / "filler").write_bytes(bytes(8 * 1024 * 1024 - 128 * 1024))
+
+    ending = pod.run(make_config(pod, small_model, rows=40))
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.STORAGE_FULL, "StorageFull"), ending.log[-3000:]
+    assert "workspace.size" in ending.termination.message
 
 
 def test_a_learning_rate_out_of_hand_is_a_verdict_and_no_retry(small_model: Path, pod: Pod) -> None:

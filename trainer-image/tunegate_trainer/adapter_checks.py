@@ -1,38 +1,29 @@
 """What an adapter must look like so that vLLM loads it and it acts on this base model.
 
-vLLM refuses some kinds of adapters at start, which would stop a whole server, and takes others that act on nothing:
-tensors under names that the base model doesn't have are ignored in silence. So both are looked for here.
-Source of the list: `PEFTHelper` of vLLM 0.32 and its LoRA loader.
+``tunegate.adapter_rules`` has what the engine refuses. It takes others that act on nothing: tensors under names that the
+base model doesn't have are ignored in silence. So those are looked for here, and so is the base model that the adapter was
+tuned on.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunegate import adapter_rules
+from tunegate.adapter_rules import CONFIG, TENSOR, WEIGHTS
 from tunegate.api.stage.findings import Finding
+from tunegate.safetensors_files import BrokenFile, Tensor, read_header
 from tunegate_trainer.endings import BadInput
-from tunegate_trainer.findings import block
-from tunegate_trainer.hashing import read_header, tensor_size
+from tunegate_trainer.findings import block, warn
 from tunegate_trainer.modules import Architecture
 from tunegate_trainer.taking import Taken, take
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
 HARMLESS = frozenset({".json", ".md", ".txt", ".jinja"})
-UNSUPPORTED = {
-    "use_dora": "DoRA", "modules_to_save": "fully trained modules (modules_to_save)", "lora_bias": "LoRA biases",
-    "layer_replication": "layer replication", "use_qalora": "QALoRA", "alora_invocation_tokens": "activated LoRA",
-    "trainable_token_indices": "trained token embeddings", "target_parameters": "LoRA on parameters",
-    "megatron_config": "Megatron layers", "use_bdlora": "block-diagonal LoRA", "velora_config": "VeLoRA",
-}  # fmt: skip
-PLAIN_INITIALIZATIONS = (None, True, False, "gaussian", "orthogonal")
-"""PiSSA, OLoRA, CorDA, LoftQ and EVA change the base's weights as well: such an adapter alone is not the model."""
-TENSOR = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+MOST_NAME_CHARACTERS = 120
+"""Of the base model that an adapter records: its maker may have written anything there."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +39,47 @@ class AdapterFacts:
 def check_adapter(folder: Path, architecture: Architecture | None, max_rank: int) -> AdapterFacts:
     """Return what is wrong with the adapter in ``folder``, and its facts; without ``architecture`` no shapes are compared.
 
-    Raises ``BadInput`` when there is no folder or no configuration to check.
+    Raises ``BadInput`` when there is no folder or no configuration to check, or the weights are not a whole file.
     """
     findings = check_files(folder)
     config = read_adapter_config(folder)
-    rank = _largest_rank(config)
-    findings += _check_config(config, rank, max_rank)
+    problems = adapter_rules.config_problems(config, max_rank)
     parameters = 0
     if (folder / WEIGHTS).is_file():
-        header = read_header(folder / WEIGHTS)
+        header = _read_weights(folder)
+        problems += adapter_rules.tensor_problems(config, header)
         if architecture is not None:
-            findings += _check_tensors(header, architecture)
-        parameters = sum(tensor_size(tensor) for tensor in header.values())
+            findings += _check_layers(header, architecture)
+        parameters = sum(tensor.size for tensor in header.values())
+    findings += [block(problem.check, f"adapter: {problem.message}", count=problem.count) for problem in problems]
     targets = config.get("target_modules") or []
     names = [targets] if isinstance(targets, str) else sorted(str(name) for name in targets)
-    return AdapterFacts(findings, rank, names, parameters)
+    return AdapterFacts(findings, adapter_rules.largest_rank(config), names, parameters)
+
+
+def check_recorded_base(folder: Path, base_model: str) -> list[Finding]:
+    """Show reviewers which base model an imported adapter was tuned on, unless it is clearly that of the job.
+
+    Another version of equal shape loads and answers badly, and sealing writes the job's base model into the adapter's
+    settings: this finding is where the record stays. Raises ``BadInput``.
+    """
+    recorded = read_adapter_config(folder).get("base_model_name_or_path")
+    if not isinstance(recorded, str) or not recorded:
+        message = f"adapter: it does not record the base model that it was tuned on; this job's is {base_model}"
+        return [warn("RecordedBase", f"{message}. Ask its maker whether they are the same")]
+    if recorded.rstrip("/").rsplit("/", 1)[-1].lower() == base_model.lower():
+        return []
+    shown = ascii(recorded[:MOST_NAME_CHARACTERS])
+    message = f"adapter: it records that it was tuned on {shown}; this job's base model is {base_model}"
+    return [warn("RecordedBase", f"{message}. Make sure that they are the same model and version")]
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
     """Return `adapter_config.json`. Raises ``BadInput``."""
     try:
-        document = json.loads((folder / CONFIG).read_bytes())
-    except (OSError, ValueError) as error:
-        raise BadInput(f"adapter: {CONFIG} is missing or not JSON") from error
-    if not isinstance(document, dict):
-        raise BadInput(f"adapter: {CONFIG} is not a JSON object")
-    return document
+        return adapter_rules.read_config(folder)
+    except adapter_rules.BrokenConfig as error:
+        raise BadInput(f"adapter: {error}") from error
 
 
 def take_adapter(folder: Path, scratch: Path) -> Taken:
@@ -95,7 +101,9 @@ def check_files(folder: Path) -> list[Finding]:
         raise BadInput(f"adapter: {folder} is not a folder")
     findings = []
     for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file() or (folder / name).is_symlink():
+        if (folder / name).is_symlink():
+            findings.append(block("Files", f"adapter: {name} is a link: copy the folder with `cp -rL`"))
+        elif not (folder / name).is_file():
             findings.append(block("Files", f"adapter: {name} must be a regular file; other formats are refused"))
     foreign = [
         path.name
@@ -108,51 +116,36 @@ def check_files(folder: Path) -> list[Finding]:
     return findings
 
 
-def _largest_rank(config: Mapping[str, Any]) -> int:
-    pattern = config.get("rank_pattern") or {}
-    ranks = [config.get("r", 0), *(pattern.values() if isinstance(pattern, dict) else [])]
-    return max((rank for rank in ranks if isinstance(rank, int)), default=0)
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        return read_header(folder / WEIGHTS)
+    except BrokenFile as error:
+        raise BadInput(f"adapter: {error}") from error
 
 
-def _check_config(config: Mapping[str, Any], rank: int, max_rank: int) -> list[Finding]:
-    findings = []
-    if config.get("peft_type") != "LORA":
-        findings.append(block("Kind", "adapter: peft_type is not LORA: only LoRA adapters can be served"))
-    if not 1 <= rank <= max_rank:
-        findings.append(block("Rank", f"adapter: rank {rank}, the server profile allows 1 to {max_rank}"))
-    if config.get("bias", "none") != "none":
-        findings.append(block("Bias", "adapter: bias is trained (bias other than none): the engine can't load it"))
-    if config.get("init_lora_weights", True) not in PLAIN_INITIALIZATIONS:
-        findings.append(block("Initialization", "adapter: its initialization changed the base model's weights too"))
-    for key, what in UNSUPPORTED.items():
-        if config.get(key):
-            findings.append(block("Unsupported", f"adapter: {what}: the engine can't load it"))
-    return findings
-
-
-def _check_tensors(header: Mapping[str, Mapping[str, Any]], architecture: Architecture) -> list[Finding]:
-    """Every tensor must be side A or B of a linear layer of this base model, with that layer's width."""
-    unknown = 0
-    misshapen = 0
-    sides: dict[str, set[str]] = {}
+def _check_layers(header: Mapping[str, Tensor], architecture: Architecture) -> list[Finding]:
+    """Every pair must be one of a linear layer of this base model, with that layer's widths."""
+    unknown, misshapen = set(), set()
     for name, tensor in header.items():
         match = TENSOR.fullmatch(name)
-        linear = architecture.linears.get(match["module"]) if match else None
-        if match is None or linear is None:
-            unknown += 1
+        if match is None or adapter_rules.of_vocabulary(name):
             continue
-        sides.setdefault(match["module"], set()).add(match["side"])
-        shape = list(tensor.get("shape", []))
+        linear = architecture.linears.get(match["module"])
+        if linear is None:
+            unknown.add(match["module"])
+            continue
         width, axis = (linear.inputs, 1) if match["side"] == "A" else (linear.outputs, 0)
-        misshapen += len(shape) != 2 or shape[axis] != width
+        if len(tensor.shape) != 2 or tensor.shape[axis] != width:
+            misshapen.add(match["module"])
     findings = []
     if unknown:
-        message = f"adapter: {unknown} tensors fit no linear layer of the base model: made for another model"
-        findings.append(block("BaseModel", message, count=unknown))
+        message = (
+            f"adapter: {len(unknown)} layers, such as {min(unknown)[:120]}, are no linear layers of the base model"
+        )
+        findings.append(block("BaseModel", f"{message}: made for another model", count=len(unknown)))
     if misshapen:
-        message = f"adapter: {misshapen} tensors have shapes that do not fit the base model: made for another model"
-        findings.append(block("BaseModel", message, count=misshapen))
-    halves = sum(found != {"A", "B"} for found in sides.values())
-    if halves or not header:
-        findings.append(block("Tensors", "adapter: layers with only one of the two LoRA matrices", count=halves))
+        message = (
+            f"adapter: {len(misshapen)} layers, such as {min(misshapen)[:120]}, do not have the base model's widths"
+        )
+        findings.append(block("BaseModel", f"{message}: made for another model", count=len(misshapen)))
     return findings

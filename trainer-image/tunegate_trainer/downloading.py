@@ -6,7 +6,6 @@ code: some stores repeat parts of the request.
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 from collections.abc import Iterator
@@ -14,12 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tunegate.api.stage.configs import DownloadConfig
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
+from tunegate_trainer.full_storage import NO_ROOM
+from tunegate_trainer.secret_values import read_value
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def run(config: DownloadConfig, context: StageContext) -> None:
 
 
 def _settings(store: Path) -> dict[str, str]:
-    found = {file.name: file.read_text().strip() for file in store.iterdir() if file.name.startswith("AWS_")}
+    files = [file for file in store.iterdir() if file.name.startswith("AWS_")]
+    found = {file.name: read_value(file, "the Secret of the store") for file in files}
     missing = [key for key in STORE_REQUIRED if not found.get(key)]
     if missing:
         raise Unavailable(f"the Secret of the store lacks {', '.join(missing)}: add what is missing")
@@ -75,7 +77,7 @@ def _settings(store: Path) -> dict[str, str]:
 def _connect(settings: dict[str, str], scratch: Path, authorities: tuple[Path, ...]) -> Any:
     from pyarrow import fs
 
-    endpoint = urlsplit(settings["AWS_ENDPOINT_URL"])
+    endpoint = _parts(settings["AWS_ENDPOINT_URL"])
     if endpoint.scheme not in ("http", "https") or not endpoint.netloc or endpoint.path.strip("/") or endpoint.username:
         raise Unavailable("AWS_ENDPOINT_URL in the Secret of the store is not like https://host:port: put it right")
     return fs.S3FileSystem(
@@ -91,12 +93,19 @@ def _connect(settings: dict[str, str], scratch: Path, authorities: tuple[Path, .
     )
 
 
+def _parts(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # brackets that hold no IPv6 address
+        return SplitResult("", "", "", "", "")
+
+
 def _trusted(bundle: Path, further: tuple[Path, ...]) -> Path:
     """Write the usual authorities and those of the site into one file, which is all that the client can take."""
     import certifi
 
     parts = [Path(certifi.where()), *(file for file in further if file.is_file())]
-    bundle.write_text("\n".join(part.read_text() for part in parts))
+    bundle.write_bytes(b"\n".join(part.read_bytes() for part in parts))
     return bundle
 
 
@@ -143,7 +152,7 @@ def _understood(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             raise Unavailable(f"{what}: the node's disk has no room for the data") from error
         codes, statuses = _CODE.findall(str(error)), _STATUS.findall(str(error))
         said = ", HTTP status ".join([*("".join(code) for code in codes[-1:]), *statuses[:1]]) or type(error).__name__

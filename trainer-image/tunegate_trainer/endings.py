@@ -52,6 +52,27 @@ class OutOfMemory(StageEnd):
     reason = StageReason.OUT_OF_MEMORY
 
 
+class StorageFull(StageEnd):
+    """The workspace, or the pod's own storage, has no room left."""
+
+    exit_code = ExitCode.STORAGE_FULL
+    reason = StageReason.STORAGE_FULL
+
+
+class DevicesMissing(StageEnd):
+    """The pool promises devices, and the container has none, too few or smaller ones."""
+
+    exit_code = ExitCode.DEVICES_MISSING
+    reason = StageReason.DEVICES_MISSING
+
+
+class PeersMissing(StageEnd):
+    """The pods of one training did not find each other in time."""
+
+    exit_code = ExitCode.PEERS_MISSING
+    reason = StageReason.PEERS_MISSING
+
+
 class Preempted(StageEnd):
     """SIGTERM came; whatever could be kept was kept."""
 

@@ -30,9 +30,11 @@ from tunegate_trainer.endings import (
     OutOfMemory,
     Preempted,
     StageEnd,
+    StorageFull,
     Unavailable,
     Unknown,
 )
+from tunegate_trainer.full_storage import storage_full, where_full
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.progress import ProgressBoard, serve
 
@@ -142,7 +144,7 @@ def _run(config: StageConfig, config_digest: str, places: Places, port: int) -> 
     except RegistryError as error:
         return _end(places, BadInput(str(error)))
     except Exception as error:
-        return _end(places, _classify(error))
+        return _end(places, _classify(error, places.workspace))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         server.shutdown()
@@ -212,9 +214,11 @@ def _verdict(result: StageResult | None, digest: str | None) -> Termination:
     return Termination(reason=StageReason.COMPLETED, result_digest=digest)
 
 
-def _classify(error: Exception) -> StageEnd:
-    """Tell memory from the rest; an unknown error keeps its type only, since its text may quote data."""
+def _classify(error: Exception, workspace: Path) -> StageEnd:
+    """Tell storage and memory from the rest; an unknown error keeps its type only, since its text may quote data."""
     log.error("stage failed", exc_info=error)
+    if storage_full(error, workspace):
+        return StorageFull(where_full(workspace))
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"}:
         return OutOfMemory("memory ran out: lower method.batchSize or method.maxLength, or use a larger pool")

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import struct
 import time
-from collections.abc import Mapping
-from math import prod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.stage.configs import HashConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import HashResult
 from tunegate.base_files import ChangedMeanwhile, hash_folder
+from tunegate_trainer.base_weights import Weights, read_weights
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged
 from tunegate_trainer.findings import block
-from tunegate_trainer.inputs import model_files
+from tunegate_trainer.inputs import SECOND_FORMAT, model_files
 
 log = logging.getLogger(__name__)
 
-MAX_HEADER = 100 * 1024 * 1024
+DOCUMENTS = frozenset({"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"})
+TEMPLATES = frozenset({"chat_template.jinja", "chat_template.json"})
 
 
 def run(config: HashConfig, context: StageContext) -> HashResult:
@@ -34,6 +33,8 @@ def run(config: HashConfig, context: StageContext) -> HashResult:
         raise BadInput(f"{folder} is not a folder")
     files, foreign = model_files(folder)
     findings = _check_content(folder, files, foreign)
+    weights = read_weights(folder) if all(finding.check != "Links" for finding in findings) else Weights()
+    findings += weights.findings
     hashed = _hash_all(folder, files, context)
     manifest, digest = hashed.manifest, hashed.manifest_digest
     context.notes.note(base_model=digest)
@@ -46,7 +47,7 @@ def run(config: HashConfig, context: StageContext) -> HashResult:
         manifest=manifest,
         manifest_digest=digest,
         bytes=sum(entry.size for entry in manifest.files),
-        parameters=sum(count_parameters(path) for path in files if path.suffix == ".safetensors"),
+        parameters=weights.parameters,
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -62,67 +63,61 @@ def _hash_all(folder: Path, files: list[Path], context: StageContext) -> HashedF
 
 
 def _check_content(folder: Path, files: list[Path], foreign: list[str]) -> list[Finding]:
-    findings = []
+    """Return what is wrong with the files besides the weights. Raises ``BadInput`` for a file that cannot be read."""
+    findings = list(_check_foreign(folder, foreign))
+    if any(finding.check == "Links" for finding in findings):
+        return findings  # what the links stand for would be said to be missing
     names = {path.name for path in files}
-    if foreign:
-        allowed = "safetensors weights, JSON, tokenizer files and chat templates"
-        listed = ", ".join(foreign[:5])
-        findings.append(block("Files", f"{listed}: a base model's folder may hold {allowed} only", count=len(foreign)))
-    if not any(name.endswith(".safetensors") for name in names):
-        findings.append(block("Weights", "no .safetensors weights: convert them first"))
+    documents, broken = _read_documents(folder, names)
+    findings += broken
     if "config.json" not in names:
         findings.append(block("Configuration", "no config.json"))
-    elif _read_json(folder / "config.json").get("auto_map"):
+    elif documents.get("config.json", {}).get("auto_map"):
         findings.append(block("Code", "config.json asks for code of its own (auto_map): it never runs here"))
     if not names & {"tokenizer.json", "tokenizer.model"}:
         findings.append(block("Tokenizer", "no tokenizer.json or tokenizer.model"))
-    if not _has_chat_template(folder, names):
+    if not names & TEMPLATES and not documents.get("tokenizer_config.json", {}).get("chat_template"):
         message = "no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): not a chat model"
         findings.append(block("ChatTemplate", message))
     return findings
 
 
-def _has_chat_template(folder: Path, names: set[str]) -> bool:
-    if "chat_template.jinja" in names or "chat_template.json" in names:
-        return True
-    return "tokenizer_config.json" in names and bool(_read_json(folder / "tokenizer_config.json").get("chat_template"))
+def _check_foreign(folder: Path, foreign: list[str]) -> Iterator[Finding]:
+    links = [name for name in foreign if (folder / name).is_symlink()]
+    second = [name for name in foreign if name not in links and name.startswith(SECOND_FORMAT)]
+    others = [name for name in foreign if name not in links and name not in second]
+    if links:
+        message = f"links, not files: {_listed(links)}. Copy the folder with `cp -rL`, which copies what they stand for"
+        yield block("Links", message, count=len(links))
+    if second:
+        message = (
+            f"{_listed(second)}: weights in Mistral's own format. The engine would load these and training the others: "
+            "remove them, and keep those in the format of transformers"
+        )
+        yield block("Files", message, count=len(second))
+    if others:
+        allowed = "safetensors weights, JSON, tokenizer files and chat templates"
+        message = f"{_listed(others)}: a base model's folder may hold {allowed} only"
+        yield block("Files", message, count=len(others))
 
 
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise BadInput(f"{path.name}: not JSON") from error
-    if not isinstance(document, dict):
-        raise BadInput(f"{path.name}: not a JSON object")
-    return document
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5])
 
 
-def read_header(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the tensor descriptions of a safetensors file without reading its weights. Raises ``BadInput``.
-
-    Source: the safetensors format (8 bytes little-endian length, then JSON of name to dtype, shape, data_offsets).
-    """
-    with path.open("rb") as stream:
-        start = stream.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= MAX_HEADER:
-            raise BadInput(f"{path.name}: not a safetensors file")
+def _read_documents(folder: Path, names: set[str]) -> tuple[dict[str, dict[str, object]], list[Finding]]:
+    """Return the JSON objects that both libraries read, and which of them are none."""
+    documents: dict[str, dict[str, object]] = {}
+    findings = []
+    for name in sorted(names & DOCUMENTS):
         try:
-            header = json.loads(stream.read(length))
-        except ValueError as error:
-            raise BadInput(f"{path.name}: not a safetensors file") from error
-    if not isinstance(header, dict):
-        raise BadInput(f"{path.name}: not a safetensors file")
-    header.pop("__metadata__", None)
-    return header
-
-
-def count_parameters(path: Path) -> int:
-    """Return the number of weights in a safetensors file. Tied weights count once, as they are stored."""
-    return sum(tensor_size(tensor) for tensor in read_header(path).values())
-
-
-def tensor_size(tensor: Mapping[str, Any]) -> int:
-    """Return the number of elements of one tensor of a header."""
-    return prod(int(extent) for extent in tensor.get("shape", []))
+            document = json.loads((folder / name).read_bytes())
+        except OSError as error:
+            raise BadInput(f"base model: {name} cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            documents[name] = document
+        else:
+            findings.append(block("Configuration", f"{name} is not a JSON object, or cut short: copy it again"))
+    return documents, findings

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"})
 """Weights, configuration, tokenizer (also SentencePiece and merge lists), chat template."""
+SECOND_FORMAT = "consolidated"
+"""How the names of weights in Mistral's own format begin. vLLM loads them, and nothing else, where it sees one; transformers
+does not know them."""
 DOCUMENT_NAMES = frozenset({"lost+found", "LICENSE", "NOTICE", "USE_POLICY"})
 DOCUMENT_SUFFIXES = frozenset({".md", ".pdf", ".png", ".jpg", ".svg"})
 
@@ -31,14 +34,15 @@ def is_document(path: Path) -> bool:
 
 def is_model_file(path: Path) -> bool:
     """Whether a base model may have such a file, by its name."""
-    return path.suffix in MODEL_SUFFIXES and not path.name.startswith((".", "adapter_")) and not is_document(path)
+    foreign = path.name.startswith((".", "adapter_", SECOND_FORMAT))
+    return path.suffix in MODEL_SUFFIXES and not foreign and not is_document(path)
 
 
 def model_files(folder: Path) -> tuple[list[Path], list[str]]:
     """Return a base model's files, sorted, and the names of entries that don't belong into its folder.
 
     Hidden entries and documents count as neither. What loads code or other weights when a library sees it
-    (pickles, Python, an `adapter_config.json`) does not belong; nor do folders and links out of the folder.
+    (pickles, Python, an `adapter_config.json`, weights in a second format) does not belong; nor do folders and links.
     """
     files: list[Path] = []
     foreign: list[str] = []

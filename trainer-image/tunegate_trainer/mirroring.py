@@ -7,7 +7,6 @@ its status: some answer with addresses that carry a signature.
 
 from __future__ import annotations
 
-import errno
 import glob
 import logging
 import os
@@ -24,7 +23,9 @@ from tunegate.api.stage.configs import CopyModelConfig
 from tunegate.api.stage.layout import HUB_AUTHORITY, HUB_TOKEN
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
+from tunegate_trainer.full_storage import NO_ROOM, causes
 from tunegate_trainer.inputs import is_model_file
+from tunegate_trainer.secret_values import read_value
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _token(config: CopyModelConfig, store: Path) -> str | None:
             f"the Secret {config.secret_name} of the Hub mirror does not exist in namespace {config.job.namespace}, or has "
             f"neither {HUB_TOKEN} nor {HUB_AUTHORITY}: create it there"
         )
-    return token.read_text().strip() or None if token.is_file() else None
+    return read_value(token, f"the Secret {config.secret_name} of the Hub mirror") or None
 
 
 def _prepare_client(authorities: tuple[Path, ...]) -> None:
@@ -167,8 +168,8 @@ def _understood(config: CopyModelConfig, what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, httpx2.HTTPError) as error:
-        chain = list(_causes(error))
-        if any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in chain):
+        chain = list(causes(error))
+        if any(isinstance(one, OSError) and one.errno in NO_ROOM for one in chain):
             raise Unavailable(f"{what}: the node's disk has no room for the model") from error
         status = next((one.response.status_code for one in chain if isinstance(one, HfHubHTTPError)), None)
         if status in (401, 403):
@@ -180,10 +181,3 @@ def _understood(config: CopyModelConfig, what: str) -> Iterator[None]:
             raise BadInput(f"{what}: {config.endpoint} has no such model, or not this commit") from error
         said = f"HTTP status {status}" if status else type(chain[-1]).__name__
         raise _Interrupted(f"{what}: {config.endpoint} cannot be read ({said})") from error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class ProgressBoard:
         self._stage = stage
         self._file = file
         self._report = ProgressReport(stage=stage, percent=0)
+        self._seen = self._report
+        self._since = time.monotonic()
 
     def show(
         self,
@@ -49,6 +52,13 @@ class ProgressBoard:
         )
 
     def latest(self) -> ProgressReport:
+        """Return the newest report, with the time since it was first seen to be this one."""
+        report = self._newest()
+        if report != self._seen:
+            self._seen, self._since = report, time.monotonic()
+        return report.model_copy(update={"unchanged_seconds": int(time.monotonic() - self._since)})
+
+    def _newest(self) -> ProgressReport:
         """Return the other process's report where there is one, else our own."""
         if self._file is not None:
             try:

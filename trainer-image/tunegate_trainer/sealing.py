@@ -8,18 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tunegate import digests
+from tunegate.adapter_rules import CONFIG, WEIGHTS
 from tunegate.api.stage.configs import SealConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import SealResult
 from tunegate.registry.adapters import push_adapter
-from tunegate_trainer.adapter_checks import (
-    CONFIG,
-    WEIGHTS,
-    check_adapter,
-    check_files,
-    read_adapter_config,
-    take_adapter,
-)
+from tunegate_trainer.adapter_checks import check_adapter, check_files, read_adapter_config, take_adapter
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import block
@@ -91,17 +85,25 @@ def clean_config(found: dict[str, Any], base_model_name: str) -> dict[str, Any]:
 
 
 def write_weights(source: Path, target: Path) -> list[Finding]:
-    """Write the tensors of ``source`` to ``target`` as bfloat16; return why not, when they are no usable numbers."""
+    """Write the tensors of ``source`` to ``target`` as bfloat16; return why not, when they are no usable numbers.
+
+    The numbers are looked at as they are written: a float64 may be beyond what bfloat16 can hold.
+    Raises ``BadInput`` when the file cannot be loaded.
+    """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
 
-    tensors = load_file(source)
-    broken = sum(not bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    try:
+        tensors = load_file(source)
+    except SafetensorError as error:
+        raise BadInput(f"adapter: {source.name} cannot be loaded: copy it again") from error
+    narrowed = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in sorted(tensors.items())}
+    broken = sum(not bool(torch.isfinite(tensor).all()) for tensor in narrowed.values())
     if broken:
         return [block("Numbers", f"adapter: {broken} tensors hold values that are no numbers", count=broken)]
-    if not any(bool(tensor.any()) for name, tensor in tensors.items() if ".lora_B." in name):
+    if not any(bool(tensor.any()) for name, tensor in narrowed.items() if ".lora_B." in name):
         return [block("Effect", "adapter: every second matrix is zero: it would change nothing")]
-    narrowed = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in sorted(tensors.items())}
     save_file(narrowed, target, metadata={"format": "pt"})
     target.chmod(0o644)
     return []

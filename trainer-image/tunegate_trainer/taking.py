@@ -7,7 +7,6 @@ uses its rows. The copy lies where nothing outside this pod can write. Base mode
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from tunegate.api.manifest import FileEntry, HashedFolder, Manifest
 from tunegate.api.stage.results import StageInputs
 from tunegate.base_files import changed
 from tunegate_trainer.endings import BadInput, InputChanged, Unavailable
+from tunegate_trainer.full_storage import NO_ROOM
 
 PIECE = 4 * 1024 * 1024
 """Bytes that are copied at a time."""
@@ -62,7 +62,7 @@ def _take(what: str, file: Path, copy: Path, place: Path) -> FileEntry:
                 target.write(piece)
                 size += len(piece)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             message = f"{what}: the node's disk has no room for the pod's own copy of {file.name}"
             raise Unavailable(message) from error
         raise BadInput(f"{what}: {file.name} cannot be read ({error.strerror or type(error).__name__})") from error

@@ -98,7 +98,9 @@ def out_of_place(status: dict[str, Any], live: Json, errors: Sequence[Refusal], 
     """Return the status with what is not in place: a condition for machines, and the message for people."""
     text = "; ".join(dict.fromkeys(error.message for error in errors))[:MESSAGE]
     first = errors[0]
-    reason = first.reason if isinstance(first, Waiting) else OwnershipReason.WRITE_REFUSED
+    reason: str = OwnershipReason.REQUEST_REFUSED
+    if isinstance(first, Waiting) or (isinstance(first, Terminal) and first.reason == OwnershipReason.UNREADABLE):
+        reason = first.reason
     condition = {
         "type": OBJECTS_IN_PLACE,
         "status": "False",

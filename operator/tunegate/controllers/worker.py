@@ -75,6 +75,8 @@ class Worker:
             except Terminal as error:
                 logger.error("needs attention: %s: %s", error.reason, error.message)
                 await self._warn(key, error)
+                if plan is None:
+                    await self._tell(key, error, writes)
                 return Outcome("terminal", _sooner(None, plan), writes)
             except Exception:
                 logger.exception("defect in %s", self.name)
@@ -123,6 +125,21 @@ class Worker:
         before = applied(live, self._controller.manager, "status") or {}
         told = out_of_place(dict(before if status is None else status), live, errors, datetime.now(UTC))
         await self._report(key, replace(plan, status=told, events=()), writes)
+
+    async def _tell(self, key: ObjectKey, error: Terminal, writes: Counter[str]) -> None:
+        """Say in the status why the object could not be looked at; the event that says the same is gone after an hour.
+
+        Only where the message of the status is this controller's to write."""
+        try:
+            live = await self._kube.get(self._ref(key))
+            if live is None:
+                return
+            before = applied(live, self._controller.manager, "status") or {}
+            if "message" in before or not live.get("status"):
+                told = out_of_place(dict(before), live, [error], datetime.now(UTC))
+                await self._report(key, Plan(status=told), writes)
+        except (Transient, Terminal) as refused:
+            logger.warning("what is wrong could not be written into the status: %s", refused.message)
 
     async def _report(self, key: ObjectKey, plan: Plan, writes: Counter[str]) -> None:
         """Write the status if it says something new, then post the events."""

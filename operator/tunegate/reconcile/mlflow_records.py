@@ -32,6 +32,7 @@ from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.croissant import croissant
 from tunegate.tracking.records import (
+    PHASE_TAG,
     InputData,
     JobRecord,
     MetricPoint,
@@ -236,7 +237,7 @@ def _job_tags(job: FineTuneJob) -> dict[str, str]:
     facts = {
         "tunegate.job": f"{job.namespace}/{job.name}",
         "tunegate.requestedBy": job.spec.requested_by.username,
-        "tunegate.phase": status.phase,
+        PHASE_TAG: status.phase,
         "tunegate.gate": status.gate.outcome if status.gate else None,
         "tunegate.adapter": f"{status.adapter.repository}@{status.adapter.digest}" if status.adapter else None,
         "tunegate.adapterManifest": status.adapter.manifest_digest if status.adapter else None,

@@ -12,8 +12,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tunegate.api.reasons import OwnershipReason
+from tunegate.errors import Terminal
 from tunegate.registry.failures import Unauthorized, Unavailable
 
+ANONYMOUS = '{"auths": {}}\n'
+"""A Docker configuration that opens nothing."""
 _PARAMETER = re.compile(r'([a-zA-Z]+)="([^"]*)"')
 
 
@@ -47,6 +51,27 @@ def read_credential(auth_file: Path | None, host: str) -> Credential:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unauthorized(f"{auth_file}: not a Docker configuration file ({type(error).__name__})") from error
     return Credential()
+
+
+def site_configuration(auth_file: Path | None) -> str:
+    """Return the site's Docker configuration to hand on to pods; one that opens nothing where the site gave none.
+
+    Raises ``Terminal`` for a file that is no Docker configuration.
+    """
+    if auth_file is None or not auth_file.exists():
+        return ANONYMOUS
+    try:
+        text = auth_file.read_text()
+        sound = isinstance(json.loads(text)["auths"], dict)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        message = (
+            f"the registry credential of the installation ({auth_file}) is not a Docker configuration file, JSON with `auths`: "
+            "correct the Secret that registry.external.authSecret of the chart names"
+        )
+        raise Terminal(OwnershipReason.UNREADABLE, message)
+    return text
 
 
 def _host_of(key: str) -> str:

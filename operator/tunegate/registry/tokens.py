@@ -90,15 +90,13 @@ def mint(
 def expiry(config: str, host: str) -> datetime | None:
     """Return when the token inside a Docker configuration ends (UTC), or None if it holds no token for ``host``.
 
-    The signature is not checked: this is for deciding when to write a new one, never for trusting the old one.
+    Whoever can write the Secret decides what it holds: anything that is no such configuration holds no token. The signature is not checked: this is for deciding when to write a new one, never for trusting the old one.
     """
-    token = json.loads(config).get("auths", {}).get(host, {}).get("registrytoken")
-    if not isinstance(token, str):
-        return None
     try:
+        token = json.loads(config)["auths"][host]["registrytoken"]
         claims = jwt.decode(token, options={"verify_signature": False})
         return datetime.fromtimestamp(int(claims["exp"]), UTC)
-    except (jwt.InvalidTokenError, KeyError, ValueError):
+    except (jwt.InvalidTokenError, LookupError, TypeError, ValueError, OverflowError, OSError, RecursionError):
         return None
 
 

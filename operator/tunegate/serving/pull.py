@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tunegate import adapter_rules
 from tunegate.api import serving
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import AdapterEntry, AdapterOutcome, PullReport, ServerDocument
@@ -30,7 +31,7 @@ from tunegate.mounted import ConfigurationDiffers, read_documents
 from tunegate.registry.adapters import pull_adapter, verify
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import DigestMismatch, Missing, Refused, RegistryError
-from tunegate.serving import adapter_rules, base_check
+from tunegate.serving import base_check
 
 SERVED_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}-[0-9a-f]{8}")
 """`<release>-<first 8 hex digits of the adapter digest>`: safe as a folder's name, and never the name of a base model."""

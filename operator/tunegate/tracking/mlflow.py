@@ -27,7 +27,7 @@ from tunegate.tracking.records import (
     ReleaseRecord,
     Written,
 )
-from tunegate.tracking.runs import changed_job, write_job, write_points
+from tunegate.tracking.runs import changed_job, end_runs, running_runs, write_job, write_points
 from tunegate.tracking.versions import changed_release, write_release
 
 T = TypeVar("T")
@@ -73,6 +73,14 @@ class Tracking:
     async def add_points(self, run_id: str, points: Sequence[MetricPoint]) -> None:
         """Add numbers to a run that exists. Raises ``TrackingUnavailable``."""
         await self._call(lambda: write_points(self._connect(), run_id, points))
+
+    async def running(self, namespace: str) -> dict[str, str]:
+        """Return the runs that are shown as running, with their jobs' uids. Raises ``TrackingUnavailable``."""
+        return await self._call(lambda: running_runs(self._connect(), namespace))
+
+    async def end(self, runs: Sequence[str]) -> None:
+        """Show runs as killed whose jobs were deleted. Raises ``TrackingUnavailable``."""
+        await self._call(lambda: end_runs(self._connect(), runs))
 
     async def changed(self, record: JobRecord | ReleaseRecord, *, known: bool, recorded: bool) -> tuple[str, ...]:
         """Return what is not as it was written, sorted: names of tags, `description`, `source`, `stage`, `alias NAME`,

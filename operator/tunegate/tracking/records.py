@@ -11,6 +11,7 @@ from typing import Literal
 
 from tunegate.digests import document_digest
 
+PHASE_TAG = "tunegate.phase"
 UID_TAG = "tunegate.jobUid"
 """Tag by which stages and the operator find a job's run."""
 FINGERPRINT_TAG = "tunegate.record"

@@ -16,6 +16,7 @@ from tunegate.tracking.experiments import find_experiment, own_experiment, taken
 from tunegate.tracking.records import (
     FINGERPRINT_TAG,
     GONE,
+    PHASE_TAG,
     UID_TAG,
     InputData,
     JobRecord,
@@ -29,6 +30,8 @@ T = TypeVar("T")
 BATCH = 1000
 """MLflow's limits: 1000 entries in a batch, of which 100 are parameters or tags."""
 SMALL_BATCH = 100
+DELETED = "Deleted"
+"""What the phase of a run says whose job is gone."""
 PARAM_LENGTH = 6000
 DIGEST_LENGTH = 36
 
@@ -65,6 +68,22 @@ def changed_job(client: Any, record: JobRecord, *, known: bool, recorded: bool) 
         return said
     wanted = shown({**_tags(record), FINGERPRINT_TAG: record.fingerprint})
     return said | {key for key, value in wanted.items() if found.get(key) != value}
+
+
+def running_runs(client: Any, namespace: str) -> dict[str, str]:
+    """Return the runs of a namespace that MLflow shows as running, with the job's uid of each."""
+    experiment = find_experiment(client, experiment_name(namespace))
+    if experiment is None:
+        return {}
+    found = client.search_runs([experiment.id], filter_string="attributes.status = 'RUNNING'", max_results=BATCH)
+    return {str(run.info.run_id): str(run.data.tags[UID_TAG]) for run in found if UID_TAG in run.data.tags}
+
+
+def end_runs(client: Any, runs: Sequence[str]) -> None:
+    """Show runs as killed: their jobs were deleted before they ended."""
+    for run_id in runs:
+        client.set_tag(run_id, PHASE_TAG, DELETED)
+        client.set_terminated(run_id, status="KILLED")
 
 
 def write_points(client: Any, run_id: str, points: Sequence[MetricPoint]) -> None:

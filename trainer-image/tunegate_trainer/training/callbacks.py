@@ -66,12 +66,19 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self._first = 0
         self._shown = 0.0
         self._loss: float | None = None
+        self._checked = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._started, self._first = time.monotonic(), state.global_step
         self._show(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._checked = 0
+        if time.monotonic() - self._shown >= PROGRESS_SECONDS:
+            self._show(state)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._checked += 1
         if time.monotonic() - self._shown >= PROGRESS_SECONDS:
             self._show(state)
 
@@ -95,6 +102,7 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
             total_steps=state.max_steps,
             loss=self._loss if finite else None,
             remaining_seconds=None if left is None else int(left),
+            message=f"{self._checked} batches of development rows" if self._checked else "",
         )
         write_report(self._file, report)
         self._shown = time.monotonic()

@@ -1,8 +1,8 @@
 """Checkpoints that can be trusted: whole ones of this job. They carry a manifest, written last, and its seal by the job's key.
 
 A workspace may come from elsewhere: a clone, a volume that somebody prepared. A checkpoint without the job's seal is
-another's, whatever it holds, and is put aside like one that a kill cut short: transformers takes the newest folder, and a
-half-written one makes it fail at every start. So the choice is made here.
+another's, whatever it holds, and is put aside like a damaged one: transformers takes the newest folder. One that a kill or
+a full workspace cut short holds nothing that anybody needs: it is removed, so that the next one finds room.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +89,21 @@ def seal_checkpoint(folder: Path, key: bytes, *, step: int, tokens: int, world_s
 
 
 def newest_complete(root: Path, key: bytes) -> Found:
-    """Return the newest checkpoint of ``root`` that is whole and sealed by ``key``; put newer ones that are not aside."""
+    """Return the newest checkpoint of ``root`` that is whole and sealed by ``key``.
+
+    Newer ones that are cut short are removed, and others that are not put aside.
+    """
     newest = None
     for folder in sorted(root.glob(f"{PREFIX}*"), key=_step, reverse=True) if root.is_dir() else ():
         found = read_checkpoint(folder, key)
         if isinstance(found, Checkpoint):
             newest = found
             break
+        if not (folder / SEAL).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            log.warning("checkpoint is cut short: removed", extra={"checkpoint": folder.name})
+            if not folder.exists():
+                continue
         aside = root / f"{ASIDE[found]}{folder.name}-{time.time_ns()}"
         folder.rename(aside)
         why = "incomplete or damaged" if found == "Broken" else "not sealed by this job's key"

@@ -1,4 +1,4 @@
-"""What the wrapper and the training processes of one pod tell each other: three small files in a folder of the pod.
+"""What the wrapper and the training processes of one pod tell each other: a few small files in a folder of the pod.
 
 A stop request is a file and not a signal: launchers answer a signal by killing their workers after half a minute, in
 the middle of a checkpoint, and ranks would see it at different steps.
@@ -15,16 +15,18 @@ from tunegate_trainer.endings import Unknown
 
 CONFIG = "train.json"
 STOP = "stop"
-OUTCOME = "outcome.json"
+OUTCOME = "outcome-{rank}.json"
 BASE = "base.json"
 """The base model as the wrapper hashed it."""
 
-State = Literal["Finished", "Stopped", "Diverged", "BadInput", "InputChanged", "OutOfMemory"]
+State = Literal["Finished", "Stopped", "Diverged", "BadInput", "InputChanged", "OutOfMemory", "StorageFull"]
+FAILURES: tuple[State, ...] = ("OutOfMemory", "StorageFull", "BadInput", "InputChanged")
+"""The first of these that any process left explains why all of them ended."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the processes of this pod ended, written by the pod's first one."""
+    """How a process of this pod ended. The pod's first one speaks for all, unless another one says why they ended."""
 
     state: State
     message: str = ""
@@ -40,19 +42,29 @@ class Outcome:
     world_size: int = 1
 
 
-def write_outcome(folder: Path, outcome: Outcome) -> None:
-    """Leave the outcome for the wrapper."""
-    draft = folder / f".{OUTCOME}"
+def write_outcome(folder: Path, outcome: Outcome, rank: int) -> None:
+    """Leave the outcome of the process with this rank in the pod for the wrapper."""
+    name = OUTCOME.format(rank=rank)
+    draft = folder / f".{name}"
     draft.write_text(json.dumps(asdict(outcome)))
-    draft.replace(folder / OUTCOME)
+    draft.replace(folder / name)
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """Return what the processes left, or nothing when they died without a word. Raises ``Unknown`` when unreadable."""
+    """Return what the processes left, or nothing when they died without a word. Raises ``Unknown`` when unreadable.
+
+    Memory may run out in any process: the launcher then stops all others, which leave nothing.
+    """
+    found = {path.name: _read(path) for path in sorted(folder.glob(OUTCOME.format(rank="*")))}
+    failed = [outcome for outcome in found.values() if outcome.state in FAILURES]
+    if failed:
+        return min(failed, key=lambda outcome: FAILURES.index(outcome.state))
+    return found.get(OUTCOME.format(rank=0))
+
+
+def _read(path: Path) -> Outcome:
     try:
-        document = json.loads((folder / OUTCOME).read_bytes())
-    except FileNotFoundError:
-        return None
+        document = json.loads(path.read_bytes())
     except ValueError as error:
         raise Unknown("training left an unreadable outcome") from error
     for history in ("loss_history", "development_history"):

@@ -20,13 +20,15 @@ from tunegate.api.stage.configs import TrainConfig
 from tunegate.api.stage.results import TrainResult
 from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.data.shards import open_dataset
-from tunegate_trainer.endings import BadInput, InputChanged, OutOfMemory, Preempted, Unknown
+from tunegate_trainer.endings import BadInput, InputChanged, OutOfMemory, Preempted, StorageFull, Unknown
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.training import exchange
 from tunegate_trainer.training.attempt_times import AttemptLedger
 from tunegate_trainer.training.checkpoints import read_key
+from tunegate_trainer.training.devices import require_devices
 from tunegate_trainer.training.exchange import Outcome, read_outcome
 from tunegate_trainer.training.hardware import hardware
+from tunegate_trainer.training.meeting import Meeting
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,12 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes
 def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
     """Train and return the result; pods of an index above 0 return none, since index 0 speaks for all.
 
-    Raises ``Preempted`` after SIGTERM once a checkpoint is written, ``BadInput``, ``InputChanged``, ``OutOfMemory`` or
-    ``Unknown``.
+    Raises ``Preempted`` after SIGTERM once a checkpoint is written, ``BadInput``, ``InputChanged``, ``DevicesMissing``,
+    ``PeersMissing``, ``OutOfMemory``, ``StorageFull`` or ``Unknown``.
     """
     places = context.places
     read_key(places.checkpoint_key)
+    require_devices(config.pool, config.method.num_proc_per_node)
     base = check_base_model(config.base_model, context)
     rows, digest = open_dataset(config.dataset, places.run)
     context.notes.note(dataset=digest)
@@ -54,8 +57,10 @@ def run(config: TrainConfig, context: StageContext) -> TrainResult | None:
     told = config.model_copy(update={"dataset": own})
     (places.run / exchange.CONFIG).write_text(told.model_dump_json(by_alias=True))
     (places.run / exchange.BASE).write_text(base.model_dump_json(by_alias=True))
+    context.progress.show(5, "waiting for the other pods")
+    Meeting(_node_rank(), config.method.num_nodes, *_meeting_place()).wait()
     started, kills = time.monotonic(), oom_kills()
-    code = _watch(_command(config, places), places.run)
+    code = _watch(_command(config, places), places.run, cuda=config.pool.device_resource is not None)
     outcome = read_outcome(places.run)
     if outcome is None and oom_kills() > kills:
         raise OutOfMemory("the pod's memory ran out: lower method.batchSize or method.maxLength, or use a larger pool")
@@ -71,14 +76,17 @@ def _node_rank() -> int:
     return int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
 
 
+def _meeting_place() -> tuple[str, int]:
+    return os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", DEFAULT_PORT))
+
+
 def _command(config: TrainConfig, places: Places) -> list[str]:
     nodes, processes = config.method.num_nodes, config.method.num_nodes * config.method.num_proc_per_node
     # On CPUs too, `--multi_gpu` is how accelerate starts several processes; the backend follows the device.
     kind = ["--multi_gpu"] if processes > 1 else [] if config.pool.device_resource else ["--cpu"]
+    host, port = _meeting_place()
     rendezvous = [
-        "--machine_rank", str(_node_rank()),
-        "--main_process_ip", os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "--main_process_port", os.environ.get("MASTER_PORT", DEFAULT_PORT),
+        "--machine_rank", str(_node_rank()), "--main_process_ip", host, "--main_process_port", str(port),
     ]  # fmt: skip
     return [
         sys.executable, "-m", "accelerate.commands.launch", *kind,
@@ -90,7 +98,7 @@ def _command(config: TrainConfig, places: Places) -> list[str]:
     ]  # fmt: skip
 
 
-def _watch(command: list[str], run: Path) -> int:
+def _watch(command: list[str], run: Path, *, cuda: bool) -> int:
     """Run the command to its end; SIGTERM becomes a request to checkpoint and stop, for which we wait."""
 
     def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
@@ -100,7 +108,7 @@ def _watch(command: list[str], run: Path) -> int:
     signal.signal(signal.SIGTERM, on_sigterm)
     # Libraries ask for the user's name; a pod's user has none.
     environment = {"USER": "tunegate", **os.environ}
-    if "--multi_gpu" in command and not _has_cuda():
+    if "--multi_gpu" in command and not cuda:
         environment["ACCELERATE_USE_CPU"] = "true"
     # Its own session: a signal to our process group must not reach the workers before they have checkpointed.
     process = subprocess.Popen(command, env=environment, start_new_session=True)
@@ -123,12 +131,6 @@ def oom_kills(files: tuple[Path, ...] = CGROUP_FILES) -> int:
     return 0
 
 
-def _has_cuda() -> bool:
-    import torch
-
-    return bool(torch.cuda.is_available())
-
-
 def _raise_unless_verdict(outcome: Outcome | None, code: int) -> None:
     if outcome is None:
         raise Unknown(f"training processes ended with code {code} and without a word (see the pod's log)")
@@ -138,6 +140,8 @@ def _raise_unless_verdict(outcome: Outcome | None, code: int) -> None:
         raise InputChanged(outcome.message)
     if outcome.state == "OutOfMemory":
         raise OutOfMemory("memory ran out: lower method.batchSize or method.maxLength, or use a larger pool")
+    if outcome.state == "StorageFull":
+        raise StorageFull(outcome.message)
     if outcome.state == "Stopped":
         raise Preempted(f"stopped at step {outcome.steps} with a checkpoint")
     if code != 0:

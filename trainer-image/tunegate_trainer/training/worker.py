@@ -27,6 +27,7 @@ from tunegate_trainer.data.rows import read_sound_rows
 from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.data.splitting import group_key, in_development
 from tunegate_trainer.endings import BadInput, InputChanged
+from tunegate_trainer.full_storage import storage_full, where_full
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
 from tunegate_trainer.training import exchange
@@ -68,16 +69,21 @@ def main() -> int:
         outcome = Outcome("InputChanged", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         outcome = Outcome("OutOfMemory", type(error).__name__)
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        write_outcome(options.run, outcome)
-    return 1 if outcome.state in {"BadInput", "InputChanged", "OutOfMemory"} else 0
+    except Exception as error:
+        if not storage_full(error, options.workspace):
+            raise
+        log.error("storage is full", exc_info=error)
+        outcome = Outcome("StorageFull", where_full(options.workspace))
+    write_outcome(options.run, outcome, int(os.environ.get("LOCAL_RANK", "0")))
+    return 1 if outcome.state in exchange.FAILURES else 0
 
 
 def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     """Train from the newest complete checkpoint, or from the start, and save the best adapter when all steps are done."""
     from transformers import PrinterCallback
 
-    cuda = torch.cuda.is_available() and config.pool.device_resource is not None
+    # Not whether torch sees a device: where the pool promises one, a training without it has to fail.
+    cuda = config.pool.device_resource is not None
     folder = Path(config.base_model.path)
     tokenizer = ChatTokenizer(folder)
     training, development = encode_rows(config, tokenizer)

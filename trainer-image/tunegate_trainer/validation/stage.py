@@ -14,7 +14,14 @@ from tunegate.api.stage.configs import ValidateConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.layout import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import ValidateResult
-from tunegate_trainer.adapter_checks import check_adapter, check_files, has_files, take_adapter
+from tunegate_trainer.adapter_checks import (
+    check_adapter,
+    check_files,
+    check_recorded_base,
+    has_files,
+    take_adapter,
+)
+from tunegate_trainer.base_weights import read_weights
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.scan import scan
@@ -25,7 +32,6 @@ from tunegate_trainer.data.shards import Shards, open_dataset, open_suite
 from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.findings import warn
-from tunegate_trainer.hashing import count_parameters
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
@@ -150,7 +156,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         suite_questions=len(questions),
         suite_sketch=sketch_of(questions).text,
         trainable_parameters=cost.trainable,
-        total_parameters=sum(count_parameters(weights) for weights in folder.glob("*.safetensors")),
+        total_parameters=read_weights(folder).parameters,
         adapter_bytes=2 * cost.trainable,
         peak_memory_bytes=sum(cost.memory.values()),
         memory_parts=cost.memory,
@@ -241,7 +247,8 @@ def _import_cost(config: ValidateConfig, architecture: Architecture, context: St
     taken = take_adapter(source, context.places.run)
     context.notes.note(adapter=taken.digest)
     facts = check_adapter(taken.root, architecture, config.profile.max_lora_rank)
-    return Cost(facts.parameters, {}, 0.0, 0.0, [*findings, *facts.findings])
+    findings += [*facts.findings, *check_recorded_base(taken.root, config.base_model.name)]
+    return Cost(facts.parameters, {}, 0.0, 0.0, findings)
 
 
 def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:

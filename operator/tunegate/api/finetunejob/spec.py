@@ -21,6 +21,7 @@ from tunegate.api.markers import (
     VolumeUri,
     cel,
     immutable_but,
+    later,
     list_map,
     rules,
 )
@@ -162,12 +163,16 @@ class Workspace(ApiModel):
 
 
 class Limits(ApiModel):
-    """How often a stage may be tried again."""
+    """How often a stage may be tried again, and how long an attempt may take."""
 
     max_disruptions: Annotated[int, Field(ge=0, le=100)] = 10
-    """Attempts lost to eviction, node loss or deletion."""
+    """Attempts lost to eviction, node loss, deletion, or something that was away."""
     max_errors: Annotated[int, Field(ge=0, le=10)] = 2
-    """Attempts lost to unknown errors."""
+    """Attempts lost to errors, full storage or standstill."""
+    max_seconds: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    """Longest time that a stage may run in one attempt; a longer one ends the job. Absent: no limit."""
+    max_seconds_without_progress: Annotated[int, Field(ge=60, le=31_536_000)] = later(7200)
+    """After so long without progress the attempt is ended, and the stage tried again."""
 
 
 MUTABLE = ("suspend", "ttlSecondsAfterFinished")

@@ -25,6 +25,12 @@ class ExitCode(IntEnum):
     """The mounted configuration is not the one whose digest stands in the pod's arguments; nothing else was read."""
     INPUT_CHANGED = 7
     """Something was put in the place of an input after it was hashed."""
+    STORAGE_FULL = 8
+    """The workspace has no room."""
+    DEVICES_MISSING = 9
+    """The pool promises devices and the container has none, too few or smaller ones."""
+    PEERS_MISSING = 10
+    """The pods of one training did not find each other in time."""
     PREEMPTED = 75
     """Stopped by SIGTERM with a checkpoint written (EX_TEMPFAIL of sysexits.h): go on later."""
 
@@ -39,6 +45,8 @@ class ProgressReport(StrictModel):
     loss: float | None = None
     remaining_seconds: int | None = None
     message: str = ""
+    unchanged_seconds: int = 0
+    """How long all of the above has been the same."""
 
 
 class Termination(StrictModel):

@@ -14,13 +14,15 @@ from tunegate.api.markers import API_VERSION, MANAGED_BY_LABEL
 from tunegate.api.stage.ends import Termination
 from tunegate.api.stage.results import StageResult
 from tunegate.controllers.documents import ResultReader
+from tunegate.controllers.reading import understood
 from tunegate.controllers.services import Services
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.sources import SCHEME, claim_path
 from tunegate.manifests.stage_job import STAGE_CONTAINER
-from tunegate.reconcile.attempt.attempt import Attempt, container_state
+from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import LostResult
+from tunegate.reconcile.attempt.pod_end import container_state
 from tunegate.reconcile.catalogue.basemodel import STAGE, Observed, plan
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
@@ -30,11 +32,11 @@ from tunegate.reconcile.naming import (
     base_model_repository,
 )
 from tunegate.reconcile.plan import Plan
+from tunegate.registry.credentials import site_configuration
 from tunegate.registry.tokens import Access, mint
 
 CREDENTIAL_LIFETIME = timedelta(hours=12)
 """Longer than the hashing of the largest model: 140 GB take minutes."""
-ANONYMOUS = '{"auths": {}}\n'
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 
 
@@ -55,7 +57,7 @@ class BaseModelController:
         raw = await self._kube.get(ObjectRef(API_VERSION, self.kind, key.name))
         if raw is None:
             return None
-        model = BaseModel.model_validate(raw)
+        model = understood(BaseModel, raw)
         attempts = await self._attempts(model)
         now = datetime.now(UTC)
         seen = Observed(
@@ -118,9 +120,7 @@ class BaseModelController:
                 lifetime=CREDENTIAL_LIFETIME,
                 now=now,
             )
-        if self._settings.registry_auth_file is not None:
-            return self._settings.registry_auth_file.read_text()
-        return ANONYMOUS
+        return site_configuration(self._settings.registry_auth_file)
 
 
 def _number(obj: Mapping[str, Any]) -> int:

@@ -26,6 +26,7 @@ from tunegate.api.stage.results import BaselineResult, HashResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import ProgressPoller
+from tunegate.controllers.finetunejob.refusals import pod_refusal
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
@@ -52,13 +53,13 @@ from tunegate.reconcile.naming import (
     workspace_claim_name,
 )
 from tunegate.reconcile.plan import Plan
+from tunegate.registry.credentials import site_configuration
 from tunegate.registry.tokens import Access, expiry, mint
 from tunegate.settings import Settings
 
 CREDENTIAL_LIFETIME = timedelta(hours=6)
 """A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
 CHECKPOINT_KEY_BYTES = 32
-ANONYMOUS = '{"auths": {}}\n'
 
 
 class FineTuneJobController:
@@ -100,8 +101,11 @@ class FineTuneJobController:
             facts["results"] = await self._read_results(job, pods)
             facts |= await self._places(job) | await self._rules(job)
             if running:
-                leader = first_pod([pod for pod in pods if _is_of(pod, running[0].name, running[0].attempt)])
-                facts["progress"] = await self._ask(leader)
+                stage = running[0]
+                there = [pod for pod in pods if _is_of(pod, stage.name, stage.attempt)]
+                facts["progress"] = await self._ask(first_pod(there))
+                made = next((one for one in jobs if _is_of(one, stage.name, stage.attempt)), None)
+                facts["pod_refusal"] = await pod_refusal(self._kube, made, there)
             else:
                 facts |= await self._inputs(job, facts.get("server"), facts["policy"], now)
         seen = Observed(**facts)
@@ -261,8 +265,7 @@ class FineTuneJobController:
         """Return a new Docker configuration, or None while ``kept`` will do."""
         settings = self._settings
         if self._signer is None:
-            file = settings.registry_auth_file
-            content = file.read_text() if file is not None else ANONYMOUS
+            content = site_configuration(settings.registry_auth_file)
             return None if content == kept else content
         until = expiry(kept, settings.registry_host) if kept else None
         if until is not None and until - now > CREDENTIAL_LIFETIME / 2:

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import PROGRESS_PORT
 from tunegate.manifests.stage_job import STAGE_CONTAINER
-from tunegate.reconcile.attempt.attempt import container_state
 from tunegate.reconcile.attempt.lost_result import Json
+from tunegate.reconcile.attempt.pod_end import container_state
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stage.layout import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, StageResult
 from tunegate.controllers.documents import Documents
+from tunegate.controllers.mlflow.deleted_jobs import DeletedJobs
 from tunegate.controllers.reading import read
 from tunegate.controllers.services import Ledger, Services
 from tunegate.errors import Terminal, wrong_fields
@@ -190,12 +191,17 @@ class JobLineageController:
         self._documents = Documents(services.registry)
         self._recorder = _Recorder(services.ledger)
         self._progress = _Progress()
+        self._deleted = DeletedJobs(services.kube)
         self._uids: dict[ObjectKey, str] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Record the job as it is now; None where there is nothing to record, or no MLflow."""
         tracking = self._tracking
         job = await read(self._kube, FineTuneJob, key.name, key.namespace)
+        if tracking is not None and self._settings.policy_of(key.namespace) is not None:
+            if job is None:
+                self._deleted.expect(key.namespace)
+            await self._deleted.end_runs(tracking, key.namespace)
         if job is None or tracking is None or self._settings.policy_of(key.namespace) is None:
             self._recorder.forget(self._uids.pop(key, ""))
             return None

@@ -45,6 +45,7 @@ from tunegate.reconcile.modelserver.observed import Candidate, FreshCredential, 
 from tunegate.reconcile.naming import server_labels
 from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures, tokens
+from tunegate.registry.credentials import site_configuration
 from tunegate.release.statement import ReleaseStatement
 
 DOCUMENTS = 512
@@ -54,7 +55,6 @@ CLOSING_TRIES = 5
 """So often routes are closed before anything else is looked at; then gateways are asked as well."""
 CREDENTIAL_LIFETIME = timedelta(days=14)
 """A pod may be started again days after the operator last looked; the credential only reads what is approved anyway."""
-NO_CREDENTIAL = '{"auths": {}}'
 """Docker configuration for a registry that asks for none."""
 UNSERVABLE = (failures.DigestMismatch, failures.Missing, failures.Refused)
 
@@ -260,8 +260,7 @@ class ModelServerController:
         secret = secret if secret is not None and controller_uid(secret) == server.uid else None
         held = credential_of(secret) if secret else ""
         if self._signer is None:
-            file = self._settings.registry_auth_file
-            site = file.read_text() if file is not None and file.exists() else NO_CREDENTIAL
+            site = site_configuration(self._settings.registry_auth_file)
             return FreshCredential(site, opens) if site != held else None
         host, now = self._settings.registry_host, datetime.now(UTC)
         annotations = (secret or {}).get("metadata", {}).get("annotations") or {}

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
-
-from pydantic import ValidationError
 
 from tunegate.api.reasons import StageReason
-from tunegate.api.stage.ends import ExitCode, Termination
+from tunegate.api.stage.ends import ExitCode
 from tunegate.api.stage.results import StageResult
-from tunegate.manifests.stage_job import ENGINE_CONTAINER, PREPARING, STAGE_CONTAINER, config_digest
+from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER, config_digest
 from tunegate.reconcile.attempt.lost_result import Json, LostResult
+from tunegate.reconcile.attempt.pod_end import (
+    Ended,
+    container_state,
+    container_status,
+    last_word,
+    lost,
+    out_of_memory,
+    overdue,
+    pod_end,
+    pod_over,
+    target,
+    who_fell,
+)
 from tunegate.reconcile.naming import ATTEMPT_LABEL, STAGE_LABEL
 
 ENGINE_RESTARTS = 3
@@ -22,16 +32,23 @@ INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 
 _BY_WEIGHT = (
     StageReason.OUT_OF_MEMORY,
+    StageReason.STORAGE_FULL,
     StageReason.BAD_INPUT,
     StageReason.CONFIGURATION_DIFFERS,
     StageReason.INPUT_CHANGED,
+    StageReason.DEVICES_MISSING,
     StageReason.UNKNOWN,
+    StageReason.PEERS_MISSING,
     StageReason.UNAVAILABLE,
+    StageReason.NODE_LOST,
+    StageReason.EVICTED,
     StageReason.DISRUPTED,
     StageReason.PREEMPTED,
     StageReason.NO_RESULT,
 )
 """Of several pods the one with the heaviest reason fell first; its peers were stopped because of it."""
+_LEFT_ALONE = (StageReason.UNKNOWN, StageReason.PEERS_MISSING, StageReason.UNAVAILABLE)
+"""How the pods of a training end that lose one of their peers."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +75,6 @@ class Unreadable:
     digest: str
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How the attempt ended."""
-
-    reason: StageReason
-    message: str = ""
-    result: StageResult | None = None
-    result_digest: str | None = None
-    remains: bool = False
-    """The Job has to be deleted: it would go on forever."""
-
-
 def attempts(jobs: Iterable[Json], pods: Iterable[Json]) -> dict[tuple[str, int], Attempt]:
     """Return every attempt of which a Job or a pod is there, by (stage, number)."""
     job_of = {_key(job): job for job in jobs}
@@ -86,26 +91,35 @@ def finished(job: Json) -> bool:
     return any(entry["type"] in ("Complete", "Failed") and entry["status"] == "True" for entry in conditions)
 
 
-def pod_over(pod: Json) -> bool:
-    """Tell whether no container of the pod runs or will run."""
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-
-
-def judge(attempt: Attempt, results: Mapping[str, StageResult | LostResult]) -> OnItsWay | Unreadable | Ended:
+def judge(
+    attempt: Attempt, results: Mapping[str, StageResult | LostResult], now: datetime
+) -> OnItsWay | Unreadable | Ended:
     """Classify the attempt. A missing Job counts as a disruption, unless its first pod still tells a verdict."""
     job = attempt.job
+    gone = [pod for pod in attempt.pods if overdue(pod, now)]
     if job is not None and not finished(job):
+        if gone:
+            return replace(lost(gone[0]), remains=True)
         stuck = None if job["metadata"].get("deletionTimestamp") else _engine_stuck(attempt.pods)
         return stuck or OnItsWay(leaving=bool(job["metadata"].get("deletionTimestamp")))
-    if not all(pod_over(pod) for pod in attempt.pods):
+    if not all(pod_over(pod) or overdue(pod, now) for pod in attempt.pods):
         return OnItsWay(leaving=True)
-    verdict = _verdict(attempt, results)
-    if verdict is not None:
-        return verdict
-    ends = [end for pod in attempt.pods if (end := _pod_end(pod)) is not None]
+    return _verdict(attempt, results) or _heaviest(attempt, [lost(pod) for pod in gone])
+
+
+def _heaviest(attempt: Attempt, ends_of_lost: Sequence[Ended]) -> Ended:
+    """Return the end that explains all others: where a pod was taken away, its peers fell because of that."""
+    ends = [(end, target(pod) is not None) for pod in attempt.pods if (end := pod_end(pod)) is not None]
+    ends += [(end, True) for end in ends_of_lost]
     if not ends:
-        gone = "its Job was deleted" if job is None else "its pod was deleted"
+        gone = "its Job was deleted" if attempt.job is None else "its pod was deleted"
         return Ended(StageReason.DISRUPTED, f"{gone} before it could answer")
+    heaviest = _first([end for end, _ in ends])
+    taken = [end for end, taken in ends if taken]
+    return _first(taken) if taken and heaviest.reason in _LEFT_ALONE else heaviest
+
+
+def _first(ends: Sequence[Ended]) -> Ended:
     return min(ends, key=lambda end: _BY_WEIGHT.index(end.reason))
 
 
@@ -113,7 +127,7 @@ def attempt_seconds(attempt: Attempt, fallback_start: datetime | None, now: date
     """Return how long the attempt's pods ran, in seconds; without pods, since ``fallback_start``."""
     starts, ends = [], []
     for pod in attempt.pods:
-        state = _state(pod, STAGE_CONTAINER)
+        state = container_state(pod, STAGE_CONTAINER)
         running, over = state.get("running") or {}, state.get("terminated") or {}
         if started := running.get("startedAt") or over.get("startedAt"):
             starts.append(datetime.fromisoformat(started))
@@ -123,15 +137,10 @@ def attempt_seconds(attempt: Attempt, fallback_start: datetime | None, now: date
     return 0.0 if fallback_start is None or attempt.pods else max(0.0, (now - fallback_start).total_seconds())
 
 
-def container_state(pod: Json, name: str) -> Mapping[str, Any]:
-    """Return `state` of a container or init container; empty when the kubelet has not reported it."""
-    return _state(pod, name)
-
-
 def named_result(pod: Json) -> str | None:
     """Return the digest of the result that the pod's last word names."""
-    last_word = _termination(_state(pod, STAGE_CONTAINER).get("terminated") or {})
-    return last_word.result_digest if last_word else None
+    word = last_word(container_state(pod, STAGE_CONTAINER).get("terminated") or {})
+    return word.result_digest if word else None
 
 
 def first_pod(pods: Sequence[Json]) -> Json | None:
@@ -144,11 +153,11 @@ def _verdict(attempt: Attempt, results: Mapping[str, StageResult | LostResult]) 
     pod = first_pod(attempt.pods)
     if pod is None or not pod_over(pod):
         return None
-    over = _state(pod, STAGE_CONTAINER).get("terminated") or {}
-    last_word = _termination(over)
-    if over.get("exitCode") != ExitCode.VERDICT or last_word is None or not last_word.result_digest:
+    over = container_state(pod, STAGE_CONTAINER).get("terminated") or {}
+    word = last_word(over)
+    if over.get("exitCode") != ExitCode.VERDICT or word is None or not word.result_digest:
         return None
-    digest = last_word.result_digest
+    digest = word.result_digest
     result = results.get(digest)
     if result is None:
         return Unreadable(digest)
@@ -156,106 +165,23 @@ def _verdict(attempt: Attempt, results: Mapping[str, StageResult | LostResult]) 
         return Ended(StageReason.NO_RESULT, f"its result {digest[:19]}… is not to be had: {result.why}")
     if result.stage != attempt.stage:
         return Ended(StageReason.NO_RESULT, f"its result {digest[:19]}… is one of stage {result.stage}")
-    return Ended(StageReason.COMPLETED, last_word.message, result, digest)
-
-
-def _pod_end(pod: Json) -> Ended | None:
-    """Classify one pod; None while it is not over."""
-    if not pod_over(pod):
-        return None
-    status = pod.get("status") or {}
-    over = _state(pod, STAGE_CONTAINER).get("terminated") or {}
-    before = [_state(pod, name).get("terminated") or {} for name in PREPARING]
-    fallen = next((end for end in before if end.get("exitCode")), {})
-    deciding = over or fallen
-    code = deciding.get("exitCode")
-    last_word = _termination(deciding)
-    said = last_word.message if last_word else ""
-    if code == ExitCode.VERDICT:
-        return Ended(StageReason.NO_RESULT, said or "it ended well but named no result")
-    if code == ExitCode.OUT_OF_MEMORY or _out_of_memory(pod):
-        return Ended(StageReason.OUT_OF_MEMORY, said or _who_fell(pod))
-    if code == ExitCode.BAD_INPUT:
-        return Ended(StageReason.BAD_INPUT, said)
-    if code == ExitCode.CONFIGURATION_DIFFERS:
-        return Ended(StageReason.CONFIGURATION_DIFFERS, said)
-    if code == ExitCode.INPUT_CHANGED:
-        return Ended(StageReason.INPUT_CHANGED, said)
-    if code == ExitCode.PREEMPTED:
-        return Ended(StageReason.PREEMPTED, said or "it was stopped and wrote a checkpoint")
-    if _disrupted(pod):
-        return Ended(StageReason.DISRUPTED, said or _disruption(pod))
-    if code == ExitCode.UNAVAILABLE:
-        return Ended(StageReason.UNAVAILABLE, said)
-    if code is None:
-        why = status.get("message") or status.get("reason") or "the kubelet gave no reason"
-        return Ended(StageReason.DISRUPTED, f"its pod never ran: {why}")
-    return Ended(StageReason.UNKNOWN, f"exit code {code}{': ' + said if said else ''}")
+    return Ended(StageReason.COMPLETED, word.message, result, digest)
 
 
 def _engine_stuck(pods: Sequence[Json]) -> Ended | None:
     for pod in pods:
-        engine = _status(pod, ENGINE_CONTAINER)
-        begun = _state(pod, STAGE_CONTAINER)
+        engine = container_status(pod, ENGINE_CONTAINER)
+        begun = container_state(pod, STAGE_CONTAINER)
         if pod_over(pod) or engine.get("restartCount", 0) < ENGINE_RESTARTS or begun.get("running"):
             continue
-        if _out_of_memory(pod):
-            return Ended(StageReason.OUT_OF_MEMORY, _who_fell(pod), remains=True)
+        if out_of_memory(pod):
+            return Ended(StageReason.OUT_OF_MEMORY, who_fell(pod), remains=True)
         last = (engine.get("lastState") or {}).get("terminated") or {}
         message = (
             f"the engine fell {engine['restartCount']} times before it was ready, exit code {last.get('exitCode')}"
         )
         return Ended(StageReason.UNKNOWN, message, remains=True)
     return None
-
-
-def _out_of_memory(pod: Json) -> bool:
-    return _fallen_container(pod) is not None
-
-
-def _who_fell(pod: Json) -> str:
-    return f"container {_fallen_container(pod) or STAGE_CONTAINER} needed more memory than its limit"
-
-
-def _fallen_container(pod: Json) -> str | None:
-    for entry in _statuses(pod):
-        for state in (entry.get("state") or {}, entry.get("lastState") or {}):
-            if (state.get("terminated") or {}).get("reason") == "OOMKilled":
-                return str(entry["name"])
-    return None
-
-
-def _disrupted(pod: Json) -> bool:
-    """Tell whether the pod was taken away: evicted, preempted or deleted (`kubectl delete pod` sets no condition)."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    target = any(entry["type"] == "DisruptionTarget" and entry["status"] == "True" for entry in conditions)
-    return target or bool(pod["metadata"].get("deletionTimestamp"))
-
-
-def _disruption(pod: Json) -> str:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    found = next((entry for entry in conditions if entry["type"] == "DisruptionTarget"), None)
-    return str(found.get("message") or found.get("reason")) if found else "its pod was deleted"
-
-
-def _termination(terminated: Mapping[str, Any]) -> Termination | None:
-    try:
-        return Termination.model_validate_json(terminated.get("message") or "")
-    except ValidationError:
-        return None
-
-
-def _statuses(pod: Json) -> list[Mapping[str, Any]]:
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-
-
-def _status(pod: Json, name: str) -> Mapping[str, Any]:
-    return next((entry for entry in _statuses(pod) if entry["name"] == name), {})
-
-
-def _state(pod: Json, name: str) -> Mapping[str, Any]:
-    return _status(pod, name).get("state") or {}
 
 
 def _labels(obj: Json) -> Mapping[str, str]:

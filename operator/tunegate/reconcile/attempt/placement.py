@@ -10,8 +10,9 @@ from tunegate.api.conditions import ConditionStatus
 from tunegate.api.reasons import JobReason
 from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER
 from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER
-from tunegate.reconcile.attempt.attempt import Attempt, container_state
+from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import Json
+from tunegate.reconcile.attempt.pod_end import container_state, node_gone, node_of, pod_over
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _IMAGE |= {"ImageInspectError", "SignatureValidationFailed"}
@@ -35,9 +36,17 @@ class Placement:
     at_work: bool = False
 
 
-def place(attempt: Attempt, nodes: int) -> Placement:
-    """Return the first thing that any pod of the attempt waits for."""
+def place(attempt: Attempt, nodes: int, refusal: str | None = None) -> Placement:
+    """Return the first thing that any pod of the attempt waits for.
+
+    ``refusal``: why Kubernetes could not create a pod, as an event of the Job says.
+    """
     pods = [pod for pod in attempt.pods if not pod["metadata"].get("deletionTimestamp")]
+    for pod in attempt.pods:
+        if pod not in pods and not pod_over(pod):
+            return _ending(pod)
+    if len(pods) < nodes and refusal is not None:
+        return _refused(refusal)
     if len(pods) < nodes:
         name = attempt.job["metadata"]["name"] if attempt.job else "?"
         text = f"Kubernetes has made {len(pods)} of {nodes} pods"
@@ -59,6 +68,21 @@ def place(attempt: Attempt, nodes: int) -> Placement:
     if any(container_state(pod, STAGE_CONTAINER).get("terminated") for pod in pods):
         return Placement("True", JobReason.STAGE_RUNNING, "the stage has ended, its Job is being closed", at_work=True)
     return Placement("True", JobReason.STAGE_RUNNING, "volumes are being mounted and containers started")
+
+
+def _ending(pod: Json) -> Placement:
+    name, node = pod["metadata"]["name"], node_of(pod)
+    if node_gone(pod):
+        message = f"node {node} does not answer, and Kubernetes gave pod {name} up; if that lasts the attempt ends"
+        return Placement("Unknown", JobReason.NODE_LOST, message)
+    return Placement("Unknown", JobReason.STAGE_RUNNING, f"pod {name} was deleted and is ending on node {node}")
+
+
+def _refused(refusal: str) -> Placement:
+    if "exceeded quota" in refusal:
+        hint = "It starts by itself when room is free; see `kubectl describe resourcequota`."
+        return Placement("False", JobReason.WAITING_FOR_QUOTA, f"the namespace's quota is used up: {refusal} {hint}")
+    return Placement("False", JobReason.STAGE_RUNNING, f"Kubernetes cannot create the pod: {refusal}")
 
 
 def _unscheduled(pod: Json) -> Placement | None:

@@ -25,9 +25,10 @@ from tunegate.manifests.downloads import Download
 from tunegate.manifests.sources import ClaimMount, ClaimPath, model_path
 from tunegate.manifests.stage_job import StageJob, config_map_name, stage_objects
 from tunegate.manifests.workspace import credential_secret
-from tunegate.reconcile.attempt.attempt import Attempt, Ended, OnItsWay, config_digest_of, judge
+from tunegate.reconcile.attempt.attempt import Attempt, OnItsWay, config_digest_of, judge
 from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.reconcile.attempt.placement import place
+from tunegate.reconcile.attempt.pod_end import MOVED_AWAY, OUTSIDE, Ended
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
@@ -46,9 +47,6 @@ from tunegate.settings import Settings
 STAGE = "Hash"
 MAX_ATTEMPTS = 5
 """Attempts without a verdict after which a person has to look."""
-MOVED_AWAY = (StageReason.DISRUPTED, StageReason.PREEMPTED)
-HEALING = (*MOVED_AWAY, StageReason.UNAVAILABLE)
-"""Ends that pass by themselves: an outage of the registry, however long, is no fault of the model."""
 FIRST_PAUSE = 10.0
 LONGEST_PAUSE = 300.0
 """Seconds before the second attempt, doubled before each further one, up to the longest."""
@@ -110,7 +108,7 @@ def _missing(seen: Observed, settings: Settings) -> _Report | None:
 
 def _after(seen: Observed, last: Attempt, settings: Settings, now: datetime) -> Plan:
     """Go on from the newest attempt: wait for it, take its verdict, or try once more."""
-    end = judge(last, seen.results)
+    end = judge(last, seen.results, now)
     if isinstance(end, OnItsWay):
         message = f"Hashing the files at {seen.model.spec.source} (attempt {last.number}): {place(last, 1).message.rstrip('.')}."
         report = _Report("Hashing", "Unknown", CatalogueReason.HASHING, message)
@@ -164,7 +162,8 @@ def _try_again(seen: Observed, end: Ended, last: Attempt, settings: Settings, no
     told = f"{end.reason}: {end.message}" if end.message else str(end.reason)
     if end.reason is StageReason.BAD_INPUT:
         return _failed(seen, CatalogueReason.BAD_INPUT, told, now, attempts=last.number)
-    if last.number >= MAX_ATTEMPTS and end.reason not in HEALING:
+    # An outage of the registry, however long, is no fault of the model.
+    if last.number >= MAX_ATTEMPTS and end.reason not in OUTSIDE:
         message = f"{last.number} attempts ended without a verdict, the last with {told}"
         return _failed(seen, CatalogueReason.ERROR_BUDGET_SPENT, message, now, attempts=last.number)
     pause = 0.0 if end.reason in MOVED_AWAY else min(FIRST_PAUSE * 2.0 ** min(last.number - 1, 10), LONGEST_PAUSE)

@@ -96,6 +96,8 @@ class Observed:
     results: Mapping[str, StageResult | LostResult] = field(default_factory=dict)
     """Result documents by digest, for every digest that a pod or the status names; a missing one could not be read now."""
     progress: ProgressReport | None = None
+    pod_refusal: str | None = None
+    """Why Kubernetes could not create a pod of the running attempt: a quota that is used up, a rule of the namespace."""
     earlier: ReusableBaseline | None = None
     """What the baseline can be taken over from instead of being measured."""
     namespace_jobs: tuple[FineTuneJob, ...] = ()

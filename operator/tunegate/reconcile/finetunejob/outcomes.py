@@ -11,8 +11,9 @@ from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.api.stage.results import TrainResult
 from tunegate.kube.client import ObjectRef
-from tunegate.reconcile.attempt.attempt import Attempt, Ended, attempt_seconds, finished
+from tunegate.reconcile.attempt.attempt import Attempt, attempt_seconds, finished
 from tunegate.reconcile.attempt.images import run_images
+from tunegate.reconcile.attempt.pod_end import AWAY, MOVED_AWAY, OUTSIDE, Ended
 from tunegate.reconcile.finetunejob.configs import is_own
 from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.observed import Observed
@@ -25,14 +26,21 @@ FIRST_DELAY = 10.0
 LONGEST_DELAY = 600.0
 """Seconds. A registry that is down for an hour is waited for; an attempt every few seconds would help nobody."""
 
-_OUTSIDE = (StageReason.PREEMPTED, StageReason.DISRUPTED, StageReason.UNAVAILABLE)
-"""Ends that are not the stage's own fault: they are counted as disruptions."""
-
 _MEMORY_ADVICE: dict[str, str] = {
     "Train": "Create a new job with a smaller batchSize (and more gradientAccumulation), a smaller maxLength, or method "
     "QLoRA; or ask for a larger stageResources.memory of the ComputePool.",
     "Baseline": "Ask the platform team for more resources.memory or less profile.kvCacheMemory of the ModelServer.",
     "Evaluate": "Ask the platform team for more resources.memory or less profile.kvCacheMemory of the ModelServer.",
+}
+_STORAGE_ADVICE = "Create a new job with a larger workspace.size, or with less data; ask the platform team if the pod's own storage is bounded."
+_CALMER = "Create a new job when the cluster is calmer, or with a larger limit."
+_DISRUPTION_ADVICE: dict[StageReason, str] = {
+    StageReason.DEVICES_MISSING: "Ask the platform team to look at the pool's nodes: driver, device plugin, runtime class. "
+    "Then create a new job.",
+    StageReason.PEERS_MISSING: "Ask the platform team whether the pool has room for all nodes of the training at a time, and "
+    "whether its pods reach each other. Then create a new job, or one with a smaller method.numNodes.",
+    StageReason.NODE_LOST: "Ask the platform team to look at the pool's nodes. Then create a new job.",
+    StageReason.UNAVAILABLE: "Create a new job when what was away is there again.",
 }
 
 
@@ -84,7 +92,7 @@ def lose(draft: Draft, attempt: Attempt, ended: Ended) -> None:
     stage = next(name for name in draft.stages if name == attempt.stage)
     record = draft.stage(stage)
     count_usage(draft, attempt)
-    outside = ended.reason in _OUTSIDE
+    outside = ended.reason in OUTSIDE
     changes = {
         "disruptions": record.disruptions + outside,
         "errors": record.errors + (not outside),
@@ -108,7 +116,7 @@ def _out_of_tries(draft: Draft, stage: StageName, ended: Ended, *, before: str |
     """Return the end of the job if there is to be no other attempt; ``before`` is how the last but one ended.
 
     The first time that memory runs out the stage is tried once more: from inside, a process that was killed by somebody
-    looks the same. The second time in a row it is believed.
+    looks the same. The second time in a row it is believed. So is a disk that is full: something else may have filled it.
     """
     record, limits = draft.stage(stage), draft.job.spec.limits
     said = f": {ended.message.rstrip('.')}" if ended.message else ""
@@ -119,6 +127,14 @@ def _out_of_tries(draft: Draft, stage: StageName, ended: Ended, *, before: str |
     if ended.reason == StageReason.OUT_OF_MEMORY and (again or record.errors > limits.max_errors):
         advice = _MEMORY_ADVICE.get(stage, "Ask for a larger stageResources.memory of the ComputePool.")
         return Final("Failed", JobReason.OUT_OF_MEMORY, f"Stage {stage} ran out of memory{said}. {advice}")
+    if ended.reason == StageReason.DEADLINE_EXCEEDED:
+        text = (
+            f"Stage {stage} took too long{said}. Create a new job with a larger limits.maxSeconds, or with less to do."
+        )
+        return Final("Failed", JobReason.DEADLINE_EXCEEDED, text)
+    again = before == StageReason.STORAGE_FULL
+    if ended.reason == StageReason.STORAGE_FULL and (again or record.errors > limits.max_errors):
+        return Final("Failed", JobReason.STORAGE_FULL, f"Stage {stage} ran out of disk{said}. {_STORAGE_ADVICE}")
     look = f"Look at: kubectl logs job/{record.job_name} -c stage -n {draft.job.namespace}"
     if record.errors > limits.max_errors:
         text = f"Stage {stage} failed {record.errors} times, more than limits.maxErrors allows; the last time{said}. {look}"
@@ -126,7 +142,7 @@ def _out_of_tries(draft: Draft, stage: StageName, ended: Ended, *, before: str |
     if record.disruptions > limits.max_disruptions:
         text = (
             f"Stage {stage} was disrupted {record.disruptions} times, more than limits.maxDisruptions allows; the last "
-            f"time{said}. Create a new job when the cluster is calmer, or with a larger limit."
+            f"time{said}. {_DISRUPTION_ADVICE.get(ended.reason, _CALMER)}"
         )
         return Final("Failed", JobReason.DISRUPTION_BUDGET_SPENT, text)
     return None
@@ -136,16 +152,9 @@ def retry_at(record: StageStatus) -> datetime | None:
     """Return when the next attempt may start: at once after a disruption, with growing delays after errors."""
     if record.completion_time is None:
         return None
-    counts = {
-        StageReason.UNAVAILABLE: record.disruptions,
-        StageReason.UNKNOWN: record.errors,
-        StageReason.NO_RESULT: record.errors,
-        StageReason.CONFIGURATION_DIFFERS: record.errors,
-        StageReason.INPUT_CHANGED: record.errors,
-        StageReason.RESULT_DIFFERS: record.errors,
-        StageReason.OUT_OF_MEMORY: record.errors,
-    }
-    count = counts.get(StageReason(record.reason), 0) if record.reason else 0
+    count = 0
+    if record.reason is not None and record.reason not in MOVED_AWAY:
+        count = record.disruptions if record.reason in AWAY else record.errors
     delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (count - 1)) if count else 0.0
     return datetime.fromisoformat(record.completion_time) + timedelta(seconds=delay)
 

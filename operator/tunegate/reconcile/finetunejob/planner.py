@@ -19,15 +19,15 @@ from tunegate.manifests.stage_job import config_digest
 from tunegate.reconcile.approvals import created, human
 from tunegate.reconcile.attempt.attempt import (
     Attempt,
-    Ended,
+    OnItsWay,
     Unreadable,
     attempts,
     config_digest_of,
     finished,
     judge,
-    pod_over,
 )
 from tunegate.reconcile.attempt.lost_result import Json
+from tunegate.reconcile.attempt.pod_end import MOVED_AWAY, Ended, lost, node_of, overdue, pod_over
 from tunegate.reconcile.finetunejob import waiver as waivers
 from tunegate.reconcile.finetunejob.budget import over_budget, reserve
 from tunegate.reconcile.finetunejob.comparison import difference
@@ -39,15 +39,13 @@ from tunegate.reconcile.finetunejob.observed import Observed, StageSettings
 from tunegate.reconcile.finetunejob.outcomes import after_the_end, close, count_usage, lose, retry_at, take
 from tunegate.reconcile.finetunejob.results import Final
 from tunegate.reconcile.finetunejob.reuse import baseline_inputs, reuse
-from tunegate.reconcile.finetunejob.running import LOOK, PHASES, credential_of_job, stage_of, watch
+from tunegate.reconcile.finetunejob.running import LOOK, PHASES, credential_of_job, overrun, stage_of, watch
 from tunegate.reconcile.naming import workspace_claim_name
 from tunegate.reconcile.plan import Plan
 from tunegate.reconcile.suite_tries import asked, own_alternative
 
 SETTLE = 2.0
 """Seconds between looks at something that Kubernetes is busy removing."""
-STOPPED = (StageReason.DISRUPTED, StageReason.PREEMPTED)
-"""How an attempt ends that was deleted because of `spec.suspend`."""
 BLOCKED = 15.0
 """Claims of people carry no label of ours, so no event tells when one appears."""
 
@@ -122,12 +120,14 @@ def _count_attempt(draft: Draft, stage: StageName, job_name: str | None, config:
 
 def _follow(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     """The status counts ``attempt`` as running: see whether it does."""
-    verdict = judge(attempt, seen.results)
+    verdict = judge(attempt, seen.results, draft.now)
+    if isinstance(verdict, OnItsWay) and not verdict.leaving and not draft.job.spec.suspend:
+        verdict = overrun(draft, seen, attempt) or verdict
     if isinstance(verdict, Unreadable):
         phase = PHASES[stage_of(attempt)]
         draft.tell(phase, f"The result {verdict.digest} can't be read from the registry; it is tried again.")
         draft.again(LOOK)
-    elif isinstance(verdict, Ended) and draft.job.spec.suspend and verdict.reason in STOPPED:
+    elif isinstance(verdict, Ended) and draft.job.spec.suspend and verdict.reason in MOVED_AWAY:
         _stop(draft, attempt, leaving=True)
     elif isinstance(verdict, Ended):
         if verdict.remains and attempt.job is not None:
@@ -198,6 +198,9 @@ def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageNa
         return
     busy = [pod for pod in seen.pods if not pod_over(pod)] + [job for job in seen.jobs if not finished(job)]
     claim = seen.claims.get(workspace_claim_name(draft.job.name, draft.job.uid))
+    if kept := [pod for pod in seen.pods if overdue(pod, draft.now)]:
+        _wait(draft, stage, Blocked(JobReason.NODE_LOST, _how_to_free(kept[0])))
+        return
     if busy:
         draft.tell(_phase(draft, stage), "Waiting for the pods of the attempt before to end.")
         draft.again(SETTLE)
@@ -280,6 +283,16 @@ def _phase(draft: Draft, stage: StageName) -> JobPhase:
     if all(record.attempt == 0 for record in draft.stages.values()):
         return "Pending"
     return "Queued" if stage == "Train" else PHASES[stage]
+
+
+def _how_to_free(pod: Json) -> str:
+    """Two trainings must never write to one workspace, and the API server cannot tell whether the pod still does."""
+    name, node, namespace = pod["metadata"]["name"], node_of(pod), pod["metadata"].get("namespace", "")
+    said = lost(pod).message
+    return (
+        f"{said[0].upper()}{said[1:]}. The next attempt waits until that pod is gone: it may still write to the workspace. If the "
+        f"node is off for good: kubectl delete node {node}. If it is off for now: kubectl delete pod {name} -n {namespace} --force"
+    )
 
 
 def _alive(job: Json) -> bool:

@@ -12,7 +12,8 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import StageReason
 from tunegate.digests import document_digest
 from tunegate.kube.client import ObjectRef
-from tunegate.reconcile.attempt.attempt import Attempt, Ended
+from tunegate.reconcile.attempt.attempt import Attempt
+from tunegate.reconcile.attempt.pod_end import Ended
 from tunegate.reconcile.finetunejob.comparison import difference
 from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs, engine_spec, resolve

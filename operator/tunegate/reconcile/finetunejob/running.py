@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import JobPhase, Progress, StageName, StageStatus
+from tunegate.api.reasons import StageReason
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.attempt.placement import Placement, place
+from tunegate.reconcile.attempt.pod_end import Ended
 from tunegate.reconcile.finetunejob.configs import common_labels, owner_of
 from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.observed import Observed
@@ -31,12 +35,33 @@ def stage_of(attempt: Attempt) -> StageName:
     return next(name for name in PHASES if name == attempt.stage)
 
 
+def overrun(draft: Draft, seen: Observed, attempt: Attempt) -> Ended | None:
+    """Return how an attempt ends that takes longer than its job allows, or whose stage says that nothing goes on.
+
+    A stage that does not answer is not taken for one that stands still: the network between may be closed.
+    """
+    stage, limits = stage_of(attempt), draft.job.spec.limits
+    start, report = draft.stage(stage).start_time, seen.progress
+    if limits.max_seconds is not None and start is not None:
+        seconds = int((draft.now - datetime.fromisoformat(start)).total_seconds())
+        if seconds > limits.max_seconds:
+            text = f"it ran for {seconds} s, limits.maxSeconds allows {limits.max_seconds}"
+            return Ended(StageReason.DEADLINE_EXCEEDED, text, remains=True)
+    if report is not None and report.stage == stage and report.unchanged_seconds > limits.max_seconds_without_progress:
+        text = (
+            f"no progress for {report.unchanged_seconds} s at {report.percent} %, "
+            f"limits.maxSecondsWithoutProgress allows {limits.max_seconds_without_progress}"
+        )
+        return Ended(StageReason.STALLED, text, remains=True)
+    return None
+
+
 def watch(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     """Tell how a running attempt stands, and keep its registry credential fresh."""
     job, stage = draft.job, stage_of(attempt)
     method = job.spec.method
     nodes = method.num_nodes if method and stage == "Train" else 1
-    placement = place(attempt, nodes)
+    placement = place(attempt, nodes, seen.pod_refusal)
     phase: JobPhase = PHASES[stage] if placement.at_work or stage != "Train" else "Queued"
     record = draft.stage(stage)
     if placement.at_work and record.start_time is None:
