@@ -122,6 +122,42 @@ def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says:
     assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
 
 
+def test_a_job_that_is_refused_anyway_waits_for_nothing_first() -> None:
+    """Neither label nor server nor suite would help it."""
+    for spec, policy, says in (
+        (data(classification="PHI"), {}, "ask the policy's owner to allow this one first"),
+        (data(expirationDate="2020-12-31"), {}, "may be kept until 2020-12-31"),
+        ({}, {"requiredRights": ["Steward"]}, "spec.dataset.steward"),
+        ({"suiteRef": {"name": "own"}}, {"requiredSuiteRefs": [{"name": "suite"}]}, "add own to requiredSuiteRefs"),
+        ({"method": {"type": "LoRA", "rank": 64}}, {}, "profile.maxLoraRank of ModelServer server is 16"),
+    ):
+        bound = ApprovalPolicy.model_validate(make_approvalpolicy(**policy))
+        for absent in ({"claims": UNLABELLED}, {"suite": None}, {"base_model": HASHING}):
+            step = first_plan(spec=spec, policy=bound, **absent)
+            assert (step.status["phase"], says in step.status["message"]) == ("Failed", True), step.status["message"]
+
+
+def test_a_job_of_an_accepted_suite_starts_and_one_of_another_never_does() -> None:
+    policy = ApprovalPolicy.model_validate(make_approvalpolicy(requiredSuiteRefs=[{"name": "a"}, {"name": "suite"}]))
+    assert first_plan(policy=policy).status["phase"] == "Validating"
+    refused = first_plan(policy=policy, spec={"suiteRef": {"name": "other"}})
+    assert condition(refused.status, "Complete")["reason"] == "SuiteNotAccepted"
+    assert "it accepts a, suite." in refused.status["message"]
+
+
+@pytest.mark.parametrize(
+    ("place", "advice"),
+    [("policy", "ask the policy's owner"), ("base_model", "server and pool"), ("pool", "server and pool")],
+)
+def test_the_advice_on_a_class_of_data_fits_what_does_not_allow_it(place: str, advice: str) -> None:
+    found = world_objects()[place]
+    field = "allowed_data" if place == "policy" else "cleared_for"
+    strict = found.model_copy(update={"spec": found.spec.model_copy(update={field: ["Public"]})})
+    step = first_plan(**{place: strict}, spec=data(classification="Internal"))
+    assert step.status["phase"] == "Failed"
+    assert advice in step.status["message"]
+
+
 STATED = {"steward": "Ada", "expirationDate": "2999-12-31", "license": "MIT OR LicenseRef-contract-17"}
 
 

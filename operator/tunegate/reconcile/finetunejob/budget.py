@@ -17,8 +17,9 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import StageName
 from tunegate.api.reasons import JobReason
 from tunegate.reconcile.finetunejob.draft import Draft
-from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs
+from tunegate.reconcile.finetunejob.inputs import Inputs
 from tunegate.reconcile.finetunejob.observed import Observed
+from tunegate.reconcile.finetunejob.refusals import Blocked
 from tunegate.reconcile.throughputs import plain
 
 MONTHS = {"Month": 1, "Quarter": 3}
