@@ -10,6 +10,7 @@ from tunegate.api.approval import Approval, CountedApproval, Tally
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.numbers import agreeing
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json, readable
 
@@ -60,7 +61,11 @@ def missing(tally: Tally, roles: Iterable[ApprovalRole], *, final: bool) -> list
 
 def print_table(out: Console, approvals: str | None, found: Sequence[Json]) -> None:
     """Print who decided what, and what does not count and why. ``approvals`` is counted of required."""
-    screen.heading(out, "Decisions", f"{approvals} approvals count" if approvals else "none counted")
+    screen.heading(
+        out,
+        "Decisions",
+        f"{approvals} {agreeing('[approval counts|approvals count]', approvals)}" if approvals else "none counted",
+    )
     rows = [
         (
             _person(one), one["decision"], one["role"], str(one["time"]),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from tunegate.api.datastatement import DataStatement
+from tunegate.api.numbers import count_of, percent
 from tunegate_trainer.validation.shown_rows import Example, Piece
 
 STYLE = """
@@ -81,8 +82,10 @@ def _checks(statement: DataStatement) -> str:
     rows = []
     for setting in statement.checks:
         found = [finding for finding in statement.findings if finding.check == setting.name]
-        answer = "not looked for" if setting.action == "Off" else f"{len(found)} findings" if found else "nothing"
-        share = f"{float(setting.max_share):.2%}" if setting.action == "Block" else ""
+        answer = (
+            "not looked for" if setting.action == "Off" else count_of(len(found), "finding") if found else "nothing"
+        )
+        share = percent(float(setting.max_share)) if setting.action == "Block" else ""
         cells = (setting.name, setting.action, share, answer)
         rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
     return _table(("Check", "Action", "Blocks above this share of the rows", "Result"), rows)
@@ -110,7 +113,7 @@ def _histogram(counts: dict[str, int]) -> str:
             f'<text x="{left + BAR // 2}" y="{top - 5}">{count}</text>'
             f'<text x="{left + BAR // 2}" y="{MARGIN + HEIGHT + 16}">≤ {bound}</text>'
         )
-    said = "; ".join(f"{count} rows of up to {bound} tokens" for bound, count in ordered)
+    said = "; ".join(f"{count_of(count, 'row')} of up to {bound} tokens" for bound, count in ordered)
     return (
         f'<svg viewBox="0 0 {width} {HEIGHT + 2 * MARGIN + 6}" role="img"><title>{said}</title>{"".join(parts)}</svg>'
         "<p>Number of rows above each bar, tokens of a row below it.</p>"

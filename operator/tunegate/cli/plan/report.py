@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.numbers import count_of, plain
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import RUNS, ValidateResult
 from tunegate.reconcile.finetunejob.results import break_even
@@ -76,7 +77,7 @@ def _location(place: str, uri: str) -> Json:
 
 def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
     facts = {
-        "data": f"{result.rows} rows ({result.dataset_form}), {result.tokens} tokens, the longest has "
+        "data": f"{count_of(result.rows, 'row')} ({result.dataset_form}), {result.tokens} tokens, the longest has "
         f"{result.longest_row_tokens}; {result.training_rows} train, {result.development_rows} choose the checkpoint",
         "data digest": result.dataset_digest,
         **({"redacted digest": result.redacted.digest} if result.redacted else {}),
@@ -89,14 +90,18 @@ def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
         parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in result.memory_parts.items())
         facts["peak memory"] = f"up to {result.peak_memory_bytes / 1e9:.2f} GB for each process ({parts})"
         low, high = result.usual_cost
-        facts["one run"] = f"{result.device_hours:.3g} device hours, {result.cost:.4g} {pool.currency}"
+        facts["one run"] = f"{plain(result.device_hours)} device hours, {plain(result.cost)} {pool.currency}"
         source = (
-            f"measured in {result.throughput_runs} trainings" if result.throughput_runs else "as the pool's spec says"
+            f"measured in {count_of(result.throughput_runs, 'training')}"
+            if result.throughput_runs
+            else "as the pool's spec says"
         )
-        facts["reckoned with"] = f"{result.throughput:g} tokens/s per device and billion parameters, {source}"
-        facts["until it is good"] = f"usually {RUNS[0]} to {RUNS[1]} runs: {low:.4g} to {high:.4g} {pool.currency}"
+        facts["calculated with"] = f"{plain(result.throughput)} tokens/s per device and billion parameters, {source}"
+        facts["until it is good"] = (
+            f"usually {RUNS[0]} to {RUNS[1]} runs: {plain(low)} to {plain(high)} {pool.currency}"
+        )
     if result.savings:
         when = break_even(result.savings)
-        facts["saves a month"] = f"{result.savings.monthly:.4g} {pool.currency}"
+        facts["saves a month"] = f"{plain(result.savings.monthly)} {pool.currency}"
         facts["has paid after"] = when if when == "never" else f"{when} months, at these {RUNS[0]} to {RUNS[1]} runs"
     return facts

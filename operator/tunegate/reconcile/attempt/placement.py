@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.api.conditions import ConditionStatus
+from tunegate.api.numbers import count_of
 from tunegate.api.reasons import JobReason
 from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER
 from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER
@@ -40,7 +41,7 @@ def place(attempt: Attempt, nodes: int) -> Placement:
     pods = [pod for pod in attempt.pods if not pod["metadata"].get("deletionTimestamp")]
     if len(pods) < nodes:
         name = attempt.job["metadata"]["name"] if attempt.job else "?"
-        text = f"Kubernetes has made {len(pods)} of {nodes} pods"
+        text = f"Kubernetes has made {len(pods)} of {count_of(nodes, 'pod')}"
         return Placement("Unknown", JobReason.STAGE_RUNNING, f"{text}; if that lasts: kubectl describe job {name}")
     for pod in pods:
         waiting = _unscheduled(pod) or _held_back(pod)
