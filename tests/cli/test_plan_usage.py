@@ -11,9 +11,12 @@ import yaml
 from tests.support import builders
 from tests.support.model_folder import make_model
 from tests.support.plan_files import write_plan_files
+from tests.support.stage_documents import validated
+from tunegate.api.computepool import ComputePool
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.stage.findings import Finding
 from tunegate.cli.main import main
-from tunegate.cli.plan.report import _location
+from tunegate.cli.plan.report import FORMATS, _location
 
 Capture = pytest.CaptureFixture[str]
 
@@ -110,6 +113,22 @@ def test_data_in_a_store_has_to_be_downloaded_first(tmp_path: Path, capsys: Capt
 
 def test_a_volume_that_is_no_folder_is_refused(site: list[str], capsys: Capture) -> None:
     assert "expected CLAIM=FOLDER" in refused([*site, "--volume", "data"], capsys, status=2)
+
+
+def test_the_wide_outcome_breaks_no_line_and_lists_every_row_number() -> None:
+    digest = "sha256:" + "7" * 64
+    found = Finding(
+        check="SuiteData", action="Warn", count=14, rows=[str(n) for n in range(14)], message=f"has {digest}; " * 3
+    )
+    result = validated(findings=[found])
+    job = FineTuneJob.model_validate(builders.make_finetunejob())
+    pool = ComputePool.model_validate(builders.make_computepool()).spec
+    short, wide = (FORMATS[name](job, result, pool) for name in ("text", "wide"))
+    assert "9, … (10 of 14 row" in " ".join(short.split())
+    (line,) = [line for line in wide.splitlines() if "SuiteData" in line]
+    assert found.message.strip() in line
+    assert line.endswith("9, 10, 11, 12, 13")
+    assert max(map(len, short.splitlines())) <= 120
 
 
 def test_a_place_of_a_finding_is_a_line_of_its_file() -> None:

@@ -90,13 +90,13 @@ class Guard:
         await self.look()
         why = self.frozen
         if why is None and self._restored is not None and datetime.now(UTC) - self._restored < SETTLING:
-            why = f"they are since {rfc3339(self._restored)} only, and what was made before is counted anew"
+            why = f"they have been in force only since {rfc3339(self._restored)}, and what was created earlier is checked again"
         if why is not None:
-            message = f"{what} is held back for the sake of the admission rules: {why}"
+            message = f"{what} waits until the admission rules are verified: {why}"
             raise Waiting("RulesNotInForce", message, requeue_after=HELD_SECONDS)
 
     async def look(self) -> None:
-        """Compare once. For what was made while this took, or before every server acts by the rules, nobody vouches.
+        """Compare once. What was created meanwhile, or before every API server acts by the rules, is not trusted.
 
         Raises ``Transient`` or ``Terminal`` when the API server or the ledger cannot be asked.
         """

@@ -10,7 +10,6 @@ from tunegate.api.approval import Approval, CountedApproval, Tally
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.numbers import agreeing
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json, readable
 
@@ -64,7 +63,7 @@ def print_table(out: Console, approvals: str | None, found: Sequence[Json]) -> N
     screen.heading(
         out,
         "Decisions",
-        f"{approvals} {agreeing('[approval counts|approvals count]', approvals)}" if approvals else "none counted",
+        f"{approvals} approvals count" if approvals else "none counted",
     )
     rows = [
         (

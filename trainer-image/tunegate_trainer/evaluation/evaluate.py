@@ -137,5 +137,5 @@ async def _ask(
         await engine.wait_until_ready([BASE_SERVED_NAME, TUNED_SERVED_NAME])
         asks = plain_asks(suite, config.suite.spec)
         replies = await engine.ask_all(TUNED_SERVED_NAME, asks, seed=config.seed, seen=seen)
-    context.progress.show(92, "recording the probe")
+    context.progress.show(92, "measuring the probe by which servers know the adapter")
     return replies, await record_probe(engine_url, suite, replies, base)

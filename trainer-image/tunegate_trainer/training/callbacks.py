@@ -94,7 +94,8 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
             step=done,
             total_steps=state.max_steps,
             loss=self._loss if finite else None,
-            remaining_seconds=None if left is None else int(left),
+            remaining_seconds=None if left is None or done >= total else int(left),
+            message="the last checkpoint is saved, and the best one chosen" if done >= total else "",
         )
         write_report(self._file, report)
         self._shown = time.monotonic()

@@ -23,8 +23,8 @@ STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
   margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); }
+td.text { overflow-wrap: anywhere; }
 th[scope=row] { white-space: nowrap; font-weight: 600; }
 .block { color: var(--bad); font-weight: 600; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft); border: 1px solid var(--line);
@@ -61,7 +61,7 @@ def render_page(statement: DataStatement, examples: Sequence[Example]) -> str:
 
 def _facts(statement: DataStatement) -> str:
     rows = (
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        f'<tr><th scope="row">{escape(name)}</th><td class="text">{escape(value)}</td></tr>'
         for name, value in statement.facts().items()
     )
     return f"<table>{''.join(rows)}</table>"
@@ -72,9 +72,10 @@ def _findings(statement: DataStatement) -> str:
         return "<p>None.</p>"
     rows = []
     for finding in statement.findings:
-        cells = (finding.check, finding.message, finding.places())
-        action = f'<td class="{finding.action.lower()}">{finding.action}</td>'
-        rows.append(f"<tr>{action}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+        rows.append(
+            f'<tr><td class="{finding.action.lower()}">{finding.action}</td><td>{escape(finding.check)}</td>'
+            f'<td class="text">{escape(finding.message)}</td><td>{escape(finding.places())}</td></tr>'
+        )
     return _table(("Action", "Check", "What was found", "Rows"), rows)
 
 

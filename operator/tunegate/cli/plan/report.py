@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.numbers import count_of, plain
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import RUNS, ValidateResult
+from tunegate.cli import screen
 from tunegate.reconcile.finetunejob.results import break_even
 
 Json = dict[str, Any]
@@ -22,20 +22,31 @@ Format = Callable[[FineTuneJob, ValidateResult, ComputePoolSpec], str]
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {"Block": "error", "Redact": "note", "Warn": "warning"}
 WIDTH = 120
+SHOWN_ROWS = 10
+"""Row numbers of a finding that a page for people lists."""
 
 
 def as_text(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec) -> str:
     """Return tables for people."""
+    return _tables(job, result, pool, WIDTH, SHOWN_ROWS)
+
+
+def as_wide(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec) -> str:
+    """Return the same with every row number that is known, and lines that are never broken."""
+    return _tables(job, result, pool, screen.PIPE_WIDTH, None)
+
+
+def _tables(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec, width: int, places: int | None) -> str:
     out = io.StringIO()
-    console = Console(file=out, highlight=False, width=WIDTH)
+    console = Console(file=out, highlight=False, markup=False, width=width)
     console.print(f"{job.name}: {result.outcome}{'' if result.findings else ', no findings'}")
-    table = Table("action", "check", "what", "rows")
-    for finding in sorted(result.findings, key=lambda one: one.action):
-        table.add_row(finding.action, finding.check, finding.message, finding.places(10))
-    if result.findings:
-        console.print(table)
-    for name, text in _facts(result, pool).items():
-        console.print(f"  {name:17} {text}", markup=False)
+    rows = [
+        (finding.action, finding.check, finding.message, finding.places(places or len(finding.rows)))
+        for finding in sorted(result.findings, key=lambda one: one.action)
+    ]
+    if rows:
+        screen.table(console, ("action", "check", "what", "rows"), rows, indent=2)
+    screen.facts(console, list(_facts(result, pool).items()))
     return out.getvalue()
 
 
@@ -53,7 +64,7 @@ def as_sarif(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec) ->
     return json.dumps(log, indent=2) + "\n"
 
 
-FORMATS: dict[str, Format] = {"text": as_text, "json": as_json, "sarif": as_sarif}
+FORMATS: dict[str, Format] = {"text": as_text, "wide": as_wide, "json": as_json, "sarif": as_sarif}
 
 
 def _sarif_result(finding: Finding, uri: str) -> Json:

@@ -13,6 +13,7 @@ from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAIN
 from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER
 from tunegate.reconcile.attempt.attempt import Attempt, container_state
 from tunegate.reconcile.attempt.lost_result import Json
+from tunegate.reconcile.attempt.scheduling import no_node
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _IMAGE |= {"ImageInspectError", "SignatureValidationFailed"}
@@ -70,10 +71,10 @@ def _unscheduled(pod: Json) -> Placement | None:
         lowered = message.lower()
         # A claim that waits for its first consumer is the scheduler's own work; all other volume trouble needs a person.
         if any(word in lowered for word in _VOLUME_WORDS) and "insufficient" not in lowered:
-            hint = "See `kubectl get pvc` and its storage class."
-            return Placement("False", JobReason.WAITING_FOR_VOLUME, f"no node can take the pod: {message} {hint}")
-        hint = "It starts by itself when room is free; see `kubectl get computepools`."
-        return Placement("False", JobReason.WAITING_FOR_DEVICE, f"no node can take the pod: {message} {hint}")
+            hint = "See `kubectl get pvc` and its storage class"
+            return Placement("False", JobReason.WAITING_FOR_VOLUME, f"{no_node(message)}. {hint}")
+        hint = "It starts by itself when there is room"
+        return Placement("False", JobReason.WAITING_FOR_DEVICE, f"{no_node(message)}. {hint}")
     return None
 
 

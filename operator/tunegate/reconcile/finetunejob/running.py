@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import JobPhase, Progress, StageName, StageStatus
+from tunegate.api.reasons import JobReason
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import Json
@@ -37,7 +38,8 @@ def watch(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     method = job.spec.method
     nodes = method.num_nodes if method and stage == "Train" else 1
     placement = place(attempt, nodes)
-    phase: JobPhase = PHASES[stage] if placement.at_work or stage != "Train" else "Queued"
+    queued = not placement.at_work and (stage == "Train" or placement.reason == JobReason.WAITING_FOR_DEVICE)
+    phase: JobPhase = "Queued" if queued else PHASES[stage]
     record = draft.stage(stage)
     if placement.at_work and record.start_time is None:
         draft.set_stage(stage, start_time=rfc3339(draft.now))
@@ -77,15 +79,20 @@ def _sentence(
 ) -> str:
     lead = phase if record.attempt == 1 else f"{phase}, attempt {record.attempt}"
     if progress is None:
-        return f"{lead}: {placement.message}."
+        return f"{lead}: {placement.message.rstrip('.?')}{'?' if placement.message.endswith('?') else '.'}"
     parts = [f"step {progress.step} of {progress.total_steps}"] if progress.total_steps else []
     parts.append(f"{progress.percent} %")
     if progress.loss is not None:
         parts.append(f"loss {progress.loss}")
-    if progress.remaining_seconds is not None:
-        parts.append(f"about {progress.remaining_seconds} s left")
+    if progress.remaining_seconds:
+        parts.append(f"about {_duration(progress.remaining_seconds)} left")
     said = seen.progress.message.rstrip(".") if seen.progress else ""
     return f"{lead}: {', '.join(parts)}{'; ' + said if said else ''}."
+
+
+def _duration(seconds: int) -> str:
+    hours, minutes = seconds // 3600, round(seconds % 3600 / 60)
+    return f"{seconds} s" if seconds < 120 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def credential_of_job(seen: Observed, content: str) -> Json:
