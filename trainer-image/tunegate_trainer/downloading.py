@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from tunegate.api.stage.configs import DownloadConfig
 from tunegate.api.stage.layout import STORE_REQUIRED
+from tunegate.logs import event
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
 
@@ -61,7 +62,7 @@ def run(config: DownloadConfig, context: StageContext) -> None:
             for count in _copy(filesystem, found, what):
                 done += count
                 context.progress.show(100 * done / max(1, total), f"downloading {len(objects)} objects")
-    log.info("downloaded", extra={"objects": len(objects), "bytes": total})
+    log.info("downloaded", extra=event("DataDownloaded", objects=len(objects), bytes=total))
 
 
 def _settings(store: Path) -> dict[str, str]:

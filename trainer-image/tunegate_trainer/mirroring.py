@@ -22,6 +22,7 @@ from tunegate import digests
 from tunegate.api.manifest import Manifest
 from tunegate.api.stage.configs import CopyModelConfig
 from tunegate.api.stage.layout import HUB_AUTHORITY, HUB_TOKEN
+from tunegate.logs import event
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
 from tunegate_trainer.inputs import is_model_file
@@ -71,13 +72,13 @@ def run(config: CopyModelConfig, context: StageContext) -> None:
         except _Interrupted:
             if attempt == ATTEMPTS:
                 raise
-            log.info("the mirror is asked again", extra={"attempt": attempt})
+            log.info("the mirror is asked again", extra=event("MirrorAskedAgain", attempt=attempt))
             time.sleep(PAUSE_SECONDS * attempt)
     # The client's notes on what is complete: serving pods refuse every JSON file that the catalogue does not know.
     shutil.rmtree(Path(config.path) / ".cache")
     if config.manifest is not None:
         _compare(Path(config.path), config.manifest, what)
-    log.info("base model copied", extra={"files": len(files), "bytes": total})
+    log.info("base model copied", extra=event("BaseModelCopied", files=len(files), bytes=total))
 
 
 def _token(config: CopyModelConfig, store: Path) -> str | None:

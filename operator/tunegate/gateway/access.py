@@ -15,6 +15,7 @@ from typing import Protocol
 from tunegate.api.serving import TOKEN_AUDIENCE
 from tunegate.gateway.cluster import Reviewed, Unreachable
 from tunegate.gateway.errors import ApiError
+from tunegate.logs import event
 
 log = logging.getLogger("tunegate.gateway")
 KEY_RELOAD_SECONDS = 5.0
@@ -55,7 +56,12 @@ class ApiKeys:
                 continue
             key = path.read_bytes().strip()
             if len(key) < SHORTEST_KEY:
-                log.warning("API key %s has fewer than %d characters and is ignored", path.name, SHORTEST_KEY)
+                log.warning(
+                    "API key %s has fewer than %d characters and is ignored",
+                    path.name,
+                    SHORTEST_KEY,
+                    extra=event("ApiKeyIgnored", key=path.name, least=SHORTEST_KEY),
+                )
                 continue
             hashes.append(hashlib.sha256(key).digest())
         return tuple(hashes)
@@ -111,7 +117,11 @@ class Access:
             async with asyncio.timeout(REVIEW_PATIENCE), self._lanes[key in self._known]:
                 reviewed = await self._reviewer.review(token, TOKEN_AUDIENCE)
         except (Unreachable, TimeoutError) as error:
-            log.warning("a token could not be reviewed: %s", str(error) or "too many are being asked about")
+            log.warning(
+                "a token could not be reviewed: %s",
+                str(error) or "too many are being asked about",
+                extra=event("TokenNotReviewed", why=str(error) or "too many are being asked about"),
+            )
             raise ApiError(503, "tokens_unchecked", "tokens cannot be checked now; try again", retry_after=5) from error
         if not reviewed.authenticated:
             self._known.pop(key, None)

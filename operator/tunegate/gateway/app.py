@@ -36,6 +36,7 @@ from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import GatewaySettings, in_pod
 from tunegate.gateway.tls import Certificate
 from tunegate.gateway.watchers import Watchers
+from tunegate.logs import event, kinds
 from tunegate.mounted import ConfigurationDiffers
 from tunegate.reconcile.naming import MANAGED_BY, SERVER_LABEL
 
@@ -128,14 +129,24 @@ class Gateway:
             try:
                 self.routes.follow(self._word(found))
             except NotOurs as error:
-                log.error("the routes are not followed: %s", error)
+                log.error("the routes are not followed: %s", error, extra=event("RoutesNotFollowed", error=error))
                 self.routes.close(str(error))
             except ValidationError as error:
-                log.error("the routes cannot be understood: %d errors", error.error_count())
+                log.error(
+                    "the routes cannot be understood: %d errors",
+                    error.error_count(),
+                    extra=event("RoutesUnreadable", errors=error.error_count()),
+                )
                 continue
             cut = self.in_flight.cut(self.routes.allowed)
             if before != self.routes.open or cut:
-                log.info("routes, revision %d: %s; %d requests cut", self.routes.revision, self.routes.open, cut)
+                log.info(
+                    "routes, revision %d: %s; %d requests cut",
+                    self.routes.revision,
+                    self.routes.open,
+                    cut,
+                    extra=event("RoutesChanged", revision=self.routes.revision, routes=self.routes.open, cut=cut),
+                )
             self._show()
 
     def _word(self, found: Mapping[str, Any] | None) -> RoutesDocument:
@@ -162,7 +173,13 @@ class Gateway:
             if self.routes.expire():
                 cut = self.in_flight.cut(self.routes.allowed)
                 why = "the routes could not be read for too long" if self.routes.stale else "an override is over"
-                log.warning("%s: %s; %d requests cut", why, self.routes.open, cut)
+                log.warning(
+                    "%s: %s; %d requests cut",
+                    why,
+                    self.routes.open,
+                    cut,
+                    extra=event("RoutesClosed", why=why, routes=self.routes.open, cut=cut),
+                )
                 self._show()
 
     def _hold(self, ready: frozenset[str]) -> None:
@@ -217,7 +234,11 @@ def _errors(gateway: Gateway) -> Any:
             return ApiError(400, "body_broken", "the request's body did not arrive as its headers say").response()
         except Exception as error:
             gateway.metrics.refused.labels("internal_error").inc()
-            log.error("a request failed in a way that nobody foresaw: %s", logs.kinds(error))
+            log.error(
+                "a request failed in a way that nobody foresaw: %s",
+                kinds(error),
+                extra=event("RequestFailed", error=kinds(error)),
+            )
             return ApiError(500, "internal_error", "the gateway failed at this request").response()
 
     return errors
@@ -285,7 +306,11 @@ async def drain(gateway: Gateway, settings: GatewaySettings) -> None:
     gateway.draining = True
     await asyncio.sleep(settings.limits.drain_delay)
     if not await gateway.in_flight.finished(settings.limits.drain_seconds):
-        log.warning("%d requests did not end in time and are broken off", len(gateway.in_flight))
+        log.warning(
+            "%d requests did not end in time and are broken off",
+            len(gateway.in_flight),
+            extra=event("RequestsBrokenOff", requests=len(gateway.in_flight)),
+        )
 
 
 async def serve(settings: GatewaySettings) -> None:

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from tunegate.api.stage.ends import ProgressReport
+from tunegate.logs import event
 from tunegate_trainer.progress import write_report
 from tunegate_trainer.training.checkpoints import PREFIX, Checkpoint, seal_checkpoint
 from tunegate_trainer.training.exchange import stop_requested
@@ -80,7 +81,7 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         numbers = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
         self._loss = numbers.get("train/loss", self._loss)
         if numbers and state.is_world_process_zero:
-            log.info("step", extra={"step": state.global_step, "of": state.max_steps, **numbers})
+            log.info("step", extra=event("TrainingStep", step=state.global_step, of=state.max_steps, **numbers))
         self._show(state)
 
     def _show(self, state: Any) -> None:

@@ -19,6 +19,7 @@ from typing import Literal
 from tunegate import digests
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.base_files import ChangedMeanwhile, changed, hash_folder
+from tunegate.logs import event
 from tunegate_trainer.endings import InputChanged, Unavailable
 from tunegate_trainer.files import sync
 
@@ -98,7 +99,9 @@ def newest_complete(root: Path, key: bytes) -> Found:
         aside = root / f"{ASIDE[found]}{folder.name}-{time.time_ns()}"
         folder.rename(aside)
         why = "incomplete or damaged" if found == "Broken" else "not sealed by this job's key"
-        log.warning("checkpoint is not read: put aside", extra={"checkpoint": aside.name, "why": why})
+        log.warning(
+            "checkpoint is not read: put aside", extra=event("CheckpointPutAside", checkpoint=aside.name, why=why)
+        )
     return Found(newest, len(list(root.glob(f"{ASIDE['Foreign']}*"))) if root.is_dir() else 0)
 
 
