@@ -114,8 +114,8 @@ class ApiServer:
                 version, found = await self._read(namespace, name)
                 yield found
                 pause = PAUSE[0]
-                async for event in self._watch(namespace, name, version):
-                    yield event
+                async for found in self._watch(namespace, name, version):
+                    yield found
             except (Unreachable, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 log.warning(
                     "routes cannot be read now: %s %s",
