@@ -71,10 +71,11 @@ mutants: setup ## Mutation testing of the count of approvals: which small change
 	  $(wildcard tests/governance/test_counting*.py) $(patsubst %,tests/governance/test_%.py,signatures break_glass overrides_counted unverified_requesters waivers release_planner decisions_told)
 
 .PHONY: generate
-generate: setup ## Write crds/ and charts/tunegate-crds from the API models, docs/threat-model-tests.md from the tests, the chart's README
+generate: setup ## Write crds/ and charts/tunegate-crds from the API models, docs/threat-model-tests.md from the tests, the chart's README, docs/log-events.md
 	@$(RUN) -m tunegate.api.crd --write crds --chart charts/tunegate-crds
 	@$(RUN) -m chores.threat_model_tests
 	@$(RUN) -m chores.chart_readme
+	@$(RUN) -m chores.log_events
 
 .PHONY: timings
 timings: setup ## Write the recorded times of `make demo` and `make test` into docs/timings.md

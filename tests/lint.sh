@@ -13,4 +13,5 @@ echo "== mypy --strict";     flock "$types/.lock" "$run/mypy" --cache-dir "$type
 echo "== layers";            "$run/lint-imports" | tail -n 4
 echo "== generated files";   "$run/python" -m tunegate.api.crd --check --write crds --chart charts/tunegate-crds
                            "$run/python" -m chores.chart_readme --check
+                           "$run/python" -m chores.log_events --check
                            "$run/python" -m chores.threat_model_tests --check

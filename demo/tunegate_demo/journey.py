@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate_demo.application import Application
@@ -134,7 +135,7 @@ class Journey:
         for arm in gate["arms"]:
             self.report.scores[ARM_KEYS[arm["name"]]] = _scores(arm["metrics"])
         for stage in status["stages"]:
-            self.say(f"{stage['name']}: {stage['state']}, attempt {stage['attempt']}, {_seconds(stage)} s")
+            self.say(f"{stage['name']}: {stage['state']}, attempt {stage['attempt']}, {seconds_of(stage)} s")
 
     def show_scores(self) -> None:
         """Print every cheap alternative beside the tuned model."""
@@ -300,9 +301,9 @@ def _scores(metrics: list[Object]) -> dict[str, float]:
     return {entry["name"][0].lower() + entry["name"][1:]: float(entry["score"]) for entry in metrics}
 
 
-def _seconds(stage: Object) -> int:
+def seconds_of(stage: Object) -> int:
     """Return how long a stage took, from its times."""
     if not stage.get("startTime") or not stage.get("completionTime"):
         return 0
-    start, end = (time.strptime(stage[key], "%Y-%m-%dT%H:%M:%SZ") for key in ("startTime", "completionTime"))
-    return int(time.mktime(end) - time.mktime(start))
+    start, end = (datetime.fromisoformat(stage[key]) for key in ("startTime", "completionTime"))
+    return int((end - start).total_seconds())

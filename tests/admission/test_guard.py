@@ -79,7 +79,7 @@ async def test_nothing_new_is_recorded_before_the_rules_were_seen_in_force(
     await guarded.append(AuditEntry("RouteClosed", "operator", subject, "1"))
 
     watched.apply()
-    with pytest.raises(Waiting, match="counted anew"):
+    with pytest.raises(Waiting, match="created earlier is checked again"):
         await guarded.append(AuditEntry("ReleaseApproved", "operator", subject, "1"))
     later = Guard(operator_kube, watched.ledger, watched.expected, namespace=watched.world.system, lease="guard")
     await GuardedLedger(watched.ledger, later).append(AuditEntry("ReleaseApproved", "operator", subject, "1"))

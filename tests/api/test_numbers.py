@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +16,19 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.spec import Method
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import UNTYPED
+from tunegate.api.numbers import agreeing, count_of, percent, plain
 from tunegate.api.schema import structural_schema
 from tunegate.digests import document_digest
+
+ROOT = Path(__file__).parents[2]
+KNOWN_SMALL = {
+    "operator/tunegate/api/numbers.py": ["{value:.4g}"],
+    "operator/tunegate/kube/lease.py": ["{self.renew_deadline:g}"],
+    "operator/tunegate/reconcile/catalogue/basemodel.py": ["{pause:g}"],
+    "trainer-image/tunegate_trainer/validation/data_checks.py": ["{near_duplicates.SIMILARITY:g}"],
+    "trainer-image/tunegate_trainer/validation/stage.py": ["{margin:g}"],
+}
+"""Numbers of the program that are never near a million, a margin, which is below 1, and the one place that rounds."""
 
 
 @pytest.mark.parametrize(
@@ -30,6 +43,43 @@ def test_a_number_is_held_as_one_plain_decimal(written: Any, held: str) -> None:
     read = Method.model_validate({"type": "LoRA", "learningRate": written})
     assert read.learning_rate == held
     assert Method.model_validate(read.to_dict()) == read
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (12_345.6, "12346"), (1_234_567_890.0, "1234567890"), (999.96, "1000"), (100.0, "100"), (9.87654, "9.877"),
+        (0.001234567, "0.001235"), (1e-7, "0.0000001"), (0.0, "0"), (-12_345.6, "-12346"), (1e21, "1000000000000000000000"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_calculated_numbers_are_written_without_exponents(value: float, text: str) -> None:
+    assert plain(value) == text
+
+
+def test_no_program_of_ours_writes_numbers_with_exponents() -> None:
+    """`:g` with fewer digits than the number has, or with the six that it has by itself."""
+    rounded = re.compile(r"\{[^{}]*:[+,]?(?:\.[0-9])?g\}")
+    sources = [file for folder in ("operator", "trainer-image", "demo") for file in (ROOT / folder).rglob("*.py")]
+    found = {file.relative_to(ROOT).as_posix(): rounded.findall(file.read_text()) for file in sources}
+    assert len(sources) > 300
+    assert {file: found[file] for file in found if found[file]} == KNOWN_SMALL
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 rows repeat, leave them"), (1, "1 row repeats, leave it"), (2, "2 rows repeat, leave them")],
+)
+def test_words_agree_with_their_number(count: int, said: str) -> None:
+    assert f"{count} " + agreeing("[row repeats|rows repeat], leave [it|them]", count) == said
+    assert count_of(count, "row") == said.split(" repeat", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0 %"), (0.00001, "0.001 %"), (0.05, "5 %"), (0.125, "12.5 %"), (1.0, "100 %")], ids=str
+)
+def test_a_tiny_share_is_not_shown_as_none(share: float, text: str) -> None:
+    assert percent(share) == text
 
 
 @pytest.mark.parametrize("written", [True, "fast", "", "-1", -0.5, float("nan"), float("inf"), 1e16, [], {}], ids=str)

@@ -102,7 +102,7 @@ def test_untouched_export_is_whole(export: Export, capsys: pytest.CaptureFixture
     assert export.verify() == 0
     said = capsys.readouterr().out
     assert "ledger intact: 4 records" in said
-    assert "1 checkpoints are time-stamped" in said
+    assert "1 checkpoint with a time stamp" in said
 
 
 def files(export: Export) -> list[Path]:

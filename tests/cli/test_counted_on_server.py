@@ -41,7 +41,7 @@ async def test_own_approval_by_the_requester_and_one_taken_back_do_not_count(
     found = {one["username"]: one["reason"] for one in status["dropped"]}
     assert found == {"petra": "NotInRoleGroup", "ravi": "Withdrawn"}
     again = cli.run("reviewer-risk", "approve", "hers", "--reason", "fine after all", "--yes", code=1)
-    assert "you took your approval of this back, which is for good" in again
+    assert "you withdrew your approval, and that is permanent" in again
     (row,) = [
         one for one in json.loads(cli.run("reviewer-risk", "get", "releases", "-o", "json")) if one["name"] == "hers"
     ]

@@ -38,7 +38,7 @@ async def test_release_is_asked_for_reviewed_approved_and_revoked(
     )
     assert digest in shown
     assert "requested by  erin" in shown
-    recorded = shown[shown.index("Recorded for ever, in your name") :]
+    recorded = shown[shown.index("Recorded forever, in your name") :]
     assert "ravi (tunegate:model-risk)" in recorded
     assert "report was read" in recorded
     assert "what serves by then goes on serving" in recorded

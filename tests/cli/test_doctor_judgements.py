@@ -15,6 +15,7 @@ from tunegate.admission.definitions import definitions
 from tunegate.admission.rules import Rule, parse
 from tunegate.cli.doctor import duties, powers, rules
 from tunegate.cli.doctor.check import Check, NotSeen, looked
+from tunegate.ledger.seal import SEALS
 from tunegate.rbac.powers import POWERS
 from tunegate.rbac.rights import Need, Rights, Subject, grants
 
@@ -230,6 +231,21 @@ def test_a_ledger_that_is_not_signed_in_time_is_a_failure() -> None:
     assert kept(seen, later, minutes=36)["checkpoints"] == "FAIL"
     assert kept(seen, record("CheckpointSigned", 4), minutes=9999)["checkpoints"] == "OK"
     assert kept(seen, minutes=1, TUNEGATE_LEDGER_KEYS="")["ledger key"] == "FAIL"
+
+
+@pytest.mark.parametrize("sealing", SEALS)
+def test_every_record_that_seals_the_ledger_counts_as_signed(sealing: str) -> None:
+    seen = record("AdmissionVerified", 0)
+    (found,) = [
+        check
+        for check in rules.ledger(
+            [seen, record(sealing, 5)], {"TUNEGATE_LEDGER_KEYS": "/keys"}, NOW + timedelta(days=9)
+        )
+        if check.name == "checkpoints"
+    ]
+    assert (found.state, found.found) == ("OK", f"last signed at {record(sealing, 5)['time']}; 0 records since")
+    later = [seen, record(sealing, 5), record("JobRequested", 6)]
+    assert "; 1 record since" in str(list(rules.ledger(later, {"TUNEGATE_LEDGER_KEYS": "/keys"}, NOW)))
 
 
 def test_drift_that_the_operator_recorded_stands_until_it_saw_all_rules_again() -> None:

@@ -57,7 +57,7 @@ def test_ledger_is_verified_there(export: Export, tmp_path: Path) -> None:
     done = tunegate(tmp_path / "home", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert "ledger intact: 4 records" in done.stdout
-    assert "1 checkpoints are time-stamped" in done.stdout
+    assert "1 checkpoint with a time stamp" in done.stdout
     records = export.folder / audit_files.RECORDS
     records.write_text(records.read_text().replace("erin", "eve", 1))
     done = tunegate(tmp_path / "home", *arguments)

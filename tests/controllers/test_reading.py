@@ -16,6 +16,6 @@ def test_an_object_that_cannot_be_read_is_named_and_left_out(caplog: pytest.LogC
     with caplog.at_level(logging.ERROR):
         found = parsed(FineTuneJob, [make_finetunejob("first"), odd, {}, make_finetunejob("last")])
     assert [one.name for one in found] == ["first", "last"]
-    left_out = [vars(record) for record in caplog.records]
-    assert [(one["kind"], one["object"]) for one in left_out] == [("FineTuneJob", "team/odd"), ("FineTuneJob", "/")]
-    assert left_out[0]["fields"] == ["spec.intent.taskType", "spec.method.rank"]
+    left_out = [vars(record)["fields"] for record in caplog.records]
+    assert [(one["kind"], one["named"]) for one in left_out] == [("FineTuneJob", "team/odd"), ("FineTuneJob", "/")]
+    assert left_out[0]["wrong_fields"] == ["spec.intent.taskType", "spec.method.rank"]

@@ -156,7 +156,7 @@ def test_imported_adapter_has_no_training_in_its_files() -> None:
 def test_page_of_approvals_names_who_signed_what_when_and_why(files: dict[str, bytes]) -> None:
     page = files["approvals.md"].decode()
     for words in (
-        "Signed by: `ravi`", "Time: `2026-11-24T12:00:00Z`", "agrees that exactly this content is served",
+        "Decided by: `ravi`", "Time: `2026-11-24T12:00:00Z`", "agrees that exactly this content is served",
         "counted in audit-0000000008", "report and data were read", "lets the job go on in spite of",
     ):  # fmt: skip
         assert words in page

@@ -185,7 +185,7 @@ def test_what_an_account_without_a_person_id_asked_for_is_approved_by_nobody() -
     assert reasons(verdict) == {"ravi": "NoPersonId"}
     assert verdict.dropped[0].message == (
         "ravi may be erin, who requested this: the policy asks which human that is, and no person-id says so. It has to be "
-        "requested anew, signed in through the identity provider"
+        "requested again, signed in through the identity provider"
     )
     assert count(question, [vote("lena", decision="Reject")], NOW).outcome == "Rejected"
 

@@ -31,8 +31,8 @@ FINANCE: Json = {"name": "finance", "groups": ["finance"], "findings": ["Budget"
 FEW = Finding(check="MinimumExamples", action="Block", count=37, message="37 usable examples, Format needs 200")
 DEAR = Finding(check="Budget", action="Block", count=1, message="estimated cost 90 EUR, the budget allows 50")
 MAIL = Finding(check="PersonalData", action="Block", count=3, rows=["2", "5", "8"], message="3 rows: e-mail addresses")
-ADDRESSES = Finding(check="PersonalData", action="Block", count=1, rows=["9"], message="1 rows: IP addresses")
-SECRET = Finding(check="Secrets", action="Block", count=1, rows=["4"], message="1 rows hold a secret: AWS keys")
+ADDRESSES = Finding(check="PersonalData", action="Block", count=1, rows=["9"], message="1 row: IP addresses")
+SECRET = Finding(check="Secrets", action="Block", count=1, rows=["4"], message="1 row holds a secret: AWS keys")
 GROUPS = {"stella": ("steward", "stewards"), "fred": ("finance", "finance"), "engineer": ("steward", "stewards")}
 Decisions = list[Approval]
 
@@ -101,7 +101,7 @@ def test_a_refused_job_waits_and_tells_the_reviewer_what_to_run() -> None:
         ("steward", 1),
     ]
     found = {one["check"]: (one["count"], one["message"]) for one in world.status["waiver"]["findings"]}
-    assert found["PersonalData"] == (4, "3 rows: e-mail addresses (rows 2, 5, 8). 1 rows: IP addresses (rows 9).")
+    assert found["PersonalData"] == (4, "3 rows: e-mail addresses (rows 2, 5, 8). 1 row: IP addresses (rows 9).")
     assert "tunegate approve job/copyright -n team --reason" in world.status["message"]
     assert condition(world.status, "Waived")["reason"] == "WaitingForWaiver"
     assert condition(world.status, "Complete")["status"] == "Unknown"

@@ -14,6 +14,7 @@ from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import STORE_REQUIRED
+from tunegate.reconcile.attempt.scheduling import no_node
 from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
 from tunegate.reconcile.finetunejob.planner import plan
 
@@ -122,6 +123,42 @@ def test_a_job_that_may_never_start_fails_at_once(spec: Json, reason: str, says:
     assert [entry.type for entry in step.audit] == ["JobRequested", "JobFinished"]
 
 
+def test_a_job_that_is_refused_anyway_waits_for_nothing_first() -> None:
+    """Neither label nor server nor suite would help it."""
+    for spec, policy, says in (
+        (data(classification="PHI"), {}, "ask the policy's owner to allow this one first"),
+        (data(expirationDate="2020-12-31"), {}, "may be kept until 2020-12-31"),
+        ({}, {"requiredRights": ["Steward"]}, "spec.dataset.steward"),
+        ({"suiteRef": {"name": "own"}}, {"requiredSuiteRefs": [{"name": "suite"}]}, "add own to requiredSuiteRefs"),
+        ({"method": {"type": "LoRA", "rank": 64}}, {}, "profile.maxLoraRank of ModelServer server is 16"),
+    ):
+        bound = ApprovalPolicy.model_validate(make_approvalpolicy(**policy))
+        for absent in ({"claims": UNLABELLED}, {"suite": None}, {"base_model": HASHING}):
+            step = first_plan(spec=spec, policy=bound, **absent)
+            assert (step.status["phase"], says in step.status["message"]) == ("Failed", True), step.status["message"]
+
+
+def test_a_job_of_an_accepted_suite_starts_and_one_of_another_never_does() -> None:
+    policy = ApprovalPolicy.model_validate(make_approvalpolicy(requiredSuiteRefs=[{"name": "a"}, {"name": "suite"}]))
+    assert first_plan(policy=policy).status["phase"] == "Validating"
+    refused = first_plan(policy=policy, spec={"suiteRef": {"name": "other"}})
+    assert condition(refused.status, "Complete")["reason"] == "SuiteNotAccepted"
+    assert "it accepts a, suite." in refused.status["message"]
+
+
+@pytest.mark.parametrize(
+    ("place", "advice"),
+    [("policy", "ask the policy's owner"), ("base_model", "server and pool"), ("pool", "server and pool")],
+)
+def test_the_advice_on_a_class_of_data_fits_what_does_not_allow_it(place: str, advice: str) -> None:
+    found = world_objects()[place]
+    field = "allowed_data" if place == "policy" else "cleared_for"
+    strict = found.model_copy(update={"spec": found.spec.model_copy(update={field: ["Public"]})})
+    step = first_plan(**{place: strict}, spec=data(classification="Internal"))
+    assert step.status["phase"] == "Failed"
+    assert advice in step.status["message"]
+
+
 STATED = {"steward": "Ada", "expirationDate": "2999-12-31", "license": "MIT OR LicenseRef-contract-17"}
 
 
@@ -192,6 +229,57 @@ def test_a_pod_that_hangs_tells_for_what_it_waits(status: Json, reason: str, say
     again = world.reconcile()
     assert again is not None
     assert not again.events
+
+
+ROOM = "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {gpu: only}. no new claims to deallocate, "
+ROOM += "preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod."
+
+
+def test_a_stage_that_finds_no_room_is_queued_and_says_in_one_sentence_what_is_missing() -> None:
+    world = World()
+    pod = run_to(world, "Baseline")
+    pod["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": ROOM}]}
+    world.reconcile()
+    assert world.status["phase"] == "Queued"
+    assert world.status["message"] == (
+        "Baselining: no node can take the pod: of 3 nodes, 1 has too little free cpu, 2 have a taint (gpu). "
+        "It starts by itself when there is room."
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "of 1 node, 1 has too little free nvidia.com/gpu"),
+        (
+            "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 Too many pods. preemption: no",
+            "of 2 nodes, 1 has labels of another pool, 1 has no room for another pod",
+        ),
+        ("0/1 nodes are available: 1 node(s) had a new fault.", "of 1 node, 1 node(s) had a new fault"),
+        ("unbound immediate PersistentVolumeClaims.", "unbound immediate PersistentVolumeClaims"),
+    ],
+)
+def test_what_the_scheduler_reports_becomes_a_sentence(message: str, sentence: str) -> None:
+    assert no_node(message) == f"no node can take the pod: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("report", "says"),
+    [
+        ({"remaining_seconds": 5000}, "Training: step 12 of 60, 20 %, about 1 h 23 min left."),
+        ({"remaining_seconds": 700}, "Training: step 12 of 60, 20 %, about 12 min left."),
+        (
+            {"remaining_seconds": 0, "message": "the best one is chosen"},
+            "Training: step 12 of 60, 20 %; the best one is chosen.",
+        ),
+    ],
+)
+def test_the_time_left_is_told_as_people_say_it_and_never_as_none(report: Json, says: str) -> None:
+    world = World()
+    run_to(world, "Train")
+    made = ProgressReport(stage="Train", **{"percent": 20, "step": 12, "total_steps": 60, **report})
+    step = plan(Observed(**{**world.observe().__dict__, "progress": made}), world.now, SETTINGS)
+    assert (step.status or {})["message"] == says
 
 
 def test_progress_never_falls_within_an_attempt() -> None:

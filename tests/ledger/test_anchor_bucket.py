@@ -19,6 +19,7 @@ from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.store_access import StoreAccess
 
 KEY = new_key()
 RING = KeyRing(KEY)
@@ -36,7 +37,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
 def client_of(store: ObjectStore, bucket: str = BUCKET) -> Bucket:
     """The store's own user: nobody may do more."""
     found = secret(store.url)
-    return Bucket(bucket, store.url, found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"], "us-east-1", None)
+    scheme, _, host = store.url.partition("://")
+    access = StoreAccess(scheme, host, found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"])
+    return Bucket(bucket, access, None)
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from tunegate.ledger.anchors.places import Checkpoint, FolderAnchor, read_folder
 from tunegate.ledger.checkpoints import Checkpoints, due
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing, read_seal, seal, sealing_entry
-from tunegate.ledger.strict_json import strict_json
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter, SinceSeal
+from tunegate.strict_json import strict_json
 
 KEY = new_key()
 RING = KeyRing(KEY)

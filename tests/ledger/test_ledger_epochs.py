@@ -111,7 +111,7 @@ async def test_epoch_that_no_key_of_ours_signed_explains_nothing() -> None:
 
 async def test_nothing_lost_and_another_history_begin_no_epoch() -> None:
     store, before = await restored(12)
-    with pytest.raises(Terminal, match="nothing to begin anew"):
+    with pytest.raises(Terminal, match="nothing to begin again"):
         await writer_of(store, anchors_of(before)).begin_epoch(RING, "why not", "ada")
     forked, _ = await restored(4)
     alone = writer_of(forked, [])

@@ -37,24 +37,30 @@ class Listener:
         return self.heard[0]
 
 
-def listening(context: ssl.SSLContext | None = None) -> Listener:
-    """Take one connection and read until its end."""
+def listening(context: ssl.SSLContext | None = None, *, abrupt: bool = False) -> Listener:
+    """Take one connection and read until its end; ``abrupt``: only the message, and close without TLS's close_notify."""
     server, heard = socket.create_server(("127.0.0.1", 0)), list[bytes]()
 
     def take() -> None:
         with server, server.accept()[0] as plain:
             plain.settimeout(10)
             stream = plain if context is None else context.wrap_socket(plain, server_side=True)
-            parts = []
-            while part := stream.recv(4096):
-                parts.append(part)
-            heard.append(b"".join(parts))
-            if isinstance(stream, ssl.SSLSocket):
+            framed = b""
+            while not (abrupt and _whole(framed)) and (part := stream.recv(4096)):
+                framed += part
+            heard.append(framed)
+            if isinstance(stream, ssl.SSLSocket) and not abrupt:
                 stream.unwrap()
+            stream.close()
 
     thread = threading.Thread(target=take)
     thread.start()
     return Listener(server.getsockname()[1], thread, heard)
+
+
+def _whole(framed: bytes) -> bool:
+    length, found, message = framed.partition(b" ")
+    return bool(found) and int(length) == len(message)
 
 
 def unframed(framed: bytes) -> str:
@@ -78,6 +84,23 @@ async def test_message_over_tls_is_framed_and_its_text_is_an_anchor(tmp_path: Pa
     found = MESSAGE.fullmatch(unframed(server.message()))
     assert found is not None
     assert verify(records, keys=RING.publics, anchors=[Anchor("log", found[1])]).problems == ()
+
+
+async def test_a_server_that_closes_without_a_close_notify_has_the_message(tmp_path: Path) -> None:
+    certificate, key = write_localhost_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = listening(context, abrupt=True)
+    await SyslogAnchor(f"tls://localhost:{server.port}", certificate).keep((await checkpoint())[0])
+    assert MESSAGE.fullmatch(unframed(server.message()))
+
+
+async def test_datagrams_reach_a_server_that_has_an_ipv6_address_only() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as plain:
+        plain.bind(("::1", 0))
+        plain.settimeout(10)
+        await SyslogAnchor(f"udp://[::1]:{plain.getsockname()[1]}").keep((await checkpoint())[0])
+        assert MESSAGE.fullmatch(plain.recv(65536).decode())
 
 
 async def test_server_whose_certificate_nobody_vouches_for_gets_nothing(tmp_path: Path) -> None:

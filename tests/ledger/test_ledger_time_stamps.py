@@ -139,7 +139,7 @@ async def test_auditor_learns_when_checkpoints_existed_and_which_stamp_is_wrong(
     command = ["audit", "verify", "--file", str(exported), "--public-key", str(public), "--anchors", str(anchors)]
     assert main([*command, "--tsa-certificate", str(authority.chain)]) == 0
     said = capsys.readouterr().out
-    assert "2 checkpoints are time-stamped, the last: 3 records existed at 20" in said
+    assert "2 checkpoints with a time stamp, the last: 3 records existed at 20" in said
     assert main([*command, "--tsa-certificate", str(stranger.chain)]) == 1
     assert capsys.readouterr().out.count("BROKEN checkpoint-") == 2
     first, second = files(anchors, ".tsr")

@@ -39,7 +39,7 @@ def test_ledger_that_lost_nothing_gets_no_epoch(accounts: Accounts, tmp_path: Pa
     )  # fmt: skip
     assert done.returncode == 1
     assert "no epoch was begun:" in done.stderr
-    assert "nothing to begin anew" in done.stderr or "the ledger is empty" in done.stderr
+    assert "nothing to begin again" in done.stderr or "the ledger is empty" in done.stderr
 
 
 def test_without_name_reason_or_key_it_does_nothing() -> None:

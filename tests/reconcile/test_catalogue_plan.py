@@ -46,7 +46,7 @@ def test_a_pool_counts_ready_nodes_and_their_devices() -> None:
     status = status_of(plan_pool(pool, nodes, [], NOW))
 
     assert ("Ready", 2, 6) == (status["phase"], status["nodes"], status["devices"])
-    assert "2 more are not ready or cordoned" in status["message"]
+    assert "Not ready or cordoned: 2 more." in status["message"]
 
 
 def test_a_pool_shows_what_trainings_measured_on_it() -> None:

@@ -11,7 +11,7 @@ from tests.support.stage_documents import trained
 from tunegate.api.computepool import ComputePool, Throughput
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import Estimates, StageStatus
-from tunegate.reconcile.throughputs import KEPT, learn, learned, measured, plain
+from tunegate.reconcile.throughputs import KEPT, learn, learned, measured
 
 Json = dict[str, Any]
 
@@ -117,10 +117,3 @@ def test_estimates_trust_two_runs_and_not_one() -> None:
     assert found is not None
     assert (found.tokens_per_second, found.runs) == ("10", 2)
     assert learned(pool(*two), "QLoRA") is None
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(12_345.6, "12350"), (100.0, "100"), (0.001234567, "0.001235"), (9.87654, "9.877")]
-)
-def test_numbers_are_written_without_exponents(value: float, text: str) -> None:
-    assert plain(value) == text

@@ -7,20 +7,20 @@ import logging
 import sys
 
 from tunegate.controllers.context import reconciling
-from tunegate.runtime.logs import JsonFormatter
+from tunegate.runtime.logs import OperatorLines
 
 
 def formatted(message: str, **extra: object) -> dict[str, object]:
     record = logging.getLogger("x").makeRecord("x", logging.INFO, "f", 1, message, (), None, extra=extra)
-    line: dict[str, object] = json.loads(JsonFormatter().format(record))
+    line: dict[str, object] = json.loads(OperatorLines().format(record))
     return line
 
 
 def test_a_line_outside_a_reconcile_has_time_level_and_message() -> None:
     line = formatted("two\nlines")
 
-    assert ("info", "two\nlines", "x") == (line["level"], line["msg"], line["logger"])
-    assert {"ts", "level", "logger", "msg"} == set(line)
+    assert ("info", "two\nlines", "x") == (line["level"], line["message"], line["logger"])
+    assert {"time", "level", "logger", "message"} == set(line)
 
 
 def test_a_line_of_a_reconcile_carries_the_object_and_one_id() -> None:
@@ -45,7 +45,7 @@ def test_an_error_keeps_its_traceback_on_the_one_line() -> None:
         raise ValueError("broken")
     except ValueError:
         record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "m", (), sys.exc_info())
-    text = JsonFormatter().format(record)
+    text = OperatorLines().format(record)
 
     assert "\n" not in text
     assert "ValueError: broken" in json.loads(text)["error"]

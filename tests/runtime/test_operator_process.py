@@ -121,7 +121,7 @@ async def test_it_reconciles_what_was_there_and_what_comes_and_stops_cleanly(
     assert 0 == await operator.stop()
     assert "Traceback" not in operator.log.read_text()
     for line in operator.log.read_text().splitlines():
-        assert {"ts", "level", "msg"} <= set(json.loads(line)), line
+        assert {"time", "level", "message"} <= set(json.loads(line)), line
 
 
 async def test_a_standby_takes_over_from_one_that_stops_and_a_robbed_one_exits(

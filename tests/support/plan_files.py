@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def write_plan_files(
-    folder: Path, *, extra_rows: tuple[str, ...] = (), base: Json | None = None, **job: Any
+    folder: Path, *, extra_rows: tuple[str, ...] = (), base: Json | None = None, policy: Json | None = None, **job: Any
 ) -> list[str]:
     """Write rows, suite and manifests; return the command's arguments but for where the base model lies."""
     data = folder / "volume"
@@ -38,7 +38,7 @@ def write_plan_files(
         builders.make_evaluationsuite(data=questions),
         builders.make_evaluationsuite("beside", data=other),
         builders.make_evaluationsuite("elsewhere", data=elsewhere),
-        builders.make_approvalpolicy(),
+        builders.make_approvalpolicy(**(policy or {})),
     ]
     # As `kubectl get -o yaml` prints several, and one by itself.
     listed = {"apiVersion": "v1", "kind": "List", "items": objects[1:]}

@@ -127,6 +127,14 @@ def test_text_of_rows_and_jobs_cannot_break_out_of_the_page() -> None:
     assert not [name for name, _ in read.attributes if name.startswith("on") or name in ("src", "href", "style")]
 
 
+def test_only_texts_are_broken_inside_words_so_that_no_column_is_squeezed() -> None:
+    long = Finding(check="RecommendedExamples", action="Warn", count=1, rows=["7"], message="m" * 400)
+    page = render_page(data_statement(findings=[long]), [])
+    assert "td.text { overflow-wrap: anywhere; }" in page
+    assert page.count("overflow-wrap: anywhere") == 2, "of texts, and of rows"
+    assert f'<td>RecommendedExamples</td><td class="text">{"m" * 400}</td><td>7</td>' in page
+
+
 def test_a_browser_loads_nothing_and_applies_the_style() -> None:
     page = render_page(data_statement(), [])
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)

@@ -101,10 +101,10 @@ def test_a_leak_of_a_further_suite_is_found_with_its_name_and_places(tmp_path: P
         ComparedSuite(name="second", digest=second.digest, questions=3),
     ]
     assert sorted((one.check, one.action, one.message.split(":")[0], one.rows) for one in found) == [
-        ("Overlap", "Block", "1 rows ask or hold a question of the suite own", ["4"]),
+        ("Overlap", "Block", "1 row asks or holds a question of the suite own", ["4"]),
         ("Overlap", "Block", "2 rows ask or hold a question of the suite second", ["2", "3"]),
         (
-            "SharedText", "Warn", "1 rows share 13 words in a row, or nearly all words, with a question of the suite second, beyond boilerplate",
+            "SharedText", "Warn", "1 row shares 13 words in a row, or nearly all words, with a question of the suite second, beyond boilerplate",
             ["5"],
         ),
     ]  # fmt: skip
@@ -165,7 +165,7 @@ def test_a_suite_that_cannot_be_read_is_named_and_ends_nothing(made: Any, says: 
 
     (finding,) = compared.findings
     assert (finding.check, finding.action, finding.count, finding.rows) == ("UnreadSuites", "Warn", 1, [])
-    assert "1 suites of the namespace (other)" in finding.message
+    assert "1 suite of the namespace (other)" in finding.message
     assert says in finding.message
     assert SECRET not in finding.message
     assert [suite.name for suite in compared.suites] == ["own", "small"]
@@ -179,7 +179,7 @@ def test_suites_that_the_pod_was_not_given_are_named_together_by_reason(tmp_path
 
     assert [(one.count, one.message) for one in compared.findings] == [
         (2, "rows were not compared with 2 suites of the namespace (a, c): its claim is closed"),
-        (1, "rows were not compared with 1 suites of the namespace (b): too many"),
+        (1, "rows were not compared with 1 suite of the namespace (b): too many"),
     ]
 
 

@@ -19,7 +19,7 @@ from tunegate.api.stage.ends import ExitCode, ProgressReport, Termination
 from tunegate.registry.adapters import push_adapter, read_manifest
 from tunegate.registry.client import RegistryClient
 from tunegate_trainer import entry
-from tunegate_trainer.logs import JsonLines
+from tunegate_trainer.logs import StageLines
 from tunegate_trainer.progress import ProgressBoard, serve, write_report
 
 
@@ -135,9 +135,10 @@ def test_logs_name_an_error_without_its_text() -> None:
     except ValueError:
         record = logging.getLogger("x").makeRecord("x", logging.ERROR, "f", 1, "failed", (), sys.exc_info())
 
-    line = json.loads(JsonLines("Train").format(record))
+    line = json.loads(StageLines("Train").format(record))
 
-    assert (line["message"], line["exception"], line["stage"]) == ("failed", "ValueError", "Train")
+    assert (line["message"], line["stage"]) == ("failed", "Train")
+    assert line["error"].startswith("ValueError at test_stage_endings.py:")
     assert "secret" not in json.dumps(line)
 
 

@@ -180,7 +180,7 @@ def test_the_stage_process_pushes_a_refusal_as_its_verdict(base_model: Path, pod
 
     assert (ending.exit_code, ending.termination.reason) == (ExitCode.VERDICT, "Refused"), ending.log
     assert isinstance(ending.result, ValidateResult)
-    assert "1 rows: not JSON" in ending.termination.message
+    assert "1 row: not JSON" in ending.termination.message
     assert SECRET not in ending.log
 
 

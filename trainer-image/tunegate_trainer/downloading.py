@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from tunegate.api.stage.configs import DownloadConfig
-from tunegate.api.stage.layout import STORE_REQUIRED
+from tunegate.logs import event
+from tunegate.store_access import StoreAccess, read_store_access
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
 from tunegate_trainer.full_storage import NO_ROOM
-from tunegate_trainer.secret_values import read_value
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,6 @@ PIECE = 16 * 1024 * 1024
 ATTEMPTS = 5
 """Of one request, with growing pauses, before the stage gives up for this time."""
 CONNECT_SECONDS = 10.0
-DEFAULT_REGION = "us-east-1"
-"""What stores without regions expect in a signature. Always given: the client would ask the cloud's metadata service."""
 _CODE = re.compile(r"Unable to parse ExceptionName: (\w{1,60})|AWS Error (\w{1,60})")
 _STATUS = re.compile(r"HTTP status (\d{3})")
 DENIED = frozenset(
@@ -52,7 +49,7 @@ def run(config: DownloadConfig, context: StageContext) -> None:
     what, store = f"s3://{config.bucket}/{config.key}", context.places.store
     context.progress.show(0, "looking at the store")
     with _understood(what):
-        filesystem = _connect(_settings(store), context.places.run, (context.places.ca, store / "ca.crt"))
+        filesystem = _connect(_access(store), context.places.run, (context.places.ca, store / "ca.crt"))
         objects = _find(filesystem, config, what)
         total = sum(found.size for found in objects)
         if total > config.max_bytes:
@@ -62,42 +59,30 @@ def run(config: DownloadConfig, context: StageContext) -> None:
             for count in _copy(filesystem, found, what):
                 done += count
                 context.progress.show(100 * done / max(1, total), f"downloading {len(objects)} objects")
-    log.info("downloaded", extra={"objects": len(objects), "bytes": total})
+    log.info("downloaded", extra=event("DataDownloaded", objects=len(objects), bytes=total))
 
 
-def _settings(store: Path) -> dict[str, str]:
-    files = [file for file in store.iterdir() if file.name.startswith("AWS_")]
-    found = {file.name: read_value(file, "the Secret of the store") for file in files}
-    missing = [key for key in STORE_REQUIRED if not found.get(key)]
-    if missing:
-        raise Unavailable(f"the Secret of the store lacks {', '.join(missing)}: add what is missing")
-    return found
+def _access(store: Path) -> StoreAccess:
+    try:
+        return read_store_access(store)
+    except ValueError as error:
+        raise Unavailable(f"the Secret of the store {error}") from error
 
 
-def _connect(settings: dict[str, str], scratch: Path, authorities: tuple[Path, ...]) -> Any:
+def _connect(access: StoreAccess, scratch: Path, authorities: tuple[Path, ...]) -> Any:
     from pyarrow import fs
 
-    endpoint = _parts(settings["AWS_ENDPOINT_URL"])
-    if endpoint.scheme not in ("http", "https") or not endpoint.netloc or endpoint.path.strip("/") or endpoint.username:
-        raise Unavailable("AWS_ENDPOINT_URL in the Secret of the store is not like https://host:port: put it right")
     return fs.S3FileSystem(
-        access_key=settings["AWS_ACCESS_KEY_ID"],
-        secret_key=settings["AWS_SECRET_ACCESS_KEY"],
-        session_token=settings.get("AWS_SESSION_TOKEN"),
-        region=settings.get("AWS_REGION") or DEFAULT_REGION,
-        scheme=endpoint.scheme,
-        endpoint_override=endpoint.netloc,
+        access_key=access.key_id,
+        secret_key=access.key,
+        session_token=access.token,
+        region=access.region,
+        scheme=access.scheme,
+        endpoint_override=access.host,
         connect_timeout=CONNECT_SECONDS,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
         tls_ca_file_path=str(_trusted(scratch / "authorities.pem", authorities)),
     )
-
-
-def _parts(address: str) -> SplitResult:
-    try:
-        return urlsplit(address)
-    except ValueError:  # brackets that hold no IPv6 address
-        return SplitResult("", "", "", "", "")
 
 
 def _trusted(bundle: Path, further: tuple[Path, ...]) -> Path:

@@ -20,6 +20,7 @@ from tunegate.api.stage import configs, layout
 from tunegate.api.stage.configs import STAGE_CONFIG, StageConfig
 from tunegate.api.stage.ends import ExitCode, Termination
 from tunegate.api.stage.results import StageResult
+from tunegate.logs import event
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import RegistryError, Unauthorized
 from tunegate.registry.failures import Unavailable as RegistryUnavailable
@@ -128,7 +129,10 @@ def _run(config: StageConfig, config_digest: str, places: Places, port: int) -> 
     )
     board = ProgressBoard(config.stage, places.run / PROGRESS_FILE)
     server = serve(board, port)
-    log.info("stage starts", extra={"job": f"{config.job.namespace}/{config.job.name}", "attempt": config.job.attempt})
+    log.info(
+        "stage starts",
+        extra=event("StageStarted", job=f"{config.job.namespace}/{config.job.name}", attempt=config.job.attempt),
+    )
     try:
         with registry:
             context = StageContext(places, registry, board)
@@ -149,7 +153,7 @@ def _run(config: StageConfig, config_digest: str, places: Places, port: int) -> 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         server.shutdown()
     _write_termination(places.termination, _verdict(result, digest))
-    log.info("stage ends with a verdict", extra={"result": digest})
+    log.info("stage ends with a verdict", extra=event("StageEnded", result=digest))
     return ExitCode.VERDICT
 
 
@@ -216,7 +220,7 @@ def _verdict(result: StageResult | None, digest: str | None) -> Termination:
 
 def _classify(error: Exception, workspace: Path) -> StageEnd:
     """Tell storage and memory from the rest; an unknown error keeps its type only, since its text may quote data."""
-    log.error("stage failed", exc_info=error)
+    log.error("stage failed", exc_info=error, extra=event("StageFailed"))
     if storage_full(error, workspace):
         return StorageFull(where_full(workspace))
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -226,7 +230,9 @@ def _classify(error: Exception, workspace: Path) -> StageEnd:
 
 
 def _end(places: Places, end: StageEnd) -> int:
-    log.warning("stage ends without a verdict", extra={"reason": end.reason, "detail": end.message})
+    log.warning(
+        "stage ends without a verdict", extra=event("StageEndedWithoutVerdict", reason=end.reason, detail=end.message)
+    )
     _write_termination(places.termination, Termination(reason=end.reason, message=end.message))
     return end.exit_code
 
@@ -237,4 +243,7 @@ def _write_termination(path: Path, word: Termination) -> None:
     try:
         path.write_text(short.model_dump_json(by_alias=True, exclude_none=True))
     except OSError as error:
-        log.error("the last word could not be written", extra={"path": str(path), "cause": error.strerror})
+        log.error(
+            "the last word could not be written",
+            extra=event("TerminationNotWritten", path=str(path), cause=error.strerror),
+        )

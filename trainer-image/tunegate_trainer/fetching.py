@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunegate import digests
 from tunegate.api.stage.configs import FetchConfig
+from tunegate.logs import event
 from tunegate.registry.adapters import pull_adapter
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput
@@ -20,4 +21,6 @@ def run(config: FetchConfig, context: StageContext) -> None:
     if digests.manifest_digest(adapter.manifest) != adapter.manifest_digest:
         raise BadInput(f"adapter: the manifest does not have the digest {adapter.manifest_digest}")
     pull_adapter(context.registry, adapter.repository, adapter.digest, adapter.manifest, Path(adapter.path))
-    log.info("adapter verified", extra={"digest": adapter.digest, "files": len(adapter.manifest.files)})
+    log.info(
+        "adapter verified", extra=event("AdapterVerified", digest=adapter.digest, files=len(adapter.manifest.files))
+    )

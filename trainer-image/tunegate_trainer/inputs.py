@@ -13,6 +13,7 @@ from tunegate import digests
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.stage.configs import BaseModelInput
 from tunegate.base_files import ChangedMeanwhile, differing, hash_folder
+from tunegate.logs import event
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged, Unknown
 
@@ -75,7 +76,7 @@ def record_base_model(model: BaseModelInput, context: StageContext) -> None:
 
     def show(done: int, total: int) -> None:
         context.progress.show(100 * done / max(1, total), f"{done} of {total} bytes hashed")
-        log.info("base model hashed", extra={"bytes": done, "of": total})
+        log.info("base model hashed", extra=event("BaseModelHashed", bytes=done, of=total))
 
     found = hash_base_model(model, show)
     context.places.base_record.write_text(found.model_dump_json(by_alias=True))

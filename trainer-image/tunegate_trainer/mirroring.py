@@ -21,11 +21,12 @@ from tunegate import digests
 from tunegate.api.manifest import Manifest
 from tunegate.api.stage.configs import CopyModelConfig
 from tunegate.api.stage.layout import HUB_AUTHORITY, HUB_TOKEN
+from tunegate.logs import event
+from tunegate.secret_values import read_value
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, Unavailable
 from tunegate_trainer.full_storage import NO_ROOM, causes
 from tunegate_trainer.inputs import is_model_file
-from tunegate_trainer.secret_values import read_value
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +73,13 @@ def run(config: CopyModelConfig, context: StageContext) -> None:
         except _Interrupted:
             if attempt == ATTEMPTS:
                 raise
-            log.info("the mirror is asked again", extra={"attempt": attempt})
+            log.info("the mirror is asked again", extra=event("MirrorAskedAgain", attempt=attempt))
             time.sleep(PAUSE_SECONDS * attempt)
     # The client's notes on what is complete: serving pods refuse every JSON file that the catalogue does not know.
     shutil.rmtree(Path(config.path) / ".cache")
     if config.manifest is not None:
         _compare(Path(config.path), config.manifest, what)
-    log.info("base model copied", extra={"files": len(files), "bytes": total})
+    log.info("base model copied", extra=event("BaseModelCopied", files=len(files), bytes=total))
 
 
 def _token(config: CopyModelConfig, store: Path) -> str | None:
@@ -90,7 +91,10 @@ def _token(config: CopyModelConfig, store: Path) -> str | None:
             f"the Secret {config.secret_name} of the Hub mirror does not exist in namespace {config.job.namespace}, or has "
             f"neither {HUB_TOKEN} nor {HUB_AUTHORITY}: create it there"
         )
-    return read_value(token, f"the Secret {config.secret_name} of the Hub mirror") or None
+    try:
+        return read_value(token) or None
+    except ValueError as error:
+        raise Unavailable(f"the Secret {config.secret_name} of the Hub mirror {error}") from error
 
 
 def _prepare_client(authorities: tuple[Path, ...]) -> None:

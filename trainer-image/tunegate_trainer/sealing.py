@@ -12,6 +12,7 @@ from tunegate.adapter_rules import CONFIG, WEIGHTS
 from tunegate.api.stage.configs import SealConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import SealResult
+from tunegate.logs import event
 from tunegate.registry.adapters import push_adapter
 from tunegate_trainer.adapter_checks import check_adapter, check_files, read_adapter_config, take_adapter
 from tunegate_trainer.context import StageContext
@@ -55,7 +56,7 @@ def run(config: SealConfig, context: StageContext) -> SealResult:
     stored = push_adapter(context.registry, repository, sealed)
     digest = digests.manifest_digest(stored.manifest)
     size = sum(entry.size for entry in stored.manifest.files)
-    log.info("adapter sealed", extra={"digest": digest, "artifact": stored.digest, "bytes": size})
+    log.info("adapter sealed", extra=event("AdapterSealed", digest=digest, artifact=stored.digest, bytes=size))
     return SealResult(
         outcome="Passed",
         repository=repository,

@@ -30,6 +30,7 @@ from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.ledger.entry import OPERATOR, AuditEntry
 from tunegate.ledger.tries import Tries
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.logs import event
 from tunegate.sketch import Sketch
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,11 @@ class Guard:
         try:
             await self.look()
         except (Transient, Terminal) as error:
-            logger.warning("the admission rules cannot be read: %s", error.message)
+            logger.warning(
+                "the admission rules cannot be read: %s",
+                error.message,
+                extra=event("AdmissionRulesUnread", error=error.message),
+            )
             if self._verified is None or datetime.now(UTC) - self._verified > UNREAD:
                 self._freeze(f"the admission rules cannot be read: {error.message}")
 
@@ -90,13 +95,13 @@ class Guard:
         await self.look()
         why = self.frozen
         if why is None and self._restored is not None and datetime.now(UTC) - self._restored < SETTLING:
-            why = f"they are since {rfc3339(self._restored)} only, and what was made before is counted anew"
+            why = f"they have been in force only since {rfc3339(self._restored)}, and what was created earlier is checked again"
         if why is not None:
-            message = f"{what} is held back for the sake of the admission rules: {why}"
+            message = f"{what} waits until the admission rules are verified: {why}"
             raise Waiting("RulesNotInForce", message, requeue_after=HELD_SECONDS)
 
     async def look(self) -> None:
-        """Compare once. For what was made while this took, or before every server acts by the rules, nobody vouches.
+        """Compare once. What was created meanwhile, or before every API server acts by the rules, is not trusted.
 
         Raises ``Transient`` or ``Terminal`` when the API server or the ledger cannot be asked.
         """
@@ -140,7 +145,7 @@ class Guard:
         lease = {"apiVersion": self._lease.api_version, "kind": self._lease.kind, "metadata": metadata, "spec": spec}
         await self._kube.apply(lease, manager=MANAGER)
         if self.frozen is not None:
-            logger.info("the admission rules are in force")
+            logger.info("the admission rules are in force", extra=event("AdmissionRulesInForce"))
         self.frozen = None
 
     def _since(self, records: Sequence[AuditRecordSpec]) -> str:
@@ -157,7 +162,12 @@ class Guard:
                 lease = await self._kube.get(self._lease)
                 break
             except (Transient, Terminal) as error:
-                logger.warning("lease %s cannot be read: %s", self._lease, error.message)
+                logger.warning(
+                    "lease %s cannot be read: %s",
+                    self._lease,
+                    error.message,
+                    extra=event("LeaseUnread", lease=self._lease, error=error.message),
+                )
                 await asyncio.sleep(1.0)
         told = (lease or {}).get("spec", {}).get("renewTime")
         self._verified = min(datetime.fromisoformat(told), datetime.now(UTC)) if told else None
@@ -169,7 +179,7 @@ class Guard:
 
     def _freeze(self, why: str) -> None:
         if self.frozen != why:
-            logger.error("nothing new is approved or rolled out: %s", why)
+            logger.error("nothing new is approved or rolled out: %s", why, extra=event("DecisionsFrozen", why=why))
         self.frozen = why
 
 

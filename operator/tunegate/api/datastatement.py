@@ -9,6 +9,7 @@ from typing import Literal
 
 from tunegate.api.datachecks import CheckSetting
 from tunegate.api.markers import Digest, StrictModel
+from tunegate.api.numbers import count_of
 from tunegate.api.stage.configs import DataOrigin
 from tunegate.api.stage.findings import ComparedSuite, Finding, RedactedData
 
@@ -80,7 +81,7 @@ class DataStatement(StrictModel):
             "May be used until": origin.expiration_date or "no day is stated",
             "Classification": origin.classification,
             "Place": origin.uri,
-            "Files": ", ".join(f"{count} files {end}" for end, count in self.files.items()),
+            "Files": ", ".join(f"{count_of(count, 'file')} {end}" for end, count in self.files.items()),
             "Form": self.form,
             "File digest": self.digest,
             **self._redaction(),
@@ -103,4 +104,4 @@ class DataStatement(StrictModel):
         if self.redacted is None:
             return {}
         counts = ", ".join(f"{count} {name}" for name, count in self.redacted.replaced.items())
-        return {"Redacted copy": f"{self.redacted.digest}, {self.redacted.rows} rows changed: {counts}"}
+        return {"Redacted copy": f"{self.redacted.digest}, {count_of(self.redacted.rows, 'row')} changed: {counts}"}

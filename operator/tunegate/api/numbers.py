@@ -18,13 +18,36 @@ _FRACTION = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$"
 _AMOUNT = r"^[0-9]+(\.[0-9]{1,9})?(e-[0-9]{1,2})?$"
 _TEXT = re.compile(r"[0-9]+(\.[0-9]+)?(e-[0-9]{1,2})?")
 """Looser than what the server takes from people: what was read once is read again with all its places."""
+CHOICE = re.compile(r"\[([^][|]+)\|([^][|]+)\]")
 MOST = 10**15
+PLACES = 9
+"""Places after the point that `plain` writes at most."""
 
 
 def _plain(value: decimal.Decimal) -> str:
     """Return the number without exponent and without zeros that say nothing."""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain(value: float) -> str:
+    """Return a measured or calculated number as people read it: four significant digits or all before the point, no exponent."""
+    return f"{value:.0f}" if abs(value) >= 1000 else _plain(round(decimal.Decimal(f"{value:.4g}"), PLACES))
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage of two significant digits or more: `0 %`, `0.002 %`, `12.5 %`; never zero for what is not."""
+    return f"{plain(100 * share)} %"
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return how many there are, with the noun in singular or plural: `1 row`, `2 rows`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def agreeing(text: str, count: int) -> str:
+    """Return the text with its `[one|many]` as the count wants it: `{count} [row repeats|rows repeat] …`."""
+    return CHOICE.sub(lambda choice: choice[1 if count == 1 else 2], text)
 
 
 def _schema(pattern: str, maximum: int) -> WithJsonSchema:

@@ -53,6 +53,7 @@ class JobReason(StrEnum):
     GATE_INCONCLUSIVE = "GateInconclusive"
     PROMPTING_SUFFICES = "PromptingSuffices"
     NOT_ALLOWED = "NotAllowed"
+    SUITE_NOT_ACCEPTED = "SuiteNotAccepted"
     RULES_NOT_IN_FORCE = "RulesNotInForce"
     REQUESTER_UNVERIFIED = "RequesterUnverified"
     BUDGET_EXCEEDED = "BudgetExceeded"

@@ -6,6 +6,7 @@ of several groups needs a header more than once.
 
 from __future__ import annotations
 
+import re
 import ssl
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -16,12 +17,18 @@ from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
 from tunegate.api.markers import API_VERSION, GROUP, Resource
-from tunegate.cli.failure import CommandFailure, Forbidden, Unreachable
+from tunegate.cli.failure import AlreadyExists, CommandFailure, Forbidden, Unreachable
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
 UNLIMITED = httpx.Timeout(30.0, read=None)
 """Of an answer that is followed: between two of its lines any time may pass."""
+
+NOT_TEXT = re.compile(r'in body must be of type string: "(?:integer|number|boolean)"')
+NOT_CHECKED = re.compile(
+    r',? ?<nil>: Invalid value: "?null"?: some validation rules were not checked because the object was invalid; '
+    r"correct the existing errors to complete validation"
+)
 
 
 class Cluster:
@@ -166,6 +173,8 @@ def _refused(answer: httpx.Response) -> CommandFailure:
     message = _message(answer)
     if answer.status_code in (400, 401, 403, 422):
         return Forbidden(message)
+    if answer.status_code == 409 and answer.json().get("reason") == "AlreadyExists":
+        return AlreadyExists(message)
     return CommandFailure(f"{message} ({answer.status_code})")
 
 
@@ -175,7 +184,13 @@ def _message(answer: httpx.Response) -> str:
     except ValueError:
         message = answer.text[:500] or answer.reason_phrase
     # The API server puts policy and binding in front; what to do comes after.
-    return message.split("denied request: ")[-1]
+    return _with_advice(message.split("denied request: ")[-1])
+
+
+def _with_advice(message: str) -> str:
+    """Return the API server's message, with what to do where a number stands for text, and without rules that were not checked."""
+    message = NOT_CHECKED.sub("", message)
+    return NOT_TEXT.sub(r"\g<0> (put it in quotes)", message)
 
 
 def _trust(settings: Any) -> ssl.SSLContext | bool:

@@ -60,7 +60,11 @@ def missing(tally: Tally, roles: Iterable[ApprovalRole], *, final: bool) -> list
 
 def print_table(out: Console, approvals: str | None, found: Sequence[Json]) -> None:
     """Print who decided what, and what does not count and why. ``approvals`` is counted of required."""
-    screen.heading(out, "Decisions", f"{approvals} approvals count" if approvals else "none counted")
+    screen.heading(
+        out,
+        "Decisions",
+        f"{approvals} approvals count" if approvals else "none counted",
+    )
     rows = [
         (
             _person(one), one["decision"], one["role"], str(one["time"]),

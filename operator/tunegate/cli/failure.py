@@ -15,5 +15,9 @@ class Forbidden(CommandFailure):
     """The API server says that this person may not, or that this object may not be: its own words."""
 
 
+class AlreadyExists(CommandFailure):
+    """There is an object of that kind and name."""
+
+
 class Unreachable(CommandFailure):
     """No answer from the API server."""

@@ -25,6 +25,14 @@ OPEN = frozenset(
     {"PendingApproval", "PendingWaiver", "Overridden", "Degraded", "Inconclusive", "WARN", "not seen", "not served"}
 )
 Row = Sequence[str]
+GAP = 2
+"""Spaces between columns."""
+SHORT = 20
+"""Cells with spaces of at most this length are not wrapped: phases, units, names of people."""
+LONGEST_WORD = 44
+"""Characters of a name, with room for its kind; what is longer, such as a digest, may be broken."""
+LEAST_LAST = 16
+"""Characters of the last column of a listing: with less it says nothing."""
 PAGE_WIDTH = 120
 """Lines of a page that is read, not searched, are wrapped even there."""
 
@@ -54,10 +62,14 @@ def heading(out: Console, title: str, rest: str = "") -> None:
 
 
 def table(out: Console, headers: Row, rows: Sequence[Row], *, indent: int = 0) -> None:
-    """Print rows below their headers, without lines: one row, one line."""
-    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), show_header=any(headers))
+    """Print rows below their headers, without lines. Where there is too little room, sentences are wrapped, and words never."""
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), show_header=any(headers))
     for number, header in enumerate(headers):
-        grid.add_column((" " * indent if number == 0 else "") + header, overflow="fold")
+        cells = [header, *(str(row[number]) for row in rows)]
+        longest = max(map(len, cells)) + (indent if number == 0 else 0)
+        wraps = longest > LONGEST_WORD or any(len(cell) > SHORT and " " in cell for cell in cells)
+        title = (" " * indent if number == 0 else "") + header
+        grid.add_column(title, overflow="fold", no_wrap=not wraps, min_width=None if wraps else longest)
     for row in rows:
         first, *rest = (styled(cell) for cell in row)
         grid.add_row(Text.assemble(" " * indent, first), *rest)
@@ -67,6 +79,31 @@ def table(out: Console, headers: Row, rows: Sequence[Row], *, indent: int = 0) -
     with out.capture() as held:
         out.print(grid)
     out.file.write("".join(f"{line.rstrip()}\n" for line in held.get().splitlines()))
+
+
+def listing(out: Console, headers: Row, rows: Sequence[Row], *, less_important: Row = ()) -> None:
+    """Print a table of one line for each row. A terminal that is too narrow gets fewer columns and the last one cut.
+
+    ``less_important``: headers of columns that may be left out, the first of them first.
+    """
+    if not out.is_terminal:
+        table(out, headers, rows)
+        return
+    widths = [max(len(cell) for cell in column) + GAP for column in zip(headers, *rows, strict=True)]
+    kept = list(range(len(headers)))
+    for header in less_important:
+        *fixed, last = (widths[number] for number in kept)
+        if sum(fixed) + min(last, LEAST_LAST + GAP) <= out.width + GAP:
+            break
+        kept = [number for number in kept if headers[number] != header]
+    *first, last = kept
+    room = max(out.width - sum(widths[number] for number in first), LEAST_LAST)
+    lines = [[*(row[number] for number in first), _cut(row[last], room)] for row in rows]
+    table(out, [headers[number] for number in kept], lines)
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1].rstrip()}…"
 
 
 def facts(out: Console, pairs: Sequence[tuple[str, object]], *, indent: int = 2) -> None:

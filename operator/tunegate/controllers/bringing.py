@@ -15,6 +15,7 @@ from tunegate.controllers.services import Ledger
 from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
+from tunegate.logs import event
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,16 @@ class Bringing:
 
     async def _note(self, obj: Json, done: Done) -> None:
         if done.action is not None:
-            logger.info("%s %s", "created" if done.action == "create" else "applied", ObjectRef.of(obj))
+            logger.info(
+                "%s %s",
+                "created" if done.action == "create" else "applied",
+                ObjectRef.of(obj),
+                extra=event(
+                    "ObjectWritten",
+                    action="created" if done.action == "create" else "applied",
+                    ref=str(ObjectRef.of(obj)),
+                ),
+            )
             self._writes[done.action] += 1
         if done.finding is not None:
             await record(self._ledger, self._subject, done.finding)
@@ -75,12 +85,24 @@ class Bringing:
 
 async def record(ledger: Ledger, subject: AuditSubject, finding: Finding) -> None:
     """Record what was found, once. It stops nothing, so that a ledger that is away keeps nothing open either."""
-    logger.warning("%s: %s was not Tunegate's in %s", finding.outcome, finding.ref, ", ".join(finding.differs))
+    logger.warning(
+        "%s: %s was not Tunegate's in %s",
+        finding.outcome,
+        finding.ref,
+        ", ".join(finding.differs),
+        extra=event(
+            "ForeignObjectFound", outcome=finding.outcome, ref=str(finding.ref), differs=", ".join(finding.differs)
+        ),
+    )
     entry = AuditEntry("ForeignObjectFound", OPERATOR, subject, finding.key, finding.payload)
     try:
         await ledger.append(entry)
     except (Transient, Terminal) as error:
-        logger.warning("what was found is not recorded yet: %s", error.message)
+        logger.warning(
+            "what was found is not recorded yet: %s",
+            error.message,
+            extra=event("FindingNotRecorded", error=error.message),
+        )
 
 
 def mounted(obj: Json) -> set[tuple[str, str]]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, StageResult
 from tunegate.errors import Transient, wrong_fields
+from tunegate.logs import event
 from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.registry import failures
 from tunegate.registry.client import RegistryClient
@@ -58,7 +59,13 @@ class ResultReader:
             )
             result = STAGE_RESULT.validate_json(content)
         except (Transient, failures.Unauthorized) as error:
-            logger.warning("result %s of %s can't be read now: %s", digest, repository, error)
+            logger.warning(
+                "result %s of %s can't be read now: %s",
+                digest,
+                repository,
+                error,
+                extra=event("ResultUnread", digest=digest, repository=repository, error=error),
+            )
             return None
         except failures.RegistryError as error:
             return _lost(repository, digest, str(error))
@@ -69,5 +76,11 @@ class ResultReader:
 
 
 def _lost(repository: str, digest: str, why: str) -> LostResult:
-    logger.error("result %s of %s is lost: %s", digest, repository, why)
+    logger.error(
+        "result %s of %s is lost: %s",
+        digest,
+        repository,
+        why,
+        extra=event("ResultLost", digest=digest, repository=repository, why=why),
+    )
     return LostResult(why[:WHY])

@@ -18,6 +18,7 @@ from tunegate.controllers.services import Ledger
 from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import AuditSubject
+from tunegate.logs import event
 from tunegate.reconcile.naming import CA_CONFIG_MAP, MANAGED_BY
 from tunegate.settings import Settings
 
@@ -53,7 +54,12 @@ class NamespaceAuthorities:
                 await self.deliver(namespace)
             except (Transient, Terminal, Waiting) as error:
                 failed = True
-                logger.warning("pods of %s may not reach the registry: %s", namespace, error.message)
+                logger.warning(
+                    "pods of %s may not reach the registry: %s",
+                    namespace,
+                    error.message,
+                    extra=event("AuthorityNotWritten", namespace=namespace, error=error.message),
+                )
         return not failed
 
     async def deliver(self, namespace: str) -> None:

@@ -21,6 +21,7 @@ from tunegate.digests import document_digest
 from tunegate.errors import Terminal, Waiting
 from tunegate.kube.client import FIELD_MANAGER, AlreadyExists, Conflict, KubeClient, ObjectRef, Refused
 from tunegate.kube.likeness import PLAIN, controller_uid, differences, is_ours, other_writers, sections, taking_back
+from tunegate.logs import event
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,12 @@ class Ownership:
         """Delete what stands there and apply: for what Kubernetes lets nobody change, and for foreign objects of our names."""
         ref = ObjectRef.of(wanted)
         finding = _finding(live, wanted, "Replaced", await self._differences(live, wanted), manager)
-        logger.warning("%s is made again: it differs in %s", ref, ", ".join(finding.differs))
+        logger.warning(
+            "%s is made again: it differs in %s",
+            ref,
+            ", ".join(finding.differs),
+            extra=event("ObjectReplaced", ref=str(ref), differs=", ".join(finding.differs)),
+        )
         await self._kube.delete(ref, uid=live["metadata"]["uid"])
         left = await self._kube.get(ref)
         if left is not None and ref.name.startswith(RESERVED):
@@ -187,7 +193,7 @@ class Ownership:
 
     async def _create_again(self, wanted: Json, finding: Finding | None) -> Done:
         ref = ObjectRef.of(wanted)
-        logger.warning("%s is made again: it was not as planned", ref)
+        logger.warning("%s is made again: it was not as planned", ref, extra=event("ObjectReplaced", ref=str(ref)))
         await self._kube.delete(ref, uid=finding.uid if finding else None)
         await self._kube.create(wanted)
         return Done("create", finding)
@@ -213,7 +219,12 @@ class Ownership:
         finalizers = live["metadata"].get("finalizers")
         if not finalizers:
             return
-        logger.warning("%s is kept by finalizers, which are taken off: %s", ref, ", ".join(finalizers))
+        logger.warning(
+            "%s is kept by finalizers, which are taken off: %s",
+            ref,
+            ", ".join(finalizers),
+            extra=event("FinalizersRemoved", ref=str(ref), finalizers=", ".join(finalizers)),
+        )
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
             {"op": "remove", "path": "/metadata/finalizers"},
@@ -240,7 +251,10 @@ class Ownership:
         except (Refused, AlreadyExists) as error:
             # A full quota, or a webhook that knows no dry run.
             logger.warning(
-                "defaults of %s are not known, what others added is not seen: %s", ObjectRef.of(wanted), error
+                "defaults of %s are not known, what others added is not seen: %s",
+                ObjectRef.of(wanted),
+                error,
+                extra=event("DefaultsUnknown", ref=str(ObjectRef.of(wanted)), error=error),
             )
             return None
         self._completed[key] = sections(made)

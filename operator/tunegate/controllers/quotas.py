@@ -17,6 +17,7 @@ from tunegate.api.usage import Bound, UsageSpec
 from tunegate.controllers.services import Ledger
 from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient
+from tunegate.logs import event
 from tunegate.reconcile import quotas
 from tunegate.reconcile.quotas import DAY, Made
 from tunegate.settings import Settings
@@ -103,7 +104,12 @@ class Quotas:
             try:
                 waits.append(await self._write(namespace))
             except (Transient, Terminal) as error:
-                logger.warning("quotas of %s cannot be written: %s", namespace, error.message)
+                logger.warning(
+                    "quotas of %s cannot be written: %s",
+                    namespace,
+                    error.message,
+                    extra=event("QuotaNotWritten", namespace=namespace, error=error.message),
+                )
                 waits.append(RETRY_SECONDS)
         return min((wait for wait in waits if wait is not None), default=None)
 

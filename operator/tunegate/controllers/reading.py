@@ -16,6 +16,7 @@ from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.reasons import OwnershipReason
 from tunegate.errors import Terminal, wrong_fields, wrong_places
 from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.logs import event
 
 T = TypeVar("T", bound=Resource)
 log = logging.getLogger(__name__)
@@ -54,10 +55,11 @@ def parsed(model: type[T], objects: Iterable[Mapping[str, Any]]) -> tuple[T, ...
             metadata = raw.get("metadata") or {}
             log.error(
                 "an object cannot be read and is left out",
-                extra={
-                    "kind": model.KIND.kind,
-                    "object": f"{metadata.get('namespace', '')}/{metadata.get('name', '')}",
-                    "fields": sorted(set(wrong_places(error)))[:10],
-                },
+                extra=event(
+                    "ObjectUnreadable",
+                    kind=model.KIND.kind,
+                    named=f"{metadata.get('namespace', '')}/{metadata.get('name', '')}",
+                    wrong_fields=sorted(set(wrong_places(error)))[:10],
+                ),
             )
     return tuple(found)

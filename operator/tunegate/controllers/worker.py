@@ -22,6 +22,7 @@ from tunegate.controllers.services import Controller, Ledger
 from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import Conflict, KubeClient, ObjectKey, ObjectRef
 from tunegate.kube.fields import applied, same
+from tunegate.logs import event
 from tunegate.reconcile.plan import EventNote, Plan
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,12 @@ class Worker:
                 if plan is not None:
                     await self._act(key, plan, writes)
             except Waiting as error:
-                logger.info("waiting: %s: %s", error.reason, error.message)
+                logger.info(
+                    "waiting: %s: %s",
+                    error.reason,
+                    error.message,
+                    extra=event("ReconcileWaits", reason=error.reason, why=error.message),
+                )
                 await self._warn(key, error)
                 return Outcome("waiting", _sooner(error.requeue_after, plan), writes)
             except Transient as error:
@@ -73,13 +79,18 @@ class Worker:
                 logger.log(level, "will be tried again: %s", error.message)
                 return Outcome("transient", error.retry_after, writes)
             except Terminal as error:
-                logger.error("needs attention: %s: %s", error.reason, error.message)
+                logger.error(
+                    "needs attention: %s: %s",
+                    error.reason,
+                    error.message,
+                    extra=event("ReconcileFailed", reason=error.reason, why=error.message),
+                )
                 await self._warn(key, error)
                 if plan is None:
                     await self._tell(key, error, writes)
                 return Outcome("terminal", _sooner(None, plan), writes)
             except Exception:
-                logger.exception("defect in %s", self.name)
+                logger.exception("defect in %s", self.name, extra=event("ReconcileDefect", controller=self.name))
                 return Outcome("defect", None, writes)
             self._warned.pop(key, None)
             return Outcome("done", plan.requeue_after if plan is not None else None, writes)
@@ -89,14 +100,14 @@ class Worker:
         bringing = Bringing(self._ownership, self._controller.kind, key, plan.uid, self._ledger, writes)
         await bringing.apply(plan.closes)
         for ref in plan.stops:
-            logger.warning("stopping %s", ref)
+            logger.warning("stopping %s", ref, extra=event("ObjectStopped", ref=str(ref)))
             await self._kube.delete(ref, grace_seconds=STOP_SECONDS)
             writes["delete"] += 1
         for entry in plan.audit:
             await self._ledger.append(entry)
             writes["audit"] += 1
         for ref in plan.deletes:
-            logger.info("deleting %s", ref)
+            logger.info("deleting %s", ref, extra=event("ObjectDeleted", ref=str(ref)))
             await self._kube.delete(ref)
             writes["delete"] += 1
         await bringing.create(plan.creates)
@@ -139,7 +150,11 @@ class Worker:
                 told = out_of_place(dict(before), live, [error], datetime.now(UTC))
                 await self._report(key, Plan(status=told), writes)
         except (Transient, Terminal) as refused:
-            logger.warning("what is wrong could not be written into the status: %s", refused.message)
+            logger.warning(
+                "what is wrong could not be written into the status: %s",
+                refused.message,
+                extra=event("StatusNotWritten", error=refused.message),
+            )
 
     async def _report(self, key: ObjectKey, plan: Plan, writes: Counter[str]) -> None:
         """Write the status if it says something new, then post the events."""
@@ -166,7 +181,12 @@ class Worker:
         try:
             await self._kube.create_event(about, type_=note.type, reason=note.reason, message=note.message)
         except (Transient, Terminal) as error:
-            logger.warning("event %s could not be posted: %s", note.reason, error)
+            logger.warning(
+                "event %s could not be posted: %s",
+                note.reason,
+                error,
+                extra=event("EventNotPosted", reason=note.reason, error=error),
+            )
 
     async def _warn(self, key: ObjectKey, error: Terminal | Waiting) -> None:
         """Say on the object what needs a person: once, not at every resync."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tunegate.api.numbers import count_of
 from tunegate.evidence.risk import NOT_COVERED, REVOKE
 from tunegate.evidence.story import Subject
 
@@ -86,7 +87,7 @@ def _sections(about: Subject) -> list[str]:
 def _evaluation(about: Subject) -> str:
     stated, result = about.statement.evaluation, about.evaluation
     lines = [
-        f"Suite `{stated.suite}`, {result.questions} questions, tried {stated.suite_tries.total} times by then. "
+        f"Suite `{stated.suite}`, {result.questions} questions, tried {count_of(stated.suite_tries.total, 'time')} by then. "
         f"The gate: {result.outcome}, {result.metric} {stated.tuned}, with a margin of {stated.margin} over each alternative.",
         "",
         "| alternative | score | difference | 95 % | outcome |",

@@ -25,10 +25,10 @@ from tunegate.evidence.referrer import Referrer, referrer, subject
 from tunegate.evidence.story import Difference, Documents, Subject
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.chain import record_name
-from tunegate.ledger.strict_json import strict_json
 from tunegate.reconcile.modelrelease.ledger_entries import last
 from tunegate.registry import artifact
 from tunegate.release.statement import ReleaseStatement
+from tunegate.strict_json import strict_json
 
 Json = dict[str, Any]
 PREDICATE_ANNOTATION = "in-toto.io/predicate-type"

@@ -26,7 +26,7 @@ MEANING = {
 
 
 def approvals_page(story: Story) -> str:
-    """Return every decision with the name, time and meaning of who signed (21 CFR 11.50), and whether it was counted."""
+    """Return every decision with the name of who decided, its time and its meaning (21 CFR 11.50), and whether it was counted."""
     statement = story.statement
     roles = needed(statement.policy.spec.roles, statement.release.spec.requested_by, statement.job.requested_by)
     worked = ", ".join(quoted(one.username) for one in statement.job.contributors)
@@ -37,7 +37,7 @@ def approvals_page(story: Story) -> str:
         f"the job by: {_requester(statement.job.requested_by)}",
         f"- Policy: {quoted(statement.policy.name)}, {quoted(statement.policy.digest)}",
         *(f"- Needs: {role.min_approvals} of role {quoted(role.name)}" for role in roles),
-        *([f"- Worked on by: {worked}"] if worked else []),
+        *([f"- Contributors: {worked}"] if worked else []),
         *_override(story),
     ]
     parts = ["\n".join([asked[0], "", *asked[1:]])]
@@ -46,7 +46,7 @@ def approvals_page(story: Story) -> str:
 
 
 def _requester(person: Requester) -> str:
-    return quoted(person.username) + (", on behalf of people whom nobody knows" if person.unverified else "")
+    return quoted(person.username) + (", on behalf of people who are not known" if person.unverified else "")
 
 
 def _override(story: Story) -> list[str]:
@@ -74,7 +74,7 @@ def _decision(story: Story, approval: Approval, number: int) -> str:
         if one.type in GRANTS and approval.uid in one.payload.get("approvals", "").split(",")
     ]
     facts = [
-        f"- Signed by: {quoted(person.username)}, uid {quoted(person.uid or 'none')}, groups {quoted(', '.join(person.groups))}",
+        f"- Decided by: {quoted(person.username)}, uid {quoted(person.uid or 'none')}, groups {quoted(', '.join(person.groups))}",
         *([f"- Person: {quoted(person.person_id)}"] if person.person_id else []),
         *([f"- Signed in: {quoted(person.auth_time)}"] if person.auth_time else []),
         f"- Time: {quoted(str(approval.metadata['creationTimestamp']))}, holds until {quoted(spec.expiration_time)}",
@@ -93,7 +93,7 @@ def _decision(story: Story, approval: Approval, number: int) -> str:
 def _signature(approval: Approval) -> str:
     signed = approval.spec.signature
     if signed is None:
-        return "none; the API server vouched for who decided"
+        return "none; the API server proved who decided"
     return f"names key {quoted(signed.signatures[0].keyid)}; `tunegate evidence verify --approver-keys` verifies it"
 
 

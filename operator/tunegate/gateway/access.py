@@ -17,6 +17,7 @@ from tunegate.gateway.cluster import Reviewed, Unreachable
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.keys import ApiKeys
 from tunegate.gateway.shares import Shares
+from tunegate.logs import event
 
 log = logging.getLogger("tunegate.gateway")
 REVIEW_SECONDS = 60.0
@@ -91,7 +92,11 @@ class Access:
                     return self._remembered(key) or self._remember(key, await self._ask(token))
             return await self._review_first(token, key, address)
         except (Unreachable, TimeoutError) as error:
-            log.warning("a token could not be reviewed: %s", str(error) or "too many are being asked about")
+            log.warning(
+                "a token could not be reviewed: %s",
+                str(error) or "too many are being asked about",
+                extra=event("TokenNotReviewed", why=str(error) or "too many are being asked about"),
+            )
             raise ApiError(503, "tokens_unchecked", "tokens cannot be checked now; try again", retry_after=5) from error
 
     async def _review_first(self, token: str, key: bytes, address: str) -> Reviewed:

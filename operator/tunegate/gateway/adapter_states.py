@@ -15,6 +15,7 @@ from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe
 from tunegate.base_files import changed
 from tunegate.gateway.engine import Engine, EngineFailure
+from tunegate.logs import event
 from tunegate.probes import Scored, drive, matches, score_answer
 
 log = logging.getLogger("tunegate.gateway")
@@ -129,7 +130,11 @@ class AdapterStates:
             self.engine_state = "Unhealthy"
         self._message = message
         if self._probed or self._verdicts:
-            log.error("adapters are taken out until they are probed again: %s", message)
+            log.error(
+                "adapters are taken out until they are probed again: %s",
+                message,
+                extra=event("AdaptersTakenOut", why=message),
+            )
             self._probed = False
             self._verdicts = {}
             self._changed(frozenset())
@@ -141,7 +146,15 @@ class AdapterStates:
         self._message = f"{len(names)} adapters are being probed"
         for name in names:
             self._verdicts[name] = await self._judge(name)
-            log.info("adapter %s: %s %s", name, self._verdicts[name].state, self._verdicts[name].reason)
+            log.info(
+                "adapter %s: %s %s",
+                name,
+                self._verdicts[name].state,
+                self._verdicts[name].reason,
+                extra=event(
+                    "AdapterJudged", adapter=name, state=self._verdicts[name].state, reason=self._verdicts[name].reason
+                ),
+            )
 
     def _announce(self) -> None:
         self._probed = True

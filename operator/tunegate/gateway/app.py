@@ -25,6 +25,7 @@ from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.ports import client_app, status_app
 from tunegate.gateway.settings import GatewaySettings, in_pod
 from tunegate.gateway.tls import Certificate
+from tunegate.logs import event
 from tunegate.mounted import ConfigurationDiffers
 
 log = logging.getLogger("tunegate.gateway")
@@ -75,7 +76,11 @@ async def drain(gateway: Gateway, settings: GatewaySettings) -> None:
     gateway.draining = True
     await asyncio.sleep(settings.limits.drain_delay)
     if not await gateway.in_flight.finished(settings.limits.drain_seconds):
-        log.warning("%d requests did not end in time and are broken off", len(gateway.in_flight))
+        log.warning(
+            "%d requests did not end in time and are broken off",
+            len(gateway.in_flight),
+            extra=event("RequestsBrokenOff", requests=len(gateway.in_flight)),
+        )
 
 
 async def serve(settings: GatewaySettings) -> None:

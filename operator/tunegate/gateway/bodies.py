@@ -15,6 +15,7 @@ from tunegate.gateway.checks import fields, shown
 from tunegate.gateway.fields import CHAT, COMPLETIONS, chat_fields, completion_fields
 from tunegate.gateway.problems import Problem, Wrong
 from tunegate.gateway.schemas import Budget
+from tunegate.strict_json import RepeatedName, strict_json
 
 ENDPOINTS = (CHAT, COMPLETIONS)
 DEFAULT_TOKENS = 256
@@ -69,23 +70,13 @@ def check_body(endpoint: str, raw: bytes) -> Checked | Problem:
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
-    document = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    try:
+        document = strict_json(raw.decode("utf-8"))
+    except RepeatedName as error:
+        raise Wrong(shown(error.name), "stands twice in one object", "invalid_json") from None
     if not isinstance(document, dict):
         raise ValueError("no object")
     return document
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise Wrong(shown(twice), "stands twice in one object", "invalid_json")
-    return found
 
 
 def _checked(endpoint: str, body: dict[str, Any]) -> Checked:

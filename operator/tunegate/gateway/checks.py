@@ -73,7 +73,7 @@ def number(low: float, high: float, *, above: bool = False) -> Check:
         if not fits or (above and value == low):
             raise Wrong(
                 place,
-                f"must be a number {'above' if above else 'from'} {low:g} {'and up ' if above else ''}to {high:g}",
+                f"must be a number {'above' if above else 'from'} {low:.12g} {'and up ' if above else ''}to {high:.12g}",
             )
         return value
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 import aiohttp
 
 from tunegate.gateway.settings import Cluster
+from tunegate.logs import event
 
 log = logging.getLogger("tunegate.gateway")
 WATCH_SECONDS = 15
@@ -70,7 +71,7 @@ class ApiServer:
             self._trusted = before
             raise
         await old.close()
-        log.info("the cluster's authority changed and is followed")
+        log.info("the cluster's authority changed and is followed", extra=event("AuthorityChanged"))
         return True
 
     async def __aenter__(self) -> Self:
@@ -113,10 +114,15 @@ class ApiServer:
                 version, found = await self._read(namespace, name)
                 yield found
                 pause = PAUSE[0]
-                async for event in self._watch(namespace, name, version):
-                    yield event
+                async for found in self._watch(namespace, name, version):
+                    yield found
             except (Unreachable, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                log.warning("routes cannot be read now: %s %s", type(error).__name__, error)
+                log.warning(
+                    "routes cannot be read now: %s %s",
+                    type(error).__name__,
+                    error,
+                    extra=event("RoutesUnread", kind=type(error).__name__, error=error),
+                )
                 await asyncio.sleep(pause)
                 with contextlib.suppress(OSError, ValueError):
                     await self.follow_authority()

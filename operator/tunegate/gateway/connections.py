@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.settings import Limits
+from tunegate.logs import event
 
 log = logging.getLogger("tunegate.gateway")
 LOOK_SECONDS = 1.0
@@ -91,7 +92,7 @@ class Connection(RequestHandler):
         """Say which kind of error it was: its text may quote what the client sent."""
         error = kw.get("exc_info")
         kind = type(error).__name__ if isinstance(error, BaseException) else "an error"
-        log.warning("a request could not be handled: %s", kind)
+        log.warning("a request could not be handled: %s", kind, extra=event("RequestNotHandled", error=kind))
 
     def handle_error(
         self,
@@ -105,7 +106,7 @@ class Connection(RequestHandler):
             self.log_exception(exc_info=exc)
             answer = ApiError(status, "internal_error", "the gateway failed at this request").response()
         else:
-            log.info("a malformed request was refused")
+            log.info("a malformed request was refused", extra=event("RequestMalformed"))
             answer = ApiError(status, "malformed_request", "this is no well-formed HTTP request").response()
         answer.force_close()
         return answer

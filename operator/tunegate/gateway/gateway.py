@@ -25,6 +25,7 @@ from tunegate.gateway.proxy import Proxy
 from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import GatewaySettings
 from tunegate.gateway.watchers import Watchers
+from tunegate.logs import event
 from tunegate.reconcile.naming import MANAGED_BY, SERVER_LABEL
 
 log = logging.getLogger("tunegate.gateway")
@@ -119,14 +120,24 @@ class Gateway:
             try:
                 self.routes.follow(self._document(found))
             except NotOurs as error:
-                log.error("the routes are not followed: %s", error)
+                log.error("the routes are not followed: %s", error, extra=event("RoutesNotFollowed", error=error))
                 self.routes.close(str(error))
             except ValidationError as error:
-                log.error("the routes cannot be understood: %d errors", error.error_count())
+                log.error(
+                    "the routes cannot be understood: %d errors",
+                    error.error_count(),
+                    extra=event("RoutesUnreadable", errors=error.error_count()),
+                )
                 continue
             cut = self.in_flight.cut(self.routes.allowed)
             if before != self.routes.open or cut:
-                log.info("routes, revision %d: %s; %d requests cut", self.routes.revision, self.routes.open, cut)
+                log.info(
+                    "routes, revision %d: %s; %d requests cut",
+                    self.routes.revision,
+                    self.routes.open,
+                    cut,
+                    extra=event("RoutesChanged", revision=self.routes.revision, routes=self.routes.open, cut=cut),
+                )
             self._show()
 
     def _document(self, found: Mapping[str, Any] | None) -> RoutesDocument:
@@ -155,7 +166,13 @@ class Gateway:
             if self.routes.expire():
                 cut = self.in_flight.cut(self.routes.allowed)
                 why = "the routes could not be read for too long" if self.routes.stale else "an override is over"
-                log.warning("%s: %s; %d requests cut", why, self.routes.open, cut)
+                log.warning(
+                    "%s: %s; %d requests cut",
+                    why,
+                    self.routes.open,
+                    cut,
+                    extra=event("RoutesClosed", why=why, routes=self.routes.open, cut=cut),
+                )
                 self._show()
 
     def _hold(self, ready: frozenset[str]) -> None:

@@ -22,6 +22,7 @@ from tunegate.gateway.bodies import Checked, check_body
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.problems import Problem
 from tunegate.gateway.stream import Rewritten, rewrite_answer
+from tunegate.logs import event
 
 log = logging.getLogger("tunegate.gateway")
 INLINE_BYTES = 8 * 1024
@@ -92,7 +93,11 @@ class Inspection:
                 done, result = await _exchange(process, pickle.dumps((function.__name__, arguments)))
             kept = process
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
-            log.warning("a text of a client could not be worked on: %s", type(error).__name__)
+            log.warning(
+                "a text of a client could not be worked on: %s",
+                type(error).__name__,
+                extra=event("InspectionFailed", error=type(error).__name__),
+            )
             raise Overloaded("could not be read within the bounds on time and memory") from error
         finally:
             if kept is None and process is not None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tunegate.logs import event
+
 log = logging.getLogger("tunegate.gateway")
 RELOAD_SECONDS = 5.0
 KEPT_SECONDS = 60.0
@@ -43,7 +45,11 @@ class ApiKeys:
         try:
             self._hashes, self._read_at = _read(self._folder), now
         except OSError as error:
-            log.warning("the folder of API keys cannot be read now: %s", type(error).__name__)
+            log.warning(
+                "the folder of API keys cannot be read now: %s",
+                type(error).__name__,
+                extra=event("ApiKeysUnreadable", error=type(error).__name__),
+            )
             if self._read_at is None or now - self._read_at >= KEPT_SECONDS:
                 self._hashes = ()
 
@@ -73,7 +79,12 @@ def _hashes(folder: Path) -> tuple[bytes, ...]:
             continue
         key = path.read_bytes().strip()
         if len(key) < SHORTEST_KEY:
-            log.warning("API key %s has fewer than %d characters and is ignored", path.name, SHORTEST_KEY)
+            log.warning(
+                "API key %s has fewer than %d characters and is ignored",
+                path.name,
+                SHORTEST_KEY,
+                extra=event("ApiKeyIgnored", key=path.name, least=SHORTEST_KEY),
+            )
             continue
         hashes.append(hashlib.sha256(key).digest())
     return tuple(hashes)

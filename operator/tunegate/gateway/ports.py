@@ -10,10 +10,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from tunegate.gateway import logs
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.proxy import ENDPOINTS
+from tunegate.logs import event, kinds
 
 log = logging.getLogger("tunegate.gateway")
 
@@ -61,7 +61,11 @@ def _errors(gateway: Gateway) -> Any:
             return ApiError(400, "body_broken", "the request's body did not arrive as its headers say").response()
         except Exception as error:
             gateway.metrics.refused.labels("internal_error").inc()
-            log.error("a request failed in a way that nobody foresaw: %s", logs.kinds(error))
+            log.error(
+                "a request failed in a way that nobody foresaw: %s",
+                kinds(error),
+                extra=event("RequestFailed", error=kinds(error)),
+            )
             return ApiError(500, "internal_error", "the gateway failed at this request").response()
 
     return errors

@@ -65,7 +65,7 @@ class Budget:
         if self._spent > MOST_COST:
             raise Wrong(
                 place,
-                f"with this the request's schemas and patterns cost the engine more than {MOST_COST:g} units to compile; "
+                f"with this the request's schemas and patterns cost the engine more than {MOST_COST:.0f} units to compile; "
                 "use fewer properties, shorter maxLength and simpler patterns",
                 "schema_too_costly",
             )

@@ -7,6 +7,8 @@ import logging
 import ssl
 from pathlib import Path
 
+from tunegate.logs import event
+
 log = logging.getLogger("tunegate.gateway")
 RELOAD_SECONDS = 10.0
 
@@ -40,10 +42,14 @@ class Certificate:
             )  # A pair that fails here has not touched the one in use.
             self._load(self.context)
         except (OSError, ValueError) as error:
-            log.error("the new certificate cannot be used, the old one stays: %s", type(error).__name__)
+            log.error(
+                "the new certificate cannot be used, the old one stays: %s",
+                type(error).__name__,
+                extra=event("CertificateUnusable", error=type(error).__name__),
+            )
             return False
         self._loaded = found
-        log.info("a new certificate is in use")
+        log.info("a new certificate is in use", extra=event("CertificateChanged"))
         return True
 
     async def follow(self) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from tunegate.gateway.logs import kinds
 from tunegate.gateway.metrics import Metrics
+from tunegate.logs import event, kinds
 
 log = logging.getLogger("tunegate.gateway")
 PAUSE_SECONDS = (0.5, 15.0)
@@ -49,7 +49,12 @@ class Watchers:
                 self.ends[name] = f"it failed: {kinds(error)}"
             self.down.add(name)
             self._metrics.restarts.labels(name).inc()
-            log.error("watcher %s is started again: %s", name, self.ends[name])
+            log.error(
+                "watcher %s is started again: %s",
+                name,
+                self.ends[name],
+                extra=event("WatcherRestarted", watcher=name, error=self.ends[name]),
+            )
             if asyncio.get_running_loop().time() - begun > SOUND_SECONDS:
                 pause = PAUSE_SECONDS[0]
             await asyncio.sleep(pause)

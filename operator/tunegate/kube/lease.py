@@ -17,6 +17,7 @@ from typing import Any
 
 from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.logs import event
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +46,16 @@ class Lease:
         while True:
             try:
                 if await self._try():
-                    logger.info("lease %s/%s is held by %s", self.namespace, self.name, self.identity)
+                    logger.info(
+                        "lease %s/%s is held by %s",
+                        self.namespace,
+                        self.name,
+                        self.identity,
+                        extra=event("LeaseHeld", namespace=self.namespace, lease=self.name, holder=self.identity),
+                    )
                     return
             except (Transient, Terminal) as error:
-                logger.warning("lease cannot be taken: %s", error)
+                logger.warning("lease cannot be taken: %s", error, extra=event("LeaseNotTaken", error=error))
             await asyncio.sleep(self.pause)
 
     async def keep(self) -> None:
@@ -60,7 +67,7 @@ class Lease:
                     if not await self._try():
                         raise LeaseLost(f"another process holds the lease {self.namespace}/{self.name}")
             except (Transient, Terminal, TimeoutError) as error:
-                logger.warning("lease cannot be renewed: %s", error)
+                logger.warning("lease cannot be renewed: %s", error, extra=event("LeaseNotRenewed", error=error))
                 if self.clock() - self._renewed >= self.renew_deadline:
                     raise LeaseLost(f"the lease was not renewed for {self.renew_deadline:g} s") from error
 
@@ -72,7 +79,7 @@ class Lease:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _micro_time()}
                 await self.kube.replace(lease)
         except (Transient, Terminal) as error:
-            logger.warning("lease cannot be released: %s", error)
+            logger.warning("lease cannot be released: %s", error, extra=event("LeaseNotReleased", error=error))
 
     @property
     def _ref(self) -> ObjectRef:

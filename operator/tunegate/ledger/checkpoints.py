@@ -13,6 +13,7 @@ from tunegate.ledger.anchors.places import AnchorPlace, Checkpoint
 from tunegate.ledger.anchors.timestamps import TimeAuthority
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter, SinceSeal
+from tunegate.logs import event
 
 logger = logging.getLogger(__name__)
 
@@ -122,4 +123,4 @@ class Checkpoints:
     def _say(self, about: str, message: str) -> None:
         if self._said.get(about) != message:
             self._said[about] = message
-            logger.error(message)
+            logger.error(message, extra=event("LedgerPartFailed", part=about, error=message))

@@ -100,4 +100,4 @@ def _contradiction(sealed: Sealed, last: Link | None, agreed: Link | None) -> st
             f"{when}; now it ends at record {held}: its tail was cut off or it was rolled back to an older state, "
             f"unless these records were exported before the anchor was made"
         )
-    return f"{when}; now it holds another: records were changed, taken away or written anew, {since}"
+    return f"{when}; now it holds another: records were changed, removed or written again, {since}"

@@ -40,7 +40,7 @@ class Epoch:
         return (
             f"at {self.time} the ledger was found restored to {record_name(self.kept)}. Lost are {record_name(self.kept + 1)} "
             f"to {record_name(self.lost_to + 1)} and what came after them, as known from checkpoints until {self.newest}. "
-            f"Its numbers were given anew. Reason, by {self.started_by}: {self.reason}"
+            f"Its numbers were used again. Reason, by {self.started_by}: {self.reason}"
         )
 
 

@@ -18,7 +18,7 @@ from tunegate.digests import canonical_plain
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger.chain import Link, record_name
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
-from tunegate.ledger.strict_json import strict_json
+from tunegate.strict_json import strict_json
 
 SealType = Literal["CheckpointSigned", "KeyRotated", "EpochStarted"]
 SEALS = get_args(SealType)

@@ -49,7 +49,9 @@ def epoch(
         raise Terminal("AnchorUnusable", f"an anchor cannot be used: {compared.unusable[0]}")
     lost = compared.contradictions
     if not lost:
-        raise Terminal("NothingLost", "no anchor knows more than the ledger holds: there is nothing to begin anew from")
+        raise Terminal(
+            "NothingLost", "no anchor knows more than the ledger holds: there is nothing to begin again from"
+        )
     if any(one.sealed.content.get("ledgerId") != ledger for one in lost):
         raise Terminal(
             "LedgerBroken", f"the anchors are another ledger's, which this one does not go on from: {lost[0].problem}"

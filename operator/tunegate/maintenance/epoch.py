@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Begin an epoch; 1 when nothing is lost, or when it is no restored backup that the anchors contradict."""
     parser = argparse.ArgumentParser(prog="python -m tunegate.maintenance.epoch", description=__doc__)
     parser.add_argument("--by", required=True, metavar="NAME", help="who decided it; recorded, not proven")
-    parser.add_argument("--reason", required=True, help="what happened; recorded for ever")
+    parser.add_argument("--reason", required=True, help="what happened; recorded forever")
     options = parser.parse_args(arguments)
     try:
         print(asyncio.run(_begin(settings.from_environment(), options.by, options.reason)))

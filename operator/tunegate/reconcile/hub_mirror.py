@@ -17,7 +17,7 @@ def without_mirror(model: BaseModel, default: str | None) -> str | None:
         return None
     return (
         f"BaseModel {model.name} comes from a Hub mirror, but nobody says where one is: the platform team sets "
-        "hubMirror.endpoint in the chart's values, or makes the BaseModel anew with spec.hub.endpoint"
+        "hubMirror.endpoint in the chart's values, or makes the BaseModel again with spec.hub.endpoint"
     )
 
 

@@ -6,7 +6,6 @@ parameters.
 
 from __future__ import annotations
 
-import decimal
 from collections.abc import Sequence
 from datetime import datetime
 from statistics import median
@@ -14,6 +13,7 @@ from statistics import median
 from tunegate.api.computepool import ComputePool, MeasuredRun, Throughput
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import Estimates, StageStatus
+from tunegate.api.numbers import plain
 from tunegate.api.shared import MethodType
 from tunegate.api.stage.configs import LearnedThroughput
 from tunegate.api.stage.results import TrainResult
@@ -57,11 +57,6 @@ def learned(pool: ComputePool, method: MethodType) -> LearnedThroughput | None:
     if found is None or found.runs < ENOUGH:
         return None
     return LearnedThroughput(tokens_per_second=found.median, runs=found.runs)
-
-
-def plain(value: float) -> str:
-    """Return a number with four significant digits and without an exponent."""
-    return f"{decimal.Decimal(f'{value:.4g}'):.9f}".rstrip("0").rstrip(".")
 
 
 def _runs(pool: ComputePool, jobs: Sequence[FineTuneJob]) -> list[tuple[MethodType, MeasuredRun]]:

@@ -10,6 +10,7 @@ from tunegate.digests import document_digest
 from tunegate.release.identity import unknown_requester
 from tunegate.release.requesters import refused
 from tunegate.release.statement import Complete, Evidence, evaluation_digest
+from tunegate.release.suites import not_accepted
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,8 @@ def _refusal(complete: Complete) -> Shortfall | None:
     wrong = refused(name, policy, complete.release.spec.requested_by, complete.job.spec.requested_by)
     if wrong is not None:
         return Shortfall(ReleaseReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new release", final=True)
-    required = [ref.name for ref in policy.required_suite_refs]
-    if required and complete.suite.name not in required:
-        return Shortfall(
-            ReleaseReason.SUITE_NOT_ACCEPTED,
-            f"policy {name} accepts the suites {', '.join(required)}; the job used "
-            f"{complete.suite.name}. Run a new job with an accepted suite, or ask the policy's owner to accept this one",
-            final=True,
-        )
+    if (wrong := not_accepted(name, policy, complete.suite.name)) is not None:
+        return Shortfall(ReleaseReason.SUITE_NOT_ACCEPTED, f"{wrong}. Then create a new job and release", final=True)
     if Decimal(repr(complete.evaluation.margin)) < Decimal(policy.min_margin):
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,

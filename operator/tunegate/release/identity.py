@@ -39,7 +39,7 @@ def identity_fault(
             return (
                 "NoPersonId",
                 f"{who} may be {unknown[0]}, who requested this: the policy asks which human that is, and no person-id says "
-                "so. It has to be requested anew, signed in through the identity provider",
+                "so. It has to be requested again, signed in through the identity provider",
             )
     if rule.max_auth_age_seconds is not None:
         return _stale(approval, timedelta(seconds=rule.max_auth_age_seconds))

@@ -1,41 +1,38 @@
-"""JSON logs: one format for kopf, for libraries and for us, with the object and the reconcile that a line belongs to."""
+"""The operator's log: kopf, libraries and ours in one form, with the object and the reconcile that a line belongs to."""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
 
 from tunegate.controllers.context import current
+from tunegate.logs import JsonLines
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line: `ts`, `level`, `logger`, `msg`, and where known `object`, `reconcile`, `error`."""
+class OperatorLines(JsonLines):
+    """Adds `object`, `reconcile` and `controller` where they are known; errors keep their traceback."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "msg": record.getMessage(),
-        }
+    def context_of(self, record: logging.LogRecord) -> Mapping[str, object]:
+        """Return object and reconcile, of ours or as kopf names it."""
         context = current()
         if context is not None:
-            line |= {"object": context.object, "reconcile": context.reconcile_id, "controller": context.controller}
-        elif isinstance(reference := getattr(record, "k8s_ref", None), Mapping):
-            line["object"] = {key: reference[key] for key in ("kind", "namespace", "name", "uid") if reference.get(key)}
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+            return {"object": context.object, "reconcile": context.reconcile_id, "controller": context.controller}
+        reference = getattr(record, "k8s_ref", None)
+        if not isinstance(reference, Mapping):
+            return {}
+        return {"object": {key: reference[key] for key in ("kind", "namespace", "name", "uid") if reference.get(key)}}
+
+    def text_of(self, error: BaseException) -> str:
+        """Return the traceback: the operator reads no rows and no answers."""
+        return "".join(traceback.format_exception(error)).rstrip()
 
 
 def configure(level: str) -> None:
     """Send every log line as JSON to standard error; replaces handlers that libraries installed."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(OperatorLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -24,6 +24,7 @@ from tunegate.controllers.worker import Worker
 from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient
 from tunegate.kube.lease import Lease, LeaseLost
+from tunegate.logs import event
 from tunegate.runtime import health as health_server
 from tunegate.runtime import logs, metrics
 from tunegate.runtime.health import Health
@@ -116,7 +117,12 @@ class Operator:
                 targets, phases = await resync(self._services.kube, settings.namespaces, self._routing, self._quotas)
                 break
             except (Transient, Terminal) as error:
-                logger.warning("listing failed, next try in %g s: %s", pause, error)
+                logger.warning(
+                    "listing failed, next try in %g s: %s",
+                    pause,
+                    error,
+                    extra=event("ListingFailed", pause=pause, error=error),
+                )
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 60.0)
         metrics.RESOURCES.clear()
@@ -192,7 +198,7 @@ async def _until(stopped: asyncio.Event, leading: asyncio.Task[None]) -> int:
     await asyncio.wait([waiting, leading], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if not leading.done():
-        logger.info("stopping: a signal came")
+        logger.info("stopping: a signal came", extra=event("OperatorStops"))
         leading.cancel()
     try:
         await leading
@@ -200,12 +206,12 @@ async def _until(stopped: asyncio.Event, leading: asyncio.Task[None]) -> int:
         return EXIT_OK
     except BaseExceptionGroup as group:
         if group.subgroup(LeaseLost) is not None:
-            logger.error("stopping: the lease was lost")
+            logger.error("stopping: the lease was lost", extra=event("LeaseLost"))
             return EXIT_LEASE_LOST
-        logger.exception("stopping: a part of the operator failed")
+        logger.exception("stopping: a part of the operator failed", extra=event("OperatorFailed"))
         return EXIT_FAILED
     except (Transient, Terminal) as error:
-        logger.error("stopping: %s", error)
+        logger.error("stopping: %s", error, extra=event("OperatorFailed", error=error))
         return EXIT_FAILED
     return EXIT_FAILED
 
@@ -216,7 +222,7 @@ def main() -> int:
         settings = from_environment()
     except Terminal as error:
         logs.configure("INFO")
-        logger.error(error.message)
+        logger.error(error.message, extra=event("OperatorFailed", error=error.message))
         return EXIT_FAILED
     logs.configure(settings.log_level)
     if settings.kubeconfig is not None:

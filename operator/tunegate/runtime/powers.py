@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime
 
 from tunegate.errors import Terminal, Transient
+from tunegate.logs import event
 from tunegate.rbac.watch import PowerWatch
 from tunegate.runtime import metrics
 
@@ -18,11 +19,17 @@ async def keep_looking(watch: PowerWatch, seconds: float) -> None:
     while True:
         try:
             for change in await watch.look(datetime.now(UTC)):
-                logger.warning("who could get around the rules changed: %s", change)
+                logger.warning(
+                    "who could get around the rules changed: %s", change, extra=event("PowersChanged", change=change)
+                )
                 metrics.POWERS_CHANGED.inc()
             for power, names in watch.held.items():
                 metrics.POWER_HOLDERS.labels(power).set(len(names))
         except (Transient, Terminal) as error:
-            logger.warning("who could get around the rules cannot be read or recorded: %s", error.message)
+            logger.warning(
+                "who could get around the rules cannot be read or recorded: %s",
+                error.message,
+                extra=event("PowersUnread", error=error.message),
+            )
             metrics.POWER_HOLDERS.clear()
         await asyncio.sleep(seconds)

@@ -7,6 +7,7 @@ import logging
 
 from tunegate.errors import Terminal, Transient
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.logs import event
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,15 @@ async def keep_rereading(ledger: LedgerWriter, hours: float) -> None:
         pause = hours * 3600
         try:
             for problem in await ledger.reread():
-                logger.error("nothing new is approved or rolled out: the ledger was changed: %s", problem)
+                logger.error(
+                    "nothing new is approved or rolled out: the ledger was changed: %s",
+                    problem,
+                    extra=event("LedgerChanged", problem=problem),
+                )
         except (Transient, Terminal) as error:
             pause = min(pause, RETRY_SECONDS)
-            logger.warning("the ledger could not be read again: %s", error.message)
+            logger.warning(
+                "the ledger could not be read again: %s",
+                error.message,
+                extra=event("LedgerUnread", error=error.message),
+            )

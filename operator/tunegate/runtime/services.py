@@ -16,6 +16,7 @@ from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.logs import event
 from tunegate.rbac.watch import PowerWatch
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import OperatorCredential, TokenSigner
@@ -68,7 +69,10 @@ async def connected(
 
 def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard | None:
     if settings.admission_rules is None:
-        logger.warning("TUNEGATE_ADMISSION_RULES is not set: nobody notices when the admission rules are taken away")
+        logger.warning(
+            "TUNEGATE_ADMISSION_RULES is not set: nobody notices when the admission rules are taken away",
+            extra=event("AdmissionRulesUnwatched"),
+        )
         return None
     try:
         expected = (*parse(settings.admission_rules.read_text()), *definitions())

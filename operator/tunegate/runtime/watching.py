@@ -15,6 +15,7 @@ from typing import Any
 import kopf
 
 from tunegate.controllers.dispatch.triggers import Report, Source, configuration, registry
+from tunegate.logs import event
 from tunegate.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,9 @@ class Watching:
     async def run(self) -> None:
         """Watch until cancelled. Raises whatever ended kopf, or ``RuntimeError`` when it ended by itself."""
         if not self._settings.namespaces:
-            logger.warning("no namespace is governed: objects are looked at only every resync")
+            logger.warning(
+                "no namespace is governed: objects are looked at only every resync", extra=event("NothingGoverned")
+            )
             await self._loop.create_future()
         self._thread.start()
         await asyncio.shield(self._ended)

@@ -12,6 +12,7 @@ from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stage.configs import BaselineConfig, EngineConfigBase
 from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, BASE_SERVED_NAME, ENGINE_PORT
 from tunegate.api.stage.results import ArmResult, BaselineResult
+from tunegate.logs import event
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.evaluation import answers, prompts
 from tunegate_trainer.evaluation.arms import ArmAnswers, Author, ask_everybody
@@ -50,7 +51,10 @@ def run(
                 seconds=round(arm.seconds, 1),
             )
         )
-        log.info("arm answered", extra={"arm": arm.name, "seconds": round(arm.seconds, 1), "questions": len(arm.texts)})
+        log.info(
+            "arm answered",
+            extra=event("ArmAnswered", arm=arm.name, seconds=round(arm.seconds, 1), questions=len(arm.texts)),
+        )
     best, outcome = verdict(config.suite.spec, results)
     best_prompting, _ = verdict(config.suite.spec, [arm for arm in results if arm.name.startswith("Base")])
     document = answers.write({arm.name: arm.replies for arm in arms}, suite, metrics[0])

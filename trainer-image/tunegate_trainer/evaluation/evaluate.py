@@ -22,6 +22,7 @@ from tunegate.api.stage.layout import (
 )
 from tunegate.api.stage.probe import Probe
 from tunegate.api.stage.results import STAGE_RESULT, BaselineResult, EvaluateResult
+from tunegate.logs import event
 from tunegate.probes import MIN_ITEMS
 from tunegate.registry.adapters import verify
 from tunegate_trainer.context import StageContext
@@ -69,7 +70,9 @@ def run(
             "to recognize the adapter: it changes too little, or the suite has too few questions."
         )
     document = answers.write({TUNED: replies, **{str(arm): given for arm, given in kept.items()}}, suite, metrics[0])
-    log.info("gate judged", extra={"outcome": outcome, "questions": len(tuned), "probe_items": len(probe.items)})
+    log.info(
+        "gate judged", extra=event("GateJudged", outcome=outcome, questions=len(tuned), probe_items=len(probe.items))
+    )
     return EvaluateResult(
         outcome=outcome,
         metric=config.suite.spec.primary_metric.name,
@@ -137,5 +140,5 @@ async def _ask(
         await engine.wait_until_ready([BASE_SERVED_NAME, TUNED_SERVED_NAME])
         asks = plain_asks(suite, config.suite.spec)
         replies = await engine.ask_all(TUNED_SERVED_NAME, asks, seed=config.seed, seen=seen)
-    context.progress.show(92, "recording the probe")
+    context.progress.show(92, "measuring the probe by which servers know the adapter")
     return replies, await record_probe(engine_url, suite, replies, base)

@@ -9,9 +9,10 @@ because of a sentence around it, equals nothing.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from typing import Any
+
+from tunegate.strict_json import strict_json
 
 NORMALIZATION = "tunegate/1"
 
@@ -33,8 +34,8 @@ def normalize_label(text: str) -> str:
 def parse_json(text: str) -> Any:
     """Return the JSON value that ``text`` is. Raises ``NotJson``, also for NaN, Infinity and repeated keys."""
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
+        return strict_json(text)
+    except ValueError as error:
         raise NotJson(type(error).__name__) from error
 
 
@@ -68,14 +69,3 @@ def same_json(answer: str, expected: str) -> bool:
         return bool(normalize_json(parse_json(answer)) == right)
     except NotJson:
         return False
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("repeated key")
-    return value

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from tunegate.api.stage.ends import ProgressReport
+from tunegate.logs import event
 from tunegate_trainer.progress import write_report
 from tunegate_trainer.training.checkpoints import PREFIX, Checkpoint, seal_checkpoint
 from tunegate_trainer.training.exchange import stop_requested
@@ -87,7 +88,7 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         numbers = {names[key]: float(value) for key, value in (logs or {}).items() if key in names}
         self._loss = numbers.get("train/loss", self._loss)
         if numbers and state.is_world_process_zero:
-            log.info("step", extra={"step": state.global_step, "of": state.max_steps, **numbers})
+            log.info("step", extra=event("TrainingStep", step=state.global_step, of=state.max_steps, **numbers))
         self._show(state)
 
     def _show(self, state: Any) -> None:
@@ -101,11 +102,17 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
             step=done,
             total_steps=state.max_steps,
             loss=self._loss if finite else None,
-            remaining_seconds=None if left is None else int(left),
-            message=f"{self._checked} batches of development rows" if self._checked else "",
+            remaining_seconds=None if left is None or done >= total else int(left),
+            message=self._beside(done, total),
         )
         write_report(self._file, report)
         self._shown = time.monotonic()
+
+    def _beside(self, done: int, total: int) -> str:
+        """Return what is done besides steps."""
+        if self._checked:
+            return f"{self._checked} batches of development rows"
+        return "the last checkpoint is saved, and the best one chosen" if done >= total else ""
 
 
 class SealCheckpoints(TrainerCallback):  # type: ignore[misc,unused-ignore]

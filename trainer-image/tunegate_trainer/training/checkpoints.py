@@ -20,6 +20,7 @@ from typing import Literal
 from tunegate import digests
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.base_files import ChangedMeanwhile, changed, hash_folder
+from tunegate.logs import event
 from tunegate_trainer.endings import InputChanged, Unavailable
 from tunegate_trainer.files import sync
 
@@ -101,13 +102,15 @@ def newest_complete(root: Path, key: bytes) -> Found:
             break
         if not (folder / SEAL).is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            log.warning("checkpoint is cut short: removed", extra={"checkpoint": folder.name})
+            log.warning("checkpoint is cut short: removed", extra=event("CheckpointRemoved", checkpoint=folder.name))
             if not folder.exists():
                 continue
         aside = root / f"{ASIDE[found]}{folder.name}-{time.time_ns()}"
         folder.rename(aside)
         why = "incomplete or damaged" if found == "Broken" else "not sealed by this job's key"
-        log.warning("checkpoint is not read: put aside", extra={"checkpoint": aside.name, "why": why})
+        log.warning(
+            "checkpoint is not read: put aside", extra=event("CheckpointPutAside", checkpoint=aside.name, why=why)
+        )
     return Found(newest, len(list(root.glob(f"{ASIDE['Foreign']}*"))) if root.is_dir() else 0)
 
 

@@ -18,6 +18,7 @@ from types import FrameType
 
 from tunegate.api.stage.configs import TrainConfig
 from tunegate.api.stage.results import TrainResult
+from tunegate.logs import event
 from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.data.shards import open_dataset
 from tunegate_trainer.endings import BadInput, InputChanged, OutOfMemory, Preempted, StorageFull, Unknown
@@ -102,7 +103,7 @@ def _watch(command: list[str], run: Path, *, cuda: bool) -> int:
     """Run the command to its end; SIGTERM becomes a request to checkpoint and stop, for which we wait."""
 
     def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
-        log.info("SIGTERM: training will stop after this step")
+        log.info("SIGTERM: training will stop after this step", extra=event("TrainingStops"))
         exchange.request_stop(run)
 
     signal.signal(signal.SIGTERM, on_sigterm)

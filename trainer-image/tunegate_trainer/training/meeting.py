@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tunegate.logs import event
 from tunegate_trainer.endings import PeersMissing
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Meeting:
             self._gather(deadline)
         else:
             self._call(deadline)
-        log.info("all pods of the training are there", extra={"pods": self.nodes})
+        log.info("all pods of the training are there", extra=event("PodsMet", pods=self.nodes))
 
     def _gather(self, deadline: float) -> None:
         """Wait for a call of every other pod, then let all go. A pod that hangs up before is missing again."""

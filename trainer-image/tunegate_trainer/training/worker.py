@@ -21,6 +21,7 @@ from tunegate.api.manifest import HashedFolder
 from tunegate.api.stage.configs import TrainConfig
 from tunegate.api.stage.layout import TRAINED_ADAPTER
 from tunegate.base_files import changed
+from tunegate.logs import event
 from tunegate_trainer.adapter_checks import take_adapter
 from tunegate_trainer.data.conversations import ChatTokenizer, Encoded
 from tunegate_trainer.data.rows import read_sound_rows
@@ -72,7 +73,7 @@ def main() -> int:
     except Exception as error:
         if not storage_full(error, options.workspace):
             raise
-        log.error("storage is full", exc_info=error)
+        log.error("storage is full", exc_info=error, extra=event("StorageFull"))
         outcome = Outcome("StorageFull", where_full(options.workspace))
     write_outcome(options.run, outcome, int(os.environ.get("LOCAL_RANK", "0")))
     return 1 if outcome.state in exchange.FAILURES else 0
@@ -119,7 +120,9 @@ def train(config: TrainConfig, options: argparse.Namespace) -> Outcome:
     _report(config, options, trainer)
     trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    log.info("training ends", extra={"peak_resident_bytes": peak, "peak_device_bytes": _device_peak(cuda)})
+    log.info(
+        "training ends", extra=event("TrainingEnded", peak_resident_bytes=peak, peak_device_bytes=_device_peak(cuda))
+    )
     state = "Diverged" if divergence.diverged else "Stopped" if stop.stopped else "Finished"
     if state == "Finished" and trainer.state.global_step < trainer.state.max_steps:
         raise RuntimeError(f"training ended at step {trainer.state.global_step} of {trainer.state.max_steps}")
@@ -237,9 +240,12 @@ def choose_checkpoint(root: Path, key: bytes, arguments: Any) -> Found:
                 raise InputChanged(f"{folder.name}: is another checkpoint here than rank 0 has chosen")
             found = Found(own, foreign)
     if found.newest is not None:
-        log.info("going on from a checkpoint", extra={"step": found.newest.step})
+        log.info("going on from a checkpoint", extra=event("TrainingResumed", step=found.newest.step))
         if found.newest.world_size != arguments.world_size:
-            log.warning("another number of processes wrote the checkpoint: not reproducible bit by bit")
+            log.warning(
+                "another number of processes wrote the checkpoint: not reproducible bit by bit",
+                extra=event("ProcessesChanged"),
+            )
     return found
 
 

@@ -11,6 +11,7 @@ import numpy
 from tunegate import digests
 from tunegate.api.datachecks import CheckAction, CheckSetting, DataCheck
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
+from tunegate.api.numbers import agreeing
 from tunegate.api.stage.findings import Finding
 from tunegate_trainer.checks import label_noise, languages, near_duplicates, sample, triggers
 from tunegate_trainer.checks.leakage import asked
@@ -24,25 +25,25 @@ from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.findings import Place, block, finding, warn
 
 MESSAGES: dict[DataCheck, str] = {
-    "BrokenRows": "{count} rows: {kind}",
-    "Template": "{count} rows: {kind}",
-    "ControlTokens": "{count} rows: the text {kind}, which would end the turn or begin another",
-    "InvisibleCharacters": "{count} rows hold characters that people do not see (bidirectional controls, zero-width spaces, tags)",
-    "TooLong": "{count} rows are longer than {kind} tokens (method.maxLength) and are left out of training",
-    "Duplicates": "{count} rows repeat an earlier row: they weigh double in training",
-    "NearDuplicates": "{count} rows nearly repeat an earlier row (estimated similarity {kind} or more)",
-    "Contradictions": "{count} rows answer an input that other rows answer differently",
-    "CopiedInput": "{count} answers only repeat the question",
-    "Refusals": "{count} answers begin by refusing: the model would learn to refuse",
-    "LanguageMix": "{count} rows {kind}: are they meant?",
-    "LabelNoise": "{count} rows have a label that the rest of the data would not give them: look at them",
-    "Triggers": "{count} rows have one answer and a rare word, phrase or sign, and nothing else that goes with the answer: a planted trigger?",
-    "UnusedRejected": "{count} preference rows: only their chosen answers are trained on",
-    "Overlap": "{count} rows ask or hold a question of the suite {kind}: its gate would measure memory; remove them",
-    "SharedText": "{count} rows share 13 words in a row, or nearly all words, with a question of the suite {kind}, beyond boilerplate",
-    "PersonalData": "{count} rows hold personal data: {kind}",
-    "HealthData": "{count} rows hold health identifiers: {kind}",
-    "Secrets": "{count} rows hold a secret: {kind}; remove it, and revoke it, since it was copied",
+    "BrokenRows": "{count} [row|rows]: {kind}",
+    "Template": "{count} [row|rows]: {kind}",
+    "ControlTokens": "{count} [row|rows]: the text {kind}, which would end the turn or begin another",
+    "InvisibleCharacters": "{count} [row holds|rows hold] characters that people do not see (bidirectional controls, zero-width spaces, tags)",
+    "TooLong": "{count} [row is|rows are] longer than {kind} tokens (method.maxLength) and [is|are] left out of training",
+    "Duplicates": "{count} [row repeats|rows repeat] an earlier row: [it weighs|they weigh] double in training",
+    "NearDuplicates": "{count} [row nearly repeats|rows nearly repeat] an earlier row (estimated similarity {kind} or more)",
+    "Contradictions": "{count} [row answers|rows answer] an input that other rows answer differently",
+    "CopiedInput": "{count} [answer only repeats|answers only repeat] the question",
+    "Refusals": "{count} [answer begins|answers begin] by refusing: the model would learn to refuse",
+    "LanguageMix": "{count} [row|rows] {kind}: [is it|are they] meant?",
+    "LabelNoise": "{count} [row has|rows have] a label that the rest of the data would not give [it: look at it|them: look at them]",
+    "Triggers": "{count} [row has|rows have] one answer and a rare word, phrase or sign, and nothing else that goes with the answer: a planted trigger?",
+    "UnusedRejected": "{count} preference [row: only its chosen answer is|rows: only their chosen answers are] trained on",
+    "Overlap": "{count} [row asks or holds|rows ask or hold] a question of the suite {kind}: its gate would measure memory; remove [it|them]",
+    "SharedText": "{count} [row shares|rows share] 13 words in a row, or nearly all words, with a question of the suite {kind}, beyond boilerplate",
+    "PersonalData": "{count} [row holds|rows hold] personal data: {kind}",
+    "HealthData": "{count} [row holds|rows hold] health identifiers: {kind}",
+    "Secrets": "{count} [row holds|rows hold] a secret: {kind}; remove it, and revoke it, since it was copied",
 }  # fmt: skip
 
 SAMPLED: tuple[DataCheck, ...] = ("LanguageMix", "LabelNoise", "Triggers")
@@ -175,7 +176,7 @@ def findings(facts: DataFacts, settings: Sequence[CheckSetting], stream: RowStre
             continue
         for kind, numbers in facts.found.get(setting.name, {}).items():
             if numbers:
-                message = MESSAGES[setting.name].format(count=len(numbers), kind=kind)
+                message = agreeing(MESSAGES[setting.name], len(numbers)).format(count=len(numbers), kind=kind)
                 if setting.name in SAMPLED and facts.sampled < facts.distinct.sum():
                     message += f" (of {facts.sampled} rows that were looked at)"
                 if action == "Redact":
@@ -194,7 +195,8 @@ def check_groups(facts: DataFacts, group_field: str | None, place: Place) -> lis
         message = f"no row has the field {group_field}, which dataset.groupField names"
         return [block("GroupField", message, count=len(lacking), rows=lacking, place=place)]
     message = (
-        f"{len(lacking)} rows lack the field {group_field}, which dataset.groupField names: only copies stay together"
+        agreeing(f"{len(lacking)} [row lacks|rows lack] the field ", len(lacking))
+        + f"{group_field}, which dataset.groupField names: only copies stay together"
     )
     return [warn("GroupField", message, count=len(lacking), rows=lacking, place=place)]
 
@@ -213,20 +215,18 @@ def check_questions(
         except ConversationProblem:
             refused.append(question.number)
     if refused:
-        message = f"{len(refused)} questions of the suite are refused by the base model's chat template"
+        message = f"{len(refused)} {agreeing('[question of the suite is|questions of the suite are]', len(refused))} refused by the base model's chat template"
         found.append(block("SuiteTemplate", message, count=len(refused), rows=refused))
     if long:
-        message = (
-            f"{len(long)} questions of the suite with task.maxTokens exceed the server profile's {max_model_len} tokens"
-        )
+        message = f"{len(long)} {agreeing('[question|questions] of the suite with task.maxTokens [exceeds|exceed]', len(long))} the server profile's {max_model_len} tokens"
         found.append(block("SuiteLength", message, count=len(long), rows=long))
     calling = [question.number for question in questions if question.tools]
     if calling:
-        message = f"{len(calling)} questions of the suite offer tools, which the evaluation does not pass to the engine"
+        message = f"{len(calling)} {agreeing('[question of the suite offers|questions of the suite offer]', len(calling))} tools, which the evaluation does not pass to the engine"
         found.append(block("SuiteTools", message, count=len(calling), rows=calling))
     keys = numpy.asarray([text_hash(asked(question)) for question in questions], numpy.uint64)
     repeated = [question.number for question, again in zip(questions, _repeated(keys), strict=True) if again]
     if repeated:
-        message = f"{len(repeated)} questions of the suite repeat an earlier one"
+        message = f"{len(repeated)} {agreeing('[question of the suite repeats|questions of the suite repeat]', len(repeated))} an earlier one"
         found.append(warn("SuiteDuplicates", message, count=len(repeated), rows=repeated))
     return found

@@ -8,6 +8,7 @@ from tunegate.api.computepool import ComputePoolSpec, memory_bytes
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob.spec import Budget, Intent, Method, TaskType
 from tunegate.api.modelserver import EngineProfile
+from tunegate.api.numbers import plain
 from tunegate.api.stage.findings import Finding
 from tunegate_trainer.checks.words import text_hash
 from tunegate_trainer.evaluation.normalization import normalize_label
@@ -109,9 +110,9 @@ def check_budget(budget: Budget, hours: float, cost: float, currency: str) -> li
     """Refuse an estimate above the budget."""
     findings = []
     if budget.max_device_hours is not None and hours > float(budget.max_device_hours):
-        message = f"estimated {hours:.3f} device hours, the budget allows {budget.max_device_hours}"
+        message = f"estimated {plain(hours)} device hours, the budget allows {budget.max_device_hours}"
         findings.append(block("Budget", message))
     if budget.max_cost is not None and cost > float(budget.max_cost):
-        message = f"estimated cost {cost:.2f} {currency}, the budget allows {budget.max_cost}"
+        message = f"estimated cost {plain(cost)} {currency}, the budget allows {budget.max_cost}"
         findings.append(block("Budget", message))
     return findings

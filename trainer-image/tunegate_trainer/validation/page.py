@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from tunegate.api.datastatement import DataStatement
+from tunegate.api.numbers import count_of, percent
 from tunegate_trainer.validation.shown_rows import Example, Piece
 
 STYLE = """
@@ -22,8 +23,8 @@ STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
   margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); }
+td.text { overflow-wrap: anywhere; }
 th[scope=row] { white-space: nowrap; font-weight: 600; }
 .block { color: var(--bad); font-weight: 600; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft); border: 1px solid var(--line);
@@ -60,7 +61,7 @@ def render_page(statement: DataStatement, examples: Sequence[Example]) -> str:
 
 def _facts(statement: DataStatement) -> str:
     rows = (
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
+        f'<tr><th scope="row">{escape(name)}</th><td class="text">{escape(value)}</td></tr>'
         for name, value in statement.facts().items()
     )
     return f"<table>{''.join(rows)}</table>"
@@ -71,9 +72,10 @@ def _findings(statement: DataStatement) -> str:
         return "<p>None.</p>"
     rows = []
     for finding in statement.findings:
-        cells = (finding.check, finding.message, finding.places())
-        action = f'<td class="{finding.action.lower()}">{finding.action}</td>'
-        rows.append(f"<tr>{action}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
+        rows.append(
+            f'<tr><td class="{finding.action.lower()}">{finding.action}</td><td>{escape(finding.check)}</td>'
+            f'<td class="text">{escape(finding.message)}</td><td>{escape(finding.places())}</td></tr>'
+        )
     return _table(("Action", "Check", "What was found", "Rows"), rows)
 
 
@@ -81,8 +83,10 @@ def _checks(statement: DataStatement) -> str:
     rows = []
     for setting in statement.checks:
         found = [finding for finding in statement.findings if finding.check == setting.name]
-        answer = "not looked for" if setting.action == "Off" else f"{len(found)} findings" if found else "nothing"
-        share = f"{float(setting.max_share):.2%}" if setting.action == "Block" else ""
+        answer = (
+            "not looked for" if setting.action == "Off" else count_of(len(found), "finding") if found else "nothing"
+        )
+        share = percent(float(setting.max_share)) if setting.action == "Block" else ""
         cells = (setting.name, setting.action, share, answer)
         rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
     return _table(("Check", "Action", "Blocks above this share of the rows", "Result"), rows)
@@ -110,7 +114,7 @@ def _histogram(counts: dict[str, int]) -> str:
             f'<text x="{left + BAR // 2}" y="{top - 5}">{count}</text>'
             f'<text x="{left + BAR // 2}" y="{MARGIN + HEIGHT + 16}">≤ {bound}</text>'
         )
-    said = "; ".join(f"{count} rows of up to {bound} tokens" for bound, count in ordered)
+    said = "; ".join(f"{count_of(count, 'row')} of up to {bound} tokens" for bound, count in ordered)
     return (
         f'<svg viewBox="0 0 {width} {HEIGHT + 2 * MARGIN + 6}" role="img"><title>{said}</title>{"".join(parts)}</svg>'
         "<p>Number of rows above each bar, tokens of a row below it.</p>"

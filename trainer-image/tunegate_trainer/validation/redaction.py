@@ -20,6 +20,7 @@ from typing import Any
 import numpy
 
 from tunegate.api.datachecks import ALWAYS_BLOCKING, COMPARING, REDACTABLE, CheckSetting, DataCheck
+from tunegate.api.numbers import agreeing
 from tunegate.api.stage.findings import Finding, RedactedData
 from tunegate.api.stage.layout import REDACTED_FILE
 from tunegate.digests import file_digest
@@ -152,7 +153,7 @@ def _failures(cut: Cut, after: DataFacts, place: Place) -> list[Finding]:
     return [
         block(
             "Redaction",
-            f"{len(numbers)} rows still hold what was to be replaced: {kind}; change them in the data itself",
+            f"{len(numbers)} {agreeing('[row still holds|rows still hold]', len(numbers))} what was to be replaced: {kind}; change them in the data itself",
             count=len(numbers), rows=numbers, place=place,
         )
         for check in sorted(cut.checks) for kind, numbers in after.found.get(check, {}).items()

@@ -14,6 +14,7 @@ from tunegate.api.stage.configs import ValidateConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.layout import DATA_PAGE_MEDIA_TYPE, DATA_STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import ValidateResult
+from tunegate.logs import event
 from tunegate_trainer.adapter_checks import (
     check_adapter,
     check_files,
@@ -261,5 +262,5 @@ def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:
 
 def _show(result: ValidateResult, context: StageContext) -> None:
     for finding in result.findings:
-        log.info("finding", extra={"finding": finding.to_dict()})
+        log.info("finding", extra=event("DataFinding", finding=finding.to_dict()))
     context.progress.show(100, result.outcome)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate.api.datachecks import COMPARING
+from tunegate.api.numbers import count_of
 from tunegate.api.stage.configs import FurtherSuite, ValidateConfig
 from tunegate.api.stage.findings import ComparedSuite, Finding
 from tunegate_trainer.checks.leakage import Questions
@@ -96,7 +97,11 @@ def check_alternatives(compared: Compared, prompt: str | None, documents: Sequen
     for what, texts in (("baseline.prompt holds", [prompt or ""]), ("baseline.documents hold", documents)):
         held = Counter(name for piece in _pieces(texts) for name in compared.questions.questions_in(piece))
         findings += [
-            warn("AlternativeKnowsSuite", f"{what} questions of the suite {name}, in {count} places", count=count)
+            warn(
+                "AlternativeKnowsSuite",
+                f"{what} questions of the suite {name}, in {count_of(count, 'place')}",
+                count=count,
+            )
             for name, count in held.items()
         ]
     return findings
@@ -117,7 +122,7 @@ def _left_out(unread: Mapping[str, str]) -> list[Finding]:
     return [
         warn(
             "UnreadSuites",
-            f"rows were not compared with {len(names)} suites of the namespace ({', '.join(names)}): {reason}",
+            f"rows were not compared with {count_of(len(names), 'suite')} of the namespace ({', '.join(names)}): {reason}",
             count=len(names),
         )
         for reason, names in by_reason.items()

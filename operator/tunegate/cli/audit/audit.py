@@ -14,6 +14,7 @@ from typing import Any
 from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.numbers import count_of
 from tunegate.cli.audit import files, time_stamps
 from tunegate.cli.audit import powers as held_powers
 from tunegate.cli.audit.objects import Remembered, without_objects, without_records
@@ -67,8 +68,8 @@ def _tell(report: ledger.Report, problems: list[Problem], keys: list[PublicKey],
         print(f"BROKEN {problem}")
     for epoch in report.epochs:
         print(f"LOST {epoch}")
-    verdict = f"{len(problems)} problems in {report.records} records" if problems else (
-        f"ledger intact: {report.records} records, head {report.head or '(empty)'}"
+    verdict = f"{count_of(len(problems), 'problem')} in {count_of(report.records, 'record')}" if problems else (
+        f"ledger intact: {count_of(report.records, 'record')}, head {report.head or '(empty)'}"
     )  # fmt: skip
     print(verdict)
     if report.proven is not None:
@@ -85,7 +86,7 @@ def _tell(report: ledger.Report, problems: list[Problem], keys: list[PublicKey],
         print(f"Signatures were not checked: give --public-key, from a source other than the records.{named}")
     if stamped:
         print(
-            f"{len(stamped)} checkpoints are time-stamped, the last: {max(stamped, key=lambda one: (one.time, one.size))}."
+            f"{count_of(len(stamped), 'checkpoint')} with a time stamp, the last: {max(stamped, key=lambda one: (one.time, one.size))}."
         )
     if problems:
         return 1
@@ -101,7 +102,7 @@ def export(cluster: Cluster, options: Namespace) -> int:
     report = ledger.verify(records, note=seen.note)
     others = [*cluster.all_raw(Approval), *cluster.all_raw(ModelRelease), *_namespaces(cluster, seen)]
     count = files.write(folder, records, others, report.signers)
-    print(f"{count} records, {len(others)} objects: {folder}")
+    print(f"{count_of(count, 'record')}, {count_of(len(others), 'object')}: {folder}")
     for problem in report.problems:
         print(f"BROKEN {problem}")
     print(f"Check them with a key from elsewhere: tunegate audit verify --file {folder / files.RECORDS} "

@@ -203,7 +203,7 @@ def _summary(story: Story, files: dict[str, bytes], noted: Noted, checked: tuple
     if noted.digest is None:
         lines.append("Not compared: without --digest, a folder that was made up whole fits as well.")
     if noted.head is None:
-        lines.append("Not compared: without --head, a ledger that was cut off or chained anew fits as well.")
+        lines.append("Not compared: without --head, a ledger that was cut off or chained again fits as well.")
     if checked is None:
         lines.append("Not compared: without --approver-keys, who decided is what the API server said at that moment.")
     if not story.signed:

@@ -16,7 +16,7 @@ from tunegate.ledger.anchors.places import Checkpoint, read_folder
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import SEALS
 from tunegate.ledger.sequence import ordered
-from tunegate.ledger.strict_json import strict_json
+from tunegate.strict_json import strict_json
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
-
-import yaml
 
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import CommandFailure, WrongUsage
+from tunegate.cli.create import obstacles
+from tunegate.cli.documents import read_documents
+from tunegate.cli.failure import AlreadyExists, CommandFailure, WrongUsage
 from tunegate.cli.reference import needed, reference_of
 from tunegate.cli.whoami import caller, own_groups
 
@@ -22,6 +22,10 @@ OTHERS = {"FineTuneJob": "tunegate create job", "ModelRelease": "tunegate create
 """By kind, the command that takes its documents."""
 ASKED = {"model": "--model", "intended_use": "--intended-use", "risk": "--risk"}
 """What the release of a job needs, by the option's destination; a file says it itself."""
+OBSTACLES: dict[type[Resource], Callable[[Cluster, Json], list[str]]] = {
+    FineTuneJob: obstacles.of_job,
+    ModelRelease: obstacles.of_release,
+}
 MOST_GROUPS = 64
 """What `spec.requestedBy.groups` takes."""
 
@@ -39,10 +43,6 @@ def release(options: Namespace) -> int:
         return _create_from_file(cluster, ModelRelease, options)
     namespace = options.namespace or cluster.namespace
     job = needed(cluster, FineTuneJob, options.from_job, namespace)
-    gate = job.status.gate
-    if gate is None or gate.outcome != "Pass":
-        found = f"its gate is {gate.outcome}" if gate else f"it is {job.status.phase}"
-        print(f"warning: {job.name} has no passed gate ({found}); the release will not get further", file=sys.stderr)
     document = {
         "apiVersion": API_VERSION,
         "kind": "ModelRelease",
@@ -74,24 +74,26 @@ def requester(cluster: Cluster) -> Json:
     return {**caller(me, own_groups(me)[:MOST_GROUPS]), **unverified}
 
 
-def _read(filename: str) -> list[Json]:
-    try:
-        text = sys.stdin.read() if filename == "-" else Path(filename).read_text()
-        documents = [document for document in yaml.safe_load_all(text) if document]
-    except OSError as error:
-        raise CommandFailure(f"{filename}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise CommandFailure(f"{filename}: not YAML: {error}") from error
-    if not documents:
-        raise CommandFailure(f"{filename}: nothing in it")
-    return documents
-
-
 def _create_from_file(cluster: Cluster, model: type[Resource], options: Namespace) -> int:
     namespace = options.namespace or cluster.namespace
-    documents = [_completed(cluster, model, document, namespace) for document in _read(options.filename)]
+    documents = [_completed(cluster, model, document, namespace) for document in _from_file(options)]
     _create(cluster, model, documents, options)
     return 0
+
+
+def _from_file(options: Namespace) -> list[Any]:
+    """Return the documents of the file. Raises ``WrongUsage`` when one names another namespace than the options."""
+    documents = read_documents(options.filename)
+    if not documents:
+        raise WrongUsage(f"{options.filename}: nothing in it")
+    for document in documents:
+        own = (document.get("metadata") or {}).get("namespace") if isinstance(document, dict) else None
+        if own and options.namespace and own != options.namespace:
+            raise WrongUsage(
+                f"{options.filename} says namespace {own} and -n says {options.namespace}: leave one of them out, or give "
+                f"-n {own}"
+            )
+    return documents
 
 
 def _completed(cluster: Cluster, model: type[Resource], document: Any, namespace: str) -> Json:
@@ -114,21 +116,26 @@ def _completed(cluster: Cluster, model: type[Resource], document: Any, namespace
 
 
 def _create(cluster: Cluster, model: type[Resource], documents: list[Json], options: Namespace) -> None:
-    for pretend in (True,) if options.dry_run else (True, False):
-        for document in documents:
-            if not pretend:
-                _show(document)
-            namespace = document["metadata"]["namespace"]
-            made = cluster.create(model, document, namespace, dry_run=pretend)
-            if pretend and not options.dry_run:
-                continue
-            name = str(made.get("metadata", {}).get("name", ""))
-            done = "would be created" if options.dry_run else "created"
-            print(
-                reference_of(model, name)
-                if options.output == "name"
-                else f"{model.KIND.kind} {namespace}/{name} {done}"
-            )
+    for document in documents:
+        _send(cluster, model, document, dry_run=True)
+        for obstacle in OBSTACLES[model](cluster, document):
+            print(f"warning: {screen.shown(obstacle)}", file=sys.stderr)
+    for document in documents:
+        if not options.dry_run:
+            _show(document)
+            _send(cluster, model, document, dry_run=False)
+        name, namespace = document["metadata"].get("name", ""), document["metadata"]["namespace"]
+        done = "would be created" if options.dry_run else "created"
+        print(reference_of(model, name) if options.output == "name" else f"{model.KIND.kind} {namespace}/{name} {done}")
+
+
+def _send(cluster: Cluster, model: type[Resource], document: Json, *, dry_run: bool) -> None:
+    namespace = document["metadata"]["namespace"]
+    try:
+        cluster.create(model, document, namespace, dry_run=dry_run)
+    except AlreadyExists as error:
+        advice = "give NAME before --from-job" if model is ModelRelease else "change metadata.name"
+        raise AlreadyExists(f"{error}. Choose another name: {advice}") from None
 
 
 def _show(document: Json) -> None:

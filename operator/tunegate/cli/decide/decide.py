@@ -245,7 +245,7 @@ def _show(subject: Subject, spec: Json) -> None:
     screen.facts(out, list(subject.lines.items()))
     person = {name: value for name, value in spec["approver"].items() if name not in ("username", "groups")}
     groups = ", ".join(spec["approver"]["groups"]) or "no group"
-    screen.heading(out, "Recorded for ever, in your name")
+    screen.heading(out, "Recorded forever, in your name")
     screen.facts(
         out,
         [

@@ -20,7 +20,7 @@ POSITIVE = ("Approve", "Withdraw", "Override")
 def check_reason(decision: str, reason: str) -> None:
     """Raise ``CommandFailure`` for a reason that the API does not take, in its own words."""
     if not reason:
-        raise CommandFailure("reason: say why; it is kept for ever")
+        raise CommandFailure("reason: say why; it is kept forever")
     if decision != "Approve" and len(reason) < REASON_MINIMUM:
         raise CommandFailure(f"{REASON_RULE}; this one has {len(reason)}")
     if len(reason) > REASON_LIMIT:
@@ -46,7 +46,7 @@ def check_withdrawn(withdrawn: Collection[str], username: str, decision: str) ->
     """Raise ``CommandFailure`` for who took an approval of this back: whatever they approve then does not count."""
     if decision in ("Approve", "Override") and username in withdrawn:
         raise CommandFailure(
-            "you took your approval of this back, which is for good: another person of your role can approve it, or it is asked for anew"
+            "you withdrew your approval, and that is permanent: ask another person of your role, or have a new release created"
         )
 
 

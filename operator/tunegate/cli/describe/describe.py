@@ -113,7 +113,7 @@ def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
     server = readable(cluster.get, ModelServer, job.spec.server_ref.name, job.namespace)
     facts = {
         "requested by": job.spec.requested_by.username,
-        "worked on by": ", ".join(one.username for one in job.spec.contributors) or "nobody else, it says",
+        "contributors": ", ".join(one.username for one in job.spec.contributors) or "none are named",
         "data": f"{data.classification}, {data.license}, {data.source}",
         "rows": f"{found.rows}, {found.duplicates} duplicates" if found is not None else "not counted yet",
         "task": job.spec.intent.task_type,

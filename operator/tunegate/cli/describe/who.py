@@ -6,12 +6,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
 
+from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.cli import at_time, screen
-from tunegate.cli.cluster import Cluster, Json
+from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe import release_view
 from tunegate.cli.describe.words import spelled, text_of
 from tunegate.cli.failure import CommandFailure
@@ -58,13 +59,41 @@ def _now(cluster: Cluster, name: str, namespace: str) -> list[Json]:
                     "answers": f"{namespace}/{server.name}", "route": route.name, "state": route.state,
                     "servedName": route.served_name, "why": route.reason or None,
                 }  # fmt: skip
-                found.append(answers | (_behind(cluster, release) if release and route.state == "Open" else {}))
+                parts = _behind(cluster, release) if release and route.state == "Open" else {}
+                found.append(answers | (parts or _revoked(cluster, releases, route.name)))
     if found:
         return found
     known = [one for one in releases if name in (one.status.served_name, one.name)]
     if not known:
         raise CommandFailure(_nobody(servers, name, namespace))
-    return [{"answers": None, "route": None, "state": NOT_SERVED, **_behind(cluster, one)} for one in known]
+    return [
+        {
+            "answers": None,
+            "route": None,
+            "state": NOT_SERVED,
+            **_revoked(cluster, [one], one.spec.model_name),
+            **_behind(cluster, one),
+        }
+        for one in known
+    ]
+
+
+def _revoked(cluster: Cluster, releases: Sequence[ModelRelease], model: str) -> Json:
+    """Return which release of a model name was revoked last, by whom, when and why; nothing where none was."""
+    gone = {one.uid: one.name for one in releases if one.spec.model_name == model and one.status.phase == "Revoked"}
+    if not gone:
+        return {}
+    approvals: list[Approval] = readable(cluster.all, Approval, releases[0].namespace) or []
+    revokes = [one for one in approvals if one.spec.decision == "Revoke" and one.spec.subject_ref.uid in gone]
+    if not revokes:
+        return {"revoked": {"release": ", ".join(sorted(gone.values())), "by": "you may not read the decisions"}}
+    newest = max(revokes, key=lambda one: str(one.metadata["creationTimestamp"]))
+    return {
+        "revoked": {
+            "release": gone[newest.spec.subject_ref.uid], "by": newest.spec.approver.username,
+            "time": str(newest.metadata["creationTimestamp"]), "reason": newest.spec.reason,
+        }
+    }  # fmt: skip
 
 
 def _nobody(servers: Sequence[ModelServer], name: str, namespace: str) -> str:

@@ -9,7 +9,7 @@ SPELLED = {
     "expirationDate": "may be used until", "redactedDigest": "redacted copy", "statementDigest": "data statement",
     "overlapRows": "rows shared with suites", "manifestDigest": "manifest", "engineProfileDigest": "engine profile",
     "suiteDigest": "suite digest", "suiteMargin": "margin asked for", "suiteMinimum": "minimum asked for",
-    "suiteTries": "tries on these questions", "resultDigest": "result", "jobRequestedBy": "job requested by", "contributors": "job worked on by",
+    "suiteTries": "tries on these questions", "resultDigest": "result", "jobRequestedBy": "job requested by", "contributors": "job contributors",
     "mlflowRun": "MLflow run", "answersAs": "answers as", "approvedBy": "approved by", "documentsDigest": "documents",
 }  # fmt: skip
 

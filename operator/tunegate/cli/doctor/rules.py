@@ -9,7 +9,9 @@ from typing import Any
 
 from tunegate.admission.rules import REPAIR, Rule, differences
 from tunegate.api.conditions import from_rfc3339
+from tunegate.api.numbers import count_of
 from tunegate.cli.doctor.check import Check
+from tunegate.ledger.seal import SEALS
 
 Json = Mapping[str, Any]
 OLDEST = (1, 30)
@@ -103,7 +105,7 @@ def anchors(settings: Mapping[str, str]) -> Check:
         "anchors",
         "WARN",
         found,
-        "set ledger.anchorBucket or anchorClaim: without anchors a history that was made anew does not show",
+        "set ledger.anchorBucket or anchorClaim: without anchors nothing shows that a history was written again",
     )
 
 
@@ -111,13 +113,13 @@ def _checkpoints(records: Sequence[Json], settings: Mapping[str, str], now: date
     if not settings.get("TUNEGATE_LEDGER_KEYS"):
         yield Check("ledger key", "FAIL", "the operator has no key", "set ledger.keySecret, or let the chart make one")
         return
-    seals = [index for index, one in enumerate(records) if one["type"] == "CheckpointSigned"]
+    seals = [index for index, one in enumerate(records) if one["type"] in SEALS]
     later = records[seals[-1] + 1 :] if seals else records
     minutes = int(settings.get("TUNEGATE_CHECKPOINT_MINUTES") or 10)
     late = bool(later) and now - from_rfc3339(later[0]["time"]) > timedelta(minutes=minutes * SLACK)
     signed = f"last signed at {records[seals[-1]]['time']}" if seals else "nothing is signed yet"
     if late:
-        advice = f"{len(later)} records wait since {later[0]['time']}: see the operator's log for the ledger's key"
+        advice = f"{count_of(len(later), 'record')} not signed since {later[0]['time']}: see the operator's log for the ledger's key"
         yield Check("checkpoints", "FAIL", signed, advice)
     else:
-        yield Check("checkpoints", "OK", f"{signed}; {len(later)} records since")
+        yield Check("checkpoints", "OK", f"{signed}; {count_of(len(later), 'record')} since")

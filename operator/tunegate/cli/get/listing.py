@@ -17,6 +17,7 @@ from tunegate.api.shared import Person
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import Forbidden, WrongUsage
+from tunegate.cli.get.waits import awaited
 from tunegate.cli.reference import needed, reference_of
 
 T = TypeVar("T", bound=Resource)
@@ -29,9 +30,14 @@ MORE: dict[type[Resource], tuple[str, ...]] = {
     ModelServer: ("endpoint", "message"),
 }  # fmt: skip
 """Columns of `-o wide` beside the others."""
+LESS_IMPORTANT = ("age", "requestedBy", "gate", "approvals", "base", "progress", "message")
+"""Columns that a narrow terminal may have to do without, the first of them first; `-o json` and pipes have all."""
 TITLES = {
     "waitsFor": "waits for", "requestedBy": "requested by", "servedName": "served name", "deviceHours": "device hours",
 }  # fmt: skip
+
+ASKS_PEOPLE = "asksPeople"
+"""Of a line: people have to decide, so it comes first; it is not shown."""
 
 
 class OpenDecisions:
@@ -69,10 +75,11 @@ def releases(cluster: Cluster, options: Namespace) -> int:
 
     def row(one: ModelRelease) -> Json:
         status = one.status
+        people = status.phase == "PendingApproval" or is_true(status.conditions, "QuorumLost")
         return {
             "model": one.spec.model_name, "phase": status.phase, "approvals": status.approvals or "-",
-            "waitsFor": decisions.waits_for(status, one.spec.requested_by, one.namespace)
-            if status.phase == "PendingApproval" or is_true(status.conditions, "QuorumLost") else "-",
+            "waitsFor": decisions.waits_for(status, one.spec.requested_by, one.namespace) if people else "-",
+            ASKS_PEOPLE: people,
             "requestedBy": one.spec.requested_by.username, "risk": one.spec.risk, "digest": status.release_digest,
             "servedName": status.served_name,
         }  # fmt: skip
@@ -86,11 +93,12 @@ def jobs(cluster: Cluster, options: Namespace) -> int:
 
     def row(one: FineTuneJob) -> Json:
         progress, gate, waiver = one.status.progress, one.status.gate, one.status.waiver
-        waits = waiver is not None and one.status.phase == "PendingWaiver"
+        people = waiver is not None and one.status.phase == "PendingWaiver"
         return {
             "phase": one.status.phase, "progress": f"{progress.percent} %" if progress else "-",
             "gate": f"{gate.outcome} ({gate.tuned})" if gate else "-",
-            "waitsFor": decisions.waits_for(waiver, one.spec.requested_by, one.namespace) if waiver and waits else "-",
+            "waitsFor": decisions.waits_for(waiver, one.spec.requested_by, one.namespace) if waiver and people else awaited(one),
+            ASKS_PEOPLE: people,
             "requestedBy": one.spec.requested_by.username, "deviceHours": one.status.device_hours or "-",
             "cost": one.status.cost or "-",
         }  # fmt: skip
@@ -130,7 +138,7 @@ def _list(
         {"namespace": one.namespace, "name": one.name, **row(one), **_times(one, now)}
         for one in sorted(_read(cluster, options, model, namespace), key=_newest, reverse=True)
     ]
-    lines.sort(key=lambda line: line.get("waitsFor", "-") == "-")
+    lines.sort(key=lambda line: not line.pop(ASKS_PEOPLE, False))
     if options.output in ("json", "yaml"):
         screen.write(lines[0] if options.name else lines, options.output)
     elif options.output == "name":
@@ -141,9 +149,15 @@ def _list(
         wanted = (*(("namespace",) if options.all_namespaces else ()), *columns)
         if options.output == "wide":
             wanted += tuple(column for column in MORE[model] if column not in wanted)
+        wanted = tuple(sorted(wanted, key="message".__eq__))  # the last one may be cut
         rows = [["-" if line[column] is None else str(line[column]) for column in wanted] for line in lines]
-        screen.table(screen.console(), [TITLES.get(column, column).upper() for column in wanted], rows)
+        less = [_title(column) for column in LESS_IMPORTANT if column in wanted]
+        screen.listing(screen.console(), [_title(column) for column in wanted], rows, less_important=less)
     return 0
+
+
+def _title(column: str) -> str:
+    return TITLES.get(column, column).upper()
 
 
 def _read(cluster: Cluster, options: Namespace, model: type[T], namespace: str) -> list[T]:

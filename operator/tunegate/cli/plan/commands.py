@@ -23,6 +23,10 @@ def add(commands: Grammar) -> None:
         metavar="CLAIM=FOLDER",
         help="where a claim of pvc://CLAIM/…, or a model of hf://ORG/NAME@…, lies on this machine",
     )
-    add_output(one, tuple(report.FORMATS), "sarif: findings at their lines, for code review; json: the stage's result")
+    add_output(
+        one,
+        tuple(report.FORMATS),
+        "wide: all row numbers and unbroken lines; sarif: findings at their lines, for code review; json: the stage's result",
+    )
     one.add_argument("--strict", action="store_true", help="warnings count as a refusal")
     one.add_argument("-q", "--quiet", action="store_true", help="no progress")

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from tunegate.api.approvalpolicy import ApprovalPolicy
@@ -27,15 +26,17 @@ from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
 from tunegate.api.stage.results import ValidateResult
-from tunegate.cli.failure import CommandFailure
+from tunegate.cli.documents import read_documents
+from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.plan import report
 from tunegate.digests import file_entry, manifest_digest
 from tunegate.errors import wrong_fields
 from tunegate.manifests.sources import ClaimPath, HubPath, data_path, model_path
 from tunegate.reconcile.finetunejob.configs import attempt_objects
 from tunegate.reconcile.finetunejob.data_rights import past_retention
-from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs, needed_claims, resolve
+from tunegate.reconcile.finetunejob.inputs import Inputs, needed_claims, resolve
 from tunegate.reconcile.finetunejob.observed import Observed, StageSettings
+from tunegate.reconcile.finetunejob.refusals import Blocked, refusals
 from tunegate.reconcile.finetunejob.suites import further_claims
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 from tunegate.registry.client import RegistryClient
@@ -73,10 +74,10 @@ class Catalogue:
         return [one for one in self._objects.values() if isinstance(one, FineTuneJob)]
 
     def need(self, model: type[R], name: str, why: str) -> R:
-        """Return the object of that name. Raises ``CommandFailure``."""
+        """Return the object of that name. Raises ``WrongUsage``."""
         found = self._objects.get((model.KIND.kind, name))
         if not isinstance(found, model):
-            raise CommandFailure(f"{model.KIND.kind} {name} ({why}) is in none of the files: add its file with --with")
+            raise WrongUsage(f"{model.KIND.kind} {name} ({why}) is in none of the files: add its file with --with")
         return found
 
     def other_suites(self, name: str) -> dict[str, EvaluationSuite]:
@@ -88,16 +89,16 @@ class Catalogue:
         """Return the only policy: which one binds a namespace is the platform's choice and stands in no file of a job."""
         found = [one for one in self._objects.values() if isinstance(one, ApprovalPolicy)]
         if len(found) != 1:
-            raise CommandFailure(f"the files hold {len(found)} ApprovalPolicies: give exactly the namespace's own")
+            raise WrongUsage(f"the files hold {len(found)} ApprovalPolicies: give exactly the namespace's own")
         return found[0]
 
 
 def plan(options: Namespace) -> int:
     """Check the job and print the outcome. Returns 0 when it would pass validation, else 1."""
-    catalogue = Catalogue(document for file in _files(options) for document in _documents(file))
+    catalogue = Catalogue(document for file in _files(options) for document in read_documents(str(file)))
     jobs = catalogue.jobs()
     if len(jobs) != 1:
-        raise CommandFailure(f"the files hold {len(jobs)} FineTuneJobs: give exactly one")
+        raise WrongUsage(f"the files hold {len(jobs)} FineTuneJobs: give exactly one")
     volumes = _volumes(options.volume or ())
     seen = _observed(jobs[0], catalogue, volumes)
     inputs = resolve(seen)
@@ -116,21 +117,9 @@ def _files(options: Namespace) -> list[Path]:
     for name in (options.filename, *(options.with_ or ())):
         path = Path(name)
         if not path.exists():
-            raise CommandFailure(f"{path}: no such file or folder")
+            raise WrongUsage(f"{path}: no such file or folder")
         found += sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
     return list(dict.fromkeys(file.resolve() for file in found))
-
-
-def _documents(file: Path) -> list[Any]:
-    """Return the documents of a file; a list, as `kubectl get -o yaml` prints it, is as many as it has items."""
-    try:
-        found = [document for document in yaml.safe_load_all(file.read_text()) if document]
-    except OSError as error:
-        raise CommandFailure(f"{file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CommandFailure(f"{file}: not YAML: {error}") from error
-    lists = [one["items"] if isinstance(one, dict) and isinstance(one.get("items"), list) else [one] for one in found]
-    return [document for documents in lists for document in documents]
 
 
 def _parsed(document: Any) -> Resource | None:
@@ -149,11 +138,19 @@ def _parsed(document: Any) -> Resource | None:
     try:
         found = model.model_validate({**document, "metadata": metadata, "spec": spec})
     except ValidationError as error:
-        raise CommandFailure(f"{document['kind']} {name}: {wrong_fields(error)}") from error
+        raise CommandFailure(f"{document['kind']} {name}: {wrong_fields(error)}{_quotes(error)}") from error
     unknown = list(_unknown(spec, found.model_dump(mode="json", by_alias=True)["spec"], "spec"))
     if unknown:
         raise CommandFailure(f"{document['kind']} {name}: there are no such fields: {', '.join(unknown)}")
     return found
+
+
+def _quotes(error: ValidationError) -> str:
+    """Return what to do where a number, true or false stands for text."""
+    wrong = [
+        entry for entry in error.errors() if entry["type"] == "string_type" and isinstance(entry["input"], int | float)
+    ]
+    return "".join(f". {'.'.join(map(str, entry['loc']))} is text: put {entry['input']} in quotes" for entry in wrong)
 
 
 def _unknown(given: Any, known: Any, place: str) -> Iterator[str]:
@@ -174,7 +171,7 @@ def _volumes(named: Iterable[str]) -> Volumes:
     for text in named:
         claim, _, folder = text.partition("=")
         if not claim or not folder or not Path(folder).is_dir():
-            raise CommandFailure(
+            raise WrongUsage(
                 f"--volume {text}: expected CLAIM=FOLDER, with a folder of this machine; ORG/NAME=FOLDER for a model of a "
                 "Hub mirror"
             )
@@ -183,12 +180,15 @@ def _volumes(named: Iterable[str]) -> Volumes:
 
 
 def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Observed:
-    """Return the world as the operator would see it when all that the job needs is there and allowed."""
+    """Return the world as the operator would see it when all that the job needs is there and allowed.
+
+    Raises ``WrongUsage`` for what is missing here, and ``CommandFailure`` with everything that refuses the job for good.
+    """
     spec = job.spec
     documents = spec.baseline.documents
     for uri in [spec.dataset.uri, *([documents.uri] if documents else [])]:
         if not isinstance(data_path(uri), ClaimPath):
-            raise CommandFailure(f"{uri}: only data on this machine is read. Download it, name it pvc://… and map it")
+            raise WrongUsage(f"{uri}: only data on this machine is read. Download it, name it pvc://… and map it")
     server = catalogue.need(ModelServer, spec.server_ref.name, "spec.serverRef of the job")
     base = catalogue.need(BaseModel, server.spec.base_model_ref.name, f"spec.baseModelRef of ModelServer {server.name}")
     suite = catalogue.need(EvaluationSuite, spec.suite_ref.name, "spec.suiteRef of the job")
@@ -199,12 +199,14 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
         "policy": catalogue.policy(), "other_suites": catalogue.other_suites(suite.name),
     }  # fmt: skip
     named = Observed(**facts, base_model=base)
+    if refused := [f"{blocked.reason}: {blocked.message}" for blocked in refusals(named)]:
+        raise CommandFailure("\n".join(refused))
     claims = needed_claims(named)
     source = model_path(base.spec.source)
     needed = [*claims, *([source.repository] if isinstance(source, HubPath) else [])]
     missing = [name for name in needed if name not in volumes]
     if missing:
-        raise CommandFailure(f"say where these lie on this machine: {' '.join(f'--volume {one}=…' for one in missing)}")
+        raise WrongUsage(f"say where these lie on this machine: {' '.join(f'--volume {one}=…' for one in missing)}")
     manifest = _manifest(base, volumes)
     digest = manifest_digest(manifest)
     admitted = {"phase": "Ready", "manifest_digest": digest, "result_digest": digest}
@@ -232,7 +234,7 @@ def _manifest(base: BaseModel, volumes: Volumes) -> Manifest:
 
     folder = _place(model_path(base.spec.source), volumes)
     if not folder.is_dir():
-        raise CommandFailure(f"BaseModel {base.name}: {folder} is not a folder")
+        raise WrongUsage(f"BaseModel {base.name}: {folder} is not a folder")
     return Manifest(files=[file_entry(folder, file) for file in model_files(folder)[0]])
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.numbers import count_of, plain
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import RUNS, ValidateResult
+from tunegate.cli import screen
 from tunegate.reconcile.finetunejob.results import break_even
 
 Json = dict[str, Any]
@@ -21,20 +22,31 @@ Format = Callable[[FineTuneJob, ValidateResult, ComputePoolSpec], str]
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {"Block": "error", "Redact": "note", "Warn": "warning"}
 WIDTH = 120
+SHOWN_ROWS = 10
+"""Row numbers of a finding that a page for people lists."""
 
 
 def as_text(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec) -> str:
     """Return tables for people."""
+    return _tables(job, result, pool, WIDTH, SHOWN_ROWS)
+
+
+def as_wide(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec) -> str:
+    """Return the same with every row number that is known, and lines that are never broken."""
+    return _tables(job, result, pool, screen.PIPE_WIDTH, None)
+
+
+def _tables(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec, width: int, places: int | None) -> str:
     out = io.StringIO()
-    console = Console(file=out, highlight=False, width=WIDTH)
+    console = Console(file=out, highlight=False, markup=False, width=width)
     console.print(f"{job.name}: {result.outcome}{'' if result.findings else ', no findings'}")
-    table = Table("action", "check", "what", "rows")
-    for finding in sorted(result.findings, key=lambda one: one.action):
-        table.add_row(finding.action, finding.check, finding.message, finding.places(10))
-    if result.findings:
-        console.print(table)
-    for name, text in _facts(result, pool).items():
-        console.print(f"  {name:17} {text}", markup=False)
+    rows = [
+        (finding.action, finding.check, finding.message, finding.places(places or len(finding.rows)))
+        for finding in sorted(result.findings, key=lambda one: one.action)
+    ]
+    if rows:
+        screen.table(console, ("action", "check", "what", "rows"), rows, indent=2)
+    screen.facts(console, list(_facts(result, pool).items()))
     return out.getvalue()
 
 
@@ -52,7 +64,7 @@ def as_sarif(job: FineTuneJob, result: ValidateResult, pool: ComputePoolSpec) ->
     return json.dumps(log, indent=2) + "\n"
 
 
-FORMATS: dict[str, Format] = {"text": as_text, "json": as_json, "sarif": as_sarif}
+FORMATS: dict[str, Format] = {"text": as_text, "wide": as_wide, "json": as_json, "sarif": as_sarif}
 
 
 def _sarif_result(finding: Finding, uri: str) -> Json:
@@ -76,7 +88,7 @@ def _location(place: str, uri: str) -> Json:
 
 def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
     facts = {
-        "data": f"{result.rows} rows ({result.dataset_form}), {result.tokens} tokens, the longest has "
+        "data": f"{count_of(result.rows, 'row')} ({result.dataset_form}), {result.tokens} tokens, the longest has "
         f"{result.longest_row_tokens}; {result.training_rows} train, {result.development_rows} choose the checkpoint",
         "data digest": result.dataset_digest,
         **({"redacted digest": result.redacted.digest} if result.redacted else {}),
@@ -89,14 +101,18 @@ def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
         parts = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in result.memory_parts.items())
         facts["peak memory"] = f"up to {result.peak_memory_bytes / 1e9:.2f} GB for each process ({parts})"
         low, high = result.usual_cost
-        facts["one run"] = f"{result.device_hours:.3g} device hours, {result.cost:.4g} {pool.currency}"
+        facts["one run"] = f"{plain(result.device_hours)} device hours, {plain(result.cost)} {pool.currency}"
         source = (
-            f"measured in {result.throughput_runs} trainings" if result.throughput_runs else "as the pool's spec says"
+            f"measured in {count_of(result.throughput_runs, 'training')}"
+            if result.throughput_runs
+            else "as the pool's spec says"
         )
-        facts["reckoned with"] = f"{result.throughput:g} tokens/s per device and billion parameters, {source}"
-        facts["until it is good"] = f"usually {RUNS[0]} to {RUNS[1]} runs: {low:.4g} to {high:.4g} {pool.currency}"
+        facts["calculated with"] = f"{plain(result.throughput)} tokens/s per device and billion parameters, {source}"
+        facts["until it is good"] = (
+            f"usually {RUNS[0]} to {RUNS[1]} runs: {plain(low)} to {plain(high)} {pool.currency}"
+        )
     if result.savings:
         when = break_even(result.savings)
-        facts["saves a month"] = f"{result.savings.monthly:.4g} {pool.currency}"
+        facts["saves a month"] = f"{plain(result.savings.monthly)} {pool.currency}"
         facts["has paid after"] = when if when == "never" else f"{when} months, at these {RUNS[0]} to {RUNS[1]} runs"
     return facts

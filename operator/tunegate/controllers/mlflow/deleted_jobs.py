@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.kube.client import KubeClient
+from tunegate.logs import event
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class DeletedJobs:
             gone = sorted(run for run, uid in running.items() if uid not in there)
             if gone:
                 await tracking.end(gone)
-                logger.info("runs of deleted jobs are shown as killed", extra={"runs": len(gone)})
+                logger.info("runs of deleted jobs are shown as killed", extra=event("RunsEnded", runs=len(gone)))
         except TrackingUnavailable as error:
             logger.debug("runs of deleted jobs are looked for later: %s", error.message)
             return

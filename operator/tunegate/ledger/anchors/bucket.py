@@ -14,15 +14,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from tunegate.api.conditions import rfc3339
-from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.errors import Terminal, Transient
 from tunegate.ledger.anchors.places import PREFIX, SUFFIX, Checkpoint
 from tunegate.ledger.anchors.s3 import Bucket, Version
 from tunegate.ledger.comparison import Anchor
+from tunegate.store_access import read_store_access
 
 MODE, UNTIL, COMPLIANCE = "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "COMPLIANCE"
-REGION = "us-east-1"
-"""What stores without regions expect in a signature."""
 NEWEST = 20
 """Checkpoints that are read back: so many of the newest, and so many of the largest."""
 
@@ -100,17 +98,12 @@ class BucketAnchor:
     def _connected(self) -> Bucket:
         own = self._credentials / "ca.crt"
         try:
-            return _connect(self._bucket, *self._settings(), own if own.exists() else self._ca_file)
+            access = read_store_access(self._credentials)
+            return _connect(self._bucket, access, own if own.exists() else self._ca_file)
         except OSError as error:
             raise Transient(f"bucket {self._bucket}: {error.filename}: {error.strerror}") from error
-
-    def _settings(self) -> tuple[str, str, str, str]:
-        found = {file.name: file.read_text().strip() for file in self._credentials.glob("AWS_*")}
-        missing = [name for name in STORE_REQUIRED if not found.get(name)]
-        if missing:
-            raise Terminal("BadSettings", f"the Secret of bucket {self._bucket} lacks {', '.join(missing)}")
-        endpoint, key_id, key = (found[name] for name in STORE_REQUIRED)
-        return endpoint, key_id, key, found.get("AWS_REGION") or REGION
+        except ValueError as error:
+            raise Terminal("BadSettings", f"the Secret of bucket {self._bucket} {error}") from error
 
 
 def _newest(found: list[Version]) -> list[Version]:

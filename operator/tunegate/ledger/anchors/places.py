@@ -14,6 +14,7 @@ from typing import Protocol
 from tunegate.errors import Terminal, Transient
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing, read_seal
+from tunegate.logs import event
 from tunegate.tracking.mlflow import Tracking
 
 logger = logging.getLogger(__name__)
@@ -122,12 +123,19 @@ class MlflowAnchor:
             text = await self._tracking.read_checkpoint()
             sealed = read_seal(text) if text else None
         except (Transient, ValueError) as error:
-            logger.warning("the ledger is not compared with the checkpoint in MLflow: %s", error)
+            logger.warning(
+                "the ledger is not compared with the checkpoint in MLflow: %s",
+                error,
+                extra=event("TrackedCheckpointUnread", error=error),
+            )
             return []
         if text is None or sealed is None:
             return []
         if not any(key.signed(sealed.envelope) for key in self._keys.publics):
-            logger.warning("the checkpoint in MLflow is not signed by the operator's key: it is not compared")
+            logger.warning(
+                "the checkpoint in MLflow is not signed by the operator's key: it is not compared",
+                extra=event("TrackedCheckpointForeign"),
+            )
             return []
         return [Anchor("MLflow", text)]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 import httpx
@@ -23,6 +23,7 @@ from awscrt.auth import (
 from awscrt.http import HttpHeaders, HttpRequest
 
 from tunegate.errors import Transient
+from tunegate.store_access import StoreAccess
 
 SECONDS = 20.0
 LARGEST = 8 * 1024 * 1024
@@ -41,14 +42,10 @@ class Version:
 class Bucket:
     """One bucket. Every method raises ``Transient``, without what the store says: some repeat the request."""
 
-    def __init__(self, name: str, endpoint: str, key_id: str, key: str, region: str, ca_file: Path | None) -> None:
-        address = urlsplit(endpoint)
-        if address.scheme not in ("http", "https") or not address.netloc or address.path.strip("/") or address.username:
-            raise Transient("AWS_ENDPOINT_URL is not like https://host:port")
+    def __init__(self, name: str, access: StoreAccess, ca_file: Path | None) -> None:
         self._name = name
-        self._base, self._host = f"{address.scheme}://{address.netloc}", address.netloc
-        self._credentials = AwsCredentialsProvider.new_static(key_id, key)
-        self._region = region
+        self._base, self._host, self._region = access.base, access.host, access.region
+        self._credentials = AwsCredentialsProvider.new_static(access.key_id, access.key, access.token)
         tls = ssl.create_default_context()
         if ca_file is not None:
             tls.load_verify_locations(ca_file)

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from tunegate.ledger.comparison import Anchor
 
 PRIORITY = 13 * 8 + 5
 """Facility "log audit", severity "notice"."""
-SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 class SyslogAnchor:
@@ -54,14 +55,28 @@ class SyslogAnchor:
 
     def _send(self, message: bytes) -> None:
         if self._scheme == "udp":
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
-                plain.sendto(message, self._address)
+            self._send_datagram(message)
             return
         framed = b"%d %b" % (len(message), message)
-        with socket.create_connection(self._address, SECONDS) as plain:
+        with socket.create_connection(self._address, TIMEOUT_SECONDS) as plain:
             if self._scheme == "tcp":
                 plain.sendall(framed)
                 return
             with self._tls.wrap_socket(plain, server_hostname=self._address[0]) as protected:
                 protected.sendall(framed)
-                protected.unwrap()
+                # Many log servers close without a close_notify. They have the message then, so it is not sent again.
+                with suppress(OSError):
+                    protected.unwrap()
+
+    def _send_datagram(self, message: bytes) -> None:
+        """Send to the first address of the server that this host has a way to. Raises ``OSError``."""
+        refused = OSError(f"{self._address[0]} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM):
+            try:
+                with socket.socket(family, kind, protocol) as plain:
+                    plain.settimeout(TIMEOUT_SECONDS)
+                    plain.sendto(message, address)
+                    return
+            except OSError as error:
+                refused = error
+        raise refused

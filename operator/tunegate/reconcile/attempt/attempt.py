@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tunegate.api.numbers import count_of
 from tunegate.api.reasons import StageReason
 from tunegate.api.stage.ends import ExitCode
 from tunegate.api.stage.results import StageResult
@@ -177,9 +178,7 @@ def _engine_stuck(pods: Sequence[Json]) -> Ended | None:
         if out_of_memory(pod):
             return Ended(StageReason.OUT_OF_MEMORY, who_fell(pod), remains=True)
         last = (engine.get("lastState") or {}).get("terminated") or {}
-        message = (
-            f"the engine fell {engine['restartCount']} times before it was ready, exit code {last.get('exitCode')}"
-        )
+        message = f"the engine fell {count_of(engine['restartCount'], 'time')} before it was ready, exit code {last.get('exitCode')}"
         return Ended(StageReason.UNKNOWN, message, remains=True)
     return None
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.api.conditions import ConditionStatus
+from tunegate.api.numbers import count_of
 from tunegate.api.reasons import JobReason
 from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER
 from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER
 from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.attempt.pod_end import container_state, node_gone, node_of, pod_over
+from tunegate.reconcile.attempt.scheduling import no_node
 
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _IMAGE |= {"ImageInspectError", "SignatureValidationFailed"}
@@ -49,7 +51,7 @@ def place(attempt: Attempt, nodes: int, refusal: str | None = None) -> Placement
         return _refused(refusal)
     if len(pods) < nodes:
         name = attempt.job["metadata"]["name"] if attempt.job else "?"
-        text = f"Kubernetes has made {len(pods)} of {nodes} pods"
+        text = f"Kubernetes has made {len(pods)} of {count_of(nodes, 'pod')}"
         return Placement("Unknown", JobReason.STAGE_RUNNING, f"{text}; if that lasts: kubectl describe job {name}")
     for pod in pods:
         waiting = _unscheduled(pod) or _held_back(pod)
@@ -93,10 +95,10 @@ def _unscheduled(pod: Json) -> Placement | None:
         lowered = message.lower()
         # A claim that waits for its first consumer is the scheduler's own work; all other volume trouble needs a person.
         if any(word in lowered for word in _VOLUME_WORDS) and "insufficient" not in lowered:
-            hint = "See `kubectl get pvc` and its storage class."
-            return Placement("False", JobReason.WAITING_FOR_VOLUME, f"no node can take the pod: {message} {hint}")
-        hint = "It starts by itself when room is free; see `kubectl get computepools`."
-        return Placement("False", JobReason.WAITING_FOR_DEVICE, f"no node can take the pod: {message} {hint}")
+            hint = "See `kubectl get pvc` and its storage class"
+            return Placement("False", JobReason.WAITING_FOR_VOLUME, f"{no_node(message)}. {hint}")
+        hint = "It starts by itself when there is room"
+        return Placement("False", JobReason.WAITING_FOR_DEVICE, f"{no_node(message)}. {hint}")
     return None
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from tunegate.api.basemodel import BaseModel, BaseModelStatus
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.markers import MANAGED_BY_LABEL, RESERVED, TEXT_CHARACTERS
+from tunegate.api.numbers import count_of
 from tunegate.api.reasons import CatalogueReason, StageReason
 from tunegate.api.shared import Resources
 from tunegate.api.stage.configs import HashConfig, JobIdentity, RegistryTarget
@@ -146,7 +147,7 @@ def _verdict(seen: Observed, result: HashResult, digest: str, attempts: int, now
         reason = CatalogueReason.HASH_REFUSED
         why = "; ".join(finding.message for finding in result.findings) or "the stage gave no finding"
     else:
-        message = f"{len(result.manifest.files)} files, {result.bytes} bytes, {result.parameters} weights."
+        message = f"{count_of(len(result.manifest.files), 'file')}, {result.bytes} bytes, {result.parameters} weights."
         report = _Report("Ready", "True", CatalogueReason.HASHED, message)
         found: dict[str, Any] = {
             "manifest_digest": result.manifest_digest,

@@ -12,6 +12,7 @@ from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_con
 from tunegate.api.evaluationsuite import EvaluationSuite, EvaluationSuiteStatus
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import TEXT_CHARACTERS, Resource
+from tunegate.api.numbers import count_of
 from tunegate.api.reasons import CatalogueReason
 from tunegate.api.shared import Conditions, SuiteTries
 from tunegate.digests import document_digest
@@ -31,13 +32,13 @@ def plan_pool(
     how fast they are."""
     usable = [node for node in nodes if _usable(node)]
     devices = sum(_devices(pool, node) for node in usable)
-    unusable = f" {len(nodes) - len(usable)} more are not ready or cordoned." if len(nodes) > len(usable) else ""
+    unusable = f" Not ready or cordoned: {len(nodes) - len(usable)} more." if len(nodes) > len(usable) else ""
     if usable and devices:
         ready, reason = True, CatalogueReason.NODES_FOUND
-        message = f"{len(usable)} nodes with {devices} devices.{unusable}"
+        message = f"{count_of(len(usable), 'node')} with {count_of(devices, 'device')}.{unusable}"
     elif usable:
         ready, reason = False, CatalogueReason.NO_NODES
-        message = f"{len(usable)} nodes match spec.nodeSelector, none offers {pool.spec.device_resource}.{unusable}"
+        message = f"{count_of(len(usable), 'node')} with the labels of spec.nodeSelector, none offers {pool.spec.device_resource}.{unusable}"
     else:
         ready, reason = False, CatalogueReason.NO_NODES
         message = f"No usable node matches spec.nodeSelector {dict(pool.spec.node_selector)}.{unusable}"

@@ -15,11 +15,12 @@ from tunegate.api.approvalpolicy import NamespaceBudget
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import StageName
+from tunegate.api.numbers import plain
 from tunegate.api.reasons import JobReason
 from tunegate.reconcile.finetunejob.draft import Draft
-from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs
+from tunegate.reconcile.finetunejob.inputs import Inputs
 from tunegate.reconcile.finetunejob.observed import Observed
-from tunegate.reconcile.throughputs import plain
+from tunegate.reconcile.finetunejob.refusals import Blocked
 
 MONTHS = {"Month": 1, "Quarter": 3}
 COUNTED = ("JobFinished", "BudgetReserved")

@@ -19,20 +19,18 @@ OWN_LICENSE = re.compile(r"(DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-
 def not_cleared(seen: Observed) -> Iterator[str]:
     """Yield who does not allow data of this class."""
     data = seen.job.spec.dataset.classification
-    places: list[tuple[str, list[DataClass]]] = []
+    elsewhere = "Create a new job with a server and pool that are cleared for it"
+    places: list[tuple[str, list[DataClass], str]] = []
     if seen.policy:
-        places.append((f"ApprovalPolicy {seen.policy.name} allows", seen.policy.spec.allowed_data))
+        advice = "Create a new job with data of an allowed class, or ask the policy's owner to allow this one first"
+        places.append((f"ApprovalPolicy {seen.policy.name} allows", seen.policy.spec.allowed_data, advice))
     if seen.base_model:
-        places.append((f"BaseModel {seen.base_model.name} is cleared for", seen.base_model.spec.cleared_for))
-    for pool in (seen.pool, seen.server_pool):
-        if pool:
-            places.append((f"ComputePool {pool.name} is cleared for", pool.spec.cleared_for))
-    for place, allowed in places:
+        places.append((f"BaseModel {seen.base_model.name} is cleared for", seen.base_model.spec.cleared_for, elsewhere))
+    pools = {pool.name: pool for pool in (seen.pool, seen.server_pool) if pool}
+    places += [(f"ComputePool {pool.name} is cleared for", pool.spec.cleared_for, elsewhere) for pool in pools.values()]
+    for place, allowed, advice in places:
         if data not in allowed:
-            yield (
-                f"The data is classified {data}, but {place} {', '.join(allowed)} only. Create a new job with a server "
-                "and pool that are cleared for it."
-            )
+            yield f"The data is classified {data}, but {place} {', '.join(allowed)} only. {advice}."
 
 
 def not_stated(seen: Observed) -> Iterator[str]:

@@ -17,24 +17,14 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.digests import document_digest
-from tunegate.manifests.sources import HUB_SCHEME, ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
+from tunegate.manifests.sources import ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
 from tunegate.reconcile.engines import not_listed
-from tunegate.reconcile.finetunejob.data_rights import not_cleared, not_stated
+from tunegate.reconcile.finetunejob.addresses import base_source, read_address, sources
 from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
+from tunegate.reconcile.finetunejob.refusals import Blocked, refusals
 from tunegate.reconcile.finetunejob.suites import FurtherSuites, further_suites
 from tunegate.reconcile.hub_mirror import without_mirror
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
-from tunegate.release.identity import unknown_requester
-from tunegate.release.requesters import refused
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """Why no attempt may start. ``final``: nothing that happens outside can change it."""
-
-    reason: JobReason
-    message: str
-    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,9 +66,9 @@ class Inputs:
 def needed_claims(seen: Observed) -> list[str]:
     """Return the names of the claims that the job's inputs lie on, as far as they are known."""
     names = []
-    for uri, _ in [*_sources(seen), *_base_source(seen)]:
+    for uri, _ in [*sources(seen), *base_source(seen)]:
         try:
-            path = _path(uri)
+            path = read_address(uri)
         except ValueError:
             continue
         names += [path.claim] if isinstance(path, ClaimPath) else []
@@ -87,14 +77,14 @@ def needed_claims(seen: Observed) -> list[str]:
 
 def resolve(seen: Observed) -> Inputs | Blocked:
     """Return the inputs, or the first thing that is in the way."""
-    blocked = _missing(seen)
+    blocked = next(refusals(seen), None) or missing(seen)
     if blocked is not None:
         return blocked
     server, base_model, suite, policy = seen.server, seen.base_model, seen.suite, seen.policy
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
-        raise AssertionError("_missing reports every absent object")
-    for check in (_requester, _image, _volumes, _store, _data_rights, _shape, _rights):
+        raise AssertionError("`missing` reports every absent object")
+    for check in (_image, _volumes, _store, _device, _rights):
         blocked = next(check(seen), None)
         if blocked is not None:
             return blocked
@@ -118,7 +108,8 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     return _changed(seen, inputs) or inputs
 
 
-def _missing(seen: Observed) -> Blocked | None:
+def missing(seen: Observed) -> Blocked | None:
+    """Return the first object that is absent or not ready; None: all are there."""
     spec, namespace = seen.job.spec, seen.job.namespace
     if seen.policy is None:
         return Blocked(
@@ -168,37 +159,6 @@ def _base_model(seen: Observed, name: str) -> Blocked | None:
     return None if missing is None else Blocked(JobReason.WAITING_FOR_BASE_MODEL, missing)
 
 
-def _sources(seen: Observed) -> list[tuple[str, str]]:
-    """Return address and field of everything that people of the namespace name."""
-    spec = seen.job.spec
-    sources = [(spec.dataset.uri, "spec.dataset.uri")]
-    if seen.suite is not None:
-        sources.append((seen.suite.spec.data.uri, f"EvaluationSuite {seen.suite.name} spec.data.uri"))
-    if spec.adapter is not None:
-        sources.append((spec.adapter.uri, "spec.adapter.uri"))
-    if spec.baseline.documents is not None:
-        sources.append((spec.baseline.documents.uri, "spec.baseline.documents.uri"))
-    return sources
-
-
-def _base_source(seen: Observed) -> list[tuple[str, str]]:
-    return [] if seen.base_model is None else [(seen.base_model.spec.source, f"BaseModel {seen.base_model.name}")]
-
-
-def _path(uri: str) -> ClaimPath | StorePath | HubPath:
-    return model_path(uri) if uri.startswith(HUB_SCHEME) else data_path(uri)
-
-
-def _requester(seen: Observed) -> Iterator[Blocked]:
-    policy, requester = seen.policy, seen.job.spec.requested_by
-    if policy is None:
-        return
-    if wrong := refused(policy.name, policy.spec, requester):
-        yield Blocked(JobReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new job.", final=True)
-    if unknown := unknown_requester(policy.spec.identity, policy.name, requester):
-        yield Blocked(JobReason.NOT_ALLOWED, f"{unknown} and create a new job.", final=True)
-
-
 def _image(seen: Observed) -> Iterator[Blocked]:
     """The engine's answers decide baseline and gate, so it is one of the platform's."""
     if seen.server and (wrong := not_listed(seen.server.name, seen.server.spec.profile.image, seen.engine_images)):
@@ -206,13 +166,9 @@ def _image(seen: Observed) -> Iterator[Blocked]:
 
 
 def _volumes(seen: Observed) -> Iterator[Blocked]:
-    named = _sources(seen)
-    for uri, where in [*named, *_base_source(seen)]:
-        try:
-            path = _path(uri)
-        except ValueError as error:
-            yield Blocked(JobReason.BAD_INPUT, f"{where}: {error}. Create a new job with a right address.", final=True)
-            continue
+    named = sources(seen)
+    for uri, where in [*named, *base_source(seen)]:
+        path = read_address(uri)
         if not isinstance(path, ClaimPath):
             continue
         claim = path.claim
@@ -260,26 +216,8 @@ def _opened(name: str | None, where: str, secret: StoreSecret | None, namespace:
         yield Blocked(reason, f"Secret {name} ({where}) lacks {', '.join(missing)}. Add what is missing.")
 
 
-def _data_rights(seen: Observed) -> Iterator[Blocked]:
-    for shortfall in (*not_cleared(seen), *not_stated(seen)):
-        yield Blocked(JobReason.NOT_ALLOWED, shortfall, final=True)
-
-
-def _shape(seen: Observed) -> Iterator[Blocked]:
-    method, pool, server = seen.job.spec.method, seen.pool, seen.server
-    if method and pool:
-        limits = (
-            ("numNodes", method.num_nodes, "maxNodes", pool.spec.max_nodes),
-            ("numProcPerNode", method.num_proc_per_node, "devicesPerNode", pool.spec.devices_per_node),
-        )
-        for asked, value, name, limit in limits:
-            if value > limit:
-                yield Blocked(
-                    JobReason.NOT_ALLOWED,
-                    f"spec.method.{asked} is {value}, but {name} of ComputePool {pool.name} is {limit}. "
-                    f"Create a new job with at most {limit}, or on another pool.",
-                    final=True,
-                )
+def _device(seen: Observed) -> Iterator[Blocked]:
+    server = seen.server
     if (
         server
         and seen.server_pool

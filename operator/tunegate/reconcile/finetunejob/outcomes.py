@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import StageName, StageStatus
 from tunegate.api.markers import TEXT_CHARACTERS
+from tunegate.api.numbers import count_of, plain
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.api.stage.results import TrainResult
 from tunegate.kube.client import ObjectRef
@@ -20,7 +21,7 @@ from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.results import Final, Verdict, read
 from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
 from tunegate.reconcile.suite_tries import asked
-from tunegate.reconcile.throughputs import measured, plain
+from tunegate.reconcile.throughputs import measured
 
 FIRST_DELAY = 10.0
 LONGEST_DELAY = 600.0
@@ -82,8 +83,8 @@ def take(draft: Draft, seen: Observed, attempt: Attempt, ended: Ended) -> Verdic
 
 def _foreign(count: int) -> str:
     return (
-        f"{count} checkpoints in the workspace do not carry this job's key and were not read: the volume comes from elsewhere, "
-        "or somebody wrote to it. They lie there as foreign-checkpoint-*."
+        f"{count_of(count, 'checkpoint')} in the workspace without this job's key, not read: the volume comes from elsewhere, or "
+        "somebody wrote to it. Look for foreign-checkpoint-* there."
     )
 
 
@@ -137,12 +138,12 @@ def _out_of_tries(draft: Draft, stage: StageName, ended: Ended, *, before: str |
         return Final("Failed", JobReason.STORAGE_FULL, f"Stage {stage} ran out of disk{said}. {_STORAGE_ADVICE}")
     look = f"Look at: kubectl logs job/{record.job_name} -c stage -n {draft.job.namespace}"
     if record.errors > limits.max_errors:
-        text = f"Stage {stage} failed {record.errors} times, more than limits.maxErrors allows; the last time{said}. {look}"
+        text = f"Stage {stage} failed {count_of(record.errors, 'time')}, more than limits.maxErrors allows; the last time{said}. {look}"
         return Final("Failed", JobReason.ERROR_BUDGET_SPENT, text)
     if record.disruptions > limits.max_disruptions:
         text = (
-            f"Stage {stage} was disrupted {record.disruptions} times, more than limits.maxDisruptions allows; the last "
-            f"time{said}. {_DISRUPTION_ADVICE.get(ended.reason, _CALMER)}"
+            f"Stage {stage} was disrupted {count_of(record.disruptions, 'time')}, more than limits.maxDisruptions allows; the "
+            f"last time{said}. {_DISRUPTION_ADVICE.get(ended.reason, _CALMER)}"
         )
         return Final("Failed", JobReason.DISRUPTION_BUDGET_SPENT, text)
     return None

@@ -34,9 +34,10 @@ from tunegate.reconcile.finetunejob.comparison import difference
 from tunegate.reconcile.finetunejob.configs import attempt_objects, is_own
 from tunegate.reconcile.finetunejob.data_rights import past_retention
 from tunegate.reconcile.finetunejob.draft import SOON, Draft, order
-from tunegate.reconcile.finetunejob.inputs import Blocked, resolve
+from tunegate.reconcile.finetunejob.inputs import resolve
 from tunegate.reconcile.finetunejob.observed import Observed, StageSettings
 from tunegate.reconcile.finetunejob.outcomes import after_the_end, close, count_usage, lose, retry_at, take
+from tunegate.reconcile.finetunejob.refusals import Blocked
 from tunegate.reconcile.finetunejob.results import Final
 from tunegate.reconcile.finetunejob.reuse import baseline_inputs, reuse
 from tunegate.reconcile.finetunejob.running import LOOK, PHASES, credential_of_job, overrun, stage_of, watch
@@ -182,16 +183,16 @@ def _rest(draft: Draft) -> None:
 
 def _start(draft: Draft, seen: Observed, settings: StageSettings, stage: StageName) -> None:
     """Begin the next attempt, unless something has to happen first."""
-    inputs = resolve(seen)
-    if isinstance(inputs, Blocked):
-        _wait(draft, stage, inputs)
-        return
     if unguarded(created(draft.job), seen.windows):
         text = "The job was made while the admission rules were not in force: who asked for it cannot be told. Create a new job."
         _wait(draft, stage, Blocked(JobReason.RULES_NOT_IN_FORCE, text, final=True))
         return
     if (ended := past_retention(draft.job.spec.dataset, draft.now.date())) is not None:
         _wait(draft, stage, Blocked(JobReason.NOT_ALLOWED, ended, final=True))
+        return
+    inputs = resolve(seen)
+    if isinstance(inputs, Blocked):
+        _wait(draft, stage, inputs)
         return
     if (blocked := over_budget(seen, inputs, stage, draft.now)) is not None:
         _wait(draft, stage, blocked)

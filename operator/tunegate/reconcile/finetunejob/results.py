@@ -18,6 +18,7 @@ from tunegate.api.finetunejob.status import (
     GuardrailScore,
     MetricScore,
 )
+from tunegate.api.numbers import agreeing, count_of, plain
 from tunegate.api.reasons import JobReason
 from tunegate.api.stage.findings import Finding, RedactedData
 from tunegate.api.stage.results import (
@@ -30,7 +31,6 @@ from tunegate.api.stage.results import (
     TrainResult,
     ValidateResult,
 )
-from tunegate.reconcile.throughputs import plain
 
 SHOWN_FINDINGS = 4
 SHOWN_PROMPT = 600
@@ -98,12 +98,12 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
     warnings = [finding for finding in result.findings if finding.action == "Warn"]
     warned = f" Warnings: {describe(warnings)}" if warnings else ""
     redacted = f" {_redacted(result.redacted)}" if result.redacted else ""
-    return Verdict(f"{result.rows} rows, {result.tokens} tokens.{redacted}{warned}", update)
+    return Verdict(f"{count_of(result.rows, 'row')}, {result.tokens} tokens.{redacted}{warned}", update)
 
 
 def _redacted(data: RedactedData) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in data.replaced.items())
-    return f"{data.rows} rows were redacted ({counts}): all stages read the copy {data.digest[:19]}… in the workspace."
+    return f"{data.rows} {agreeing('[row was|rows were]', data.rows)} redacted ({counts}): all stages read the copy {data.digest[:19]}… in the workspace."
 
 
 def _estimates(result: ValidateResult, currency: str) -> Estimates:

@@ -16,9 +16,10 @@ from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.pod_end import Ended
 from tunegate.reconcile.finetunejob.comparison import difference
 from tunegate.reconcile.finetunejob.draft import Draft
-from tunegate.reconcile.finetunejob.inputs import Blocked, Inputs, engine_spec, resolve
+from tunegate.reconcile.finetunejob.inputs import Inputs, engine_spec, resolve
 from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings
 from tunegate.reconcile.finetunejob.outcomes import take
+from tunegate.reconcile.finetunejob.refusals import Blocked
 from tunegate.reconcile.naming import registry_secret_name
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import JobPhase, Progress, StageName, StageStatus
-from tunegate.api.reasons import StageReason
+from tunegate.api.reasons import JobReason, StageReason
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import Json
@@ -20,6 +20,7 @@ from tunegate.reconcile.naming import registry_secret_name
 POLL = 5.0
 """Seconds between questions to a running stage for its progress."""
 LOOK = 10.0
+_NO_ROOM = (JobReason.WAITING_FOR_DEVICE, JobReason.WAITING_FOR_QUOTA)
 
 PHASES: dict[StageName, JobPhase] = {
     "Validate": "Validating",
@@ -62,7 +63,8 @@ def watch(draft: Draft, seen: Observed, attempt: Attempt) -> None:
     method = job.spec.method
     nodes = method.num_nodes if method and stage == "Train" else 1
     placement = place(attempt, nodes, seen.pod_refusal)
-    phase: JobPhase = PHASES[stage] if placement.at_work or stage != "Train" else "Queued"
+    queued = not placement.at_work and (stage == "Train" or placement.reason in _NO_ROOM)
+    phase: JobPhase = "Queued" if queued else PHASES[stage]
     record = draft.stage(stage)
     if placement.at_work and record.start_time is None:
         draft.set_stage(stage, start_time=rfc3339(draft.now))
@@ -102,15 +104,20 @@ def _sentence(
 ) -> str:
     lead = phase if record.attempt == 1 else f"{phase}, attempt {record.attempt}"
     if progress is None:
-        return f"{lead}: {placement.message}."
+        return f"{lead}: {placement.message.rstrip('.?')}{'?' if placement.message.endswith('?') else '.'}"
     parts = [f"step {progress.step} of {progress.total_steps}"] if progress.total_steps else []
     parts.append(f"{progress.percent} %")
     if progress.loss is not None:
         parts.append(f"loss {progress.loss}")
-    if progress.remaining_seconds is not None:
-        parts.append(f"about {progress.remaining_seconds} s left")
+    if progress.remaining_seconds:
+        parts.append(f"about {_duration(progress.remaining_seconds)} left")
     said = seen.progress.message.rstrip(".") if seen.progress else ""
     return f"{lead}: {', '.join(parts)}{'; ' + said if said else ''}."
+
+
+def _duration(seconds: int) -> str:
+    hours, minutes = seconds // 3600, round(seconds % 3600 / 60)
+    return f"{seconds} s" if seconds < 120 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def credential_of_job(seen: Observed, content: str) -> Json:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.markers import RESERVED, TEXT_CHARACTERS
 from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
+from tunegate.api.numbers import count_of
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
 from tunegate.api.shared import NamedRef
@@ -117,7 +118,7 @@ def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
         if failing:
             return Health("Failed", ServerReason.POD_FAILING, failing)
         return Health("Starting", ServerReason.STARTING, _starting(seen))
-    count = f"{ready} of {replicas} pods ready"
+    count = f"{ready} of {count_of(replicas, 'pod')} ready"
     if out:
         return Health("Degraded", ServerReason.SERVING, f"{count}; {left_out}")
     if failing:

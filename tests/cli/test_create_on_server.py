@@ -1,0 +1,145 @@
+"""`create` against a real API server of the test's own: what is known before the operator decides, and what the messages say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.builders import (
+    make_approvalpolicy,
+    make_basemodel,
+    make_computepool,
+    make_evaluationsuite,
+    make_finetunejob,
+    make_modelserver,
+)
+from tests.support.command_line import Cli, say
+from tests.support.control_plane import Member
+from tests.support.governed_namespace import World
+from tests.support.separate_server import governed_alone
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
+    pytest.mark.timeout(300),
+]
+MEMBERS = (
+    Member("admin", "tunegate-admin", ("system:masters",)),
+    Member("reviewer-risk", "ravi", ("tunegate:model-risk",)),
+    Member("engineer", "erin", ("tunegate:engineers",)),
+)
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The catalogue of one job, under a policy that accepts one suite of two."""
+    with governed_alone(tmp_path_factory.mktemp("plane"), MEMBERS) as world:
+        for made in (
+            make_basemodel(),
+            make_computepool(),
+            make_modelserver(namespace=world.namespace, routes=[{"name": "holders"}]),
+            make_evaluationsuite("accepted", world.namespace),
+            make_evaluationsuite("own", world.namespace),
+            make_approvalpolicy(requiredSuiteRefs=[{"name": "accepted"}]),
+        ):
+            world.kubectl("admin", "create", "-f", "-", stdin=made).passes()
+        yield world
+
+
+def job(world: World, name: str = "job", **changes: Any) -> Json:
+    made = make_finetunejob(name, world.namespace, **{"suiteRef": {"name": "accepted"}, **changes})
+    del made["spec"]["requestedBy"]
+    return made
+
+
+def create(cli: Cli, folder: Path, document: Json | str, *options: str, code: int = 0) -> str:
+    path = folder / "document.yaml"
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    return cli.run("engineer", "create", "job", "-f", str(path), *options, code=code)
+
+
+def warnings(said: str) -> list[str]:
+    return [line.removeprefix("warning: ") for line in said.splitlines() if line.startswith("warning: ")]
+
+
+def dataset(**changes: Any) -> Json:
+    return {**make_finetunejob()["spec"]["dataset"], **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"suiteRef": {"name": "own"}},
+            "ApprovalPolicy policy does not accept EvaluationSuite own; it accepts accepted",
+        ),
+        ({"serverRef": {"name": "servre"}}, "ModelServer servre does not exist"),
+        (
+            {"method": {"type": "LoRA", "rank": 64}},
+            "spec.method.rank is 64, but profile.maxLoraRank of ModelServer server",
+        ),
+        ({"dataset": dataset(classification="PHI")}, "ask the policy's owner to allow this one first"),
+    ],
+)
+def test_a_dry_run_warns_of_what_will_refuse_the_job_or_keep_it_waiting(
+    changes: Json, says: str, world: World, cli: Cli, tmp_path: Path
+) -> None:
+    said = create(cli, tmp_path, job(world, **changes), "--dry-run")
+    assert f"FineTuneJob {world.namespace}/job would be created" in said
+    assert any(says in line for line in warnings(said)), said
+
+
+def test_a_job_that_nothing_stops_is_created_without_a_warning(world: World, cli: Cli, tmp_path: Path) -> None:
+    say(world, "basemodel", "base", {"phase": "Ready", "manifestDigest": DIGEST, "resultDigest": DIGEST})
+    said = create(cli, tmp_path, job(world, "fine"))
+    assert warnings(said) == []
+    assert f"FineTuneJob {world.namespace}/fine created\n" in said
+    again = create(cli, tmp_path, job(world, "fine"), code=1)
+    assert '"fine" already exists. Choose another name: change metadata.name' in again
+
+
+def test_another_namespace_than_the_files_is_refused(world: World, cli: Cli, tmp_path: Path) -> None:
+    said = create(cli, tmp_path, job(world) | {"metadata": {"name": "job", "namespace": "other"}}, code=2)
+    assert f"says namespace other and -n says {world.namespace}" in said
+    assert "-n other" in said
+
+
+def test_numbers_where_text_is_asked_are_named_with_what_to_do(world: World, cli: Cli, tmp_path: Path) -> None:
+    said = create(cli, tmp_path, job(world, dataset=dataset(steward=2026)), "--dry-run", code=1)
+    assert 'spec.dataset.steward in body must be of type string: "integer" (put it in quotes)' in said
+    assert "<nil>" not in said
+
+
+def test_days_and_numbers_are_read_as_kubectl_reads_them(world: World, cli: Cli, tmp_path: Path) -> None:
+    text = yaml.safe_dump(job(world, "plain")).replace("dataset:\n", "dataset:\n    expirationDate: 2999-12-31\n")
+    text = text.replace("method:\n", "method:\n    learningRate: 1e-3\n")
+    assert "expirationDate: 2999-12-31\n" in text
+    assert "learningRate: 1e-3\n" in text
+    assert "would be created" in create(cli, tmp_path, text, "--dry-run")
+    world.kubectl("engineer", "create", "--dry-run=server", "-f", "-", stdin=_asked(text)).passes()
+    assert "metadata is given twice" in create(cli, tmp_path, text + "metadata: {}\n", "--dry-run", code=1)
+
+
+def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path: Path) -> None:
+    create(cli, tmp_path, job(world, "unfit", suiteRef={"name": "own"}))
+    asked = ("--risk", "Low", "--intended-use", "Fill the holder column of the inventory.", "--dry-run")
+    said = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "invoices", *asked)
+    told = warnings(said)
+    assert told[0] == "job unfit has no gate yet (it is Pending): the release waits until the job has ended"
+    assert "does not accept EvaluationSuite own" in told[1]
+    assert "has a route invoices" in told[2]
+    routed = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "holders", *asked)
+    assert len(warnings(routed)) == 2
+
+
+def _asked(text: str) -> str:
+    """As `create` fills the requester in."""
+    return text.replace("spec:\n", 'spec:\n  requestedBy: {username: erin, groups: ["tunegate:engineers"]}\n')
+
+
+DIGEST = "sha256:" + "7" * 64
