@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.kube.client import KubeClient, ObjectKey
@@ -75,4 +75,15 @@ class Controller(Protocol):
         """Look at the world and say what to do; None when the object is gone.
 
         Raises ``Waiting``, ``Transient`` or ``Terminal``; anything else is a defect and retried with back-off.
+        """
+
+
+@runtime_checkable
+class Stopping(Controller, Protocol):
+    """A controller of something that can be told to stop."""
+
+    async def stop(self, key: ObjectKey) -> Plan | None:
+        """Return what has to end at once, from API objects alone: no ledger, registry, pod or MLflow is asked.
+
+        None when nothing has to. The same is looked at first in every ``reconcile``. Raises as that does.
         """

@@ -17,6 +17,7 @@ from tunegate.controllers.all import CONTROLLERS
 from tunegate.controllers.dispatch.resync import resync
 from tunegate.controllers.dispatch.routing import Routing, Target
 from tunegate.controllers.dispatch.triggers import Source
+from tunegate.controllers.dispatch.urgency import stops
 from tunegate.controllers.namespace_authorities import NamespaceAuthorities
 from tunegate.controllers.quotas import Quotas
 from tunegate.controllers.services import Services
@@ -94,6 +95,10 @@ class Operator:
         if source == "resource":
             self._quotas.note(obj, deleted=deleted)
             self._enqueue(self._routing.of_resource(obj, deleted=deleted))
+            servers = self._routing.known.get("ModelServer", ())
+            for kind, key in stops(obj, deleted=deleted, servers=servers):
+                for loop in self._loops.get(kind, ()):
+                    loop.add_stop(key)
         else:
             self._enqueue(self._routing.of_child(obj))
 
