@@ -6,6 +6,8 @@ import asyncio
 
 import httpx
 
+from tunegate.answers import read_bounded
+
 
 async def ask_pod(address: str, port: int, path: str, *, seconds: float, largest: int) -> bytes | None:
     """Return the body of a GET, None where the pod gives none of at most ``largest`` bytes within so many ``seconds``.
@@ -13,7 +15,6 @@ async def ask_pod(address: str, port: int, path: str, *, seconds: float, largest
     A limit for each read would be none: a pod that sends a byte a second would hold its reconcile forever.
     """
     host = f"[{address}]" if ":" in address else address
-    content = bytearray()
     try:
         async with (
             asyncio.timeout(seconds),
@@ -22,10 +23,6 @@ async def ask_pod(address: str, port: int, path: str, *, seconds: float, largest
         ):
             if answer.status_code != 200:
                 return None
-            async for piece in answer.aiter_bytes():
-                content += piece
-                if len(content) > largest:
-                    return None
+            return await read_bounded(answer, largest)
     except (httpx.HTTPError, TimeoutError):
         return None
-    return bytes(content)

@@ -21,6 +21,7 @@ from kubernetes.aio.dynamic import DynamicClient
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import GROUP
 from tunegate.api.shared import Person
+from tunegate.deadlines import API_SERVER_SECONDS
 from tunegate.errors import Transient
 from tunegate.kube.errors import TRANSPORT_ERRORS, AlreadyExists, Conflict, NotFound, Refused, mapped, unreachable
 
@@ -28,6 +29,7 @@ __all__ = ["AlreadyExists", "Conflict", "KubeClient", "NotFound", "ObjectKey", "
 
 FIELD_MANAGER = "tunegate-operator"
 PAGE = 500
+LARGEST_LOG_BYTES = 256 * 1024
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 Json = dict[str, Any]
@@ -71,14 +73,14 @@ class _Resource:
 class KubeClient:
     """Client of one API server. Every method raises ``Transient`` or ``Terminal`` (see ``tunegate.kube.errors``)."""
 
-    def __init__(self, api: ApiClient, *, timeout: float = 30.0) -> None:
+    def __init__(self, api: ApiClient, *, timeout: float = API_SERVER_SECONDS) -> None:
         self._api = api
         self._dynamic = DynamicClient(api)
         self._timeout = timeout
         self._resources: dict[str, dict[str, _Resource]] = {}
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = 30.0) -> KubeClient:
+    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = API_SERVER_SECONDS) -> KubeClient:
         """Return a client for ``kubeconfig``, or for the pod's own service account when it is None."""
         configuration = Configuration()
         if kubeconfig is None:
@@ -279,8 +281,19 @@ class KubeClient:
         """Return the last lines of a container's log."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         query = [("container", container), ("tailLines", str(tail))]
-        response = await self._send("GET", path, f"logs of {namespace}/{pod}", serialize=False, query_params=query)
-        return str(await response.text())
+        doing = f"logs of {namespace}/{pod}"
+        response = await self._send("GET", path, doing, serialize=False, query_params=query)
+        try:
+            content = bytearray()
+            async for piece in response.content.iter_chunked(64 * 1024):
+                content += piece
+                if len(content) >= LARGEST_LOG_BYTES:
+                    break
+        except TRANSPORT_ERRORS as error:
+            raise unreachable(error, doing) from error
+        finally:
+            response.release()
+        return bytes(content).decode(errors="replace")
 
     async def _set_finalizers(self, obj: Mapping[str, Any], finalizers: Sequence[str]) -> None:
         ref = ObjectRef.of(obj)

@@ -72,7 +72,7 @@ class FineTuneJobController:
         self._settings = services.settings
         self._signer = services.signer
         self._ledger = services.ledger
-        self._results = ResultReader(services.registry)
+        self._results = ResultReader(services.registry, services.registry_threads)
         self._progress = ProgressPoller()
         self._stage_settings = stage_settings(services.settings)
 

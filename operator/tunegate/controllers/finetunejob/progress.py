@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import PROGRESS_PORT
 from tunegate.controllers.pod_answers import ask_pod
+from tunegate.deadlines import PROGRESS_SECONDS
 from tunegate.manifests.stage_job import STAGE_CONTAINER
 from tunegate.reconcile.attempt.attempt import container_state
 from tunegate.reconcile.attempt.lost_result import Json
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 PAUSE = 4.5
 """Seconds between two questions to one pod; a little less than the planner's own rhythm."""
-TIMEOUT_SECONDS = 2.0
 LARGEST_BYTES = 64 * 1024
 KEPT = 1024
 
@@ -43,7 +43,7 @@ class ProgressPoller:
         if len(self._asked) >= KEPT:
             self._asked = {key: asked for key, asked in self._asked.items() if now - asked < PAUSE}
         self._asked[uid] = now
-        content = await ask_pod(str(address), self._port, "/progress", seconds=TIMEOUT_SECONDS, largest=LARGEST_BYTES)
+        content = await ask_pod(str(address), self._port, "/progress", seconds=PROGRESS_SECONDS, largest=LARGEST_BYTES)
         try:
             return ProgressReport.model_validate_json(content) if content is not None else None
         except ValidationError:

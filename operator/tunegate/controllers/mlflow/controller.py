@@ -187,7 +187,7 @@ class JobLineageController:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
-        self._documents = Documents(services.registry)
+        self._documents = Documents(services.registry, services.registry_threads)
         self._recorder = _Recorder(services.ledger)
         self._progress = _Progress()
         self._uids: dict[ObjectKey, str] = {}
@@ -236,7 +236,7 @@ class ReleaseLineageController:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
-        self._documents = Documents(services.registry)
+        self._documents = Documents(services.registry, services.registry_threads)
         self._recorder = _Recorder(services.ledger)
         self._uids: dict[ObjectKey, str] = {}
 

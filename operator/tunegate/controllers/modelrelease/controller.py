@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from tunegate.controllers.modelrelease.signing import EvidenceSigner
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
+from tunegate.deadlines import REGISTRY_CALL_SECONDS
 from tunegate.digests import sha256
 from tunegate.errors import Terminal, Transient, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
@@ -66,9 +66,11 @@ class ModelReleaseController:
         self._settings = services.settings
         self._registry = services.registry
         self._ledger = services.ledger
-        self._documents = Documents(services.registry)
+        self._documents = Documents(services.registry, services.registry_threads)
         self._cluster = ""
-        self._signer = EvidenceSigner(services.registry, services.keys.key) if services.keys is not None else None
+        self._threads = services.registry_threads
+        keys = services.keys
+        self._signer = EvidenceSigner(services.registry, keys.key, self._threads) if keys is not None else None
 
     async def stop(self, key: ObjectKey) -> Plan | None:
         """Return the step that stops the release at once; see ``tunegate.reconcile.stops``."""
@@ -192,7 +194,9 @@ class ModelReleaseController:
         repository = naming.statement_repository(release.namespace, release.name, release.uid)
         content = statement.content
         try:
-            oci = await asyncio.to_thread(self._registry.push_document, repository, content, STATEMENT_MEDIA_TYPE)
+            oci = await self._threads.call(
+                REGISTRY_CALL_SECONDS, self._registry.push_document, repository, content, STATEMENT_MEDIA_TYPE
+            )
         except failures.RegistryError as error:
             return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the statement cannot be stored: {error}")
         return Frozen(statement, statement.digest, repository, oci), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -99,7 +100,7 @@ class ModelServerController:
         self._settings = services.settings
         self._registry = services.registry
         self._signer = services.signer
-        self._documents = Documents(services.registry, DOCUMENTS)
+        self._documents = Documents(services.registry, services.registry_threads, DOCUMENTS)
         self._memories: dict[ObjectKey, _Memory] = {}
 
     async def stop(self, key: ObjectKey) -> Plan | None:
@@ -288,6 +289,12 @@ class ModelServerController:
         name = naming.registry_secret_name(server.name, server.uid)
         secret = await self._kube.get(ObjectRef("v1", "Secret", name, server.namespace))
         secret = secret if secret is not None and controller_uid(secret) == server.uid else None
+        return await asyncio.to_thread(self._renewed, server, secret, repositories, opens)
+
+    def _renewed(
+        self, server: ModelServer, secret: Mapping[str, Any] | None, repositories: Sequence[str], opens: str
+    ) -> FreshCredential | None:
+        """Reads a file and signs: not for the event loop."""
         held = credential_of(secret) if secret else ""
         if self._signer is None:
             file = self._settings.registry_auth_file

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from tunegate.api.serving import STATUS_PORT, GatewayStatus
 from tunegate.controllers.pod_answers import ask_pod
+from tunegate.deadlines import GATEWAY_SECONDS
 
-GATEWAY_SECONDS = 3.0
 LARGEST_BYTES = 1024 * 1024
 """Of a status: that of 64 adapters has some ten thousand."""
 
