@@ -7,7 +7,7 @@ keeps a cache file per host name in the temporary folder, which outlives a clust
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -23,7 +23,16 @@ from tunegate.api.markers import GROUP
 from tunegate.api.shared import Person
 from tunegate.deadlines import API_SERVER_SECONDS
 from tunegate.errors import Transient
-from tunegate.kube.errors import TRANSPORT_ERRORS, AlreadyExists, Conflict, NotFound, Refused, mapped, unreachable
+from tunegate.kube.errors import (
+    TRANSPORT_ERRORS,
+    AlreadyExists,
+    Conflict,
+    NotFound,
+    NotLeading,
+    Refused,
+    mapped,
+    unreachable,
+)
 
 __all__ = ["AlreadyExists", "Conflict", "KubeClient", "NotFound", "ObjectKey", "ObjectRef", "Refused"]
 
@@ -73,8 +82,12 @@ class _Resource:
 class KubeClient:
     """Client of one API server. Every method raises ``Transient`` or ``Terminal`` (see ``tunegate.kube.errors``)."""
 
-    def __init__(self, api: ApiClient, *, timeout: float = API_SERVER_SECONDS) -> None:
+    def __init__(
+        self, api: ApiClient, *, timeout: float = API_SERVER_SECONDS, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``timeout`` is the whole time of one request, in seconds; ``may_write`` is asked before each that changes something."""
         self._api = api
+        self._may_write = may_write
         self._dynamic = DynamicClient(api)
         self._timeout = timeout
         self._resources: dict[str, dict[str, _Resource]] = {}
@@ -88,6 +101,10 @@ class KubeClient:
         else:
             await config.load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
         return cls(ApiClient(configuration), timeout=timeout)
+
+    def writing_while(self, may_write: Callable[[], bool]) -> KubeClient:
+        """Return a client on the same connections that writes only while ``may_write`` says so; else ``NotLeading``."""
+        return KubeClient(self._api, timeout=self._timeout, may_write=may_write)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -338,6 +355,8 @@ class KubeClient:
         return dict(answer)
 
     async def _send(self, method: str, path: str, doing: str, **params: Any) -> Any:
+        if method != "GET" and not self._may_write():
+            raise NotLeading(f"{doing}: not sent, this process does not hold the lease any more")
         try:
             return await self._dynamic.request(method, path, _request_timeout=self._timeout, **params)
         except ApiException as error:
