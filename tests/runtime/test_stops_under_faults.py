@@ -1,0 +1,127 @@
+"""A revoke closes its route while whatever the operator asks outside itself hangs.
+
+The operator is a process that has just been started, so that it knows nothing and asks for everything. etcd and API server
+are the test's own; the faults are a registry that never answers, a store that stops after its headers, and a folder whose
+files give no byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.object_store import secret
+from tests.support.programs import program
+from tests.support.silent_server import HEADERS_ONLY, silent_server
+from tests.support.stopped_site import StoppedSite
+from tunegate.kube.client import KubeClient
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
+    pytest.mark.timeout(600),
+]
+ROOT = Path(__file__).parents[2]
+MEMBERS = (Member("admin", "tunegate-admin", ("system:masters",)),)
+SECONDS = 45.0
+"""Far more than a stop takes, far less than any hung call: a loaded machine may be slow."""
+NOWHERE = "127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with running_control_plane(tmp_path_factory.mktemp("plane"), MEMBERS) as running:
+        command = [program("kubectl"), "--kubeconfig", running.kubeconfig("admin")]
+        subprocess.run([*command, "apply", "--server-side", "-f", ROOT / "crds"], check=True, capture_output=True)
+        ready = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]
+        subprocess.run([*command, *ready], check=True, capture_output=True)
+        yield running
+
+
+@pytest.fixture
+async def site(plane: ControlPlane) -> AsyncIterator[StoppedSite]:
+    kubeconfig = plane.kubeconfig("admin")
+    async with await KubeClient.connect(kubeconfig) as kube:
+        yield StoppedSite(kube, kubeconfig, f"t-{secrets.token_hex(3)}")
+
+
+@contextmanager
+def blocked_folder(folder: Path) -> Iterator[Path]:
+    """A folder with one checkpoint that can be opened and never be read, as on a file server that is gone."""
+    folder.mkdir()
+    pipe = folder / "checkpoint-0000000001-00000000.json"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)
+    try:
+        yield folder
+    finally:
+        os.close(held)
+
+
+@pytest.mark.attack(53)
+async def test_a_revoke_acts_at_a_cold_start_with_300_releases_and_a_registry_that_never_answers(
+    site: StoppedSite, tmp_path: Path
+) -> None:
+    await site.prepare(releases=300)
+    with silent_server() as registry:
+        async with site.operator(tmp_path, registry.host):
+            # All workers of the releases hang, and the one that looks at the server.
+            await asyncio.to_thread(registry.wait_for, 5, SECONDS)
+            assert await site.routes()
+            await site.decide("Revoke", "stop")
+            await site.until_closed(SECONDS)
+            await site.until_phase("Revoked", SECONDS)
+
+
+@pytest.mark.attack(53)
+@pytest.mark.parametrize("decision", ["Reject", "Withdraw"])
+async def test_a_reject_and_a_withdrawal_act_while_the_registry_never_answers(
+    site: StoppedSite, tmp_path: Path, decision: str
+) -> None:
+    await site.prepare()
+    with silent_server() as registry:
+        async with site.operator(tmp_path, registry.host):
+            await asyncio.to_thread(registry.wait_for, 1, SECONDS)
+            await site.decide(decision, "stop")
+            await site.until_closed(SECONDS)
+            await site.until_phase("Denied" if decision == "Reject" else "PendingApproval", SECONDS)
+
+
+@pytest.mark.attack(53)
+async def test_a_revoke_acts_while_the_anchors_folder_hangs(site: StoppedSite, tmp_path: Path) -> None:
+    await site.prepare()
+    with blocked_folder(tmp_path / "anchors") as folder:
+        async with site.operator(tmp_path, NOWHERE, ANCHOR_FOLDER=str(folder)):
+            await site.decide("Revoke", "stop")
+            await site.until_closed(SECONDS)
+            await site.until_phase("Revoked", SECONDS)
+            assert not await site.recorded("ReleaseRevoked"), "nothing is recorded before the anchors were read"
+
+
+@pytest.mark.attack(53)
+async def test_a_revoke_acts_while_the_anchors_bucket_hangs_after_its_headers(
+    site: StoppedSite, tmp_path: Path
+) -> None:
+    await site.prepare()
+    await site.decide("Approve", "earlier")
+    credentials = tmp_path / "store"
+    credentials.mkdir()
+    with silent_server(HEADERS_ONLY) as store:
+        for name, value in secret(f"http://{store.host}").items():
+            (credentials / name).write_text(value)
+        settings = {"ANCHOR_BUCKET": "anchors", "ANCHOR_STORE": str(credentials)}
+        async with site.operator(tmp_path, NOWHERE, **settings):
+            # The record of the earlier approval is what asks for the anchors.
+            await asyncio.to_thread(store.wait_for, 1, SECONDS)
+            await site.decide("Revoke", "stop")
+            await site.until_closed(SECONDS)
+            await site.until_phase("Revoked", SECONDS)
+            assert not await site.recorded("ReleaseRevoked"), "nothing is recorded before the anchors were read"
