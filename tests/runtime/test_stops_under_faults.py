@@ -12,7 +12,6 @@ import os
 import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,19 +52,6 @@ async def site(plane: ControlPlane) -> AsyncIterator[StoppedSite]:
         yield StoppedSite(kube, kubeconfig, f"t-{secrets.token_hex(3)}")
 
 
-@contextmanager
-def blocked_folder(folder: Path) -> Iterator[Path]:
-    """A folder with one checkpoint that can be opened and never be read, as on a file server that is gone."""
-    folder.mkdir()
-    pipe = folder / "checkpoint-0000000001-00000000.json"
-    os.mkfifo(pipe)
-    held = os.open(pipe, os.O_RDWR)
-    try:
-        yield folder
-    finally:
-        os.close(held)
-
-
 @pytest.mark.attack(53)
 async def test_a_revoke_acts_at_a_cold_start_with_300_releases_and_a_registry_that_never_answers(
     site: StoppedSite, tmp_path: Path
@@ -98,12 +84,19 @@ async def test_a_reject_and_a_withdrawal_act_while_the_registry_never_answers(
 @pytest.mark.attack(53)
 async def test_a_revoke_acts_while_the_anchors_folder_hangs(site: StoppedSite, tmp_path: Path) -> None:
     await site.prepare()
-    with blocked_folder(tmp_path / "anchors") as folder:
-        async with site.operator(tmp_path, NOWHERE, ANCHOR_FOLDER=str(folder)):
-            await site.decide("Revoke", "stop")
-            await site.until_closed(SECONDS)
-            await site.until_phase("Revoked", SECONDS)
-            assert not await site.recorded("ReleaseRevoked"), "nothing is recorded before the anchors were read"
+    await site.decide("Approve", "earlier")
+    folder = tmp_path / "anchors"
+    folder.mkdir()
+    pipe = folder / "checkpoint-0000000001-00000000.json"
+    os.mkfifo(pipe)
+    async with site.operator(tmp_path, NOWHERE, ANCHOR_FOLDER=str(folder)):
+        # Returns when the operator has opened it, to record the earlier approval; no byte ever comes.
+        held = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)
+        await site.decide("Revoke", "stop")
+        await site.until_closed(SECONDS)
+        await site.until_phase("Revoked", SECONDS)
+        assert not await site.recorded("ReleaseRevoked"), "nothing is recorded before the anchors were read"
+    os.close(held)
 
 
 @pytest.mark.attack(53)
