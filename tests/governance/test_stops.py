@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.support.release_walk import NOW, Walk
 from tunegate.api.approval import Approval
+from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.reasons import ReleaseReason
+from tunegate.reconcile.approvals import complete
 from tunegate.reconcile.modelrelease import planner
-from tunegate.reconcile.stops import Stop, stop_of
+from tunegate.reconcile.stops import Stop, stop_of, with_stop
 
 
 def stop(walk: Walk) -> Stop | None:
@@ -82,5 +86,53 @@ def test_a_withdrawal_by_somebody_whose_approval_was_not_counted_closes_nothing(
 def test_a_stop_is_never_turned_into_a_weaker_one(served: Walk) -> None:
     served.decide("ravi", "stop", decision="Revoke", reason="It answers with licence texts.")
     assert served.settle() == "Revoked"
-    rejected = Stop("Denied", planner.ReleaseReason.REJECTED, "rejected")
+    rejected = Stop("Denied", ReleaseReason.REJECTED, "rejected")
     assert planner.plan_stop(ModelRelease.model_validate(served.release), rejected, NOW) is None
+
+
+def test_while_an_approval_cannot_be_read_the_others_make_no_quorum() -> None:
+    walk = Walk()
+    walk.settle()
+    walk.decide("ravi")
+    walk.decide("cora")
+    seen = walk.observe()
+    assert seen.verdict.outcome == "Quorum"
+    unreadable = ("of-a-newer-version",)
+    held = planner.plan(replace(seen, verdict=complete(seen.verdict, unreadable), unreadable=unreadable), NOW)
+    assert "ReleaseApproved" not in [entry.type for entry in held.audit]
+    assert held.status is not None
+    assert held.status["phase"] == "PendingApproval"
+    assert "of-a-newer-version" in held.status["message"]
+    assert "Upgrade the operator" in held.status["message"]
+
+
+def test_what_is_served_goes_on_while_an_approval_cannot_be_read_and_nothing_new_is_rolled_out(served: Walk) -> None:
+    seen = served.observe()
+    unreadable = ("of-a-newer-version",)
+    kept = planner.plan(replace(seen, verdict=complete(seen.verdict, unreadable), unreadable=unreadable), NOW)
+    assert kept.status is not None
+    assert kept.status["phase"] == "Serving"
+    lost = next(one for one in kept.status["conditions"] if one["type"] == "QuorumLost")
+    assert lost["status"] == "True"
+    assert "of-a-newer-version" in lost["message"]
+
+
+def test_a_stop_counts_while_another_approval_cannot_be_read(served: Walk) -> None:
+    served.decide("ravi", "stop", decision="Revoke", reason="It answers with licence texts.")
+    seen = served.observe()
+    assert complete(seen.verdict, ("of-a-newer-version",)).outcome == "Revoked"
+
+
+def test_a_reject_by_a_role_of_the_policy_in_force_counts_where_the_statement_lacks_it(served: Walk) -> None:
+    served.decide("ravi", "stop", decision="Reject", role="security", reason="It answers with licence texts.")
+    served.approvals[-1]["spec"]["approver"]["groups"] = ["security"]
+    seen = served.observe()
+    assert seen.verdict.outcome == "Quorum"
+    roles = [ApprovalRole(name="security", groups=["security"])]
+    found = stop_of(seen.release, seen.approvals, roles, NOW)
+    cast = [one.vote for one in seen.verdict.dropped]
+    verdict = with_stop(seen.verdict, found, cast)
+    assert (verdict.outcome, [one.name for one in verdict.stops]) == ("Rejected", ["stop"])
+    plan = planner.plan(replace(seen, verdict=verdict), NOW)
+    assert plan.status is not None
+    assert plan.status["phase"] == "Denied"

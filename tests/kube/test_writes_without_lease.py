@@ -9,12 +9,12 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from tests.support.builders import make_evaluationsuite
 from tests.support.silent_server import silent_server
-from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.kube.client import KubeClient, ObjectRef, _Resource
 from tunegate.kube.errors import NotLeading
 from tunegate.kube.lease import Lease, LeaseLost
 
 SUITE = ObjectRef("tunegate.io/v1alpha1", "EvaluationSuite", "suite", "team")
-LISTING = {"resources": [{"name": "evaluationsuites", "kind": "EvaluationSuite", "namespaced": True}]}
+KINDS = {"tunegate.io/v1alpha1": {"EvaluationSuite": "evaluationsuites"}, "v1": {"Event": "events"}}
 
 
 class Clock:
@@ -51,11 +51,11 @@ async def test_without_the_lease_no_write_leaves_the_process() -> None:
         api = ApiClient(Configuration(host=f"http://{server.host}"))
         async with KubeClient(api) as kube:
             leading = kube.writing_while(lambda: False)
-            leading._resources = kube._resources = {}
-            for group in ("tunegate.io/v1alpha1", "v1"):
-                leading._resources[group] = {
-                    one["kind"]: _resource(one) for one in [*LISTING["resources"], {"name": "events", "kind": "Event"}]
-                }
+            # Known before, so that nothing has to be asked.
+            leading._resources = {
+                version: {kind: _Resource(plural, True) for kind, plural in kinds.items()}
+                for version, kinds in KINDS.items()
+            }
             suite = make_evaluationsuite() | {"metadata": {"name": "suite", "namespace": "team", "uid": "u"}}
             for write in (
                 leading.create(suite),
@@ -102,9 +102,3 @@ async def test_a_lease_that_another_took_or_that_cannot_be_read_is_lost() -> Non
         with pytest.raises(LeaseLost):
             await lease.keep()
         assert not lease.held()
-
-
-def _resource(entry: dict[str, Any]) -> Any:
-    from tunegate.kube.client import _Resource
-
-    return _Resource(entry["name"], True)

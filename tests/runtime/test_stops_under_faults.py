@@ -1,8 +1,8 @@
 """A revoke closes its route while whatever the operator asks outside itself hangs.
 
 The operator is a process that has just been started, so that it knows nothing and asks for everything. etcd and API server
-are the test's own; the faults are a registry that never answers, a store that stops after its headers, and a folder whose
-files give no byte.
+are the test's own; the faults are a registry that never answers, a store that sends its headers and then a byte at a
+time, and a folder whose files give no byte.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ async def test_a_revoke_acts_while_the_anchors_folder_hangs(site: StoppedSite, t
 
 
 @pytest.mark.attack(53)
-async def test_a_revoke_acts_while_the_anchors_bucket_hangs_after_its_headers(
+async def test_a_revoke_acts_while_the_anchors_bucket_answers_a_byte_at_a_time(
     site: StoppedSite, tmp_path: Path
 ) -> None:
     await site.prepare()
     await site.decide("Approve", "earlier")
     credentials = tmp_path / "store"
     credentials.mkdir()
-    with silent_server(HEADERS_ONLY) as store:
+    with silent_server(HEADERS_ONLY, trickle=0.5) as store:
         for name, value in secret(f"http://{store.host}").items():
             (credentials / name).write_text(value)
         settings = {"ANCHOR_BUCKET": "anchors", "ANCHOR_STORE": str(credentials)}

@@ -40,8 +40,11 @@ class KeptAnchors:
             raise AssertionError("the anchors are used before they were read")
         return self._kept
 
-    async def wait(self) -> None:
-        """Return once the anchors have been read. Raises ``Transient`` while they have not, ``Terminal`` as reading does."""
+    async def wait(self, patience: float | None = None) -> None:
+        """Return once the anchors have been read. Raises ``Transient`` while they have not, ``Terminal`` as reading does.
+
+        ``patience``: seconds since the reading began, instead of the usual ones.
+        """
         if self._kept is not None:
             return
         loop = asyncio.get_running_loop()
@@ -51,7 +54,7 @@ class KeptAnchors:
         if reading is None or (reading.done() and loop.time() - self._ended >= pause):
             reading = self._reading = asyncio.ensure_future(self._read_all())
             self._began = loop.time()
-        left = self._began + self._patience - loop.time()
+        left = self._began + (self._patience if patience is None else patience) - loop.time()
         if not reading.done():
             await asyncio.wait([reading], timeout=max(0.0, left))
         if not reading.done():

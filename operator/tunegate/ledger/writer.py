@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from tunegate.api.auditrecord import AuditRecord, AuditRecordSpec
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import API_VERSION
+from tunegate.deadlines import ANCHORS_SECONDS
 from tunegate.errors import Terminal, Transient
 from tunegate.keys import PublicKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
@@ -136,7 +137,8 @@ class LedgerWriter:
                 keys, ledger, head, in_force, now, compared=compared, reason=reason, started_by=started_by
             )
 
-        await self._anchors.wait()
+        # A person waits for this, and it is nothing without the anchors.
+        await self._anchors.wait(ANCHORS_SECONDS)
         async with self._lock:
             if not len(await self._follow()):
                 raise Terminal("LedgerEmpty", "the ledger is empty: there is no chain that could go on")

@@ -15,7 +15,9 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
 
-async def supervise(name: str, run: Callable[[], Awaitable[object]], *, first_pause: float = FIRST_PAUSE_SECONDS) -> None:
+async def supervise(
+    name: str, run: Callable[[], Awaitable[object]], *, first_pause: float = FIRST_PAUSE_SECONDS
+) -> None:
     """Run until it returns; begin again after any exception, with pauses that double while it fails soon after."""
     pause = first_pause
     while True:
