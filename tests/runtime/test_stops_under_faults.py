@@ -8,6 +8,7 @@ time, and a folder whose files give no byte.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import subprocess
@@ -21,7 +22,10 @@ from tests.support.object_store import secret
 from tests.support.programs import program
 from tests.support.silent_server import HEADERS_ONLY, silent_server
 from tests.support.stopped_site import StoppedSite
-from tunegate.kube.client import KubeClient
+from tunegate.api.modelrelease import ModelRelease
+from tunegate.controllers.approvals import read_approvals
+from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.runtime.operator import EXIT_LEASE_LOST
 
 pytestmark = [
     pytest.mark.cluster,
@@ -118,3 +122,54 @@ async def test_a_revoke_acts_while_the_anchors_bucket_answers_a_byte_at_a_time(
             await site.until_closed(SECONDS)
             await site.until_phase("Revoked", SECONDS)
             assert not await site.recorded("ReleaseRevoked"), "nothing is recorded before the anchors were read"
+
+
+@pytest.mark.attack(53)
+async def test_a_revoke_acts_while_another_approval_of_the_release_cannot_be_read(
+    site: StoppedSite, plane: ControlPlane, tmp_path: Path
+) -> None:
+    await site.prepare()
+    strange = await site.decide("Approve", "strange")
+    strange["spec"]["decision"] = "Abstain"
+    plane.etcd.write(f"/registry/tunegate.io/approvals/{site.name}/strange", json.dumps(strange).encode())
+    release = ModelRelease.model_validate(await site.get("ModelRelease", "live"))
+    assert (await read_approvals(site.kube, release)).unreadable == ("strange",)
+    with silent_server() as registry:
+        async with site.operator(tmp_path, registry.host):
+            await asyncio.to_thread(registry.wait_for, 1, SECONDS)
+            await site.decide("Revoke", "stop")
+            await site.until_closed(SECONDS)
+            await site.until_phase("Revoked", SECONDS)
+
+
+@pytest.mark.attack(53)
+async def test_a_route_taken_out_of_the_servers_spec_closes_while_the_registry_never_answers(
+    site: StoppedSite, tmp_path: Path
+) -> None:
+    await site.prepare()
+    with silent_server() as registry:
+        async with site.operator(tmp_path, registry.host):
+            await asyncio.to_thread(registry.wait_for, 1, SECONDS)
+            server = await site.get("ModelServer", "server")
+            await site.kube.replace({**server, "spec": {**server["spec"], "routes": []}})
+            await site.until_closed(SECONDS)
+            assert (await site.get("ModelRelease", "live"))["status"]["phase"] == "Serving"
+
+
+async def test_an_operator_that_lost_its_lease_ends_while_its_workers_hang(site: StoppedSite, tmp_path: Path) -> None:
+    await site.prepare(releases=10)
+    with silent_server() as registry:
+        async with site.operator(tmp_path, registry.host) as operator:
+            await asyncio.to_thread(registry.wait_for, 5, SECONDS)
+            ref = ObjectRef("coordination.k8s.io/v1", "Lease", "tunegate-operator", site.system)
+            lease = await site.kube.get(ref)
+            assert lease is not None
+            other = {**lease["spec"], "holderIdentity": "another"}
+            await site.kube.apply({**plain(ref), "spec": other}, manager="another")
+            async with asyncio.timeout(SECONDS):
+                assert await operator.wait() == EXIT_LEASE_LOST
+
+
+def plain(ref: ObjectRef) -> dict[str, object]:
+    metadata = {"name": ref.name, "namespace": ref.namespace}
+    return {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata}

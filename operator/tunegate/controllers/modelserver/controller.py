@@ -172,7 +172,8 @@ class ModelServerController:
         makers = await self._replica_sets(server, deployment, labels)
         own = [pod for pod in pods if controller_uid(pod) in makers]
         config_maps = await self._kube.list("v1", "ConfigMap", namespace, labels=labels)
-        candidates = [await self._candidate(server, base, one.release) for one in quick.candidates]
+        # At once: a registry that does not answer takes its time once, not once for each adapter.
+        candidates = await asyncio.gather(*(self._candidate(server, base, one.release) for one in quick.candidates))
         return Observed(
             server=server,
             base_model=base,
