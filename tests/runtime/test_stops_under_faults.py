@@ -24,8 +24,14 @@ from tests.support.silent_server import HEADERS_ONLY, silent_server
 from tests.support.stopped_site import StoppedSite
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.controllers.approvals import read_approvals
-from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.controllers.modelserver.controller import ModelServerController
+from tunegate.controllers.services import Services
+from tunegate.controllers.worker import Worker
+from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
+from tunegate.ledger.writer import LedgerWriter
+from tunegate.registry.client import RegistryClient
 from tunegate.runtime.operator import EXIT_LEASE_LOST
+from tunegate.settings import GovernedNamespace, Settings
 
 pytestmark = [
     pytest.mark.cluster,
@@ -154,6 +160,23 @@ async def test_a_route_taken_out_of_the_servers_spec_closes_while_the_registry_n
             await site.kube.replace({**server, "spec": {**server["spec"], "routes": []}})
             await site.until_closed(SECONDS)
             assert (await site.get("ModelRelease", "live"))["status"]["phase"] == "Serving"
+
+
+async def test_the_tenth_stop_of_a_server_acts_as_the_first_did(site: StoppedSite) -> None:
+    await site.prepare()
+    settings = Settings(
+        trainer_image="none", operator_image="none", registry_host=NOWHERE,
+        governed=(GovernedNamespace(name=site.name, policy=site.name),),
+    )  # fmt: skip
+    ledger = LedgerWriter(site.kube)
+    services = Services(site.kube, settings, RegistryClient(NOWHERE), ledger, None)
+    worker, key = Worker(ModelServerController(services), site.kube, ledger), ObjectKey(site.name, "server")
+    for number in range(10):
+        await site.open(f"revoked-{number}")
+        outcome = await worker.stop(key)
+        assert (outcome.result, outcome.writes["apply"]) == ("done", 1), number
+        assert await site.routes() == {}
+        assert (await worker.stop(key)).writes["apply"] == 0
 
 
 async def test_an_operator_that_lost_its_lease_ends_while_its_workers_hang(site: StoppedSite, tmp_path: Path) -> None:

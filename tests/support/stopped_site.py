@@ -58,16 +58,20 @@ class StoppedSite:
             )
         )
         await self._say(server, phase="Ready", routes=[{"name": ROUTE, "state": "Open", "servedName": SERVED}])
-        document = RoutesDocument(revision=1, routes={ROUTE: SERVED}, approved=[SERVED])
-        owner = owner_reference(server)
-        await self.kube.apply(
-            routes_config_map("server", self.name, document, labels=server_labels("server"), owner=owner)
-        )
+        await self.open()
         ledger = LedgerWriter(self.kube)
         for number in range(releases):
             await self._release(ledger, f"waits-{number}", phase="PendingApproval")
         counted = [{"name": "first", "username": "reviewer-risk", "role": "risk", "time": "2026-11-01T00:00:00Z"}]
         await self._release(ledger, "live", phase="Serving", counted=counted, approvedTime="2026-11-01T00:00:00Z")
+
+    async def open(self, served: str = SERVED) -> None:
+        """Let the server's route answer with a release, as the operator writes it."""
+        document = RoutesDocument(revision=1, routes={ROUTE: served}, approved=[served])
+        owner = owner_reference(await self.get("ModelServer", "server"))
+        await self.kube.apply(
+            routes_config_map("server", self.name, document, labels=server_labels("server"), owner=owner)
+        )
 
     async def decide(self, decision: str, name: str) -> Json:
         """Let a reviewer decide on the release that is served."""

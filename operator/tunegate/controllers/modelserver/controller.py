@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -63,20 +63,29 @@ class Unservable(Exception):
 
 
 @dataclass
+class _Tries:
+    """On which versions of the routes' ConfigMap closing alone was tried since nothing had to close."""
+
+    versions: tuple[str, ...] = ()
+
+    def worth_another(self, version: str) -> bool:
+        """Tell whether closing was not yet refused on this version, nor undone by somebody again and again."""
+        if version in self.versions or len(self.versions) >= CLOSING_TRIES:
+            return False
+        self.versions = (*self.versions, version)
+        return True
+
+
+@dataclass
 class _Memory:
     """What is kept of a server between two reconciles: closing must not begin again because something else was refused."""
 
     uid: str
-    tried: tuple[str, ...] = ()
-    """Versions of the routes' ConfigMap on which closing alone was tried since everything could answer."""
+    narrowing: _Tries = field(default_factory=_Tries)
+    """Of what API objects alone say."""
+    closing: _Tries = field(default_factory=_Tries)
+    """Of what shows when everything was looked at."""
     closings: tuple[Closing, ...] = ()
-
-    def worth_closing_alone(self, version: str) -> bool:
-        """Tell whether closing was not yet refused on this version, nor undone by somebody again and again."""
-        if version in self.tried or len(self.tried) >= CLOSING_TRIES:
-            return False
-        self.tried = (*self.tried, version)
-        return True
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ class ModelServerController:
         quick = await self._look(key)
         if quick is None or (plan := self._narrow(quick)) is None:
             return None
-        return plan if quick.memory.worth_closing_alone(quick.version) else None
+        return plan if quick.memory.narrowing.worth_another(quick.version) else None
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Return the server's next step; None when it is gone or its namespace is not governed."""
@@ -116,16 +125,16 @@ class ModelServerController:
         if quick is None:
             return None
         memory, narrow = quick.memory, self._narrow(quick)
-        if narrow is not None and memory.worth_closing_alone(quick.version):
+        if narrow is not None and memory.narrowing.worth_another(quick.version):
             return narrow
         seen = replace(await self._observe(quick.seen), closing_refused=narrow is not None, closings=memory.closings)
         plan = planner.plan(seen, self._serving_settings(), datetime.now(UTC))
         if _only_closes(plan):
-            if memory.worth_closing_alone(quick.version):
+            if memory.closing.worth_another(quick.version):
                 return plan
             plan = planner.plan(replace(seen, closing_refused=True), self._serving_settings(), datetime.now(UTC))
-        elif narrow is None:
-            memory.tried = ()
+        else:
+            memory.closing.versions = ()
         memory.closings = tuple(map(Closing.model_validate, (plan.status or {}).get("closings", ())))
         return plan
 
@@ -159,6 +168,7 @@ class ModelServerController:
         """Return the plan that only closes what may not stand; None: everything may."""
         now = datetime.now(UTC)
         if narrowed(quick.seen, now) is None:
+            quick.memory.narrowing.versions = ()
             return None
         return planner.plan(quick.seen, self._serving_settings(), now)
 
