@@ -94,6 +94,11 @@ class StoppedSite:
         ref = ObjectRef("v1", "ConfigMap", "tunegate-routes-server", self.name)
         await Cluster(self.kube).until(ref, lambda live: not open_routes(live), what="closed", seconds=seconds)
 
+    async def until_leading(self, seconds: float) -> None:
+        """Return once an operator of this namespace holds the Lease."""
+        ref = ObjectRef("coordination.k8s.io/v1", "Lease", "tunegate-operator", self.system)
+        await Cluster(self.kube).until(ref, lambda live: live["spec"]["holderIdentity"], what="held", seconds=seconds)
+
     async def until_phase(self, phase: str, seconds: float) -> None:
         """Return once the release that was served is in that phase."""
         ref = ObjectRef(API_VERSION, "ModelRelease", "live", self.name)
