@@ -139,7 +139,7 @@ async def count_and_record(kubeconfig: str, ring: KeyRing) -> None:
     async with await KubeClient.connect(kubeconfig) as kube:
         live = await kube.get(ObjectRef("tunegate.io/v1alpha1", "ModelRelease", RELEASE, TEAM))
         release = ModelRelease.model_validate(live)
-        approvals = await read_approvals(kube, release)
+        approvals = (await read_approvals(kube, release)).approvals
         backed = await still_backed(kube, release, approvals, DIGEST)
         requester = account(release.spec.requested_by)
         asked = Question(release.uid, DIGEST, frozenset({requester}), ROLES, timedelta(days=1))

@@ -77,7 +77,7 @@ class Office:
     async def count(self, name: str, identity: IdentityRule | None = HUMANS) -> Verdict:
         """Count as the release's controller does, under a policy with these two roles."""
         release = ModelRelease.model_validate(self.live(name))
-        approvals = await read_approvals(self.kube, release)
+        approvals = (await read_approvals(self.kube, release)).approvals
         backed = await still_backed(self.kube, release, approvals, DIGEST)
         requester = account(release.spec.requested_by)
         asked = Question(release.uid, DIGEST, frozenset({requester}), ROLES, timedelta(days=1), identity)

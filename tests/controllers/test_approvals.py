@@ -62,7 +62,7 @@ async def test_only_the_approvals_of_the_object_are_read(kube: KubeClient, names
     }
     made = [await kube.create(make_approval(name, namespace, subjectRef=subject)) for name, subject in subjects.items()]
     try:
-        read = await read_approvals(kube, release)
+        read = (await read_approvals(kube, release)).approvals
         assert {one.name for one in read} == {"mine", "mine-of-an-earlier-uid"}
     finally:
         for one in made:

@@ -12,6 +12,7 @@ from tests.support.registry_process import RunningRegistry, running_registry
 from tests.support.released_adapter import ADAPTER_FILES, KEY, Released
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
+from tunegate.deadlines import Threads
 from tunegate.digests import sha256
 from tunegate.evidence import layout
 from tunegate.evidence.sources import pull_signatures
@@ -50,7 +51,9 @@ def frozen(released: Released) -> Frozen:
 
 async def signed(client: RegistryClient, released: Released) -> Signatures | Shortfall:
     """Sign as a freshly started operator would."""
-    return await EvidenceSigner(client, KEY).sign(frozen(released), [FineTuneJob.model_validate(released.job)])
+    return await EvidenceSigner(client, KEY, Threads("the registry", 2)).sign(
+        frozen(released), [FineTuneJob.model_validate(released.job)]
+    )
 
 
 def attached(client: RegistryClient, released: Released) -> list[str]:

@@ -322,6 +322,11 @@ def test_suspending_deletes_the_attempt_and_costs_no_budget() -> None:
     run_to(world, "Train")
     world.pass_time(1800)
     world.spec["suspend"] = True
+    first = world.reconcile()
+    assert first is not None
+    assert (len(first.deletes), first.audit, first.status) == (1, (), None), (
+        "what stops waits for no record and no status"
+    )
     world.reconcile()
     assert world.status["phase"] == "Suspended"
     assert not [found for found in world.jobs.values() if not world.over(found)]

@@ -16,6 +16,7 @@ from tests.support.stage_documents import trained
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import PAUSE, ProgressPoller
+from tunegate.deadlines import Threads
 from tunegate.digests import sha256
 from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.registry.client import RegistryClient
@@ -89,12 +90,14 @@ async def test_results_are_read_once_and_missing_ones_told_from_unreadable_ones(
         client = RegistryClient(registry.host, plain_http=True)
         digest = client.push_document("team/job/results", content, RESULT_MEDIA_TYPE)
         other = client.push_document("team/job/results", b'{"stage": "Train", "secret row": 1}', RESULT_MEDIA_TYPE)
-        reader = ResultReader(client)
+        reader = ResultReader(client, Threads("the registry", 2))
         assert await reader.read("team/job/results", digest) == trained()
         assert isinstance(await reader.read("team/job/results", sha256(b"never pushed")), LostResult)
         wrong = await reader.read("team/job/results", other)
         assert isinstance(wrong, LostResult)
         assert "Train.outcome" in wrong.why
     assert await reader.read("team/job/results", digest) == trained(), "kept in memory"
-    assert await ResultReader(client).read("team/job/results", digest) is None, "the registry has gone"
+    assert await ResultReader(client, Threads("the registry", 2)).read("team/job/results", digest) is None, (
+        "the registry has gone"
+    )
     client.close()

@@ -36,6 +36,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.queue: WorkQueue[str] = WorkQueue(clock=self.clock, jitter=lambda: 0.5)
         self.active: set[str] = set()
         self.wanted: dict[str, float] = {}
+        self.stops: set[str] = set()
 
     def teardown(self) -> None:
         self.loop.close()
@@ -45,18 +46,27 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.queue.add(key, delay)
         self.wanted[key] = min(self.wanted.get(key, float("inf")), self.clock.now + delay)
 
+    @rule(key=KEYS)
+    def add_stop(self, key: str) -> None:
+        self.queue.add_stop(key)
+        self.wanted[key] = min(self.wanted.get(key, float("inf")), self.clock.now)
+        self.stops.add(key)
+
     @rule(seconds=st.sampled_from([0.5, 2.0, 10.0]))
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
 
-    @rule()
-    def take(self) -> None:
+    @rule(stops_only=st.booleans())
+    def take(self, stops_only: bool) -> None:
         due = {key for key, at in self.wanted.items() if at <= self.clock.now and key not in self.active}
-        key = self._get()
+        due = due & self.stops if stops_only or due & self.stops else due
+        key = self._get(stops_only)
         assert (key is None) == (not due)
         if key is not None:
             assert key in due
+            assert self.queue.is_stop(key) == (key in self.stops)
             del self.wanted[key]
+            self.stops.discard(key)
             self.active.add(key)
 
     @rule(key=KEYS)
@@ -70,9 +80,9 @@ class QueueAgainstModel(RuleBasedStateMachine):
         assert len(self.queue) == len(self.wanted)
         assert self.queue.active == len(self.active)
 
-    def _get(self) -> str | None:
+    def _get(self, stops_only: bool) -> str | None:
         async def once() -> str | None:
-            getter = asyncio.ensure_future(self.queue.get())
+            getter = asyncio.ensure_future(self.queue.get(stops_only=stops_only))
             for _ in range(3):
                 await asyncio.sleep(0)
             if getter.done():
@@ -141,3 +151,32 @@ async def test_a_closed_queue_tells_everybody_who_waits() -> None:
     assert all(isinstance(result, QueueClosed) for result in results)
     queue.add("a")
     assert 0 == len(queue)
+
+
+async def test_a_stop_goes_before_all_others_and_a_worker_for_stops_takes_nothing_else() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for key in ("first", "second"):
+        queue.add(key)
+    reserved = asyncio.create_task(queue.get(stops_only=True))
+    await asyncio.sleep(0)
+    assert not reserved.done()
+    queue.add_stop("second")
+
+    async with asyncio.timeout(5):
+        assert await reserved == "second"
+        assert await queue.get() == "first"
+    assert (queue.is_stop("second"), queue.is_stop("first")) == (True, False)
+
+
+async def test_ten_thousand_delayed_keys_come_in_the_order_of_their_times(clock: Clock) -> None:
+    queue: WorkQueue[int] = WorkQueue(clock=clock)
+    for number in range(10_000):
+        queue.add(number, 10_000 - number)
+    for number in range(0, 10_000, 2):
+        queue.add(number, 0.5)
+    clock.now = 20_000
+
+    taken = [await queue.get() for _ in range(10_000)]
+
+    assert set(taken[:5_000]) == set(range(0, 10_000, 2))
+    assert taken[5_000:] == list(range(9_999, 0, -2))

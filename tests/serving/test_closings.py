@@ -12,6 +12,7 @@ from tests.support.server_world import SETTINGS, World, release, served
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.modelserver import Closing
 from tunegate.reconcile.modelserver import planner
+from tunegate.reconcile.plan import Plan
 
 
 def revoked() -> World:
@@ -158,3 +159,66 @@ def test_a_pod_with_the_servers_labels_that_is_not_its_own_is_told() -> None:
     assert plan.status is not None
     assert "stranger" in plan.status["message"]
     assert [one.payload["object"] for one in plan.audit] == ["Pod team/stranger"]
+
+
+def types(plan: Plan) -> list[str]:
+    return [entry.type for entry in plan.audit]
+
+
+def two_routes() -> World:
+    """Return a world in which one route is open, and another can be opened."""
+    world = World(spec={"routes": [{"name": "extract"}, {"name": "other"}]})
+    world.put(release("one"))
+    world.settle()
+    world.put(release("two", model="other", minute=1))
+    world.step()
+    world.roll_out()
+    return world
+
+
+def test_a_route_that_is_taken_away_closes_before_another_is_opened_and_recorded() -> None:
+    world = two_routes()
+    world.spec = {"routes": [{"name": "other"}]}
+    world.registry_away = True
+    plan = planner.plan(replace(world.observed(), gateways={}, base_model=None), SETTINGS, world.now)
+    assert '"routes": {}' in plan.closes[0]["data"]["routes.json"]
+    assert (types(plan), plan.applies, plan.status) == ([], (), None)
+    assert [note.message for note in plan.events] == ["route extract: no longer in spec.routes"]
+    world.registry_away = False
+    world.step()
+    assert world.routes is not None
+    assert world.routes.routes == {}
+    following = planner.plan(world.observed(), SETTINGS, world.now)
+    assert types(following)[0] == "RouteClosed"
+    assert types(following)[-1] == "RouteOpened"
+
+
+def test_what_may_be_held_back_stands_after_everything_that_closed() -> None:
+    world = two_routes()
+    world.bad_adapters[served("one")] = "its probe differs"
+    held = planner.plan(world.observed(), SETTINGS, world.now)
+    assert held.closes
+    assert held.status is None
+    world.step()
+    plan = planner.plan(world.observed(), SETTINGS, world.now)
+    kinds = types(plan)
+    assert kinds.index("RouteClosed") < kinds.index("AdapterLeftOut") < kinds.index("RouteOpened")
+
+
+def test_clients_that_the_spec_no_longer_lists_are_shut_out_without_waiting() -> None:
+    world = World(spec={"routes": [{"name": "extract"}], "clients": {"kubernetesGroups": ["team-a", "team-b"]}})
+    world.put(release("one"))
+    world.settle()
+    world.spec["clients"] = {"kubernetesGroups": ["team-b"]}
+    plan = planner.plan(replace(world.observed(), base_model=None), SETTINGS, world.now)
+    assert '"kubernetesGroups": ["team-b"]' in plan.closes[0]["data"]["routes.json"]
+    assert f'"extract": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
+
+
+def test_a_closing_that_is_refused_again_and_again_holds_up_nothing_else() -> None:
+    world = two_routes()
+    world.spec = {"routes": [{"name": "other"}]}
+    plan = planner.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
+    assert [obj["kind"] for obj in plan.closes] == ["ConfigMap"]
+    assert plan.status is not None
+    assert "RouteOpened" not in types(plan)

@@ -1,7 +1,7 @@
 """A small model of the parts of Kubernetes that a FineTuneJob touches.
 
-It is no stand-in for the API server: it holds objects, takes a plan's writes one at a time (so that an operator can be
-"killed" between any two), and moves Jobs and pods as the Job controller and the kubelet do. Everything that the planner
+It is no stand-in for the API server: it holds objects, takes the writes of the real worker one at a time (so that an
+operator can be "killed" between any two), and moves Jobs and pods as the Job controller and the kubelet do. Everything that the planner
 sees comes from here.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.support.builders import make_approvalpolicy
+from tests.support.memory_kube import MemoryKube, MemoryLedger, driven, with_status
+from tests.support.recording_client import Crash
 from tests.support.stage_documents import GOOD, NAMESPACE, SETTINGS, UID, job, read_by, world_objects
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.auditrecord import AuditRecordSpec
@@ -22,18 +24,21 @@ from tunegate.api.shared import SuiteTries
 from tunegate.api.stage.configs import STAGE_CONFIG
 from tunegate.api.stage.ends import ProgressReport, Termination
 from tunegate.api.stage.results import BaselineResult, ValidateResult
+from tunegate.controllers.worker import Worker
 from tunegate.digests import sha256
 from tunegate.errors import Transient
+from tunegate.kube.client import FIELD_MANAGER, ObjectKey
 from tunegate.manifests.stage_job import config_map_name
 from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline
-from tunegate.reconcile.finetunejob.planner import plan
+from tunegate.reconcile.finetunejob.planner import plan, plan_suspension
 from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
 from tunegate.reconcile.plan import AuditEntry, Plan
 
 Json = dict[str, Any]
-SECRET = registry_secret_name("copyright", UID)
-CHECKPOINT_SECRET = checkpoint_secret_name("copyright", UID)
-WORKSPACE = workspace_claim_name("copyright", UID)
+NAME = "copyright"
+SECRET = registry_secret_name(NAME, UID)
+CHECKPOINT_SECRET = checkpoint_secret_name(NAME, UID)
+WORKSPACE = workspace_claim_name(NAME, UID)
 
 
 @dataclass
@@ -97,58 +102,58 @@ class World:
         )
 
     def reconcile(self, writes: int | None = None) -> Plan | None:
-        """Plan and act; ``writes``: the operator is killed after so many writes."""
+        """Let the worker reconcile once and return its plan; ``writes``: the process is killed after so many writes.
+
+        None: it was killed, or it could not do all of the plan. Raises whatever the planner raises that is no outcome.
+        """
+        kube: Any = MemoryKube(self, writes)
+        controller = _Planner(self)
+        worker = Worker(controller, kube, MemoryLedger(self, kube))
         try:
-            step = plan(self.observe(), self.now, SETTINGS)
-        except Transient:
+            outcome = driven(worker.run(ObjectKey(NAMESPACE, NAME)))
+        except Crash:
             return None
-        left = itertools.count() if writes is None else iter(range(writes))
-        for act in self._acts(step):
-            if next(left, None) is None:
-                return None
-            self.writes += act()
-        return step
+        assert outcome.result != "defect", controller.failure
+        return controller.step if outcome.result == "done" else None
 
-    def _acts(self, step: Plan) -> list[Any]:
-        return [
-            *((lambda e=e: self._record(e)) for e in step.audit),
-            *((lambda r=r: self._operator_deletes(r.kind, r.name)) for r in step.deletes),
-            *((lambda o=o: self._create(o)) for o in step.creates),
-            *((lambda o=o: self._put(o)) for o in step.applies),
-            lambda: self._write_status(dict(step.status or {})),
-        ]
+    def find(self, kind: str, name: str) -> Json | None:
+        """Return an object as it stands."""
+        if kind == "FineTuneJob":
+            return with_status(NAME, NAMESPACE, UID, self.generation, self.status)
+        found = self.jobs.get(name) if kind == "Job" else self.others.get((kind, name))
+        if found is None:
+            return None
+        return {**found, "metadata": {"uid": f"{kind}-{name}", "resourceVersion": "1", **found["metadata"]}}
 
-    def _operator_deletes(self, kind: str, name: str) -> bool:
+    def operator_deletes(self, kind: str, name: str) -> None:
+        """Delete, and note a running attempt that nobody had asked to stop."""
         running = kind == "Job" and name in self.jobs and not self.over(self.jobs[name])
         if running and not self.spec.get("suspend"):
             self.stopped_unasked.append(name)
-        return self.delete(kind, name)
+        self.writes += self.delete(kind, name)
 
-    def _record(self, entry: Any) -> bool:
+    def record(self, entry: AuditEntry) -> None:
+        """Keep an entry, once."""
         new = entry.event_id not in self.audit
         self.audit.setdefault(entry.event_id, entry.type)
         self.entries += [entry] if new else []
-        return new
+        self.writes += new
 
-    def _write_status(self, status: Json) -> bool:
-        changed = bool(status) and status != self.status
-        self.status = status or self.status
-        return changed
+    def write_status(self, status: Json) -> None:
+        """Replace the status."""
+        self.writes += status != self.status
+        self.status = status
 
-    def _create(self, obj: Json) -> bool:
+    def put(self, obj: Json) -> None:
+        """Create or apply an object."""
         kind, name = obj["kind"], obj["metadata"]["name"]
+        self.writes += 1
         if kind != "Job":
-            return self._put(obj) if (kind, name) not in self.others else False
-        if name in self.jobs:
-            return False
+            self.others[(kind, name)] = obj
+            return
         stamp = {"creationTimestamp": rfc3339(self.now), "uid": f"job-{next(self.serial)}"}
         self.jobs[name] = {**obj, "metadata": {**obj["metadata"], **stamp}, "status": {}}
         self.history.append(name)
-        return True
-
-    def _put(self, obj: Json) -> bool:
-        self.others[(obj["kind"], obj["metadata"]["name"])] = obj
-        return True
 
     def delete(self, kind: str, name: str) -> bool:
         """Delete with background propagation: the Job goes at once, its pods are told to end."""
@@ -279,6 +284,30 @@ class World:
             self.pass_time(700)
         for _ in range(3):
             self.reconcile()
+
+
+class _Planner:
+    """The job's controller, looking at the world."""
+
+    kind: ClassVar[str] = "FineTuneJob"
+    manager: ClassVar[str] = FIELD_MANAGER
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.step: Plan | None = None
+        self.failure: Exception | None = None
+
+    async def reconcile(self, key: ObjectKey) -> Plan | None:
+        try:
+            seen = self._world.observe()
+            stopping = plan_suspension(seen.job, seen.jobs)
+            self.step = stopping or plan(seen, self._world.now, SETTINGS)
+        except Transient:
+            raise
+        except Exception as error:
+            self.failure = error
+            raise
+        return self.step
 
 
 def ran(pod: Json) -> Json:

@@ -114,7 +114,7 @@ class World:
             base_manifest=None if self.registry_away else MANIFEST,
             pool=ComputePool.model_validate(builders.make_computepool()),
             releases=found,
-            candidates=tuple(self._candidate(one) for one in found if may_answer(one)),
+            candidates=tuple(self._candidate(one) for one in found if may_answer(one, (), (), self.now)),
             deployment=self.deployment,
             pods=self._pods(),
             gateways=self._gateways(),

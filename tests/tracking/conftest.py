@@ -20,9 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 
 
 @pytest.fixture
-def tracking(server: MlflowServer) -> Iterator[Tracking]:
+def tracking(server: MlflowServer) -> Tracking:
     """The operator's client."""
     login = Login(server.folder / "username", server.folder / "password")
-    tracking = Tracking(server.uri, login=login, ca_file=server.ca_file)
-    yield tracking
-    tracking.close()
+    return Tracking(server.uri, login=login, ca_file=server.ca_file)

@@ -92,7 +92,6 @@ async def test_a_job_is_recorded_once_mlflow_answers_and_its_own_status_stays(
         assert again["metadata"]["resourceVersion"] == version
         managers = {entry["manager"] for entry in again["metadata"]["managedFields"] if entry.get("subresource")}
         assert managers == {FIELD_MANAGER, JobLineageController.manager}
-        tracking.close()
 
 
 @pytest.mark.attack(27)
@@ -135,7 +134,6 @@ async def test_what_somebody_changed_in_mlflow_is_in_the_ledger_before_it_is_set
         seen = await kube.get(ref)
         assert seen is not None
         assert seen["status"]["mlflowRunId"] != run
-        tracking.close()
 
 
 def shown(server: MlflowServer, run: str) -> dict[str, str]:

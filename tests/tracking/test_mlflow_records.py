@@ -98,10 +98,7 @@ async def test_checkpoint_in_mlflow_that_our_key_did_not_sign_stops_nobody(
 
 async def test_mlflow_that_does_not_answer_stops_nobody() -> None:
     nowhere = Tracking("http://127.0.0.1:9")
-    try:
-        assert await MlflowAnchor(nowhere, KeyRing(new_key())).read() == []
-    finally:
-        nowhere.close()
+    assert await MlflowAnchor(nowhere, KeyRing(new_key())).read() == []
 
 
 async def test_no_question_of_the_gate_is_shown(server: MlflowServer, tracking: Tracking) -> None:

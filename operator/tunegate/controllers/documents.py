@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from cachetools import LRUCache
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, StageResult
+from tunegate.deadlines import REGISTRY_CALL_SECONDS, Threads
 from tunegate.errors import Transient, wrong_fields
 from tunegate.logs import event
 from tunegate.reconcile.attempt.lost_result import LostResult
@@ -25,15 +25,18 @@ WHY = 300
 class Documents:
     """The last ``kept`` documents stay in memory, so that an outage of the registry stops less."""
 
-    def __init__(self, registry: RegistryClient, kept: int = KEPT) -> None:
+    def __init__(self, registry: RegistryClient, threads: Threads, kept: int = KEPT) -> None:
         self._registry = registry
+        self._threads = threads
         self._kept: LRUCache[tuple[str, str], bytes] = LRUCache(kept)
 
     async def read(self, repository: str, digest: str, media_type: str) -> bytes:
         """Return the content. Raises ``RegistryError`` and ``Transient``."""
         key = (repository, digest)
         if key not in self._kept:
-            content = await asyncio.to_thread(self._registry.pull_document, repository, digest, media_type=media_type)
+            content = await self._threads.call(
+                REGISTRY_CALL_SECONDS, self._registry.pull_document, repository, digest, media_type=media_type
+            )
             self._kept[key] = content
         return self._kept[key]
 
@@ -41,8 +44,9 @@ class Documents:
 class ResultReader:
     """Results of stages, parsed."""
 
-    def __init__(self, registry: RegistryClient) -> None:
+    def __init__(self, registry: RegistryClient, threads: Threads) -> None:
         self._registry = registry
+        self._threads = threads
         self._kept: LRUCache[tuple[str, str], StageResult] = LRUCache(KEPT)
 
     async def read(self, repository: str, digest: str) -> StageResult | LostResult | None:
@@ -54,8 +58,8 @@ class ResultReader:
         if key in self._kept:
             return self._kept[key]
         try:
-            content = await asyncio.to_thread(
-                self._registry.pull_document, repository, digest, media_type=RESULT_MEDIA_TYPE
+            content = await self._threads.call(
+                REGISTRY_CALL_SECONDS, self._registry.pull_document, repository, digest, media_type=RESULT_MEDIA_TYPE
             )
             result = STAGE_RESULT.validate_json(content)
         except (Transient, failures.Unauthorized) as error:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.deadlines import Threads
 from tunegate.kube.client import KubeClient, ObjectKey
 from tunegate.ledger.entry import AuditEntry
 from tunegate.ledger.tries import Tries
 from tunegate.reconcile.plan import Plan
+from tunegate.registry.failures import Unavailable
 from tunegate.settings import Settings
 from tunegate.sketch import Sketch
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from tunegate.registry.client import RegistryClient
     from tunegate.registry.tokens import TokenSigner
     from tunegate.tracking.mlflow import Tracking
+
+
+REGISTRY_THREADS = 8
+"""Calls of the registry at a time, of all controllers together."""
 
 
 class Ledger(Protocol):
@@ -49,7 +55,7 @@ class Services:
     kube: KubeClient
     settings: Settings
     registry: RegistryClient
-    """Synchronous: call it through ``asyncio.to_thread``."""
+    """Synchronous: call it through ``registry_threads``."""
     ledger: Ledger
     tracking: Tracking | None
     """None where no MLflow is configured."""
@@ -61,6 +67,7 @@ class Services:
     """Signs registry tokens; None where the site's own registry and credential are used."""
     keys: KeyRing | None = None
     """Sign the ledger and the evidence of releases; None: nothing is signed."""
+    registry_threads: Threads = field(default_factory=lambda: Threads("the registry", REGISTRY_THREADS, Unavailable))
 
 
 class Controller(Protocol):
@@ -75,4 +82,15 @@ class Controller(Protocol):
         """Look at the world and say what to do; None when the object is gone.
 
         Raises ``Waiting``, ``Transient`` or ``Terminal``; anything else is a defect and retried with back-off.
+        """
+
+
+@runtime_checkable
+class Stopping(Controller, Protocol):
+    """A controller of something that can be told to stop."""
+
+    async def stop(self, key: ObjectKey) -> Plan | None:
+        """Return what has to end at once, from API objects alone: no ledger, registry, pod or MLflow is asked.
+
+        None when nothing has to. The same is looked at first in every ``reconcile``. Raises as that does.
         """

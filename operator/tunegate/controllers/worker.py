@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from tunegate.api.markers import API_VERSION
 from tunegate.controllers.bringing import Bringing, out_of_place
 from tunegate.controllers.context import reconciling
 from tunegate.controllers.ownership import ForeignObject, Ownership
-from tunegate.controllers.services import Controller, Ledger
+from tunegate.controllers.services import Controller, Ledger, Stopping
 from tunegate.errors import Terminal, Transient, Waiting
 from tunegate.kube.client import Conflict, KubeClient, ObjectKey, ObjectRef
 from tunegate.kube.fields import applied, same
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 5
 """What a pod is left that has to stop answering at once."""
-Result = Literal["done", "waiting", "transient", "terminal", "defect"]
+Result = Literal["done", "waiting", "transient", "terminal", "defect", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,27 @@ class Worker:
         """The controller's class name: the label of its metrics and log lines."""
         return type(self._controller).__name__
 
+    @property
+    def stops(self) -> bool:
+        """Whether the controller knows what has to stop at once."""
+        return isinstance(self._controller, Stopping)
+
     async def run(self, key: ObjectKey) -> Outcome:
         """Reconcile ``key`` once. Never raises: every failure becomes an outcome, and unknown ones are logged whole."""
+        return await self._run(key, self._controller.reconcile)
+
+    async def stop(self, key: ObjectKey) -> Outcome:
+        """Only do what has to stop at once, as ``run`` does; nothing where the controller knows no such thing."""
+        return (
+            await self._run(key, self._controller.stop) if isinstance(self._controller, Stopping) else Outcome("done")
+        )
+
+    async def _run(self, key: ObjectKey, look: Callable[[ObjectKey], Awaitable[Plan | None]]) -> Outcome:
         writes: Counter[str] = Counter()
         plan: Plan | None = None
         with reconciling(self.name, self._controller.kind, key.namespace, key.name):
             try:
-                plan = await self._controller.reconcile(key)
+                plan = await look(key)
                 if plan is not None:
                     await self._act(key, plan, writes)
             except Waiting as error:

@@ -7,7 +7,7 @@ keeps a cache file per host name in the temporary folder, which outlives a clust
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -21,13 +21,24 @@ from kubernetes.aio.dynamic import DynamicClient
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import GROUP
 from tunegate.api.shared import Person
+from tunegate.deadlines import API_SERVER_SECONDS
 from tunegate.errors import Transient
-from tunegate.kube.errors import TRANSPORT_ERRORS, AlreadyExists, Conflict, NotFound, Refused, mapped, unreachable
+from tunegate.kube.errors import (
+    TRANSPORT_ERRORS,
+    AlreadyExists,
+    Conflict,
+    NotFound,
+    NotLeading,
+    Refused,
+    mapped,
+    unreachable,
+)
 
 __all__ = ["AlreadyExists", "Conflict", "KubeClient", "NotFound", "ObjectKey", "ObjectRef", "Refused"]
 
 FIELD_MANAGER = "tunegate-operator"
 PAGE = 500
+LARGEST_LOG_BYTES = 256 * 1024
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 Json = dict[str, Any]
@@ -71,14 +82,18 @@ class _Resource:
 class KubeClient:
     """Client of one API server. Every method raises ``Transient`` or ``Terminal`` (see ``tunegate.kube.errors``)."""
 
-    def __init__(self, api: ApiClient, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, api: ApiClient, *, timeout: float = API_SERVER_SECONDS, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``timeout`` is the whole time of one request, in seconds; ``may_write`` is asked before each that changes something."""
         self._api = api
+        self._may_write = may_write
         self._dynamic = DynamicClient(api)
         self._timeout = timeout
         self._resources: dict[str, dict[str, _Resource]] = {}
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = 30.0) -> KubeClient:
+    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = API_SERVER_SECONDS) -> KubeClient:
         """Return a client for ``kubeconfig``, or for the pod's own service account when it is None."""
         configuration = Configuration()
         if kubeconfig is None:
@@ -86,6 +101,10 @@ class KubeClient:
         else:
             await config.load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
         return cls(ApiClient(configuration), timeout=timeout)
+
+    def writing_while(self, may_write: Callable[[], bool]) -> KubeClient:
+        """Return a client on the same connections that writes only while ``may_write`` says so; else ``NotLeading``."""
+        return KubeClient(self._api, timeout=self._timeout, may_write=may_write)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -279,8 +298,19 @@ class KubeClient:
         """Return the last lines of a container's log."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         query = [("container", container), ("tailLines", str(tail))]
-        response = await self._send("GET", path, f"logs of {namespace}/{pod}", serialize=False, query_params=query)
-        return str(await response.text())
+        doing = f"logs of {namespace}/{pod}"
+        response = await self._send("GET", path, doing, serialize=False, query_params=query)
+        try:
+            content = bytearray()
+            async for piece in response.content.iter_chunked(64 * 1024):
+                content += piece
+                if len(content) >= LARGEST_LOG_BYTES:
+                    break
+        except TRANSPORT_ERRORS as error:
+            raise unreachable(error, doing) from error
+        finally:
+            response.release()
+        return bytes(content).decode(errors="replace")
 
     async def _set_finalizers(self, obj: Mapping[str, Any], finalizers: Sequence[str]) -> None:
         ref = ObjectRef.of(obj)
@@ -325,6 +355,8 @@ class KubeClient:
         return dict(answer)
 
     async def _send(self, method: str, path: str, doing: str, **params: Any) -> Any:
+        if method != "GET" and not self._may_write():
+            raise NotLeading(f"{doing}: not sent, this process does not hold the lease any more")
         try:
             return await self._dynamic.request(method, path, _request_timeout=self._timeout, **params)
         except ApiException as error:

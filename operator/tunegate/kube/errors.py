@@ -30,6 +30,10 @@ class NotFound(Transient):
     """The object, its namespace or its kind does not exist (yet)."""
 
 
+class NotLeading(Transient):
+    """This process does not hold the Lease any more, so the request was not sent: another one may act now."""
+
+
 class Refused(Terminal):
     """The API server refused the request (400, 403, 405, 422): schema, admission or RBAC says no."""
 

@@ -2,7 +2,8 @@
 
 The lock of ``kubernetes.aio`` 37 never acquires (it fails its own validation), so this is our own, with the rules of
 client-go's leader election: the time on the Lease is never compared with our clock; what counts is for how long we have
-not seen it change. It is no fence: server-side apply and deterministic names make a short overlap safe.
+not seen it change. It is no fence: a request that is under way may still arrive, which server-side apply and deterministic
+names make safe. So no request that changes anything begins once ``held`` is false.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ class Lease:
     pause: float = 2.0
     clock: Callable[[], float] = time.monotonic
     _seen: tuple[str, float] | None = field(default=None, init=False)
-    _renewed: float = field(default=0.0, init=False)
+    _renewed: float | None = field(default=None, init=False)
+
+    def held(self) -> bool:
+        """Tell whether this process may write: it renewed the Lease within ``renew_deadline`` and nobody took it."""
+        return self._renewed is not None and self.clock() - self._renewed < self.renew_deadline
 
     async def acquire(self) -> None:
         """Return once this process holds the Lease. Errors of the API server are logged and tried again."""
@@ -62,17 +67,24 @@ class Lease:
         """Renew forever. Raises ``LeaseLost`` when that fails for ``renew_deadline`` or another process holds it."""
         while True:
             await asyncio.sleep(self.pause)
+            renewed = self._renewed if self._renewed is not None else self.clock()
             try:
-                async with asyncio.timeout(max(0.1, self._renewed + self.renew_deadline - self.clock())):
+                async with asyncio.timeout(max(0.1, renewed + self.renew_deadline - self.clock())):
                     if not await self._try():
                         raise LeaseLost(f"another process holds the lease {self.namespace}/{self.name}")
-            except (Transient, Terminal, TimeoutError) as error:
-                logger.warning("lease cannot be renewed: %s", error, extra=event("LeaseNotRenewed", error=error))
-                if self.clock() - self._renewed >= self.renew_deadline:
+            except LeaseLost:
+                self._renewed = None
+                raise
+            except Exception as error:
+                # A surprise, as a Lease of another form, is no more than a renewal that failed.
+                text = f"{type(error).__name__}: {error}"
+                logger.warning("lease cannot be renewed: %s", text, extra=event("LeaseNotRenewed", error=text))
+                if not self.held():
                     raise LeaseLost(f"the lease was not renewed for {self.renew_deadline:g} s") from error
 
     async def release(self) -> None:
         """Give the Lease up, so that a standby takes over at once. Best effort."""
+        self._renewed = None
         try:
             lease = await self.kube.get(self._ref)
             if lease is not None and lease["spec"].get("holderIdentity") == self.identity:

@@ -93,8 +93,7 @@ class Checkpoints:
 
     async def _bring_all(self, newest: Checkpoint) -> None:
         """Bring it to the anchors at once, and once more when the authority has stamped it."""
-        for place in self._places:
-            await self._bring(place, newest)
+        await asyncio.gather(*(self._bring(place, newest) for place in self._places))
         if self._authority is None:
             return
         if self._stamped is None or self._stamped.text != newest.text:
@@ -104,9 +103,8 @@ class Checkpoints:
                 self._say(STAMPS, f"the newest checkpoint has no time stamp: {error.message}")
                 return
             self._said.pop(STAMPS, None)
-        for place in self._places:
-            if place.takes_tokens:
-                await self._bring(place, self._stamped)
+        stamped = self._stamped
+        await asyncio.gather(*(self._bring(place, stamped) for place in self._places if place.takes_tokens))
 
     async def _bring(self, place: AnchorPlace, checkpoint: Checkpoint) -> None:
         kept = self._kept.get(place.name)

@@ -1,5 +1,6 @@
 """The ledger in the cluster: append-only AuditRecords, read at the start, followed from there and read again slowly.
 
+Anchors are read in the background and compared under the lock: appending waits for what was read, reading never does.
 A record's name is its sequence number, so of two writers that want the same place one gets `AlreadyExists`, reads what
 the other wrote and takes the next. Nothing is ever appended to a chain that does not verify, or that an anchor contradicts.
 """
@@ -17,12 +18,14 @@ from pydantic import ValidationError
 from tunegate.api.auditrecord import AuditRecord, AuditRecordSpec
 from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import API_VERSION
+from tunegate.deadlines import ANCHORS_SECONDS
 from tunegate.errors import Terminal, Transient
 from tunegate.keys import PublicKey
 from tunegate.kube.client import AlreadyExists, ObjectRef
 from tunegate.ledger import chain, statements
 from tunegate.ledger.comparison import Anchor, Comparison
 from tunegate.ledger.entry import AuditEntry
+from tunegate.ledger.kept_anchors import KeptAnchors
 from tunegate.ledger.packed_records import PackedRecords
 from tunegate.ledger.seal import SEALS, KeyRing, ledger_id
 from tunegate.ledger.sequence import in_order
@@ -81,7 +84,7 @@ class LedgerWriter:
         """``anchors`` gives the checkpoints kept outside, once, before anything is appended; ``keys`` are the operator's."""
         self._store = store
         self._clock = clock
-        self._anchors = anchors
+        self._anchors = KeptAnchors(anchors)
         self._keys = keys
         self._lock = asyncio.Lock()
         self._packed: PackedRecords | None = None
@@ -91,9 +94,10 @@ class LedgerWriter:
     async def append(self, entry: AuditEntry) -> AuditRecordSpec:
         """Record the entry and return its record; an event that is recorded already is returned as it stands.
 
-        Raises ``Transient`` when no place could be taken or the anchors could not be read, ``Terminal`` when the chain does
+        Raises ``Transient`` when no place could be taken or the anchors were not read yet, ``Terminal`` when the chain does
         not verify.
         """
+        await self._anchors.wait()
         async with self._lock:
             return await self._append(lambda _packed, _now: entry)
 
@@ -109,6 +113,7 @@ class LedgerWriter:
             ledger, head = ledger_id(packed.at(0).hash), packed.at(len(packed) - 1)
             return statements.checkpoint(keys, ledger, head, self._seen.key_history.in_force, now)
 
+        await self._anchors.wait()
         async with self._lock:
             packed = await self._follow()
             if not len(packed):
@@ -132,17 +137,20 @@ class LedgerWriter:
                 keys, ledger, head, in_force, now, compared=compared, reason=reason, started_by=started_by
             )
 
+        # A person waits for this, and it is nothing without the anchors.
+        await self._anchors.wait(ANCHORS_SECONDS)
         async with self._lock:
             if not len(await self._follow()):
                 raise Terminal("LedgerEmpty", "the ledger is empty: there is no chain that could go on")
-            compared = await self._compare()
+            compared = self._compare()
             return await self._append(start, despite_anchors=True)
 
     async def since_seal(self) -> SinceSeal:
         """Return the newest signed record, and what came after it. Raises as ``append`` does."""
+        await self._anchors.wait()
         async with self._lock:
             packed = await self._follow()
-            await self._refuse_broken()
+            self._refuse_broken()
             at = packed.last_of(SEALS)
             first = 0 if at is None else at + 1
             oldest = packed.at(first).time if first < len(packed) else ""
@@ -200,7 +208,7 @@ class LedgerWriter:
         """Take the next place for what ``make`` gives for it; a record that ``make`` gives is the answer."""
         for _ in range(ATTEMPTS):
             packed = await self._follow()
-            await self._refuse_broken(despite_anchors=despite_anchors)
+            self._refuse_broken(despite_anchors=despite_anchors)
             now = self._clock()
             entry = make(packed, now)
             if isinstance(entry, AuditRecordSpec):
@@ -217,10 +225,10 @@ class LedgerWriter:
             return record
         raise Transient(f"no place in the ledger after {ATTEMPTS} tries: others keep writing")
 
-    async def _refuse_broken(self, *, despite_anchors: bool = False) -> None:
+    def _refuse_broken(self, *, despite_anchors: bool = False) -> None:
         if problems := self._seen.problems:
             raise Terminal("LedgerBroken", _broken(problems))
-        compared = await self._compare()
+        compared = self._compare()
         if despite_anchors or not compared.problems:
             return
         behind = compared.contradictions and all(one.behind for one in compared.contradictions)
@@ -228,10 +236,10 @@ class LedgerWriter:
             raise Terminal("LedgerBehind", f"{compared.problems[0]}. {BEHIND}")
         raise Terminal("LedgerBroken", _broken(compared.problems))
 
-    async def _compare(self) -> Comparison:
-        """Compare with the anchors, once: what comes later this writer sees itself."""
+    def _compare(self) -> Comparison:
+        """Compare with the anchors that were read, once: what comes later this writer sees itself."""
         if self._compared is None:
-            self._compared = self._seen.compare(self._keys, await self._anchors())
+            self._compared = self._seen.compare(self._keys, self._anchors.read)
         return self._compared
 
     async def _look_at_head(self, head: AuditRecordSpec) -> None:

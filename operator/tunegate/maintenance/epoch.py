@@ -39,14 +39,9 @@ async def _begin(site: Settings, by: str, reason: str) -> str:
     ring = anchoring.keys(site)
     if ring is None:
         raise Terminal("BadSettings", "this operator has no key to sign with: TUNEGATE_LEDGER_KEYS is not set")
-    tracking = tracking_of(site)
-    try:
-        async with await KubeClient.connect(site.kubeconfig) as kube:
-            ledger = anchoring.writer(kube, anchoring.places(site, tracking, ring), ring)
-            record = await ledger.begin_epoch(ring, reason, by)
-    finally:
-        if tracking is not None:
-            tracking.close()
+    async with await KubeClient.connect(site.kubeconfig) as kube:
+        ledger = anchoring.writer(kube, anchoring.places(site, tracking_of(site), ring), ring)
+        record = await ledger.begin_epoch(ring, reason, by)
     return str(read_epoch(read_seal(record.payload["envelope"]), record.payload["anchor"]))
 
 

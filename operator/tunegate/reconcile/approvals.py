@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,6 +65,20 @@ def votes(
         )
         for approval in approvals
     ]
+
+
+def complete(verdict: Verdict, unreadable: Sequence[str]) -> Verdict:
+    """Return the count; while some approvals of the object cannot be read there is no quorum: one may take another back."""
+    return replace(verdict, outcome="Waiting") if unreadable and verdict.outcome == "Quorum" else verdict
+
+
+def unread(names: Sequence[str]) -> str:
+    """Say which approvals cannot be read, and what to do."""
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return (
+        f"approvals cannot be read by this version of the operator, so nothing counts as a quorum: {shown}. "
+        "Upgrade the operator to the version that wrote them"
+    )
 
 
 def created(obj: Resource) -> datetime:
@@ -148,8 +163,10 @@ def tally(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def asking(verdict: Verdict, command: str) -> str:
-    """Say whose approvals are missing, what a reviewer runs, and what was not counted."""
+def asking(verdict: Verdict, command: str, unreadable: Sequence[str] = ()) -> str:
+    """Say whose approvals are missing, what a reviewer runs, and what was not counted; or which cannot be read."""
+    if unreadable:
+        return unread(unreadable)
     missing = ", ".join(f"{slots} of role {role}" for role, slots in verdict.missing)
     text = f"waiting for approvals: {missing}. A reviewer runs: {command}"
     if verdict.dropped:

@@ -41,8 +41,12 @@ class RegistryClient:
         ca_file: Path | None = None,
         token_source: Callable[[str], str] | None = None,
         timeout: float = 60.0,
+        total: float | None = None,
     ) -> None:
         """``host`` is `name[:port]`; ``token_source`` gives a bearer token for a repository and goes before the file.
+
+        ``timeout`` is for each read and write, ``total`` for one whole request with all its tries; both in seconds. None:
+        stages fetch files that take as long as they take.
 
         The authentication file is read for every request: a rotated credential acts at once.
         """
@@ -50,6 +54,8 @@ class RegistryClient:
         self._base = f"{'http' if plain_http else 'https'}://{host}"
         self._auth_file = auth_file
         self._token_source = token_source
+        self._total = total
+        timeout = timeout if total is None else min(timeout, total)
         self._http = httpx.Client(timeout=timeout, verify=_trust(ca_file), trust_env=False, follow_redirects=True)
 
     def __enter__(self) -> RegistryClient:
@@ -120,12 +126,12 @@ class RegistryClient:
 
     def pull_index(self, repository: str, tag: str) -> bytes | None:
         """Return the index that ``tag`` names now, or nothing. A tag proves nothing about what it names."""
-        answer = self._send("GET", repository, f"manifests/{tag}", accept_missing=True)
-        if answer.status_code == 404:
+        try:
+            return b"".join(self._stream(repository, f"manifests/{tag}", limit=MAX_MANIFEST))
+        except Missing:
             return None
-        if len(answer.content) > MAX_MANIFEST:
-            raise Refused(f"{repository}:{tag}: an index has at most {MAX_MANIFEST} bytes")
-        return answer.content
+        except DigestMismatch as error:
+            raise Refused(f"{repository}:{tag}: an index has at most {MAX_MANIFEST} bytes") from error
 
     def pull_artifact(self, repository: str, digest: str) -> Artifact:
         """Return what the manifest ``digest`` says, verified."""
@@ -165,11 +171,15 @@ class RegistryClient:
 
     def _stream(self, repository: str, path: str, *, limit: int) -> Iterator[bytes]:
         """Yield a body in pieces and stop with ``DigestMismatch`` as soon as it is longer than ``limit`` bytes."""
+        ends = self._end()
         answer = self._send("GET", repository, path, stream=True)
         seen = 0
         try:
-            for piece in answer.iter_bytes(CHUNK):
+            # Without a size: a piece is what came, so that the time is looked at however slowly it comes.
+            for piece in answer.iter_bytes():
                 seen += len(piece)
+                if time.monotonic() > ends:
+                    raise Unavailable(f"{self._host}/{repository}: no whole answer within {self._total:g} s")
                 if seen > limit:
                     raise DigestMismatch(f"{repository}: {path} is longer than the {limit} bytes that were promised")
                 yield piece
@@ -196,10 +206,14 @@ class RegistryClient:
         if content is not None:
             headers["Content-Type"] = media_type
             headers["Content-Length"] = str(size if size is not None else len(content))  # type: ignore[arg-type]
-        failure = ""
+        failure, ends = "", self._end()
         for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(0.5 * 2 ** (attempt - 1))
+            pause = 0.5 * 2 ** (attempt - 1) if attempt else 0.0
+            if attempt and time.monotonic() + pause >= ends:
+                raise Unavailable(
+                    f"registry {self._host}: {failure} ({method} in {repository}, within {self._total:g} s)"
+                )
+            time.sleep(pause)
             try:
                 answer = self._authorized(method, repository, url, headers, content, stream)
             except httpx.TransportError as error:
@@ -210,6 +224,10 @@ class RegistryClient:
             failure = f"answers {answer.status_code}"
             answer.close()
         raise Unavailable(f"registry {self._host}: {failure} ({method} in {repository}, {ATTEMPTS} tries)")
+
+    def _end(self) -> float:
+        """Return until when a request that begins now may take, by the monotonic clock."""
+        return time.monotonic() + (self._total if self._total is not None else float("inf"))
 
     def _authorized(
         self,

@@ -12,12 +12,16 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tunegate.answers import request_bounded
 from tunegate.api.reasons import OwnershipReason
 from tunegate.errors import Terminal
 from tunegate.registry.failures import Unauthorized, Unavailable
 
 ANONYMOUS = '{"auths": {}}\n'
 """A Docker configuration that opens nothing."""
+SECONDS = 10.0
+"""For a whole answer of a token service."""
+LARGEST_BYTES = 1024 * 1024
 _PARAMETER = re.compile(r'([a-zA-Z]+)="([^"]*)"')
 
 
@@ -101,15 +105,17 @@ def answer_challenge(
         query["service"] = parameters["service"]
     headers = {"Authorization": f"Basic {credential.basic}"} if credential.basic else {}
     try:
-        answer = http.get(realm, params=query, headers=headers)
-    except httpx.TransportError as error:
+        answer = request_bounded(
+            http, "GET", realm, seconds=SECONDS, largest=LARGEST_BYTES, params=query, headers=headers
+        )
+    except httpx.HTTPError as error:
         raise Unavailable(f"token service of {repository}: {error}") from error
     if answer.status_code >= 500:
         raise Unavailable(f"token service of {repository} answers {answer.status_code}")
     if answer.status_code != 200:
         raise Unauthorized(f"token service of {repository} answers {answer.status_code}")
     try:
-        document = answer.json()
+        document = json.loads(answer.content)
         return f"Bearer {document.get('token') or document['access_token']}"
     except (ValueError, KeyError, AttributeError) as error:
         raise Unauthorized(f"token service of {repository} answers without a token") from error

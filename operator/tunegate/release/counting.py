@@ -25,7 +25,7 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
     """
     ordered = sorted(votes, key=lambda vote: (vote.created, vote.name, vote.uid))
     mine = [vote for vote in ordered if vote.subject_uid == question.subject_uid]
-    person = _persons([*(vote.account for vote in mine), *question.requesters])
+    person = persons([*(vote.account for vote in mine), *question.requesters])
     roles = {role.name: role for role in question.roles}
     withdrawers = {person[vote.account] for vote in mine if vote.decision == "Withdraw"}
     barred = {person[account] for account in question.requesters}
@@ -127,7 +127,7 @@ def _assign(
     return list(counted.values()), surplus
 
 
-def _persons(accounts: Iterable[Account]) -> dict[Account, Account]:
+def persons(accounts: Iterable[Account]) -> dict[Account, Account]:
     """Map each account to one that stands for its person: accounts linked by username, uid or person-id are one person."""
     everyone = sorted(set(accounts))
     leader = {account: account for account in everyone}

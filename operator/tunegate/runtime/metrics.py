@@ -18,7 +18,7 @@ REGISTRY = CollectorRegistry()
 
 RECONCILES = Counter(
     "tunegate_reconcile_total",
-    "Finished reconciles by controller and result: done, waiting, transient, terminal, defect.",
+    "Finished reconciles by controller and result: done, waiting, transient, terminal, defect; interrupted: cut off by a stop.",
     ["controller", "result"],
     registry=REGISTRY,
 )
@@ -37,6 +37,12 @@ WRITES = Counter(
     "tunegate_writes_total",
     "Requests that change the cluster, by kind of write: audit, delete, create, apply, status, event.",
     ["controller", "write"],
+    registry=REGISTRY,
+)
+SIDE_LOOP_FAILURES = Counter(
+    "tunegate_side_loop_failures_total",
+    "Unexpected ends of a loop beside the reconciles, by its name; it begins again by itself.",
+    ["loop"],
     registry=REGISTRY,
 )
 LEADER = Gauge("tunegate_leader", "1 while this process holds the Lease.", registry=REGISTRY)

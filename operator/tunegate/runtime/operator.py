@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from tunegate.controllers.all import CONTROLLERS
 from tunegate.controllers.dispatch.resync import resync
 from tunegate.controllers.dispatch.routing import Routing, Target
 from tunegate.controllers.dispatch.triggers import Source
+from tunegate.controllers.dispatch.urgency import stops
 from tunegate.controllers.namespace_authorities import NamespaceAuthorities
 from tunegate.controllers.quotas import Quotas
 from tunegate.controllers.services import Services
@@ -32,6 +33,7 @@ from tunegate.runtime.loop import Loop
 from tunegate.runtime.powers import keep_looking
 from tunegate.runtime.rereading import keep_rereading
 from tunegate.runtime.services import connected
+from tunegate.runtime.supervision import supervise
 from tunegate.runtime.watching import Watching
 from tunegate.settings import Settings, from_environment
 
@@ -48,11 +50,15 @@ DRAIN_SECONDS = 15.0
 class Operator:
     """What leads: one loop per controller, fed by watch streams and by the periodic listing."""
 
-    def __init__(self, services: Services, health: Health) -> None:
+    def __init__(self, services: Services, health: Health, leading: Callable[[], bool]) -> None:
+        """``leading`` tells whether this process still holds the Lease."""
         self._services = services
         self._health = health
+        self._leading = leading
         self._routing = Routing()
         self._quotas = Quotas(services.kube, services.ledger, services.settings)
+        self._authorities = NamespaceAuthorities(services.kube, services.settings, services.ledger)
+        self._watching: Watching | None = None
         self._loops: dict[str, list[Loop]] = {}
         for make in CONTROLLERS:
             controller = make(services)
@@ -60,33 +66,53 @@ class Operator:
             self._loops.setdefault(controller.kind, []).append(loop)
 
     async def run(self) -> None:
-        """Lead until cancelled; then take nothing new, finish what has begun and stop the watch streams."""
-        watching = Watching(self._services.settings, self._reported)
-        work = asyncio.gather(*(loop.run(self._services.settings.workers) for loop in self._all()))
-        namespace_authorities = NamespaceAuthorities(
-            self._services.kube, self._services.settings, self._services.ledger
-        )
+        """Lead until cancelled; then take nothing new, and while the Lease is held finish what has begun."""
+        workers = self._services.settings.workers
+        work = asyncio.gather(*(supervise("workers", partial(loop.run, workers)) for loop in self._all()))
         try:
             # Before the first pod that needs them.
-            await namespace_authorities.try_deliver()
-            await self._resync()
+            await supervise("authorities at the start", self._authorities.try_deliver)
+            await supervise("first listing", self._resync)
             self._health.set_ready("leading")
             async with asyncio.TaskGroup() as group:
-                group.create_task(watching.run())
-                group.create_task(self._keep_resyncing())
-                group.create_task(namespace_authorities.run())
-                group.create_task(self._quotas.run())
-                if (guard := self._services.guard) is not None:
-                    metrics.RULES_IN_FORCE.set_function(lambda: guard.frozen is None)
-                    group.create_task(guard.run(self._services.settings.admission_seconds))
-                if (powers := self._services.powers) is not None:
-                    group.create_task(keep_looking(powers, self._services.settings.powers_seconds))
+                for name, run in self._side_loops().items():
+                    group.create_task(supervise(name, run))
                 group.create_task(_forever(work))
         finally:
-            for loop in self._all():
-                loop.queue.close()
-            await watching.stop()
+            await self._end(work)
+
+    def _side_loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return what runs beside the reconciles, by name."""
+        services, settings = self._services, self._services.settings
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "watching": self._watch,
+            "resync": self._keep_resyncing,
+            "authorities": self._authorities.run,
+            "quotas": self._quotas.run,
+        }
+        if (guard := services.guard) is not None:
+            metrics.RULES_IN_FORCE.set_function(lambda: guard.frozen is None)
+            loops["admission rules"] = partial(guard.run, settings.admission_seconds)
+        if (powers := services.powers) is not None:
+            loops["powers"] = partial(keep_looking, powers, settings.powers_seconds)
+        return loops
+
+    async def _watch(self) -> None:
+        self._watching = Watching(self._services.settings, self._reported)
+        await self._watching.run()
+
+    async def _end(self, work: asyncio.Future[Any]) -> None:
+        """Stop. Without the Lease nothing is waited for: another process may act now."""
+        for loop in self._all():
+            loop.queue.close()
+        if self._leading():
+            if self._watching is not None:
+                await self._watching.stop()
             await asyncio.wait([work], timeout=DRAIN_SECONDS)
+        elif self._watching is not None:
+            await self._watching.stop(0.0)
+        work.cancel()
+        await asyncio.wait([work])
 
     def _all(self) -> Iterable[Loop]:
         return [loop for loops in self._loops.values() for loop in loops]
@@ -95,6 +121,10 @@ class Operator:
         if source == "resource":
             self._quotas.note(obj, deleted=deleted)
             self._enqueue(self._routing.of_resource(obj, deleted=deleted))
+            servers = self._routing.known.get("ModelServer", ())
+            for kind, key in stops(obj, deleted=deleted, servers=servers):
+                for loop in self._loops.get(kind, ()):
+                    loop.add_stop(key)
         else:
             self._enqueue(self._routing.of_child(obj))
 
@@ -153,14 +183,15 @@ async def lead(settings: Settings, kube: KubeClient, health: Health) -> None:
     metrics.LEADER.set(1)
     lost = False
     try:
-        async with connected(settings, kube) as (services, ledger, checkpoints), asyncio.TaskGroup() as group:
+        leading = kube.writing_while(lease.held)
+        async with connected(settings, leading) as (services, ledger, checkpoints), asyncio.TaskGroup() as group:
             group.create_task(lease.keep())
-            group.create_task(keep_rereading(ledger, settings.reread_hours))
+            group.create_task(supervise("reading again", partial(keep_rereading, ledger, settings.reread_hours)))
             if checkpoints is not None:
                 for part in checkpoints.parts:
                     metrics.CHECKPOINTS_WORK.labels(part).set_function(partial(checkpoints.works, part))
-                group.create_task(checkpoints.run())
-            group.create_task(Operator(services, health).run())
+                group.create_task(supervise("checkpoints", checkpoints.run))
+            group.create_task(Operator(services, health, lease.held).run())
     except* LeaseLost:
         lost = True
         raise

@@ -1,12 +1,15 @@
 """WorkQueue: which keys need a look, each by one worker at a time.
 
 The semantics are those of client-go's rate-limited queue: a key that is added while it is being worked on is handed out
-once more afterwards; a key that waits for its time is handed out earlier when something happens to it.
+once more afterwards; a key that waits for its time is handed out earlier when something happens to it. Beyond it, a key may
+be added as a stop: it goes before all others, and a worker may wait for stops alone, so that one is always free for them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -38,17 +41,22 @@ class WorkQueue(Generic[K]):
     ) -> None:
         self._clock = clock
         self._jitter = jitter
+        self._stops: OrderedDict[K, None] = OrderedDict()
         self._ready: OrderedDict[K, None] = OrderedDict()
         self._due: dict[K, float] = {}
-        self._active: set[K] = set()
-        self._again: set[K] = set()
+        self._heap: list[tuple[float, int, K]] = []
+        """When keys are due, the earliest first; an entry that ``_due`` contradicts is out of date."""
+        self._serial = itertools.count()
+        self._active: dict[K, bool] = {}
+        self._again: dict[K, bool] = {}
+        """Keys to hand out once more when they are given back, and whether as a stop; so ``_active``."""
         self._failures: dict[K, int] = {}
         self._changed = asyncio.Event()
         self._closed = False
 
     def __len__(self) -> int:
         """Return how many keys are ready or will be; keys being worked on do not count."""
-        return len(self._ready) + len(self._due) + len(self._again)
+        return len(self._stops) + len(self._ready) + len(self._due) + len(self._again)
 
     @property
     def active(self) -> int:
@@ -60,15 +68,28 @@ class WorkQueue(Generic[K]):
         if self._closed:
             return
         if delay > 0:
-            if key not in self._ready and key not in self._again:
-                self._due[key] = min(self._now() + delay, self._due.get(key, float("inf")))
-        else:
+            self._wait(key, delay)
+        elif key in self._stops:
             self._due.pop(key, None)
-            if key in self._active:
-                self._again.add(key)
-            else:
-                self._ready.setdefault(key)
+        else:
+            self._make_ready(key)
         self._changed.set()
+
+    def add_stop(self, key: K) -> None:
+        """Have ``key`` handed out before all that are no stops."""
+        if self._closed:
+            return
+        self._due.pop(key, None)
+        if key in self._active:
+            self._again[key] = True
+        else:
+            self._ready.pop(key, None)
+            self._stops.setdefault(key)
+        self._changed.set()
+
+    def is_stop(self, key: K) -> bool:
+        """Tell whether ``key``, which is being worked on, was handed out as a stop."""
+        return self._active.get(key, False)
 
     def retry(self, key: K, *, at_least: float = 0.0) -> float:
         """Have ``key`` handed out after its growing, jittered delay, in seconds; return that delay."""
@@ -81,16 +102,17 @@ class WorkQueue(Generic[K]):
         """Begin again with the first delay at the next failure."""
         self._failures.pop(key, None)
 
-    async def get(self) -> K:
+    async def get(self, *, stops_only: bool = False) -> K:
         """Wait for a key and take it: nobody else gets it before ``done``. Raises ``QueueClosed``."""
         while True:
             if self._closed:
                 raise QueueClosed
-            wait = self._promote()
-            if self._ready:
-                key, _ = self._ready.popitem(last=False)
-                self._active.add(key)
-                return key
+            wait = None if stops_only else self._promote()
+            for keys, stop in ((self._stops, True), (self._ready, False)):
+                if keys and (stop or not stops_only):
+                    key, _ = keys.popitem(last=False)
+                    self._active[key] = stop
+                    return key
             self._changed.clear()
             try:
                 async with asyncio.timeout(wait):
@@ -100,10 +122,10 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """Give ``key`` back; it is ready again at once if it was added meanwhile."""
-        self._active.discard(key)
-        if key in self._again:
-            self._again.discard(key)
-            self.add(key)
+        self._active.pop(key, None)
+        again = self._again.pop(key, None)
+        if again is not None:
+            (self.add_stop if again else self.add)(key)
         self._changed.set()
 
     def close(self) -> None:
@@ -111,16 +133,35 @@ class WorkQueue(Generic[K]):
         self._closed = True
         self._changed.set()
 
+    def _make_ready(self, key: K) -> None:
+        self._due.pop(key, None)
+        if key in self._active:
+            self._again.setdefault(key, False)
+        else:
+            self._ready.setdefault(key)
+
+    def _wait(self, key: K, delay: float) -> None:
+        """Let ``key`` wait, unless it is handed out earlier anyway."""
+        if key in self._ready or key in self._stops or key in self._again:
+            return
+        due = self._now() + delay
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, next(self._serial), key))
+
     def _promote(self) -> float | None:
         """Make due keys ready; return the seconds until the next one, None when no key waits for its time."""
         now = self._now()
-        for key in [key for key, due in self._due.items() if due <= now]:
-            del self._due[key]
-            if key in self._active:
-                self._again.add(key)
+        while self._heap:
+            due, _, key = self._heap[0]
+            if self._due.get(key) != due:
+                heapq.heappop(self._heap)
+            elif due <= now:
+                heapq.heappop(self._heap)
+                self._make_ready(key)
             else:
-                self._ready.setdefault(key)
-        return min(self._due.values()) - now if self._due else None
+                return due - now
+        return None
 
     def _now(self) -> float:
         return self._clock() if self._clock is not None else asyncio.get_running_loop().time()

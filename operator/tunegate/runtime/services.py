@@ -12,6 +12,7 @@ from tunegate.admission.definitions import definitions
 from tunegate.admission.guard import Guard, GuardedLedger
 from tunegate.admission.rules import parse
 from tunegate.controllers.services import Services
+from tunegate.deadlines import REGISTRY_SECONDS
 from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.checkpoints import Checkpoints
@@ -42,6 +43,7 @@ async def connected(
         auth_file=settings.registry_auth_file,
         ca_file=settings.ca_file,
         token_source=OperatorCredential(signer) if signer is not None else None,
+        total=REGISTRY_SECONDS,
     )
     tracking = tracking_of(settings)
     keys = anchoring.keys(settings)
@@ -63,8 +65,6 @@ async def connected(
         yield services, writer, anchoring.checkpoints(settings, writer, places, keys)
     finally:
         registry.close()
-        if tracking is not None:
-            tracking.close()
 
 
 def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard | None:

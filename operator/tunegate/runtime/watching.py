@@ -48,9 +48,9 @@ class Watching:
         raise RuntimeError("the watch streams ended although nobody asked them to")
 
     async def stop(self, seconds: float = 10.0) -> None:
-        """Ask kopf to stop and wait for it, for a while."""
+        """Ask kopf to stop and wait for it, for so many seconds at most."""
         self._stop.set()
-        if not self._thread.is_alive():
+        if not seconds or not self._thread.is_alive():
             return
         await asyncio.to_thread(self._thread.join, seconds)
 

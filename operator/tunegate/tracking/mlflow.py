@@ -6,16 +6,15 @@ own, and every call has a time limit. A server that does not answer costs a cond
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tunegate.deadlines import MLFLOW_SECONDS, Threads
 from tunegate.errors import Transient
 from tunegate.tracking.experiments import find_experiment, own_experiment
 from tunegate.tracking.records import (
@@ -32,8 +31,6 @@ from tunegate.tracking.versions import changed_release, write_release
 
 T = TypeVar("T")
 REQUEST_SECONDS = 10
-CALL_SECONDS = 120.0
-"""Limit of one record, import of the library included."""
 MAX_REASON = 300
 
 
@@ -56,11 +53,7 @@ class Tracking:
         self._uri = uri
         self._login = login
         self._ca_file = ca_file
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="mlflow")
-
-    def close(self) -> None:
-        """Give the threads back without waiting for calls under way."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = Threads(f"MLflow at {uri}", 2, TrackingUnavailable)
 
     async def record_job(self, record: JobRecord) -> Written:
         """Write a job's run. Raises ``TrackingUnavailable``."""
@@ -101,11 +94,10 @@ class Tracking:
         return await self._call(self._read_checkpoint)
 
     async def _call(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, work), CALL_SECONDS)
-        except TimeoutError as error:
-            raise TrackingUnavailable(f"MLflow at {self._uri} did not answer within {CALL_SECONDS:.0f} s") from error
+            return await self._threads.call(MLFLOW_SECONDS, work)
+        except TrackingUnavailable:
+            raise
         except Exception as error:
             # The library raises many kinds, of requests and of its own; whichever it is, lineage is late and no more.
             raise TrackingUnavailable(f"MLflow at {self._uri}: {_short(error)}") from error

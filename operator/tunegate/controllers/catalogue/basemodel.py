@@ -49,7 +49,7 @@ class BaseModelController:
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
         self._settings = services.settings
-        self._results_reader = ResultReader(services.registry)
+        self._results_reader = ResultReader(services.registry, services.registry_threads)
         self._signer = services.signer
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:

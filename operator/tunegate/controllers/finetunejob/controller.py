@@ -38,7 +38,7 @@ from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.finetunejob.budget import COUNTED, period
 from tunegate.reconcile.finetunejob.inputs import needed_claims
 from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings, StoreSecret
-from tunegate.reconcile.finetunejob.planner import plan
+from tunegate.reconcile.finetunejob.planner import plan, plan_suspension
 from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
 from tunegate.reconcile.finetunejob.suites import further_claims
 from tunegate.reconcile.naming import (
@@ -73,9 +73,22 @@ class FineTuneJobController:
         self._settings = services.settings
         self._signer = services.signer
         self._ledger = services.ledger
-        self._results = ResultReader(services.registry)
+        self._results = ResultReader(services.registry, services.registry_threads)
         self._progress = ProgressPoller()
         self._stage_settings = stage_settings(services.settings)
+
+    async def stop(self, key: ObjectKey) -> Plan | None:
+        """Return the step that ends what runs of a suspended job; its status and its records follow."""
+        if self._settings.policy_of(key.namespace) is None:
+            return None
+        job = await read(self._kube, FineTuneJob, key.name, key.namespace)
+        return await self._suspend(job) if job is not None else None
+
+    async def _suspend(self, job: FineTuneJob) -> Plan | None:
+        if not job.spec.suspend:
+            return None
+        jobs = await self._kube.list("batch/v1", "Job", job.namespace, labels={JOB_UID_LABEL: job.uid})
+        return plan_suspension(job, [one for one in jobs if controller_uid(one) == job.uid])
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the job is gone or its namespace is not governed."""
@@ -84,6 +97,8 @@ class FineTuneJobController:
         job = await read(self._kube, FineTuneJob, key.name, key.namespace)
         if job is None:
             return None
+        if (suspending := await self._suspend(job)) is not None:
+            return suspending
         now = datetime.now(UTC)
         return plan(await self._observe(job, now), now, self._stage_settings)
 
@@ -135,7 +150,8 @@ class FineTuneJobController:
             "windows": windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid)),
         }
         if waiver is not None and waiver.granted_time is None:
-            facts["approvals"] = await read_approvals(self._kube, job)
+            decisions = await read_approvals(self._kube, job)
+            facts |= {"approvals": decisions.approvals, "unreadable": decisions.unreadable}
             facts["authorized"] = await still_backed(self._kube, job, facts["approvals"], waiver.digest)
         return facts
 

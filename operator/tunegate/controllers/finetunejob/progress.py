@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 
-import httpx
 from pydantic import ValidationError
 
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import PROGRESS_PORT
+from tunegate.controllers.pod_answers import ask_pod
+from tunegate.deadlines import PROGRESS_SECONDS
 from tunegate.manifests.stage_job import STAGE_CONTAINER
 from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.attempt.pod_end import container_state
@@ -19,8 +20,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE = 4.5
 """Seconds between two questions to one pod; a little less than the planner's own rhythm."""
-TIMEOUT = 2.0
-LARGEST = 64 * 1024
+LARGEST_BYTES = 64 * 1024
 KEPT = 1024
 
 
@@ -43,13 +43,9 @@ class ProgressPoller:
         if len(self._asked) >= KEPT:
             self._asked = {key: asked for key, asked in self._asked.items() if now - asked < PAUSE}
         self._asked[uid] = now
-        host = f"[{address}]" if ":" in address else address
+        content = await ask_pod(str(address), self._port, "/progress", seconds=PROGRESS_SECONDS, largest=LARGEST_BYTES)
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
-                answer = await http.get(f"http://{host}:{self._port}/progress")
-            if answer.status_code != 200 or len(answer.content) > LARGEST:
-                return None
-            return ProgressReport.model_validate_json(answer.content)
-        except (httpx.HTTPError, ValidationError) as error:
-            logger.debug("no progress from %s: %s", pod["metadata"].get("name"), type(error).__name__)
+            return ProgressReport.model_validate_json(content) if content is not None else None
+        except ValidationError:
+            logger.debug("no progress from %s: its answer cannot be read", pod["metadata"].get("name"))
             return None

@@ -188,7 +188,7 @@ class JobLineageController:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
-        self._documents = Documents(services.registry)
+        self._documents = Documents(services.registry, services.registry_threads)
         self._recorder = _Recorder(services.ledger)
         self._progress = _Progress()
         self._deleted = DeletedJobs(services.kube)
@@ -242,7 +242,7 @@ class ReleaseLineageController:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
-        self._documents = Documents(services.registry)
+        self._documents = Documents(services.registry, services.registry_threads)
         self._recorder = _Recorder(services.ledger)
         self._uids: dict[ObjectKey, str] = {}
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -28,21 +27,32 @@ from tunegate.controllers.modelrelease.signing import EvidenceSigner
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
+from tunegate.deadlines import REGISTRY_CALL_SECONDS
 from tunegate.digests import sha256
 from tunegate.errors import Terminal, Transient, wrong_fields
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile import naming
-from tunegate.reconcile.approvals import votes
+from tunegate.reconcile.approvals import complete, votes
 from tunegate.reconcile.modelrelease import planner, questions
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen, last
 from tunegate.reconcile.modelrelease.sealing import Signatures
 from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.stops import Stop, stop_of, with_stop
 from tunegate.registry import failures
 from tunegate.release.counting import count
 from tunegate.release.evidence import Shortfall, assess, job_shortfall
 from tunegate.release.statement import Evidence, Policy, ReleaseStatement, build, differences, evaluation_digest
 
 NEW_JOB = "Run a new job and release its output"
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """A release, the policy in force, and why the release has to stop; None: nothing says so."""
+
+    release: ModelRelease
+    policy: ApprovalPolicy | None
+    stop: Stop | None
 
 
 class ModelReleaseController:
@@ -56,18 +66,27 @@ class ModelReleaseController:
         self._settings = services.settings
         self._registry = services.registry
         self._ledger = services.ledger
-        self._documents = Documents(services.registry)
+        self._documents = Documents(services.registry, services.registry_threads)
         self._cluster = ""
-        self._signer = EvidenceSigner(services.registry, services.keys.key) if services.keys is not None else None
+        self._threads = services.registry_threads
+        keys = services.keys
+        self._signer = EvidenceSigner(services.registry, keys.key, self._threads) if keys is not None else None
+
+    async def stop(self, key: ObjectKey) -> Plan | None:
+        """Return the step that stops the release at once; see ``tunegate.reconcile.stops``."""
+        seen = await self._decided(key)
+        return planner.plan_stop(seen.release, seen.stop, datetime.now(UTC)) if seen is not None else None
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Return the release's next step; None when it is gone or its namespace is not governed."""
-        policy_name = self._settings.policy_of(key.namespace)
-        release = await read(self._kube, ModelRelease, key.name, key.namespace)
-        if policy_name is None or release is None or release.metadata.get("deletionTimestamp"):
+        decided = await self._decided(key)
+        if decided is None:
             return None
+        release = decided.release
+        if (stopping := planner.plan_stop(release, decided.stop, datetime.now(UTC))) is not None:
+            return stopping
         records = tuple(await self._ledger.of_subject(release.uid))
-        evidence = await self._evidence(release, policy_name)
+        evidence = await self._evidence(release, decided.policy)
         request = last(records, "ReleaseRequested")
         if request is None:
             frozen, shortfall = await self._make(evidence)
@@ -75,10 +94,14 @@ class ModelReleaseController:
             frozen, shortfall = await self._load(request)
         if frozen is not None and request is not None:
             evidence = await self._server_of(evidence, frozen)
-        now = datetime.now(UTC)
         policy = evidence.policy.spec if evidence.policy else None
         question = questions.question(release, frozen if request is not None else None, policy)
-        approvals = await read_approvals(self._kube, release)
+        # Again: evidence may have taken its time, and a quorum must not miss what was decided meanwhile.
+        decisions = await read_approvals(self._kube, release)
+        approvals, now = decisions.approvals, datetime.now(UTC)
+        stop = stop_of(release, approvals, policy.roles if policy is not None else (), now)
+        if (stopping := planner.plan_stop(release, stop, now)) is not None:
+            return stopping
         authorized = await still_backed(self._kube, release, approvals, question.digest)
         overriding = questions.override_question(release, frozen if request is not None else None)
         times = windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid))
@@ -87,8 +110,9 @@ class ModelReleaseController:
         seen = planner.Observed(
             release=release,
             approvals=approvals,
-            verdict=count(question, cast, now),
-            overrides=count(overriding, overrides, now),
+            unreadable=decisions.unreadable,
+            verdict=with_stop(complete(count(question, cast, now), decisions.unreadable), stop, cast),
+            overrides=complete(count(overriding, overrides, now), decisions.unreadable),
             records=records,
             frozen=frozen,
             shortfall=shortfall,
@@ -99,13 +123,23 @@ class ModelReleaseController:
         )
         return planner.plan(seen, now)
 
-    async def _evidence(self, release: ModelRelease, policy_name: str) -> Evidence:
+    async def _decided(self, key: ObjectKey) -> _Decided | None:
+        """Read the release and whether a decision on it stops it; None when it is gone or its namespace is not governed."""
+        policy_name = self._settings.policy_of(key.namespace)
+        release = await read(self._kube, ModelRelease, key.name, key.namespace)
+        if policy_name is None or release is None or release.metadata.get("deletionTimestamp"):
+            return None
+        approvals = (await read_approvals(self._kube, release)).approvals
+        policy = await read(self._kube, ApprovalPolicy, policy_name)
+        roles = policy.spec.roles if policy is not None else ()
+        return _Decided(release, policy, stop_of(release, approvals, roles, datetime.now(UTC)))
+
+    async def _evidence(self, release: ModelRelease, policy: ApprovalPolicy | None) -> Evidence:
         namespace = release.namespace
         job = await read(self._kube, FineTuneJob, release.spec.job_ref.name, namespace)
         server = await read(self._kube, ModelServer, job.spec.server_ref.name, namespace) if job else None
         base = await read(self._kube, BaseModel, server.spec.base_model_ref.name) if server else None
         suite = await read(self._kube, EvaluationSuite, job.spec.suite_ref.name, namespace) if job else None
-        policy = await read(self._kube, ApprovalPolicy, policy_name)
         return Evidence(
             cluster=await self._cluster_id(),
             operator_image=self._settings.operator_image,
@@ -160,7 +194,9 @@ class ModelReleaseController:
         repository = naming.statement_repository(release.namespace, release.name, release.uid)
         content = statement.content
         try:
-            oci = await asyncio.to_thread(self._registry.push_document, repository, content, STATEMENT_MEDIA_TYPE)
+            oci = await self._threads.call(
+                REGISTRY_CALL_SECONDS, self._registry.push_document, repository, content, STATEMENT_MEDIA_TYPE
+            )
         except failures.RegistryError as error:
             return None, Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the statement cannot be stored: {error}")
         return Frozen(statement, statement.digest, repository, oci), None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from tunegate import __version__
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import ReleaseReason
+from tunegate.deadlines import SIGNING_SECONDS, Threads
 from tunegate.evidence import envelopes, layout, sources
 from tunegate.evidence.attached import attached
 from tunegate.evidence.attestations import attestations
@@ -29,19 +30,20 @@ from tunegate.release.evidence import Shortfall
 class EvidenceSigner:
     """One operator's signing of evidence."""
 
-    def __init__(self, registry: RegistryClient, key: SigningKey) -> None:
+    def __init__(self, registry: RegistryClient, key: SigningKey, threads: Threads) -> None:
         self._registry = registry
         self._key = key
+        self._threads = threads
         self._attaching = asyncio.Lock()
 
     async def sign(self, frozen: Frozen, jobs: Sequence[FineTuneJob]) -> Signatures | Shortfall:
         """Sign and attach; return the OCI digests by name, of signatures and documents. ``jobs`` are those of the namespace: they say where results lie."""
         try:
-            found = await asyncio.to_thread(self._make, frozen, jobs)
+            found = await self._threads.call(SIGNING_SECONDS, self._make, frozen, jobs)
             if isinstance(found, Shortfall):
                 return found
             async with self._attaching:
-                await asyncio.to_thread(self._attach, frozen, found)
+                await self._threads.call(SIGNING_SECONDS, self._attach, frozen, found)
         except failures.RegistryError as error:
             return Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the evidence cannot be signed yet: {error}")
         return {**{one.name: one.digest for one in found}, "key": self._key.public.id}

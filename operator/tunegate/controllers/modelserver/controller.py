@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-import httpx
 from pydantic import ValidationError
 
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS, ApprovalPolicy
@@ -22,16 +21,16 @@ from tunegate.api.serving import (
     ADAPTER_ENTRIES,
     ADAPTERS_FILE,
     ROUTES_KEY,
-    STATUS_PORT,
     AdapterEntry,
-    GatewayStatus,
     RoutesDocument,
     routes_name,
 )
 from tunegate.api.shared import NamedRef
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
+from tunegate.controllers.approvals import read_stops
 from tunegate.controllers.documents import Documents
+from tunegate.controllers.modelserver.gateways import ask_gateways
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
@@ -42,6 +41,7 @@ from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile import naming
 from tunegate.reconcile.modelserver import planner
 from tunegate.reconcile.modelserver.observed import Candidate, FreshCredential, Observed, ServingSettings, may_answer
+from tunegate.reconcile.modelserver.routes import narrowed
 from tunegate.reconcile.naming import server_labels
 from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures, tokens
@@ -50,7 +50,6 @@ from tunegate.release.statement import ReleaseStatement
 
 DOCUMENTS = 512
 """Kept in memory: statement, results and file lists of each adapter."""
-GATEWAY_SECONDS = 3.0
 CLOSING_TRIES = 5
 """So often routes are closed before anything else is looked at; then gateways are asked as well."""
 CREDENTIAL_LIFETIME = timedelta(days=14)
@@ -64,20 +63,39 @@ class Unservable(Exception):
 
 
 @dataclass
+class _Tries:
+    """On which versions of the routes' ConfigMap closing alone was tried since nothing had to close."""
+
+    versions: tuple[str, ...] = ()
+
+    def worth_another(self, version: str) -> bool:
+        """Tell whether closing was not yet refused on this version, nor undone by somebody again and again."""
+        if version in self.versions or len(self.versions) >= CLOSING_TRIES:
+            return False
+        self.versions = (*self.versions, version)
+        return True
+
+
+@dataclass
 class _Memory:
     """What is kept of a server between two reconciles: closing must not begin again because something else was refused."""
 
     uid: str
-    tried: tuple[str, ...] = ()
-    """Versions of the routes' ConfigMap on which closing alone was tried since everything could answer."""
+    narrowing: _Tries = field(default_factory=_Tries)
+    """Of what API objects alone say."""
+    closing: _Tries = field(default_factory=_Tries)
+    """Of what shows when everything was looked at."""
     closings: tuple[Closing, ...] = ()
 
-    def worth_closing_alone(self, version: str) -> bool:
-        """Tell whether closing was not yet refused on this version, nor undone by somebody again and again."""
-        if version in self.tried or len(self.tried) >= CLOSING_TRIES:
-            return False
-        self.tried = (*self.tried, version)
-        return True
+
+@dataclass(frozen=True)
+class _Quick:
+    """What a server's routes are compared with before anything outside the API server is asked."""
+
+    seen: Observed
+    memory: _Memory
+    version: str
+    """Of the routes' ConfigMap; empty: there is none."""
 
 
 class ModelServerController:
@@ -91,40 +109,68 @@ class ModelServerController:
         self._settings = services.settings
         self._registry = services.registry
         self._signer = services.signer
-        self._documents = Documents(services.registry, DOCUMENTS)
+        self._documents = Documents(services.registry, services.registry_threads, DOCUMENTS)
         self._memories: dict[ObjectKey, _Memory] = {}
+
+    async def stop(self, key: ObjectKey) -> Plan | None:
+        """Return the step that closes routes at once; see ``tunegate.reconcile.modelserver.routes.narrowed``."""
+        quick = await self._look(key)
+        if quick is None or (plan := self._narrow(quick)) is None:
+            return None
+        return plan if quick.memory.narrowing.worth_another(quick.version) else None
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Return the server's next step; None when it is gone or its namespace is not governed."""
+        quick = await self._look(key)
+        if quick is None:
+            return None
+        memory, narrow = quick.memory, self._narrow(quick)
+        if narrow is not None and memory.narrowing.worth_another(quick.version):
+            return narrow
+        seen = replace(await self._observe(quick.seen), closing_refused=narrow is not None, closings=memory.closings)
+        plan = planner.plan(seen, self._serving_settings(), datetime.now(UTC))
+        if _only_closes(plan):
+            if memory.closing.worth_another(quick.version):
+                return plan
+            plan = planner.plan(replace(seen, closing_refused=True), self._serving_settings(), datetime.now(UTC))
+        else:
+            memory.closing.versions = ()
+        memory.closings = tuple(map(Closing.model_validate, (plan.status or {}).get("closings", ())))
+        return plan
+
+    async def _look(self, key: ObjectKey) -> _Quick | None:
+        """Read what says which routes may stand: API objects alone. None: the server is gone, or not governed."""
         server = await read(self._kube, ModelServer, key.name, key.namespace)
-        gone = server is None or bool(server.metadata.get("deletionTimestamp"))
-        if self._settings.policy_of(key.namespace) is None or server is None or gone:
+        policy_name = self._settings.policy_of(key.namespace)
+        if policy_name is None or server is None or server.metadata.get("deletionTimestamp"):
             self._memories.pop(key, None)
             return None
         memory = self._memories.get(key)
         if memory is None or memory.uid != server.uid:
             memory = self._memories[key] = _Memory(server.uid)
         releases = await self._releases(server)
+        # Before the routes, so that no decision is overlooked that is older than they are.
+        stops, policy = await read_stops(self._kube, key.namespace), await read(self._kube, ApprovalPolicy, policy_name)
         live = await self._kube.get(ObjectRef("v1", "ConfigMap", routes_name(server.name), server.namespace))
         routes = _routes(live) if live is not None and controller_uid(live) == server.uid else None
-        quick = Observed(
+        roles, now = policy.spec.roles if policy is not None else (), datetime.now(UTC)
+        seen = Observed(
             server=server,
             releases=releases,
-            candidates=tuple(Candidate(one) for one in releases if may_answer(one)),
+            candidates=tuple(Candidate(one) for one in releases if may_answer(one, stops, roles, now)),
             routes=routes,
             routes_forged=live is not None and routes is None,
+            close_after_seconds=policy.spec.close_after_seconds if policy else DEFAULT_CLOSE_AFTER_SECONDS,
         )
-        refused = False
-        if quick.routes_hold:
-            memory.tried = ()
-        elif live is not None and memory.worth_closing_alone(live["metadata"]["resourceVersion"]):
-            return planner.plan(quick, self._serving_settings(), datetime.now(UTC))
-        else:
-            refused = True
-        seen = replace(await self._observe(quick), closing_refused=refused, closings=memory.closings)
-        plan = planner.plan(seen, self._serving_settings(), datetime.now(UTC))
-        memory.closings = tuple(map(Closing.model_validate, (plan.status or {}).get("closings", ())))
-        return plan
+        return _Quick(seen, memory, live["metadata"]["resourceVersion"] if live is not None else "")
+
+    def _narrow(self, quick: _Quick) -> Plan | None:
+        """Return the plan that only closes what may not stand; None: everything may."""
+        now = datetime.now(UTC)
+        if narrowed(quick.seen, now) is None:
+            quick.memory.narrowing.versions = ()
+            return None
+        return planner.plan(quick.seen, self._serving_settings(), now)
 
     async def _observe(self, quick: Observed) -> Observed:
         server, namespace = quick.server, quick.server.namespace
@@ -136,7 +182,8 @@ class ModelServerController:
         makers = await self._replica_sets(server, deployment, labels)
         own = [pod for pod in pods if controller_uid(pod) in makers]
         config_maps = await self._kube.list("v1", "ConfigMap", namespace, labels=labels)
-        candidates = [await self._candidate(server, base, one.release) for one in quick.candidates]
+        # At once: a registry that does not answer takes its time once, not once for each adapter.
+        candidates = await asyncio.gather(*(self._candidate(server, base, one.release) for one in quick.candidates))
         return Observed(
             server=server,
             base_model=base,
@@ -150,7 +197,7 @@ class ModelServerController:
             gateways=await ask_gateways(own),
             routes=quick.routes,
             routes_forged=quick.routes_forged,
-            close_after_seconds=await self._close_after_seconds(namespace),
+            close_after_seconds=quick.close_after_seconds,
             config_maps={
                 one["metadata"]["name"]: _served_names(one)
                 for one in config_maps
@@ -176,11 +223,6 @@ class ModelServerController:
             return {one["metadata"]["uid"] for one in found if controller_uid(one) == deployment["metadata"]["uid"]}
         name = deployment_name(server.name)
         return {one["metadata"]["uid"] for one in found if _controller_name(one) == name}
-
-    async def _close_after_seconds(self, namespace: str) -> int:
-        name = self._settings.policy_of(namespace)
-        policy = await read(self._kube, ApprovalPolicy, name) if name else None
-        return policy.spec.close_after_seconds if policy else DEFAULT_CLOSE_AFTER_SECONDS
 
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
         found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
@@ -258,6 +300,12 @@ class ModelServerController:
         name = naming.registry_secret_name(server.name, server.uid)
         secret = await self._kube.get(ObjectRef("v1", "Secret", name, server.namespace))
         secret = secret if secret is not None and controller_uid(secret) == server.uid else None
+        return await asyncio.to_thread(self._renewed, server, secret, repositories, opens)
+
+    def _renewed(
+        self, server: ModelServer, secret: Mapping[str, Any] | None, repositories: Sequence[str], opens: str
+    ) -> FreshCredential | None:
+        """Reads a file and signs: not for the event loop."""
         held = credential_of(secret) if secret else ""
         if self._signer is None:
             site = site_configuration(self._settings.registry_auth_file)
@@ -303,25 +351,8 @@ class ModelServerController:
         )
 
 
-async def ask_gateways(pods: Sequence[Mapping[str, Any]]) -> dict[str, GatewayStatus]:
-    """Ask every running pod's gateway how it is; one that does not answer in time is left out."""
-    addresses = {
-        str(pod["metadata"]["name"]): str(address)
-        for pod in pods
-        if (address := (pod.get("status") or {}).get("podIP")) and pod["status"].get("phase") == "Running"
-    }
-    async with httpx.AsyncClient(timeout=GATEWAY_SECONDS, trust_env=False) as client:
-        found = await asyncio.gather(*(_ask(client, address) for address in addresses.values()))
-    return {name: status for name, status in zip(addresses, found, strict=True) if status is not None}
-
-
-async def _ask(client: httpx.AsyncClient, address: str) -> GatewayStatus | None:
-    host = f"[{address}]" if ":" in address else address
-    try:
-        answer = await client.get(f"http://{host}:{STATUS_PORT}/status")
-        return GatewayStatus.model_validate_json(answer.content) if answer.status_code == 200 else None
-    except (httpx.HTTPError, ValidationError):
-        return None
+def _only_closes(plan: Plan) -> bool:
+    return bool(plan.closes) and plan.status is None
 
 
 def _routes(config_map: Mapping[str, Any] | None) -> RoutesDocument | None:

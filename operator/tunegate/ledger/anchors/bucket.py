@@ -5,7 +5,6 @@ A delete marker or a newer version can still hide one, so reading looks at all v
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tunegate.api.conditions import rfc3339
+from tunegate.deadlines import ANCHOR_SECONDS, ANCHORS_SECONDS, Threads
 from tunegate.errors import Terminal, Transient
 from tunegate.ledger.anchors.places import PREFIX, SUFFIX, Checkpoint
 from tunegate.ledger.anchors.s3 import Bucket, Version
@@ -50,13 +50,14 @@ class BucketAnchor:
         self._retention = retention
         self._ca_file = ca_file
         self._clock = clock
+        self._threads = Threads(f"bucket {bucket}", 2)
 
     async def keep(self, checkpoint: Checkpoint) -> None:
-        await asyncio.to_thread(self._keep, checkpoint)
+        await self._threads.call(ANCHOR_SECONDS, self._keep, checkpoint)
 
     async def read(self) -> list[Anchor]:
         """Return the newest checkpoints and the largest, of all versions."""
-        return await asyncio.to_thread(self._read)
+        return await self._threads.call(ANCHORS_SECONDS, self._read)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         bucket = self._connected()
@@ -82,7 +83,10 @@ class BucketAnchor:
         held = bucket.head(key)
         if held is None or held.get(MODE) != COMPLIANCE:
             return False
-        return datetime.fromisoformat(held[UNTIL]) > self._clock()
+        try:
+            return datetime.fromisoformat(held[UNTIL]) > self._clock()
+        except (KeyError, ValueError) as error:
+            raise Transient(f"s3://{self._bucket}/{key}: the store does not say until when it is locked") from error
 
     def _read(self) -> list[Anchor]:
         bucket = self._connected()

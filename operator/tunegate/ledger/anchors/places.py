@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from tunegate.deadlines import ANCHOR_SECONDS, ANCHORS_SECONDS, MLFLOW_ANCHOR_SECONDS, Threads
 from tunegate.errors import Terminal, Transient
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing, read_seal
@@ -68,14 +69,16 @@ class FolderAnchor:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._threads = Threads(f"the anchors' folder {folder}", 2)
 
     async def keep(self, checkpoint: Checkpoint) -> None:
-        await asyncio.to_thread(self._keep, checkpoint)
+        await self._threads.call(ANCHOR_SECONDS, self._keep, checkpoint)
 
     async def read(self) -> list[Anchor]:
         """A file without content is left out: its writing was cut short."""
         try:
-            return [anchor for anchor in await asyncio.to_thread(read_folder, self._folder) if anchor.text]
+            found = await self._threads.call(ANCHORS_SECONDS, read_folder, self._folder)
+            return [anchor for anchor in found if anchor.text]
         except (OSError, ValueError) as error:
             raise Transient(f"the anchors of {self._folder} cannot be read: {error}") from error
 
@@ -120,9 +123,10 @@ class MlflowAnchor:
 
     async def read(self) -> list[Anchor]:
         try:
-            text = await self._tracking.read_checkpoint()
+            async with asyncio.timeout(MLFLOW_ANCHOR_SECONDS):
+                text = await self._tracking.read_checkpoint()
             sealed = read_seal(text) if text else None
-        except (Transient, ValueError) as error:
+        except (Transient, TimeoutError, ValueError) as error:
             logger.warning(
                 "the ledger is not compared with the checkpoint in MLflow: %s",
                 error,
@@ -141,8 +145,9 @@ class MlflowAnchor:
 
 
 async def read_places(places: Sequence[AnchorPlace]) -> list[Anchor]:
-    """Return the checkpoints of all places. Raises ``Transient`` or ``Terminal`` as they do."""
-    return [anchor for place in places for anchor in await place.read()]
+    """Return the checkpoints of all places, in their order. Raises ``Transient`` or ``Terminal`` as they do."""
+    found = await asyncio.gather(*(place.read() for place in places))
+    return [anchor for anchors in found for anchor in anchors]
 
 
 def read_folder(folder: Path) -> list[Anchor]:

@@ -22,10 +22,11 @@ from awscrt.auth import (
 )
 from awscrt.http import HttpHeaders, HttpRequest
 
+from tunegate.answers import Answer, request_bounded
+from tunegate.deadlines import STORE_REQUEST_SECONDS
 from tunegate.errors import Transient
 from tunegate.store_access import StoreAccess
 
-SECONDS = 20.0
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer: a page of a listing has a few hundred thousand."""
 
@@ -49,21 +50,24 @@ class Bucket:
         tls = ssl.create_default_context()
         if ca_file is not None:
             tls.load_verify_locations(ca_file)
-        self._http = httpx.Client(verify=tls, timeout=SECONDS, trust_env=False)
+        self._http = httpx.Client(verify=tls, timeout=STORE_REQUEST_SECONDS, trust_env=False)
 
     def ask(
         self, method: str, key: str, query: Mapping[str, str] | None = None, *, content: bytes = b"",
         headers: Mapping[str, str] | None = None, missing: bool = False,
-    ) -> httpx.Response:  # fmt: skip
+    ) -> Answer:  # fmt: skip
         """Send one request about an object, or the bucket itself where ``key`` is empty; ``missing``: 404 is an answer."""
         path = f"/{self._name}/{quote(key)}" if key else f"/{self._name}"
         target = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
-        signed = self._signed(method, target, content, headers or {})
         try:
-            answer = self._http.request(method, self._base + target, content=content, headers=signed)
-        except httpx.HTTPError as error:
+            signed = self._signed(method, target, content, headers or {})
+            answer = request_bounded(
+                self._http, method, self._base + target, seconds=STORE_REQUEST_SECONDS, largest=LARGEST, content=content,
+                headers=signed,
+            )  # fmt: skip
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Transient(f"bucket {self._name}: {self._base} does not answer: {type(error).__name__}") from error
-        if answer.is_success or (missing and answer.status_code == 404):
+        if 200 <= answer.status_code < 300 or (missing and answer.status_code == 404):
             return answer
         raise Transient(f"bucket {self._name}: the store answers {answer.status_code} {_code(answer)}".rstrip())
 
@@ -86,14 +90,19 @@ class Bucket:
         while True:
             page = _page(self.ask("GET", "", {"versions": "", "prefix": prefix, **marker}).content)
             for one in page.iterfind("Version"):
-                text = {part.tag: part.text or "" for part in one}
-                yield Version(text["Key"], text["VersionId"], datetime.fromisoformat(text["LastModified"]))
+                yield self._version({part.tag: part.text or "" for part in one})
             if page.findtext("IsTruncated") != "true":
                 return
             marker = {
                 "key-marker": page.findtext("NextKeyMarker") or "",
                 "version-id-marker": page.findtext("NextVersionIdMarker") or "",
             }
+
+    def _version(self, text: Mapping[str, str]) -> Version:
+        try:
+            return Version(text["Key"], text["VersionId"], datetime.fromisoformat(text["LastModified"]))
+        except (KeyError, ValueError) as error:
+            raise Transient(f"bucket {self._name}: the store's listing is of another form") from error
 
     def _signed(self, method: str, target: str, content: bytes, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         request = HttpRequest(method, target, HttpHeaders([("host", self._host), *headers.items()]))
@@ -104,7 +113,7 @@ class Bucket:
             signed_body_value=sha256(content).hexdigest(),
             signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )  # fmt: skip
-        return list(aws_sign_request(request, config).result(SECONDS).headers)
+        return list(aws_sign_request(request, config).result(STORE_REQUEST_SECONDS).headers)
 
 
 def _page(content: bytes) -> ElementTree.Element:
@@ -120,7 +129,7 @@ def _page(content: bytes) -> ElementTree.Element:
     return page
 
 
-def _code(answer: httpx.Response) -> str:
+def _code(answer: Answer) -> str:
     """Return the word for what is wrong, such as AccessDenied, and nothing else of the answer."""
     try:
         return (_page(answer.content).findtext("Code") or "")[:60]

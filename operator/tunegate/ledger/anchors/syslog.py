@@ -6,7 +6,6 @@ message's text to the auditor, as a file `checkpoint-….json`.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Callable
@@ -16,13 +15,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tunegate.api.conditions import rfc3339
+from tunegate.deadlines import ANCHOR_SECONDS, Threads
 from tunegate.errors import Transient
 from tunegate.ledger.anchors.places import Checkpoint
 from tunegate.ledger.comparison import Anchor
 
 PRIORITY = 13 * 8 + 5
 """Facility "log audit", severity "notice"."""
-TIMEOUT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 
 
 class SyslogAnchor:
@@ -41,11 +41,12 @@ class SyslogAnchor:
         if ca_file is not None:
             self._tls.load_verify_locations(ca_file)
         self._clock = clock
+        self._threads = Threads(url, 2)
 
     async def keep(self, checkpoint: Checkpoint) -> None:
         message = f"<{PRIORITY}>1 {rfc3339(self._clock())} {socket.gethostname()} tunegate-operator - checkpoint - {checkpoint.text}"
         try:
-            await asyncio.to_thread(self._send, message.encode())
+            await self._threads.call(ANCHOR_SECONDS, self._send, message.encode())
         except OSError as error:
             raise Transient(f"{self._url} does not take it: {error.strerror or type(error).__name__}") from error
 
@@ -58,7 +59,7 @@ class SyslogAnchor:
             self._send_datagram(message)
             return
         framed = b"%d %b" % (len(message), message)
-        with socket.create_connection(self._address, TIMEOUT_SECONDS) as plain:
+        with socket.create_connection(self._address, CONNECT_SECONDS) as plain:
             if self._scheme == "tcp":
                 plain.sendall(framed)
                 return
@@ -74,7 +75,7 @@ class SyslogAnchor:
         for family, kind, protocol, _, address in socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM):
             try:
                 with socket.socket(family, kind, protocol) as plain:
-                    plain.settimeout(TIMEOUT_SECONDS)
+                    plain.settimeout(CONNECT_SECONDS)
                     plain.sendto(message, address)
                     return
             except OSError as error:

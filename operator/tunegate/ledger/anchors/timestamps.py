@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from rfc3161_client import (
     decode_timestamp_response,
 )
 
+from tunegate.answers import post_bounded
+from tunegate.deadlines import TIME_AUTHORITY_SECONDS
 from tunegate.errors import Transient
 
-SECONDS = 20.0
 LARGEST = 64 * 1024
 """Bytes of an answer: a token with its certificates has a few thousand."""
 
@@ -53,11 +55,16 @@ class TimeAuthority:
         request = builder.cert_request(cert_request=unknown).build()
         headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
         try:
-            async with httpx.AsyncClient(verify=self._tls, timeout=SECONDS, trust_env=False) as http:
-                answer = await http.post(self._url, content=request.as_bytes(), headers=headers)
-        except httpx.HTTPError as error:
+            async with (
+                asyncio.timeout(TIME_AUTHORITY_SECONDS),
+                httpx.AsyncClient(verify=self._tls, timeout=TIME_AUTHORITY_SECONDS, trust_env=False) as http,
+            ):
+                answer = await post_bounded(
+                    http, self._url, content=request.as_bytes(), headers=headers, largest=LARGEST
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Transient(f"{self._url} does not answer: {type(error).__name__}") from error
-        if answer.status_code != 200 or len(answer.content) > LARGEST:
+        if answer.status_code != 200:
             raise Transient(f"{self._url} gives no time stamp: HTTP {answer.status_code}")
         try:
             read_stamp(answer.content, data, self._chain, nonce=request.nonce)

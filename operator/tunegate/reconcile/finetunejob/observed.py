@@ -72,6 +72,8 @@ class Observed:
     server_pool: ComputePool | None = None
     """The pool of the server: evaluation runs there."""
     policy: ApprovalPolicy | None = None
+    unreadable: tuple[str, ...] = ()
+    """Names of approvals of the job that cannot be read: while there are some, the others make no quorum."""
     approvals: tuple[Approval, ...] = ()
     """That name this job, while it waits for a waiver."""
     authorized: frozenset[str] = frozenset()

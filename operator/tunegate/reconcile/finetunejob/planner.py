@@ -8,10 +8,12 @@ pods of the job have ended: two trainings never write to one workspace.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from tunegate.admission.rules import unguarded
 from tunegate.api.conditions import rfc3339
+from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import JobPhase, StageName
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.kube.client import ObjectRef
@@ -78,6 +80,15 @@ def plan(seen: Observed, now: datetime, settings: StageSettings) -> Plan:
     else:
         _start(draft, seen, settings, stage)
     return draft.plan()
+
+
+def plan_suspension(job: FineTuneJob, jobs: Sequence[Json]) -> Plan | None:
+    """Return the step that ends the attempts of a suspended job without waiting for anything; None where none runs.
+
+    ``jobs`` are the batch/v1 Jobs that it owns. The next step finds the attempt gone and enters that it was suspended.
+    """
+    alive = tuple(_ref(one) for one in jobs if _alive(one))
+    return Plan(deletes=alive, requeue_after=SOON, uid=job.uid) if job.spec.suspend and alive else None
 
 
 def _first_sight(draft: Draft) -> None:

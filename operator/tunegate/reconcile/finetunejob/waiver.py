@@ -63,7 +63,7 @@ def _judge(draft: Draft, seen: Observed, policy: ApprovalPolicySpec, findings: S
     """Count the approvals. ``policy`` lists all ``findings``."""
     asked = _question(draft, findings, policy)
     votes = approvals.votes(seen.approvals, asked.roles, seen.authorized, seen.windows)
-    verdict = count(asked, votes, draft.now)
+    verdict = approvals.complete(count(asked, votes, draft.now), seen.unreadable)
     waiver = JobWaiver(
         digest=asked.digest or "",
         findings=list(findings),
@@ -78,7 +78,7 @@ def _judge(draft: Draft, seen: Observed, policy: ApprovalPolicySpec, findings: S
     elif verdict.outcome == "Quorum":
         _grant(draft, waiver, verdict)
     else:
-        _wait(draft, waiver, verdict)
+        _wait(draft, waiver, verdict, seen.unreadable)
 
 
 def _question(draft: Draft, findings: Sequence[WaiverFinding], policy: ApprovalPolicySpec) -> Question:
@@ -118,12 +118,10 @@ def _refuse(draft: Draft, found: str, fixed: Sequence[str]) -> None:
     close(draft, Final("Failed", JobReason.VALIDATION_REFUSED, text))
 
 
-def _wait(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
+def _wait(draft: Draft, waiver: JobWaiver, verdict: Verdict, unreadable: Sequence[str]) -> None:
     job = draft.job
     command = f"tunegate approve job/{job.name} -n {job.namespace} --reason TEXT"
-    text = (
-        f"Validation found {_named(waiver)}; {approvals.asking(verdict, command)}. Or mend this and create a new job."
-    )
+    text = f"Validation found {_named(waiver)}; {approvals.asking(verdict, command, unreadable)}. Or mend this and create a new job."
     draft.tell("PendingWaiver", text)
     draft.condition("Waived", "False", JobReason.WAITING_FOR_WAIVER, text)
     draft.condition("Scheduled", "False", JobReason.WAITING_FOR_WAIVER, text)

@@ -20,8 +20,9 @@ from tunegate.reconcile.modelrelease.break_glass import BreakGlassState
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen
 from tunegate.reconcile.modelrelease.sealing import Signatures, seal
 from tunegate.reconcile.modelrelease.serving import held, served
-from tunegate.reconcile.modelrelease.status import ConditionDraft, StatusDraft, status_of
+from tunegate.reconcile.modelrelease.status import ConditionDraft, StatusDraft, status_of, stopped_status
 from tunegate.reconcile.plan import AuditEntry, EventNote, Plan
+from tunegate.reconcile.stops import Stop, final_message
 from tunegate.release.ballot import Verdict
 from tunegate.release.evidence import Shortfall
 
@@ -46,6 +47,8 @@ class Observed:
     records: tuple[AuditRecordSpec, ...]
     """The ledger's records about this release, oldest first."""
     frozen: Frozen | None = None
+    unreadable: tuple[str, ...] = ()
+    """Names of approvals of it that cannot be read: while there are some, those that can be make no quorum."""
     shortfall: Shortfall | None = None
     """Why there is no statement, or why it cannot be read."""
     changed: tuple[str, ...] = ()
@@ -80,6 +83,20 @@ def plan(seen: Observed, now: datetime) -> Plan:
         events=() if phase == draft.phase else (_event(draft, phase),),
         requeue_after=requeue,
         uid=seen.release.uid,
+    )
+
+
+def plan_stop(release: ModelRelease, found: Stop | None, now: datetime) -> Plan | None:
+    """Return the step that stops the release without waiting for anything; None where its phase says so already."""
+    phase = release.status.phase
+    if found is None or phase in (found.phase, "Revoked"):
+        return None
+    draft = StatusDraft(found.phase, found.message)
+    return Plan(
+        status=stopped_status(release, found, now),
+        events=(_event(draft, phase),),
+        requeue_after=SOON,
+        uid=release.uid,
     )
 
 
@@ -139,10 +156,7 @@ def _stop(seen: Observed) -> tuple[StatusDraft, tuple[AuditEntry, ...]] | None:
     else:
         by = record.actor if record is not None else ""
     word = "revoked" if revoked else "rejected"
-    message = (
-        f"{word} by {by}: this is final. The reason: tunegate describe release/{seen.release.name} -n {seen.release.namespace}. "
-        "Serve another job with a new release"
-    )
+    message = final_message(seen.release, "Revoked" if revoked else "Denied", by)
     conditions = [
         ConditionDraft("Approved", "False", reason, message),
         ConditionDraft("Ready", "False", reason, f"{word}: its route is closed"),
@@ -218,6 +232,8 @@ def _approved(
     if tampered.status == "True":
         message = f"{tampered.message}. What runs keeps running, nothing new is rolled out. {message}"
     lost = quorum_lost.lost(seen.verdict, record)
+    if lost.status == "True" and seen.unreadable:
+        lost = replace(lost, message=approvals.unread(seen.unreadable))
     if lost.status == "True":
         message = f"{lost.message}. {message if held(seen.release, seen.server) else _asking(seen)}"
     conditions = (*draft.conditions, approval, *conditions, lost)
@@ -263,7 +279,9 @@ def _waiting(
 
 def _asking(seen: Observed) -> str:
     shown = break_glass.with_dropped(seen.verdict, seen.overrides)
-    return approvals.asking(shown, f"tunegate approve release/{seen.release.name} -n {seen.release.namespace}")
+    return approvals.asking(
+        shown, f"tunegate approve release/{seen.release.name} -n {seen.release.namespace}", seen.unreadable
+    )
 
 
 def _tampered(seen: Observed) -> ConditionDraft:

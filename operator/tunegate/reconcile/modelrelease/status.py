@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
+from tunegate.api.conditions import Condition, ConditionStatus, is_true, rfc3339, set_condition
 from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.modelrelease import ModelRelease, ModelReleaseStatus, Override, ReleasePhase
 from tunegate.api.reasons import ReleaseReason
 from tunegate.api.shared import NamedRef
 from tunegate.reconcile.approvals import tally
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen
+from tunegate.reconcile.stops import Stop
 from tunegate.release.ballot import Verdict
 
 OWN_CONDITIONS = ("Ready", "EvidenceComplete", "Approved", "Overridden", "Superseded", "QuorumLost", "Tampered")
@@ -63,10 +64,42 @@ def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[
     )
     if verdict is not None:
         status = status.model_copy(update=tally(verdict))
+    return _owned(status)
+
+
+def stopped_status(release: ModelRelease, stop: Stop, now: datetime) -> dict[str, Any]:
+    """Return the status of before with what a stop changes at once; the count and the rest follow."""
+    drafts = [
+        ConditionDraft("Approved", "False", stop.reason, stop.message),
+        ConditionDraft("Ready", "False", stop.reason, "its route is closed"),
+    ]
+    if is_true(release.status.conditions, "Overridden"):
+        drafts.append(ConditionDraft("Overridden", "False", stop.reason, stop.message))
+    changed = {draft.type for draft in drafts}
+    others = [one for one in release.status.conditions if one.type not in changed]
+    conditions = [*others, *_conditions(release, tuple(drafts), now)]
+    status = release.status.model_copy(
+        update={
+            "observed_generation": release.generation,
+            "phase": stop.phase,
+            "message": stop.message[:TEXT_CHARACTERS],
+            "conditions": sorted(conditions, key=_order),
+        }
+    )
+    return _owned(status)
+
+
+def _owned(status: ModelReleaseStatus) -> dict[str, Any]:
+    """Return the fields without those of lineage's controller."""
     document = status.to_dict()
     document.pop("mlflowVersion", None)
     document.pop("mlflowModel", None)
     return document
+
+
+def _order(condition: Condition) -> int:
+    known = condition.type in OWN_CONDITIONS
+    return OWN_CONDITIONS.index(condition.type) if known else len(OWN_CONDITIONS)
 
 
 def _with_ready(drafts: tuple[ConditionDraft, ...]) -> tuple[ConditionDraft, ...]:
@@ -91,4 +124,4 @@ def _conditions(release: ModelRelease, drafts: tuple[ConditionDraft, ...], now: 
                 observed_generation=release.generation,
             ),
         )
-    return sorted(kept, key=lambda condition: OWN_CONDITIONS.index(condition.type))
+    return sorted(kept, key=_order)

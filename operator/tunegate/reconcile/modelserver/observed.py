@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.api.approval import Approval
+from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS, ApprovalRole
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.conditions import is_true
@@ -15,6 +16,7 @@ from tunegate.api.manifest import Manifest
 from tunegate.api.modelrelease import MAY_SERVE, ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import AdapterEntry, GatewayStatus, RoutesDocument
+from tunegate.reconcile.stops import stop_of
 
 Json = Mapping[str, Any]
 
@@ -133,14 +135,6 @@ class Observed:
         return frozenset(candidate.served_name for candidate in self.candidates)
 
     @property
-    def routes_hold(self) -> bool:
-        """Whether everything that the live routes allow may still answer."""
-        live = self.routes
-        if self.routes_forged:
-            return False
-        return live is None or self.allowed.issuperset({*live.routes.values(), *live.approved})
-
-    @property
     def live_pods(self) -> tuple[Json, ...]:
         """Pods that are not on their way out."""
         return tuple(pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp"))
@@ -157,6 +151,11 @@ class Observed:
         return {name: status for name, status in self.gateways.items() if status.ready and not status.draining}
 
 
-def may_answer(release: ModelRelease) -> bool:
-    """Tell whether people's approval or override stands and a served name exists."""
-    return release.status.phase in MAY_SERVE and bool(release.status.served_name)
+def may_answer(release: ModelRelease, stops: Sequence[Approval], roles: Sequence[ApprovalRole], now: datetime) -> bool:
+    """Tell whether people's approval or override stands and a served name exists.
+
+    ``stops`` are decisions that take something away, ``roles`` those of the policy in force: what they say holds before the
+    release's own controller has acted on it.
+    """
+    status = release.status
+    return status.phase in MAY_SERVE and bool(status.served_name) and stop_of(release, stops, roles, now) is None

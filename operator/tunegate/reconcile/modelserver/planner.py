@@ -1,14 +1,14 @@
 """Planner of ModelServer: what is rolled out, which routes are open, what the status says. Pure; the clock comes in.
 
-Two speeds. A route whose release may not answer any more is closed by a step of its own, which waits for nothing: not for
-the ledger, the registry or a pod. Everything that opens something is recorded first and waits for all of them. Where that
-step was refused it is tried again together with all the rest: gateways are asked, and pods that still answer are deleted.
+Two speeds. What closes a route is a step of its own, which waits for nothing: not for the ledger, the registry or a pod. It
+is applied first and recorded by the next step. Everything that opens something is recorded first and waits for all of
+them. Where that step was refused it is tried again together with all the rest: gateways are asked, and pods that still answer are deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,17 +53,16 @@ def owner_of(seen: Observed) -> dict[str, Any]:
 
 def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     """Return the next step of the server."""
-    closed = routes.revoked(seen, now)
+    closed = routes.narrowed(seen, now)
     if closed is not None and not seen.closing_refused:
-        return Plan(
-            closes=(_routes_object(seen, closed),),
-            events=_closings(seen, closed),
-            requeue_after=AT_ONCE,
-            uid=seen.server.uid,
-        )
+        return _close(seen, closed, {})
     served = state.adapters(seen)
     choices = routes.choose(seen, served)
     document = closed or routes.wanted(seen, choices, now)
+    closed = closed or routes.closed(seen, document)
+    if closed is not None and not seen.closing_refused:
+        return _close(seen, closed, {choice.name: choice.reason for choice in choices})
+    document = closed or document
     confirmed = closings.confirm(seen, now)
     made = _serving(seen, settings)
     waiting = made if isinstance(made, Health) else None
@@ -73,7 +72,10 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     audit = [*_left_out(seen, served), *confirmed.audit, *_strangers(seen)]
     applies: list[Any] = []
     if closed is None:
-        audit = [*routes.entries(seen, document, now), *audit]
+        entries = routes.entries(seen, document, now)
+        # What opens comes last: the guard may hold its record back, and with it everything after it.
+        shut = [entry for entry in entries if entry.type == "RouteClosed"]
+        audit = [*shut, *audit, *(entry for entry in entries if entry not in shut)]
         applies = [_routes_object(seen, document)]
     creates: tuple[Any, ...] = ()
     deletes: tuple[ObjectRef, ...] = ()
@@ -96,6 +98,16 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         requeue_after=closings.LOOK_AGAIN
         if confirmed.waiting or closed is not None
         else _later(seen, served, how, waiting),
+        uid=seen.server.uid,
+    )
+
+
+def _close(seen: Observed, closed: RoutesDocument, reasons: Mapping[str, str]) -> Plan:
+    """Return the step that closes and waits for nothing; the next one records it, from the status that it leaves alone."""
+    return Plan(
+        closes=(_routes_object(seen, closed),),
+        events=_closings(seen, closed, reasons),
+        requeue_after=AT_ONCE,
         uid=seen.server.uid,
     )
 
@@ -326,13 +338,20 @@ def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confi
     return Health(how.phase, how.reason, message)
 
 
-def _closings(seen: Observed, closed: RoutesDocument) -> tuple[EventNote, ...]:
+def _closings(seen: Observed, closed: RoutesDocument, reasons: Mapping[str, str]) -> tuple[EventNote, ...]:
     before = seen.routes.routes if seen.routes else {}
+    names = {route.name for route in seen.server.spec.routes}
     return tuple(
-        EventNote("Warning", "RouteClosed", f"route {name}: release of {served} may not answer any more")
+        EventNote("Warning", "RouteClosed", f"route {name}: {_why_closed(seen, name, served, names, reasons)}")
         for name, served in before.items()
         if name not in closed.routes
     )
+
+
+def _why_closed(seen: Observed, name: str, served: str, names: set[str], reasons: Mapping[str, str]) -> str:
+    if served not in seen.allowed:
+        return f"release of {served} may not answer any more"
+    return reasons.get(name) or ("nothing that it tracks is approved" if name in names else "no longer in spec.routes")
 
 
 def _events(

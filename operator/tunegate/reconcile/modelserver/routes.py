@@ -32,25 +32,41 @@ class RouteChoice:
         return RouteStatus(name=self.name, state=state, served_name=self.served_name, reason=reason[:TEXT_CHARACTERS])
 
 
-def revoked(seen: Observed, now: datetime) -> RoutesDocument | None:
-    """Return the routes without those whose release may not answer any more, or None when there is none of them.
+def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
+    """Return the routes without what releases and server no longer let stand, or None when all may stand.
 
-    This needs neither registry nor ledger nor pods: it is written before anything else is looked at. Where the live routes
-    are not ours all are closed, until the next step has looked at everything.
+    Gone are routes whose release may not answer any more or that nothing in `spec.routes` can open, and groups of clients
+    that the spec no longer lists. This needs neither registry nor ledger nor pods: it is written before anything else is
+    looked at. Where the live routes are not ours all are closed, until the next step has looked at everything.
     """
-    live = seen.routes
+    live, server = seen.routes, seen.server.spec
     if seen.routes_forged:
         return RoutesDocument(revision=int(now.timestamp()), names=_names(seen))
-    if live is None or seen.routes_hold:
+    if live is None:
         return None
-    kept = {name: served for name, served in live.routes.items() if served in seen.allowed}
-    return live.model_copy(
+    possible = {route.name for route in server.routes if _fitting(route, seen.candidates)}
+    kept = {name: served for name, served in live.routes.items() if served in seen.allowed and name in possible}
+    document = live.model_copy(
         update={
             "routes": kept,
             "approved": [name for name in live.approved if name in seen.allowed],
+            "kubernetes_groups": [one for one in live.kubernetes_groups if one in server.clients.kubernetes_groups],
             "revision": live.revision + (kept != live.routes),
         }
     )
+    return None if document == live else document
+
+
+def closed(seen: Observed, document: RoutesDocument) -> RoutesDocument | None:
+    """Return the live routes without those that ``document`` lacks, or None when it lacks none.
+
+    So what closes is written before what opens, which waits for the ledger.
+    """
+    live = seen.routes
+    if live is None or document.routes.keys() >= live.routes.keys():
+        return None
+    kept = {name: served for name, served in live.routes.items() if name in document.routes}
+    return live.model_copy(update={"routes": kept, "revision": live.revision + 1})
 
 
 def choose(seen: Observed, adapters: Sequence[ServedAdapter]) -> list[RouteChoice]:
@@ -65,15 +81,11 @@ def _choose(
 ) -> RouteChoice:
     if route.name == BASE_SERVED_NAME:
         return RouteChoice(route.name, None, "this name belongs to the base model: choose another")
-    fitting = [candidate for candidate in candidates if candidate.release.spec.model_name == route.name]
-    fitting.sort(key=lambda one: one.age, reverse=True)
-    if route.track == "Pinned":
-        wanted = route.release_ref.name if route.release_ref else ""
-        fitting = [candidate for candidate in fitting if candidate.release.name == wanted]
-        missing = f"release {wanted} is not approved, or not for model name {route.name}"
-    else:
-        missing = f"no approved release with model name {route.name}"
+    fitting = _fitting(route, candidates)
     if not fitting:
+        missing = f"no approved release with model name {route.name}"
+        if route.track == "Pinned":
+            missing = f"release {_pinned(route)} is not approved, or not for model name {route.name}"
         return RouteChoice(route.name, None, missing)
     ready = [candidate for candidate in fitting if _state(states, candidate) == "Ready"]
     if ready:
@@ -85,6 +97,20 @@ def _choose(
     newest = states.get(fitting[0].served_name)
     why = f"{fitting[0].served_name} is {newest.state if newest else 'not rolled out yet'}"
     return RouteChoice(route.name, None, f"{why}: {newest.reason}" if newest and newest.reason else why)
+
+
+def _fitting(route: Route, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the releases that the route may answer with, the newest first."""
+    if route.name == BASE_SERVED_NAME:
+        return []
+    fitting = [candidate for candidate in candidates if candidate.release.spec.model_name == route.name]
+    if route.track == "Pinned":
+        fitting = [candidate for candidate in fitting if candidate.release.name == _pinned(route)]
+    return sorted(fitting, key=lambda one: one.age, reverse=True)
+
+
+def _pinned(route: Route) -> str:
+    return route.release_ref.name if route.release_ref else ""
 
 
 def _state(states: Mapping[str, ServedAdapter], candidate: Candidate) -> str:

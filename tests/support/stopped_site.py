@@ -1,0 +1,168 @@
+"""A namespace with a server that answers with one release, and a real operator process that has just been started on it.
+
+The objects are written as an operator would have left them; the ledger holds what was asked. Nothing runs in pods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import builders
+from tests.support.ports import free_port
+from tests.support.waiting import Cluster
+from tunegate.api.markers import API_VERSION
+from tunegate.api.serving import RoutesDocument
+from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
+from tunegate.ledger.writer import LedgerWriter
+from tunegate.manifests.serving import routes_config_map
+from tunegate.reconcile.naming import owner_reference, server_labels
+
+Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
+SERVED = "live-00000000"
+ROUTE = "extractor"
+REVIEWER: Json = {"username": "reviewer-risk", "groups": ["model-risk"]}
+
+
+@dataclass
+class StoppedSite:
+    """One governed namespace and its system namespace on an API server of the test's own."""
+
+    kube: KubeClient
+    kubeconfig: str
+    name: str
+
+    @property
+    def system(self) -> str:
+        return f"{self.name}-system"
+
+    async def prepare(self, releases: int = 0) -> None:
+        """Create namespaces, policy, server, the release ``live`` that it answers with, and so many that wait."""
+        for name in (self.name, self.system):
+            await self.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        await self.kube.create(builders.make_approvalpolicy(self.name))
+        base = await self.kube.create(builders.make_basemodel(self.name))
+        await self._say(base, phase="Ready", manifestDigest=builders.DIGEST, resultDigest=builders.DIGEST)
+        server = await self.kube.create(
+            builders.make_modelserver(
+                namespace=self.name, baseModelRef={"name": self.name}, routes=[{"name": ROUTE}], replicas=0
+            )
+        )
+        await self._say(server, phase="Ready", routes=[{"name": ROUTE, "state": "Open", "servedName": SERVED}])
+        await self.open()
+        ledger = LedgerWriter(self.kube)
+        for number in range(releases):
+            await self._release(ledger, f"waits-{number}", phase="PendingApproval")
+        counted = [{"name": "first", "username": "reviewer-risk", "role": "risk", "time": "2026-11-01T00:00:00Z"}]
+        await self._release(ledger, "live", phase="Serving", counted=counted, approvedTime="2026-11-01T00:00:00Z")
+
+    async def open(self, served: str = SERVED) -> None:
+        """Let the server's route answer with a release, as the operator writes it."""
+        document = RoutesDocument(revision=1, routes={ROUTE: served}, approved=[served])
+        owner = owner_reference(await self.get("ModelServer", "server"))
+        await self.kube.apply(
+            routes_config_map("server", self.name, document, labels=server_labels("server"), owner=owner)
+        )
+
+    async def decide(self, decision: str, name: str) -> Json:
+        """Let a reviewer decide on the release that is served."""
+        release = await self.get("ModelRelease", "live")
+        subject = {"kind": "ModelRelease", "name": "live", "uid": release["metadata"]["uid"]}
+        spec = {"decision": decision, "subjectRef": subject, "approver": REVIEWER}
+        return await self.kube.create(builders.make_approval(name, self.name, **spec))
+
+    async def get(self, kind: str, name: str, api_version: str = API_VERSION) -> Json:
+        found = await self.kube.get(ObjectRef(api_version, kind, name, self.name))
+        assert found is not None, f"{kind} {name} is gone"
+        return found
+
+    async def routes(self) -> dict[str, str]:
+        """Return what answers now, by public name."""
+        return open_routes(await self.get("ConfigMap", "tunegate-routes-server", "v1"))
+
+    async def until_closed(self, seconds: float) -> None:
+        """Return once no route is open any more."""
+        ref = ObjectRef("v1", "ConfigMap", "tunegate-routes-server", self.name)
+        await Cluster(self.kube).until(ref, lambda live: not open_routes(live), what="closed", seconds=seconds)
+
+    async def until_leading(self, seconds: float) -> None:
+        """Return once an operator of this namespace holds the Lease."""
+        ref = ObjectRef("coordination.k8s.io/v1", "Lease", "tunegate-operator", self.system)
+        await Cluster(self.kube).until(ref, lambda live: live["spec"]["holderIdentity"], what="held", seconds=seconds)
+
+    async def until_phase(self, phase: str, seconds: float) -> None:
+        """Return once the release that was served is in that phase."""
+        ref = ObjectRef(API_VERSION, "ModelRelease", "live", self.name)
+        await Cluster(self.kube).until(ref, lambda live: live["status"]["phase"] == phase, what=phase, seconds=seconds)
+
+    async def recorded(self, type_: str) -> list[Json]:
+        """Return the records of a type about objects of this namespace."""
+        found = await self.kube.list(API_VERSION, "AuditRecord")
+        return [
+            one for one in found if one["spec"]["type"] == type_ and one["spec"]["subject"]["namespace"] == self.name
+        ]
+
+    @asynccontextmanager
+    async def operator(self, folder: Path, registry: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run an operator that has never seen anything; ``settings`` by name without the prefix."""
+        environment = operator_environment(self, registry, settings)
+        log = folder / f"{self.name}.log"
+        with log.open("wb") as stream:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tunegate", "operator", env=environment, stderr=stream, stdout=stream
+            )
+        try:
+            yield process
+        except BaseException:
+            print(log.read_text()[-5000:])
+            raise
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def _release(self, ledger: LedgerWriter, name: str, **status: Any) -> None:
+        raw = await self.kube.create(builders.make_modelrelease(name, self.name))
+        uid = raw["metadata"]["uid"]
+        named = {"servedName": f"{name}-00000000", "serverRef": {"name": "server"}}
+        await self._say(raw, releaseDigest=builders.DIGEST, statementDigest=builders.DIGEST, **named, **status)
+        payload = {"releaseDigest": builders.DIGEST, "statement": builders.DIGEST, "repository": f"{self.name}/{name}"}
+        subject = AuditSubject("ModelRelease", self.name, name, uid)
+        await ledger.append(AuditEntry("ReleaseRequested", OPERATOR, subject, "statement", payload))
+
+    async def _say(self, obj: Json, **status: Any) -> None:
+        metadata = {key: obj["metadata"][key] for key in ("name", "namespace") if key in obj["metadata"]}
+        status = {"message": "", "conditions": [], "observedGeneration": 1, **status}
+        body = {"apiVersion": API_VERSION, "kind": obj["kind"], "metadata": metadata, "status": status}
+        await self.kube.apply(body, manager="t-before", subresource="status")
+
+
+def open_routes(config_map: Json) -> dict[str, str]:
+    """Return what the routes' ConfigMap opens."""
+    return dict(json.loads(config_map["data"]["routes.json"])["routes"])
+
+
+def operator_environment(site: StoppedSite, registry: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of an operator process for the namespace."""
+    own = {
+        "SYSTEM_NAMESPACE": site.system,
+        "GOVERNED": json.dumps([{"name": site.name, "policy": site.name}]),
+        "TRAINER_IMAGE": "none",
+        "OPERATOR_IMAGE": "none",
+        "REGISTRY_HOST": registry,
+        "REGISTRY_PLAIN_HTTP": "true",
+        "KUBECONFIG": site.kubeconfig,
+        "HTTP_PORT": str(free_port()),
+        **settings,
+    }
+    python = {"PYTHONPATH": f"{ROOT}/operator:{ROOT}/trainer-image"}
+    return os.environ | python | {f"TUNEGATE_{name}": value for name, value in own.items()}
