@@ -16,6 +16,7 @@ from tunegate.api.stage.configs import HashConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import HashResult
 from tunegate.base_files import ChangedMeanwhile, hash_folder
+from tunegate_trainer import base_settings
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged
 from tunegate_trainer.findings import block
@@ -76,16 +77,11 @@ def _check_content(folder: Path, files: list[Path], foreign: list[str]) -> list[
         findings.append(block("Code", "config.json asks for code of its own (auto_map): it never runs here"))
     if not names & {"tokenizer.json", "tokenizer.model"}:
         findings.append(block("Tokenizer", "no tokenizer.json or tokenizer.model"))
-    if not _has_chat_template(folder, names):
-        message = "no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): not a chat model"
-        findings.append(block("ChatTemplate", message))
+    try:
+        base_settings.chat_template(folder)
+    except BadInput as problem:
+        findings.append(block("ChatTemplate", problem.message.removeprefix("base model: ")))
     return findings
-
-
-def _has_chat_template(folder: Path, names: set[str]) -> bool:
-    if "chat_template.jinja" in names or "chat_template.json" in names:
-        return True
-    return "tokenizer_config.json" in names and bool(_read_json(folder / "tokenizer_config.json").get("chat_template"))
 
 
 def _read_json(path: Path) -> dict[str, object]:

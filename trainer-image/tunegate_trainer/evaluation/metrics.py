@@ -15,14 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tunegate.api.evaluationsuite import MetricName, SuiteTask
-from tunegate_trainer.evaluation.normalization import (
-    NotJson,
-    normalize_label,
-    parse_json,
-    same_json,
-    same_label,
-    same_text,
-)
+from tunegate_trainer.data.strict_json import NotJson, parse_json
+from tunegate_trainer.evaluation.normalization import normalize_label, same_json, same_label, same_text
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEUScore

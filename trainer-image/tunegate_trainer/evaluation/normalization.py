@@ -9,15 +9,12 @@ because of a sentence around it, equals nothing.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from typing import Any
 
+from tunegate_trainer.data.strict_json import NotJson, parse_json
+
 NORMALIZATION = "tunegate/1"
-
-
-class NotJson(ValueError):
-    """The answer as a whole is not one JSON value."""
 
 
 def normalize_text(text: str) -> str:
@@ -28,14 +25,6 @@ def normalize_text(text: str) -> str:
 def normalize_label(text: str) -> str:
     """Return ``text`` as a class label."""
     return normalize_text(text).removesuffix(".").rstrip().casefold()
-
-
-def parse_json(text: str) -> Any:
-    """Return the JSON value that ``text`` is. Raises ``NotJson``, also for NaN, Infinity and repeated keys."""
-    try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise NotJson(type(error).__name__) from error
 
 
 def normalize_json(value: Any) -> Any:
@@ -68,14 +57,3 @@ def same_json(answer: str, expected: str) -> bool:
         return bool(normalize_json(parse_json(answer)) == right)
     except NotJson:
         return False
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("repeated key")
-    return value

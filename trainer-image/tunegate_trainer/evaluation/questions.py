@@ -10,8 +10,9 @@ from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate_trainer.data.rows import Row, read_sound_rows
 from tunegate_trainer.data.shards import open_dataset, open_suite
 from tunegate_trainer.data.splitting import group_key, in_development
+from tunegate_trainer.data.strict_json import NotJson, parse_json
 from tunegate_trainer.endings import BadInput
-from tunegate_trainer.evaluation.normalization import NotJson, normalize_label, parse_json
+from tunegate_trainer.evaluation.normalization import normalize_label
 
 
 @dataclass(frozen=True)
