@@ -124,5 +124,5 @@ def test_a_long_last_word_fits_the_kubelet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [MemoryError(), type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")])
 def test_memory_errors_are_told_apart(error: Exception) -> None:
-    assert entry._classify(error).exit_code == ExitCode.OUT_OF_MEMORY
-    assert entry._classify(ValueError("secret")).message == "ValueError (see the pod's log)"
+    assert entry._end_of(error).exit_code == ExitCode.OUT_OF_MEMORY
+    assert entry._end_of(ValueError("secret")).message == "ValueError (see the pod's log)"

@@ -204,7 +204,7 @@ def _read(
 def _development(config: ValidateConfig, facts: DataFacts) -> Any:
     """Return which of the usable rows training keeps aside to choose its best checkpoint."""
     fraction = float(config.method.development_fraction) if config.method else 0.0
-    return in_development(facts.rows["group"][facts.usable], fraction)
+    return in_development(facts.rows["group"], fraction)[facts.usable]
 
 
 def _training_cost(
