@@ -35,6 +35,7 @@ from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
 from tunegate_trainer.validation.shown_rows import choose, read_examples
 from tunegate_trainer.validation.sketching import sketch_of
 from tunegate_trainer.validation.statement import make_statement
+from tunegate_trainer.validation.suite_checks import check_suite
 from tunegate_trainer.validation.suites import check_alternatives, compare_with
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         *found.findings,
         *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
+        *check_suite(questions, suite, asked.place),
         *compared.findings,
         *told,
         *limits.check_intent(config.intent),
