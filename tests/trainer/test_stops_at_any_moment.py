@@ -114,5 +114,5 @@ def test_a_download_of_an_adapter_is_stopped(pod: Pod, tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("chosen", [anywhere, in_a_template])
 def test_data_are_never_judged_by_a_stop(chosen: Chosen, base_model: Path, pod: Pod) -> None:
-    config = make_config(pod.folder, base_model, ROWS[:40]).model_copy(update=stage_base(pod.host))
-    stop_at_moments(pod, lambda _: config, chosen, moments=6)
+    config = make_config(pod.folder, base_model, ROWS[:20]).model_copy(update=stage_base(pod.host))
+    stop_at_moments(pod, lambda _: config, chosen, moments=4)

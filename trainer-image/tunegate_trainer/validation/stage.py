@@ -138,6 +138,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         redacted=found.data,
         rows_digest=facts.rows_digest(),
         dataset_form=stream.form or "unknown",
+        dataset_files=len(shards.files),
         rows=facts.records,
         tokens=int(facts.rows["tokens"].sum()),
         longest_row_tokens=int(facts.rows["tokens"].max(initial=0)),

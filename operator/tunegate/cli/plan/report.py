@@ -76,8 +76,9 @@ def _location(place: str, uri: str) -> Json:
 
 def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
     facts = {
-        "data": f"{result.rows} rows ({result.dataset_form}), {result.tokens} tokens, the longest has "
-        f"{result.longest_row_tokens}; {result.training_rows} train, {result.development_rows} choose the checkpoint",
+        "data": f"{result.rows} rows ({result.dataset_form}) in {result.dataset_files} files, {result.tokens} tokens, the "
+        f"longest has {result.longest_row_tokens}; {result.training_rows} train, {result.development_rows} choose the "
+        f"checkpoint, {result.rows_too_long} are left out as too long",
         "data digest": result.dataset_digest,
         **({"redacted digest": result.redacted.digest} if result.redacted else {}),
         **({"documents digest": result.documents_digest} if result.documents_digest else {}),
