@@ -12,7 +12,7 @@ from tunegate.gateway.bodies import check_body
 from tunegate.gateway.fields import CHAT
 from tunegate.gateway.problems import Problem
 from tunegate.strict_json import RepeatedName, strict_json
-from tunegate_trainer.evaluation.normalization import NotJson, parse_json
+from tunegate_trainer.data.strict_json import NotJson, parse_json
 
 DOUBTFUL = ['{"a": 1, "a": 2}', '{"b": {"a": 1, "c": [], "a": 2}}', "NaN", "[-Infinity]", '{"a": 1} x', "[" * 100_000]
 VALUES = st.recursive(

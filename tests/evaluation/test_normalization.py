@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.suites import SCHEMA, suite_spec
+from tunegate_trainer.data.strict_json import NotJson, parse_json
 from tunegate_trainer.evaluation.metrics import MacroF1, metric_for
-from tunegate_trainer.evaluation.normalization import NotJson, parse_json, same_json, same_label, same_text
+from tunegate_trainer.evaluation.normalization import same_json, same_label, same_text
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-1000, 1000) | st.text(max_size=8),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from tests.support.builders import make_approvalpolicy, make_computepool, make_evaluationsuite, make_finetunejob
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
@@ -93,6 +95,44 @@ def test_a_policy_carries_the_digest_of_its_full_content() -> None:
 
     assert digests == [document_digest(policy.spec.to_dict()), document_digest(other.spec.to_dict())]
     assert digests[0] != digests[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"task": {"type": "Extraction", "jsonSchema": "{type: object}"}}, "task.jsonSchema: not JSON (Expecting property name"),
+        ({"task": {"type": "Extraction", "jsonSchema": "[]"}}, "task.jsonSchema: not a JSON object"),
+        ({"task": {"type": "Extraction", "jsonSchema": "[" * 9000}}, "task.jsonSchema: not JSON"),
+        ({"task": {"type": "Extraction", "jsonSchema": '{"type": "objekt"}'}}, 'task.jsonSchema: type "objekt" is none of'),
+        (
+            {"task": {"type": "Extraction", "jsonSchema": '{"properties": {"a": {"items": {"type": ["string", "text"]}}}}'}},
+            'task.jsonSchema: type "text" is none of',
+        ),
+        ({"baselines": {"regex": "(?P<due", "regexTemplate": "{due}"}}, "baselines.regex: missing >, unterminated name"),
+        ({"baselines": {"regex": "(" * 2000, "regexTemplate": "x"}}, "baselines.regex: "),
+        ({"baselines": {"regex": "a{99999999999}", "regexTemplate": "x"}}, "baselines.regex: groups or repetitions"),
+        ({"baselines": {"regex": "(?P<due>a)", "regexTemplate": "{total}"}}, "baselines.regexTemplate: only named groups"),
+        ({"baselines": {"regex": "(?P<due>a)", "regexTemplate": '{"due": 1'}}, "baselines.regexTemplate: "),
+        ({"primaryMetric": {"name": "MacroF1"}, "task": {"type": "Generation"}}, "primaryMetric: MacroF1 needs task.labels"),
+        ({"guardrails": [{"name": "SchemaValidity"}], "task": {"type": "Generation"}}, "guardrails: SchemaValidity needs task"),
+    ],
+)  # fmt: skip
+def test_a_suite_that_cannot_be_asked_is_not_ready_and_says_which_field(changes: dict[str, Any], reason: str) -> None:
+    suite = EvaluationSuite.model_validate(make_evaluationsuite(**changes))
+
+    status = status_of(plan_suite(suite, SuiteTries(), NOW))
+
+    (condition,) = status["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "BadInput")
+    assert reason in condition["message"]
+    assert status["digest"] == document_digest(suite.spec.to_dict())
+
+
+def test_a_property_that_is_called_type_is_no_type() -> None:
+    schema = '{"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}'
+    suite = EvaluationSuite.model_validate(make_evaluationsuite(task={"type": "Extraction", "jsonSchema": schema}))
+
+    assert status_of(plan_suite(suite, SuiteTries(), NOW))["conditions"][0]["status"] == "True"
 
 
 def test_a_suite_tells_the_tries_on_its_questions() -> None:

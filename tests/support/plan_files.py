@@ -16,18 +16,24 @@ Json = dict[str, Any]
 
 
 def write_plan_files(
-    folder: Path, *, extra_rows: tuple[str, ...] = (), base: Json | None = None, policy: Json | None = None, **job: Any
+    folder: Path,
+    *,
+    extra_rows: tuple[str, ...] = (),
+    base: Json | None = None,
+    policy: Json | None = None,
+    suite: Json | None = None,
+    **job: Any,
 ) -> list[str]:
     """Write rows, suite and manifests; return the command's arguments but for where the base model lies."""
     data = folder / "volume"
     data.mkdir(parents=True)
     rows = [*map(json.dumps, make_rows(240)), *extra_rows]
     (data / "train.jsonl").write_text("".join(f"{row}\n" for row in rows))
-    suite = write_rows(data / "gate.jsonl", make_rows(60, start=5000))
+    gate = write_rows(data / "gate.jsonl", make_rows(60, start=5000))
     method = {"type": "LoRA", "maxLength": 256, "developmentFraction": "0.1"}
     made = builders.make_finetunejob(**{"method": method, "requestedBy": None, **job})
     (folder / "job.yaml").write_text(yaml.safe_dump(made))
-    questions = {"uri": "pvc://data/gate.jsonl", "digest": digests.file_digest(suite)}
+    questions = {"uri": "pvc://data/gate.jsonl", "digest": digests.file_digest(gate)}
     beside = write_rows(data / "beside.jsonl", make_rows(60, start=9000))
     other = {"uri": "pvc://data/beside.jsonl", "digest": digests.file_digest(beside)}
     elsewhere = {"uri": "pvc://nowhere/gate.jsonl", "digest": builders.DIGEST}
@@ -35,7 +41,7 @@ def write_plan_files(
         builders.make_modelserver(),
         builders.make_basemodel(**(base or {})),
         builders.make_computepool(pricePerDeviceHour="2"),
-        builders.make_evaluationsuite(data=questions),
+        builders.make_evaluationsuite(data=questions, **(suite or {})),
         builders.make_evaluationsuite("beside", data=other),
         builders.make_evaluationsuite("elsewhere", data=elsewhere),
         builders.make_approvalpolicy(**(policy or {})),

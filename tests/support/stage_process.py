@@ -88,24 +88,31 @@ class Pod:
 
         ``promised``: the digest of the configuration in the pod's template, by default that of ``config``.
         """
-        self.started += 1
-        folder = self.folder / f"attempt-{self.started}"
-        folder.mkdir()
-        text = json.dumps(config.to_dict())
-        (folder / "stage.json").write_text(text)
-        command: list[str | Path] = [
-            *within, sys.executable, "-m", "tunegate_trainer", "--config", folder / "stage.json",
-            "--config-digest", promised or digests.sha256(text.encode()),
-            "--base-record", self.folder / "base.json", "--checkpoint-key", self.folder / "checkpoint-key",
-            "--termination", folder / "termination", "--registry-auth", folder / "none.json",
-            "--ca", folder / "none.crt", "--store", self.folder / "store",
-            "--workspace", self.workspace, "--progress-port", environment.pop("PROGRESS_PORT", "0"),
-        ]  # fmt: skip
+        folder, arguments = self.prepare(config, promised=promised, port=environment.pop("PROGRESS_PORT", "0"))
+        command = [*within, sys.executable, "-m", "tunegate_trainer", *arguments]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 command, env=_environment(environment), stdout=log, stderr=subprocess.STDOUT, cwd=folder
             )
         return StageProcess(process, folder, self.host)
+
+    def prepare(
+        self, config: StageConfigBase, *, promised: str | None = None, port: str = "0"
+    ) -> tuple[Path, list[str]]:
+        """Write the files of another attempt, and return their folder and the stage's arguments."""
+        self.started += 1
+        folder = self.folder / f"attempt-{self.started}"
+        folder.mkdir()
+        text = json.dumps(config.to_dict())
+        (folder / "stage.json").write_text(text)
+        arguments: list[str | Path] = [
+            "--config", folder / "stage.json", "--config-digest", promised or digests.sha256(text.encode()),
+            "--base-record", self.folder / "base.json", "--checkpoint-key", self.folder / "checkpoint-key",
+            "--termination", folder / "termination", "--registry-auth", folder / "none.json",
+            "--ca", folder / "none.crt", "--store", self.folder / "store",
+            "--workspace", self.workspace, "--progress-port", port,
+        ]  # fmt: skip
+        return folder, list(map(str, arguments))
 
     def run(self, config: StageConfigBase, **environment: str) -> StageEnding:
         """Start and wait."""

@@ -59,12 +59,23 @@ def test_the_newest_by_number_is_chosen(tmp_path: Path) -> None:
     assert found.foreign == 0
 
 
-def test_a_half_written_checkpoint_is_removed_to_make_room(tmp_path: Path) -> None:
+def test_half_written_checkpoints_are_removed_also_when_a_kill_came_before(tmp_path: Path) -> None:
     make_checkpoint(tmp_path, 10)
     make_checkpoint(tmp_path, 20, sealed=False)
+    (tmp_path / "broken-checkpoint-15-1").mkdir()
 
     assert newest(tmp_path) == 10
     assert kinds(tmp_path) == ["checkpoint"]
+
+
+def test_a_checkpoint_that_the_volume_cannot_read_is_put_aside(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path, 10)
+    seal = make_checkpoint(tmp_path, 20) / SEAL
+    seal.unlink()
+    seal.symlink_to(SEAL)  # reading it fails with an error that says nothing of its content
+
+    assert newest(tmp_path) == 10
+    assert kinds(tmp_path) == ["checkpoint", "unreadable-checkpoint-20"]
 
 
 def test_a_changed_byte_makes_a_checkpoint_broken(tmp_path: Path) -> None:

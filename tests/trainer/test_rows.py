@@ -21,15 +21,16 @@ from tunegate_trainer.data.rows import (
     make_row,
     read_rows,
     read_sound_rows,
-    turn_text,
 )
 from tunegate_trainer.data.shards import Record, find_shards
+from tunegate_trainer.data.turns import turn_text
 from tunegate_trainer.endings import BadInput
 
 USER, ASSISTANT = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada"}
 SYSTEM = {"role": "system", "content": "Be brief."}
 MESSAGES = {"messages": [USER, ASSISTANT]}
-CALL = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"name": "Ada"}'}}
+CALL = {"id": "1", "type": "function", "function": {"name": "find", "arguments": {"name": "Ada"}}}
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {}}}
 
 CALLING = {"role": "assistant", "tool_calls": [CALL]}
 
@@ -93,7 +94,7 @@ def test_a_row_keeps_its_turns_and_other_fields() -> None:
 
 def test_tools_and_their_calls_are_kept() -> None:
     conversation = [USER, CALLING, {"role": "tool", "content": "1815"}, ASSISTANT]
-    tools = [{"type": "function", "function": {"name": "find", "parameters": {}}}]
+    tools = [TOOL]
 
     row = row_of({"messages": conversation, "tools": tools})
 
@@ -137,11 +138,11 @@ def test_depth_has_a_limit() -> None:
     [
         ({}, "none of the known forms: messages, prompt+completion, instruction+output, conversations, chosen+rejected"),
         ({"messages": []}, "no messages"),
-        ({"messages": ["hello"]}, "a message without text content"),
-        ({"messages": [{"role": "user", "content": 5}]}, "a message without text content"),
-        ({"messages": [{"role": "boss", "content": "x"}]}, "unknown role"),
+        ({"messages": ["hello"]}, "a message that is no object with role and content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "a message without text content: allowed are text and a list of text parts"),
+        ({"messages": [{"role": "boss", "content": "x"}]}, "unknown role: allowed are system, user, assistant, tool"),
         ({"messages": [{"role": "user", "content": "  "}]}, "empty message"),
-        ({"messages": [{**USER, "name": "y"}]}, "a message with other fields than content, role"),
+        ({"messages": [{**USER, "name": "y"}]}, "a message of role user with other fields than content, role"),
         ({"messages": [USER, {**ASSISTANT, "content": "a\0b"}]}, "a NUL character"),
         ({"messages": [USER, {**ASSISTANT, "content": "\ud800"}]}, "half of a surrogate pair, which is no character"),
         (turns("user"), "the last message is not the assistant's"),
@@ -152,15 +153,15 @@ def test_depth_has_a_limit() -> None:
         (turns("user", "tool", "assistant"), "roles do not alternate"),
         ({"messages": [USER, {"role": "assistant", "tool_calls": [CALL]}, USER]}, "roles do not alternate"),
         ({"messages": [USER, {"role": "assistant", "tool_calls": ["find"]}]}, "tool_calls is no list of functions with name and arguments"),
-        ({**MESSAGES, "tools": "find"}, "tools is no list of objects"),
+        ({**MESSAGES, "tools": "find"}, "tools is no list of objects, nor JSON text of one"),
         ({**MESSAGES, "tools": [{"function": "name"}]}, "a tool whose function is no object"),
         ({**MESSAGES, "tools": [{"name": "\udc00"}]}, "half of a surrogate pair, which is no character"),
         ({"messages": [USER, CALLING, {"role": "tool", "content": "x", "name": "\ud800"}, ASSISTANT]}, "half of a surrogate pair, which is no character"),
         ({"messages": [USER, CALLING, {"role": "tool", "content": "x", "tool_call_id": 5}, ASSISTANT]}, "a tool's turn whose name or tool_call_id is not text"),
         ({**MESSAGES, "source": "\ud800"}, "half of a surrogate pair, which is no character"),
         ({**MESSAGES, "tools": [{"name": "find", "default": b"x"}]}, "tools or their calls hold a value that JSON cannot hold"),
-        ({"messages": [USER, {**ASSISTANT, "content": b"Ada"}]}, "a message without text content"),
-        ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role"),
+        ({"messages": [USER, {**ASSISTANT, "content": b"Ada"}]}, "a message without text content: allowed are text and a list of text parts"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role: allowed are system, user, assistant, tool"),
         ({"conversations": [{"from": ["gpt"], "value": "x"}]}, "a turn of conversations whose `from` is none of system, human, user, gpt, chatgpt, assistant, model"),
         ({"prompt": 5, "completion": "x"}, "prompt is neither text nor a list of messages"),
         ({"prompt": "x", "completion": {}}, "completion is neither text nor a list of messages"),

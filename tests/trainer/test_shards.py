@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow
@@ -101,6 +104,56 @@ def test_missing_and_empty_places_are_refused(tmp_path: Path) -> None:
         find_shards("data set", tmp_path)
 
 
+def test_a_linked_folder_is_refused_by_name(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "a.jsonl").write_bytes(LINES)
+    (elsewhere / "b.jsonl").write_bytes(LINES)
+    (folder / "more").symlink_to(elsewhere)
+
+    with pytest.raises(BadInput, match="data set: more is a link to a folder"):
+        find_shards("data set", folder)
+    (folder / "more").unlink()
+    (folder / "c.jsonl").symlink_to(elsewhere / "b.jsonl")
+    assert values(folder) == OBJECTS * 2
+    (elsewhere / "b.jsonl").unlink()
+    with pytest.raises(BadInput, match=r"c\.jsonl is not a file that can be read"):
+        find_shards("data set", folder)
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Act as a user whom file modes concern."""
+    before = os.geteuid()
+    os.seteuid(65534 if before == 0 else before)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_folder_and_a_file_that_cannot_be_read_are_refused_by_name() -> None:
+    with TemporaryDirectory() as place, TemporaryDirectory() as scratch:
+        folder, sub = Path(place), Path(place, "sub")
+        sub.mkdir()
+        (folder / "a.jsonl").write_bytes(LINES)
+        (sub / "b.jsonl").write_bytes(LINES)
+        folder.chmod(0o755)
+        Path(scratch).chmod(0o777)
+        for mode, reason in (
+            (0o000, "the folder sub cannot be read"),
+            (0o744, r"b\.jsonl is not a file that can be read"),
+        ):
+            sub.chmod(mode)
+            with without_rights(), pytest.raises(BadInput, match=f"{reason}.*Permission denied"):
+                find_shards("data set", folder)
+        sub.chmod(0o755)
+        (sub / "b.jsonl").chmod(0o000)
+        with without_rights(), pytest.raises(BadInput, match=r"b\.jsonl cannot be read \(Permission denied\)"):
+            open_dataset(DatasetInput(path=place), Path(scratch))
+
+
 def cut(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3])
@@ -185,6 +238,30 @@ def test_values_of_parquet_that_cannot_be_read_are_broken_records(tmp_path: Path
         assert first.value is not None
         assert (second.number, second.value) == (2, None)
         assert "cannot be read" in str(second.problem)
+
+
+def test_columns_of_every_arrow_type_give_what_plain_text_gives(tmp_path: Path) -> None:
+    """Arrow counts a dictionary's or a view's whole column as the bytes of each row."""
+    plain = pyarrow.array([f"{number} " + "x" * 50_000 for number in range(120)])
+    listed = pyarrow.ListArray.from_arrays(list(range(121)), plain.dictionary_encode())
+    nested = pyarrow.StructArray.from_arrays([plain.dictionary_encode(), plain.cast("string_view")], ["a", "b"])
+    expected = plain.to_pylist()
+
+    def read(column: pyarrow.Array) -> list[Any]:
+        return [record.value and record.value["a"] for record in parquet_of(tmp_path / "rows.parquet", column)]
+
+    assert read(plain) == read(plain.dictionary_encode()) == read(plain.cast("string_view")) == expected
+    assert read(listed) == [[text] for text in expected]
+    assert read(nested) == [{"a": text, "b": text} for text in expected]
+
+
+def test_json_columns_of_parquet_are_text(tmp_path: Path) -> None:
+    stored = pyarrow.array(['{"name": "find"}', "[1]"])
+    column = pyarrow.ExtensionArray.from_storage(pyarrow.json_(), stored)
+
+    assert [record.value for record in parquet_of(tmp_path / "rows.parquet", column)] == [
+        {"a": text} for text in stored.to_pylist()
+    ]
 
 
 def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:

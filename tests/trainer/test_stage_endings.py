@@ -123,7 +123,7 @@ def test_a_full_workspace_is_no_unknown_error(small_disk: Path) -> None:
     with pytest.raises(OSError, match="No space left") as full:
         (small_disk / "filler").write_bytes(bytes(9 * 1024 * 1024))
 
-    end = entry._classify(full.value, small_disk)
+    end = entry._end_of(full.value, small_disk)
 
     assert (end.exit_code, end.reason) == (ExitCode.STORAGE_FULL, "StorageFull")
     assert "workspace.size" in end.message
@@ -153,5 +153,5 @@ def test_a_long_last_word_fits_the_kubelet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [MemoryError(), type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")])
 def test_memory_errors_are_told_apart(error: Exception, tmp_path: Path) -> None:
-    assert entry._classify(error, tmp_path).exit_code == ExitCode.OUT_OF_MEMORY
-    assert entry._classify(ValueError("secret"), tmp_path).message == "ValueError (see the pod's log)"
+    assert entry._end_of(error, tmp_path).exit_code == ExitCode.OUT_OF_MEMORY
+    assert entry._end_of(ValueError("secret"), tmp_path).message == "ValueError (see the pod's log)"

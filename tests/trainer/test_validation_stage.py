@@ -109,6 +109,7 @@ def test_a_folder_of_shards_in_another_form_is_the_same_data(validate: Validate,
 
     assert (whole.dataset_form, result.dataset_form) == ("Messages", "PromptCompletion")
     assert findings(result) == {"BrokenRows": ["b.jsonl.gz:141"]}
+    assert (whole.dataset_files, result.dataset_files, result.rows) == (1, 2, 241)
     assert (result.tokens, result.training_rows) == (whole.tokens, whole.training_rows)
     assert sum(result.token_histogram.values()) == 240
 

@@ -73,11 +73,19 @@ class PeersMissing(StageEnd):
     reason = StageReason.PEERS_MISSING
 
 
-class Preempted(StageEnd):
-    """SIGTERM came; whatever could be kept was kept."""
+class Preempted(SystemExit):
+    """SIGTERM came; whatever could be kept was kept.
+
+    Not a ``StageEnd``, since it is raised at any moment: code that catches ``Exception`` would take it for a fault of what it
+    was about to do. Of the other exceptions, an event loop passes only ``SystemExit`` and ``KeyboardInterrupt`` on.
+    """
 
     exit_code = ExitCode.PREEMPTED
     reason = StageReason.PREEMPTED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class Unknown(StageEnd):

@@ -10,7 +10,6 @@ import logging
 import signal
 import tempfile
 from pathlib import Path
-from types import FrameType
 
 from pydantic import ValidationError
 
@@ -38,6 +37,7 @@ from tunegate_trainer.endings import (
 from tunegate_trainer.full_storage import storage_full, where_full
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.progress import ProgressBoard, serve
+from tunegate_trainer.stopping import STOPPED, StopRequest
 
 log = logging.getLogger("tunegate_trainer")
 
@@ -68,8 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
             return _end(places, end)
         start_logging(config.stage)
         try:
-            signal.signal(signal.SIGTERM, _on_sigterm)
-            return _run(config, options.config_digest, places, options.progress_port)
+            stop = StopRequest()
+            signal.signal(signal.SIGTERM, stop.on_signal)
+            return _run(config, options.config_digest, places, options.progress_port, stop)
         except Preempted as end:  # before the stage began
             return _end(places, end)
 
@@ -116,11 +117,7 @@ def _read(path: Path, promised: str) -> StageConfig:
         raise BadInput(f"{path}: not a stage configuration: {fields}") from error
 
 
-def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:
-    raise Preempted("stopped by SIGTERM: the stage runs again from its last kept state")
-
-
-def _run(config: StageConfig, config_digest: str, places: Places, port: int) -> int:
+def _run(config: StageConfig, config_digest: str, places: Places, port: int, stop: StopRequest) -> int:
     registry = RegistryClient(
         config.registry.host,
         plain_http=config.registry.plain_http,
@@ -137,18 +134,13 @@ def _run(config: StageConfig, config_digest: str, places: Places, port: int) -> 
         with registry:
             context = StageContext(places, registry, board)
             result = _dispatch(config, context)
+            stop.check()
             inputs = context.notes.settle()
             if result is not None:
                 result = result.model_copy(update={"config_digest": config_digest, "inputs": inputs})
             digest = _publish(config, registry, result) if result is not None else None
-    except StageEnd as end:
-        return _end(places, end)
-    except (RegistryUnavailable, Unauthorized) as error:
-        return _end(places, Unavailable(str(error)))  # the next attempt gets a new credential
-    except RegistryError as error:
-        return _end(places, BadInput(str(error)))
-    except Exception as error:
-        return _end(places, _classify(error, places.workspace))
+    except (Exception, Preempted) as error:
+        return _end(places, Preempted(STOPPED) if stop.came else _end_of(error, places.workspace))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         server.shutdown()
@@ -218,8 +210,14 @@ def _verdict(result: StageResult | None, digest: str | None) -> Termination:
     return Termination(reason=StageReason.COMPLETED, result_digest=digest)
 
 
-def _classify(error: Exception, workspace: Path) -> StageEnd:
-    """Tell storage and memory from the rest; an unknown error keeps its type only, since its text may quote data."""
+def _end_of(error: Exception | Preempted, workspace: Path) -> StageEnd | Preempted:
+    """Return how a stage ends by an error: an unknown one keeps its type only, since its text may quote data."""
+    if isinstance(error, StageEnd | Preempted):
+        return error
+    if isinstance(error, RegistryUnavailable | Unauthorized):
+        return Unavailable(str(error))  # the next attempt gets a new credential
+    if isinstance(error, RegistryError):
+        return BadInput(str(error))
     log.error("stage failed", exc_info=error, extra=event("StageFailed"))
     if storage_full(error, workspace):
         return StorageFull(where_full(workspace))
@@ -229,7 +227,7 @@ def _classify(error: Exception, workspace: Path) -> StageEnd:
     return Unknown(f"{type(error).__name__} (see the pod's log)")
 
 
-def _end(places: Places, end: StageEnd) -> int:
+def _end(places: Places, end: StageEnd | Preempted) -> int:
     log.warning(
         "stage ends without a verdict", extra=event("StageEndedWithoutVerdict", reason=end.reason, detail=end.message)
     )

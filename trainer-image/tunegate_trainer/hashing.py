@@ -13,6 +13,7 @@ from tunegate.api.stage.configs import HashConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import HashResult
 from tunegate.base_files import ChangedMeanwhile, hash_folder
+from tunegate_trainer import base_settings
 from tunegate_trainer.base_weights import Weights, read_weights
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged
@@ -22,7 +23,6 @@ from tunegate_trainer.inputs import SECOND_FORMAT, model_files
 log = logging.getLogger(__name__)
 
 DOCUMENTS = frozenset({"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"})
-TEMPLATES = frozenset({"chat_template.jinja", "chat_template.json"})
 
 
 def run(config: HashConfig, context: StageContext) -> HashResult:
@@ -76,9 +76,11 @@ def _check_content(folder: Path, files: list[Path], foreign: list[str]) -> list[
         findings.append(block("Code", "config.json asks for code of its own (auto_map): it never runs here"))
     if not names & {"tokenizer.json", "tokenizer.model"}:
         findings.append(block("Tokenizer", "no tokenizer.json or tokenizer.model"))
-    if not names & TEMPLATES and not documents.get("tokenizer_config.json", {}).get("chat_template"):
-        message = "no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): not a chat model"
-        findings.append(block("ChatTemplate", message))
+    if not broken:
+        try:
+            base_settings.chat_template(folder)
+        except BadInput as problem:
+            findings.append(block("ChatTemplate", problem.message.removeprefix("base model: ")))
     return findings
 
 

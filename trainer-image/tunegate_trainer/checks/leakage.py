@@ -21,7 +21,8 @@ from tunegate_trainer.checks.containment import LEAST_OWN, Contents, Letters
 from tunegate_trainer.checks.letters import letters, readings, stream, texts_in, visible
 from tunegate_trainer.checks.vocabulary import Vocabularies, WordHashes
 from tunegate_trainer.checks.words import Hashes, gram_hashes, normal, text_hash, word_hashes, words
-from tunegate_trainer.data.rows import Row, turn_text
+from tunegate_trainer.data.rows import Row
+from tunegate_trainer.data.turns import turn_text
 
 GRAM = 13
 """Words. Source: the contamination check of GPT-3 (arXiv 2005.14165, appendix C)."""

@@ -23,8 +23,9 @@ from tunegate_trainer.checks.near_duplicates import PERMUTATIONS, signature
 from tunegate_trainer.checks.vocabulary import WordHashes
 from tunegate_trainer.checks.words import normal, text_hash, word_hashes, words
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
-from tunegate_trainer.data.rows import BrokenRow, Row, turn_text
+from tunegate_trainer.data.rows import BrokenRow, Row
 from tunegate_trainer.data.splitting import group_key
+from tunegate_trainer.data.turns import turn_text
 from tunegate_trainer.evaluation.normalization import normalize_label
 
 COLUMNS = numpy.dtype(

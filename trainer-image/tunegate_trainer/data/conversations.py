@@ -4,27 +4,36 @@ Chat templates seldom mark what the assistant generates. So the text up to an as
 generation prompt, which is what the engine sees at serving time, and compared with the rendering that holds the turn:
 what comes on top is the turn. Rejected: TRL's `assistant_only_loss`, which swaps in another template for known model
 families and gives up on the rest, SmolLM2 among them.
+
+Tokens are those of the whole text: a tokenizer of SentencePiece's kind puts a space before each text that it is given, so
+parts that are tokenized by themselves have other tokens. An answer begins after the tokens of its prompt, which is where
+the engine generates, and ends with the first token at which the engine stops.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from tunegate import digests
 from tunegate.api.datachecks import DataCheck
-from tunegate_trainer.data.forms import Turn
+from tunegate_trainer import base_settings
 from tunegate_trainer.data.rows import Row
+from tunegate_trainer.data.turns import Turn, function_names
 from tunegate_trainer.endings import BadInput
 
 IGNORED = -100
 """Label of tokens without loss (PyTorch's cross-entropy skips it)."""
-Piece = tuple[str, bool]
-"""A part of a rendered text, and whether it is what the assistant says."""
+NO_STOP = "the template ends the turn with no token at which the engine stops"
+REFUSALS = (
+    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+"""What a template raises for a row that it was not written for: its own errors, and Python's for operations on values."""
 
 
 class ConversationProblem(Exception):
@@ -37,6 +46,20 @@ class ControlTokens(ConversationProblem):
     """A text that would end its own turn or begin another: an injection."""
 
     check: DataCheck = "ControlTokens"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The text of a row, and where in it each assistant turn begins and ends, the end of the turn included."""
+
+    whole: str
+    spans: list[tuple[int, int]]
+
+    @property
+    def texts(self) -> list[str]:
+        """What is tokenized: the whole, the prompt of each turn, and each turn but the last, which goes to the end."""
+        prompts = [self.whole[:start] for start, _ in self.spans]
+        return [self.whole, *prompts, *(self.whole[start:end] for start, end in self.spans[:-1])]
 
 
 @dataclass(frozen=True)
@@ -54,14 +77,16 @@ class ChatTokenizer:
         """Raises ``BadInput`` when the folder has no usable tokenizer or no chat template."""
         from transformers import AutoTokenizer
 
+        base_settings.chat_template(folder)
+        stops = base_settings.stop_tokens(folder)
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # the libraries raise whatever their parts do, the one in Rust a bare Exception
             raise BadInput(f"base model: the tokenizer cannot be loaded ({type(error).__name__})") from error
-        if not isinstance(self.tokenizer.chat_template, str):
-            raise BadInput("base model: no single chat template")
-        self.stop_ids = {int(self.tokenizer.eos_token_id)} if self.tokenizer.eos_token_id is not None else set()
-        self.stop_ids |= _named_stops(folder / "generation_config.json")
+        own = self.tokenizer.eos_token_id
+        self.stop_ids = stops if own is None else {int(own), *stops}
         self._special = control_tokens(self.tokenizer)
         if self._backend is not None:
             # A tokenizer's file may ask for either; transformers lifts both with its first call.
@@ -89,7 +114,7 @@ class ChatTokenizer:
                     add_generation_prompt=open_turn,
                 )
             )
-        except Exception as error:  # templates raise jinja2 errors of many kinds, for a row they don't like
+        except REFUSALS as error:
             raise ConversationProblem(f"the chat template refuses it ({type(error).__name__})") from error
 
     def count_question(self, question: Row) -> int:
@@ -98,70 +123,103 @@ class ChatTokenizer:
 
     def count(self, rows: Sequence[Row]) -> list[int | ConversationProblem]:
         """Return the tokens of each row, or why ``encode`` refuses it: in one call of the tokenizer, which costs less."""
-        cut = [self._pieces_or_problem(row) for row in rows]
-        tokens = iter(self._tokens([text for pieces in cut if isinstance(pieces, list) for text, _ in pieces]))
+        rendered = [self._rendered_or_problem(row) for row in rows]
+        tokens = iter(self._tokens([text for each in rendered if isinstance(each, Rendered) for text in each.texts]))
         return [
-            self._count(pieces, list(islice(tokens, len(pieces)))) if isinstance(pieces, list) else pieces
-            for pieces in cut
+            self._count(each, list(islice(tokens, len(each.texts)))) if isinstance(each, Rendered) else each
+            for each in rendered
         ]
 
     def encode(self, row: Row) -> Encoded:
         """Return tokens and labels of a conversation. Raises ``ConversationProblem``."""
-        pieces = self._pieces(row)
-        return self._labeled(pieces, self._tokens([text for text, _ in pieces]))
+        rendered = self._rendered(row)
+        return self._labeled(rendered, self._tokens(rendered.texts))
 
-    def _count(self, pieces: Sequence[Piece], tokens: Sequence[list[int]]) -> int | ConversationProblem:
+    def _count(self, rendered: Rendered, tokens: Sequence[list[int]]) -> int | ConversationProblem:
         try:
-            for (_, said), found in zip(pieces, tokens, strict=True):
-                if said:
-                    self._end_of_turn(found)
-        except ConversationProblem as problem:
-            return problem
-        return sum(map(len, tokens))
-
-    def _pieces_or_problem(self, row: Row) -> list[Piece] | ConversationProblem:
-        try:
-            return self._pieces(row)
+            return len(self._labeled(rendered, tokens).input_ids)
         except ConversationProblem as problem:
             return problem
 
-    def _pieces(self, row: Row) -> list[Piece]:
-        """Return the rendered text, cut where an assistant turn begins or ends. Raises ``ConversationProblem``."""
+    def _rendered_or_problem(self, row: Row) -> Rendered | ConversationProblem:
+        try:
+            return self._rendered(row)
+        except ConversationProblem as problem:
+            return problem
+
+    def _rendered(self, row: Row) -> Rendered:
+        """Return the row behind the chat template. Raises ``ConversationProblem``."""
         if any(mark in text for text in row.texts for mark in self._special):
             raise ControlTokens("contains a control token of the chat template")
         whole = self.render(row.messages, row.tools, open_turn=False)
-        if not all(name in whole for name in _function_names(row)):
+        if not all(name in whole for name in function_names(row.tools, row.messages)):
             raise ConversationProblem("the chat template does not show the tools or their calls")
-        pieces = []
-        position = 0
-        for start, end in self._assistant_spans(row, whole):
-            pieces += [(whole[position:start], False), (whole[start:end], True)]
-            position = end
-        return [*pieces, (whole[position:], False)]
+        return Rendered(whole, list(self._assistant_spans(row, whole)))
 
-    def _labeled(self, pieces: Sequence[Piece], tokens: Sequence[list[int]]) -> Encoded:
-        """Join the tokens of the pieces. Raises ``ConversationProblem``."""
-        input_ids: list[int] = []
-        labels: list[int] = []
-        for (_, said), found in zip(pieces, tokens, strict=True):
-            kept = self._end_of_turn(found) if said else 0
-            input_ids += found
-            labels += found[:kept] + [IGNORED] * (len(found) - kept)
+    def _labeled(self, rendered: Rendered, tokens: Sequence[list[int]]) -> Encoded:
+        """Return the tokens of the whole text with the labels of its answers; ``tokens``: of ``rendered.texts``.
+
+        Raises ``ConversationProblem``.
+        """
+        input_ids, count = tokens[0], len(rendered.spans)
+        prompts, turns = tokens[1 : count + 1], tokens[count + 1 :]
+        if any(input_ids[: len(prompt)] != prompt for prompt in prompts):
+            return self._labeled_in_pieces(rendered)
+        labels = [IGNORED] * len(input_ids)
+        # A turn has an end of its own; otherwise the next one's would be taken for it.
+        if not all(self._stops(turn) for turn in [*turns, input_ids[len(prompts[-1]) :]]):
+            raise ConversationProblem(NO_STOP)
+        for prompt in prompts:
+            end = next(at for at in range(len(prompt), len(input_ids)) if input_ids[at] in self.stop_ids)
+            labels[len(prompt) : end + 1] = input_ids[len(prompt) : end + 1]
         return Encoded(input_ids, labels)
 
-    def _assistant_spans(self, row: Row, whole: str) -> list[tuple[int, int]]:
-        """Return where each assistant turn begins and ends in the rendered text, its end-of-turn token included."""
-        spans = []
+    def _labeled_in_pieces(self, rendered: Rendered) -> Encoded:
+        """Return tokens cut where a turn begins or ends: those of the whole text join a prompt's end with the answer.
+
+        The engine generates after the tokens of the prompt, so this is what it sees. Raises ``ConversationProblem`` for a
+        tokenizer to which a part of a text means something else than the same part within the whole.
+        """
+        cuts = sorted({0, len(rendered.whole), *(at for span in rendered.spans for at in span)})
+        pieces = self._tokens([rendered.whole[start:end] for start, end in pairwise(cuts)])
+        input_ids: list[int] = []
+        labels: list[int] = []
+        for start, tokens in zip(cuts, pieces, strict=False):
+            said = 0
+            if start in dict(rendered.spans):
+                if not self._stops(tokens):
+                    raise ConversationProblem(NO_STOP)
+                said = 1 + next(at for at, token in enumerate(tokens) if token in self.stop_ids)
+            input_ids += tokens
+            labels += tokens[:said] + [IGNORED] * (len(tokens) - said)
+        text = self.tokenizer.decode(input_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if text != rendered.whole:
+            raise ConversationProblem(
+                "the tokenizer joins the beginning of an answer with the prompt before it: begin answers with a letter or digit"
+            )
+        return Encoded(input_ids, labels)
+
+    def _stops(self, tokens: Sequence[int]) -> bool:
+        return not self.stop_ids.isdisjoint(tokens)
+
+    def _assistant_spans(self, row: Row, whole: str) -> Iterator[tuple[int, int]]:
+        """Yield where each assistant turn begins and ends in the rendered text, its end-of-turn token included."""
+        first = True
         for index, turn in enumerate(row.messages):
             if turn["role"] != "assistant":
                 continue
             before = self.render(row.messages[:index], row.tools, open_turn=True)
             last = index + 1 == len(row.messages)
             through = whole if last else self.render(row.messages[: index + 1], row.tools, open_turn=False)
+            if first and not through.startswith(before):
+                raise ConversationProblem(
+                    "the chat template begins an answer in another way than it writes a finished one (its generation prompt is "
+                    "no prefix of the turn): use a base model, or a template, that does not"
+                )
             if not (through.startswith(before) and whole.startswith(through)):
                 raise ConversationProblem("the chat template changes earlier turns: give one assistant turn a row")
-            spans.append((len(before), len(through)))
-        return spans
+            yield len(before), len(through)
+            first = False
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         written = [text for text in texts if text]
@@ -175,28 +233,6 @@ class ChatTokenizer:
             return [list(tokens) for tokens in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def _end_of_turn(self, turn: Sequence[int]) -> int:
-        """Return how many tokens of a turn are the model's to say: up to and with the last one that stops the engine."""
-        for last in range(len(turn), 0, -1):
-            if turn[last - 1] in self.stop_ids:
-                return last
-        raise ConversationProblem("the template ends the turn with no token at which the engine stops")
-
-
-def _named_stops(file: Path) -> set[int]:
-    """Return the tokens at which the model's own settings stop. Raises ``BadInput``.
-
-    Not read by transformers, whose class for it loads PyTorch, which a process that looks at rows does not need.
-    """
-    try:
-        settings = json.loads(file.read_bytes()) if file.exists() else {}
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict):
-        raise BadInput(f"base model: {file.name} is not a JSON object")
-    named = settings.get("eos_token_id")
-    return set(named if isinstance(named, list) else [] if named is None else [named])
-
 
 def control_tokens(tokenizer: Any) -> set[str]:
     """Return the texts that the tokenizer turns into a token of its own and that steer the model.
@@ -206,14 +242,3 @@ def control_tokens(tokenizer: Any) -> set[str]:
     """
     added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     return {text for text in (*tokenizer.all_special_tokens, *added) if len(text) > 2}
-
-
-def _calls(messages: Sequence[Turn]) -> Iterator[Turn]:
-    for turn in messages:
-        yield from turn.get("tool_calls") or ()
-
-
-def _function_names(row: Row) -> set[str]:
-    """Return the names that a template must show when it knows tools at all."""
-    functions = [each.get("function", each) for each in (*row.tools, *_calls(row.messages))]
-    return {str(function["name"]) for function in functions if "name" in function}

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tunegate_trainer.data.strict_json import NotJson, parse_json
+from tunegate_trainer.data.turns import Misfit, text_of, without_masks, without_nulls
+
 Form = Literal["Messages", "PromptCompletion", "Alpaca", "ShareGPT", "Preference"]
-Turn = Mapping[str, Any]
-
-
-class Misfit(Exception):
-    """A row that cannot be turned into messages. The text is a kind of problem, never the row's own."""
+NOT_SHOWN = ("chat_template_kwargs", "functions", "image", "images", "audio", "audios", "video", "videos")
+"""Fields that other trainers show the model, and that would be left out here without a word."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,59 @@ def detect(value: Mapping[str, Any]) -> Form | None:
     return None
 
 
-def without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a row or turn that are not null: null and absent are the same, as in Parquet.
-
-    Not at every depth: in a tool's schema, null may be what is meant.
-    """
-    return {name: inner for name, inner in value.items() if inner is not None}
-
-
 def convert(form: Form, value: Mapping[str, Any]) -> Converted:
     """Return the row as messages. Raises ``Misfit``."""
     found = detect(value)
     if found != form:
         raise Misfit(f"no {' and '.join(NEEDED[form])}" if found is None else f"{found} among rows of form {form}")
     fields = without_nulls(value)
+    if fields.get("label") is False:
+        raise Misfit(
+            "label is false, which marks an answer as bad, and every answer is learned: remove the row, or rename the field "
+            "if it says something else"
+        )
+    for name in NOT_SHOWN:
+        if fields.get(name):
+            raise Misfit(f"the field {name}: nothing of it would be trained on; only text and tools are")
+    system = _system(fields)
     messages = _READERS[form](fields)
-    return Converted(messages, fields.pop("tools", None), fields)
+    if fields.get("history"):
+        raise Misfit(f"history, which is read in rows of form Alpaca only: put earlier turns into {NEEDED[form][0]}")
+    return Converted(_under(system, messages), _tools(fields.pop("tools", None)), fields)
+
+
+def _system(fields: dict[str, Any]) -> str:
+    """Take the instruction that stands beside the turns; empty: there is none."""
+    system = text_of(fields.pop("system", ""))
+    if system is None:
+        raise Misfit("system is not text")
+    return system if system.strip() else ""
+
+
+def _under(system: str, messages: Sequence[Any]) -> Sequence[Any]:
+    """Return the turns under an instruction, which the first of them may repeat."""
+    first = messages[0] if messages else None
+    if not system:
+        return messages
+    if not isinstance(first, dict) or first.get("role") != "system":
+        return [{"role": "system", "content": system}, *messages]
+    if text_of(first.get("content")) != system:
+        raise Misfit("two instructions: the field system and a system turn that says something else")
+    return messages
+
+
+def _tools(tools: Any) -> Any:
+    """Return the tools as a list of objects: each, or all of them, may be written as JSON text, as Parquet needs it."""
+    try:
+        decoded = parse_json(tools) if isinstance(tools, str) else tools
+        listed = [parse_json(tool) if isinstance(tool, str) else tool for tool in decoded or ()]
+    except (NotJson, TypeError) as error:
+        raise Misfit("tools is no list of objects, nor JSON text of one") from error
+    if isinstance(decoded, dict) or not all(isinstance(tool, dict) for tool in listed):
+        raise Misfit("tools is no list of objects, nor JSON text of one")
+    if any(not isinstance(tool.get("function", {}), dict) for tool in listed):
+        raise Misfit("a tool whose function is no object")
+    return listed
 
 
 def _messages(fields: dict[str, Any]) -> Sequence[Any]:
@@ -108,13 +145,24 @@ def _joined(prompt: Any, answer: Any, name: str) -> Sequence[Any]:
 
 
 def _alpaca(fields: dict[str, Any]) -> Sequence[Any]:
-    texts = {name: fields.pop(name, "") for name in ("instruction", "input", "output", "system")}
+    texts = {name: fields.pop(name, "") for name in ("instruction", "input", "output")}
     for name, text in texts.items():
         if not isinstance(text, str):
             raise Misfit(f"{name} is not text")
     question = "\n\n".join(text for text in (texts["instruction"], texts["input"]) if text.strip())
-    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": texts["output"]}]
-    return [{"role": "system", "content": texts["system"]}, *messages] if texts["system"].strip() else messages
+    return [*_earlier(fields.pop("history", None)), *_exchange(question, texts["output"])]
+
+
+def _earlier(history: Any) -> Sequence[Any]:
+    """Return the turns of LLaMA-Factory's `history`: pairs of question and answer."""
+    pairs = history or []
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise Misfit("history is no list of pairs of question and answer")
+    return [turn for question, answer in pairs for turn in _exchange(question, answer)]
+
+
+def _exchange(question: Any, answer: Any) -> Sequence[Any]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 _SHAREGPT_ROLES = {
@@ -127,14 +175,19 @@ def _sharegpt(fields: dict[str, Any]) -> Sequence[Any]:
     turns = fields.pop("conversations")
     if not isinstance(turns, list) or not turns:
         raise Misfit("no conversations")
-    messages = []
-    for turn in turns:
-        # As a text: what is no text may not even be looked up.
-        if not isinstance(turn, dict) or str(turn.get("from")) not in _SHAREGPT_ROLES:
-            raise Misfit("a turn of conversations whose `from` is none of " + ", ".join(_SHAREGPT_ROLES))
-        messages.append({"role": _SHAREGPT_ROLES[turn["from"]], "content": turn.get("value")})
-    system = fields.pop("system", None)
-    return [{"role": "system", "content": system}, *messages] if system else messages
+    return list(map(_sharegpt_turn, turns))
+
+
+def _sharegpt_turn(raw: Any) -> Mapping[str, Any]:
+    if isinstance(raw, dict) and "role" in raw and "from" not in raw:
+        return raw  # read with the turns of all forms
+    turn = without_masks(without_nulls(raw)) if isinstance(raw, dict) else {}
+    # As a text: what is no text may not even be looked up.
+    if str(turn.get("from")) not in _SHAREGPT_ROLES:
+        raise Misfit("a turn of conversations whose `from` is none of " + ", ".join(_SHAREGPT_ROLES))
+    if turn.keys() - {"from", "value"}:
+        raise Misfit("a turn of conversations with other fields than from, value")
+    return {"role": _SHAREGPT_ROLES[turn["from"]], "content": turn.get("value")}
 
 
 _READERS: dict[Form, Callable[[dict[str, Any]], Sequence[Any]]] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate_trainer.data.forms import NEEDED, Form, Misfit, convert, detect, without_nulls
+from tunegate_trainer.data.forms import NEEDED, Form, convert, detect
 from tunegate_trainer.data.shards import Record, Shards
+from tunegate_trainer.data.turns import Misfit, read_turns, turn_text, written
 from tunegate_trainer.endings import BadInput
 
 MAX_DEPTH = 100
@@ -33,7 +34,7 @@ class Row:
     @property
     def texts(self) -> list[str]:
         """All text of the row that the model sees: each turn, then each tool as JSON."""
-        return [*map(turn_text, self.messages), *(json.dumps(tool, ensure_ascii=False) for tool in self.tools)]
+        return [*map(turn_text, self.messages), *map(written, self.tools)]
 
     @property
     def prompt(self) -> list[dict[str, Any]]:
@@ -56,13 +57,6 @@ class Row:
         if value is not None:
             return f"group {value}"
         return "content " + hashlib.sha256(json.dumps(self.messages, sort_keys=True).encode()).hexdigest()
-
-
-def turn_text(turn: Mapping[str, Any]) -> str:
-    """Return everything that a turn says: content, a tool's name and the id that it answers, and calls as JSON."""
-    calls = turn.get("tool_calls")
-    named = [turn[name] for name in _TOOL_NAMES if turn.get(name)]
-    return "\n".join([turn["content"], *named, *([json.dumps(calls, ensure_ascii=False)] if calls else [])])
 
 
 @dataclass(frozen=True)
@@ -112,14 +106,12 @@ def make_row(record: Record, form: Form | None) -> Row | BrokenRow:
         )
     try:
         converted = convert(form, record.value)
+        turns = read_turns(converted.messages)
     except Misfit as misfit:
         return BrokenRow(record.number, str(misfit))
-    messages = [without_nulls(turn) if isinstance(turn, dict) else turn for turn in converted.messages]
-    problem = _problem(messages, converted.tools)
-    if problem:
-        return BrokenRow(record.number, problem)
-    turns = tuple({**turn, "content": turn.get("content", "")} for turn in messages)
-    row = Row(record.number, turns, converted.fields, tuple(converted.tools or ()))
+    row = Row(record.number, turns, converted.fields, tuple(converted.tools))
+    if _too_deep([turns, row.tools]):  # texts of JSON are read only now
+        return BrokenRow(record.number, f"nested deeper than {MAX_DEPTH}")
     problem = _text_problem(row)
     return BrokenRow(record.number, problem) if problem else row
 
@@ -134,80 +126,12 @@ def _text_problem(row: Row) -> str | None:
     that are none, which may stand in other fields than the conversation too."""
     try:
         texts = row.texts
-    except TypeError:
+    except (TypeError, ValueError):
         return "tools or their calls hold a value that JSON cannot hold"
     other = (each for field in row.fields.items() for each in field if isinstance(each, str))
     if any(_LONE_SURROGATE.search(text) for text in (*texts, *other)):
         return "half of a surrogate pair, which is no character"
     return None
-
-
-_FIELDS = {
-    "system": {"role", "content"},
-    "user": {"role", "content"},
-    "assistant": {"role", "content", "tool_calls"},
-    "tool": {"role", "content", "tool_call_id", "name"},
-}
-_TOOL_NAMES = ("name", "tool_call_id")
-_NEXT = {
-    "": {"system", "user"},
-    "system": {"user"},
-    "user": {"assistant"},
-    "assistant": {"user"},
-    "assistant that calls": {"tool"},
-    "tool": {"tool", "assistant"},
-}
-"""Which role may follow: a conversation begins after the empty one, and an assistant's calls are answered by tools."""
-
-
-def _problem(messages: Sequence[Any], tools: Any) -> str | None:
-    """Return what is wrong with the turns, the first thing found."""
-    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
-        return "tools is no list of objects"
-    if any(not isinstance(tool.get("function", {}), dict) for tool in tools or ()):
-        return "a tool whose function is no object"
-    before = ""
-    for turn in messages:
-        problem = _turn_problem(turn)
-        if problem:
-            return problem
-        if turn["role"] not in _NEXT[before]:
-            return "roles do not alternate"
-        before = "assistant that calls" if turn.get("tool_calls") else turn["role"]
-    return None if before.startswith("assistant") else "the last message is not the assistant's"
-
-
-def _turn_problem(turn: Any) -> str | None:
-    if not isinstance(turn, dict):
-        return "a message without text content"
-    role, content, calls = str(turn.get("role")), turn.get("content"), turn.get("tool_calls")
-    if role not in _FIELDS:
-        return "unknown role"
-    if turn.keys() - _FIELDS[role]:
-        return "a message with other fields than " + ", ".join(sorted(_FIELDS[role]))
-    if any(not isinstance(turn[name], str) for name in _TOOL_NAMES if name in turn):
-        return "a tool's turn whose name or tool_call_id is not text"
-    if calls is not None and not _are_calls(calls):
-        return "tool_calls is no list of functions with name and arguments"
-    if calls and content is None:
-        return None
-    if not isinstance(content, str):
-        return "a message without text content"
-    if not content.strip() and not calls:
-        return "empty message"
-    if "\0" in content:
-        return "a NUL character"
-    return None
-
-
-def _are_calls(calls: Any) -> bool:
-    return isinstance(calls, list) and all(
-        isinstance(call, dict)
-        and isinstance(call.get("function"), dict)
-        and isinstance(call["function"].get("name"), str)
-        and isinstance(call["function"].get("arguments"), str | dict)
-        for call in calls
-    )
 
 
 def read_sound_rows(shards: Shards) -> list[Row]:

@@ -6,7 +6,8 @@ that cannot be read to its end is refused, since what is missing cannot be count
 
 from __future__ import annotations
 
-import json
+import os
+import stat
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 from tunegate import digests
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stage.configs import DatasetInput, SuiteInput
+from tunegate_trainer.data.strict_json import NotJson, parse_json
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.inputs import is_document
 from tunegate_trainer.taking import take
@@ -27,11 +29,6 @@ MAX_LINE = 4 * 1024 * 1024
 COMPRESSIONS: dict[str, str | None] = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 """Name's end to the compression as pyarrow calls it."""
 PARQUET = ".parquet"
-PARQUET_ROWS = 64
-PARQUET_BATCH = 16 * 1024 * 1024
-"""Rows of a Parquet file that are decoded at a time, at most, and bytes, as far as a row group's average tells."""
-PARQUET_BUFFER = 1024 * 1024
-"""Bytes of a column that are read at a time."""
 ACCEPTED = (*COMPRESSIONS, PARQUET)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -88,11 +85,13 @@ class Shards:
     def _read(self, file: Path) -> Iterator[Parsed]:
         import pyarrow
 
+        from tunegate_trainer.data.parquet import parquet_rows
+
         if file.stat().st_size == 0:
             # Not a shard without rows: what a copy leaves behind that never began.
             raise BadInput(f"{self.what}: {file.name} is damaged or cut off (0 bytes)")
         try:
-            yield from _parquet(file) if file.name.endswith(PARQUET) else _json_lines(file)
+            yield from parquet_rows(file, MAX_LINE) if file.name.endswith(PARQUET) else _json_lines(file)
         except MemoryError:
             raise
         except (pyarrow.ArrowException, EOFError, UnicodeError) as error:
@@ -151,58 +150,43 @@ def find_shards(what: str, path: Path) -> Shards:
     """
     if not path.is_dir():
         return Shards(what, path, (_accepted(what, path, path.name),))
-    found = [
-        file for file in sorted(path.rglob("*"))
-        if not any(part[0] in "._" for part in file.relative_to(path).parts)
-        and not file.is_dir() and not is_document(file)
-    ]  # fmt: skip
+    found = sorted(_files(what, path))
     if not found:
         raise BadInput(f"{what}: no files in the folder {path}")
     return Shards(what, path, tuple(_accepted(what, file, file.relative_to(path).as_posix()) for file in found))
 
 
+def _files(what: str, root: Path) -> Iterator[Path]:
+    """Yield what may be data below a folder. Raises ``BadInput`` for a folder that would be left out: a link, or unreadable."""
+
+    def refuse(error: OSError) -> None:
+        raise BadInput(f"{what}: the folder {_name(root, Path(error.filename))} cannot be read ({error.strerror})")
+
+    for place, folders, files in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        for name in folders:
+            if (folder := Path(place, name)).is_symlink():
+                raise BadInput(
+                    f"{what}: {_name(root, folder)} is a link to a folder, which is not followed: put the files themselves there"
+                )
+        yield from (file for name in files if name[0] not in "._" and not is_document(file := Path(place, name)))
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else str(root)
+
+
 def _accepted(what: str, file: Path, name: str) -> Path:
-    if not file.is_file():
-        raise BadInput(
-            f"{what}: {file} is not a file" if not file.exists() else f"{what}: {name} is not a regular file"
-        )
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        raise BadInput(f"{what}: {file} is not a file that can be read ({error.strerror})") from error
+    if not stat.S_ISREG(mode):
+        raise BadInput(f"{what}: {name} is not a regular file")
     if not file.name.endswith(ACCEPTED):
         hint = "; write one object a line instead of one array" if file.suffix == ".json" else ""
         raise BadInput(f"{what}: {name} is none of {', '.join(ACCEPTED)}{hint}")
     return file
-
-
-def _parquet(file: Path) -> Iterator[Parsed]:
-    import pyarrow.parquet
-
-    # Read in pieces and not ahead: by default all of a row group, often the whole file, lies in memory.
-    with pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=PARQUET_BUFFER) as table:
-        for group in range(table.num_row_groups):
-            facts = table.metadata.row_group(group)
-            fitting = PARQUET_BATCH // max(1, facts.total_byte_size // max(1, facts.num_rows))
-            for batch in table.iter_batches(max(1, min(fitting, PARQUET_ROWS)), row_groups=[group]):
-                for at in range(batch.num_rows):
-                    yield _parquet_row(batch.slice(at, 1))
-
-
-def _parquet_row(batch: Any) -> Parsed:
-    """Return the one row of a batch, or what is wrong with it. What JSON cannot hold is left to who needs it as JSON."""
-    if batch.nbytes > MAX_LINE:
-        return None, "row too long"
-    try:
-        (value,) = batch.to_pylist()
-        return _without_nulls(value), None
-    except (ValueError, OverflowError, TypeError, NotImplementedError, RecursionError):
-        return None, "a value that cannot be read: text that is not UTF-8, or a time out of range"
-
-
-def _without_nulls(value: Any) -> Any:
-    """Drop nulls at every depth: Parquet fills each object with the fields of all others. In JSON a null was written."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [_without_nulls(inner) for inner in value]
-    return value
 
 
 def _json_lines(file: Path) -> Iterator[Parsed]:
@@ -247,11 +231,11 @@ def parse_line(line: bytes, *, first: bool = False) -> Parsed:
         # Blank lines are broken too: they hide truncation.
         return None, "empty line"
     try:
-        document = json.loads(line.decode("utf-8"))
+        document = parse_json(line.decode("utf-8"))
     except UnicodeDecodeError:
         return None, "not UTF-8"
-    except (ValueError, RecursionError):
-        return None, "not JSON"
+    except NotJson as error:
+        return None, str(error)
     if not isinstance(document, dict):
         return None, "not a JSON object"
     return document, None

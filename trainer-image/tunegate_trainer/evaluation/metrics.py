@@ -6,23 +6,16 @@ means (exact match) and corpus scores (macro F1, BLEU) alike, and lets the boots
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from tunegate.api.evaluationsuite import MetricName, SuiteTask
-from tunegate_trainer.evaluation.normalization import (
-    NotJson,
-    normalize_label,
-    parse_json,
-    same_json,
-    same_label,
-    same_text,
-)
+from tunegate_trainer.evaluation.normalization import normalize_label, same_json, same_label, same_text
+from tunegate_trainer.evaluation.schemas import compile_schema
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEUScore
@@ -84,19 +77,12 @@ class SchemaValidity(MeanMetric):
 
     name: MetricName = "SchemaValidity"
 
-    def __init__(self, schema: dict[str, Any]) -> None:
-        """Raises ``fastjsonschema.JsonSchemaDefinitionException`` for a schema that is none."""
-        import fastjsonschema
-
-        self._validate: Callable[[Any], Any] = fastjsonschema.compile(schema)
-        self._invalid: type[Exception] = fastjsonschema.JsonSchemaValueException
+    def __init__(self, schema: str) -> None:
+        """Raises ``BadInput`` for a schema that is none."""
+        self._valid = compile_schema(schema)
 
     def value(self, answer: str, expected: str) -> float:
-        try:
-            self._validate(parse_json(answer))
-        except (NotJson, self._invalid):
-            return 0.0
-        return 1.0
+        return float(self._valid(answer))
 
 
 class RougeL(MeanMetric):
@@ -203,7 +189,7 @@ def metric_for(name: MetricName, task: SuiteTask) -> Metric:
     if name == "SchemaValidity":
         if not task.json_schema:
             raise ValueError("metric SchemaValidity needs task.jsonSchema")
-        return SchemaValidity(json.loads(task.json_schema))
+        return SchemaValidity(task.json_schema)
     if name == "MacroF1":
         if not task.labels:
             raise ValueError("metric MacroF1 needs task.labels: use it with task.type Classification")

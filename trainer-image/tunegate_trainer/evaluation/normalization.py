@@ -12,13 +12,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from tunegate.strict_json import strict_json
+from tunegate_trainer.data.strict_json import NotJson, parse_json
 
 NORMALIZATION = "tunegate/1"
-
-
-class NotJson(ValueError):
-    """The answer as a whole is not one JSON value."""
 
 
 def normalize_text(text: str) -> str:
@@ -29,14 +25,6 @@ def normalize_text(text: str) -> str:
 def normalize_label(text: str) -> str:
     """Return ``text`` as a class label."""
     return normalize_text(text).removesuffix(".").rstrip().casefold()
-
-
-def parse_json(text: str) -> Any:
-    """Return the JSON value that ``text`` is. Raises ``NotJson``, also for NaN, Infinity and repeated keys."""
-    try:
-        return strict_json(text)
-    except ValueError as error:
-        raise NotJson(type(error).__name__) from error
 
 
 def normalize_json(value: Any) -> Any:

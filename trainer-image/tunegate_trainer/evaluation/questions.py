@@ -9,9 +9,10 @@ from pathlib import Path
 from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate_trainer.data.rows import Row, read_sound_rows
 from tunegate_trainer.data.shards import open_dataset, open_suite
-from tunegate_trainer.data.splitting import group_key, in_development
+from tunegate_trainer.data.splitting import split
+from tunegate_trainer.data.strict_json import NotJson, parse_json
 from tunegate_trainer.endings import BadInput
-from tunegate_trainer.evaluation.normalization import NotJson, normalize_label, parse_json
+from tunegate_trainer.evaluation.normalization import normalize_label
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,9 @@ def load_training(dataset: DatasetInput, scratch: Path, *, development_fraction:
     """Read the training data and keep the training split. Raises ``BadInput`` when it is not the promised data."""
     shards, found = open_dataset(dataset, scratch)
     rows = read_sound_rows(shards)
-    groups = [row.group(dataset.group_field) for row in rows]
-    development = in_development([group_key(group, seed) for group in groups], float(development_fraction))
-    kept = [at for at, aside in enumerate(development) if not aside]
-    return Training([rows[at] for at in kept], [groups[at] for at in kept], found)
+    development = split(rows, dataset.group_field, seed, float(development_fraction))
+    kept = [row for row, aside in zip(rows, development, strict=True) if not aside]
+    return Training(kept, [row.group(dataset.group_field) for row in kept], found)
 
 
 def last_user_turn(row: Row) -> str:

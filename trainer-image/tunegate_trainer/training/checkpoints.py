@@ -1,8 +1,8 @@
 """Checkpoints that can be trusted: whole ones of this job. They carry a manifest, written last, and its seal by the job's key.
 
 A workspace may come from elsewhere: a clone, a volume that somebody prepared. A checkpoint without the job's seal is
-another's, whatever it holds, and is put aside like a damaged one: transformers takes the newest folder. One that a kill or
-a full workspace cut short holds nothing that anybody needs: it is removed, so that the next one finds room.
+another's, whatever it holds, and is put aside: transformers takes the newest folder. One that a kill or a full workspace cut
+short holds nothing that anybody needs: it is removed, so that the next one finds room.
 """
 
 from __future__ import annotations
@@ -28,8 +28,16 @@ log = logging.getLogger(__name__)
 
 SEAL = "tunegate.json"
 PREFIX = "checkpoint-"
-ASIDE: dict[str, str] = {"Broken": "broken-", "Foreign": "foreign-"}
-"""What folders are called that were put aside begins with this."""
+REMOVED = "broken-"
+ASIDE = {"Foreign": "foreign-", "Unreadable": "unreadable-"}
+"""What the names of folders begin with that are to be removed, or were put aside."""
+Unfit = Literal["Broken", "Foreign", "Unreadable"]
+"""Why a checkpoint is not read: it is not whole, has no seal of this job, or the volume does not give its bytes."""
+WHY: dict[Unfit, str] = {
+    "Broken": "incomplete or damaged: removed",
+    "Foreign": "not sealed by this job's key: put aside",
+    "Unreadable": "the volume cannot read it: put aside",
+}
 KEY_BYTES = 32
 
 
@@ -92,7 +100,7 @@ def seal_checkpoint(folder: Path, key: bytes, *, step: int, tokens: int, world_s
 def newest_complete(root: Path, key: bytes) -> Found:
     """Return the newest checkpoint of ``root`` that is whole and sealed by ``key``.
 
-    Newer ones that are cut short are removed, and others that are not put aside.
+    Newer ones that are not are removed when they are broken: each takes as much room as a whole one. Others are put aside.
     """
     newest = None
     for folder in sorted(root.glob(f"{PREFIX}*"), key=_step, reverse=True) if root.is_dir() else ():
@@ -100,17 +108,11 @@ def newest_complete(root: Path, key: bytes) -> Found:
         if isinstance(found, Checkpoint):
             newest = found
             break
-        if not (folder / SEAL).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            log.warning("checkpoint is cut short: removed", extra=event("CheckpointRemoved", checkpoint=folder.name))
-            if not folder.exists():
-                continue
-        aside = root / f"{ASIDE[found]}{folder.name}-{time.time_ns()}"
+        aside = root / f"{ASIDE.get(found, REMOVED)}{folder.name}-{time.time_ns()}"
         folder.rename(aside)
-        why = "incomplete or damaged" if found == "Broken" else "not sealed by this job's key"
-        log.warning(
-            "checkpoint is not read: put aside", extra=event("CheckpointPutAside", checkpoint=aside.name, why=why)
-        )
+        log.warning("checkpoint is not read", extra=event("CheckpointNotRead", checkpoint=aside.name, why=WHY[found]))
+    for broken in root.glob(f"{REMOVED}*") if root.is_dir() else ():
+        shutil.rmtree(broken, ignore_errors=True)
     return Found(newest, len(list(root.glob(f"{ASIDE['Foreign']}*"))) if root.is_dir() else 0)
 
 
@@ -119,25 +121,33 @@ def _step(folder: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def read_checkpoint(folder: Path, key: bytes) -> Checkpoint | Literal["Broken", "Foreign"]:
+def read_checkpoint(folder: Path, key: bytes) -> Checkpoint | Unfit:
     """Return the checkpoint, or why it is none of this job's: the bytes, the names and the seal all have to agree."""
     try:
         document = json.loads((folder / SEAL).read_bytes())
         seal = str(document.pop("seal"))
         promised = Manifest.model_validate({"files": document["files"]})
         step, tokens, size = (int(document[name]) for name in ("step", "tokens", "worldSize"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError as error:
+        return _unfit(error)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return "Broken"
     if not hmac.compare_digest(seal.encode(), _seal(key, document).encode()) or step != _step(folder):
         return "Foreign"
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
     try:
         found = hash_folder(folder, files)
-    except (OSError, ChangedMeanwhile):
+    except ChangedMeanwhile:
         return "Broken"
+    except OSError as error:
+        return _unfit(error)
     if found.manifest_digest != digests.manifest_digest(promised):
         return "Broken"
     return Checkpoint(folder, step, tokens, size, found)
+
+
+def _unfit(error: OSError) -> Unfit:
+    return "Broken" if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) else "Unreadable"
 
 
 def _seal(key: bytes, document: dict[str, object]) -> str:

@@ -26,7 +26,7 @@ from tunegate_trainer.adapter_checks import take_adapter
 from tunegate_trainer.data.conversations import ChatTokenizer, Encoded
 from tunegate_trainer.data.rows import read_sound_rows
 from tunegate_trainer.data.shards import find_shards
-from tunegate_trainer.data.splitting import group_key, in_development
+from tunegate_trainer.data.splitting import split
 from tunegate_trainer.endings import BadInput, InputChanged
 from tunegate_trainer.full_storage import storage_full, where_full
 from tunegate_trainer.logs import start_logging
@@ -141,15 +141,26 @@ def encode_rows(config: TrainConfig, tokenizer: ChatTokenizer) -> tuple[list[Enc
     ``config.dataset`` is the copy of this pod, whose digest the wrapper compared while it was made.
     """
     rows = read_sound_rows(find_shards("data set", Path(config.dataset.path)))
-    encoded = [(row, tokenizer.encode(row)) for row in rows]
-    kept = [(row, tokens) for row, tokens in encoded if len(tokens.input_ids) <= config.method.max_length]
-    keys = [group_key(row.group(config.dataset.group_field), config.method.seed) for row, _ in kept]
-    development = in_development(keys, float(config.method.development_fraction))
-    if development.all():
-        raise BadInput("data set: no row is left to train on")
+    development = split(rows, config.dataset.group_field, config.method.seed, float(config.method.development_fraction))
     sides: tuple[list[Encoded], list[Encoded]] = ([], [])
-    for (_, tokens), aside in zip(kept, development, strict=True):
-        sides[bool(aside)].append(tokens)
+    for row, aside in zip(rows, development, strict=True):
+        tokens = tokenizer.encode(row)
+        if len(tokens.input_ids) <= config.method.max_length:
+            sides[bool(aside)].append(tokens)
+    training, development_rows = map(len, sides)
+    log.info(
+        "rows read",
+        extra=event(
+            "RowsRead",
+            training=training,
+            development=development_rows,
+            left_out_as_too_long=len(rows) - training - development_rows,
+        ),
+    )
+    if not sides[0]:
+        raise BadInput(
+            f"data set: none of the {len(rows)} rows is left to train on, with method.maxLength {config.method.max_length}"
+        )
     return sides
 
 
@@ -175,7 +186,8 @@ def make_arguments(config: TrainConfig, workspace: Path, *, rows: int, develop: 
         max_steps=method.max_steps or -1,
         learning_rate=float(method.learning_rate),
         lr_scheduler_type="linear",
-        warmup_steps=float(method.warmup_ratio),
+        # As a number of steps: the trainer takes a ratio of 1 for one step.
+        warmup_steps=math.ceil(steps * float(method.warmup_ratio)),
         optim="adamw_torch_fused" if cuda else "adamw_torch",
         bf16=cuda,
         use_cpu=not cuda,

@@ -42,6 +42,7 @@ from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
 from tunegate_trainer.validation.shown_rows import choose, read_examples
 from tunegate_trainer.validation.sketching import sketch_of
 from tunegate_trainer.validation.statement import make_statement
+from tunegate_trainer.validation.suite_checks import check_suite
 from tunegate_trainer.validation.suites import check_alternatives, compare_with
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         *found.findings,
         *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
+        *check_suite(questions, suite, asked.place),
         *compared.findings,
         *told,
         *limits.check_intent(config.intent),
@@ -143,6 +145,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         redacted=found.data,
         rows_digest=facts.rows_digest(),
         dataset_form=stream.form or "unknown",
+        dataset_files=len(shards.files),
         rows=facts.records,
         tokens=int(facts.rows["tokens"].sum()),
         longest_row_tokens=int(facts.rows["tokens"].max(initial=0)),
@@ -211,7 +214,7 @@ def _read(
 def _development(config: ValidateConfig, facts: DataFacts) -> Any:
     """Return which of the usable rows training keeps aside to choose its best checkpoint."""
     fraction = float(config.method.development_fraction) if config.method else 0.0
-    return in_development(facts.rows["group"][facts.usable], fraction)
+    return in_development(facts.rows["group"], fraction)[facts.usable]
 
 
 def _training_cost(

@@ -15,8 +15,9 @@ from tunegate.api.numbers import count_of
 from tunegate.api.stage.configs import FurtherSuite, ValidateConfig
 from tunegate.api.stage.findings import ComparedSuite, Finding
 from tunegate_trainer.checks.leakage import Questions
-from tunegate_trainer.data.rows import BrokenRow, Row, RowStream, turn_text
+from tunegate_trainer.data.rows import BrokenRow, Row, RowStream
 from tunegate_trainer.data.shards import open_rows
+from tunegate_trainer.data.turns import turn_text
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import warn
 

@@ -74,6 +74,8 @@ class ValidateResult(StageResultBase):
     """OCI digest of the page in `<repository>/data`, which shows rows: for evaluation owners and reviewers."""
     dataset_form: str
     """How the rows are written: Messages, PromptCompletion, Alpaca, ShareGPT or Preference."""
+    dataset_files: int | None = None
+    """Files that the rows were read from, of the source."""
     rows: int
     tokens: int
     longest_row_tokens: int

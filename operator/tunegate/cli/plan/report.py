@@ -88,8 +88,9 @@ def _location(place: str, uri: str) -> Json:
 
 def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
     facts = {
-        "data": f"{count_of(result.rows, 'row')} ({result.dataset_form}), {result.tokens} tokens, the longest has "
-        f"{result.longest_row_tokens}; {result.training_rows} train, {result.development_rows} choose the checkpoint",
+        "data": f"{count_of(result.rows, 'row')} ({result.dataset_form}) in {count_of(result.dataset_files or 1, 'file')}, "
+        f"{result.tokens} tokens, the longest has {result.longest_row_tokens}; {result.training_rows} train, "
+        f"{result.development_rows} choose the checkpoint, {result.rows_too_long} are left out as too long",
         "data digest": result.dataset_digest,
         **({"redacted digest": result.redacted.digest} if result.redacted else {}),
         **({"documents digest": result.documents_digest} if result.documents_digest else {}),

@@ -15,6 +15,7 @@ from tunegate.api.markers import TEXT_CHARACTERS, Resource
 from tunegate.api.numbers import count_of
 from tunegate.api.reasons import CatalogueReason
 from tunegate.api.shared import Conditions, SuiteTries
+from tunegate.api.suite_checks import suite_problems
 from tunegate.digests import document_digest
 from tunegate.keys import ALLOWED
 from tunegate.reconcile.plan import EventNote, Plan
@@ -81,13 +82,19 @@ def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
 
 
 def plan_suite(suite: EvaluationSuite, tries: SuiteTries, now: datetime) -> Plan:
-    """Record the suite's digest and the tries on its questions, by whatever name they were asked."""
-    message = f"Tries on these questions: {tries.told()}."
-    reason = CatalogueReason.DIGEST_RECORDED
+    """Record the suite's digest and the tries on its questions, by whatever name they were asked.
+
+    A suite whose text alone shows that it cannot be asked is not ready; its questions are looked at by validation.
+    """
+    ready: ConditionStatus = "True"
+    message, reason = f"Tries on these questions: {tries.told()}.", CatalogueReason.DIGEST_RECORDED
+    if problems := suite_problems(suite.spec):
+        ready, reason = "False", CatalogueReason.BAD_INPUT
+        message = f"{'; '.join(problems)}. A suite never changes: create another one, and delete this one."
     status = EvaluationSuiteStatus(
         observed_generation=suite.generation,
         message=message[:TEXT_CHARACTERS],
-        conditions=_ready(suite, suite.status.conditions, "True", reason, message[:TEXT_CHARACTERS], now),
+        conditions=_ready(suite, suite.status.conditions, ready, reason, message[:TEXT_CHARACTERS], now),
         digest=document_digest(suite.spec.to_dict()),
         tries=tries,
     )

@@ -1,0 +1,121 @@
+"""A suite that could not judge answers is refused by validation, before an engine is loaded: each fault by its field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.plan_files import write_plan_files
+from tests.support.suites import SCHEMA, suite_spec
+from tunegate.cli.main import main
+from tunegate_trainer.data.rows import Row
+from tunegate_trainer.validation.suite_checks import check_suite
+
+
+def questions(*answers: str) -> list[Row]:
+    return [
+        Row(number, ({"role": "user", "content": f"notice {number}"}, {"role": "assistant", "content": answer}), {"group": "a"})
+        for number, answer in enumerate(answers, 1)
+    ]  # fmt: skip
+
+
+def found(rows: list[Row], **changes: Any) -> list[tuple[str, str, list[str], str]]:
+    findings = check_suite(rows, suite_spec(**changes), str)
+    return [(finding.check, finding.action, finding.rows, finding.message) for finding in findings]
+
+
+LABELS = {"type": "Classification", "labels": ["MIT", "BSD"]}
+
+
+def test_an_expected_answer_that_is_none_of_the_labels_is_refused_by_its_row() -> None:
+    assert found(questions("MIT", " bsd."), task=LABELS) == []
+    assert found(questions("MIT", "BSDD", "Apache"), task=LABELS) == [
+        (
+            "SuiteAnswers",
+            "Block",
+            ["2", "3"],
+            "the expected answers of 2 questions of the suite are none of task.labels",
+        )
+    ]
+
+
+def test_two_labels_that_are_one_to_the_evaluation_are_refused() -> None:
+    ((check, action, _, message),) = found(questions("MIT"), task={"type": "Classification", "labels": ["MIT", "mit."]})
+
+    assert (check, action) == ("SuiteTask", "Block")
+    assert "task.labels: 'MIT' and 'mit.' are the same to the evaluation" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"task": {"type": "Extraction", "jsonSchema": "{type: object}"}}, "suite: task.jsonSchema: not JSON"),
+        ({"task": {"type": "Extraction", "jsonSchema": '{"type": "objekt"}'}}, 'suite: task.jsonSchema: type "objekt"'),
+        ({"baselines": {"regex": r"(?P<due\d{4}", "regexTemplate": "{due}"}}, "suite: baselines.regex: missing >"),
+        ({"baselines": {"regex": "(?P<due>a)", "regexTemplate": "{x}"}}, "suite: baselines.regexTemplate: only named groups"),
+        ({"guardrails": [{"name": "MacroF1"}]}, "suite: guardrails: MacroF1 needs task.labels"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_the_suites_text_is_named_by_its_field(changes: dict[str, Any], reason: str) -> None:
+    ((check, action, _, message),) = found(questions("{}"), **changes)
+
+    assert (check, action) == ("SuiteTask", "Block")
+    assert reason in message
+
+
+def test_a_regular_expression_that_matches_no_question_is_said() -> None:
+    rows = questions("one", "two")
+
+    assert found(rows, baselines={"regex": r"notice (?P<n>1)", "regexTemplate": "{n}"}) == []
+    ((check, action, _, message),) = found(rows, baselines={"regex": r"invoice (?P<n>\d)", "regexTemplate": "{n}"})
+    assert (check, action) == ("SuiteRegex", "Warn")
+    assert "baselines.regex matches none of the 2 questions" in message
+
+
+def test_a_group_field_that_no_question_has_is_refused_and_one_that_some_lack_is_said() -> None:
+    rows = questions("one", "two")
+    lacking = Row(3, rows[0].messages, {})
+
+    assert found([*rows, lacking])[0][:3] == ("SuiteGroups", "Warn", ["3"])
+    assert found([lacking])[0][:3] == ("SuiteGroups", "Block", ["3"])
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "object", "properties": 5}, "not a JSON Schema"),
+        ({"type": "object", "pattern": "("}, "not a JSON Schema"),
+        ({"$ref": "http://127.0.0.1:9/schema.json"}, "a $ref to another document"),
+    ],
+)
+def test_a_schema_that_the_evaluation_cannot_compile_is_refused(schema: dict[str, Any], reason: str) -> None:
+    ((check, action, _, message),) = found(
+        questions("{}"), task={"type": "Extraction", "jsonSchema": json.dumps(schema)}
+    )
+
+    assert (check, action) == ("SuiteTask", "Block")
+    assert f"suite: task.jsonSchema: {reason}" in message
+
+
+@pytest.mark.model
+def test_expected_answers_are_json_and_valid_under_the_schema() -> None:
+    rows = questions('{"holder": "Ada", "years": "1999"}', '{"holder": "Ada"}', "Ada", '{"a": 1, "a": 2}')
+
+    refused, said = found(rows, task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)})
+
+    assert refused[:3] == ("SuiteAnswers", "Block", ["3", "4"])
+    assert said[:3] == ("SuiteAnswers", "Warn", ["2"])
+
+
+@pytest.mark.model
+@pytest.mark.timeout(600)
+def test_plan_refuses_a_broken_suite(base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = write_plan_files(tmp_path, suite={"baselines": {"regex": "(?P<due", "regexTemplate": "{due}"}})
+
+    code = main([*files, "--volume", f"models={base_model.parent}", "--quiet"])
+
+    assert (code, "baselines.regex: missing >" in capsys.readouterr().out) == (1, True)
