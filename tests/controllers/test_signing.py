@@ -50,7 +50,7 @@ def frozen(released: Released) -> Frozen:
 
 async def signed(client: RegistryClient, released: Released) -> Signatures | Shortfall:
     """Sign as a freshly started operator would."""
-    return await EvidenceSigner(client, KEY).sign(frozen(released), [FineTuneJob.model_validate(released.job)])
+    return await EvidenceSigner(client, KEY).sign(frozen(released), FineTuneJob.model_validate(released.job))
 
 
 def attached(client: RegistryClient, released: Released) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.controllers.measurements import Measurements
 from tunegate.kube.client import KubeClient, ObjectKey
 from tunegate.ledger.entry import AuditEntry
 from tunegate.ledger.tries import Tries
@@ -61,6 +62,8 @@ class Services:
     """Signs registry tokens; None where the site's own registry and credential are used."""
     keys: KeyRing | None = None
     """Sign the ledger and the evidence of releases; None: nothing is signed."""
+    measurements: Measurements = field(default_factory=Measurements)
+    """What ended jobs have measured."""
 
 
 class Controller(Protocol):
@@ -70,6 +73,9 @@ class Controller(Protocol):
     """Kind of ``tunegate.io`` that it reconciles."""
     manager: ClassVar[str]
     """Field manager of its status: a controller owns exactly the status fields that it applies."""
+    shows_progress: ClassVar[bool]
+    """It shows elsewhere how far an object is. One that does not is not told of a change of progress or wording alone: it wrote
+    that itself, or looks again by the clock."""
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Look at the world and say what to do; None when the object is gone.

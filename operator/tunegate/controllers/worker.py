@@ -55,6 +55,11 @@ class Worker:
         """The controller's class name: the label of its metrics and log lines."""
         return type(self._controller).__name__
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether the controller shows elsewhere what others say about progress."""
+        return self._controller.shows_progress
+
     async def run(self, key: ObjectKey) -> Outcome:
         """Reconcile ``key`` once. Never raises: every failure becomes an outcome, and unknown ones are logged whole."""
         writes: Counter[str] = Counter()

@@ -19,6 +19,8 @@ class Loop:
         self.queue: WorkQueue[ObjectKey] = WorkQueue()
         self._worker = worker
         self._health = health
+        self.shows_progress = worker.shows_progress
+        """Whether a change of nothing but progress or wording concerns this controller."""
         metrics.QUEUE_DEPTH.labels(worker.name).set_function(lambda: len(self.queue))
 
     async def run(self, tasks: int) -> None:

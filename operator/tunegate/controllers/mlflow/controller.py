@@ -182,6 +182,7 @@ class JobLineageController:
 
     kind: ClassVar[str] = "FineTuneJob"
     manager: ClassVar[str] = MANAGER
+    shows_progress: ClassVar[bool] = True
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
@@ -231,6 +232,7 @@ class ReleaseLineageController:
 
     kind: ClassVar[str] = "ModelRelease"
     manager: ClassVar[str] = MANAGER
+    shows_progress: ClassVar[bool] = True
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube

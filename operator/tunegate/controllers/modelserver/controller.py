@@ -85,6 +85,7 @@ class ModelServerController:
 
     kind: ClassVar[str] = "ModelServer"
     manager: ClassVar[str] = "tunegate-server"
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
@@ -183,7 +184,8 @@ class ModelServerController:
         return policy.spec.close_after_seconds if policy else DEFAULT_CLOSE_AFTER_SECONDS
 
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
-        found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
+        own = f"status.serverRef.name={server.name}"
+        found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace, fields=own)
         return tuple(
             one
             for one in parsed(ModelRelease, found)
