@@ -39,17 +39,20 @@ class Routed:
 
 
 class Routing:
-    """Keeps the facts of every object. ``policies``: name of the ApprovalPolicy that holds, by governed namespace."""
+    """Keeps in ``known`` the facts of every object, by kind and key.
+
+    ``policies``: name of the ApprovalPolicy that holds, by governed namespace.
+    """
 
     def __init__(self, policies: Mapping[str, str]) -> None:
         self._policies = policies
-        self._facts: dict[str, dict[ObjectKey, Facts]] = {}
+        self.known: dict[str, dict[ObjectKey, Facts]] = {}
         self._open: dict[str, set[ObjectKey]] = {}
 
     def of_resource(self, obj: Mapping[str, Any], *, deleted: bool = False) -> Routed:
         """Return the keys that a change of one of our own objects concerns; none when it is known as it is."""
         kind, key = obj["kind"], key_of(obj)
-        known, facts = self._facts.setdefault(kind, {}), facts_of(obj)
+        known, facts = self.known.setdefault(kind, {}), facts_of(obj)
         before = known.get(key)
         if deleted:
             known.pop(key, None)
@@ -82,8 +85,8 @@ class Routing:
         That is what is gone, what is not history, what changed unseen, and of history the part of that number: each object is in
         one of ``PARTS``.
         """
-        before = self._facts.get(kind)
-        self._facts[kind], self._open[kind] = {}, set()
+        before = self.known.get(kind)
+        self.known[kind], self._open[kind] = {}, set()
         for key, facts in listed.items():
             self._keep(kind, key, facts)
         known = before or {}
@@ -97,7 +100,7 @@ class Routing:
     def relist_open(self, kind: str, listed: Mapping[ObjectKey, Facts], now: datetime) -> list[Target]:
         """Take a listing without history and return what is to be looked at: that, what was thought to be open, and what
         ended lately."""
-        known = self._facts.setdefault(kind, {})
+        known = self.known.setdefault(kind, {})
         lately = {key for key, facts in known.items() if not facts.rests(now)}
         for key, facts in listed.items():
             self._keep(kind, key, facts)
@@ -105,14 +108,14 @@ class Routing:
 
     def phases(self) -> Counter[tuple[str, str]]:
         """Return the number of objects by (kind, phase)."""
-        return Counter((kind, facts.phase) for kind, known in self._facts.items() for facts in known.values())
+        return Counter((kind, facts.phase) for kind, known in self.known.items() for facts in known.values())
 
     def _rests(self, target: Target, now: datetime) -> bool:
-        facts = self._facts.get(target[0], {}).get(target[1])
+        facts = self.known.get(target[0], {}).get(target[1])
         return facts is not None and facts.rests(now)
 
     def _keep(self, kind: str, key: ObjectKey, facts: Facts) -> None:
-        self._facts.setdefault(kind, {})[key] = facts
+        self.known.setdefault(kind, {})[key] = facts
         if facts.ended:
             self._open.setdefault(kind, set()).discard(key)
         else:
@@ -154,7 +157,7 @@ class Routing:
 
     def _naming(self, kind: str, targets: Collection[Target]) -> list[Target]:
         """Return what has not ended and names one of ``targets``."""
-        known = self._facts.get(kind, {})
+        known = self.known.get(kind, {})
         return [(kind, key) for key in self._sorted(kind) if not known[key].names.isdisjoint(targets)]
 
     def _of_servers(self, servers: Iterable[Target]) -> Iterator[Target]:
@@ -164,7 +167,7 @@ class Routing:
 
     def _releases(self, targets: frozenset[Target] | set[Target]) -> Iterator[Target]:
         """Yield releases that name one of ``targets``, or whose job does: before it is stated, a release has no server."""
-        jobs, known = self._facts.get("FineTuneJob", {}), self._facts.get("ModelRelease", {})
+        jobs, known = self.known.get("FineTuneJob", {}), self.known.get("ModelRelease", {})
         for key in self._sorted("ModelRelease"):
             names = set(known[key].names)
             for kind, name in known[key].names:

@@ -47,8 +47,6 @@ from tunegate.reconcile.plan import Plan
 from tunegate.registry import failures, tokens
 from tunegate.release.statement import ReleaseStatement
 
-DOCUMENTS = 512
-"""Kept in memory: statement, results and file lists of each adapter."""
 GATEWAY_SECONDS = 3.0
 CLOSING_TRIES = 5
 """So often routes are closed before anything else is looked at; then gateways are asked as well."""
@@ -92,7 +90,7 @@ class ModelServerController:
         self._settings = services.settings
         self._registry = services.registry
         self._signer = services.signer
-        self._documents = Documents(services.registry, DOCUMENTS)
+        self._documents = Documents(services.registry)
         self._memories: dict[ObjectKey, _Memory] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
