@@ -28,8 +28,10 @@ class CountingRegistry(RegistryClient):
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[CountingRegistry]:
-    with running_registry(tmp_path) as running, CountingRegistry(running.host, plain_http=True) as client:
+    with running_registry(tmp_path) as running:
+        client = CountingRegistry(running.host, plain_http=True)
         yield client
+        client.close()
 
 
 async def test_passes_in_order_over_more_than_fits_read_part_from_memory(registry: CountingRegistry) -> None:

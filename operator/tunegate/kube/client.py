@@ -78,7 +78,7 @@ class KubeClient:
         self._resources: dict[str, dict[str, _Resource]] = {}
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = 30.0) -> KubeClient:
+    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = 30.0) -> Self:
         """Return a client for ``kubeconfig``, or for the pod's own service account when it is None."""
         configuration = Configuration()
         if kubeconfig is None:
