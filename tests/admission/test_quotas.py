@@ -172,7 +172,8 @@ async def test_a_flood_of_decisions_on_one_release_ends_at_the_bound_and_another
         keeper = Quotas(kube, LedgerWriter(Store()), settings)
         stored = 0
         for _ in range(40):
-            keeper.relist(await kube.list(API_VERSION, "Approval", world.namespace))
+            made = map(quotas.read, await kube.list(API_VERSION, "Approval", world.namespace))
+            keeper.relist([(world.namespace, one) for one in made if one is not None])
             await keeper.try_write()
             flood = world.approval(subjectRef={"kind": "ModelRelease", "name": "flooded", "uid": "flooded"})
             answer = world.create("reviewer-risk", flood, dry_run=False)

@@ -52,7 +52,7 @@ def frozen(released: Released) -> Frozen:
 async def signed(client: RegistryClient, released: Released) -> Signatures | Shortfall:
     """Sign as a freshly started operator would."""
     return await EvidenceSigner(client, KEY, Threads("the registry", 2)).sign(
-        frozen(released), [FineTuneJob.model_validate(released.job)]
+        frozen(released), FineTuneJob.model_validate(released.job)
     )
 
 

@@ -24,6 +24,7 @@ class Scripted:
 
     kind: ClassVar[str] = "FineTuneJob"
     manager: ClassVar[str] = "tunegate-operator"
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, answer: Plan | Exception | None) -> None:
         self.answer = answer

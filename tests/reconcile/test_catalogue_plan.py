@@ -11,10 +11,10 @@ from tests.support.builders import make_approvalpolicy, make_computepool, make_e
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.shared import SuiteTries, SuiteTry
 from tunegate.digests import document_digest
 from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
+from tunegate.reconcile.measurements import measurements_of
 from tunegate.reconcile.plan import Plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,7 +60,12 @@ def test_a_pool_shows_what_trainings_measured_on_it() -> None:
     terms = {"name": "pool", "pricePerDeviceHour": "0", "currency": "USD"}
     done["status"] = {"throughput": "9.5", "pool": terms, "stages": [train]}
 
-    plan = plan_pool(ComputePool.model_validate(raw), [node()], [FineTuneJob.model_validate(done)], NOW)
+    plan = plan_pool(
+        ComputePool.model_validate(raw),
+        [node()],
+        [one.run for one in [measurements_of(done)] if one is not None and one.run is not None],
+        NOW,
+    )
 
     assert status_of(plan)["throughputs"] == [
         {

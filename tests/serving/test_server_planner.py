@@ -151,6 +151,18 @@ def test_a_newer_release_that_is_left_out_does_not_take_the_route() -> None:
     assert world.events("AdapterLeftOut") == ["two"]
 
 
+def test_an_adapter_whose_probe_measures_something_else_each_time_is_recorded_once() -> None:
+    world = World()
+    world.put(release("one"))
+    for hundredths in range(21, 30):
+        world.bad_adapters[served("one")] = f"a probe scores 0.{hundredths} nats per token away from the record"
+        world.settle()
+        assert f"0.{hundredths}" in world.status["message"]
+        world.bad_adapters.clear()
+        world.settle()
+    assert world.events("AdapterLeftOut") == ["one"]
+
+
 def test_an_adapter_whose_bytes_changed_closes_its_route_until_they_are_restored() -> None:
     world = World()
     world.put(release("one"))

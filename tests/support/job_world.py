@@ -291,6 +291,7 @@ class _Planner:
 
     kind: ClassVar[str] = "FineTuneJob"
     manager: ClassVar[str] = FIELD_MANAGER
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -149,7 +149,13 @@ class World:
         if self.pod is None or self.silent:
             return {}
         adapters = [
-            GatewayAdapter(served_name=name, release="r", state="LeftOut" if reason else "Ready", reason=reason)
+            GatewayAdapter(
+                served_name=name,
+                release="r",
+                state="LeftOut" if reason else "Ready",
+                cause="Probe" if reason else None,
+                reason=reason,
+            )
             for name, reason in self.held().items()
         ]
         return {

@@ -39,6 +39,8 @@ ReleasePhase = Literal[
 MAY_SERVE: tuple[ReleasePhase, ...] = ("Approved", "RollingOut", "Serving", "Overridden")
 """Phases in which a server may hold the adapter and answer with it: every other phase closes its routes at once. The chart's
 admission rules name the same."""
+STOPPED: tuple[ReleasePhase, ...] = ("Denied", "Revoked")
+"""Phases of a release that people ended for good."""
 OverrideOutcome = Literal["Reviewed", "Expired", "Withdrawn", "Stopped"]
 """`Reviewed`: the quorum was reached in time. `Stopped`: the release was rejected or revoked."""
 
@@ -119,6 +121,7 @@ class ModelRelease(Resource):
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
         Names("is part of the name under which the engine serves it, and of registry repositories"),
+        selectable=(".status.phase", ".status.serverRef.name"),
     )
 
     spec: ModelReleaseSpec

@@ -127,6 +127,12 @@ class ModelServerSpec(ApiModel):
     routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []
 
 
+LeftOutCause = Literal["Documents", "Files", "Probe", "ProbeUnanswered"]
+"""Why an adapter is left out: `Documents` of the release are damaged or do not fit this server, `Files` are not the approved
+ones or the engine cannot load them, its `Probe` scored otherwise than at evaluation, or could not be asked to the end. The
+ledger tells events apart by it, since the sentence may hold measured numbers."""
+
+
 class ServedAdapter(ApiModel):
     """One approved release and whether the server holds it."""
 
@@ -136,6 +142,8 @@ class ServedAdapter(ApiModel):
     """OCI digest of the artifact; absent while the registry cannot say it."""
     state: Literal["Loading", "Ready", "LeftOut"]
     """`LeftOut`: verification or the probe failed; the reason says why; the server runs on without it."""
+    cause: LeftOutCause | None = None
+    """Present in state `LeftOut`."""
     reason: Text = ""
 
 

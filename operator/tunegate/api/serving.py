@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
-from tunegate.api.modelserver import ModelName
+from tunegate.api.modelserver import LeftOutCause, ModelName
 from tunegate.api.stage.probe import Probe
 
 CONFIG_DIR = "/etc/tunegate/adapters"
@@ -100,6 +100,7 @@ class AdapterOutcome(StrictModel):
     served_name: str
     release: str
     state: Literal["Verified", "LeftOut"]
+    cause: LeftOutCause | None = None
     reason: str = ""
 
 
@@ -142,6 +143,7 @@ class GatewayAdapter(ApiModel):
     served_name: str
     release: str
     state: AdapterState
+    cause: LeftOutCause | None = None
     reason: str = ""
 
 

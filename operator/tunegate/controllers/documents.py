@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from cachetools import LRUCache
+from cachetools import RRCache
 from pydantic import ValidationError
 
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
@@ -18,27 +18,35 @@ from tunegate.registry.client import RegistryClient
 
 logger = logging.getLogger(__name__)
 
-KEPT = 256
+KEPT_BYTES = 16 * 1024 * 1024
+"""Of documents that one reader keeps: the statements of some thousand releases."""
+KEPT_RESULTS = 512
 WHY = 300
 
 
 class Documents:
-    """The last ``kept`` documents stay in memory, so that an outage of the registry stops less."""
+    """Up to ``kept_bytes`` of documents stay in memory, so that an outage of the registry stops less.
 
-    def __init__(self, registry: RegistryClient, threads: Threads, kept: int = KEPT) -> None:
+    Where there are more, a random one goes. The least recently used one would be the wrong choice: objects are looked at in
+    their order, again and again, and each document would go just before it is needed again.
+    """
+
+    def __init__(self, registry: RegistryClient, threads: Threads, kept_bytes: int = KEPT_BYTES) -> None:
         self._registry = registry
         self._threads = threads
-        self._kept: LRUCache[tuple[str, str], bytes] = LRUCache(kept)
+        self._kept: RRCache[tuple[str, str], bytes] = RRCache(kept_bytes, getsizeof=len)
 
     async def read(self, repository: str, digest: str, media_type: str) -> bytes:
         """Return the content. Raises ``RegistryError`` and ``Transient``."""
         key = (repository, digest)
-        if key not in self._kept:
+        content = self._kept.get(key)
+        if content is None:
             content = await self._threads.call(
                 REGISTRY_CALL_SECONDS, self._registry.pull_document, repository, digest, media_type=media_type
             )
-            self._kept[key] = content
-        return self._kept[key]
+            if len(content) <= self._kept.maxsize:
+                self._kept[key] = content
+        return content
 
 
 class ResultReader:
@@ -47,7 +55,7 @@ class ResultReader:
     def __init__(self, registry: RegistryClient, threads: Threads) -> None:
         self._registry = registry
         self._threads = threads
-        self._kept: LRUCache[tuple[str, str], StageResult] = LRUCache(KEPT)
+        self._kept: RRCache[tuple[str, str], StageResult] = RRCache(KEPT_RESULTS)
 
     async def read(self, repository: str, digest: str) -> StageResult | LostResult | None:
         """Return the result, ``LostResult`` when it will never be had, or None when it can't be read for now.

@@ -68,12 +68,11 @@ class Quotas:
             self._made[namespace][made.uid] = made
         self._changed.set()
 
-    def relist(self, objects: Iterable[Mapping[str, Any]]) -> None:
-        """Replace what was known by a listing of everything."""
+    def relist(self, listed: Iterable[tuple[str, Made]]) -> None:
+        """Replace what was known by a listing of everything, as pairs of a namespace and what counts there."""
         found: dict[str, dict[str, Made]] = defaultdict(dict)
-        for obj in objects:
-            if (made := quotas.read(obj)) is not None:
-                found[str(obj["metadata"].get("namespace") or "")][made.uid] = made
+        for namespace, made in listed:
+            found[namespace][made.uid] = made
         for namespace, before in self._made.items():
             for uid, made in before.items():
                 if uid not in found[namespace]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from tunegate.api.auditrecord import AuditRecordSpec
+from tunegate.controllers.measurements import Measurements
 from tunegate.deadlines import Threads
 from tunegate.kube.client import KubeClient, ObjectKey
 from tunegate.ledger.entry import AuditEntry
@@ -68,6 +69,8 @@ class Services:
     keys: KeyRing | None = None
     """Sign the ledger and the evidence of releases; None: nothing is signed."""
     registry_threads: Threads = field(default_factory=lambda: Threads("the registry", REGISTRY_THREADS, Unavailable))
+    measurements: Measurements = field(default_factory=Measurements)
+    """What ended jobs have measured."""
 
 
 class Controller(Protocol):
@@ -77,6 +80,9 @@ class Controller(Protocol):
     """Kind of ``tunegate.io`` that it reconciles."""
     manager: ClassVar[str]
     """Field manager of its status: a controller owns exactly the status fields that it applies."""
+    shows_progress: ClassVar[bool]
+    """It shows elsewhere how far an object is. One that does not is not told of a change of progress or wording alone: it wrote
+    that itself, or looks again by the clock."""
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Look at the world and say what to do; None when the object is gone.

@@ -61,6 +61,11 @@ class Worker:
         """Whether the controller knows what has to stop at once."""
         return isinstance(self._controller, Stopping)
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether the controller shows elsewhere what others say about progress."""
+        return self._controller.shows_progress
+
     async def run(self, key: ObjectKey) -> Outcome:
         """Reconcile ``key`` once. Never raises: every failure becomes an outcome, and unknown ones are logged whole."""
         return await self._run(key, self._controller.reconcile)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from tunegate.api.modelserver import LeftOutCause
 from tunegate.api.serving import EngineState, GatewayAdapter, PullReport
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe
@@ -51,7 +52,13 @@ class AdapterStates:
         self._base = report.base
         self._changed = changed
         self._left_out = tuple(
-            GatewayAdapter(served_name=entry.served_name, release=entry.release, state="LeftOut", reason=entry.reason)
+            GatewayAdapter(
+                served_name=entry.served_name,
+                release=entry.release,
+                state="LeftOut",
+                cause=entry.cause,
+                reason=entry.reason,
+            )
             for entry in report.adapters
             if entry.state == "LeftOut"
         )
@@ -171,20 +178,22 @@ class AdapterStates:
     async def _judge(self, name: str) -> GatewayAdapter:
         """Probe one adapter. Raises ``EngineFailure`` only when the engine itself went away."""
         reason = ""
+        cause: LeftOutCause = "Probe"
         for _ in range(TRIES):
             try:
                 verdict = matches(self._probes[name], await self._score(name, self._probes[name]))
             except (EngineFailure, ValueError) as error:
                 if not await self._engine.healthy():
                     raise EngineFailure(str(error)) from error
-                reason = f"the probe could not be asked: {error}"
+                reason, cause = f"the probe could not be asked: {error}", "ProbeUnanswered"
                 continue
-            reason = "" if verdict.matched else verdict.reason
+            reason, cause = ("" if verdict.matched else verdict.reason), "Probe"
             break
         return GatewayAdapter(
             served_name=name,
             release=self._releases[name],
             state="LeftOut" if reason else "Ready",
+            cause=cause if reason else None,
             reason=reason,
         )
 

@@ -93,7 +93,7 @@ class KubeClient:
         self._resources: dict[str, dict[str, _Resource]] = {}
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = API_SERVER_SECONDS) -> KubeClient:
+    async def connect(cls, kubeconfig: str | None = None, *, timeout: float = API_SERVER_SECONDS) -> Self:
         """Return a client for ``kubeconfig``, or for the pod's own service account when it is None."""
         configuration = Configuration()
         if kubeconfig is None:

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 
 from tunegate.api.conditions import from_rfc3339, rfc3339
-from tunegate.api.finetunejob.status import ENDED
 from tunegate.api.markers import API_VERSION
+from tunegate.api.modelrelease import STOPPED
 from tunegate.api.usage import (
     MOST_ENDED,
     MOST_REACHED,
@@ -25,6 +25,7 @@ from tunegate.api.usage import (
     Usage,
     UsageSpec,
 )
+from tunegate.reconcile.history import ended
 from tunegate.settings import PersonLimits
 
 NAME = "people"
@@ -32,8 +33,7 @@ NAME = "people"
 DAY = timedelta(days=1)
 BOUNDS: tuple[Bound, ...] = get_args(Bound)
 GIVING = ("Approve", "Override")
-ENDED_RELEASE = ("Denied", "Revoked")
-CLOSED_RELEASE = (*ENDED_RELEASE, "Failed", "Serving")
+CLOSED_RELEASE = (*STOPPED, "Failed", "Serving")
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,10 @@ def read(obj: Mapping[str, Any]) -> Made | None:
                 bound: Bound = "Approvals" if spec["decision"] in GIVING else "Stops"
                 return Made(uid, bound, str(spec["approver"]["username"]), time, str(spec["subjectRef"]["uid"]))
             case "FineTuneJob":
-                ended = phase in ENDED
-                return Made(uid, "Jobs", _asker(spec), time, open=not ended, ended=ended)
+                return Made(uid, "Jobs", _asker(spec), time, open=not ended(obj), ended=ended(obj))
             case "ModelRelease":
-                # With a digest it may come back when the registry does.
-                never = phase == "Failed" and not obj["status"].get("releaseDigest")
-                ended = phase in ENDED_RELEASE or never
-                return Made(uid, "Releases", _asker(spec), time, open=phase not in CLOSED_RELEASE, ended=ended)
+                open_ = phase not in CLOSED_RELEASE
+                return Made(uid, "Releases", _asker(spec), time, open=open_, ended=ended(obj))
     except (KeyError, TypeError, ValueError):
         return None
     return None
@@ -88,11 +85,11 @@ def usage(made: Iterable[Made], limits: PersonLimits, now: datetime) -> UsageSpe
         if one.person:
             mine[one.person, one.bound].append(one)
     reached = (_reached(person, bound, mine[person, bound], limits, now) for person, bound in sorted(mine))
-    ended = sorted((one for one in everything if one.ended), key=lambda one: (one.time, one.uid), reverse=True)
+    over = sorted((one for one in everything if one.ended), key=lambda one: (one.time, one.uid), reverse=True)
     return UsageSpec(
         reached=[one for one in reached if one is not None][:MOST_REACHED],
         subjects=_subjects(everything, limits)[:MOST_SUBJECTS],
-        ended=[one.uid for one in ended[:MOST_ENDED]],
+        ended=[one.uid for one in over[:MOST_ENDED]],
     )
 
 

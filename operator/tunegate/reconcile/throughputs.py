@@ -6,17 +6,17 @@ parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from statistics import median
 
 from tunegate.api.computepool import ComputePool, MeasuredRun, Throughput
-from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import Estimates, StageStatus
 from tunegate.api.numbers import plain
 from tunegate.api.shared import MethodType
 from tunegate.api.stage.configs import LearnedThroughput
 from tunegate.api.stage.results import TrainResult
+from tunegate.reconcile.measurements import PoolRun
 
 KEPT = 15
 """Runs that the median is taken of: more would only make it slow to follow a change of the nodes or the image."""
@@ -40,14 +40,16 @@ def measured(estimates: Estimates | None, train: StageStatus, result: TrainResul
     return plain(value) if 0 < value < 1e9 else None
 
 
-def learn(pool: ComputePool, jobs: Sequence[FineTuneJob]) -> list[Throughput]:
-    """Return the pool's table with the runs of ``jobs`` that it does not hold yet.
+def learn(pool: ComputePool, runs: Iterable[PoolRun]) -> list[Throughput]:
+    """Return the pool's table with those of ``runs`` that it does not hold yet.
 
-    A run counts once, whenever it is seen: newer than the oldest one kept, and none of those that are kept.
+    A run counts once, whenever it is seen: newer than the oldest one kept, and none of those that are kept. One from before
+    the pool was made is not about it: a pool that was made again under its name may have other nodes.
     """
     table = {entry.method: entry for entry in pool.status.throughputs}
-    for method, run in sorted(_runs(pool, jobs), key=lambda found: _order(found[1])):
-        table[method] = _with_run(table.get(method), method, run)
+    own = [one for one in runs if one.pool == pool.name and _since_it_was_made(pool, one)]
+    for one in sorted(own, key=lambda found: _order(found.run)):
+        table[one.method] = _with_run(table.get(one.method), one.method, one.run)
     return [table[method] for method in sorted(table)]
 
 
@@ -59,17 +61,8 @@ def learned(pool: ComputePool, method: MethodType) -> LearnedThroughput | None:
     return LearnedThroughput(tokens_per_second=found.median, runs=found.runs)
 
 
-def _runs(pool: ComputePool, jobs: Sequence[FineTuneJob]) -> list[tuple[MethodType, MeasuredRun]]:
-    """Return what jobs measured on this pool: one that was made again under its name may have other nodes."""
-    found: list[tuple[MethodType, MeasuredRun]] = []
-    for job in jobs:
-        status, method = job.status, job.spec.method
-        end = status.stage("Train").completion_time
-        if not (method and end and status.throughput and status.pool and status.pool.name == pool.name):
-            continue
-        if datetime.fromisoformat(end) >= datetime.fromisoformat(pool.metadata["creationTimestamp"]):
-            found.append((method.type, MeasuredRun(job_uid=job.uid, time=end, value=status.throughput)))
-    return found
+def _since_it_was_made(pool: ComputePool, one: PoolRun) -> bool:
+    return datetime.fromisoformat(one.run.time) >= datetime.fromisoformat(pool.metadata["creationTimestamp"])
 
 
 def _with_run(entry: Throughput | None, method: MethodType, run: MeasuredRun) -> Throughput:

@@ -30,6 +30,8 @@ class Loop:
         self._health = health
         self._patience = patience
         self._running: dict[ObjectKey, asyncio.Task[Outcome]] = {}
+        self.shows_progress = worker.shows_progress
+        """Whether a change of nothing but progress or wording concerns this controller."""
         metrics.QUEUE_DEPTH.labels(worker.name).set_function(lambda: len(self.queue))
 
     def add_stop(self, key: ObjectKey) -> None:

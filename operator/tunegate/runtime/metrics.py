@@ -12,6 +12,7 @@ from prometheus_client import (
 )
 
 from tunegate import __version__
+from tunegate.runtime.phase_counts import CountsByPhase
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
@@ -46,9 +47,7 @@ SIDE_LOOP_FAILURES = Counter(
     registry=REGISTRY,
 )
 LEADER = Gauge("tunegate_leader", "1 while this process holds the Lease.", registry=REGISTRY)
-RESOURCES = Gauge(
-    "tunegate_resources", "Objects by kind and phase, counted at each resync.", ["kind", "phase"], registry=REGISTRY
-)
+RESOURCES = CountsByPhase("tunegate_resources", "Objects by kind and phase, counted at each resync.", REGISTRY)
 RULES_IN_FORCE = Gauge(
     "tunegate_admission_rules_in_force",
     "1 while the chart's admission rules are in force; 0: nothing new is approved or rolled out.",

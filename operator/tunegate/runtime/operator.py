@@ -8,14 +8,15 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import API_VERSION
 from tunegate.controllers.all import CONTROLLERS
-from tunegate.controllers.dispatch.resync import resync
-from tunegate.controllers.dispatch.routing import Routing, Target
+from tunegate.controllers.dispatch.resync import Resync
+from tunegate.controllers.dispatch.routing import Routed, Routing
 from tunegate.controllers.dispatch.triggers import Source
 from tunegate.controllers.dispatch.urgency import stops
 from tunegate.controllers.namespace_authorities import NamespaceAuthorities
@@ -55,10 +56,12 @@ class Operator:
         self._services = services
         self._health = health
         self._leading = leading
-        self._routing = Routing()
-        self._quotas = Quotas(services.kube, services.ledger, services.settings)
-        self._authorities = NamespaceAuthorities(services.kube, services.settings, services.ledger)
         self._watching: Watching | None = None
+        settings = services.settings
+        self._routing = Routing({one.name: one.policy for one in settings.governed})
+        self._quotas = Quotas(services.kube, services.ledger, settings)
+        self._authorities = NamespaceAuthorities(services.kube, settings, services.ledger)
+        self._listing = Resync(services.kube, settings.namespaces, self._routing, self._quotas, services.measurements)
         self._loops: dict[str, list[Loop]] = {}
         for make in CONTROLLERS:
             controller = make(services)
@@ -120,18 +123,20 @@ class Operator:
     def _reported(self, source: Source, obj: Mapping[str, Any], deleted: bool) -> None:
         if source == "resource":
             self._quotas.note(obj, deleted=deleted)
+            self._services.measurements.note(obj, deleted=deleted)
             self._enqueue(self._routing.of_resource(obj, deleted=deleted))
             servers = self._routing.known.get("ModelServer", ())
             for kind, key in stops(obj, deleted=deleted, servers=servers):
                 for loop in self._loops.get(kind, ()):
                     loop.add_stop(key)
         else:
-            self._enqueue(self._routing.of_child(obj))
+            self._enqueue(self._routing.of_child(obj, datetime.now(UTC)))
 
-    def _enqueue(self, targets: Iterable[Target]) -> None:
-        for kind, key in targets:
+    def _enqueue(self, routed: Routed) -> None:
+        for kind, key in routed.targets:
             for loop in self._loops.get(kind, ()):
-                loop.queue.add(key)
+                if not routed.talk or loop.shows_progress:
+                    loop.queue.add(key)
 
     async def _keep_resyncing(self) -> None:
         while True:
@@ -139,12 +144,11 @@ class Operator:
             await self._resync()
 
     async def _resync(self) -> None:
-        """List everything once; tries again until it works, since the first listing is what readiness means."""
+        """List once; tries again until it works, since the first listing is what readiness means."""
         pause = 1.0
         while True:
             try:
-                settings = self._services.settings
-                targets, phases = await resync(self._services.kube, settings.namespaces, self._routing, self._quotas)
+                targets = await self._listing.run()
                 break
             except (Transient, Terminal) as error:
                 logger.warning(
@@ -155,10 +159,8 @@ class Operator:
                 )
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 60.0)
-        metrics.RESOURCES.clear()
-        for (kind, phase), count in phases.items():
-            metrics.RESOURCES.labels(kind, phase).set(count)
-        self._enqueue(targets)
+        metrics.RESOURCES.replace(self._routing.phases())
+        self._enqueue(Routed(tuple(targets)))
 
 
 async def _forever(work: asyncio.Future[Any]) -> None:

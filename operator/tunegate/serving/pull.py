@@ -134,6 +134,7 @@ def _fetch_all(
                 served_name=entry.served_name,
                 release=entry.release,
                 state="LeftOut" if reason else "Verified",
+                cause="Files" if reason else None,
                 reason=reason,
             )
         )

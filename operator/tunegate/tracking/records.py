@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from tunegate.digests import document_digest
@@ -85,7 +86,7 @@ class JobRecord:
     known_as: str | None = None
     """The run that the job's status names."""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of all that is to be shown."""
         return _fingerprint(self)
@@ -107,7 +108,7 @@ class ReleaseRecord:
     known_as: str | None = None
     """The registered model that the release's status names."""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of all that is to be shown."""
         return _fingerprint(self)

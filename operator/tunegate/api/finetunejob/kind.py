@@ -30,6 +30,7 @@ class FineTuneJob(Resource):
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
         Names("is part of the names of Jobs, Services, claims and registry repositories", letter_first=True),
+        selectable=(".status.phase",),
     )
 
     spec: FineTuneJobSpec

@@ -45,6 +45,7 @@ class BaseModelController:
 
     kind: ClassVar[str] = BaseModel.KIND.kind
     manager: ClassVar[str] = FIELD_MANAGER
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube

@@ -8,9 +8,7 @@ from typing import ClassVar
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.markers import API_VERSION
-from tunegate.controllers.reading import parsed, read
+from tunegate.controllers.reading import read
 from tunegate.controllers.services import Services
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey
 from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
@@ -23,10 +21,11 @@ class ComputePoolController:
 
     kind: ClassVar[str] = ComputePool.KIND.kind
     manager: ClassVar[str] = FIELD_MANAGER
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
-        self._namespaces = services.settings.namespaces
+        self._measurements = services.measurements
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the object is gone."""
@@ -34,12 +33,7 @@ class ComputePoolController:
         if pool is None:
             return None
         nodes = await self._kube.list("v1", "Node", labels=pool.spec.node_selector)
-        jobs = [
-            job
-            for namespace in self._namespaces
-            for job in parsed(FineTuneJob, await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, namespace))
-        ]
-        return plan_pool(pool, nodes, jobs, datetime.now(UTC))
+        return plan_pool(pool, nodes, self._measurements.runs(pool.name), datetime.now(UTC))
 
 
 class ApprovalPolicyController:
@@ -47,6 +41,7 @@ class ApprovalPolicyController:
 
     kind: ClassVar[str] = ApprovalPolicy.KIND.kind
     manager: ClassVar[str] = FIELD_MANAGER
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
@@ -62,6 +57,7 @@ class EvaluationSuiteController:
 
     kind: ClassVar[str] = EvaluationSuite.KIND.kind
     manager: ClassVar[str] = FIELD_MANAGER
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube

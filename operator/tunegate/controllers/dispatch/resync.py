@@ -1,53 +1,104 @@
-"""Resync: a periodic live listing of every kind, so that nothing depends on having seen every event."""
+"""Resync: a periodic live listing, so that nothing depends on having seen every event.
+
+Most listings leave history out, by field selector. A complete one at the start and then once an hour finds what was deleted or
+ended unseen. Listings are read a page at a time, and of each object only what is needed is kept.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from tunegate.api.kinds import KINDS
-from tunegate.api.markers import API_VERSION
-from tunegate.controllers.dispatch.routing import Routing, Target
+from tunegate.api.markers import API_VERSION, Kind
+from tunegate.controllers.dispatch.facts import Facts, Target, facts_of, key_of
+from tunegate.controllers.dispatch.routing import Routing
 from tunegate.controllers.dispatch.triggers import UNWATCHED
+from tunegate.controllers.measurements import Measurements
 from tunegate.controllers.quotas import Quotas
-from tunegate.kube.client import KubeClient
+from tunegate.kube.client import KubeClient, ObjectKey
+from tunegate.reconcile import quotas
+from tunegate.reconcile.history import OPEN_ONLY
+from tunegate.reconcile.measurements import JobMeasurements, measurements_of
 
-logger = logging.getLogger(__name__)
+COMPLETE_SECONDS = 3600.0
+"""Between two complete listings."""
+ONLY_COMPLETE = frozenset({"Approval"})
+"""No controller looks at one by itself, and all are history: the object that one names is looked at, and it finds them."""
 
-COUNTED = frozenset({"Approval", "FineTuneJob", "ModelRelease"})
-"""Kinds that people make, in bounded numbers."""
-PhaseCount = Mapping[tuple[str, str], int]
+
+class Resync:
+    """Lists for the routing, the quotas and the measurements, which must not be fed by anything else but the watch streams."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        namespaces: tuple[str, ...],
+        routing: Routing,
+        quotas: Quotas,
+        measurements: Measurements,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kube = kube
+        self._namespaces = namespaces
+        self._routing = routing
+        self._quotas = quotas
+        self._measurements = measurements
+        self._clock = clock
+        self._completed: float | None = None
+        self._part = 0
+
+    async def run(self) -> list[Target]:
+        """List and return the keys to look at.
+
+        Keys that were known but are not listed come back too: their controllers see that the object is gone.
+        Raises ``Transient`` or ``Terminal`` when a listing fails: half a listing replaces nothing of the failed kind.
+        """
+        if self._completed is not None and self._clock() - self._completed < COMPLETE_SECONDS:
+            return await self._open()
+        found = await self._complete()
+        self._completed, self._part = self._clock(), self._part + 1
+        return found
+
+    async def _open(self) -> list[Target]:
+        targets: list[Target] = []
+        for kind in _kinds():
+            if kind.kind not in ONLY_COMPLETE:
+                listed = await self._listed(kind, OPEN_ONLY.get(kind.kind))
+                targets += self._routing.relist_open(kind.kind, listed, datetime.now(UTC))
+        return targets
+
+    async def _complete(self) -> list[Target]:
+        targets: list[Target] = []
+        counted: list[tuple[str, quotas.Made]] = []
+        jobs: list[JobMeasurements] = []
+        for kind in _kinds():
+            listed = await self._listed(kind, None, counted, jobs)
+            targets += self._routing.relist(kind.kind, listed, datetime.now(UTC), self._part)
+        self._quotas.relist(counted)
+        self._measurements.relist(jobs)
+        return targets
+
+    async def _listed(
+        self,
+        kind: Kind,
+        fields: str | None,
+        counted: list[tuple[str, quotas.Made]] | None = None,
+        jobs: list[JobMeasurements] | None = None,
+    ) -> dict[ObjectKey, Facts]:
+        """Return the facts of all objects of a kind; what counts for quotas and what jobs measured is added to the lists."""
+        found: dict[ObjectKey, Facts] = {}
+        for namespace in ("",) if kind.scope == "Cluster" else self._namespaces:
+            async for page in self._kube.pages(API_VERSION, kind.kind, namespace, fields=fields):
+                for obj in page:
+                    found[key_of(obj)] = facts_of(obj)
+                    if counted is not None and (made := quotas.read(obj)) is not None:
+                        counted.append((namespace, made))
+                    if jobs is not None and kind.kind == "FineTuneJob" and (one := measurements_of(obj)) is not None:
+                        jobs.append(one)
+        return found
 
 
-async def resync(
-    kube: KubeClient, namespaces: tuple[str, ...], routing: Routing, quotas: Quotas | None = None
-) -> tuple[list[Target], PhaseCount]:
-    """List all kinds in the governed namespaces; return every key and the number of objects by (kind, phase).
-
-    ``quotas`` is told what there is.
-
-    Keys that were known but are not listed come back too: their controllers see that the object is gone.
-    Raises ``Transient`` or ``Terminal`` when a listing fails: half a listing replaces nothing of the failed kind.
-    """
-    targets: list[Target] = []
-    phases: Counter[tuple[str, str]] = Counter()
-    counted: list[dict[str, Any]] = []
-    for model in KINDS:
-        kind = model.KIND.kind
-        if kind in UNWATCHED:
-            continue
-        objects: list[dict[str, Any]] = []
-        if model.KIND.scope == "Cluster":
-            objects = await kube.list(API_VERSION, kind)
-        else:
-            for namespace in namespaces:
-                objects += await kube.list(API_VERSION, kind, namespace)
-        phases.update((kind, str((obj.get("status") or {}).get("phase") or "None")) for obj in objects)
-        targets += routing.relist(kind, objects)
-        if kind in COUNTED:
-            counted += objects
-    if quotas is not None:
-        quotas.relist(counted)
-    return targets, phases
+def _kinds() -> list[Kind]:
+    return [model.KIND for model in KINDS if model.KIND.kind not in UNWATCHED]

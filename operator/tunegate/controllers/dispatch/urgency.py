@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunegate.api.modelrelease import MAY_SERVE
-from tunegate.controllers.dispatch.routing import Target
+from tunegate.controllers.dispatch.facts import Target
 from tunegate.kube.client import ObjectKey
 from tunegate.reconcile.stops import STOPPING
 

@@ -41,6 +41,7 @@ from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, 
 from tunegate.reconcile.finetunejob.planner import plan, plan_suspension
 from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
 from tunegate.reconcile.finetunejob.suites import further_claims
+from tunegate.reconcile.history import OPEN_ONLY
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     JOB_UID_LABEL,
@@ -60,6 +61,8 @@ from tunegate.settings import Settings
 CREDENTIAL_LIFETIME = timedelta(hours=6)
 """A stage may run for days: the Secret is renewed at half of this, and the kubelet brings it into the running pod."""
 CHECKPOINT_KEY_BYTES = 32
+BASELINES = 4
+"""Jobs that are read in search of a baseline, the newest first: one that was deleted meanwhile is none."""
 
 
 class FineTuneJobController:
@@ -67,12 +70,14 @@ class FineTuneJobController:
 
     kind: ClassVar[str] = FineTuneJob.KIND.kind
     manager: ClassVar[str] = FIELD_MANAGER
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
         self._settings = services.settings
         self._signer = services.signer
         self._ledger = services.ledger
+        self._measurements = services.measurements
         self._results = ResultReader(services.registry, services.registry_threads)
         self._progress = ProgressPoller()
         self._stage_settings = stage_settings(services.settings)
@@ -192,8 +197,9 @@ class FineTuneJobController:
         return found
 
     async def _neighbors(self, job: FineTuneJob, since: datetime) -> dict[str, Any]:
-        """Read the jobs of the namespace, then what the ledger holds about them: so none that ends meanwhile is missed."""
-        jobs = await self._jobs(job.namespace)
+        """Read the namespace's jobs that have not ended, then what the ledger holds: so none that ends meanwhile is missed."""
+        found = await self._kube.list(API_VERSION, self.kind, job.namespace, fields=OPEN_ONLY[self.kind])
+        jobs = parsed(FineTuneJob, found)
         records = await self._ledger.of_namespace(self.kind, job.namespace, COUNTED, since)
         return {"namespace_jobs": jobs, "namespace_records": tuple(records)}
 
@@ -252,7 +258,9 @@ class FineTuneJobController:
         wanted = wanted_baseline(seen, self._stage_settings)
         if wanted is None:
             return None
-        found = measured_by(wanted, seen.job, seen.namespace_jobs or await self._jobs(seen.job.namespace))
+        named = self._measurements.baselines(seen.job.namespace, wanted)
+        others = [await read(self._kube, FineTuneJob, one.job, one.namespace) for one in named[:BASELINES]]
+        found = measured_by(wanted, seen.job, [other for other in others if other is not None])
         stage = found.status.stage("Baseline") if found is not None else None
         if found is None or stage is None or stage.result_digest is None:
             return None
@@ -295,9 +303,6 @@ class FineTuneJobController:
         subject = f"finetunejob/{job.namespace}/{job.name}"
         host = settings.registry_host
         return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
-
-    async def _jobs(self, namespace: str) -> tuple[FineTuneJob, ...]:
-        return parsed(FineTuneJob, await self._kube.list(API_VERSION, self.kind, namespace))
 
 
 def stage_settings(settings: Settings) -> StageSettings:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
@@ -17,141 +16,38 @@ from pydantic import ValidationError
 
 from tunegate.api.datastatement import DataStatement
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.finetunejob.status import FineTuneJobStatus, StageName
+from tunegate.api.finetunejob.status import StageName
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.stage.layout import DATA_STATEMENT_MEDIA_TYPE, RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, StageResult
 from tunegate.controllers.documents import Documents
 from tunegate.controllers.mlflow.deleted_jobs import DeletedJobs
+from tunegate.controllers.mlflow.recorder import Recorder, Shown, state_of
 from tunegate.controllers.reading import read
-from tunegate.controllers.services import Ledger, Services
+from tunegate.controllers.services import Services
 from tunegate.errors import Terminal, wrong_fields
 from tunegate.kube.client import ObjectKey
 from tunegate.reconcile.mlflow_records import (
     Outcome,
-    drift,
     job_record,
-    pause,
     plan_job,
     plan_release,
     progress_points,
     release_record,
 )
 from tunegate.reconcile.naming import stage_repository, statement_repository
-from tunegate.reconcile.plan import AuditEntry, Plan
+from tunegate.reconcile.plan import Plan
 from tunegate.release.statement import ReleaseStatement
 from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
-from tunegate.tracking.records import JobRecord, ReleaseRecord, Written, experiment_name
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 MANAGER = "tunegate-lineage"
-VERIFY_SECONDS = 3600.0
-"""After so long a record is compared with MLflow again, and repaired if somebody changed it there."""
 PROGRESS_KEPT = 256
 """Jobs of which the last step shown is known."""
-SOON = 0.1
 SILENT_SECONDS = 60.0
 """For so long nobody shows progress after MLflow did not take it."""
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """One object and how it is shown."""
-
-    obj: FineTuneJob | ModelRelease
-    record: JobRecord | ReleaseRecord
-    tracking: Tracking
-    place: str
-    """Where it stands in MLflow, with `{}` for its id and the name that it stands under."""
-
-    @property
-    def recorded(self) -> bool:
-        """Whether its status says that MLflow has shown it before."""
-        status = self.obj.status
-        return bool(status.mlflow_run_id if isinstance(status, FineTuneJobStatus) else status.mlflow_version)
-
-    @property
-    def name(self) -> str:
-        """Experiment or registered model under which it should stand."""
-        record = self.record
-        return experiment_name(record.namespace) if isinstance(record, JobRecord) else record.model
-
-    async def write(self) -> Written:
-        """Write the record and return where it stands."""
-        if isinstance(self.record, JobRecord):
-            return await self.tracking.record_job(self.record)
-        return await self.tracking.record_release(self.record)
-
-    def outcome(self, written: Written) -> Outcome:
-        """Say where it stands, and whether somebody else has the name."""
-        place = self.place.format(written.identifier, written.name)
-        if written.name == self.name:
-            return Outcome(written, place)
-        return Outcome(written, f"{place}: MLflow has {self.name} from somebody else", taken=self.name)
-
-
-class _Recorder:
-    """Writes a record once, and again when it has changed or has not been compared for long.
-
-    It keeps the pause after a failure itself: the condition that a failure leaves behind is a change of the object, and
-    would otherwise bring the next try at once.
-    """
-
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ledger = ledger
-        self._clock = clock
-        self._done: dict[str, tuple[str, Written | None, float]] = {}
-        self._failed: dict[str, tuple[int, float, str]] = {}
-        self._drifts: dict[str, AuditEntry] = {}
-
-    async def record(self, shown: _Shown) -> Outcome:
-        record = shown.record
-        fingerprint, written, until = self._done.get(record.uid, ("", None, 0.0))
-        if written is not None:
-            if fingerprint == record.fingerprint and self._clock() < until:
-                return shown.outcome(written)
-            # The status may not say it yet.
-            known = written.identifier if isinstance(record, JobRecord) else written.name
-            shown = replace(shown, record=replace(record, known_as=known))
-        failures, due, why = self._failed.get(record.uid, (0, 0.0, ""))
-        if failures and self._clock() < due:
-            return Outcome(None, why, max(due - self._clock(), 0.1))
-        try:
-            drifted = await self._drift(shown, fingerprint)
-            if drifted is not None:
-                return Outcome(written, "", SOON, drifted)
-            written = await shown.write()
-        except TrackingUnavailable as error:
-            why = error.message + "; nothing waits for it, the record is written when it answers"
-            self._failed[record.uid] = (failures + 1, self._clock() + pause(failures + 1), why)
-            return Outcome(None, why, pause(failures + 1))
-        self._failed.pop(record.uid, None)
-        self._drifts.pop(record.uid, None)
-        self._done[record.uid] = (record.fingerprint, written, self._clock() + VERIFY_SECONDS)
-        return shown.outcome(written)
-
-    async def _drift(self, shown: _Shown, written: str) -> AuditEntry | None:
-        """Return what has to be recorded before it is set right; None: nothing, or the ledger holds it.
-
-        ``written`` is the fingerprint of what this process wrote last; empty: it wrote nothing of the object yet.
-        """
-        record, uid = shown.record, shown.record.uid
-        if uid not in self._drifts:
-            known, recorded = written == record.fingerprint, bool(written) or shown.recorded
-            names = await shown.tracking.changed(record, known=known, recorded=recorded)
-            if not names:
-                return None
-            self._drifts[uid] = drift(shown.obj, names, datetime.now(UTC))
-        entry = self._drifts[uid]
-        held = {record.event_id for record in await self._ledger.of_subject(uid)}
-        return None if entry.event_id in held else entry
-
-    def forget(self, uid: str) -> None:
-        self._done.pop(uid, None)
-        self._failed.pop(uid, None)
-        self._drifts.pop(uid, None)
 
 
 class _Progress:
@@ -183,13 +79,14 @@ class JobLineageController:
 
     kind: ClassVar[str] = "FineTuneJob"
     manager: ClassVar[str] = MANAGER
+    shows_progress: ClassVar[bool] = True
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
         self._documents = Documents(services.registry, services.registry_threads)
-        self._recorder = _Recorder(services.ledger)
+        self._recorder = Recorder(services.ledger)
         self._progress = _Progress()
         self._deleted = DeletedJobs(services.kube)
         self._uids: dict[ObjectKey, str] = {}
@@ -206,9 +103,12 @@ class JobLineageController:
             self._recorder.forget(self._uids.pop(key, ""))
             return None
         self._uids[key] = job.uid
-        record = job_record(job, await self._results(job), await self._data(job))
-        shown = _Shown(job, record, tracking, "run {} of experiment {}")
-        outcome = await self._recorder.record(shown)
+        state = state_of(job)
+        outcome = self._recorder.shown(job.uid, state)
+        if outcome is None:
+            record = job_record(job, await self._results(job), await self._data(job))
+            shown = Shown(job, record, tracking, "run {} of experiment {}")
+            outcome = await self._recorder.record(shown, state)
         await self._progress.show(tracking, job, outcome)
         return plan_job(job, outcome, datetime.now(UTC))
 
@@ -237,13 +137,14 @@ class ReleaseLineageController:
 
     kind: ClassVar[str] = "ModelRelease"
     manager: ClassVar[str] = MANAGER
+    shows_progress: ClassVar[bool] = True
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
         self._settings = services.settings
         self._tracking: Tracking | None = services.tracking
         self._documents = Documents(services.registry, services.registry_threads)
-        self._recorder = _Recorder(services.ledger)
+        self._recorder = Recorder(services.ledger)
         self._uids: dict[ObjectKey, str] = {}
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
@@ -259,7 +160,7 @@ class ReleaseLineageController:
         statement = await self._statement(release, release.status.statement_digest)
         run_id = await self._run_id(release, statement.job.uid)
         record = release_record(release, statement, self._settings.registry_host, run_id)
-        shown = _Shown(release, record, tracking, "version {} of registered model {}")
+        shown = Shown(release, record, tracking, "version {} of registered model {}")
         outcome = await self._recorder.record(shown)
         return plan_release(release, outcome, datetime.now(UTC))
 

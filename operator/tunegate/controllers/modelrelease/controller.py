@@ -15,16 +15,15 @@ from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.markers import API_VERSION
-from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.modelrelease import STOPPED, ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import ReleaseReason
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE
 from tunegate.api.stage.results import STAGE_RESULT, EvaluateResult
-from tunegate.controllers.approvals import read_approvals, still_backed
+from tunegate.controllers.approvals import Decisions, read_approvals, still_backed
 from tunegate.controllers.documents import Documents
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
-from tunegate.controllers.reading import parsed, read
+from tunegate.controllers.reading import read
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.deadlines import REGISTRY_CALL_SECONDS
@@ -34,6 +33,7 @@ from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile import naming
 from tunegate.reconcile.approvals import complete, votes
 from tunegate.reconcile.modelrelease import planner, questions
+from tunegate.reconcile.modelrelease.closed import closed
 from tunegate.reconcile.modelrelease.ledger_entries import Frozen, last
 from tunegate.reconcile.modelrelease.sealing import Signatures
 from tunegate.reconcile.plan import Plan
@@ -48,9 +48,10 @@ NEW_JOB = "Run a new job and release its output"
 
 @dataclass(frozen=True)
 class _Decided:
-    """A release, the policy in force, and why the release has to stop; None: nothing says so."""
+    """A release, the decisions on it, the policy in force, and why the release has to stop; None: nothing says so."""
 
     release: ModelRelease
+    decisions: Decisions
     policy: ApprovalPolicy | None
     stop: Stop | None
 
@@ -60,6 +61,7 @@ class ModelReleaseController:
 
     kind: ClassVar[str] = "ModelRelease"
     manager: ClassVar[str] = "tunegate-release"
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
@@ -86,6 +88,9 @@ class ModelReleaseController:
         if (stopping := planner.plan_stop(release, decided.stop, datetime.now(UTC))) is not None:
             return stopping
         records = tuple(await self._ledger.of_subject(release.uid))
+        readable = not decided.decisions.unreadable
+        if release.status.phase in STOPPED and readable and closed(release, records, decided.decisions.approvals):
+            return Plan(uid=release.uid)
         evidence = await self._evidence(release, decided.policy)
         request = last(records, "ReleaseRequested")
         if request is None:
@@ -119,7 +124,7 @@ class ModelReleaseController:
             changed=differences(frozen.statement, evidence) if frozen is not None else (),
             unguarded=questions.made_unguarded(release, evidence.job, times),
             server=evidence.server,
-            signatures=await self._sign(release, frozen, records),
+            signatures=await self._sign(release, evidence.job, frozen, records),
         )
         return planner.plan(seen, now)
 
@@ -129,10 +134,11 @@ class ModelReleaseController:
         release = await read(self._kube, ModelRelease, key.name, key.namespace)
         if policy_name is None or release is None or release.metadata.get("deletionTimestamp"):
             return None
-        approvals = (await read_approvals(self._kube, release)).approvals
+        decisions = await read_approvals(self._kube, release)
         policy = await read(self._kube, ApprovalPolicy, policy_name)
         roles = policy.spec.roles if policy is not None else ()
-        return _Decided(release, policy, stop_of(release, approvals, roles, datetime.now(UTC)))
+        stop = stop_of(release, decisions.approvals, roles, datetime.now(UTC))
+        return _Decided(release, decisions, policy, stop)
 
     async def _evidence(self, release: ModelRelease, policy: ApprovalPolicy | None) -> Evidence:
         namespace = release.namespace
@@ -225,16 +231,19 @@ class ModelReleaseController:
             raise Terminal("StatementUnreadable", f"release statement {digest}: {wrong_fields(error)}") from None
 
     async def _sign(
-        self, release: ModelRelease, frozen: Frozen | None, records: Sequence[AuditRecordSpec]
+        self,
+        release: ModelRelease,
+        job: FineTuneJob | None,
+        frozen: Frozen | None,
+        records: Sequence[AuditRecordSpec],
     ) -> Signatures | Shortfall | None:
         """Sign what the ledger says was stated and not yet that it was signed; nothing is signed for a release that ended."""
         stated, sealed = last(records, "ReleaseRequested"), last(records, "EvidenceSealed")
         if self._signer is None or frozen is None or stated is None or sealed is not None:
             return None
-        if release.status.phase in ("Denied", "Revoked"):
+        if release.status.phase in STOPPED:
             return None
-        found = await self._kube.list(API_VERSION, FineTuneJob.KIND.kind, release.namespace)
-        return await self._signer.sign(frozen, parsed(FineTuneJob, found))
+        return await self._signer.sign(frozen, job)
 
     async def _cluster_id(self) -> str:
         if not self._cluster:

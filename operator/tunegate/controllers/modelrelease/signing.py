@@ -7,7 +7,6 @@ again gives the same bytes, so a stop at any point costs nothing; the record in 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from tunegate import __version__
 from tunegate.api.finetunejob.kind import FineTuneJob
@@ -36,10 +35,13 @@ class EvidenceSigner:
         self._threads = threads
         self._attaching = asyncio.Lock()
 
-    async def sign(self, frozen: Frozen, jobs: Sequence[FineTuneJob]) -> Signatures | Shortfall:
-        """Sign and attach; return the OCI digests by name, of signatures and documents. ``jobs`` are those of the namespace: they say where results lie."""
+    async def sign(self, frozen: Frozen, job: FineTuneJob | None) -> Signatures | Shortfall:
+        """Sign and attach; return the OCI digests by name, of signatures and documents.
+
+        ``job`` is the release's, unless it was deleted: it says where results lie that it took over from other jobs.
+        """
         try:
-            found = await self._threads.call(SIGNING_SECONDS, self._make, frozen, jobs)
+            found = await self._threads.call(SIGNING_SECONDS, self._make, frozen, job)
             if isinstance(found, Shortfall):
                 return found
             async with self._attaching:
@@ -48,8 +50,9 @@ class EvidenceSigner:
             return Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the evidence cannot be signed yet: {error}")
         return {**{one.name: one.digest for one in found}, "key": self._key.public.id}
 
-    def _make(self, frozen: Frozen, jobs: Sequence[FineTuneJob]) -> tuple[Referrer, ...] | Shortfall:
+    def _make(self, frozen: Frozen, job: FineTuneJob | None) -> tuple[Referrer, ...] | Shortfall:
         statement = frozen.statement
+        jobs = [job] if job is not None else []
         files = {layout.STATEMENT: statement.content, **sources.pull(self._registry, statement, jobs)}
         documents, wrong = read_documents(files, statement)
         if documents is None:

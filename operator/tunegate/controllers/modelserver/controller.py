@@ -48,8 +48,6 @@ from tunegate.registry import failures, tokens
 from tunegate.registry.credentials import site_configuration
 from tunegate.release.statement import ReleaseStatement
 
-DOCUMENTS = 512
-"""Kept in memory: statement, results and file lists of each adapter."""
 CLOSING_TRIES = 5
 """So often routes are closed before anything else is looked at; then gateways are asked as well."""
 CREDENTIAL_LIFETIME = timedelta(days=14)
@@ -103,13 +101,14 @@ class ModelServerController:
 
     kind: ClassVar[str] = "ModelServer"
     manager: ClassVar[str] = "tunegate-server"
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
         self._settings = services.settings
         self._registry = services.registry
         self._signer = services.signer
-        self._documents = Documents(services.registry, services.registry_threads, DOCUMENTS)
+        self._documents = Documents(services.registry, services.registry_threads)
         self._memories: dict[ObjectKey, _Memory] = {}
 
     async def stop(self, key: ObjectKey) -> Plan | None:
@@ -225,7 +224,8 @@ class ModelServerController:
         return {one["metadata"]["uid"] for one in found if _controller_name(one) == name}
 
     async def _releases(self, server: ModelServer) -> tuple[ModelRelease, ...]:
-        found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace)
+        own = f"status.serverRef.name={server.name}"
+        found = await self._kube.list(API_VERSION, ModelRelease.KIND.kind, server.namespace, fields=own)
         return tuple(
             one
             for one in parsed(ModelRelease, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,6 @@ from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalPolicyStatus
 from tunegate.api.computepool import ComputePool, ComputePoolStatus
 from tunegate.api.conditions import Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.evaluationsuite import EvaluationSuite, EvaluationSuiteStatus
-from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import TEXT_CHARACTERS, Resource
 from tunegate.api.numbers import count_of
 from tunegate.api.reasons import CatalogueReason
@@ -18,6 +17,7 @@ from tunegate.api.shared import Conditions, SuiteTries
 from tunegate.api.suite_checks import suite_problems
 from tunegate.digests import document_digest
 from tunegate.keys import ALLOWED
+from tunegate.reconcile.measurements import PoolRun
 from tunegate.reconcile.plan import EventNote, Plan
 from tunegate.reconcile.throughputs import learn
 from tunegate.release.signature import unreadable
@@ -26,10 +26,8 @@ POOL_LOOK_AGAIN = 60.0
 """Seconds between counts: nodes are not watched, since their status changes all the time."""
 
 
-def plan_pool(
-    pool: ComputePool, nodes: Sequence[Mapping[str, Any]], jobs: Sequence[FineTuneJob], now: datetime
-) -> Plan:
-    """Count the usable ones of ``nodes`` (those that match the pool's selector) and their devices, and learn from ``jobs``
+def plan_pool(pool: ComputePool, nodes: Sequence[Mapping[str, Any]], runs: Iterable[PoolRun], now: datetime) -> Plan:
+    """Count the usable ones of ``nodes`` (those that match the pool's selector) and their devices, and learn from ``runs``
     how fast they are."""
     usable = [node for node in nodes if _usable(node)]
     devices = sum(_devices(pool, node) for node in usable)
@@ -50,7 +48,7 @@ def plan_pool(
         phase="Ready" if ready else "Empty",
         nodes=len(usable),
         devices=devices,
-        throughputs=learn(pool, jobs),
+        throughputs=learn(pool, runs),
     )
     changed = pool.status.observed_generation > 0 and pool.status.phase != status.phase
     events = (EventNote("Normal" if ready else "Warning", reason, message),) if changed else ()

@@ -103,7 +103,7 @@ class Observed:
     earlier: ReusableBaseline | None = None
     """What the baseline can be taken over from instead of being measured."""
     namespace_jobs: tuple[FineTuneJob, ...] = ()
-    """All jobs of the namespace; read only where its policy has a budget, like the next field."""
+    """Those of the namespace that have not ended; read only where its policy has a budget, like the next field."""
     namespace_records: tuple[AuditRecordSpec, ...] = ()
     """What the ledger holds about jobs of the namespace."""
     tries: SuiteTries = field(default_factory=SuiteTries)

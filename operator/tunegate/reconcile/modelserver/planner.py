@@ -7,7 +7,6 @@ them. Where that step was refused it is tried again together with all the rest: 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -258,18 +257,23 @@ def _rollout(seen: Observed, made: Serving) -> list[AuditEntry]:
 
 
 def _left_out(seen: Observed, served: Sequence[ServedAdapter]) -> list[AuditEntry]:
-    """Return an entry for each adapter that is left out, once for each reason."""
+    """Return an entry for each adapter that is left out, once for each cause.
+
+    The sentence is no part of the key: it may hold measured numbers and the name of a pod, and an adapter whose probe scores
+    otherwise each time would write a record that nobody can delete at each probe.
+    """
     server = seen.server
     return [
         AuditEntry(
             type="AdapterLeftOut",
             actor=OPERATOR,
             subject=routes.subject_of(seen, adapter.served_name),
-            key=f"{server.uid}:{adapter.served_name}:{hashlib.sha256(_cause(adapter).encode()).hexdigest()}",
+            key=f"{server.uid}:{adapter.served_name}:{adapter.cause}",
             payload={
                 "server": server.name,
                 "servedName": adapter.served_name,
                 "adapter": adapter.adapter_digest or "unknown",
+                "cause": str(adapter.cause),
                 "reason": adapter.reason[:2000],
             },
         )
@@ -293,12 +297,6 @@ def _strangers(seen: Observed) -> list[AuditEntry]:
         }
         found.append(AuditEntry("ForeignObjectFound", OPERATOR, subject, f"{uid or name}", payload))
     return found
-
-
-def _cause(adapter: ServedAdapter) -> str:
-    """Return the reason without the pod that told it: the same finding in another pod is the same event."""
-    head, _, rest = adapter.reason.partition(": ")
-    return rest if head.startswith("pod ") else adapter.reason
 
 
 def _outdated(seen: Observed, made: Serving) -> tuple[ObjectRef, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.markers import RESERVED, TEXT_CHARACTERS
-from tunegate.api.modelserver import ModelServerStatus, RouteStatus, ServedAdapter
+from tunegate.api.modelserver import LeftOutCause, ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.numbers import count_of
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
@@ -66,10 +66,11 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     heard = reports or {pod: _report(status.adapters, name) for pod, status in seen.gateways.items()}
     rejected = next(((pod, one) for pod, one in heard.items() if one is not None and one.state == "LeftOut"), None)
     state, reason = "Loading", ""
+    cause: LeftOutCause | None = None
     if candidate.obstacle:
-        state, reason = "LeftOut", candidate.obstacle
+        state, reason, cause = "LeftOut", candidate.obstacle, "Documents"
     elif rejected is not None:
-        state, reason = "LeftOut", f"pod {rejected[0]}: {rejected[1].reason}"
+        state, reason, cause = "LeftOut", f"pod {rejected[0]}: {rejected[1].reason}", rejected[1].cause
     elif reports and all(one is not None and one.state == "Ready" for one in reports.values()):
         state = "Ready"
     elif not reports and told is not None and told.state == "Ready" and ready_replicas(seen):
@@ -79,6 +80,7 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
         served_name=name,
         adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
         state=state,  # type: ignore[arg-type]
+        cause=cause,
         reason=reason[:TEXT_CHARACTERS],
     )
 
