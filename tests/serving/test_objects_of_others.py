@@ -5,6 +5,7 @@ The admission rules are not in force in these namespaces: this is what the opera
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -96,7 +97,7 @@ async def test_revoking_is_not_kept_from_the_gateways_by_another_role_in_their_b
     served = await site.approve("one")
     await site.reconcile()
     binding = ObjectRef(f"{RBAC}/v1", "RoleBinding", "tunegate-gateway-server", site.namespace)
-    assert await may_read_routes(site)
+    await until_routes_are_readable(site, wanted=True)
     await site.kube.delete(binding)
     await site.kube.create(plain(site, "Role", "nothing", f"{RBAC}/v1", rules=[]))
     subject = {"kind": "ServiceAccount", "name": "tunegate-serving", "namespace": site.namespace}
@@ -106,7 +107,7 @@ async def test_revoking_is_not_kept_from_the_gateways_by_another_role_in_their_b
             roleRef={"apiGroup": RBAC, "kind": "Role", "name": "nothing"},
         )
     )  # fmt: skip
-    assert not await may_read_routes(site)
+    await until_routes_are_readable(site, wanted=False)
     await site.revoke("one")
     first = await site.reconcile()
     assert first.result == "done"
@@ -114,8 +115,15 @@ async def test_revoking_is_not_kept_from_the_gateways_by_another_role_in_their_b
     assert served not in routes["data"]["routes.json"]
     assert (await site.reconcile()).result == "done"
     assert (await documents(site))["data"]["adapters.json"] == "[]"
-    assert await may_read_routes(site)
+    await until_routes_are_readable(site, wanted=True)
     assert found(site) == [f"RoleBinding {site.namespace}/{binding.name}"]
+
+
+async def until_routes_are_readable(site: Site, *, wanted: bool) -> None:
+    """The API server learns of bindings from a watch of its own, so a little later than they are written."""
+    async with asyncio.timeout(30):
+        while await may_read_routes(site) != wanted:
+            await asyncio.sleep(0.1)
 
 
 async def may_read_routes(site: Site) -> bool:
