@@ -122,7 +122,7 @@ async def test_revoking_is_not_kept_from_the_gateways_by_another_role_in_their_b
 async def until_routes_are_readable(site: Site, *, wanted: bool) -> None:
     """The API server learns of bindings from a watch of its own, so a little later than they are written."""
     async with asyncio.timeout(30):
-        while await may_read_routes(site) != wanted:
+        while await may_read_routes(site) != wanted:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.1)
 
 
