@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ledgers import Clock, Store, entry
+from tests.support.ledgers import Clock, Store, entry, new_key
+from tests.support.silent_server import silent_server
 from tunegate.errors import Transient
-from tunegate.ledger.anchors.places import FolderAnchor
+from tunegate.ledger.anchors.places import FolderAnchor, MlflowAnchor
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.kept_anchors import KeptAnchors
+from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
+from tunegate.tracking.mlflow import Tracking
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -32,6 +35,15 @@ async def test_reading_goes_on_while_a_folder_hangs_and_appending_waits_until_it
     assert not appending.done()
     os.close(held)  # an empty file: nothing is kept
     assert (await appending).sequence == 2
+
+
+async def test_the_first_record_of_an_operator_waits_for_no_mlflow_that_takes_connections_and_says_nothing() -> None:
+    with silent_server() as server:
+        mlflow = MlflowAnchor(Tracking(f"http://{server.host}"), KeyRing(new_key()))
+        written = await LedgerWriter(Store(), Clock(), anchors=mlflow.read).append(entry(0))
+
+        assert written.sequence == 1
+        await asyncio.to_thread(server.wait_for, 1)
 
 
 async def test_appending_fails_in_time_where_anchors_do_not_answer_and_one_reading_serves_all() -> None:

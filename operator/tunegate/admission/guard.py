@@ -41,6 +41,8 @@ HELD_BACK: frozenset[EventType] = frozenset(
 """Records that let something new happen."""
 UNREAD = timedelta(seconds=60)
 """For how long the last look vouches for the rules when they cannot be read."""
+AGAIN_SECONDS = 3.0
+"""What people ask for before the first look is not trusted, so a look that failed is not put off for long."""
 HELD_SECONDS = 15.0
 ACTING = timedelta(seconds=10)
 """For so long after a rule was seen it may not act yet: each API server learns of it by a watch of its own."""
@@ -67,16 +69,17 @@ class Guard:
         self.frozen: str | None = "the admission rules have not been looked at yet"
 
     async def run(self, seconds: float) -> None:
-        """Look forever, every so many ``seconds``."""
+        """Look forever, every so many ``seconds``, and sooner again when nothing could be seen."""
         await self.resume()
         while True:
-            await self.try_look()
-            await asyncio.sleep(seconds)
+            seen = await self.try_look()
+            await asyncio.sleep(seconds if seen else min(seconds, AGAIN_SECONDS))
 
-    async def try_look(self) -> None:
-        """Look once; what cannot be read is as good as not in force, after a while."""
+    async def try_look(self) -> bool:
+        """Look once and tell whether that was possible; what cannot be read is as good as not in force, after a while."""
         try:
             await self.look()
+            return True
         except (Transient, Terminal) as error:
             logger.warning(
                 "the admission rules cannot be read: %s",
@@ -85,6 +88,7 @@ class Guard:
             )
             if self._verified is None or datetime.now(UTC) - self._verified > UNREAD:
                 self._freeze(f"the admission rules cannot be read: {error.message}")
+            return False
 
     async def vouch(self, what: str) -> None:
         """Look now, since a count may rest on what was made a moment ago.
