@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def read_value(file: Path) -> str:
-    """Return the value under the key of that name, without space around it; empty when there is none.
+    """Return the value under the key of that name, as `AWS_REGION`, without space around it; empty when there is none.
 
     Raises ``ValueError`` for what no header or address can hold. The value itself is never quoted.
     """
@@ -15,7 +15,7 @@ def read_value(file: Path) -> str:
     try:
         value = file.read_bytes().decode("ascii").strip()
     except UnicodeDecodeError as error:
-        raise ValueError(f"has a {file.name} that is not plain text: correct it") from error
+        raise ValueError(f"has an {file.name} that is not plain text: correct it") from error
     if not value.isprintable():
-        raise ValueError(f"has a {file.name} with more than one line, or with control characters: correct it")
+        raise ValueError(f"has an {file.name} with more than one line, or with control characters: correct it")
     return value

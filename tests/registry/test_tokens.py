@@ -208,6 +208,8 @@ def test_a_person_gets_a_token_that_reads_what_it_names(
     key = registry.signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "tls.key").write_bytes(key)
     (tmp_path / "tls.crt").write_bytes(registry.signer.certificate.public_bytes(Encoding.PEM))
+    for name in [name for name in os.environ if name.startswith("TUNEGATE_")]:
+        monkeypatch.delenv(name)
     for name, value in {
         "TRAINER_IMAGE": "t", "OPERATOR_IMAGE": "o", "REGISTRY_HOST": registry.host,
         "REGISTRY_TOKEN_KEY": str(tmp_path / "tls.key"), "REGISTRY_TOKEN_CERT": str(tmp_path / "tls.crt"),

@@ -22,6 +22,7 @@ class Hanging:
 
     kind: ClassVar[str] = "ModelRelease"
     manager: ClassVar[str] = "tunegate-release"
+    shows_progress: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.began: asyncio.Queue[ObjectKey] = asyncio.Queue()

@@ -92,10 +92,10 @@ def test_a_store_with_a_certificate_of_the_site_is_trusted_by_its_authority_only
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "NETWORK_CONNECTION"),
         ({"AWS_ENDPOINT_URL": "store.example"}, "https://host:port"),
         ({"AWS_ENDPOINT_URL": "http://[store"}, "https://host:port"),
-        ({"AWS_ACCESS_KEY_ID": "schlüssel"}, "the Secret of the store has a AWS_ACCESS_KEY_ID that is not plain text"),
+        ({"AWS_ACCESS_KEY_ID": "schlüssel"}, "the Secret of the store has an AWS_ACCESS_KEY_ID that is not plain text"),
         (
             {"AWS_SECRET_ACCESS_KEY": "one\ntwo"},
-            "AWS_SECRET_ACCESS_KEY in the Secret of the store has more than one line",
+            "the Secret of the store has an AWS_SECRET_ACCESS_KEY with more than one line",
         ),
     ],
 )

@@ -145,7 +145,7 @@ def test_a_mirror_that_asks_for_a_token_gets_the_secrets(
     assert "refuses a request without a token (HTTP status 401)" in none.termination.message
     assert "refuses the token of Secret hub-reader (HTTP status 403)" in wrong.termination.message
     assert "Secret hub-reader of the Hub mirror does not exist in namespace team-a" in absent.termination.message
-    assert "the Secret hub-reader of the Hub mirror has a HF_TOKEN that is not plain text" in odd.termination.message
+    assert "the Secret hub-reader of the Hub mirror has an HF_TOKEN that is not plain text" in odd.termination.message
     assert right.exit_code == ExitCode.VERDICT, right.log
 
 
