@@ -61,7 +61,7 @@ changed: setup ## The tests of `make unit` that this branch's change can have br
 	  $(RUN) -m pytest -q -n "$$(nproc)" --dist loadfile -m "not cluster and not model and not e2e" $$tests || [ $$? = 5 ]; fi
 
 .PHONY: lint
-lint: setup ## ruff, mypy --strict, layers, generated files
+lint: setup ## ruff, mypy --strict, layers, generated files, promises of the pages
 	@./tests/lint.sh
 
 .PHONY: mutants

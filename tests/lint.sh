@@ -15,3 +15,4 @@ echo "== generated files";   "$run/python" -m tunegate.api.crd --check --write c
                            "$run/python" -m chores.chart_readme --check
                            "$run/python" -m chores.log_events --check
                            "$run/python" -m chores.threat_model_tests --check
+echo "== promises";          "$run/python" -m chores.promises

@@ -101,6 +101,13 @@ def test_the_ledger_can_be_appended_to_and_nothing_else() -> None:
     assert verbs == {"get", "list", "watch", "create"}
 
 
+def test_no_program_may_change_a_kubernetes_job(objects: list[helm.Json]) -> None:
+    rules = [rule for o in objects if o["kind"] in {"Role", "ClusterRole"} for rule in o["rules"]]
+    verbs = {verb for rule in rules if {"jobs", "jobs/status"} & set(rule["resources"]) for verb in rule["verbs"]}
+    assert "create" in verbs
+    assert verbs <= {"get", "list", "watch", "create", "delete"}
+
+
 def test_the_operator_lists_rbac_of_the_cluster_only_where_it_looks_at_powers() -> None:
     def rights(**operator: Any) -> list[list[str]]:
         rules = helm.one(helm.render(helm.values(operator=operator)), "ClusterRole", "tunegate-operator")["rules"]

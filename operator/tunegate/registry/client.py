@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -88,10 +87,12 @@ class RegistryClient:
         if found.status_code == 200:
             return layer
         started = self._send("POST", repository, "blobs/uploads/")
-        target = urljoin(str(started.url), started.headers["Location"])
-        if urlsplit(target).netloc != urlsplit(self._base).netloc:
-            raise Refused(f"{repository}: the registry sends the upload to another host; no credential goes there")
-        url = httpx.URL(target).copy_merge_params({"digest": digest})
+        target = started.url.join(started.headers["Location"])
+        if not self._is_own(target):
+            raise Refused(
+                f"{repository}: the registry sends the upload to another host or to one without TLS; no credential goes there"
+            )
+        url = target.copy_merge_params({"digest": digest})
         self._send("PUT", repository, url, content=content, size=size)
         return layer
 
@@ -243,15 +244,22 @@ class RegistryClient:
         bearer = self._token_source(repository) if self._token_source else credential.bearer
         first = {**headers, "Authorization": f"Bearer {bearer}"} if bearer else dict(headers)
         answer = self._once(method, url, first, content, stream)
-        if answer.status_code != 401 or bearer:
+        # A host that the registry redirected to may not say where to take the credential.
+        if answer.status_code != 401 or bearer or not self._is_own(answer.url):
             return answer
         actions = "pull" if method in {"GET", "HEAD"} else "pull,push"
         challenge = answer.headers.get("WWW-Authenticate", "")
         answer.close()
-        authorization = answer_challenge(self._http, challenge, credential, repository, actions)
+        authorization = answer_challenge(
+            self._http, challenge, credential, repository, actions, tls=answer.url.scheme == "https"
+        )
         if authorization is None:
             return answer
         return self._once(method, url, {**headers, "Authorization": authorization}, content, stream)
+
+    def _is_own(self, url: httpx.URL) -> bool:
+        own = httpx.URL(self._base)
+        return (url.scheme, url.netloc) == (own.scheme, own.netloc)
 
     def _once(
         self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | Path | None, stream: bool

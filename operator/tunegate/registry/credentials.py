@@ -84,12 +84,13 @@ def _host_of(key: str) -> str:
 
 
 def answer_challenge(
-    http: httpx.Client, challenge: str, credential: Credential, repository: str, actions: str
+    http: httpx.Client, challenge: str, credential: Credential, repository: str, actions: str, *, tls: bool
 ) -> str | None:
     """Return the `Authorization` header that a 401's ``challenge`` asks for, or nothing when we hold none.
 
     Source: distribution's token authentication specification (`Bearer realm=…,service=…,scope=…`) and RFC 7617.
-    Raises ``Unauthorized`` when the token service refuses, ``Unavailable`` when it can't be reached.
+    ``tls``: whether the registry is asked by TLS. A password then goes to no token service without TLS.
+    Raises ``Unauthorized`` when the token service refuses or has no TLS, ``Unavailable`` when it can't be reached.
     """
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() == "basic":
@@ -100,6 +101,11 @@ def answer_challenge(
     realm = parameters.get("realm", "")
     if not realm.startswith(("http://", "https://")) or credential.bearer:
         return None
+    if tls and credential.basic and not realm.startswith("https://"):
+        raise Unauthorized(
+            f"{repository}: the registry names the token service at {realm[:200]}, without TLS, and no password goes there: "
+            "configure the registry with an https:// address of its token service"
+        )
     query = {"scope": f"repository:{repository}:{actions}"}
     if "service" in parameters:
         query["service"] = parameters["service"]
