@@ -24,6 +24,7 @@ import httpx
 
 from tests.support import builders, past
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.operator_settings import operator_environment
 from tests.support.ports import free_port
 from tests.support.programs import program
 from tunegate.api.markers import API_VERSION
@@ -121,7 +122,7 @@ def _running(plane: ControlPlane, namespaces: int, checkout: Path, resync: int) 
         # A busy machine must not end the run.
         "LEASE_DURATION_SECONDS": "120", "LEASE_RENEW_DEADLINE_SECONDS": "90",
     }  # fmt: skip
-    environment = os.environ | {f"TUNEGATE_{name}": value for name, value in settings.items()}
+    environment = operator_environment(settings)
     environment["PYTHONPATH"] = f"{checkout}/operator:{checkout}/trainer-image"
     path = plane.folder / "operator.log"
     with path.open("wb") as log:

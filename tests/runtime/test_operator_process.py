@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import NamespaceFactory
 from tests.support.builders import make_evaluationsuite
+from tests.support.operator_settings import operator_environment
 from tests.support.ports import free_port
 from tests.support.waiting import Cluster
 from tunegate.kube.client import KubeClient, ObjectRef
@@ -77,18 +78,18 @@ async def site(namespaces: NamespaceFactory, kubeconfig: Callable[[str], str], t
 
     async def start() -> Running:
         port = free_port()
-        # Variables of the tests themselves are no settings of the operator.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TUNEGATE_")} | {
-            "PYTHONPATH": f"{ROOT}/operator:{ROOT}/trainer-image",
-            "TUNEGATE_SYSTEM_NAMESPACE": system,
-            "TUNEGATE_GOVERNED": json.dumps([{"name": team, "policy": "none"}]),
-            "TUNEGATE_TRAINER_IMAGE": "none",
-            "TUNEGATE_OPERATOR_IMAGE": "none",
-            "TUNEGATE_REGISTRY_HOST": "127.0.0.1:1",
-            "TUNEGATE_REGISTRY_PLAIN_HTTP": "true",
-            "TUNEGATE_KUBECONFIG": kubeconfig("admin"),
-            "TUNEGATE_HTTP_PORT": str(port),
-        }
+        environment = operator_environment(
+            {
+                "SYSTEM_NAMESPACE": system,
+                "GOVERNED": json.dumps([{"name": team, "policy": "none"}]),
+                "TRAINER_IMAGE": "none",
+                "OPERATOR_IMAGE": "none",
+                "REGISTRY_HOST": "127.0.0.1:1",
+                "REGISTRY_PLAIN_HTTP": "true",
+                "KUBECONFIG": kubeconfig("admin"),
+                "HTTP_PORT": str(port),
+            }
+        )
         log = tmp_path / f"operator-{len(started)}.log"
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import builders
+from tests.support.operator_settings import operator_environment
 from tests.support.ports import free_port
 from tests.support.waiting import Cluster
 from tunegate.api.markers import API_VERSION
@@ -114,7 +114,7 @@ class StoppedSite:
     @asynccontextmanager
     async def operator(self, folder: Path, registry: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run an operator that has never seen anything; ``settings`` by name without the prefix."""
-        environment = operator_environment(self, registry, settings)
+        environment = operator_environment(settings_of(self, registry, settings))
         log = folder / f"{self.name}.log"
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(
@@ -151,8 +151,8 @@ def open_routes(config_map: Json) -> dict[str, str]:
     return dict(json.loads(config_map["data"]["routes.json"])["routes"])
 
 
-def operator_environment(site: StoppedSite, registry: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of an operator process for the namespace."""
+def settings_of(site: StoppedSite, registry: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of an operator for the namespace, by name without the prefix."""
     own = {
         "SYSTEM_NAMESPACE": site.system,
         "GOVERNED": json.dumps([{"name": site.name, "policy": site.name}]),
@@ -162,7 +162,5 @@ def operator_environment(site: StoppedSite, registry: str, settings: Mapping[str
         "REGISTRY_PLAIN_HTTP": "true",
         "KUBECONFIG": site.kubeconfig,
         "HTTP_PORT": str(free_port()),
-        **settings,
     }
-    python = {"PYTHONPATH": f"{ROOT}/operator:{ROOT}/trainer-image"}
-    return os.environ | python | {f"TUNEGATE_{name}": value for name, value in own.items()}
+    return own | dict(settings)
