@@ -18,6 +18,7 @@ from tunegate.api.stage.findings import Finding
 from tunegate.safetensors_files import BrokenFile, Tensor, read_header
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import block, warn
+from tunegate_trainer.folders import RECOVERED
 from tunegate_trainer.modules import Architecture
 from tunegate_trainer.taking import Taken, take
 
@@ -108,7 +109,7 @@ def check_files(folder: Path) -> list[Finding]:
     foreign = [
         path.name
         for path in sorted(folder.iterdir())
-        if path.name != WEIGHTS and not path.name.startswith(".") and path.suffix.lower() not in HARMLESS
+        if path.name not in (WEIGHTS, RECOVERED) and path.name[0] != "." and path.suffix.lower() not in HARMLESS
     ]
     if foreign:
         message = f"adapter: {', '.join(foreign[:5])}: only safetensors and JSON belong to an adapter; remove the rest"
