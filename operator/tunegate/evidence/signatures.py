@@ -1,7 +1,7 @@
 """Signatures of decisions against keys that the reader holds: what they prove, nobody in the cluster has to be believed for.
 
-Anyone who rules the cluster can write an approval in another's name, with a policy and a ledger that fit: all of the folder then
-tells one story. What they lack is the approver's key.
+Who rules the cluster can write an approval in another's name, with a policy and a ledger that fit: all of the folder then
+tells one story. What he lacks is the approver's key.
 """
 
 from __future__ import annotations
