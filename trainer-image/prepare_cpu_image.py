@@ -1,4 +1,4 @@
-"""Run once while the CPU image is built: mends vLLM, and does what every start of an engine would otherwise do again.
+"""Run once while the CPU image is built: fixes vLLM, and does what every start of an engine would otherwise do again.
 
     python prepare_cpu_image.py DIRECTORY LORA_ON_CPU
 

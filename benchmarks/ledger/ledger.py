@@ -69,7 +69,7 @@ class Memory:
 
 
 def harmless(number: int) -> AuditEntry:
-    """An entry that no object has to stand behind: it stays in a real ledger for ever."""
+    """An entry that no object has to stand behind: it stays in a real ledger forever."""
     uid, payload = str(uuid.UUID(int=number)), {f"digest{part}": f"sha256:{number:064x}" for part in range(5)}
     return AuditEntry(
         "JobRequested", "ravi@example.org", AuditSubject("FineTuneJob", "nowhere", "benchmark", uid), uid, payload

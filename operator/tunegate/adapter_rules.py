@@ -36,6 +36,8 @@ VOCABULARY = frozenset({
 PATTERN_KEY = re.compile(r"[\w.\\^$\[\]*+?-]{1,200}")
 MOST_REPETITIONS = 2
 """In a key of `rank_pattern` or `alpha_pattern`. Keys are regular expressions: more would let one run for hours."""
+MOST_NAME_CHARACTERS = 500
+"""Of a tensor. Keys are looked for in its name, which in a longer one takes hours, too."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def tensor_problems(config: Mapping[str, Any], header: Mapping[str, Tensor]) -> 
         match = TENSOR.fullmatch(name)
         if of_vocabulary(name):
             vocabulary.append(name)
-        elif match is None:
+        elif match is None or len(name) > MOST_NAME_CHARACTERS:
             others.append(name)
         else:
             pairs.setdefault(match["module"], {})[match["side"]] = tensor

@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.secret_values import read_value
 
+TOKEN, REGION = "AWS_SESSION_TOKEN", "AWS_REGION"
+"""Keys that a Secret may have besides the required ones."""
 DEFAULT_REGION = "us-east-1"
 """What stores without regions expect in a signature. Always given: clients would ask the cloud's metadata service."""
 
@@ -37,8 +39,10 @@ class StoreAccess:
 
 def read_store_access(folder: Path) -> StoreAccess:
     """Read the mounted Secret. Raises ``OSError``, and ``ValueError`` with what is missing or wrong in it."""
-    found = {file.name: read_value(file) for file in folder.iterdir() if file.name.startswith("AWS_")}
-    missing = [name for name in STORE_REQUIRED if not found.get(name)]
+    folder.stat()  # a Secret that is not mounted is no Secret that lacks something
+    # Only what is used: a Secret that other programs read as well may hold a whole file under another name.
+    found = {name: read_value(folder / name) for name in (*STORE_REQUIRED, TOKEN, REGION)}
+    missing = [name for name in STORE_REQUIRED if not found[name]]
     if missing:
         raise ValueError(f"lacks {', '.join(missing)}: add what is missing")
     address = _parts(found["AWS_ENDPOINT_URL"])
@@ -49,8 +53,8 @@ def read_store_access(folder: Path) -> StoreAccess:
         host=address.netloc,
         key_id=found["AWS_ACCESS_KEY_ID"],
         key=found["AWS_SECRET_ACCESS_KEY"],
-        token=found.get("AWS_SESSION_TOKEN") or None,
-        region=found.get("AWS_REGION") or DEFAULT_REGION,
+        token=found[TOKEN] or None,
+        region=found[REGION] or DEFAULT_REGION,
     )
 
 

@@ -1,4 +1,4 @@
-"""Approvals at the door: nobody can decide as somebody else, with a group not held, without the verb, or for ever."""
+"""Approvals at the door: nobody can decide as somebody else, with a group not held, without the verb, or forever."""
 
 from __future__ import annotations
 

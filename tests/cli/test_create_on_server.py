@@ -103,6 +103,19 @@ def test_a_job_that_nothing_stops_is_created_without_a_warning(world: World, cli
     assert '"fine" already exists. Choose another name: change metadata.name' in again
 
 
+def test_a_generated_name_is_told(world: World, cli: Cli, tmp_path: Path) -> None:
+    document = job(world) | {"metadata": {"generateName": "weekly-", "namespace": world.namespace}}
+    said = create(cli, tmp_path, document, "-o", "name")
+    (name,) = (line.removeprefix("job/") for line in said.splitlines() if line.startswith("job/weekly-"))
+    assert f"FineTuneJob {world.namespace}/weekly-…, requested by erin" in said
+    world.kubectl("engineer", "get", "finetunejob", name, "-n", world.namespace).passes()
+
+
+def test_metadata_that_are_no_object_are_refused_in_a_sentence(world: World, cli: Cli, tmp_path: Path) -> None:
+    said = create(cli, tmp_path, job(world) | {"metadata": "job"}, code=1)
+    assert "metadata must be an object with a name" in said
+
+
 def test_another_namespace_than_the_files_is_refused(world: World, cli: Cli, tmp_path: Path) -> None:
     said = create(cli, tmp_path, job(world) | {"metadata": {"name": "job", "namespace": "other"}}, code=2)
     assert f"says namespace other and -n says {world.namespace}" in said

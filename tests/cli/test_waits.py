@@ -31,6 +31,7 @@ def test_every_wait_has_a_word(reason: JobReason) -> None:
         (job("WaitingForVolume", "runs: kubectl label pvc -n team data tunegate.io/usable-by-jobs=true"), "label"),
         (job("WaitingForVolume", "does not exist"), "volume"),
         (job("WaitingForDevice"), "room on nodes"),
+        (job("NodeLost", "node n1 does not answer"), "lost node"),
         (job("StageRunning"), "-"),
         (job("NotAllowed", status="False", phase="Failed"), "-"),
         (FineTuneJob.model_validate(make_finetunejob()), "-"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.file_rights import without_rights
 from tunegate import digests
 from tunegate.api.stage.configs import DocumentsInput
 from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS
@@ -83,6 +85,27 @@ def test_missing_folders_and_links_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.md").symlink_to("/etc/hostname")
     with pytest.raises(BadInput, match=r"a\.md is none of"):
         load(tmp_path)
+
+
+def test_nothing_is_left_out_because_it_cannot_be_reached() -> None:
+    with TemporaryDirectory() as place, TemporaryDirectory() as elsewhere:
+        folder, chapter, lost = Path(place), Path(place, "chapter"), Path(place, "lost+found")
+        folder.chmod(0o755)
+        (folder / "a.md").write_text("text")
+        lost.mkdir(mode=0o700)
+        with without_rights():
+            assert load(folder).texts == ["text"]
+        chapter.mkdir(mode=0o700)
+        (chapter / "b.md").write_text("more")
+        with without_rights(), pytest.raises(BadInput, match=r"folder chapter cannot be read \(Permission denied\)"):
+            load(folder)
+        chapter.chmod(0o755)
+        (chapter / "b.md").chmod(0o000)
+        with without_rights(), pytest.raises(BadInput, match=r"chapter/b\.md cannot be read \(Permission denied\)"):
+            load(folder)
+        (chapter / "c").symlink_to(elsewhere)
+        with pytest.raises(BadInput, match="chapter/c is a link to a folder"):
+            load(folder)
 
 
 def test_more_than_is_searched_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +64,19 @@ def test_rouge_l_and_schema_validity_on_known_answers() -> None:
     assert metric_for("RougeL", task).of(["the cat sat"], ["the cat sat down"]) == pytest.approx(2 * 0.75 / 1.75)
     valid, wrong, none = '{"holder": "A", "years": "1999"}', '{"holder": "A"}', "holder: A"
     assert metric_for("SchemaValidity", task).of([valid, wrong, none], [valid] * 3) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"type": "number", "multipleOf": 0.1}, "1" + "0" * 400),
+        ({"$ref": "#/definitions/again", "definitions": {"again": {"$ref": "#/definitions/again"}}}, "1"),
+    ],
+)
+def test_an_answer_that_a_schema_cannot_be_applied_to_is_not_valid(schema: dict[str, Any], answer: str) -> None:
+    """A model may write anything: no answer ends the evaluation."""
+    task = suite_spec(task={"type": "Extraction", "jsonSchema": json.dumps(schema)}).task
+    assert metric_for("SchemaValidity", task).of([answer], ["1"]) == 0
 
 
 @pytest.mark.parametrize("metric", ["ExactMatch", "MacroF1", "RougeL", "Bleu"])

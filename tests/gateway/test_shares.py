@@ -86,7 +86,7 @@ async def test_who_wants_much_gets_it_in_the_end() -> None:
     await settle()
     later = asyncio.create_task(shares.take("small", 1, 100))
     await settle()
-    assert not later.done(), "it would keep the large one waiting for ever"
+    assert not later.done(), "it would keep the large one waiting forever"
     for give_back in small:
         give_back()
     (await large)()

@@ -144,7 +144,7 @@ def test_a_key_that_is_none_makes_nothing_count_and_the_policy_says_so() -> None
     for text in (pem, broken):
         entry = {"username": "ravi", "publicKey": text}
         assert fault(approval(RAVI), role(entry)) == (
-            "BadSignature: the policy's key of ravi is not an ECDSA P-256 or Ed25519 key in PEM form: the policy owner mends it"
+            "BadSignature: the policy's key of ravi is not an ECDSA P-256 or Ed25519 key in PEM form: ask the policy's owner to correct it"
         )
         roles = [{"name": "risk", "groups": ["model-risk"], "signers": [signer("rita", RAVI.public), entry]}]
         policy = make_approvalpolicy(roles=roles)

@@ -112,6 +112,18 @@ def test_a_rank_of_one_layer_is_found_as_the_engine_finds_it(tmp_path: Path, key
     assert "up_proj: 4 instead of 8" in refusals(make_adapter(tmp_path / "b", tensors, r=8, rank_pattern={key: 8}))[0]
 
 
+def test_a_name_that_would_be_searched_for_hours_is_refused_at_once(tmp_path: Path) -> None:
+    tensors = pair("base_model.model." + "x" * 200_000 + "!", 4, 4)
+    folder = make_adapter(tmp_path / "a", tensors, rank_pattern={"x*x*": 8})
+    begun = time.process_time()
+
+    said, checks = refusals(folder)
+
+    assert time.process_time() - begun < 5
+    assert "tensors that are no LoRA matrices" in said
+    assert "Tensors" in checks
+
+
 def test_a_key_that_would_be_searched_for_hours_is_refused_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
 

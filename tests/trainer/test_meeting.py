@@ -57,6 +57,15 @@ def test_none_goes_on_without_the_last_one_and_it_is_named() -> None:
     assert "not all pods of the training came" in found[1]
 
 
+def test_a_port_that_is_taken_is_named_and_nobody_is_called_missing() -> None:
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        (message,) = ends(port, [0], nodes=2, seconds=60).values()
+
+    assert message.startswith(f"pod 0 cannot meet the other pods at port {port} (Address already in use")
+    assert "missing" not in message
+
+
 def test_pods_wait_for_the_first_one_too() -> None:
     assert "waited 2 s" in ends(free_port(), [1], nodes=2, seconds=2)[1]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.file_rights import without_rights
 from tunegate import digests
 from tunegate.api.stage.configs import DatasetInput
 from tunegate_trainer.data.shards import MAX_LINE, Record, find_shards, open_dataset, parse_line
@@ -122,17 +121,6 @@ def test_a_linked_folder_is_refused_by_name(tmp_path: Path) -> None:
         find_shards("data set", folder)
 
 
-@contextmanager
-def without_rights() -> Iterator[None]:
-    """Act as a user whom file modes concern."""
-    before = os.geteuid()
-    os.seteuid(65534 if before == 0 else before)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
 def test_a_folder_and_a_file_that_cannot_be_read_are_refused_by_name() -> None:
     with TemporaryDirectory() as place, TemporaryDirectory() as scratch:
         folder, sub = Path(place), Path(place, "sub")
@@ -152,6 +140,18 @@ def test_a_folder_and_a_file_that_cannot_be_read_are_refused_by_name() -> None:
         (sub / "b.jsonl").chmod(0o000)
         with without_rights(), pytest.raises(BadInput, match=r"b\.jsonl cannot be read \(Permission denied\)"):
             open_dataset(DatasetInput(path=place), Path(scratch))
+
+
+def test_a_data_set_may_lie_at_the_root_of_a_volume_whose_lost_files_only_root_may_read() -> None:
+    with TemporaryDirectory() as place:
+        folder, lost = Path(place), Path(place, "lost+found")
+        folder.chmod(0o755)
+        (folder / "a.jsonl").write_bytes(LINES)
+        lost.mkdir(mode=0o700)
+        (lost / "#12").write_bytes(b"once a file")
+        with without_rights():
+            assert values(folder) == OBJECTS
+        assert values(folder) == OBJECTS
 
 
 def cut(path: Path) -> None:

@@ -32,6 +32,8 @@ LABELS = {"type": "Classification", "labels": ["MIT", "BSD"]}
 
 def test_an_expected_answer_that_is_none_of_the_labels_is_refused_by_its_row() -> None:
     assert found(questions("MIT", " bsd."), task=LABELS) == []
+    ((_, _, _, message),) = found(questions("MIT", "BSDD"), task=LABELS)
+    assert message == "the expected answer of 1 question of the suite is none of task.labels"
     assert found(questions("MIT", "BSDD", "Apache"), task=LABELS) == [
         (
             "SuiteAnswers",

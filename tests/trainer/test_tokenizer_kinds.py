@@ -95,6 +95,28 @@ def test_tokens_are_those_of_the_whole_text_and_begin_where_the_engine_generates
     assert tokenizer.count([row, row]) == [len(whole), len(whole)]
 
 
+class Counting(ChatTokenizer):
+    """Counts the characters that are tokenized."""
+
+    characters = 0
+
+    def _encoded(self, texts: list[str]) -> list[list[int]]:
+        self.characters += sum(map(len, texts))
+        return super()._encoded(texts)
+
+
+def test_a_conversation_costs_what_its_length_says_however_many_turns_it_has(tmp_path: Path) -> None:
+    tokenizer = Counting(make_tokenizer(tmp_path / "model", byte_level=True))
+    row = Row(1, (USER, ASSISTANT) * 100, {})
+    whole = tokenizer.render(row.messages, open_turn=False)
+
+    (count,) = tokenizer.count([row])
+
+    assert tokenizer.characters == 2 * len(whole)
+    assert count == len(tokenizer.tokenizer(whole, add_special_tokens=False)["input_ids"])
+    assert learned(tokenizer, row) == learned(tokenizer, ONE) * 100
+
+
 def test_an_answer_that_a_prompt_is_joined_with_is_cut_where_the_engine_generates(tmp_path: Path) -> None:
     """The whole text has one token for the prompt's last space and the answer's first word; the engine never writes it."""
     tokenizer = ChatTokenizer(make_tokenizer(tmp_path / "model", ENDS_IN_SPACE, byte_level=True))

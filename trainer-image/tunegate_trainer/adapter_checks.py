@@ -7,23 +7,25 @@ tuned on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunegate import adapter_rules
 from tunegate.adapter_rules import CONFIG, TENSOR, WEIGHTS
+from tunegate.api.numbers import agreeing
 from tunegate.api.stage.findings import Finding
 from tunegate.safetensors_files import BrokenFile, Tensor, read_header
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import block, warn
+from tunegate_trainer.folders import RECOVERED
 from tunegate_trainer.modules import Architecture
 from tunegate_trainer.taking import Taken, take
 
 HARMLESS = frozenset({".json", ".md", ".txt", ".jinja"})
 MOST_NAME_CHARACTERS = 120
-"""Of the base model that an adapter records: its maker may have written anything there."""
+"""Of a name in an adapter that is shown: its maker may have written anything there."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def check_files(folder: Path) -> list[Finding]:
     foreign = [
         path.name
         for path in sorted(folder.iterdir())
-        if path.name != WEIGHTS and not path.name.startswith(".") and path.suffix.lower() not in HARMLESS
+        if path.name not in (WEIGHTS, RECOVERED) and path.name[0] != "." and path.suffix.lower() not in HARMLESS
     ]
     if foreign:
         message = f"adapter: {', '.join(foreign[:5])}: only safetensors and JSON belong to an adapter; remove the rest"
@@ -125,7 +127,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 def _check_layers(header: Mapping[str, Tensor], architecture: Architecture) -> list[Finding]:
     """Every pair must be one of a linear layer of this base model, with that layer's widths."""
-    unknown, misshapen = set(), set()
+    unknown: set[str] = set()
+    misshapen: set[str] = set()
     for name, tensor in header.items():
         match = TENSOR.fullmatch(name)
         if match is None or adapter_rules.of_vocabulary(name):
@@ -137,15 +140,20 @@ def _check_layers(header: Mapping[str, Tensor], architecture: Architecture) -> l
         width, axis = (linear.inputs, 1) if match["side"] == "A" else (linear.outputs, 0)
         if len(tensor.shape) != 2 or tensor.shape[axis] != width:
             misshapen.add(match["module"])
-    findings = []
-    if unknown:
-        message = (
-            f"adapter: {len(unknown)} layers, such as {min(unknown)[:120]}, are no linear layers of the base model"
+    return [
+        block(
+            "BaseModel",
+            f"adapter: {_layers(modules)} {agreeing(wrong, len(modules))}: made for another model",
+            count=len(modules),
         )
-        findings.append(block("BaseModel", f"{message}: made for another model", count=len(unknown)))
-    if misshapen:
-        message = (
-            f"adapter: {len(misshapen)} layers, such as {min(misshapen)[:120]}, do not have the base model's widths"
+        for modules, wrong in (
+            (unknown, "[is no linear layer|are no linear layers] of the base model"),
+            (misshapen, "[does|do] not have the base model's widths"),
         )
-        findings.append(block("BaseModel", f"{message}: made for another model", count=len(misshapen)))
-    return findings
+        if modules
+    ]
+
+
+def _layers(modules: Collection[str]) -> str:
+    first = min(modules)[:MOST_NAME_CHARACTERS]
+    return f"layer {first}" if len(modules) == 1 else f"{len(modules)} layers, such as {first},"

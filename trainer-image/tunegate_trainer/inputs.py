@@ -16,6 +16,7 @@ from tunegate.base_files import ChangedMeanwhile, differing, hash_folder
 from tunegate.logs import event
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged, Unknown
+from tunegate_trainer.folders import RECOVERED
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ MODEL_SUFFIXES = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt"}
 SECOND_FORMAT = "consolidated"
 """How the names of weights in Mistral's own format begin. vLLM loads them, and nothing else, where it sees one; transformers
 does not know them."""
-DOCUMENT_NAMES = frozenset({"lost+found", "LICENSE", "NOTICE", "USE_POLICY"})
+DOCUMENT_NAMES = frozenset({RECOVERED, "LICENSE", "NOTICE", "USE_POLICY"})
 DOCUMENT_SUFFIXES = frozenset({".md", ".pdf", ".png", ".jpg", ".svg"})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tunegate import digests
 from tunegate.adapter_rules import CONFIG, WEIGHTS
+from tunegate.api.numbers import agreeing
 from tunegate.api.stage.configs import SealConfig
 from tunegate.api.stage.findings import Finding
 from tunegate.api.stage.results import SealResult
@@ -102,7 +103,8 @@ def write_weights(source: Path, target: Path) -> list[Finding]:
     narrowed = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in sorted(tensors.items())}
     broken = sum(not bool(torch.isfinite(tensor).all()) for tensor in narrowed.values())
     if broken:
-        return [block("Numbers", f"adapter: {broken} tensors hold values that are no numbers", count=broken)]
+        held = agreeing("[tensor holds|tensors hold] values that are no numbers", broken)
+        return [block("Numbers", f"adapter: {broken} {held}", count=broken)]
     if not any(bool(tensor.any()) for name, tensor in narrowed.items() if ".lora_B." in name):
         return [block("Effect", "adapter: every second matrix is zero: it would change nothing")]
     save_file(narrowed, target, metadata={"format": "pt"})

@@ -18,13 +18,19 @@ NUMBER_WITH_EXPONENT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+
 class Loader(yaml.SafeLoader):
     """Reads a day as text, since JSON has no days, and refuses a field that is given twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping. Raises ``yaml.YAMLError`` for a key that stands there twice."""
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        for place, name in enumerate(names):
-            if name in names[:place]:
-                raise yaml.constructor.ConstructorError(None, None, f"{name} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return the mapping as it is written, before others are merged into it.
+
+        Raises ``yaml.YAMLError`` for a key that stands there twice.
+        """
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        known: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in known:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+                known.add(key.value)
+        return node
 
 
 Loader.yaml_implicit_resolvers = {

@@ -76,7 +76,7 @@ def signature_fault(approval: Approval, roles: Sequence[ApprovalRole]) -> tuple[
         return "BadSignature", f"the policy has no key of {person} for role {spec.role}"
     keys = [key for key in map(_key, bound) if key is not None]
     if not keys:
-        return "BadSignature", f"the policy's key of {person} is not {ALLOWED}: the policy owner mends it"
+        return "BadSignature", f"the policy's key of {person} is not {ALLOWED}: ask the policy's owner to correct it"
     if signed_by(approval, keys) is not None:
         return None
     named = spec.signature.signatures[0].keyid

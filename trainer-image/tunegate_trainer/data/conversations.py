@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,11 @@ class Rendered:
     spans: list[tuple[int, int]]
 
     @property
-    def texts(self) -> list[str]:
-        """What is tokenized: the whole, the prompt of each turn, and each turn but the last, which goes to the end."""
-        prompts = [self.whole[:start] for start, _ in self.spans]
-        return [self.whole, *prompts, *(self.whole[start:end] for start, end in self.spans[:-1])]
+    def pieces(self) -> list[tuple[str, bool]]:
+        """The whole, cut where a turn begins or ends; and whether a piece is an answer."""
+        starts = {start for start, _ in self.spans}
+        cuts = sorted({0, len(self.whole), *(at for span in self.spans for at in span)})
+        return [(self.whole[start:end], start in starts) for start, end in pairwise(cuts)]
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,17 @@ class ChatTokenizer:
     def count(self, rows: Sequence[Row]) -> list[int | ConversationProblem]:
         """Return the tokens of each row, or why ``encode`` refuses it: in one call of the tokenizer, which costs less."""
         rendered = [self._rendered_or_problem(row) for row in rows]
-        tokens = iter(self._tokens([text for each in rendered if isinstance(each, Rendered) for text in each.texts]))
+        texts = [_texts(each) if isinstance(each, Rendered) else [] for each in rendered]
+        tokens = iter(self._tokens(list(chain.from_iterable(texts))))
         return [
-            self._count(each, list(islice(tokens, len(each.texts)))) if isinstance(each, Rendered) else each
-            for each in rendered
+            self._count(each, list(islice(tokens, len(own)))) if isinstance(each, Rendered) else each
+            for each, own in zip(rendered, texts, strict=True)
         ]
 
     def encode(self, row: Row) -> Encoded:
         """Return tokens and labels of a conversation. Raises ``ConversationProblem``."""
         rendered = self._rendered(row)
-        return self._labeled(rendered, self._tokens(rendered.texts))
+        return self._labeled(rendered, self._tokens(_texts(rendered)))
 
     def _count(self, rendered: Rendered, tokens: Sequence[list[int]]) -> int | ConversationProblem:
         try:
@@ -157,46 +159,56 @@ class ChatTokenizer:
         return Rendered(whole, list(self._assistant_spans(row, whole)))
 
     def _labeled(self, rendered: Rendered, tokens: Sequence[list[int]]) -> Encoded:
-        """Return the tokens of the whole text with the labels of its answers; ``tokens``: of ``rendered.texts``.
+        """Return the tokens of the whole text with the labels of its answers; ``tokens``: of ``_texts(rendered)``.
 
-        Raises ``ConversationProblem``.
+        Most tokenizers make the same of the whole as of its pieces. Then nothing else is looked at, so that a conversation
+        costs what its length says, however many turns it has. Raises ``ConversationProblem``.
         """
-        input_ids, count = tokens[0], len(rendered.spans)
-        prompts, turns = tokens[1 : count + 1], tokens[count + 1 :]
-        if any(input_ids[: len(prompt)] != prompt for prompt in prompts):
-            return self._labeled_in_pieces(rendered)
-        labels = [IGNORED] * len(input_ids)
+        whole, *pieces = tokens
+        if list(chain.from_iterable(pieces)) == whole:
+            return self._labeled_in_pieces(rendered, pieces)
+        labels = [IGNORED] * len(whole)
+        begin = 0
+        for start, _ in rendered.spans:
+            # One at a time: together they grow with the square of the number of turns.
+            (prompt,) = self._tokens([rendered.whole[:start]])
+            if whole[: len(prompt)] != prompt:
+                return self._cut_from_prompts(rendered, pieces)
+            begin = len(prompt)
+            end = next((at for at in range(begin, len(whole)) if whole[at] in self.stop_ids), begin)
+            labels[begin : end + 1] = whole[begin : end + 1]
         # A turn has an end of its own; otherwise the next one's would be taken for it.
-        if not all(self._stops(turn) for turn in [*turns, input_ids[len(prompts[-1]) :]]):
+        answers = [found for (_, said), found in zip(rendered.pieces, pieces, strict=True) if said]
+        if not all(self._stops(answer) for answer in [*answers[:-1], whole[begin:]]):
             raise ConversationProblem(NO_STOP)
-        for prompt in prompts:
-            end = next(at for at in range(len(prompt), len(input_ids)) if input_ids[at] in self.stop_ids)
-            labels[len(prompt) : end + 1] = input_ids[len(prompt) : end + 1]
-        return Encoded(input_ids, labels)
+        return Encoded(whole, labels)
 
-    def _labeled_in_pieces(self, rendered: Rendered) -> Encoded:
+    def _cut_from_prompts(self, rendered: Rendered, pieces: Sequence[list[int]]) -> Encoded:
         """Return tokens cut where a turn begins or ends: those of the whole text join a prompt's end with the answer.
 
         The engine generates after the tokens of the prompt, so this is what it sees. Raises ``ConversationProblem`` for a
         tokenizer to which a part of a text means something else than the same part within the whole.
         """
-        cuts = sorted({0, len(rendered.whole), *(at for span in rendered.spans for at in span)})
-        pieces = self._tokens([rendered.whole[start:end] for start, end in pairwise(cuts)])
+        encoded = self._labeled_in_pieces(rendered, pieces)
+        text = self.tokenizer.decode(encoded.input_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if text != rendered.whole:
+            raise ConversationProblem(
+                "the tokenizer joins the beginning of an answer with the prompt before it: begin answers with a letter or digit"
+            )
+        return encoded
+
+    def _labeled_in_pieces(self, rendered: Rendered, pieces: Sequence[list[int]]) -> Encoded:
+        """Join the tokens of the pieces, and label each answer to its end. Raises ``ConversationProblem``."""
         input_ids: list[int] = []
         labels: list[int] = []
-        for start, tokens in zip(cuts, pieces, strict=False):
+        for (_, answer), tokens in zip(rendered.pieces, pieces, strict=True):
             said = 0
-            if start in dict(rendered.spans):
+            if answer:
                 if not self._stops(tokens):
                     raise ConversationProblem(NO_STOP)
                 said = 1 + next(at for at, token in enumerate(tokens) if token in self.stop_ids)
             input_ids += tokens
             labels += tokens[:said] + [IGNORED] * (len(tokens) - said)
-        text = self.tokenizer.decode(input_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        if text != rendered.whole:
-            raise ConversationProblem(
-                "the tokenizer joins the beginning of an answer with the prompt before it: begin answers with a letter or digit"
-            )
         return Encoded(input_ids, labels)
 
     def _stops(self, tokens: Sequence[int]) -> bool:
@@ -232,6 +244,11 @@ class ChatTokenizer:
         if backend is None:
             return [list(tokens) for tokens in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _texts(rendered: Rendered) -> list[str]:
+    """Return what is tokenized of a row: the whole, and its pieces."""
+    return [rendered.whole, *(text for text, _ in rendered.pieces)]
 
 
 def control_tokens(tokenizer: Any) -> set[str]:

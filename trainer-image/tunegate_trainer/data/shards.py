@@ -6,7 +6,6 @@ that cannot be read to its end is refused, since what is missing cannot be count
 
 from __future__ import annotations
 
-import os
 import stat
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate_trainer.data.strict_json import NotJson, parse_json
 from tunegate_trainer.endings import BadInput
+from tunegate_trainer.folders import files_below
 from tunegate_trainer.inputs import is_document
 from tunegate_trainer.taking import take
 
@@ -150,30 +150,10 @@ def find_shards(what: str, path: Path) -> Shards:
     """
     if not path.is_dir():
         return Shards(what, path, (_accepted(what, path, path.name),))
-    found = sorted(_files(what, path))
+    found = [file for file in files_below(what, path, "._") if not is_document(file)]
     if not found:
         raise BadInput(f"{what}: no files in the folder {path}")
     return Shards(what, path, tuple(_accepted(what, file, file.relative_to(path).as_posix()) for file in found))
-
-
-def _files(what: str, root: Path) -> Iterator[Path]:
-    """Yield what may be data below a folder. Raises ``BadInput`` for a folder that would be left out: a link, or unreadable."""
-
-    def refuse(error: OSError) -> None:
-        raise BadInput(f"{what}: the folder {_name(root, Path(error.filename))} cannot be read ({error.strerror})")
-
-    for place, folders, files in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        for name in folders:
-            if (folder := Path(place, name)).is_symlink():
-                raise BadInput(
-                    f"{what}: {_name(root, folder)} is a link to a folder, which is not followed: put the files themselves there"
-                )
-        yield from (file for name in files if name[0] not in "._" and not is_document(file := Path(place, name)))
-
-
-def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path != root else str(root)
 
 
 def _accepted(what: str, file: Path, name: str) -> Path:

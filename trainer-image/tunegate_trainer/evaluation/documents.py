@@ -13,6 +13,7 @@ from tunegate.api.stage.configs import DocumentsInput
 from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS
 from tunegate_trainer.data.shards import check_digest
 from tunegate_trainer.endings import BadInput
+from tunegate_trainer.folders import files_below
 
 WHAT = "baseline.documents"
 SUFFIXES = (".md", ".markdown", ".txt")
@@ -52,7 +53,7 @@ def load_documents(documents: DocumentsInput) -> Documents:
             f"at most {MAX_DOCUMENTS} files with {MAX_DOCUMENT_BYTES} bytes are searched"
         )
     # Read once: the digest is that of the very bytes that are searched.
-    contents = {file: file.read_bytes() for file in files}
+    contents = {file: _bytes(root, file) for file in files}
     texts = [_text(_name(root, file), content) for file, content in contents.items()]
     if not any(text.strip() for text in texts):
         raise BadInput(f"{WHAT}: no text in {root.name}; it takes {ACCEPTED}")
@@ -95,12 +96,8 @@ def cut(text: str, longest: int) -> list[str]:
 
 
 def _files(root: Path) -> list[Path]:
-    """Return the files, sorted by path. Raises ``BadInput`` for a missing root, links and other kinds of files."""
-    if root.is_dir():
-        entries = sorted(path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
-        found = [path for path in entries if not any(part.startswith(".") for part in path.relative_to(root).parts)]
-    else:
-        found = [root]
+    """Return the files, sorted by path. Raises ``BadInput`` for a missing root, links, unreadable folders and other files."""
+    found = files_below(WHAT, root) if root.is_dir() else [root]
     for path in found:
         if path == root and not path.exists():
             raise BadInput(f"{WHAT}: there is no file or folder {root}")
@@ -111,6 +108,13 @@ def _files(root: Path) -> list[Path]:
 
 def _name(root: Path, file: Path) -> str:
     return file.name if file == root else file.relative_to(root).as_posix()
+
+
+def _bytes(root: Path, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{WHAT}: {_name(root, file)} cannot be read ({error.strerror})") from error
 
 
 def _text(name: str, content: bytes) -> str:

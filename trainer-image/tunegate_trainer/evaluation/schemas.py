@@ -34,6 +34,9 @@ def compile_schema(text: str) -> Callable[[str], bool]:
             validate(parse_json(answer))
         except (NotJson, fastjsonschema.JsonSchemaValueException):
             return False
+        except (ArithmeticError, RecursionError):
+            # The answer is a model's: a number of 400 digits, or deeper than the schema's references can follow.
+            return False
         return True
 
     return valid

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tunegate.listening import listening_socket
 from tunegate.logs import event
 from tunegate_trainer.endings import PeersMissing
 
@@ -52,7 +53,7 @@ class Meeting:
         """Wait for a call of every other pod, then let all go. A pod that hangs up before is missing again."""
         there: dict[int, socket.socket] = {}
         try:
-            with _listening(self.port) as server:
+            with listening_socket(self.port) as server:
                 while len(there) < self.nodes - 1:
                     self._accept(server, there, deadline)
                     for rank in [rank for rank, caller in there.items() if not _holds(caller)]:
@@ -64,7 +65,8 @@ class Meeting:
                         caller.settimeout(HANG_UP_SECONDS)
                         caller.recv(1)
         except OSError as error:
-            raise PeersMissing(self._missing(there, f" ({error.strerror or type(error).__name__})")) from error
+            why = error.strerror or type(error).__name__
+            raise PeersMissing(f"pod 0 cannot meet the other pods at port {self.port} ({why})") from error
         finally:
             for caller in there.values():
                 caller.close()
@@ -106,15 +108,9 @@ class Meeting:
             f"pod {self.rank} of {self.nodes} waited {self.seconds:.0f} s at {self.host}:{self.port}: not all pods of the training came"
         )
 
-    def _missing(self, there: dict[int, socket.socket], why: str = "") -> str:
+    def _missing(self, there: dict[int, socket.socket]) -> str:
         absent = [str(rank) for rank in range(1, self.nodes) if rank not in there]
-        return f"{len(there) + 1} of {self.nodes} pods of the training met within {self.seconds:.0f} s{why}; missing: pod {', '.join(absent)}"
-
-
-def _listening(port: int) -> socket.socket:
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
+        return f"{len(there) + 1} of {self.nodes} pods of the training met within {self.seconds:.0f} s; missing: pod {', '.join(absent)}"
 
 
 def _holds(caller: socket.socket) -> bool:

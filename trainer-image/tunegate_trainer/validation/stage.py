@@ -113,7 +113,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
     stream = RowStream(shards)
     found = _look(config, context, stream, compared.questions, tokenizer)
     facts = found.facts
-    context.progress.show(80, "reckoning memory, time and cost")
+    context.progress.show(80, "calculating memory, time and cost")
     development = _development(config, facts)
     architecture = read_architecture(folder)
     if config.method:

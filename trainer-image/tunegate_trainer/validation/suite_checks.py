@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec, SuiteTask
+from tunegate.api.numbers import agreeing, count_of
 from tunegate.api.stage.findings import Finding
 from tunegate.api.suite_checks import suite_problems
 from tunegate_trainer.data.rows import Row
@@ -29,7 +30,8 @@ def check_suite(questions: Sequence[Row], suite: EvaluationSuiteSpec, place: Pla
     field = suite.data.group_field
     lacking = [row.number for row in questions if field and row.fields.get(field) is None]
     if field and lacking:
-        message = f"{len(lacking)} questions of the suite lack the field {field}, which data.groupField names"
+        those = agreeing("[question of the suite lacks|questions of the suite lack]", len(lacking))
+        message = f"{len(lacking)} {those} the field {field}, which data.groupField names"
         kind = block if len(lacking) == len(questions) else warn
         yield kind("SuiteGroups", message, count=len(lacking), rows=lacking, place=place)
 
@@ -46,14 +48,16 @@ def _check_answers(questions: Sequence[Row], task: SuiteTask, place: Place) -> I
     labels = {normalize_label(label) for label in task.labels}
     foreign = [row.number for row in questions if labels and normalize_label(row.answer) not in labels]
     if foreign:
-        message = f"the expected answers of {len(foreign)} questions of the suite are none of task.labels"
+        message = f"{_expected(len(foreign))} none of task.labels"
         yield block("SuiteAnswers", message, count=len(foreign), rows=foreign, place=place)
     broken = [row.number for row in questions if task.json_schema and not _is_json(row.answer)]
     if broken:
-        message = (
-            f"the expected answers of {len(broken)} questions of the suite are not JSON, which task.jsonSchema asks for"
-        )
+        message = f"{_expected(len(broken))} not JSON, which task.jsonSchema asks for"
         yield block("SuiteAnswers", message, count=len(broken), rows=broken, place=place)
+
+
+def _expected(count: int) -> str:
+    return agreeing(f"the expected [answer|answers] of {count} [question|questions] of the suite [is|are]", count)
 
 
 def _is_json(answer: str) -> bool:
@@ -75,8 +79,8 @@ def _check_schema(questions: Sequence[Row], task: SuiteTask, place: Place) -> It
     invalid = [row.number for row in questions if _is_json(row.answer) and not valid(row.answer)]
     if invalid:
         message = (
-            f"the expected answers of {len(invalid)} questions of the suite are not valid under task.jsonSchema: guided answers "
-            "can never equal them"
+            f"{_expected(len(invalid))} not valid under task.jsonSchema: guided answers can never equal "
+            f"{agreeing('[it|them]', len(invalid))}"
         )
         yield warn("SuiteAnswers", message, count=len(invalid), rows=invalid, place=place)
 
@@ -93,7 +97,7 @@ def _check_regex(questions: Sequence[Row], suite: EvaluationSuiteSpec) -> Iterat
         return
     if not any(answers):
         message = (
-            f"baselines.regex matches none of the {len(questions)} questions of the suite: the alternative Regex answers nothing, "
+            f"baselines.regex matches none of the {count_of(len(questions), 'question')} of the suite: the alternative Regex answers nothing, "
             "and to beat it says nothing"
         )
         yield warn("SuiteRegex", message, count=len(questions))

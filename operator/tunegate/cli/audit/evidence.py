@@ -15,6 +15,7 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord, EventType
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.numbers import count_of
 from tunegate.cli import oci_registry, results
 from tunegate.cli.audit import approver_keys
 from tunegate.cli.audit.files import public_keys
@@ -57,7 +58,7 @@ def export(cluster: Cluster, options: Namespace) -> int:
             (target / path).write_bytes(content)
     except OSError as error:
         raise CommandFailure(f"{target}: {error}") from error
-    print(f"evidence of {release.namespace}/{release.name}: {len(files)} files in {target}")
+    print(f"evidence of {release.namespace}/{release.name}: {count_of(len(files), 'file')} in {target}")
     if differences:
         _print(differences, target)
         print("What is made of the sources, and the index, are left out.")
@@ -169,18 +170,18 @@ def _read(where: Path) -> tuple[dict[str, bytes], list[Difference]]:
 def _print(differences: tuple[Difference, ...], where: Path) -> None:
     for one in differences:
         print(shown(f"DIFFERS {one}"))
-    print(f"{len(differences)} differences in {where}")
+    print(f"{count_of(len(differences), 'difference')} in {where}")
 
 
 def _summary(story: Story, files: dict[str, bytes], noted: Noted, checked: tuple[Checked, ...] | None) -> None:
     statement, gate = story.statement, story.statement.evaluation
     release, base, data = statement.release, statement.base_model, statement.data
     lines = [
-        f"evidence of {release.namespace}/{release.name} fits: {len(files)} files, {len(story.records)} ledger records",
+        f"evidence of {release.namespace}/{release.name} fits: {count_of(len(files), 'file')}, {count_of(len(story.records), 'ledger record')}",
         f"  release digest  {story.digest}",
-        f"  adapter         {statement.adapter.digest}, {len(story.files)} files",
+        f"  adapter         {statement.adapter.digest}, {count_of(len(story.files), 'file')}",
         f"  base model      {base.name} {base.manifest_digest}",
-        f"  data            {data.digest}, {data.rows} rows, {data.classification}, {data.license}",
+        f"  data            {data.digest}, {count_of(data.rows, 'row')}, {data.classification}, {data.license}",
         f"  gate            {gate.outcome}, {gate.metric} {gate.tuned} on suite {gate.suite}",
     ]
     for record in story.own_records:

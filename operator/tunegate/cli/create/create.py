@@ -87,7 +87,10 @@ def _from_file(options: Namespace) -> list[Any]:
     if not documents:
         raise WrongUsage(f"{options.filename}: nothing in it")
     for document in documents:
-        own = (document.get("metadata") or {}).get("namespace") if isinstance(document, dict) else None
+        metadata = document.get("metadata") if isinstance(document, dict) else None
+        if metadata is not None and not isinstance(metadata, dict):
+            raise CommandFailure(f"{options.filename}: metadata must be an object with a name")
+        own = metadata.get("namespace") if metadata else None
         if own and options.namespace and own != options.namespace:
             raise WrongUsage(
                 f"{options.filename} says namespace {own} and -n says {options.namespace}: leave one of them out, or give "
@@ -116,23 +119,26 @@ def _completed(cluster: Cluster, model: type[Resource], document: Any, namespace
 
 
 def _create(cluster: Cluster, model: type[Resource], documents: list[Json], options: Namespace) -> None:
+    made: list[Json] = []
     for document in documents:
-        _send(cluster, model, document, dry_run=True)
+        made.append(_send(cluster, model, document, dry_run=True))
         for obstacle in OBSTACLES[model](cluster, document):
             print(f"warning: {screen.shown(obstacle)}", file=sys.stderr)
-    for document in documents:
+    for document, pretended in zip(documents, made, strict=True):
         if not options.dry_run:
             _show(document)
-            _send(cluster, model, document, dry_run=False)
-        name, namespace = document["metadata"].get("name", ""), document["metadata"]["namespace"]
+        stored = pretended if options.dry_run else _send(cluster, model, document, dry_run=False)
+        # Not of the document, which may have a `generateName` only.
+        name, namespace = stored["metadata"]["name"], stored["metadata"]["namespace"]
         done = "would be created" if options.dry_run else "created"
         print(reference_of(model, name) if options.output == "name" else f"{model.KIND.kind} {namespace}/{name} {done}")
 
 
-def _send(cluster: Cluster, model: type[Resource], document: Json, *, dry_run: bool) -> None:
+def _send(cluster: Cluster, model: type[Resource], document: Json, *, dry_run: bool) -> Json:
+    """Return the object as the API server made it. Raises ``AlreadyExists`` with what to do."""
     namespace = document["metadata"]["namespace"]
     try:
-        cluster.create(model, document, namespace, dry_run=dry_run)
+        return cluster.create(model, document, namespace, dry_run=dry_run)
     except AlreadyExists as error:
         advice = "give NAME before --from-job" if model is ModelRelease else "change metadata.name"
         raise AlreadyExists(f"{error}. Choose another name: {advice}") from None
@@ -143,5 +149,6 @@ def _show(document: Json) -> None:
     metadata, spec = document["metadata"], document["spec"]
     person = spec["requestedBy"] if isinstance(spec.get("requestedBy"), dict) else {}
     groups = f" ({', '.join(map(str, person['groups']))})" if person.get("groups") else ""
-    text = f"{document['kind']} {metadata['namespace']}/{metadata.get('name', '')}, requested by {person.get('username', '?')}{groups}"
+    name = metadata.get("name") or f"{metadata['generateName']}…"
+    text = f"{document['kind']} {metadata['namespace']}/{name}, requested by {person.get('username', '?')}{groups}"
     screen.heading(screen.console(stderr=True), "Recorded in your name:", text)

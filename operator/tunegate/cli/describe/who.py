@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from tunegate.api.approval import Approval
@@ -59,8 +59,11 @@ def _now(cluster: Cluster, name: str, namespace: str) -> list[Json]:
                     "answers": f"{namespace}/{server.name}", "route": route.name, "state": route.state,
                     "servedName": route.served_name, "why": route.reason or None,
                 }  # fmt: skip
-                parts = _behind(cluster, release) if release and route.state == "Open" else {}
-                found.append(answers | (parts or _revoked(cluster, releases, route.name)))
+                if route.state != "Open":
+                    answers |= _revoked(cluster, releases, route.name)
+                elif release:
+                    answers |= _behind(cluster, release)
+                found.append(answers)
     if found:
         return found
     known = [one for one in releases if name in (one.status.served_name, one.name)]
@@ -83,17 +86,28 @@ def _revoked(cluster: Cluster, releases: Sequence[ModelRelease], model: str) -> 
     gone = {one.uid: one.name for one in releases if one.spec.model_name == model and one.status.phase == "Revoked"}
     if not gone:
         return {}
-    approvals: list[Approval] = readable(cluster.all, Approval, releases[0].namespace) or []
-    revokes = [one for one in approvals if one.spec.decision == "Revoke" and one.spec.subject_ref.uid in gone]
-    if not revokes:
+    approvals: list[Approval] | None = readable(cluster.all, Approval, releases[0].namespace)
+    if approvals is None:
         return {"revoked": {"release": ", ".join(sorted(gone.values())), "by": "you may not read the decisions"}}
-    newest = max(revokes, key=lambda one: str(one.metadata["creationTimestamp"]))
+    revoke = last_revocation(approvals, gone)
+    if revoke is None:
+        return {"revoked": {"release": ", ".join(sorted(gone.values())), "by": "the decision is gone: see the ledger"}}
     return {
         "revoked": {
-            "release": gone[newest.spec.subject_ref.uid], "by": newest.spec.approver.username,
-            "time": str(newest.metadata["creationTimestamp"]), "reason": newest.spec.reason,
+            "release": gone[revoke.spec.subject_ref.uid], "by": revoke.spec.approver.username,
+            "time": str(revoke.metadata["creationTimestamp"]), "reason": revoke.spec.reason,
         }
     }  # fmt: skip
+
+
+def last_revocation(approvals: Iterable[Approval], revoked: Collection[str]) -> Approval | None:
+    """Return the decision that revoked the last of these releases, by uid: the first Revoke of each, as the operator counts."""
+    ordered_by_time = sorted(approvals, key=lambda one: (str(one.metadata["creationTimestamp"]), one.name))
+    first: dict[str, Approval] = {}
+    for one in ordered_by_time:
+        if one.spec.decision == "Revoke" and one.spec.subject_ref.uid in revoked:
+            first.setdefault(one.spec.subject_ref.uid, one)
+    return list(first.values())[-1] if first else None
 
 
 def _nobody(servers: Sequence[ModelServer], name: str, namespace: str) -> str:

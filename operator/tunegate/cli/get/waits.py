@@ -16,10 +16,12 @@ WORDS: dict[str, str] = {
     JobReason.WAITING_FOR_VOLUME: "volume",
     JobReason.WAITING_FOR_SECRET: "secret",
     JobReason.WAITING_FOR_DEVICE: "room on nodes",
+    JobReason.WAITING_FOR_QUOTA: "quota",
     JobReason.WAITING_FOR_BUDGET: "budget",
     JobReason.WAITING_FOR_QUOTA: "quota",
     JobReason.WAITING_FOR_IMAGE: "image",
     JobReason.IMAGE_NOT_ALLOWED: "allowed image",
+    JobReason.NODE_LOST: "lost node",
     JobReason.NOT_ALLOWED: "right to use",
     JobReason.SUSPENDED: "resuming",
 }

@@ -203,7 +203,7 @@ def _trained(result: TrainResult) -> Verdict:
 def _sealed(result: SealResult) -> Verdict:
     if result.outcome == "Refused" or not result.digest or not result.manifest_digest:
         found = describe(result.findings) or "no reason given."
-        text = f"The adapter can't be sealed: {found} Mend this and create a new job."
+        text = f"The adapter can't be sealed: {found} Fix this, then create a new job."
         return Verdict(found, refused=True, final=Final("Failed", JobReason.SEAL_REFUSED, text))
     adapter = AdapterStatus(
         repository=result.repository,

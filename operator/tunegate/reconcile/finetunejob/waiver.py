@@ -114,14 +114,14 @@ def _summed(blocking: Sequence[Finding]) -> list[WaiverFinding]:
 def _refuse(draft: Draft, found: str, fixed: Sequence[str]) -> None:
     """End the job; ``fixed`` are the findings that nobody may waive, where others might have been waived."""
     hard = f" Under the namespace's policy nobody can waive {', '.join(fixed)}." if fixed else ""
-    text = f"Validation refused the job: {found}{hard} Mend this and create a new job."
+    text = f"Validation refused the job: {found}{hard} Fix this, then create a new job."
     close(draft, Final("Failed", JobReason.VALIDATION_REFUSED, text))
 
 
 def _wait(draft: Draft, waiver: JobWaiver, verdict: Verdict, unreadable: Sequence[str]) -> None:
     job = draft.job
     command = f"tunegate approve job/{job.name} -n {job.namespace} --reason TEXT"
-    text = f"Validation found {_named(waiver)}; {approvals.asking(verdict, command, unreadable)}. Or mend this and create a new job."
+    text = f"Validation found {_named(waiver)}; {approvals.asking(verdict, command, unreadable)}. Or fix this, then create a new job."
     draft.tell("PendingWaiver", text)
     draft.condition("Waived", "False", JobReason.WAITING_FOR_WAIVER, text)
     draft.condition("Scheduled", "False", JobReason.WAITING_FOR_WAIVER, text)
@@ -152,7 +152,7 @@ def _reject(draft: Draft, waiver: JobWaiver, verdict: Verdict) -> None:
     text = (
         f"Refused by {stop.account.username} ({stop.role}), who rejected the waiver of {_named(waiver)}: this is final. "
         f"The reason: tunegate describe job/{draft.job.name} -n {draft.job.namespace}. "
-        "Mend what was found and create a new job."
+        "Fix what was found, then create a new job."
     )
     draft.condition("Waived", "False", JobReason.WAIVER_REJECTED, text)
     close(draft, Final("Failed", JobReason.WAIVER_REJECTED, text))
