@@ -18,7 +18,6 @@ WORDS: dict[str, str] = {
     JobReason.WAITING_FOR_DEVICE: "room on nodes",
     JobReason.WAITING_FOR_QUOTA: "quota",
     JobReason.WAITING_FOR_BUDGET: "budget",
-    JobReason.WAITING_FOR_QUOTA: "quota",
     JobReason.WAITING_FOR_IMAGE: "image",
     JobReason.IMAGE_NOT_ALLOWED: "allowed image",
     JobReason.NODE_LOST: "lost node",
