@@ -165,4 +165,5 @@ def operator_environment(site: StoppedSite, registry: str, settings: Mapping[str
         **settings,
     }
     python = {"PYTHONPATH": f"{ROOT}/operator:{ROOT}/trainer-image"}
-    return os.environ | python | {f"TUNEGATE_{name}": value for name, value in own.items()}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TUNEGATE_")}
+    return plain | python | {f"TUNEGATE_{name}": value for name, value in own.items()}

@@ -32,6 +32,6 @@ def stops(obj: Mapping[str, Any], *, deleted: bool, servers: Iterable[ObjectKey]
     if kind == "ModelServer" and not deleted:
         seen = status.get("observedGeneration")
         return [(kind, key)] if seen and metadata.get("generation") != seen else []
-    if kind == "FineTuneJob" and not deleted and spec.get("suspend"):
+    if kind == "FineTuneJob" and not deleted and (spec.get("suspend") or "deletionTimestamp" in metadata):
         return [(kind, key)] if status.get("phase") not in ("Suspended", *ENDED) else []
     return []
