@@ -22,9 +22,12 @@ from tunegate.digests import document_digest
 
 ROOT = Path(__file__).parents[2]
 KNOWN_SMALL = {
+    "operator/tunegate/answers.py": ["{seconds:g}"],
     "operator/tunegate/api/numbers.py": ["{value:.4g}"],
+    "operator/tunegate/deadlines.py": ["{seconds:g}"],
     "operator/tunegate/kube/lease.py": ["{self.renew_deadline:g}"],
     "operator/tunegate/reconcile/catalogue/basemodel.py": ["{pause:g}"],
+    "operator/tunegate/registry/client.py": ["{self._total:g}", "{self._total:g}"],
     "trainer-image/tunegate_trainer/validation/data_checks.py": ["{near_duplicates.SIMILARITY:g}"],
     "trainer-image/tunegate_trainer/validation/stage.py": ["{margin:g}"],
 }

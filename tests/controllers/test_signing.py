@@ -112,7 +112,8 @@ class HeldClient(RegistryClient):
 async def test_signing_that_a_stop_cut_off_still_writes_and_no_other_writes_the_list_meanwhile(
     registry: RunningRegistry, released: Released
 ) -> None:
-    with HeldClient(registry.host) as client:
+    client = HeldClient(registry.host)
+    with client:
         signer = EvidenceSigner(client, KEY, Threads("the registry", 4))
         job = FineTuneJob.model_validate(released.job)
         first = asyncio.create_task(signer.sign(frozen(released), job))
