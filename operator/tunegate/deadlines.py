@@ -88,5 +88,10 @@ class Threads:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(ended, result, failure)
 
-        threading.Thread(target=run, name=self._name, daemon=True).start()
+        try:
+            threading.Thread(target=run, name=self._name, daemon=True).start()
+        except RuntimeError as error:
+            # The pod may have no more threads: what was taken for this call has to be there for the next one.
+            self._free.release()
+            raise self._failure(f"{self._name} cannot be asked: {error}") from error
         return answer

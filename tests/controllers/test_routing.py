@@ -227,6 +227,16 @@ def test_history_is_looked_at_once_in_all_parts_and_what_ended_lately_each_time(
     assert [key] == routing.relist_open("FineTuneJob", {}, NOW), "a listing without history forgets nothing"
 
 
+def test_a_release_that_failed_long_ago_is_not_looked_at_at_each_resync_unless_it_changed_unseen() -> None:
+    failed = with_status(builders.make_modelrelease(), phase="Failed", days=2)
+    routing = seen(failed)
+
+    assert [] == routing.relist_open("ModelRelease", {key_of(failed): facts_of(failed)}, NOW)
+    changed = with_status(builders.make_modelrelease(), phase="Failed", days=3)
+    changed["metadata"] = changed["metadata"] | {"uid": "another"}
+    assert [RELEASE] == routing.relist_open("ModelRelease", {key_of(changed): facts_of(changed)}, NOW)
+
+
 @pytest.mark.parametrize(
     ("days", "seconds", "looked_at"),
     [(2, 3 * 86400, False), (3, 3 * 86400, True), (3.5, 3 * 86400, True), (5, 3 * 86400, False), (2, 0, False)],

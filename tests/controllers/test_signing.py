@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +89,43 @@ async def test_operator_that_stopped_half_way_ends_with_the_same_signatures(
     first = await signed(client, released)
     assert await signed(client, released) == first
     assert sorted(attached(client, released)) == sorted(made(released).values())
+
+
+class HeldClient(RegistryClient):
+    """A client whose writes of lists of referrers wait at ``gate``, and that knows how many did at once."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host, plain_http=True)
+        self.gate, self.writing, self.both = threading.Event(), threading.Event(), threading.Event()
+        self._lock, self._inside = threading.Lock(), 0
+
+    def push_index(self, repository: str, tag: str, content: bytes) -> None:
+        with self._lock:
+            self._inside += 1
+            (self.both if self._inside > 1 else self.writing).set()
+        assert self.gate.wait(60)
+        super().push_index(repository, tag, content)
+        with self._lock:
+            self._inside -= 1
+
+
+async def test_signing_that_a_stop_cut_off_still_writes_and_no_other_writes_the_list_meanwhile(
+    registry: RunningRegistry, released: Released
+) -> None:
+    client = HeldClient(registry.host)
+    with client:
+        signer = EvidenceSigner(client, KEY, Threads("the registry", 4))
+        job = FineTuneJob.model_validate(released.job)
+        first = asyncio.create_task(signer.sign(frozen(released), job))
+        assert await asyncio.to_thread(client.writing.wait, 60)
+        first.cancel()
+        await asyncio.wait([first])
+
+        second = asyncio.create_task(signer.sign(frozen(released), job))
+        assert not await asyncio.to_thread(client.both.wait, 3), "two writers of one list lose an entry"
+        client.gate.set()
+        assert not isinstance(await second, Shortfall)
+        assert sorted(attached(client, released)) == sorted(made(released).values())
 
 
 async def test_documents_lie_beside_the_adapter_each_under_its_own_type(

@@ -72,6 +72,9 @@ class Refused:
     async def reconcile(self, key: ObjectKey) -> None:
         raise Terminal("Forbidden", "list Pod: pods is forbidden (403)")
 
+    async def stop(self, key: ObjectKey) -> None:
+        """Nothing has to stop."""
+
 
 async def status_of(kube: KubeClient, name: str) -> Json:
     live = await kube.get(ObjectRef(API_VERSION, "FineTuneJob", name, TEAM))
@@ -125,3 +128,15 @@ async def test_a_request_that_is_refused_stands_in_the_status_of_whoever_writes_
     status = await status_of(kube, "refused")
     assert status["message"] == before
     assert "ObjectsInPlace" not in {one["type"] for one in status["conditions"]}, "it passed"
+
+
+async def test_what_needs_a_person_is_not_said_again_after_every_stop(kube: KubeClient) -> None:
+    await kube.create(make_finetunejob("warned", TEAM))
+    worker = Worker(cast(Controller, Refused("tunegate-operator")), kube, LedgerWriter(kube))
+    key = ObjectKey(TEAM, "warned")
+
+    ends = [(await end(key)).result for end in (worker.run, worker.stop, worker.run)]
+
+    assert ends == ["terminal", "done", "terminal"]
+    events = await kube.list("v1", "Event", TEAM, fields="involvedObject.name=warned")
+    assert [one["message"] for one in events] == ["list Pod: pods is forbidden (403)"]

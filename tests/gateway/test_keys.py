@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from tunegate.gateway.keys import KEPT_SECONDS, RELOAD_SECONDS, ApiKeys
+import pytest
+
+from tunegate.gateway.keys import KEPT_SECONDS, RELOAD_SECONDS, RETRY_SECONDS, ApiKeys
 
 KEYS = {"team": "correct-horse-battery-staple", "other": "incorrect-horse-battery-staple"}
 
@@ -93,4 +95,19 @@ def test_keys_hold_for_a_minute_while_the_folder_cannot_be_read(tmp_path: Path) 
     now = KEPT_SECONDS
     assert not keys.holds(KEYS["team"])
     (tmp_path / "unreadable").unlink()
+    now += RETRY_SECONDS
     assert keys.holds(KEYS["team"])
+
+
+def test_a_folder_that_cannot_be_read_is_not_tried_at_every_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    (tmp_path / "unreadable").symlink_to("unreadable")
+    keys = ApiKeys(tmp_path, lambda: now)
+
+    assert not any(keys.holds(f"made-up-key-number-{number}") for number in range(100))
+    assert len(caplog.records) == 1
+    now += RETRY_SECONDS
+    assert not keys.holds("made-up-key")
+    assert len(caplog.records) == 2

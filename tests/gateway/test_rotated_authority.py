@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from tests.gateway.standins import KEY, ScriptedApiServer, routes, stand_ins, until
 from tests.support.certificates import write_localhost_certificate
 from tests.support.ports import free_port
 from tunegate.gateway.app import running
+from tunegate.gateway.cluster import ApiServer
 from tunegate.gateway.settings import Cluster
 
 
@@ -73,3 +75,16 @@ async def test_a_new_authority_and_a_new_token_are_followed_without_a_restart(tm
                     assert answer.status == 200
         finally:
             await gateway_runs.__aexit__(None, None, None)
+
+
+async def test_an_authority_file_without_content_is_refused_and_the_old_one_is_trusted_on(tmp_path: Path) -> None:
+    """OpenSSL takes an empty text for none, and then trusts the authorities of the image."""
+    trusted, token = tmp_path / "ca.crt", tmp_path / "token"
+    content = (authority(tmp_path, "old") / "tls.crt").read_bytes()
+    trusted.write_bytes(content)
+    async with ApiServer(Cluster("https://localhost:1", token, trusted)) as api:
+        trusted.write_bytes(b"\n")
+        with pytest.raises(ValueError, match="is empty"):
+            await api.follow_authority()
+        trusted.write_bytes(content)
+        assert not await api.follow_authority()

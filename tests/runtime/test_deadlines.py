@@ -44,6 +44,20 @@ async def test_what_a_call_raises_is_raised_and_its_thread_ends_with_the_process
     assert await threads.call(30, lambda: threading.current_thread().daemon)
 
 
+async def test_a_call_for_which_no_thread_can_be_started_fails_and_keeps_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = Threads("the registry", 1, Unavailable)
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Unavailable, match="cannot be asked: can't start new thread"):
+            await threads.call(30, lambda: "never")
+    assert await threads.call(5, lambda: "read") == "read"
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("says", "trickle"), [(b"", 0.0), (LINE, 0.05)], ids=["nothing", "a byte at a time"])
 def test_a_registry_request_has_one_limit_for_all_tries_and_the_body(says: bytes, trickle: float) -> None:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from tests.support.recording_client import Memory
 from tunegate.controllers.worker import Worker
-from tunegate.kube.client import ObjectKey
+from tunegate.errors import Transient, Waiting
+from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.reconcile.plan import Plan
 from tunegate.runtime.health import Health
 from tunegate.runtime.loop import Loop
@@ -28,6 +29,8 @@ class Hanging:
         self.began: asyncio.Queue[ObjectKey] = asyncio.Queue()
         self.stopped: asyncio.Queue[ObjectKey] = asyncio.Queue()
         self.cut_off: list[ObjectKey] = []
+        self.failures: list[Exception] = []
+        """What the next stops end in."""
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         self.began.put_nowait(key)
@@ -40,12 +43,21 @@ class Hanging:
 
     async def stop(self, key: ObjectKey) -> Plan | None:
         self.stopped.put_nowait(key)
+        if self.failures:
+            raise self.failures.pop()
+        return None
+
+
+class NothingThere:
+    """An API server without objects."""
+
+    async def get(self, ref: ObjectRef) -> None:
         return None
 
 
 @asynccontextmanager
 async def working(controller: Any, tasks: int) -> AsyncIterator[Loop]:
-    client: Any = None
+    client: Any = NothingThere()
     loop = Loop(Worker(controller, client, Memory()), Health(), patience=0.0)
     work = asyncio.create_task(loop.run(tasks))
     try:
@@ -75,6 +87,24 @@ async def test_a_reconcile_of_the_same_key_that_hangs_is_cut_off_and_looked_at_a
         loop.add_stop(KEYS[0])
         assert await controller.stopped.get() == KEYS[0]
         assert controller.cut_off == [KEYS[0]]
+        assert await controller.began.get() == KEYS[0]
+
+
+async def test_a_stop_that_fails_is_tried_again_while_every_worker_hangs() -> None:
+    controller = Hanging()
+    controller.failures = [Transient("the API server does not answer")]
+    async with working(controller, 1) as loop:
+        loop.queue.add(KEYS[0])
+        assert await controller.began.get() == KEYS[0]
+        loop.add_stop(KEYS[5])
+        assert [await controller.stopped.get() for _ in range(2)] == [KEYS[5]] * 2
+
+
+async def test_after_a_stop_that_needs_a_person_everything_else_is_looked_at() -> None:
+    controller = Hanging()
+    controller.failures = [Waiting("ForeignObject", "somebody else's object stands there")]
+    async with working(controller, 1) as loop:
+        loop.add_stop(KEYS[0])
         assert await controller.began.get() == KEYS[0]
 
 

@@ -46,10 +46,10 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.queue.add(key, delay)
         self.wanted[key] = min(self.wanted.get(key, float("inf")), self.clock.now + delay)
 
-    @rule(key=KEYS)
-    def add_stop(self, key: str) -> None:
-        self.queue.add_stop(key)
-        self.wanted[key] = min(self.wanted.get(key, float("inf")), self.clock.now)
+    @rule(key=KEYS, delay=st.sampled_from([0.0, 1.0, 5.0]))
+    def add_stop(self, key: str, delay: float) -> None:
+        self.queue.add(key, delay, stop=True)
+        self.wanted[key] = min(self.wanted.get(key, float("inf")), self.clock.now + delay)
         self.stops.add(key)
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 10.0]))
@@ -160,12 +160,25 @@ async def test_a_stop_goes_before_all_others_and_a_worker_for_stops_takes_nothin
     reserved = asyncio.create_task(queue.get(stops_only=True))
     await asyncio.sleep(0)
     assert not reserved.done()
-    queue.add_stop("second")
+    queue.add("second", stop=True)
 
     async with asyncio.timeout(5):
         assert await reserved == "second"
         assert await queue.get() == "first"
     assert (queue.is_stop("second"), queue.is_stop("first")) == (True, False)
+
+
+async def test_a_stop_that_failed_comes_back_to_a_worker_for_stops(clock: Clock) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=clock, jitter=lambda: 0.5)
+    queue.add("other")
+    queue.add("failed", stop=True)
+    assert await queue.get(stops_only=True) == "failed"
+    queue.done("failed")
+    clock.now += queue.retry("failed", stop=True)
+
+    async with asyncio.timeout(5):
+        assert await queue.get(stops_only=True) == "failed"
+    assert queue.is_stop("failed")
 
 
 async def test_ten_thousand_delayed_keys_come_in_the_order_of_their_times(clock: Clock) -> None:

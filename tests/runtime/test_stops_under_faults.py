@@ -22,6 +22,7 @@ from tests.support.object_store import secret
 from tests.support.programs import program
 from tests.support.silent_server import HEADERS_ONLY, silent_server
 from tests.support.stopped_site import StoppedSite
+from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.controllers.approvals import read_approvals
 from tunegate.controllers.modelserver.controller import ModelServerController
@@ -89,6 +90,19 @@ async def test_a_reject_and_a_withdrawal_act_while_the_registry_never_answers(
             await site.decide(decision, "stop")
             await site.until_closed(SECONDS)
             await site.until_phase("Denied" if decision == "Reject" else "PendingApproval", SECONDS)
+
+
+@pytest.mark.attack(53)
+async def test_the_route_of_a_deleted_release_closes_though_a_finalizer_keeps_it_and_the_registry_never_answers(
+    site: StoppedSite, tmp_path: Path
+) -> None:
+    await site.prepare()
+    await site.kube.add_finalizer(await site.get("ModelRelease", "live"), "example.com/kept")
+    with silent_server() as registry:
+        async with site.operator(tmp_path, registry.host):
+            await asyncio.to_thread(registry.wait_for, 1, SECONDS)
+            await site.kube.delete(ObjectRef(API_VERSION, "ModelRelease", "live", site.name))
+            await site.until_closed(SECONDS)
 
 
 @pytest.mark.attack(53)

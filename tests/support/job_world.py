@@ -30,7 +30,7 @@ from tunegate.errors import Transient
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey
 from tunegate.manifests.stage_job import config_map_name
 from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline
-from tunegate.reconcile.finetunejob.planner import plan, plan_suspension
+from tunegate.reconcile.finetunejob.planner import plan, plan_stop
 from tunegate.reconcile.naming import checkpoint_secret_name, registry_secret_name, workspace_claim_name
 from tunegate.reconcile.plan import AuditEntry, Plan
 
@@ -301,7 +301,7 @@ class _Planner:
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         try:
             seen = self._world.observe()
-            stopping = plan_suspension(seen.job, seen.jobs)
+            stopping = plan_stop(seen.job, seen.jobs)
             self.step = stopping or plan(seen, self._world.now, SETTINGS)
         except Transient:
             raise

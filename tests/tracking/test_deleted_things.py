@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.builders import make_finetunejob
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
 from tests.support.governed_namespace import CHART, World
+from tests.support.recording_client import Memory
+from tests.support.silent_server import silent_server
 from tests.tracking.mlflow_process import MlflowServer
 from tests.tracking.test_mlflow_records import record_of, recorded, run_of, values
-from tunegate.controllers.mlflow.deleted_jobs import EVERY_SECONDS, DeletedJobs
-from tunegate.kube.client import KubeClient, ObjectRef
-from tunegate.tracking.mlflow import Tracking
+from tunegate.controllers.mlflow.controller import JobLineageController
+from tunegate.controllers.mlflow.deleted_jobs import EVERY_SECONDS, SILENT_SECONDS, DeletedJobs
+from tunegate.controllers.services import Services
+from tunegate.controllers.worker import Worker
+from tunegate.kube.client import KubeClient, ObjectKey, ObjectRef
+from tunegate.registry.client import RegistryClient
+from tunegate.settings import GovernedNamespace, Settings
+from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 
 pytestmark = pytest.mark.timeout(600)
 TEAM = "leaving"
+SETTINGS = Settings(governed=(GovernedNamespace(name=TEAM, policy="policy"),), trainer_image="t", operator_image="o",
+                    registry_host="127.0.0.1:1", registry_plain_http=True)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +97,47 @@ async def test_runs_of_jobs_that_were_deleted_end_and_others_run_on(
         now += EVERY_SECONDS
         await deleted.end_runs(tracking, TEAM)
         assert states() == ["KILLED", "KILLED", "KILLED", "FINISHED"]
+
+
+@pytest.mark.cluster
+@pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster")
+async def test_the_run_of_the_last_job_of_a_namespace_ends_though_mlflow_was_away_when_the_job_was_deleted(
+    server: MlflowServer, tracking: Tracking, plane: ControlPlane
+) -> None:
+    async with await KubeClient.connect(plane.kubeconfig("admin")) as kube:
+        with RegistryClient("127.0.0.1:1", plain_http=True) as registry:
+            services = Services(kube, SETTINGS, registry, Memory(), tracking)
+            worker = Worker(JobLineageController(services), kube, services.ledger)
+            record = dataclasses.replace(record_of("last"), namespace=TEAM, state="RUNNING", end_ms=None)
+            run = await recorded(tracking, record)
+
+            server.stop()
+            outcomes = [await worker.run(ObjectKey(TEAM, name)) for name in ("last", "last")]
+            server.start()
+            again = Worker(JobLineageController(services), kube, services.ledger)
+            done = await again.run(ObjectKey(TEAM, "last"))
+
+        assert [one.result for one in outcomes] == ["transient", "transient"], "the key comes back"
+        assert done.result == "done"
+        assert run_of(server, run)["info"]["status"] == "KILLED"
+
+
+async def test_while_mlflow_is_away_it_is_asked_for_deleted_jobs_once_a_minute_and_not_at_every_reconcile() -> None:
+    now = 0.0
+    with silent_server(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as mlflow:
+        tracking = Tracking(f"http://{mlflow.host}")
+        kube: Any = None
+        deleted = DeletedJobs(kube, clock=lambda: now)
+        for _ in range(3):
+            with pytest.raises(TrackingUnavailable):
+                await deleted.end_runs(tracking, TEAM)
+        asked = mlflow.count
+        deleted.expect(TEAM)
+        with pytest.raises(TrackingUnavailable):
+            await deleted.end_runs(tracking, TEAM)
+        assert mlflow.count == asked > 0
+
+        now += SILENT_SECONDS
+        with pytest.raises(TrackingUnavailable):
+            await deleted.end_runs(tracking, TEAM)
+        assert mlflow.count > asked

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 MANAGER = "tunegate-supplies"
 KEEP = {"helm.sh/resource-policy": "keep"}
-"""Charts of before had this object in their manifest: without this word Helm may still delete it."""
+"""Older charts owned this object. Without this annotation, Helm may delete it on upgrade."""
 RETRY_SECONDS = 10.0
 Json = dict[str, Any]
 

@@ -92,8 +92,8 @@ class Controller(Protocol):
 
 
 @runtime_checkable
-class Stopping(Controller, Protocol):
-    """A controller of something that can be told to stop."""
+class Stopping(Protocol):
+    """What a controller offers besides, of something that can be told to stop."""
 
     async def stop(self, key: ObjectKey) -> Plan | None:
         """Return what has to end at once, from API objects alone: no ledger, registry, pod or MLflow is asked.

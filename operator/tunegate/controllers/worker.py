@@ -68,7 +68,10 @@ class Worker:
 
     async def run(self, key: ObjectKey) -> Outcome:
         """Reconcile ``key`` once. Never raises: every failure becomes an outcome, and unknown ones are logged whole."""
-        return await self._run(key, self._controller.reconcile)
+        outcome = await self._run(key, self._controller.reconcile)
+        if outcome.result == "done":
+            self._warned.pop(key, None)
+        return outcome
 
     async def stop(self, key: ObjectKey) -> Outcome:
         """Only do what has to stop at once, as ``run`` does; nothing where the controller knows no such thing."""
@@ -111,7 +114,6 @@ class Worker:
             except Exception:
                 logger.exception("defect in %s", self.name, extra=event("ReconcileDefect", controller=self.name))
                 return Outcome("defect", None, writes)
-            self._warned.pop(key, None)
             return Outcome("done", plan.requeue_after if plan is not None else None, writes)
 
     async def _act(self, key: ObjectKey, plan: Plan, writes: Counter[str]) -> None:

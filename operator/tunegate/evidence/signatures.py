@@ -1,7 +1,7 @@
-"""Signatures of decisions against keys that the reader holds: what they prove, nobody in the cluster has to be believed for.
+"""Compares signatures of decisions with keys that the reader holds, so that nobody in the cluster has to be believed.
 
-Who rules the cluster can write an approval in another's name, with a policy and a ledger that fit: all of the folder then
-tells one story. What he lacks is the approver's key.
+Anyone who rules the cluster can write an approval in another person's name, with a policy and a ledger that fit: the whole
+folder then agrees with itself. They lack the approver's key.
 """
 
 from __future__ import annotations

@@ -48,10 +48,13 @@ class ApiServer:
 
     def _authority(self) -> bytes | None:
         file = self._cluster.ca_file
-        return file.read_bytes() if file is not None else None
+        content = file.read_bytes() if file is not None else None
+        if content is not None and not content.strip():
+            raise ValueError(f"{file} is empty: without an authority of its own the cluster is not trusted")
+        return content
 
     def _session(self) -> aiohttp.ClientSession:
-        trust = ssl.create_default_context(cadata=self._trusted.decode()) if self._trusted else None
+        trust = ssl.create_default_context(cadata=self._trusted.decode()) if self._trusted is not None else None
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=trust if trust is not None else True),
             timeout=aiohttp.ClientTimeout(total=10, sock_connect=5),
@@ -152,10 +155,10 @@ class ApiServer:
             if answer.status != 200:
                 raise Unreachable(f"watch of ConfigMap {name}: {answer.status}")
             while line := await answer.content.readuntil(b"\n"):
-                event = json.loads(line)
-                if event["type"] in {"ADDED", "MODIFIED"}:
-                    yield event["object"]
-                elif event["type"] == "DELETED":
+                change = json.loads(line)
+                if change["type"] in {"ADDED", "MODIFIED"}:
+                    yield change["object"]
+                elif change["type"] == "DELETED":
                     yield None
                 else:
                     return

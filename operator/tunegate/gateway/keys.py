@@ -13,6 +13,8 @@ from tunegate.logs import event
 
 log = logging.getLogger("tunegate.gateway")
 RELOAD_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+"""Between two tries while the folder cannot be read: requests with made-up keys cost no more than others then."""
 KEPT_SECONDS = 60.0
 """For so long the keys that were read last hold while the folder cannot be read."""
 SHORTEST_KEY = 16
@@ -31,12 +33,16 @@ class ApiKeys:
         self._clock = clock
         self._hashes: tuple[bytes, ...] = ()
         self._read_at: float | None = None
+        self._tried_at: float | None = None
 
     def holds(self, key: str) -> bool:
         """Tell whether ``key`` is one of the Secret's values."""
         now = self._clock()
-        if self._read_at is None or now - self._read_at >= RELOAD_SECONDS:
+        if _older(self._read_at, now, RELOAD_SECONDS) and _older(self._tried_at, now, RETRY_SECONDS):
+            self._tried_at = now
             self._reload(now)
+        if _older(self._read_at, now, KEPT_SECONDS):
+            self._hashes = ()
         offered = hashlib.sha256(key.encode()).digest()
         matches = [hmac.compare_digest(offered, known) for known in self._hashes]
         return any(matches)
@@ -50,8 +56,10 @@ class ApiKeys:
                 type(error).__name__,
                 extra=event("ApiKeysUnreadable", error=type(error).__name__),
             )
-            if self._read_at is None or now - self._read_at >= KEPT_SECONDS:
-                self._hashes = ()
+
+
+def _older(time: float | None, now: float, seconds: float) -> bool:
+    return time is None or now - time >= seconds
 
 
 def _read(folder: Path) -> tuple[bytes, ...]:

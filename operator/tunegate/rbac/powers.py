@@ -68,7 +68,7 @@ POWERS = (
                 for kind in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
             ),
             Need(("update", "patch", "delete"), "apiextensions.k8s.io", "customresourcedefinitions"),
-            # Whoever has the group served by a program of his own needs to change no rule.
+            # Anyone who has the group served by a program of their own needs to change no rule.
             Need(WRITE, "apiregistration.k8s.io", "apiservices"),
         ),
         "cluster", "forge decisions while the rules are away; the operator counts nothing from such a time",

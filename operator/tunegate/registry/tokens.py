@@ -90,7 +90,8 @@ def mint(
 def expiry(config: str, host: str) -> datetime | None:
     """Return when the token inside a Docker configuration ends (UTC), or None if it holds no token for ``host``.
 
-    Whoever can write the Secret decides what it holds: anything that is no such configuration holds no token. The signature is not checked: this is for deciding when to write a new one, never for trusting the old one.
+    Anyone who can write the Secret decides what it holds: anything that is no such configuration holds no token. The
+    signature is not checked: this is for deciding when to write a new one, never for trusting the old one.
     """
     try:
         token = json.loads(config)["auths"][host]["registrytoken"]

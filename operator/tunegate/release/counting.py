@@ -50,11 +50,11 @@ def count(question: Question, votes: Iterable[Vote], now: datetime) -> Verdict:
         elif vote.decision == "Approve":
             fault = _fault(vote, question, roles, now)
             if fault is None and person[vote.account] in barred:
-                fault = ("IsRequester", "who requested the job or its release cannot approve it")
+                fault = ("IsRequester", "people who requested the job or its release cannot approve it")
             if fault is None and person[vote.account] in worked:
-                fault = ("IsContributor", "who worked on the job cannot approve what came of it")
+                fault = ("IsContributor", "people who worked on the job cannot approve what came of it")
             if fault is None and person[vote.account] in withdrawers:
-                fault = ("Withdrawn", "taken back by its author, who approves this no more")
+                fault = ("Withdrawn", "its author took it back")
             if fault is None:
                 valid.append(vote)
         if fault is not None:

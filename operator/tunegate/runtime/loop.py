@@ -39,7 +39,7 @@ class Loop:
         if not self._worker.stops:
             self.queue.add(key)
             return
-        self.queue.add_stop(key)
+        self.queue.add(key, stop=True)
         running = self._running.get(key)
         if running is not None and not self.queue.is_stop(key):
             asyncio.get_running_loop().call_later(self._patience, running.cancel)
@@ -61,10 +61,7 @@ class Loop:
                 outcome = await self._interruptible(key, stop=stop)
             finally:
                 self.queue.done(key)
-            if stop and outcome.result == "done":
-                self.queue.add(key)
-            else:
-                self._again(key, outcome)
+            self._again(key, outcome, stop=stop)
 
     async def _interruptible(self, key: ObjectKey, *, stop: bool) -> Outcome:
         """Run a reconcile that ``add_stop`` can cut off without ending this task."""
@@ -96,12 +93,17 @@ class Loop:
             metrics.WRITES.labels(name, write).inc(count)
         return outcome
 
-    def _again(self, key: ObjectKey, outcome: Outcome) -> None:
-        """Failures that may pass come back with growing delays; what needs a person waits for a change or a resync."""
-        if outcome.result in ("transient", "defect"):
+    def _again(self, key: ObjectKey, outcome: Outcome, *, stop: bool) -> None:
+        """Failures that may pass come back with growing delays; what needs a person waits for a change or a resync.
+
+        A stop comes back as a stop, since all other workers may hang; after it everything else about the object is looked at.
+        """
+        if outcome.result == "transient" or (outcome.result == "defect" and not stop):
             metrics.QUEUE_RETRIES.labels(self._worker.name).inc()
-            self.queue.retry(key, at_least=outcome.after or 0.0)
+            self.queue.retry(key, at_least=outcome.after or 0.0, stop=stop)
             return
         self.queue.forget(key)
-        if outcome.after is not None:
+        if stop:
+            self.queue.add(key)
+        elif outcome.after is not None:
             self.queue.add(key, max(outcome.after, 0.05))

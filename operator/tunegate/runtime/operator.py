@@ -122,9 +122,7 @@ class Operator:
 
     def _reported(self, source: Source, obj: Mapping[str, Any], deleted: bool) -> None:
         if source == "resource":
-            self._quotas.note(obj, deleted=deleted)
-            self._services.measurements.note(obj, deleted=deleted)
-            self._enqueue(self._routing.of_resource(obj, deleted=deleted))
+            self._enqueue(self._listing.note(obj, deleted=deleted))
             servers = self._routing.known.get("ModelServer", ())
             for kind, key in stops(obj, deleted=deleted, servers=servers):
                 for loop in self._loops.get(kind, ()):

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 async def keep_looking(watch: PowerWatch, seconds: float) -> None:
-    """Look forever, every so many ``seconds``. What cannot be read has no metric: an alert on its absence tells."""
+    """Look forever, every so many ``seconds``. If RBAC cannot be read, the metric is removed; alert on its absence."""
     while True:
         try:
             for change in await watch.look(datetime.now(UTC)):

@@ -48,8 +48,11 @@ class WorkQueue(Generic[K]):
         """When keys are due, the earliest first; an entry that ``_due`` contradicts is out of date."""
         self._serial = itertools.count()
         self._active: dict[K, bool] = {}
-        self._again: dict[K, bool] = {}
-        """Keys to hand out once more when they are given back, and whether as a stop; so ``_active``."""
+        """Keys being worked on, and whether each was handed out as a stop."""
+        self._again: set[K] = set()
+        """Keys to hand out once more when they are given back."""
+        self._urgent: set[K] = set()
+        """Keys that are handed out as stops the next time, whether they are ready, wait for their time or are worked on."""
         self._failures: dict[K, int] = {}
         self._changed = asyncio.Event()
         self._closed = False
@@ -63,39 +66,27 @@ class WorkQueue(Generic[K]):
         """How many keys are being worked on."""
         return len(self._active)
 
-    def add(self, key: K, delay: float = 0.0) -> None:
-        """Have ``key`` handed out after ``delay`` seconds. What was asked for earlier stays."""
+    def add(self, key: K, delay: float = 0.0, *, stop: bool = False) -> None:
+        """Have ``key`` handed out after ``delay`` seconds, a ``stop`` before all that are none. What was asked for earlier stays."""
         if self._closed:
             return
-        if delay > 0:
+        if stop:
+            self._urgent.add(key)
+        if delay > 0 and not (key in self._ready or key in self._stops or key in self._again):
             self._wait(key, delay)
-        elif key in self._stops:
-            self._due.pop(key, None)
-        else:
+        elif stop or not delay > 0:
             self._make_ready(key)
-        self._changed.set()
-
-    def add_stop(self, key: K) -> None:
-        """Have ``key`` handed out before all that are no stops."""
-        if self._closed:
-            return
-        self._due.pop(key, None)
-        if key in self._active:
-            self._again[key] = True
-        else:
-            self._ready.pop(key, None)
-            self._stops.setdefault(key)
         self._changed.set()
 
     def is_stop(self, key: K) -> bool:
         """Tell whether ``key``, which is being worked on, was handed out as a stop."""
         return self._active.get(key, False)
 
-    def retry(self, key: K, *, at_least: float = 0.0) -> float:
-        """Have ``key`` handed out after its growing, jittered delay, in seconds; return that delay."""
+    def retry(self, key: K, *, at_least: float = 0.0, stop: bool = False) -> float:
+        """Have ``key`` handed out after its growing, jittered delay, in seconds; return that delay. A stop stays one."""
         self._failures[key] = self._failures.get(key, 0) + 1
         delay = max(at_least, backoff(self._failures[key], self._jitter()))
-        self.add(key, delay)
+        self.add(key, delay, stop=stop)
         return delay
 
     def forget(self, key: K) -> None:
@@ -107,11 +98,12 @@ class WorkQueue(Generic[K]):
         while True:
             if self._closed:
                 raise QueueClosed
-            wait = None if stops_only else self._promote()
+            wait = self._promote()
             for keys, stop in ((self._stops, True), (self._ready, False)):
                 if keys and (stop or not stops_only):
                     key, _ = keys.popitem(last=False)
                     self._active[key] = stop
+                    self._urgent.discard(key)
                     return key
             self._changed.clear()
             try:
@@ -123,27 +115,27 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Give ``key`` back; it is ready again at once if it was added meanwhile."""
         self._active.pop(key, None)
-        again = self._again.pop(key, None)
-        if again is not None:
-            (self.add_stop if again else self.add)(key)
+        if key in self._again:
+            self._again.discard(key)
+            self._make_ready(key)
         self._changed.set()
 
     def close(self) -> None:
-        """Hand out nothing any more; who waits in ``get`` is told."""
+        """Hand out nothing any more; everybody who waits in ``get`` is told."""
         self._closed = True
         self._changed.set()
 
     def _make_ready(self, key: K) -> None:
         self._due.pop(key, None)
         if key in self._active:
-            self._again.setdefault(key, False)
+            self._again.add(key)
+        elif key in self._urgent:
+            self._ready.pop(key, None)
+            self._stops.setdefault(key)
         else:
             self._ready.setdefault(key)
 
     def _wait(self, key: K, delay: float) -> None:
-        """Let ``key`` wait, unless it is handed out earlier anyway."""
-        if key in self._ready or key in self._stops or key in self._again:
-            return
         due = self._now() + delay
         if due < self._due.get(key, float("inf")):
             self._due[key] = due

@@ -1,5 +1,7 @@
 """Resync: a periodic live listing, so that nothing depends on having seen every event.
 
+What watch streams tell while a listing is being read may be newer than its pages, so it is taken in once more afterwards.
+
 Most listings leave history out, by field selector. A complete one at the start and then once an hour finds what was deleted or
 ended unseen. Listings are read a page at a time, and of each object only what is needed is kept.
 """
@@ -7,13 +9,14 @@ ended unseen. Listings are read a page at a time, and of each object only what i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import API_VERSION, Kind
 from tunegate.controllers.dispatch.facts import Facts, Target, facts_of, key_of
-from tunegate.controllers.dispatch.routing import Routing
+from tunegate.controllers.dispatch.routing import Routed, Routing
 from tunegate.controllers.dispatch.triggers import UNWATCHED
 from tunegate.controllers.measurements import Measurements
 from tunegate.controllers.quotas import Quotas
@@ -29,7 +32,7 @@ ONLY_COMPLETE = frozenset({"Approval"})
 
 
 class Resync:
-    """Lists for the routing, the quotas and the measurements, which must not be fed by anything else but the watch streams."""
+    """Feeds the routing, the quotas and the measurements, from the watch streams and from listings; nothing else must."""
 
     def __init__(
         self,
@@ -48,6 +51,23 @@ class Resync:
         self._clock = clock
         self._completed: float | None = None
         self._part = 0
+        self._meanwhile: dict[tuple[Target, str], tuple[Mapping[str, Any], bool]] | None = None
+        """The newest that was told of each object since a listing began; None: none is being read."""
+        self._found: dict[Target, None] = {}
+        """Keys to look at; a listing that fails leaves them for the next one."""
+
+    def note(self, obj: Mapping[str, Any], *, deleted: bool = False) -> Routed:
+        """Take in what a watch stream tells of an object of ours, and return what it concerns."""
+        if self._meanwhile is not None:
+            known = ((obj["kind"], key_of(obj)), str(obj["metadata"].get("uid") or ""))
+            self._meanwhile.pop(known, None)
+            self._meanwhile[known] = (obj, deleted)
+        return self._take(obj, deleted)
+
+    def _take(self, obj: Mapping[str, Any], deleted: bool) -> Routed:
+        self._quotas.note(obj, deleted=deleted)
+        self._measurements.note(obj, deleted=deleted)
+        return self._routing.of_resource(obj, deleted=deleted)
 
     async def run(self) -> list[Target]:
         """List and return the keys to look at.
@@ -55,30 +75,37 @@ class Resync:
         Keys that were known but are not listed come back too: their controllers see that the object is gone.
         Raises ``Transient`` or ``Terminal`` when a listing fails: half a listing replaces nothing of the failed kind.
         """
-        if self._completed is not None and self._clock() - self._completed < COMPLETE_SECONDS:
-            return await self._open()
-        found = await self._complete()
-        self._completed, self._part = self._clock(), self._part + 1
+        self._meanwhile = {}
+        try:
+            if self._completed is not None and self._clock() - self._completed < COMPLETE_SECONDS:
+                await self._open()
+            else:
+                await self._complete()
+                self._completed, self._part = self._clock(), self._part + 1
+        finally:
+            told, self._meanwhile = self._meanwhile, None
+            for obj, deleted in told.values():
+                self._take(obj, deleted)
+        found, self._found = list(self._found), {}
         return found
 
-    async def _open(self) -> list[Target]:
-        targets: list[Target] = []
+    async def _open(self) -> None:
         for kind in _kinds():
             if kind.kind not in ONLY_COMPLETE:
                 listed = await self._listed(kind, OPEN_ONLY.get(kind.kind))
-                targets += self._routing.relist_open(kind.kind, listed, datetime.now(UTC))
-        return targets
+                self._add(self._routing.relist_open(kind.kind, listed, datetime.now(UTC)))
 
-    async def _complete(self) -> list[Target]:
-        targets: list[Target] = []
+    async def _complete(self) -> None:
         counted: list[tuple[str, quotas.Made]] = []
         jobs: list[JobMeasurements] = []
         for kind in _kinds():
             listed = await self._listed(kind, None, counted, jobs)
-            targets += self._routing.relist(kind.kind, listed, datetime.now(UTC), self._part)
+            self._add(self._routing.relist(kind.kind, listed, datetime.now(UTC), self._part))
         self._quotas.relist(counted)
         self._measurements.relist(jobs)
-        return targets
+
+    def _add(self, targets: Iterable[Target]) -> None:
+        self._found |= dict.fromkeys(targets)
 
     async def _listed(
         self,

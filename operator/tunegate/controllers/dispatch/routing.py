@@ -98,13 +98,16 @@ class Routing:
         return [(kind, key) for key in sorted(due | turn | changed | (known.keys() - listed.keys()))]
 
     def relist_open(self, kind: str, listed: Mapping[ObjectKey, Facts], now: datetime) -> list[Target]:
-        """Take a listing without history and return what is to be looked at: that, what was thought to be open, and what
-        ended lately."""
+        """Take a listing without what people ended, and return what is to be looked at.
+
+        That is what is not history, what changed unseen, what was thought to be open, and what ended lately.
+        """
         known = self.known.setdefault(kind, {})
+        due = {key for key, facts in listed.items() if not facts.rests(now) or _changed(known.get(key), facts)}
         lately = {key for key, facts in known.items() if not facts.rests(now)}
         for key, facts in listed.items():
             self._keep(kind, key, facts)
-        return [(kind, key) for key in sorted(lately | listed.keys())]
+        return [(kind, key) for key in sorted(lately | due)]
 
     def phases(self) -> Counter[tuple[str, str]]:
         """Return the number of objects by (kind, phase)."""

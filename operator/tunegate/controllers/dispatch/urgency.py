@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tunegate.api.finetunejob.status import ENDED
 from tunegate.api.modelrelease import MAY_SERVE
 from tunegate.controllers.dispatch.facts import Target
 from tunegate.kube.client import ObjectKey
@@ -31,6 +32,6 @@ def stops(obj: Mapping[str, Any], *, deleted: bool, servers: Iterable[ObjectKey]
     if kind == "ModelServer" and not deleted:
         seen = status.get("observedGeneration")
         return [(kind, key)] if seen and metadata.get("generation") != seen else []
-    if kind == "FineTuneJob" and not deleted and spec.get("suspend"):
-        return [(kind, key)] if status.get("phase") != "Suspended" else []
+    if kind == "FineTuneJob" and not deleted and (spec.get("suspend") or "deletionTimestamp" in metadata):
+        return [(kind, key)] if status.get("phase") not in ("Suspended", *ENDED) else []
     return []

@@ -38,7 +38,7 @@ from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.finetunejob.budget import COUNTED, period
 from tunegate.reconcile.finetunejob.inputs import needed_claims
 from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings, StoreSecret
-from tunegate.reconcile.finetunejob.planner import plan, plan_suspension
+from tunegate.reconcile.finetunejob.planner import has_to_stop, plan, plan_stop
 from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
 from tunegate.reconcile.finetunejob.suites import further_claims
 from tunegate.reconcile.history import OPEN_ONLY
@@ -83,17 +83,17 @@ class FineTuneJobController:
         self._stage_settings = stage_settings(services.settings)
 
     async def stop(self, key: ObjectKey) -> Plan | None:
-        """Return the step that ends what runs of a suspended job; its status and its records follow."""
+        """Return the step that ends what runs of a suspended or deleted job; its status and its records follow."""
         if self._settings.policy_of(key.namespace) is None:
             return None
         job = await read(self._kube, FineTuneJob, key.name, key.namespace)
-        return await self._suspend(job) if job is not None else None
+        return await self._stopping(job) if job is not None else None
 
-    async def _suspend(self, job: FineTuneJob) -> Plan | None:
-        if not job.spec.suspend:
+    async def _stopping(self, job: FineTuneJob) -> Plan | None:
+        if not has_to_stop(job):
             return None
         jobs = await self._kube.list("batch/v1", "Job", job.namespace, labels={JOB_UID_LABEL: job.uid})
-        return plan_suspension(job, [one for one in jobs if controller_uid(one) == job.uid])
+        return plan_stop(job, [one for one in jobs if controller_uid(one) == job.uid])
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the job is gone or its namespace is not governed."""
@@ -102,8 +102,8 @@ class FineTuneJobController:
         job = await read(self._kube, FineTuneJob, key.name, key.namespace)
         if job is None:
             return None
-        if (suspending := await self._suspend(job)) is not None:
-            return suspending
+        if (stopping := await self._stopping(job)) is not None:
+            return stopping
         now = datetime.now(UTC)
         return plan(await self._observe(job, now), now, self._stage_settings)
 

@@ -95,12 +95,12 @@ class JobLineageController:
         """Record the job as it is now; None where there is nothing to record, or no MLflow."""
         tracking = self._tracking
         job = await read(self._kube, FineTuneJob, key.name, key.namespace)
-        if tracking is not None and self._settings.policy_of(key.namespace) is not None:
-            if job is None:
-                self._deleted.expect(key.namespace)
-            await self._deleted.end_runs(tracking, key.namespace)
-        if job is None or tracking is None or self._settings.policy_of(key.namespace) is None:
+        governed = self._settings.policy_of(key.namespace) is not None
+        if job is None or tracking is None or not governed:
             self._recorder.forget(self._uids.pop(key, ""))
+        if tracking is not None and governed:
+            await self._end_runs(tracking, key.namespace, gone=job is None)
+        if job is None or tracking is None or not governed:
             return None
         self._uids[key] = job.uid
         state = state_of(job)
@@ -111,6 +111,20 @@ class JobLineageController:
             outcome = await self._recorder.record(shown, state)
         await self._progress.show(tracking, job, outcome)
         return plan_job(job, outcome, datetime.now(UTC))
+
+    async def _end_runs(self, tracking: Tracking, namespace: str, *, gone: bool) -> None:
+        """End the runs of deleted jobs, if that is due. Raises ``TrackingUnavailable`` only for a job that is ``gone``.
+
+        Nothing else may ever ask to look at that job again, so its own key has to come back until MLflow has answered.
+        """
+        if gone:
+            self._deleted.expect(namespace)
+        try:
+            await self._deleted.end_runs(tracking, namespace)
+        except TrackingUnavailable as error:
+            if gone:
+                raise
+            logger.debug("runs of deleted jobs are looked for later: %s", error.message)
 
     async def _results(self, job: FineTuneJob) -> dict[StageName, StageResult]:
         found: dict[StageName, StageResult] = {}

@@ -18,6 +18,8 @@ from tunegate.tracking.mlflow import Tracking, TrackingUnavailable
 
 logger = logging.getLogger(__name__)
 EVERY_SECONDS = 3600.0
+SILENT_SECONDS = 60.0
+"""For so long nobody asks again after MLflow did not answer: other records must not wait for the same silence."""
 
 
 class DeletedJobs:
@@ -27,18 +29,22 @@ class DeletedJobs:
         self._kube = kube
         self._clock = clock
         self._due: dict[str, float] = {}
+        self._silent_until = 0.0
+        self._why = ""
 
     def expect(self, namespace: str) -> None:
         """Look at the namespace at the next occasion: a job of it is gone."""
         self._due.pop(namespace, None)
 
     async def end_runs(self, tracking: Tracking, namespace: str) -> None:
-        """End what is due. While MLflow does not answer nothing is lost: it is due again the next time.
+        """End what is due. While MLflow does not answer nothing is lost: it is due again.
 
-        Raises ``Transient`` or ``Terminal`` of the API server.
+        Raises ``TrackingUnavailable`` while it does not answer, and ``Transient`` or ``Terminal`` of the API server.
         """
         if self._clock() < self._due.get(namespace, 0.0):
             return
+        if self._clock() < self._silent_until:
+            raise TrackingUnavailable(self._why)
         try:
             running = await tracking.running(namespace)
             # Jobs after runs: no run that is made meanwhile is taken for one whose job is gone.
@@ -49,6 +55,7 @@ class DeletedJobs:
                 await tracking.end(gone)
                 logger.info("runs of deleted jobs are shown as killed", extra=event("RunsEnded", runs=len(gone)))
         except TrackingUnavailable as error:
-            logger.debug("runs of deleted jobs are looked for later: %s", error.message)
-            return
+            self._silent_until = self._clock() + SILENT_SECONDS
+            self._why = f"runs of deleted jobs are not ended yet: {error.message}"
+            raise
         self._due[namespace] = self._clock() + EVERY_SECONDS

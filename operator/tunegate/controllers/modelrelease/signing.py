@@ -6,8 +6,6 @@ again gives the same bytes, so a stop at any point costs nothing; the record in 
 
 from __future__ import annotations
 
-import asyncio
-
 from tunegate import __version__
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import ReleaseReason
@@ -33,7 +31,8 @@ class EvidenceSigner:
         self._registry = registry
         self._key = key
         self._threads = threads
-        self._attaching = asyncio.Lock()
+        self._attaching = Threads("the registry", 1, failures.Unavailable)
+        """One thread for all: a list of referrers takes one writer at a time, and a call that was given up still writes."""
 
     async def sign(self, frozen: Frozen, job: FineTuneJob | None) -> Signatures | Shortfall:
         """Sign and attach; return the OCI digests by name, of signatures and documents.
@@ -44,8 +43,7 @@ class EvidenceSigner:
             found = await self._threads.call(SIGNING_SECONDS, self._make, frozen, job)
             if isinstance(found, Shortfall):
                 return found
-            async with self._attaching:
-                await self._threads.call(SIGNING_SECONDS, self._attach, frozen, found)
+            await self._attaching.call(SIGNING_SECONDS, self._attach, frozen, found)
         except failures.RegistryError as error:
             return Shortfall(ReleaseReason.WAITING_FOR_REGISTRY, f"the evidence cannot be signed yet: {error}")
         return {**{one.name: one.digest for one in found}, "key": self._key.public.id}

@@ -82,13 +82,18 @@ def plan(seen: Observed, now: datetime, settings: StageSettings) -> Plan:
     return draft.plan()
 
 
-def plan_suspension(job: FineTuneJob, jobs: Sequence[Json]) -> Plan | None:
-    """Return the step that ends the attempts of a suspended job without waiting for anything; None where none runs.
+def has_to_stop(job: FineTuneJob) -> bool:
+    """Tell whether nothing of the job may run: it is suspended, or was deleted and something keeps the object."""
+    return job.spec.suspend or bool(job.metadata.get("deletionTimestamp"))
+
+
+def plan_stop(job: FineTuneJob, jobs: Sequence[Json]) -> Plan | None:
+    """Return the step that ends the attempts of a job that has to stop, without waiting for anything; None where none runs.
 
     ``jobs`` are the batch/v1 Jobs that it owns. The next step finds the attempt gone and enters that it was suspended.
     """
     alive = tuple(_ref(one) for one in jobs if _alive(one))
-    return Plan(deletes=alive, requeue_after=SOON, uid=job.uid) if job.spec.suspend and alive else None
+    return Plan(deletes=alive, requeue_after=SOON, uid=job.uid) if has_to_stop(job) and alive else None
 
 
 def _first_sight(draft: Draft) -> None:

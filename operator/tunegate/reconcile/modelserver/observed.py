@@ -155,7 +155,9 @@ def may_answer(release: ModelRelease, stops: Sequence[Approval], roles: Sequence
     """Tell whether people's approval or override stands and a served name exists.
 
     ``stops`` are decisions that take something away, ``roles`` those of the policy in force: what they say holds before the
-    release's own controller has acted on it.
+    release's own controller has acted on it. Nothing is served by a release that somebody deleted, whatever keeps the object.
     """
     status = release.status
+    if release.metadata.get("deletionTimestamp"):
+        return False
     return status.phase in MAY_SERVE and bool(status.served_name) and stop_of(release, stops, roles, now) is None
