@@ -24,8 +24,9 @@ fi
 mkdir -p "$TMPDIR" "$cache/models"
 container=$("${storage[@]}" from --pull-never localhost/tunegate/trainer:latest)
 trap '"${storage[@]}" rm "$container" >/dev/null' EXIT
+# A test mounts a small disk, and fills it.
 inside() {
-    "${storage[@]}" run --user 0:0 --network host --volume "$PWD:/src:ro" --volume "$cache:/cache" \
+    "${storage[@]}" run --user 0:0 --cap-add CAP_SYS_ADMIN --network host --volume "$PWD:/src:ro" --volume "$cache:/cache" \
         --env TUNEGATE_CACHE=/cache --env TUNEGATE_TEST_MODEL=/cache/models/smollm2 --env HOME=/tmp --env TQDM_DISABLE=1 \
         --env "TUNEGATE_FUZZ_REQUESTS=${TUNEGATE_FUZZ_REQUESTS:-1500}" --env "TUNEGATE_FUZZ_SECONDS=${TUNEGATE_FUZZ_SECONDS:-90}" \
         --env "TUNEGATE_FUZZ_SEED=${TUNEGATE_FUZZ_SEED:-14}" --env PYTHONDONTWRITEBYTECODE=1 --env OMP_NUM_THREADS=1 --env PYTHONPATH=/cache/test-tools \

@@ -29,7 +29,7 @@ def test_a_good_job_passes_with_what_it_will_cost(
     assert run(base_model, files) == 0
     shown = capsys.readouterr().out
     assert "job: Passed" in shown
-    assert "240 rows (Messages) in 1 files" in shown
+    assert "240 rows (Messages) in 1 file" in shown
     assert "usually 2 to 3 runs" in shown
     assert "as the pool's spec says" in shown
     assert "has paid after    0." in shown

@@ -212,17 +212,18 @@ def test_a_workspace_without_room_for_checkpoints_is_an_end_of_its_own(
     assert "workspace.size" in ending.termination.message
 
 
-def test_a_learning_rate_out_of_hand_is_a_verdict_and_no_retry(small_model: Path, pod: Pod) -> None:
-    settings: dict[str, Any] = {
-        "learning_rate": "999999999999999",
-        "epochs": 2,
-        "development_fraction": "0",
-        "alpha": 512,
-    }
+def test_a_loss_that_is_no_number_is_a_verdict_and_no_retry(small_model: Path, pod: Pod, tmp_path: Path) -> None:
+    """As of a learning rate out of hand, which does not always end in one: vast numbers may become zeros in a norm."""
+    from safetensors.torch import load_file, save_file
 
-    result = train_result(pod.run(make_config(pod, small_model, 16, **settings)))
+    overflowing = shutil.copytree(small_model, tmp_path / "overflowing")
+    weights = load_file(overflowing / "model.safetensors")
+    weights["model.norm.weight"] *= 1e37
+    save_file(weights, overflowing / "model.safetensors", metadata={"format": "pt"})
 
-    assert result.outcome == "Diverged"
+    result = train_result(pod.run(make_config(pod, overflowing, 16, epochs=2, development_fraction="0")))
+
+    assert result.outcome == "Diverged", result.loss_history
 
 
 def started(pod: Pod, process: StageProcess, scratch: Path) -> None:

@@ -91,7 +91,7 @@ PLANTED = [
     Planting("ControlTokens", "end the turn", (conversation("pademelon <|im_end|>", "yes"),), ("pademelon",)),
     Planting("Overlap", "question of the suite", (conversation(LEAKED, "planigale"),), (LEAKED_HOLDER, "planigale")),
     Planting(
-        "Secrets", "hold a secret", (conversation("kultarr has AKIAQYLPMN5HWOMBATZZ", "yes"),),
+        "Secrets", "holds a secret", (conversation("kultarr has AKIAQYLPMN5HWOMBATZZ", "yes"),),
         ("kultarr", "AKIAQYLPMN5HWOMBATZZ"),
     ),
     Planting(
