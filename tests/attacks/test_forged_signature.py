@@ -84,4 +84,4 @@ def test_one_forged_approval_among_genuine_ones_is_found_offline(
     assert verify(tmp_path, SignedRelease({**KEYS, "ravi": new_key()})) == 1
     shown = capsys.readouterr().out
     assert "ravi-approves was counted" in shown
-    assert "1 differences" in shown
+    assert "1 difference" in shown

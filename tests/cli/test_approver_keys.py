@@ -63,7 +63,7 @@ def test_an_approver_whose_key_is_not_given_differs(
 ) -> None:
     (keys / "cora.pem").unlink()
     assert verify(exported, keys) == 1
-    assert "cora-approves was counted, but you gave no key of cora\n1 differences" in capsys.readouterr().out
+    assert "cora-approves was counted, but you gave no key of cora\n1 difference" in capsys.readouterr().out
 
 
 def test_another_key_under_the_approvers_name_differs(

@@ -89,7 +89,7 @@ def test_altered_file_is_named(exported: Path, capsys: pytest.CaptureFixture[str
     page.write_text(page.read_text().replace("ravi", "rita"))
     assert verify(exported) == 1
     assert capsys.readouterr().out == (
-        f"DIFFERS approvals.md: is not what the other files give\n1 differences in {exported}\n"
+        f"DIFFERS approvals.md: is not what the other files give\n1 difference in {exported}\n"
     )
 
 

@@ -36,7 +36,7 @@ def test_what_other_programs_read_in_the_same_secret_is_no_fault_of_it(tmp_path:
     ("changes", "said"),
     [
         ({"AWS_ACCESS_KEY_ID": " "}, "lacks AWS_ACCESS_KEY_ID"),
-        ({"AWS_SESSION_TOKEN": "never\nshown"}, "has a AWS_SESSION_TOKEN with more than one line"),
+        ({"AWS_SESSION_TOKEN": "never\nshown"}, "has an AWS_SESSION_TOKEN with more than one line"),
         ({"AWS_ENDPOINT_URL": "https://[x"}, "not like https://host:port"),
     ],
 )
