@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.ledgers import Clock, Store, entry, new_key, new_key_pem, sealed_ledger
-from tunegate.environment import PREFIX
+from tests.support.operator_settings import set_settings
 from tunegate.errors import Terminal
 from tunegate.keys import PublicKey
 from tunegate.ledger.anchors.places import read_folder
@@ -20,7 +19,7 @@ from tunegate.maintenance import ledger_key
 from tunegate.runtime.services import connected
 from tunegate.settings import Settings
 
-IMAGES = {"TUNEGATE_TRAINER_IMAGE": "t", "TUNEGATE_OPERATOR_IMAGE": "o", "TUNEGATE_REGISTRY_HOST": "registry.invalid"}
+IMAGES = {"TRAINER_IMAGE": "t", "OPERATOR_IMAGE": "o", "REGISTRY_HOST": "registry.invalid"}
 
 
 def settings(**more: Any) -> Settings:
@@ -74,10 +73,7 @@ async def test_without_a_key_nothing_is_signed_and_a_wrong_one_is_named(tmp_path
 def test_the_public_key_is_printed_for_auditors_and_nothing_else(
     keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)  # Variables of the tests themselves are no settings of the operator.
-    for name, value in {**IMAGES, "TUNEGATE_LEDGER_KEYS": str(keys)}.items():
-        monkeypatch.setenv(name, value)
+    set_settings(monkeypatch, {**IMAGES, "LEDGER_KEYS": str(keys)})
     assert ledger_key.main() == 0
     said = capsys.readouterr()
     public = PublicKey.from_pem(said.out.encode())

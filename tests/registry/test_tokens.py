@@ -16,6 +16,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.support.operator_settings import set_settings
 from tests.support.ports import free_port
 from tests.support.programs import program
 from tunegate.errors import Terminal
@@ -208,13 +209,11 @@ def test_a_person_gets_a_token_that_reads_what_it_names(
     key = registry.signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "tls.key").write_bytes(key)
     (tmp_path / "tls.crt").write_bytes(registry.signer.certificate.public_bytes(Encoding.PEM))
-    for name in [name for name in os.environ if name.startswith("TUNEGATE_")]:
-        monkeypatch.delenv(name)
-    for name, value in {
+    settings = {
         "TRAINER_IMAGE": "t", "OPERATOR_IMAGE": "o", "REGISTRY_HOST": registry.host,
         "REGISTRY_TOKEN_KEY": str(tmp_path / "tls.key"), "REGISTRY_TOKEN_CERT": str(tmp_path / "tls.crt"),
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"TUNEGATE_{name}", value)
+    }  # fmt: skip
+    set_settings(monkeypatch, settings)
     assert registry_token.main(["--pull", OWN, "--person", "ada"]) == 0
     token = json.loads(capsys.readouterr().out)["auths"][registry.host]["registrytoken"]
     assert registry.read_tags(OWN, token) == 404

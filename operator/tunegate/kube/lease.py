@@ -2,8 +2,8 @@
 
 The lock of ``kubernetes.aio`` 37 never acquires (it fails its own validation), so this is our own, with the rules of
 client-go's leader election: the time on the Lease is never compared with our clock; what counts is for how long we have
-not seen it change. It is no fence: a request that is under way may still arrive, which server-side apply and deterministic
-names make safe. So no request that changes anything begins once ``held`` is false.
+not seen it change. Once ``held`` is false no request that changes anything begins. One that was under way may still arrive;
+server-side apply and deterministic names make that safe.
 """
 
 from __future__ import annotations

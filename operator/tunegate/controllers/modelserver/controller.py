@@ -52,7 +52,6 @@ CLOSING_TRIES = 5
 """So often routes are closed before anything else is looked at; then gateways are asked as well."""
 CREDENTIAL_LIFETIME = timedelta(days=14)
 """A pod may be started again days after the operator last looked; the credential only reads what is approved anyway."""
-"""Docker configuration for a registry that asks for none."""
 UNSERVABLE = (failures.DigestMismatch, failures.Missing, failures.Refused)
 
 

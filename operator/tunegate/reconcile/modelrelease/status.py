@@ -68,7 +68,7 @@ def status_of(release: ModelRelease, draft: StatusDraft, now: datetime) -> dict[
 
 
 def stopped_status(release: ModelRelease, stop: Stop, now: datetime) -> dict[str, Any]:
-    """Return the status of before with what a stop changes at once; the count and the rest follow."""
+    """Return the release's status with only what a stop changes; the count and the rest follow in a later step."""
     drafts = [
         ConditionDraft("Approved", "False", stop.reason, stop.message),
         ConditionDraft("Ready", "False", stop.reason, "its route is closed"),
