@@ -18,10 +18,11 @@ from tunegate.api.finetunejob.status import StageName
 from tunegate.api.reasons import StageReason
 from tunegate.digests import sha256
 from tunegate.kube.client import KubeClient, ObjectRef
-from tunegate.reconcile.attempt.attempt import Attempt, OnItsWay, attempts, judge
+from tunegate.reconcile.attempt.attempt import Attempt, attempts
 from tunegate.reconcile.attempt.images import run_images
 from tunegate.reconcile.attempt.placement import Placement, place
 from tunegate.reconcile.attempt.pod_end import Ended
+from tunegate.reconcile.attempt.verdict import OnItsWay, judge
 from tunegate.reconcile.finetunejob.configs import attempt_objects
 from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
 from tunegate.reconcile.finetunejob.observed import Observed

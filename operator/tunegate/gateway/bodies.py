@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.gateway.allowed_fields import CHAT, COMPLETIONS, chat_fields, completion_fields
 from tunegate.gateway.checks import fields, shown
-from tunegate.gateway.fields import CHAT, COMPLETIONS, chat_fields, completion_fields
 from tunegate.gateway.problems import Problem, Wrong
 from tunegate.gateway.schemas import Budget
 from tunegate.strict_json import RepeatedName, strict_json

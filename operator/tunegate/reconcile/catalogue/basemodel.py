@@ -26,10 +26,11 @@ from tunegate.manifests.downloads import Download
 from tunegate.manifests.sources import ClaimMount, ClaimPath, model_path
 from tunegate.manifests.stage_job import StageJob, config_map_name, stage_objects
 from tunegate.manifests.workspace import credential_secret
-from tunegate.reconcile.attempt.attempt import Attempt, OnItsWay, config_digest_of, judge
+from tunegate.reconcile.attempt.attempt import Attempt, config_digest_of
 from tunegate.reconcile.attempt.lost_result import LostResult
 from tunegate.reconcile.attempt.placement import place
 from tunegate.reconcile.attempt.pod_end import MOVED_AWAY, OUTSIDE, Ended
+from tunegate.reconcile.attempt.verdict import OnItsWay, judge
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,

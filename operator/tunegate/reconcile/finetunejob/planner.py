@@ -19,17 +19,10 @@ from tunegate.api.reasons import JobReason, StageReason
 from tunegate.kube.client import ObjectRef
 from tunegate.manifests.stage_job import config_digest
 from tunegate.reconcile.approvals import created, human
-from tunegate.reconcile.attempt.attempt import (
-    Attempt,
-    OnItsWay,
-    Unreadable,
-    attempts,
-    config_digest_of,
-    finished,
-    judge,
-)
+from tunegate.reconcile.attempt.attempt import Attempt, attempts, config_digest_of, finished
 from tunegate.reconcile.attempt.lost_result import Json
 from tunegate.reconcile.attempt.pod_end import MOVED_AWAY, Ended, lost, node_of, overdue, pod_over
+from tunegate.reconcile.attempt.verdict import OnItsWay, Unreadable, judge
 from tunegate.reconcile.finetunejob import waiver as waivers
 from tunegate.reconcile.finetunejob.budget import over_budget, reserve
 from tunegate.reconcile.finetunejob.comparison import difference
