@@ -151,9 +151,9 @@ async def test_a_revoke_acts_while_another_approval_of_the_release_cannot_be_rea
     await site.prepare()
     strange = await site.decide("Approve", "strange")
     strange["spec"]["decision"] = "Abstain"
-    plane.etcd.write(f"/registry/tunegate.io/approvals/{site.name}/strange", json.dumps(strange).encode())
+    plane.etcd.write(f"/registry/tunegate.io/approvals/{site.name}/live-strange", json.dumps(strange).encode())
     release = ModelRelease.model_validate(await site.get("ModelRelease", "live"))
-    assert (await read_approvals(site.kube, release)).unreadable == ("strange",)
+    assert (await read_approvals(site.kube, release)).unreadable == ("live-strange",)
     with silent_server() as registry:
         async with site.operator(tmp_path, registry.host):
             await asyncio.to_thread(registry.wait_for, 1, SECONDS)

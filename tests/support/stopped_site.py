@@ -28,7 +28,6 @@ from tunegate.reconcile.naming import owner_reference, server_labels
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
-SERVED = "live-00000000"
 ROUTE = "extractor"
 REVIEWER: Json = {"username": "reviewer-risk", "groups": ["model-risk"]}
 
@@ -40,32 +39,42 @@ class StoppedSite:
     kube: KubeClient
     kubeconfig: str
     name: str
+    live: str = "live"
+    """The release that is served."""
 
     @property
     def system(self) -> str:
         return f"{self.name}-system"
 
     async def prepare(self, releases: int = 0) -> None:
-        """Create namespaces, policy, server, the release ``live`` that it answers with, and so many that wait."""
+        """Create namespaces, policy, server, the release that it answers with, and so many that wait."""
         for name in (self.name, self.system):
             await self.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         await self.kube.create(builders.make_approvalpolicy(self.name))
         base = await self.kube.create(builders.make_basemodel(self.name))
         await self._say(base, phase="Ready", manifestDigest=builders.DIGEST, resultDigest=builders.DIGEST)
-        server = await self.kube.create(
+        await self.kube.create(
             builders.make_modelserver(
                 namespace=self.name, baseModelRef={"name": self.name}, routes=[{"name": ROUTE}], replicas=0
             )
         )
-        await self._say(server, phase="Ready", routes=[{"name": ROUTE, "state": "Open", "servedName": SERVED}])
-        await self.open()
         ledger = LedgerWriter(self.kube)
         for number in range(releases):
             await self._release(ledger, f"waits-{number}", phase="PendingApproval")
-        counted = [{"name": "first", "username": "reviewer-risk", "role": "risk", "time": "2026-11-01T00:00:00Z"}]
-        await self._release(ledger, "live", phase="Serving", counted=counted, approvedTime="2026-11-01T00:00:00Z")
+        await self.serve(self.live)
 
-    async def open(self, served: str = SERVED) -> None:
+    async def serve(self, release: str) -> None:
+        """Create a release and let the server answer with it alone."""
+        self.live = release
+        served = served_name(release)
+        open_route = {"name": ROUTE, "state": "Open", "servedName": served}
+        await self._say(await self.get("ModelServer", "server"), phase="Ready", routes=[open_route])
+        await self.open(served)
+        counted = [{"name": "first", "username": "reviewer-risk", "role": "risk", "time": "2026-11-01T00:00:00Z"}]
+        given = {"phase": "Serving", "counted": counted, "approvedTime": "2026-11-01T00:00:00Z"}
+        await self._release(LedgerWriter(self.kube), release, **given)
+
+    async def open(self, served: str) -> None:
         """Let the server's route answer with a release, as the operator writes it."""
         document = RoutesDocument(revision=1, routes={ROUTE: served}, approved=[served])
         owner = owner_reference(await self.get("ModelServer", "server"))
@@ -75,10 +84,10 @@ class StoppedSite:
 
     async def decide(self, decision: str, name: str) -> Json:
         """Let a reviewer decide on the release that is served."""
-        release = await self.get("ModelRelease", "live")
-        subject = {"kind": "ModelRelease", "name": "live", "uid": release["metadata"]["uid"]}
+        release = await self.get("ModelRelease", self.live)
+        subject = {"kind": "ModelRelease", "name": self.live, "uid": release["metadata"]["uid"]}
         spec = {"decision": decision, "subjectRef": subject, "approver": REVIEWER}
-        return await self.kube.create(builders.make_approval(name, self.name, **spec))
+        return await self.kube.create(builders.make_approval(f"{self.live}-{name}", self.name, **spec))
 
     async def get(self, kind: str, name: str, api_version: str = API_VERSION) -> Json:
         found = await self.kube.get(ObjectRef(api_version, kind, name, self.name))
@@ -101,7 +110,7 @@ class StoppedSite:
 
     async def until_phase(self, phase: str, seconds: float) -> None:
         """Return once the release that was served is in that phase."""
-        ref = ObjectRef(API_VERSION, "ModelRelease", "live", self.name)
+        ref = ObjectRef(API_VERSION, "ModelRelease", self.live, self.name)
         await Cluster(self.kube).until(ref, lambda live: live["status"]["phase"] == phase, what=phase, seconds=seconds)
 
     async def recorded(self, type_: str) -> list[Json]:
@@ -133,7 +142,7 @@ class StoppedSite:
     async def _release(self, ledger: LedgerWriter, name: str, **status: Any) -> None:
         raw = await self.kube.create(builders.make_modelrelease(name, self.name))
         uid = raw["metadata"]["uid"]
-        named = {"servedName": f"{name}-00000000", "serverRef": {"name": "server"}}
+        named = {"servedName": served_name(name), "serverRef": {"name": "server"}}
         await self._say(raw, releaseDigest=builders.DIGEST, statementDigest=builders.DIGEST, **named, **status)
         payload = {"releaseDigest": builders.DIGEST, "statement": builders.DIGEST, "repository": f"{self.name}/{name}"}
         subject = AuditSubject("ModelRelease", self.name, name, uid)
@@ -144,6 +153,11 @@ class StoppedSite:
         status = {"message": "", "conditions": [], "observedGeneration": 1, **status}
         body = {"apiVersion": API_VERSION, "kind": obj["kind"], "metadata": metadata, "status": status}
         await self.kube.apply(body, manager="t-before", subresource="status")
+
+
+def served_name(release: str) -> str:
+    """Return the name under which a release of a site is loaded."""
+    return f"{release}-00000000"
 
 
 def open_routes(config_map: Json) -> dict[str, str]:
