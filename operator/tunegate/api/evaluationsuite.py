@@ -119,8 +119,18 @@ class EvaluationSuiteSpec(ApiModel):
             "baselines.classifier needs task.type Classification",
         ),
         cel(
-            "self.primaryMetric.name != 'SchemaValidity' || has(self.task.jsonSchema)",
-            "SchemaValidity needs task.jsonSchema",
+            "has(self.task.jsonSchema) || "
+            "(self.primaryMetric.name != 'SchemaValidity' && self.guardrails.all(guard, guard.name != 'SchemaValidity'))",
+            "SchemaValidity, as primaryMetric or in guardrails, needs task.jsonSchema",
+        ),
+        cel(
+            "self.task.type == 'Classification' || "
+            "(self.primaryMetric.name != 'MacroF1' && self.guardrails.all(guard, guard.name != 'MacroF1'))",
+            "MacroF1, as primaryMetric or in guardrails, needs task.type Classification with task.labels",
+        ),
+        cel(
+            "!self.data.uri.matches('^[a-z0-9]+://[^/]+/(.*/)?[.]{0,2}(/|$)|[.](json|csv|tsv|txt|xlsx|ya?ml)$')",
+            "data.uri names a file of rows (.jsonl, .jsonl.gz, .jsonl.zst or .parquet) or a folder of them, without empty parts, . or ..",
         ),
     )
 
