@@ -26,6 +26,8 @@ PEOPLE = (
     User("engineer", "erin", ("tunegate:engineers",)),
     User("reviewer-risk", "ravi", ("tunegate:model-risk",)),
     User("reviewer-compliance", "cora", ("tunegate:compliance",)),
+    User("evaluation-owner", "eva", ("tunegate:evaluation-owners",)),
+    User("policy-owner", "paul", ("tunegate:policy-owners",)),
     User("serving-operator", "sven", ("tunegate:serving-operators",)),
     User("auditor", "ada", ("tunegate:auditors",)),
     User("platform-admin", "petra", ("tunegate:platform-admins",)),

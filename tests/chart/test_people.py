@@ -15,6 +15,7 @@ PEOPLE: dict[str, list[dict[str, Any]]] = {
         {"role": "compliance", "groups": ["compliance"], "namespaces": ["team-a"]},
         {"role": "risk", "groups": ["second-line"], "namespaces": ["team-a"]},
     ],
+    "evaluationOwners": [{"groups": ["evaluation"]}, {"groups": ["examiners"], "namespaces": ["team-b"]}],
     "servingOperators": [{"groups": ["oncall"]}],
     "auditors": [{"groups": ["audit"]}, {"groups": ["supervisor"]}],
     "policyOwners": [{"groups": ["governance"]}],
@@ -47,17 +48,19 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver": ["model-risk", "compliance", "second-line"],
         "tunegate-approver-risk": ["model-risk", "second-line"],
         "tunegate-approver-compliance": ["compliance"],
+        "tunegate-evaluation-owner": ["evaluation"],
         "tunegate-serving-operator": ["oncall"],
     }
     team_b = {
         "tunegate-requester": ["ml", "research", "guests"],
         "tunegate-approver": ["model-risk"],
         "tunegate-approver-risk": ["model-risk"],
+        "tunegate-evaluation-owner": ["evaluation", "examiners"],
         "tunegate-serving-operator": ["oncall"],
     }
     requesters, approvers = ["ml", "research", "guests"], ["model-risk", "compliance", "second-line"]
     cluster = {
-        "tunegate-catalogue-reader": [*requesters, *approvers, "oncall"],
+        "tunegate-catalogue-reader": [*requesters, *approvers, "evaluation", "examiners", "oncall"],
         "tunegate-pool-user": requesters,
         "tunegate-auditor": ["audit", "supervisor"],
         "tunegate-policy-owner": ["governance"],
@@ -92,3 +95,18 @@ def test_no_people_means_no_bindings() -> None:
 def test_a_namespace_that_is_not_governed_is_refused() -> None:
     people = {"requesters": [{"groups": ["ml"], "namespaces": ["team-c"]}]}
     assert "people: namespace team-c is not among governedNamespaces" in helm.refusal(helm.values(people=people))
+
+
+def test_suites_and_policies_are_two_duties() -> None:
+    """Who writes the questions does not say which questions count."""
+    objects = helm.render(helm.values())
+    writing: dict[str, set[str]] = {"evaluationsuites": set(), "approvalpolicies": set()}
+    for role in (one for one in objects if one["kind"] in {"ClusterRole", "Role"}):
+        for rule in role.get("rules") or ():
+            for resource in {"evaluationsuites", "approvalpolicies"} & set(rule["resources"]):
+                if {"create", "update", "patch", "delete"} & set(rule["verbs"]):
+                    writing[resource].add(role["metadata"]["name"])
+    assert writing == {
+        "evaluationsuites": {"tunegate-evaluation-owner"},
+        "approvalpolicies": {"tunegate-policy-owner"},
+    }

@@ -26,6 +26,7 @@ PEOPLE: Json = {
     "approvers": [{"role": "risk", "groups": ["model-risk"]}, {"role": "compliance", "groups": ["compliance"]}],
     "auditors": [{"groups": ["audit"]}],
     "policyOwners": [{"groups": ["model-governance"]}],
+    "evaluationOwners": [{"groups": ["evaluation"]}],
 }
 GOVERNED = [{"name": "team-a", "policy": "policy"}, {"name": "team-b", "policy": "policy"}]
 KINDS = ("ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding")
@@ -70,6 +71,7 @@ def test_the_chart_itself_gives_nobody_a_way_around() -> None:
     assert {name: one.state for name, one in judged(rights()).items()} == {
         **{power.name: "OK" for power in POWERS},
         "who asks and approves": "OK", "who writes policies and approves": "OK",
+        "who asks and writes suites": "OK", "who writes suites and approves": "OK", "who writes policies and suites": "OK",
         "policy of team-a": "OK", "policy of team-b": "OK",
     }  # fmt: skip
 
@@ -146,6 +148,21 @@ def test_overlapping_duties_are_named() -> None:
     writes = {**PEOPLE, "policyOwners": [{"groups": ["model-risk"]}]}
     found = judged(rights(people=writes))["who writes policies and approves"]
     assert (found.state, found.found) == ("FAIL", "group model-risk")
+
+
+@pytest.mark.parametrize(
+    ("group", "line"),
+    [
+        ("engineers", "who asks and writes suites"),
+        ("model-risk", "who writes suites and approves"),
+        ("model-governance", "who writes policies and suites"),
+    ],
+)
+def test_suites_beside_another_duty_are_named(group: str, line: str) -> None:
+    found = judged(rights(people={**PEOPLE, "evaluationOwners": [{"groups": [group], "namespaces": ["team-b"]}]}))
+    assert (found[line].state, found[line].found) == ("WARN", f"group {group}")
+    others = {name for name in found if "suites" in name} - {line}
+    assert {found[name].state for name in others} == {"OK"}
 
 
 def test_a_role_that_nobody_can_fill_and_a_policy_that_is_missing_are_failures() -> None:

@@ -59,7 +59,8 @@ def _release(world: World, name: str, rank: int) -> str:
     ).passes()
     status = release_evidence.job_status(release_evidence.catalogue(world.namespace), DIGEST)
     base = {"name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450"}
-    status["gate"]["arms"] = [{**base, "outcome": "Pass"}]
+    silent = {**base, "name": "Regex", "score": "0.000", "answered": 0}
+    status["gate"]["arms"] = [{**base, "outcome": "Pass"}, {**silent, "outcome": "Pass"}]
     say(world, "finetunejob", name, status)
     uid = json.loads(get(world, "FineTuneJob", name))["metadata"]["uid"]
     asked = world.release(name, modelName=MODEL, jobRef={"name": name, "uid": uid})
@@ -106,6 +107,7 @@ def test_the_page_shows_what_a_decision_rests_on(cli: Cli, serving: Callable[[st
     assert changes["policy"] == ("not seen", "not seen"), "a reviewer may not read the ledger"
     assert "data" not in changes
     text = cli.run("reviewer-risk", "describe", "newer")
+    assert "says nothing: matched 0 of 112" in text, "a rival that never answered is not beaten"
     for words in ("PendingApproval", "0.300 to 0.450", "training: rank", "waits for 1 of role compliance"):
         assert words in text
     assert "policy: you may not read it" in text

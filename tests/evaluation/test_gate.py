@@ -58,6 +58,14 @@ def test_one_arm_that_is_better_fails_the_whole(name: ArmName) -> None:
     assert any(name in reason and "did not earn" in reason for reason in verdict.reasons)
 
 
+def test_an_alternative_that_answers_nothing_is_no_beaten_rival() -> None:
+    verdict = judged(answered(160, 200), {"BasePlain": answered(10, 200), "Regex": [""] * 200})
+
+    assert (verdict.arms[1].answered, verdict.arms[0].answered) == (0, 200)
+    assert "Regex matched 0 of 200: it answered nothing, so to beat it says nothing." in verdict.reasons
+    assert not any("better than Regex" in reason for reason in verdict.reasons)
+
+
 def test_gain_that_the_questions_cannot_show_is_inconclusive() -> None:
     tuned = ["yes"] * 12 + ["no"] * 8
     arm = ["no"] * 5 + ["yes"] * 10 + ["no"] * 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,11 @@ from tunegate.reconcile.plan import Plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Json = dict[str, Any]
+NO_DIGEST = "sha256:" + "0" * 64
+
+
+def schema(content: Json) -> Json:
+    return {"type": "Extraction", "jsonSchema": json.dumps(content)}
 
 
 def node(*, ready: bool = True, cordoned: bool = False, devices: int = 0) -> Json:
@@ -119,6 +125,35 @@ def test_a_policy_carries_the_digest_of_its_full_content() -> None:
         ({"baselines": {"regex": "(?P<due>a)", "regexTemplate": "{total}"}}, "baselines.regexTemplate: only named groups"),
         ({"baselines": {"regex": "(?P<due>a)", "regexTemplate": '{"due": 1'}}, "baselines.regexTemplate: "),
         ({"primaryMetric": {"name": "MacroF1"}, "task": {"type": "Generation"}}, "primaryMetric: MacroF1 needs task.labels"),
+        ({"task": schema({"properties": 5})}, "task.jsonSchema: properties must be an object of schemas by name"),
+        ({"task": schema({"anyOf": []})}, "task.jsonSchema: anyOf must be a list of at least one schema"),
+        ({"task": schema({"enum": []})}, "task.jsonSchema: enum must be a list of at least one value"),
+        ({"task": schema({"required": "a"})}, "task.jsonSchema: required must be a list of texts"),
+        ({"task": schema({"maxLength": "5"})}, "task.jsonSchema: maxLength must be a whole number from 0 on"),
+        ({"task": schema({"minLength": 9, "maxLength": 5})}, "task.jsonSchema: minLength 9 is above maxLength 5: nothing is valid"),
+        ({"task": schema({"properties": {"a": {"pattern": "("}}})}, "task.jsonSchema: the pattern '(' is no regular expression"),
+        ({"task": schema({"items": [{"type": "text"}]})}, ", at items/0"),
+        ({"task": schema({"properties": {"a": 5}})}, "a schema is an object, or true or false, at properties/a"),
+        ({"task": schema({"$ref": "https://example.org/schema"})}, "task.jsonSchema: a $ref to another document"),
+        ({"task": schema({"$ref": "#/$defs/none"})}, "task.jsonSchema: $ref '#/$defs/none' leads to no part of the schema"),
+        (
+            {"task": schema({"properties": {"a": {}}, "required": ["b"], "additionalProperties": False})},
+            "task.jsonSchema: required names 'b', which properties does not and additionalProperties forbids",
+        ),
+        ({"task": {"type": "Classification", "labels": ["MIT", "mit."]}}, "task.labels: 'MIT' and 'mit.' are the same"),
+        ({"task": {"type": "Classification", "labels": ["MIT", " . "]}}, "task.labels: ' . ' has no letters"),
+        (
+            {"task": {"type": "Classification", "labels": ["MIT"], "jsonSchema": "{}"}},
+            "task.labels: 'MIT' is not JSON, which task.jsonSchema asks for",
+        ),
+        (
+            {"task": schema({}), "baselines": {"regex": "(?P<due>a)", "regexTemplate": "due: {due}"}},
+            "baselines.regexTemplate: filled in it is no JSON, which task.jsonSchema asks for: 'due: 1'",
+        ),
+        ({"qualityBar": 0}, "qualityBar: every answer reaches 0"),
+        ({"primaryMetric": {"name": "ExactMatch", "margin": 1}}, "primaryMetric.margin: no gain reaches 1"),
+        ({"data": {"uri": "pvc://data/../suite.jsonl", "digest": NO_DIGEST}}, "data.uri: pvc://data/../suite.jsonl is no plain path"),
+        ({"data": {"uri": "pvc://data/suite.json", "digest": NO_DIGEST}}, "data.uri: suite.json is no file of rows"),
         ({"guardrails": [{"name": "SchemaValidity"}], "task": {"type": "Generation"}}, "guardrails: SchemaValidity needs task"),
     ],
 )  # fmt: skip
@@ -133,9 +168,28 @@ def test_a_suite_that_cannot_be_asked_is_not_ready_and_says_which_field(changes:
     assert status["digest"] == document_digest(suite.spec.to_dict())
 
 
-def test_a_property_that_is_called_type_is_no_type() -> None:
-    schema = '{"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}'
-    suite = EvaluationSuite.model_validate(make_evaluationsuite(task={"type": "Extraction", "jsonSchema": schema}))
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]},
+        {
+            "$defs": {"item": {"type": ["string", "null"]}},
+            "type": "array",
+            "items": {"$ref": "#/$defs/item"},
+            "minItems": 1,
+        },
+        {
+            "type": "object",
+            "properties": {"next": {"$ref": "#"}},
+            "patternProperties": {"^x": True},
+            "additionalProperties": False,
+        },
+        {"anyOf": [{"const": 1}, {"enum": [None, "a"]}], "not": False, "title": "any", "unknown keyword": 5},
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 1.5, "multipleOf": 0.1},
+    ],
+)
+def test_a_schema_that_is_one_is_accepted(content: Json) -> None:
+    suite = EvaluationSuite.model_validate(make_evaluationsuite(task=schema(content)))
 
     assert status_of(plan_suite(suite, SuiteTries(), NOW))["conditions"][0]["status"] == "True"
 

@@ -38,6 +38,8 @@ PEOPLE = {
         {"role": "risk", "groups": ["tunegate:model-risk"]},
         {"role": "compliance", "groups": ["tunegate:compliance"]},
     ],
+    "evaluationOwners": [{"groups": ["tunegate:evaluation-owners"]}],
+    "policyOwners": [{"groups": ["tunegate:policy-owners"]}],
     "servingOperators": [{"groups": ["tunegate:serving-operators"]}],
     "auditors": [{"groups": ["tunegate:auditors"]}],
     "maintainers": [{"groups": ["tunegate:maintainers"]}],

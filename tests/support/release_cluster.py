@@ -50,7 +50,15 @@ Json = dict[str, Any]
 Settle = Callable[[str], Any]
 """Reconciles a release until nothing more is to be done; gives its status."""
 ANSWERS = answered(12)
-BASE = {"name": "BasePlain", "score": 0.0, "difference": 0.795, "lower": 0.7, "upper": 0.9, "outcome": "Pass"}
+BASE = {
+    "name": "BasePlain",
+    "score": 0.0,
+    "difference": 0.795,
+    "lower": 0.7,
+    "upper": 0.9,
+    "outcome": "Pass",
+    "answered": 112,
+}
 STATEMENT = canonical(data_statement().to_dict())
 PAGE = b"<!doctype html>\n<p>rows</p>\n"
 ROLES = [

@@ -112,8 +112,8 @@ def validated(outcome: Any = "Passed", **changes: Any) -> ValidateResult:
 
 def baselined(outcome: Any = "Passed") -> BaselineResult:
     arms = [
-        ArmResult(name="BasePlain", scores={"ExactMatch": 0.0}, seconds=20.0),
-        ArmResult(name="BaseFewShot", scores={"ExactMatch": 0.125}, seconds=30.0),
+        ArmResult(name="BasePlain", scores={"ExactMatch": 0.0}, answered=112, seconds=20.0),
+        ArmResult(name="BaseFewShot", scores={"ExactMatch": 0.125}, answered=112, seconds=30.0),
     ]
     return BaselineResult(
         outcome=outcome, best_arm="BaseFewShot", arms=arms, questions=112, cache_key=sha256(b"key"),
@@ -147,6 +147,7 @@ def evaluated(outcome: Any = "Pass", **changes: Any) -> EvaluateResult:
         lower=difference - 0.09,
         upper=difference + 0.09,
         outcome=outcome,
+        answered=112,
     )
     facts: dict[str, Any] = {
         "outcome": outcome, "metric": "ExactMatch", "margin": 0.05, "minimum": 0.0,

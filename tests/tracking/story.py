@@ -27,8 +27,8 @@ def results() -> dict[StageName, StageResult]:
                 "outcome": "Passed",
                 "bestArm": "Regex",
                 "arms": [
-                    {"name": "BasePlain", "scores": {"ExactMatch": 0.0}, "seconds": 20.0},
-                    {"name": "Regex", "scores": {"ExactMatch": 0.45}, "seconds": 0.1},
+                    {"name": "BasePlain", "scores": {"ExactMatch": 0.0}, "answered": 112, "seconds": 20.0},
+                    {"name": "Regex", "scores": {"ExactMatch": 0.45}, "answered": 112, "seconds": 0.1},
                 ],
                 "questions": 112,
                 "cacheKey": digest("a"),
@@ -69,7 +69,7 @@ def results() -> dict[StageName, StageResult]:
                 "arms": [
                     {
                         "name": "Regex", "score": 0.45, "difference": 0.345, "lower": 0.25, "upper": 0.44,
-                        "outcome": "Pass",
+                        "outcome": "Pass", "answered": 112,
                     }
                 ],
                 "guardrails": [],

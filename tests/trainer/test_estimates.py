@@ -14,6 +14,7 @@ from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob.spec import Budget, Economics, Method
 from tunegate.api.modelserver import EngineProfile
+from tunegate_trainer.evaluation.power import smallest_visible_gain
 from tunegate_trainer.modules import Architecture
 from tunegate_trainer.validation import estimates, limits
 
@@ -63,7 +64,7 @@ def test_a_step_limit_shortens_the_estimate() -> None:
 
 @pytest.mark.parametrize(("questions", "gain"), [(100, 0.140), (112, 0.132), (500, 0.063), (0, 1.0)])
 def test_the_smallest_visible_gain_shrinks_with_the_root_of_the_questions(questions: int, gain: float) -> None:
-    assert estimates.smallest_visible_gain(questions) == pytest.approx(gain, abs=0.001)
+    assert smallest_visible_gain(questions) == pytest.approx(gain, abs=0.001)
 
 
 def test_a_job_that_does_not_fit_the_pool_says_what_to_do() -> None:

@@ -28,7 +28,7 @@ from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.pattern import _fill
-from tunegate_trainer.validation.suite_checks import check_suite
+from tunegate_trainer.evaluation.suite_checks import check_suite
 
 EXAMPLES = int(os.environ.get("TUNEGATE_MUTATIONS", "400"))
 """For each kind of file, and for suites."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from tests.support.plan_files import write_plan_files
 from tests.support.suites import SCHEMA, suite_spec
 from tunegate.cli.main import main
 from tunegate_trainer.data.rows import Row
-from tunegate_trainer.validation.suite_checks import check_suite
+from tunegate_trainer.evaluation.power import questions_for, smallest_visible_gain
+from tunegate_trainer.evaluation.suite_checks import RegexTrial, check_suite, try_regex
 
 
 def questions(*answers: str) -> list[Row]:
@@ -23,7 +26,8 @@ def questions(*answers: str) -> list[Row]:
 
 
 def found(rows: list[Row], **changes: Any) -> list[tuple[str, str, list[str], str]]:
-    findings = check_suite(rows, suite_spec(**changes), str)
+    """Return what is found, but for the remark that so few questions show little."""
+    findings = [one for one in check_suite(rows, suite_spec(**changes), str) if one.check != "SuiteSize"]
     return [(finding.check, finding.action, finding.rows, finding.message) for finding in findings]
 
 
@@ -85,16 +89,65 @@ def test_a_group_field_that_no_question_has_is_refused_and_one_that_some_lack_is
     assert found([lacking])[0][:3] == ("SuiteGroups", "Block", ["3"])
 
 
+def test_questions_that_repeat_an_earlier_one_or_offer_tools_are_named_by_their_row() -> None:
+    rows = questions("one", "two")
+    again = Row(3, ({"role": "user", "content": "Notice  1"}, rows[0].messages[1]), {"group": "b"})
+    calling = Row(
+        4, ({"role": "user", "content": "notice 4"}, rows[0].messages[1]), {"group": "b"}, ({"name": "look"},)
+    )
+
+    assert [(check, action, places) for check, action, places, _ in found([*rows, again, calling])] == [
+        ("SuiteTools", "Block", ["4"]),
+        ("SuiteDuplicates", "Warn", ["3"]),
+    ]
+
+
+@pytest.mark.parametrize(("margin", "says"), [("0.05", "785 would show it"), ("0.2", "50 would show it"), ("0.45", "")])
+def test_a_suite_that_is_too_small_for_its_margin_says_how_many_questions_would_do(margin: str, says: str) -> None:
+    rows = [
+        Row(one.number, one.messages, {"group": f"g{one.number % 10}"}) for one in questions(*"abcdefghijklmnopqrst")
+    ]
+    spec = suite_spec(primaryMetric={"name": "ExactMatch", "margin": margin})
+
+    said = [finding.message for finding in check_suite(rows, spec, str) if finding.check == "SuiteSize"]
+
+    wanted = f"20 questions in 10 groups show gains from 0.443 on with 80 % power; the margin is {margin}; {says}"
+    assert said == ([wanted] if says else [])
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.05, 0.2, 0.9])
+def test_as_many_questions_as_a_margin_needs_show_it_and_one_fewer_do_not(margin: float) -> None:
+    needed = questions_for(margin)
+
+    assert smallest_visible_gain(needed) <= margin < smallest_visible_gain(needed - 1)
+
+
+def test_the_trial_of_a_regular_expression_counts_matches_and_right_answers() -> None:
+    spec = suite_spec(baselines={"regex": r"notice (?P<n>[12])", "regexTemplate": "{n}"})
+
+    assert try_regex(questions("1", "one", "3"), spec) == RegexTrial(questions=3, matched=2, right=1)
+    assert try_regex(questions("1"), suite_spec()) is None
+
+
+def test_the_checks_of_a_suite_load_neither_numpy_nor_torch() -> None:
+    """`tunegate create suite` runs them on a laptop."""
+    program = (
+        "import sys, tunegate_trainer.evaluation.suite_checks, tunegate_trainer.data.rows\n"
+        "print([name for name in ('torch', 'transformers', 'numpy', 'pyarrow', 'sklearn') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("schema", "reason"),
     [
-        ({"type": "object", "properties": 5}, "not a JSON Schema"),
-        ({"type": "object", "pattern": "("}, "not a JSON Schema"),
+        ({"type": "object", "properties": {"a": {"pattern": "(?<n>a)"}}}, "the pattern"),
         ({"$ref": "http://127.0.0.1:9/schema.json"}, "a $ref to another document"),
     ],
 )
-def test_a_schema_that_the_evaluation_cannot_compile_is_refused(schema: dict[str, Any], reason: str) -> None:
+def test_a_schema_that_nobody_can_compile_is_refused_once(schema: dict[str, Any], reason: str) -> None:
     ((check, action, _, message),) = found(
         questions("{}"), task={"type": "Extraction", "jsonSchema": json.dumps(schema)}
     )
@@ -111,6 +164,15 @@ def test_expected_answers_are_json_and_valid_under_the_schema() -> None:
 
     assert refused[:3] == ("SuiteAnswers", "Block", ["3", "4"])
     assert said[:3] == ("SuiteAnswers", "Warn", ["2"])
+
+
+@pytest.mark.model
+def test_a_schema_under_which_no_expected_answer_is_valid_is_refused() -> None:
+    ((check, action, rows, _),) = found(
+        questions('{"a": 1}', '{"b": 1}'), task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)}
+    )
+
+    assert (check, action, rows) == ("SuiteAnswers", "Block", ["1", "2"])
 
 
 @pytest.mark.model

@@ -31,6 +31,7 @@ ArmName = Literal[
     "BaseAuthorPrompt", "BaseAuthorPromptGuided", "BaseRetrieval", "BaseRetrievalGuided", "NearestNeighbor", "Regex",
     "Classifier",
 ]  # fmt: skip
+"""Who answers the questions beside the tuned model."""
 LongPattern = Annotated[str, Field(max_length=2048)]
 
 
@@ -119,8 +120,18 @@ class EvaluationSuiteSpec(ApiModel):
             "baselines.classifier needs task.type Classification",
         ),
         cel(
-            "self.primaryMetric.name != 'SchemaValidity' || has(self.task.jsonSchema)",
-            "SchemaValidity needs task.jsonSchema",
+            "has(self.task.jsonSchema) || "
+            "(self.primaryMetric.name != 'SchemaValidity' && self.guardrails.all(guard, guard.name != 'SchemaValidity'))",
+            "SchemaValidity, as primaryMetric or in guardrails, needs task.jsonSchema",
+        ),
+        cel(
+            "self.task.type == 'Classification' || "
+            "(self.primaryMetric.name != 'MacroF1' && self.guardrails.all(guard, guard.name != 'MacroF1'))",
+            "MacroF1, as primaryMetric or in guardrails, needs task.type Classification with task.labels",
+        ),
+        cel(
+            "!self.data.uri.matches('^[a-z0-9]+://[^/]+/(.*/)?[.]{0,2}(/|$)|[.](json|csv|tsv|txt|xlsx|ya?ml)$')",
+            "data.uri names a file of rows (.jsonl, .jsonl.gz, .jsonl.zst or .parquet) or a folder of them, without empty parts, . or ..",
         ),
     )
 
@@ -164,3 +175,21 @@ class EvaluationSuite(Resource):
 
     spec: EvaluationSuiteSpec
     status: EvaluationSuiteStatus = EvaluationSuiteStatus()
+
+
+def unanswered(arm: ArmName, answered: int | None, questions: int) -> str | None:
+    """Return on how few questions an alternative had an answer at all: `matched 0 of 80`; None: on all, or nobody counted.
+
+    To beat an alternative that answers nothing says nothing: its score must not look like that of a beaten rival.
+    """
+    if answered is None or answered >= questions:
+        return None
+    return f"{'matched' if arm == 'Regex' else 'answered'} {answered} of {questions}"
+
+
+def told_outcome(arm: ArmName, outcome: str, answered: int | None, questions: int) -> str:
+    """Return the outcome against an alternative, and on how few questions it had an answer: `Pass, matched 60 of 80`."""
+    silent = unanswered(arm, answered, questions)
+    if silent is None:
+        return outcome
+    return f"{outcome}, {silent}" if answered else f"says nothing: {silent}"

@@ -14,6 +14,8 @@ from string import Formatter
 from typing import Any
 
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec, SuiteTask
+from tunegate.api.json_schema_checks import schema_problem
+from tunegate.api.normalization import normalize_label
 
 UNKNOWN_TO_RE2 = {
     "ASSERT": "lookahead or lookbehind",
@@ -23,23 +25,19 @@ UNKNOWN_TO_RE2 = {
     "POSSESSIVE_REPEAT": "a possessive repeat",
     "ATOMIC_GROUP": "an atomic group",
 }
-TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
-"""Of JSON Schema."""
-_SCHEMAS, _NAMED_SCHEMAS = (
-    ("items", "additionalProperties", "not", "contains"),
-    ("properties", "patternProperties", "$defs"),
-)
-_LISTED_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+NO_ROWS = (".json", ".csv", ".tsv", ".txt", ".xlsx", ".yaml", ".yml")
+"""Ends of names of files that hold no rows that stages read."""
 
 
 def suite_problems(spec: EvaluationSuiteSpec) -> list[str]:
     """Return what keeps a suite from being asked, one sentence each: the field, what is wrong, what is allowed."""
     named = [("primaryMetric", spec.primary_metric.name), *(("guardrails", guard.name) for guard in spec.guardrails)]
     regex, template = spec.baselines.regex, spec.baselines.regex_template
-    problems = [_schema_problem(spec.task)]
+    pattern = pattern_problem(regex, template or "") if regex is not None else None
+    problems = [_address_problem(spec.data.uri), _schema_problem(spec.task), *_label_problems(spec.task)]
     problems += [_metric_problem(field, name, spec.task) for field, name in named]
-    problems.append(pattern_problem(regex, template or "") if regex is not None else None)
-    return [problem for problem in problems if problem is not None]
+    problems.append(pattern if pattern is not None else _filled_problem(spec))
+    return [problem for problem in (*problems, *_rule_problems(spec)) if problem is not None]
 
 
 def pattern_problem(pattern: str, template: str) -> str | None:
@@ -70,38 +68,62 @@ def pattern_problem(pattern: str, template: str) -> str | None:
 
 
 def _schema_problem(task: SuiteTask) -> str | None:
-    if task.json_schema is None:
+    problem = schema_problem(task.json_schema) if task.json_schema is not None else None
+    return f"task.jsonSchema: {problem}" if problem is not None else None
+
+
+def _label_problems(task: SuiteTask) -> Iterator[str]:
+    """Yield labels that the evaluation cannot tell apart, or that no answer can be."""
+    seen: dict[str, str] = {}
+    for label in task.labels:
+        normal = normalize_label(label)
+        if not normal:
+            yield f"task.labels: {label!r} has no letters: an answer cannot be it"
+        first = seen.setdefault(normal, label)
+        if first is not label:
+            yield f"task.labels: {first!r} and {label!r} are the same to the evaluation (case, spaces, a full stop)"
+        if task.json_schema is not None and not _is_json(label):
+            yield f"task.labels: {label!r} is not JSON, which task.jsonSchema asks for: leave out one of the two"
+
+
+def _filled_problem(spec: EvaluationSuiteSpec) -> str | None:
+    """Return whether the template, filled with what fits both a text and a number, is still no JSON where JSON is asked for."""
+    regex, template = spec.baselines.regex, spec.baselines.regex_template
+    if regex is None or template is None or spec.task.json_schema is None:
         return None
-    try:
-        schema = json.loads(task.json_schema)
-        unknown = next(_unknown_types(schema), None)
-    except json.JSONDecodeError as error:
-        return f"task.jsonSchema: not JSON ({error.msg} in line {error.lineno}, column {error.colno})"
-    except (ValueError, RecursionError):
-        return "task.jsonSchema: not JSON"
-    if not isinstance(schema, dict):
-        return "task.jsonSchema: not a JSON object"
-    if unknown is not None:
-        return f"task.jsonSchema: type {unknown} is none of {', '.join(TYPES)}"
+    filled = template.format(**dict.fromkeys(re.compile(regex).groupindex, "1"))
+    if _is_json(filled):
+        return None
+    return (
+        f"baselines.regexTemplate: filled in it is no JSON, which task.jsonSchema asks for: {filled[:80]!r}; write a brace "
+        "that is text twice, and quotes around texts"
+    )
+
+
+def _address_problem(uri: str) -> str | None:
+    """Return what is wrong with the place of the questions, beyond its form."""
+    path = uri.partition("://")[2].partition("/")[2]
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        return f"data.uri: {uri} is no plain path: leave out empty parts, . and .."
+    if path.lower().endswith(NO_ROWS):
+        return f"data.uri: {path.rpartition('/')[2]} is no file of rows: questions are .jsonl, .jsonl.gz, .jsonl.zst or .parquet"
     return None
 
 
-def _unknown_types(schema: Any) -> Iterator[str]:
-    """Yield the types within a schema that JSON Schema has not."""
-    if not isinstance(schema, dict):
-        return
-    told = schema.get("type", [])
-    yield from (json.dumps(name)[:40] for name in (told if isinstance(told, list) else [told]) if name not in TYPES)
-    for name in _SCHEMAS:
-        yield from _unknown_types(schema.get(name))
-    for name in _NAMED_SCHEMAS:
-        inner = schema.get(name)
-        for each in inner.values() if isinstance(inner, dict) else ():
-            yield from _unknown_types(each)
-    for name in _LISTED_SCHEMAS:
-        inner = schema.get(name)
-        for each in inner if isinstance(inner, list) else ():
-            yield from _unknown_types(each)
+def _rule_problems(spec: EvaluationSuiteSpec) -> Iterator[str]:
+    """Yield numbers with which no job can train, or none can pass."""
+    if float(spec.quality_bar) == 0:
+        yield "qualityBar: every answer reaches 0, so no job would train; leave it out for 0.8"
+    if float(spec.primary_metric.margin) == 1:
+        yield "primaryMetric.margin: no gain reaches 1 against an alternative that answers anything right; leave it out for 0.05"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _metric_problem(field: str, name: str, task: SuiteTask) -> str | None:

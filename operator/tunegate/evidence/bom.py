@@ -10,6 +10,8 @@ import uuid
 from typing import Any
 
 from tunegate import __version__
+from tunegate.api.evaluationsuite import unanswered
+from tunegate.api.stage.results import ArmVerdict
 from tunegate.evidence.images import UsedImage, used_images
 from tunegate.evidence.story import Subject
 
@@ -71,7 +73,7 @@ def _card(about: Subject) -> Json:
     spec, result = about.statement.release.spec, about.evaluation
     against = [
         {
-            "type": f"{result.metric} minus that of {arm.name}",
+            "type": f"{result.metric} minus that of {_named(arm, result.questions)}",
             "value": str(arm.difference),
             "confidenceInterval": {"lowerBound": str(arm.lower), "upperBound": str(arm.upper)},
         }
@@ -86,6 +88,11 @@ def _card(about: Subject) -> Json:
             "ethicalConsiderations": [{"name": f"Risk stated by the requester: {spec.risk}"}],
         },
     }
+
+
+def _named(arm: ArmVerdict, questions: int) -> str:
+    silent = unanswered(arm.name, arm.answered, questions)
+    return f"{arm.name}, which {silent} questions" if silent else arm.name
 
 
 def _base(about: Subject) -> Json:

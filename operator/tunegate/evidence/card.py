@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tunegate.api.evaluationsuite import told_outcome
 from tunegate.api.numbers import count_of
 from tunegate.evidence.risk import NOT_COVERED, REVOKE
 from tunegate.evidence.story import Subject
@@ -94,7 +95,8 @@ def _evaluation(about: Subject) -> str:
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {arm.name} | {arm.score:.4f} | {arm.difference:+.4f} | {arm.lower:.4f} to {arm.upper:.4f} | {arm.outcome} |"
+        f"| {arm.name} | {arm.score:.4f} | {arm.difference:+.4f} | {arm.lower:.4f} to {arm.upper:.4f} | "
+        f"{told_outcome(arm.name, arm.outcome, arm.answered, result.questions)} |"
         for arm in result.arms
     ]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 
 from tunegate.api.datachecks import COMPARING, DataCheck
+from tunegate.api.normalization import normalize_label
 from tunegate_trainer.checks import privacy, text
 from tunegate_trainer.checks.leakage import OWN, CommonGrams, Questions, grams_of, positions
 from tunegate_trainer.checks.letters import legible
@@ -26,7 +27,6 @@ from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProbl
 from tunegate_trainer.data.rows import BrokenRow, Row
 from tunegate_trainer.data.splitting import group_key
 from tunegate_trainer.data.turns import turn_text
-from tunegate_trainer.evaluation.normalization import normalize_label
 
 COLUMNS = numpy.dtype(
     [

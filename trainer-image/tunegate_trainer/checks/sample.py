@@ -15,12 +15,12 @@ from zlib import crc32
 
 import numpy
 
+from tunegate.api.normalization import normalize_label
 from tunegate_trainer.checks.languages import languages
 from tunegate_trainer.checks.text import INVISIBLE
 from tunegate_trainer.checks.words import text_hash, words
 from tunegate_trainer.data.rows import Row, RowStream, make_row
 from tunegate_trainer.data.turns import turn_text
-from tunegate_trainer.evaluation.normalization import normalize_label
 
 ROWS = 20_000
 TOKENS = 5_000_000

@@ -47,6 +47,11 @@ class Row:
         return str(self.messages[-1]["content"])
 
     @property
+    def question(self) -> str:
+        """The last user turn: what alternatives without a language model look at."""
+        return str(next(turn["content"] for turn in reversed(self.messages) if turn["role"] == "user"))
+
+    @property
     def content(self) -> bytes:
         """SHA-256 of the conversation with its tools: the same in whatever form, file or order rows are written."""
         return hashlib.sha256(json.dumps([self.messages, self.tools], sort_keys=True).encode()).digest()

@@ -28,6 +28,7 @@ MAX_LINE = 4 * 1024 * 1024
 """Bytes of one row, be it a line or a row of Parquet; a longer one is not a training row but a mistake."""
 COMPRESSIONS: dict[str, str | None] = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 """Name's end to the compression as pyarrow calls it."""
+PLAIN = ".jsonl"
 PARQUET = ".parquet"
 ACCEPTED = (*COMPRESSIONS, PARQUET)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -83,13 +84,16 @@ class Shards:
                 yield Record(number, value, problem)
 
     def _read(self, file: Path) -> Iterator[Parsed]:
+        if file.stat().st_size == 0:
+            # Not a shard without rows: what a copy leaves behind that never began.
+            raise BadInput(f"{self.what}: {file.name} is damaged or cut off (0 bytes)")
+        if file.name.endswith(PLAIN):
+            yield from _json_lines(file)
+            return
         import pyarrow
 
         from tunegate_trainer.data.parquet import parquet_rows
 
-        if file.stat().st_size == 0:
-            # Not a shard without rows: what a copy leaves behind that never began.
-            raise BadInput(f"{self.what}: {file.name} is damaged or cut off (0 bytes)")
         try:
             yield from parquet_rows(file, MAX_LINE) if file.name.endswith(PARQUET) else _json_lines(file)
         except MemoryError:

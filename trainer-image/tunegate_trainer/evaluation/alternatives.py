@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation.pattern import answer_by_pattern
-from tunegate_trainer.evaluation.questions import Suite, Training, last_user_turn
+from tunegate_trainer.evaluation.questions import Suite, Training
 from tunegate_trainer.evaluation.retrieval import nearest_rows
 
 
@@ -30,7 +30,7 @@ def answer(name: ArmName, spec: EvaluationSuiteSpec, suite: Suite, training: Tra
         return nearest_neighbor(suite.rows, training.rows)
     if name == "Regex":
         pattern, template = spec.baselines.regex or "", spec.baselines.regex_template or ""
-        texts = [last_user_turn(row) for row in suite.rows]
+        texts = [row.question for row in suite.rows]
         return answer_by_pattern(pattern, template, texts, json=spec.task.json_schema is not None)
     if name == "Classifier":
         return classifier(suite.rows, training.rows)
@@ -54,5 +54,5 @@ def classifier(questions: Sequence[Row], training: Sequence[Row]) -> list[str]:
     model = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000)
     )
-    model.fit([last_user_turn(row) for row in training], answers)
-    return [str(label) for label in model.predict([last_user_turn(row) for row in questions])]
+    model.fit([row.question for row in training], answers)
+    return [str(label) for label in model.predict([row.question for row in questions])]

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from tunegate.api.answers import AnsweredQuestion, AnswersHead, GivenAnswer, of_lines, to_lines
+from tunegate.api.normalization import NORMALIZATION
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.engine import Reply
 from tunegate_trainer.evaluation.metrics import Metric
-from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite
 
 

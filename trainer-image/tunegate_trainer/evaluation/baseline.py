@@ -9,6 +9,7 @@ from typing import Literal
 
 from tunegate import digests
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
+from tunegate.api.normalization import NORMALIZATION
 from tunegate.api.stage.configs import BaselineConfig, EngineConfigBase
 from tunegate.api.stage.layout import ANSWERS_MEDIA_TYPE, BASE_SERVED_NAME, ENGINE_PORT
 from tunegate.api.stage.results import ArmResult, BaselineResult
@@ -18,9 +19,8 @@ from tunegate_trainer.evaluation import answers, prompts
 from tunegate_trainer.evaluation.arms import ArmAnswers, Author, ask_everybody
 from tunegate_trainer.evaluation.documents import cut, load_documents, passage_characters
 from tunegate_trainer.evaluation.engine import CONCURRENCY, Engine
-from tunegate_trainer.evaluation.normalization import NORMALIZATION
 from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
-from tunegate_trainer.evaluation.scoring import class_scores, metrics_of, scores
+from tunegate_trainer.evaluation.scoring import answered, class_scores, metrics_of, scores
 from tunegate_trainer.inputs import recorded_base_model
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ def run(
                 name=arm.name,
                 scores=scores(metrics, arm.texts, suite.expected),
                 class_scores=class_scores(metrics, arm.texts, suite.expected),
+                answered=answered(arm.texts),
                 seconds=round(arm.seconds, 1),
             )
         )

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName
+from tunegate.api.evaluationsuite import ArmName, EvaluationSuiteSpec, MetricName, unanswered
 from tunegate.api.finetunejob.status import GateOutcome
 from tunegate.api.stage.results import ArmVerdict, GuardrailVerdict
 from tunegate_trainer.evaluation.bootstrap import Interval, Resampler
 from tunegate_trainer.evaluation.metrics import Array, Metric, metric_for
+from tunegate_trainer.evaluation.scoring import answered
 
 ROUNDING = 1e-9
 """Slack for comparisons of sums of floats: 0.55 - 0.5 reaches a margin of 0.05."""
@@ -63,14 +64,14 @@ def judge(suite: EvaluationSuiteSpec, answers: Answers, *, floor: str) -> Verdic
     tuned = metric.statistics(answers.tuned, answers.expected)
     reached = resampler.interval(tuned, metric.score)
     arms = [
-        _against(name, metric, resampler, tuned, metric.statistics(given, answers.expected), margin)
+        _against(name, metric, resampler, tuned, given, answers.expected, margin)
         for name, given in answers.arms.items()
     ]
     judged = [_guardrail(metric_for(guard.name, suite.task), float(guard.tolerance), resampler, answers)
               for guard in suite.guardrails]  # fmt: skip
     outcomes = [arm.outcome for arm in arms] + [minimum_outcome(reached, minimum)]
     outcomes += [outcome for _, outcome, _ in judged]
-    reasons = [_arm_reason(metric.name, arm, margin) for arm in arms]
+    reasons = [_arm_reason(metric.name, arm, margin, len(answers.expected)) for arm in arms]
     reasons.append(_minimum_reason(metric.name, reached, minimum))
     reasons += [reason for _, _, reason in judged]
     return Verdict(
@@ -117,8 +118,15 @@ def worst(outcomes: Sequence[GateOutcome]) -> GateOutcome:
 
 
 def _against(
-    name: ArmName, metric: Metric, resampler: Resampler, tuned: Array, arm: Array, margin: float
+    name: ArmName,
+    metric: Metric,
+    resampler: Resampler,
+    tuned: Array,
+    given: Sequence[str],
+    expected: Sequence[str],
+    margin: float,
 ) -> ArmVerdict:
+    arm = metric.statistics(given, expected)
     difference = resampler.difference(tuned, arm, metric.score)
     return ArmVerdict(
         name=name,
@@ -127,6 +135,7 @@ def _against(
         lower=difference.lower,
         upper=difference.upper,
         outcome=arm_outcome(difference, margin),
+        answered=answered(given),
     )
 
 
@@ -153,8 +162,10 @@ def _guardrail(
     return verdict, outcome, _guardrail_reason(verdict, best, outcome, tolerance)
 
 
-def _arm_reason(metric: MetricName, arm: ArmVerdict, margin: float) -> str:
+def _arm_reason(metric: MetricName, arm: ArmVerdict, margin: float, questions: int) -> str:
     gap = f"{points(arm.difference)} (95 % interval {points(arm.lower)} to {points(arm.upper)})"
+    if arm.outcome == "Pass" and arm.answered == 0:
+        return f"{arm.name} {unanswered(arm.name, 0, questions)}: it answered nothing, so to beat it says nothing."
     if arm.outcome == "Pass":
         return f"{metric}: better than {arm.name} by {gap}; {points(margin)} are asked."
     if arm.outcome == "Fail":

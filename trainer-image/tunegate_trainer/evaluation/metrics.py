@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tunegate.api.evaluationsuite import MetricName, SuiteTask
-from tunegate_trainer.evaluation.normalization import normalize_label, same_json, same_label, same_text
+from tunegate.api.normalization import normalize_label
+from tunegate_trainer.evaluation.normalization import same_for
 from tunegate_trainer.evaluation.schemas import compile_schema
 
 if TYPE_CHECKING:
@@ -184,8 +185,7 @@ def ratio(numerator: Array, denominator: Array) -> Array:
 def metric_for(name: MetricName, task: SuiteTask) -> Metric:
     """Return the metric ``name`` for a task. Raises ``ValueError`` when the task lacks what the metric needs."""
     if name == "ExactMatch":
-        same = same_json if task.json_schema else same_label if task.labels else same_text
-        return ExactMatch(same)
+        return ExactMatch(same_for(task))
     if name == "SchemaValidity":
         if not task.json_schema:
             raise ValueError("metric SchemaValidity needs task.jsonSchema")

@@ -1,30 +1,18 @@
-"""When two answers count as the same: one rule, with a version that goes into the evidence.
+"""When two answers count as the same: texts and labels by ``tunegate.api.normalization``, and JSON by its value.
 
-Text: Unicode NFC, white space at the ends dropped, runs of white space made one space; case counts. Labels: the same,
-then case folded and one full stop at the end dropped. JSON (where the task has a schema): both sides are parsed and
-compared as values, with every string value inside normalized like text, names of
-fields as they are; an answer that is not JSON as a whole, for example
-because of a sentence around it, equals nothing.
+JSON (where the task has a schema): both sides are parsed and compared as values, with every string value inside normalized
+like text, names of fields as they are; an answer that is not JSON as a whole, for example because of a sentence around it,
+equals nothing.
 """
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Callable
 from typing import Any
 
+from tunegate.api.evaluationsuite import SuiteTask
+from tunegate.api.normalization import normalize_label, normalize_text
 from tunegate_trainer.data.strict_json import NotJson, parse_json
-
-NORMALIZATION = "tunegate/1"
-
-
-def normalize_text(text: str) -> str:
-    """Return ``text`` in NFC with white space collapsed."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def normalize_label(text: str) -> str:
-    """Return ``text`` as a class label."""
-    return normalize_text(text).removesuffix(".").rstrip().casefold()
 
 
 def normalize_json(value: Any) -> Any:
@@ -57,3 +45,8 @@ def same_json(answer: str, expected: str) -> bool:
         return bool(normalize_json(parse_json(answer)) == right)
     except NotJson:
         return False
+
+
+def same_for(task: SuiteTask) -> Callable[[str, str], bool]:
+    """Return what tells whether an answer equals the expected one, by the rule for the task."""
+    return same_json if task.json_schema else same_label if task.labels else same_text

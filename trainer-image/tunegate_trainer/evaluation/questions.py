@@ -10,9 +10,8 @@ from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate_trainer.data.rows import Row, read_sound_rows
 from tunegate_trainer.data.shards import open_dataset, open_suite
 from tunegate_trainer.data.splitting import split
-from tunegate_trainer.data.strict_json import NotJson, parse_json
 from tunegate_trainer.endings import BadInput
-from tunegate_trainer.evaluation.normalization import normalize_label
+from tunegate_trainer.evaluation.suite_checks import broken_answers, foreign_answers
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,10 @@ def load_suite(suite: SuiteInput, scratch: Path) -> Suite:
     """Read the suite's file. Raises ``BadInput`` unless it is the frozen one and every expected answer can be judged."""
     shards, digest = open_suite(suite, scratch)
     rows = read_sound_rows(shards)
-    task = suite.spec.task
-    labels = {normalize_label(label) for label in task.labels}
-    for row in rows:
-        if labels and normalize_label(row.answer) not in labels:
-            raise BadInput(f"suite {suite.name}: the answer of row {row.number} is none of task.labels")
-        if task.json_schema:
-            try:
-                parse_json(row.answer)
-            except NotJson as error:
-                raise BadInput(f"suite {suite.name}: the answer of row {row.number} is not JSON") from error
+    if foreign := foreign_answers(rows, suite.spec.task):
+        raise BadInput(f"suite {suite.name}: the answer of row {foreign[0]} is none of task.labels")
+    if broken := broken_answers(rows, suite.spec.task):
+        raise BadInput(f"suite {suite.name}: the answer of row {broken[0]} is not JSON")
     return Suite(rows, [row.group(suite.spec.data.group_field) for row in rows], digest)
 
 
@@ -62,8 +55,3 @@ def load_training(dataset: DatasetInput, scratch: Path, *, development_fraction:
     development = split(rows, dataset.group_field, seed, float(development_fraction))
     kept = [row for row, aside in zip(rows, development, strict=True) if not aside]
     return Training(kept, [row.group(dataset.group_field) for row in kept], found)
-
-
-def last_user_turn(row: Row) -> str:
-    """Return the text that alternatives without a language model look at."""
-    return str(next(turn["content"] for turn in reversed(row.messages) if turn["role"] == "user"))

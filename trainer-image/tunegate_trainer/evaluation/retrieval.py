@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunegate_trainer.data.rows import Row
-from tunegate_trainer.evaluation.questions import last_user_turn
 
 
 def nearest_rows(questions: Sequence[Row], training: Sequence[Row], count: int) -> list[list[int]]:
@@ -13,7 +12,7 @@ def nearest_rows(questions: Sequence[Row], training: Sequence[Row], count: int) 
 
     The last user turns are compared.
     """
-    ranked = _ranked(questions, [last_user_turn(row) for row in training], count)
+    ranked = _ranked(questions, [row.question for row in training], count)
     return [[at for at, _ in found] for found in ranked]
 
 
@@ -31,7 +30,7 @@ def _ranked(questions: Sequence[Row], texts: Sequence[str], count: int) -> list[
         return [[(at, 0.0) for at in range(min(count, len(texts)))] for _ in questions]
     retriever = bm25s.BM25()
     retriever.index(corpus, show_progress=False)
-    asked = bm25s.tokenize([last_user_turn(row) for row in questions], stopwords=None, show_progress=False)
+    asked = bm25s.tokenize([row.question for row in questions], stopwords=None, show_progress=False)
     places, scores = retriever.retrieve(asked, k=min(count, len(texts)), show_progress=False)
     return [
         [(int(at), float(score)) for at, score in zip(*found, strict=True)]

@@ -25,6 +25,11 @@ def scores(metrics: Sequence[Metric], answers: Sequence[str], expected: Sequence
     return {metric.name: metric.of(answers, expected) for metric in metrics}
 
 
+def answered(answers: Sequence[str]) -> int:
+    """Return how many answers are not empty: a regular expression that does not match gives an empty one."""
+    return sum(bool(answer.strip()) for answer in answers)
+
+
 def class_scores(metrics: Sequence[Metric], answers: Sequence[str], expected: Sequence[str]) -> dict[str, float]:
     """Return F1 of each class where macro F1 is among the metrics, of the first ``MOST_CLASSES``; else nothing."""
     found = {

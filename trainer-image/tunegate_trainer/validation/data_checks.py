@@ -14,12 +14,10 @@ from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.numbers import agreeing
 from tunegate.api.stage.findings import Finding
 from tunegate_trainer.checks import label_noise, languages, near_duplicates, sample, triggers
-from tunegate_trainer.checks.leakage import asked
 from tunegate_trainer.checks.likeness import Bags
 from tunegate_trainer.checks.meter import Measured
 from tunegate_trainer.checks.privacy import GAVE_UP
 from tunegate_trainer.checks.redaction import placeholder
-from tunegate_trainer.checks.words import text_hash
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import Row, RowStream
 from tunegate_trainer.findings import Place, block, finding, warn
@@ -204,7 +202,7 @@ def check_groups(facts: DataFacts, group_field: str | None, place: Place) -> lis
 def check_questions(
     questions: Sequence[Row], suite: EvaluationSuiteSpec, tokenizer: ChatTokenizer, max_model_len: int
 ) -> list[Finding]:
-    """Refuse a suite whose questions do not fit the engine or the evaluation, and point out a suite that repeats itself."""
+    """Refuse a suite whose questions the base model's chat template or the engine does not take."""
     found = []
     room = max_model_len - suite.task.max_tokens
     long, refused = [], []
@@ -220,13 +218,4 @@ def check_questions(
     if long:
         message = f"{len(long)} {agreeing('[question|questions] of the suite with task.maxTokens [exceeds|exceed]', len(long))} the server profile's {max_model_len} tokens"
         found.append(block("SuiteLength", message, count=len(long), rows=long))
-    calling = [question.number for question in questions if question.tools]
-    if calling:
-        message = f"{len(calling)} {agreeing('[question of the suite offers|questions of the suite offer]', len(calling))} tools, which the evaluation does not pass to the engine"
-        found.append(block("SuiteTools", message, count=len(calling), rows=calling))
-    keys = numpy.asarray([text_hash(asked(question)) for question in questions], numpy.uint64)
-    repeated = [question.number for question, again in zip(questions, _repeated(keys), strict=True) if again]
-    if repeated:
-        message = f"{len(repeated)} {agreeing('[question of the suite repeats|questions of the suite repeat]', len(repeated))} an earlier one"
-        found.append(warn("SuiteDuplicates", message, count=len(repeated), rows=repeated))
     return found

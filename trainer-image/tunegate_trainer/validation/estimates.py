@@ -1,4 +1,4 @@
-"""What a training will take: memory, device time, money; and what the suite can show. Pure arithmetic, sources named."""
+"""What a training will take: memory, device time, money. Pure arithmetic, sources named."""
 
 from __future__ import annotations
 
@@ -38,10 +38,6 @@ CUDA_SLACK = 1_000_000_000
 """The part of it that is the allocator's slack, which a full device does without."""
 EVALUATION_SHARE = 1 / 3
 """A forward pass costs a third of a training step (forward and two backward passes)."""
-DISCORDANT = 0.25
-"""Share of questions that exactly one of two models answers right, as measured in trials."""
-Z_TWO_SIDED_5 = 1.959964
-Z_POWER_80 = 0.841621
 
 
 @dataclass(frozen=True)
@@ -118,12 +114,3 @@ def savings(economics: Economics, cost: float) -> Savings:
     low, high = RUNS
     months = (low * cost / monthly, high * cost / monthly) if monthly > 0 else None
     return Savings(monthly=monthly, break_even_months=months)
-
-
-def smallest_visible_gain(questions: int) -> float:
-    """Return the difference of two accuracies that a paired test of ``questions`` shows with 80 % power at two-sided 5 %.
-
-    Source: sample size for paired proportions (Connor 1987; for language models Miller, arXiv 2411.00640):
-    (z_0.975 + z_0.80) * sqrt(discordant / n).
-    """
-    return min(1.0, (Z_TWO_SIDED_5 + Z_POWER_80) * math.sqrt(DISCORDANT / questions)) if questions else 1.0

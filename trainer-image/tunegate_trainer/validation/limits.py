@@ -8,10 +8,10 @@ from tunegate.api.computepool import ComputePoolSpec, memory_bytes
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.finetunejob.spec import Budget, Intent, Method, TaskType
 from tunegate.api.modelserver import EngineProfile
+from tunegate.api.normalization import normalize_label
 from tunegate.api.numbers import plain
 from tunegate.api.stage.findings import Finding
 from tunegate_trainer.checks.words import text_hash
-from tunegate_trainer.evaluation.normalization import normalize_label
 from tunegate_trainer.findings import block, warn
 
 LEAST = 100

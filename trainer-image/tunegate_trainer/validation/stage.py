@@ -32,7 +32,8 @@ from tunegate_trainer.data.rows import RowStream, read_sound_rows
 from tunegate_trainer.data.shards import Shards, open_dataset, open_suite
 from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.evaluation.documents import load_documents
-from tunegate_trainer.findings import warn
+from tunegate_trainer.evaluation.power import smallest_visible_gain
+from tunegate_trainer.evaluation.suite_checks import check_suite, groups_of
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
@@ -42,7 +43,6 @@ from tunegate_trainer.validation.redaction import Cut, Redacted, redact_data
 from tunegate_trainer.validation.shown_rows import choose, read_examples
 from tunegate_trainer.validation.sketching import sketch_of
 from tunegate_trainer.validation.statement import make_statement
-from tunegate_trainer.validation.suite_checks import check_suite
 from tunegate_trainer.validation.suites import check_alternatives, compare_with
 
 log = logging.getLogger(__name__)
@@ -133,9 +133,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         *limits.check_examples(config.intent.task_type, int(facts.distinct.sum()), facts.label_counts(), suite),
         *cost.findings,
     ]
-    groups = {question.group(suite.data.group_field) for question in questions}
-    gain = estimates.smallest_visible_gain(len(groups))
-    findings += _check_gain(gain, float(suite.primary_metric.margin), len(questions))
+    gain = smallest_visible_gain(groups_of(questions, suite))
     result = ValidateResult(
         outcome="Refused" if any(finding.action == "Block" for finding in findings) else "Passed",
         checks=config.checks,
@@ -253,14 +251,6 @@ def _import_cost(config: ValidateConfig, architecture: Architecture, context: St
     facts = check_adapter(taken.root, architecture, config.profile.max_lora_rank)
     findings += [*facts.findings, *check_recorded_base(taken.root, config.base_model.name)]
     return Cost(facts.parameters, {}, 0.0, 0.0, findings)
-
-
-def _check_gain(gain: float, margin: float, questions: int) -> list[Finding]:
-    """Point out a suite that can't tell the margin from noise: a small true gain would end Inconclusive."""
-    if gain <= margin:
-        return []
-    message = f"{questions} questions show gains from {gain:.3f} on with 80 % power; the margin is {margin:g}"
-    return [warn("SuiteSize", message, count=questions)]
 
 
 def _show(result: ValidateResult, context: StageContext) -> None:

@@ -190,6 +190,8 @@ class ArmScore(ApiModel):
     """Lower end of the 95 % interval of the paired bootstrap."""
     upper: ShortText
     outcome: GateOutcome
+    answered: int | None = None
+    """Questions to which it gave an answer that is not empty; fewer than the gate's `questions`: to beat it says less."""
     metrics: Metrics = []
     """All metrics of the arm; only the primary one decides."""
 

@@ -126,6 +126,8 @@ class ArmResult(StrictModel):
     scores: dict[MetricName, float]
     class_scores: dict[str, float] = {}
     """F1 of each class, where the suite reports macro F1."""
+    answered: int
+    """Questions to which it gave an answer that is not empty: for Regex, those that the pattern matches."""
     seconds: float
 
 
@@ -200,6 +202,8 @@ class ArmVerdict(StrictModel):
     lower: float
     upper: float
     outcome: GateOutcome
+    answered: int
+    """As in ``ArmResult``."""
     scores: dict[MetricName, float] = {}
     """All metrics of the arm, for people."""
 

@@ -12,6 +12,7 @@ from typing import Literal
 from tunegate.api.approval import Approval, DroppedApproval
 from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.api.conditions import rfc3339
+from tunegate.api.evaluationsuite import unanswered
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
@@ -169,7 +170,11 @@ def _job_lines(job: FineTuneJob) -> dict[str, str]:
         people = ", ".join(f"{one.username} ({one.role})" for one in waiver.counted)
         lines["waived"] = f"{', '.join(one.check for one in waiver.findings)}, by {people}"
     if gate is not None:
-        arms = ", ".join(f"{arm.name} {arm.score}" for arm in gate.arms)
+        arms = ", ".join(
+            f"{arm.name} {arm.score}{f' ({silent})' if silent else ''}"
+            for arm in gate.arms
+            for silent in [unanswered(arm.name, arm.answered, gate.questions)]
+        )
         lines["gate"] = f"{gate.outcome}: {gate.metric} {gate.tuned} on {gate.questions} questions, against {arms}"
     return lines
 

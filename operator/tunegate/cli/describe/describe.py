@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from tunegate.api.evaluationsuite import told_outcome
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import JobWaiver
 from tunegate.api.modelrelease import ModelRelease
@@ -103,7 +104,13 @@ def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
         _part(out, "Newest", ("at", "by", "job", "suite", "outcome"), newest)
     if gate is not None:
         screen.heading(out, f"Gate: {gate.metric} {gate.tuned} on {gate.questions} questions,", gate.outcome)
-        arms = [(arm.name, arm.score, arm.difference, f"{arm.lower} to {arm.upper}", arm.outcome) for arm in gate.arms]
+        arms = [
+            (
+                arm.name, arm.score, arm.difference, f"{arm.lower} to {arm.upper}",
+                told_outcome(arm.name, arm.outcome, arm.answered, gate.questions),
+            )
+            for arm in gate.arms
+        ]  # fmt: skip
         _part(out, "Against", ("arm", "score", "difference", "95 %", "outcome"), arms)
 
 

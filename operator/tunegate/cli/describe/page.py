@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from tunegate.api.evaluationsuite import told_outcome
 from tunegate.api.shared import SuiteTries
 from tunegate.cli import decisions, screen
 from tunegate.cli.cluster import Json
@@ -87,7 +88,13 @@ def _scores(out: Console, part: Json) -> None:
     told = ("outcome", "alternatives", "guardrails")
     screen.facts(out, [(spelled(key), text_of(value)) for key, value in part.items() if key not in told])
     rows = [
-        (one["name"], one["score"], one["difference"], f"{one['lower']} to {one['upper']}", one["outcome"])
+        (
+            one["name"],
+            one["score"],
+            one["difference"],
+            f"{one['lower']} to {one['upper']}",
+            told_outcome(one["name"], one["outcome"], one.get("answered"), part["questions"]),
+        )
         for one in part["alternatives"]
     ]
     if rows:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunegate.api.evaluationsuite import MetricName
+from tunegate.api.evaluationsuite import MetricName, unanswered
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import (
     AdapterStatus,
@@ -22,6 +22,7 @@ from tunegate.api.numbers import agreeing, count_of, plain
 from tunegate.api.reasons import JobReason
 from tunegate.api.stage.findings import Finding, RedactedData
 from tunegate.api.stage.results import (
+    ArmResult,
     ArmVerdict,
     BaselineResult,
     EvaluateResult,
@@ -153,7 +154,8 @@ def describe(findings: Sequence[Finding]) -> str:
 
 def _baselined(job: FineTuneJob, result: BaselineResult) -> Verdict:
     scores = "; ".join(
-        f"{arm.name} " + ", ".join(f"{metric} {score:.3f}" for metric, score in sorted(arm.scores.items()))
+        f"{named(arm, result.questions)} "
+        + ", ".join(f"{metric} {score:.3f}" for metric, score in sorted(arm.scores.items()))
         for arm in result.arms
     )
     summary = f"{result.questions} questions, best cheap alternative {result.best_arm}: {scores}."
@@ -230,6 +232,7 @@ def _gate(result: EvaluateResult) -> Gate:
             lower=f"{arm.lower:+.4f}",
             upper=f"{arm.upper:+.4f}",
             outcome=arm.outcome,
+            answered=arm.answered,
             metrics=_metrics(arm.scores),
         )
         for arm in result.arms
@@ -260,7 +263,7 @@ def _final(result: EvaluateResult) -> Final:
     lead = f"{result.metric} of the tuned model is {tuned:.3f} on {result.questions} questions. "
     if result.outcome == "Pass":
         beaten = f"It beats every cheap alternative; the nearest is {_against(nearest)}. " if nearest else ""
-        text = f"Gate passed. {lead}{beaten}Next: create a ModelRelease that names this job."
+        text = f"Gate passed. {lead}{beaten}{_silent(result)}Next: create a ModelRelease that names this job."
         return Final("Succeeded", JobReason.GATE_PASSED, text)
     causes = _causes(result, tuned)
     if result.outcome == "Inconclusive":
@@ -271,6 +274,18 @@ def _final(result: EvaluateResult) -> Final:
         return Final("Failed", JobReason.GATE_INCONCLUSIVE, f"Gate inconclusive. {lead}{causes}{advice}")
     advice = "Use that alternative, or add and clean training examples of what the model gets wrong, in a new job."
     return Final("Failed", JobReason.GATE_FAILED, f"Gate failed. {lead}{causes}{advice}")
+
+
+def named(arm: ArmResult | ArmVerdict, questions: int) -> str:
+    """Return an alternative's name, and behind it on how few questions it had an answer."""
+    silent = unanswered(arm.name, arm.answered, questions)
+    return f"{arm.name} ({silent})" if silent else arm.name
+
+
+def _silent(result: EvaluateResult) -> str:
+    """Name the alternatives that answered nothing: they were not beaten."""
+    nothing = [named(arm, result.questions) for arm in result.arms if arm.answered == 0]
+    return f"{', '.join(nothing)} answered nothing: to beat it says nothing. " if nothing else ""
 
 
 def _causes(result: EvaluateResult, tuned: float) -> str:
