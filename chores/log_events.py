@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/log-events.md"
 COMMAND = "python -m chores.log_events"
 PROGRAMS = {
+    "operator/tunegate/exchange": "exchange",
     "operator/tunegate/gateway": "gateway",
     "operator/tunegate": "operator",
     "trainer-image/tunegate_trainer": "stage",

@@ -1,4 +1,4 @@
-"""Entry point of the containers: `python -m tunegate operator`, `… gateway --config-digest D`, `… pull --config-digest D`."""
+"""Entry point of the containers: `python -m tunegate operator`, `… exchange`, `… gateway --config-digest D`, `… pull --config-digest D`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ COMMANDS = {
     "operator": "tunegate.runtime.operator",
     "gateway": "tunegate.gateway.app",
     "pull": "tunegate.serving.pull",
+    "exchange": "tunegate.exchange.app",
 }
 """Each module is imported only when it is asked for: the gateway's image part needs no kopf, the puller no aiohttp."""
 

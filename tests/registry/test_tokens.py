@@ -27,7 +27,7 @@ from tunegate.registry.tokens import (
     ISSUER,
     SERVICE,
     Access,
-    OperatorCredential,
+    ProgramCredential,
     TokenSigner,
     docker_config,
     expiry,
@@ -140,7 +140,7 @@ def test_a_token_of_another_signer_is_refused(registry: Registry, tmp_path: Path
 
 
 def test_the_operator_reads_all_and_writes_statements_and_signatures_only(registry: Registry) -> None:
-    credential = OperatorCredential(registry.signer)
+    credential = ProgramCredential(registry.signer)
     for written in ("licenses-team/release-0a1b2c3d/statement", "licenses-team/extract-0a1b2c3d/adapter"):
         assert registry.start_upload(written, credential(written)) == 202
     assert registry.read_tags(OWN, credential(OWN)) == 404
@@ -149,7 +149,7 @@ def test_the_operator_reads_all_and_writes_statements_and_signatures_only(regist
 
 def test_the_operator_renews_its_token_before_it_ends(tmp_path: Path) -> None:
     moments = [datetime(2026, 1, 1, tzinfo=UTC)]
-    credential = OperatorCredential(make_signer(tmp_path, "s"), clock=lambda: moments[-1])
+    credential = ProgramCredential(make_signer(tmp_path, "s"), clock=lambda: moments[-1])
     first = credential(OWN)
     moments.append(moments[-1] + timedelta(minutes=9))
     assert credential(OWN) == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -14,6 +15,7 @@ import httpx
 
 from tests.support.ports import free_port
 from tests.support.programs import program
+from tunegate.registry.tokens import ISSUER, SERVICE
 
 PASSWORD_LINE = "stage:$2b$04$AxVb3NRgQ2b3NdSrPQdtjOslG6XFhoWiGoL7uEs1WZ11TBDgUVOwe"
 """bcrypt of the password `wonderful`."""
@@ -34,21 +36,27 @@ class RunningRegistry:
 
 @contextmanager
 def running_registry(
-    folder: Path, *, with_password: bool = False, address: str = "127.0.0.1"
+    folder: Path, *, with_password: bool = False, token_certificate: Path | None = None, address: str = "127.0.0.1"
 ) -> Iterator[RunningRegistry]:
-    """Start a registry whose files lie in ``folder``; stop it at the end."""
+    """Start a registry whose files lie in ``folder``; stop it at the end.
+
+    ``token_certificate``: it trusts the tokens that this certificate's key signed, as the chart's does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     configuration = folder / "config.yml"
     lines = [
         "version: 0.1",
-        "log: {level: error}",
+        f"log: {{level: {'info' if token_certificate else 'error'}, formatter: json}}",
         f"storage: {{filesystem: {{rootdirectory: {folder / 'storage'}}}}}",
         f"http: {{addr: '{address}:{port}'}}",
     ]
     if with_password:
         (folder / "passwords").write_text(PASSWORD_LINE + "\n")
         lines.append(f"auth: {{htpasswd: {{realm: test, path: {folder / 'passwords'}}}}}")
+    if token_certificate is not None:
+        told = {"realm": "http://tokens.invalid/", "service": SERVICE, "issuer": ISSUER, "signingalgorithms": ["RS256"]}
+        lines.append(f"auth: {json.dumps({'token': {**told, 'rootcertbundle': str(token_certificate)}})}")
     configuration.write_text("\n".join(lines) + "\n")
     environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log:

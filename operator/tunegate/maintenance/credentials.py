@@ -26,7 +26,7 @@ AUTHORITY = "tunegate-ca"
 LEDGER_KEY = "tunegate-ledger-key"
 PASSWORDS = "tunegate-mlflow-users"
 REGISTRY_TOKEN = "tunegate-registry-token"
-SERVERS = ("registry", "mlflow")
+SERVERS = ("registry", "exchange", "mlflow")
 PASSWORD_BYTES = 24
 KEEP = {"helm.sh/resource-policy": "keep"}
 """Helm deletes what an older chart had in its manifest and this one has not, unless the object itself says so."""

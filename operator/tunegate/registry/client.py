@@ -24,6 +24,7 @@ from tunegate.registry.failures import DigestMismatch, Missing, Refused, Unautho
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_DOCUMENT = 64 * 1024 * 1024
 CHUNK = 1024 * 1024
+TAGS_PAGE = 500
 ATTEMPTS = 4
 """Tries of one request while the registry is unavailable, with pauses of 0.5, 1 and 2 seconds."""
 
@@ -100,12 +101,15 @@ class RegistryClient:
         """Store a manifest over blobs that were pushed before; return its digest. The bytes are RFC 8785 JSON."""
         return self.push_manifest(repository, Artifact(artifact_type, tuple(layers)))[0]
 
-    def push_manifest(self, repository: str, made: Artifact) -> tuple[str, bool]:
-        """Store a manifest; return its digest, and whether the registry itself lists it as a referrer of its subject."""
+    def push_manifest(self, repository: str, made: Artifact, tag: str | None = None) -> tuple[str, bool]:
+        """Store a manifest, named by ``tag`` too where one is given.
+
+        Return its digest, and whether the registry itself lists it as a referrer of its subject.
+        """
         self.push_blob(repository, EMPTY, EMPTY_TYPE)
         content = artifact.write(made)
         digest = digests.sha256(content)
-        answer = self._send("PUT", repository, f"manifests/{digest}", content=content, media_type=MANIFEST_TYPE)
+        answer = self._send("PUT", repository, f"manifests/{tag or digest}", content=content, media_type=MANIFEST_TYPE)
         return digest, "OCI-Subject" in answer.headers
 
     def push_index(self, repository: str, tag: str, content: bytes) -> None:
@@ -118,6 +122,35 @@ class RegistryClient:
         """Tell whether the registry has a manifest of that digest."""
         found = self._send("HEAD", repository, f"manifests/{digest}", accept_missing=True)
         return found.status_code == 200
+
+    def blob_size(self, repository: str, digest: str) -> int | None:
+        """Return how many bytes a blob of the repository has, or None where it has no such blob."""
+        found = self._send("HEAD", repository, f"blobs/{digest}", accept_missing=True)
+        return int(found.headers.get("Content-Length", -1)) if found.status_code == 200 else None
+
+    def tags(self, repository: str) -> list[str]:
+        """Return all tags of a repository; none where it does not exist."""
+        found: list[str] = []
+        target: str | httpx.URL = f"tags/list?n={TAGS_PAGE}"
+        while True:
+            answer = self._send("GET", repository, target, accept_missing=True)
+            if answer.status_code == 404:
+                return found
+            found += answer.json().get("tags") or []
+            further = answer.links.get("next", {}).get("url")
+            if further is None:
+                return found
+            target = answer.url.join(further)
+            if not self._is_own(target):
+                raise Refused(f"{repository}: the registry continues its list of tags on another host")
+
+    def pull_tagged(self, repository: str, tag: str) -> Artifact | None:
+        """Return what the manifest says that ``tag`` names now, or None. A tag proves nothing about what it names."""
+        content = self.pull_index(repository, tag)
+        try:
+            return None if content is None else artifact.read(content)
+        except ValueError as error:
+            raise Refused(f"{repository}:{tag}: {error}") from error
 
     def pull_manifest(self, repository: str, digest: str) -> bytes:
         """Return the bytes of the manifest ``digest``. Raises ``DigestMismatch`` when they hash to something else."""

@@ -1,8 +1,8 @@
 """Credentials for a registry that trusts the operator's signature: one token, a few repositories, a few hours.
 
 The registry (CNCF distribution) verifies a JSON Web Token itself, offline: signature against a certificate that it was
-given, issuer, audience, time and the list of repositories. So there is no token server: the operator signs what a stage
-may do and puts the token into a Docker configuration file as ``registrytoken``, which clients send as it is.
+given, issuer, audience, time and the list of repositories. The operator signs what a stage may do and puts the token into a
+Docker configuration file as ``registrytoken``, which clients send as it is. People get theirs from ``tunegate.exchange``.
 Format: https://distribution.github.io/distribution/spec/auth/jwt/ (distribution v3.0.0 reads the ``x5c`` header).
 """
 
@@ -31,7 +31,7 @@ SERVICE = "tunegate-registry"
 """What the registry's configuration names as ``auth.token.service``: the audience of every token."""
 CLOCK_SKEW = timedelta(minutes=5)
 """Tokens are valid from so long before they are made; the registry itself adds one minute at both ends."""
-OPERATOR_LIFETIME = timedelta(minutes=15)
+PROGRAM_LIFETIME = timedelta(minutes=15)
 WRITTEN = ("/statement", "/adapter")
 """The only repositories that the operator itself writes end so: release statements, and signatures beside an adapter."""
 
@@ -101,15 +101,29 @@ def expiry(config: str, host: str) -> datetime | None:
         return None
 
 
-class OperatorCredential:
-    """The operator's own access: reads every repository, writes statements and signatures. Safe to share by threads.
+def operator_writes(repository: str) -> bool:
+    """Tell whether the operator itself writes a repository."""
+    return repository.endswith(WRITTEN)
+
+
+class ProgramCredential:
+    """A program's own access: reads every repository, writes those that ``writes`` names. Safe to share by threads.
 
     Call it with a repository to get a token for it; tokens are kept until two thirds of their life are over.
     """
 
-    def __init__(self, signer: TokenSigner, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        signer: TokenSigner,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        subject: str = ISSUER,
+        writes: Callable[[str], bool] = operator_writes,
+    ) -> None:
         self._signer = signer
         self._clock = clock
+        self._subject = subject
+        self._writes = writes
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[datetime, str]] = {}
 
@@ -119,10 +133,10 @@ class OperatorCredential:
             until, token = self._kept.get(repository, (now, ""))
             if until > now:
                 return token
-            actions: tuple[Action, ...] = ("pull", "push") if repository.endswith(WRITTEN) else ("pull",)
+            actions: tuple[Action, ...] = ("pull", "push") if self._writes(repository) else ("pull",)
             token = self._signer.sign(
-                [Access(repository, actions)], subject=ISSUER, lifetime=OPERATOR_LIFETIME, now=now
+                [Access(repository, actions)], subject=self._subject, lifetime=PROGRAM_LIFETIME, now=now
             )
             self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now}
-            self._kept[repository] = (now + OPERATOR_LIFETIME * 2 / 3, token)
+            self._kept[repository] = (now + PROGRAM_LIFETIME * 2 / 3, token)
             return token

@@ -20,7 +20,7 @@ from tunegate.ledger.writer import LedgerWriter
 from tunegate.logs import event
 from tunegate.rbac.watch import PowerWatch
 from tunegate.registry.client import RegistryClient
-from tunegate.registry.tokens import OperatorCredential, TokenSigner
+from tunegate.registry.tokens import ProgramCredential, TokenSigner
 from tunegate.runtime import anchoring
 from tunegate.settings import Settings
 from tunegate.tracking.mlflow import Login, Tracking
@@ -42,7 +42,7 @@ async def connected(
         plain_http=settings.registry_plain_http,
         auth_file=settings.registry_auth_file,
         ca_file=settings.ca_file,
-        token_source=OperatorCredential(signer) if signer is not None else None,
+        token_source=ProgramCredential(signer) if signer is not None else None,
         total=REGISTRY_SECONDS,
     )
     tracking = tracking_of(settings)

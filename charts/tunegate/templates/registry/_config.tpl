@@ -15,8 +15,8 @@ health:
   storagedriver: {enabled: true, interval: 30s, threshold: 3}
 auth:
   token:
-    # There is no token server: clients bring a token that the operator signed.
-    realm: https://tunegate-registry.{{ .Release.Namespace }}.svc:5000/tokens-come-from-the-operator
+    # Programs bring a token that the operator signed. People get one here, for a Kubernetes token.
+    realm: {{ .Values.exchange.address | default (printf "https://tunegate-exchange.%s.svc:8443" .Release.Namespace) }}/token
     service: tunegate-registry
     issuer: tunegate-operator
     rootcertbundle: /etc/tunegate/token/tls.crt

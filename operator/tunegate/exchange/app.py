@@ -1,0 +1,147 @@
+"""`python -m tunegate exchange`: one port with TLS, in a pod of its own that may ask two questions and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from tunegate.api.pushed import PART_BYTES
+from tunegate.errors import Terminal, Transient
+from tunegate.exchange.identity import Identity
+from tunegate.exchange.pushes import Pushes
+from tunegate.exchange.rights import own_writing
+from tunegate.exchange.settings import ExchangeSettings, from_environment
+from tunegate.exchange.tokens import Tokens
+from tunegate.gateway import logs
+from tunegate.gateway.connections import ConnectionWatch
+from tunegate.gateway.errors import ApiError
+from tunegate.gateway.listeners import listen
+from tunegate.gateway.metrics import Metrics
+from tunegate.gateway.settings import Limits
+from tunegate.gateway.tls import Certificate
+from tunegate.kube.client import KubeClient
+from tunegate.logs import event
+from tunegate.registry.client import RegistryClient
+from tunegate.registry.failures import RegistryError, Unavailable
+from tunegate.registry.tokens import ProgramCredential, TokenSigner
+
+log = logging.getLogger("tunegate.exchange")
+SUBJECT = "tunegate-exchange"
+"""What the registry's log calls the exchange itself."""
+BASE = "/v1/namespaces/{namespace:[a-z0-9-]{1,63}}/{kind:datasets|documents}"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def running(settings: ExchangeSettings) -> AsyncIterator[int]:
+    """Run the exchange; gives its port. Raises ``OSError``, ``ValueError`` for files that are no keys."""
+    signer = TokenSigner.from_files(settings.registry_token_key, settings.registry_token_cert)
+    certificate = Certificate(settings.tls) if settings.tls is not None else None
+    limits = Limits(idle_seconds=30.0, connections=512, connections_each=256)
+    registry = RegistryClient(
+        settings.registry_host,
+        plain_http=settings.registry_plain_http,
+        ca_file=settings.ca_file,
+        token_source=ProgramCredential(signer, subject=SUBJECT, writes=own_writing),
+        total=60.0,
+    )
+    async with await KubeClient.connect(settings.kubeconfig) as kube:
+        with registry:
+            identity = Identity(kube)
+            app = application(Tokens(identity, signer), Pushes(settings, identity, registry), identity)
+            watch = ConnectionWatch(limits, Metrics())
+            context = certificate.context if certificate is not None else None
+            runner, server = await listen(app, settings.host, settings.port, watch, limits, context)
+            tasks = [asyncio.create_task(watch.watch())]
+            tasks += [asyncio.create_task(certificate.follow())] if certificate is not None else []
+            try:
+                yield int(server.sockets[0].getsockname()[1])
+            finally:
+                for task in tasks:
+                    task.cancel()
+                server.close()
+                await runner.cleanup()
+
+
+def application(tokens: Tokens, pushes: Pushes, identity: Identity) -> web.Application:
+    """Return what answers."""
+    app = web.Application(middlewares=[_answered], client_max_size=PART_BYTES + 1)
+
+    async def token(request: web.Request) -> web.Response:
+        caller = await identity.caller(request.headers.get("Authorization"))
+        service = request.query.get("service", "")
+        return web.json_response(await tokens.issue(caller, service, request.query.getall("scope", [])))
+
+    async def healthy(request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    part = BASE + "/{name}/parts/{digest}"
+    app.add_routes(
+        [
+            web.get("/healthz", healthy),
+            web.get("/token", token),
+            web.get(BASE, pushes.listed),
+            web.head(part, pushes.has_part),
+            web.put(part, pushes.store_part),
+            web.post(BASE + "/{name}", pushes.complete),
+            web.delete(BASE + "/{name}/{digest}", pushes.withdrawn),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every failure into an answer that says what to do and repeats nothing of the request."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error.response()
+    except web.HTTPRequestEntityTooLarge:
+        return ApiError(413, "too_large", f"a body has at most {PART_BYTES} bytes").response()
+    except web.HTTPException as error:
+        code = "not_found" if error.status == 404 else "not_allowed"
+        return ApiError(error.status, code, "there is no such path, or not with this method").response()
+    except (Unavailable, Transient):
+        return ApiError(503, "registry_away", "the registry does not answer now; try again", retry_after=5).response()
+    except RegistryError as error:
+        log.error("the registry refuses: %s", error, extra=event("RegistryRefused", error=str(error)))
+        return ApiError(
+            502, "registry_refused", "the registry refuses; the platform team finds why in the log"
+        ).response()
+    except Exception as error:
+        log.error("a request failed", exc_info=error, extra=event("RequestFailed"))
+        return ApiError(500, "internal_error", "the exchange failed at this request").response()
+
+
+async def serve(settings: ExchangeSettings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(settings) as port:
+        log.info("the exchange listens on port %d", port, extra=event("ExchangeListens", port=port))
+        await stop.wait()
+
+
+def main() -> int:
+    """Run in the pod."""
+    logs.configure()
+    try:
+        settings = from_environment()
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(settings))
+    except (Terminal, Transient) as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"the exchange cannot start: {error}", file=sys.stderr)
+        return 1
+    return 0
