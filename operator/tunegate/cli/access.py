@@ -15,7 +15,6 @@ from tunegate.cli.whoami import own_groups
 
 CORE = ""
 """The group of Kubernetes' own first kinds."""
-YES, NO = "yes", "no"
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,20 @@ def access(cluster: Cluster, options: Namespace) -> int:
     """Print the person's rights as the API server knows them."""
     namespace = options.namespace or cluster.namespace
     me = cluster.whoami()
-    rights = [{"right": one.does, "held": held(cluster, one, namespace), "givenBy": one.value} for one in _all(cluster)]
-    document: Json = {"username": me["username"], "groups": own_groups(me), "namespace": namespace, "rights": rights}
+    rights = [(one, held(cluster, one, namespace)) for one in _all(cluster)]
+    document: Json = {"username": me["username"], "groups": own_groups(me), "namespace": namespace}
     if options.output != "text":
-        screen.write(document, options.output)
+        told = [{"right": one.does, "held": has, "givenBy": one.value} for one, has in rights]
+        screen.write({**document, "rights": told}, options.output)
         return 0
     out = screen.console()
     groups = ", ".join(document["groups"]) or "no groups"
     screen.heading(out, f"{me['username']} ({groups})", f"in namespace {namespace}")
-    rows = [(one["right"], YES if one["held"] else NO, "" if one["held"] else one["givenBy"]) for one in rights]
+    rows = [(one.does, "yes", "") if has else (one.does, "no", one.value) for one, has in rights]
     screen.table(out, ("right", "you", "given by"), rows, indent=2)
     for line in OUTSIDE:
         out.print(f"  {line}")
-    if not all(one["held"] for one in rights):
+    if not all(has for _, has in rights):
         out.print("  What you lack, the platform team gives by adding one of your groups to that value.")
     return 0
 
