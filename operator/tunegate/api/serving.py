@@ -15,6 +15,7 @@ from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
 from tunegate.api.modelserver import LeftOutCause, ModelName
+from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.probe import Probe
 
 CONFIG_DIR = "/etc/tunegate/adapters"
@@ -110,6 +111,8 @@ class PullReport(StrictModel):
     adapters: list[AdapterOutcome]
     probes: dict[str, Probe]
     """Probe of each verified adapter, by served name."""
+    asked_as: dict[str, AskedAs] = {}
+    """How the gate asked each of them, by served name, as far as its evaluation says it."""
     base: HashedFolder
     """The base model as it was hashed: the gateway sees whether the engine's files are still these."""
 

@@ -17,7 +17,7 @@ from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
 from tunegate.api.markers import API_VERSION, GROUP, Resource
-from tunegate.cli.failure import AlreadyExists, CommandFailure, Forbidden, Unreachable
+from tunegate.cli.failure import AlreadyExists, Changed, CommandFailure, Forbidden, Unreachable
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
@@ -51,7 +51,12 @@ class Cluster:
         chosen = next((one for one in contexts if one["name"] == context), active)
         self.namespace = str(chosen["context"].get("namespace") or "default")
         headers = [("Accept", "application/json")]
-        headers += [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
+        credentials = [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
+        headers += credentials
+        self.bearer: str | None = next(
+            (value[7:] for _, value in credentials if value.lower().startswith("bearer ")), None
+        )
+        """The person's own token, where the kubeconfig has or makes one."""
         if as_:
             headers += [("Impersonate-User", as_), *(("Impersonate-Group", group) for group in as_groups)]
         self._http = httpx.Client(
@@ -75,6 +80,10 @@ class Cluster:
             where = f" in namespace {namespace}" if namespace else ""
             raise CommandFailure(f"{model.KIND.kind} {name} does not exist{where}")
         return found
+
+    def get_raw(self, model: type[Resource], name: str, namespace: str = "") -> Json | None:
+        """Return the object as the API server has it, or None when there is none. Raises ``Forbidden``."""
+        return self._send("GET", f"{_path(model, namespace)}/{name}")
 
     def all(self, model: type[T], namespace: str = "") -> list[T]:
         """Return all objects of a kind. Raises ``Forbidden``."""
@@ -117,6 +126,23 @@ class Cluster:
         query = {"fieldValidation": "Strict", "fieldManager": "tunegate"} | ({"dryRun": "All"} if dry_run else {})
         return self._send("POST", _path(model, namespace), query, obj) or {}
 
+    def patch(self, model: type[Resource], name: str, namespace: str, change: Json) -> Json:
+        """Merge a change into the object. A uid or resourceVersion in its metadata is a precondition.
+
+        Raises ``Changed`` where it does not hold.
+        """
+        path, query = f"{_path(model, namespace)}/{name}", {"fieldValidation": "Strict", "fieldManager": "tunegate"}
+        return self._send("PATCH", path, query, change, content_type="application/merge-patch+json") or {}
+
+    def service_token(self, account: str, namespace: str, audience: str, seconds: int) -> str:
+        """Return a new token of a service account for one audience. Needs `create` on `serviceaccounts/token`."""
+        request = {
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": seconds},
+        }  # fmt: skip
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        return str((self._send("POST", path, {}, request) or {}).get("status", {}).get("token", ""))
+
     def namespace_exists(self, name: str) -> bool:
         """Tell whether there is a namespace of that name. Raises ``Forbidden``."""
         return self.read(f"/api/v1/namespaces/{name}") is not None
@@ -127,9 +153,16 @@ class Cluster:
         answer = self._send("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {}, review) or {}
         return dict(answer.get("status", {}).get("userInfo", {}))
 
-    def may(self, verb: str, resource: str, name: str, namespace: str) -> bool:
-        """Tell whether this person holds a verb on a (possibly virtual) resource of our group."""
-        attributes = {"group": GROUP, "verb": verb, "resource": resource, "name": name, "namespace": namespace}
+    def may(self, verb: str, resource: str, name: str, namespace: str, *, group: str = GROUP) -> bool:
+        """Tell whether this person holds a verb on a (possibly virtual) resource, of our group unless another is named.
+
+        ``resource`` may be one with a subresource: `pods/log`.
+        """
+        kind, _, subresource = resource.partition("/")
+        attributes = {
+            "group": group, "verb": verb, "resource": kind, "subresource": subresource, "name": name,
+            "namespace": namespace,
+        }  # fmt: skip
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -139,10 +172,16 @@ class Cluster:
         return bool(answer.get("status", {}).get("allowed"))
 
     def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Json | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
     ) -> Json | None:
+        headers = {"Content-Type": content_type} if body is not None else {}
         try:
-            answer = self._http.request(method, path, params=dict(query or {}), json=body)
+            answer = self._http.request(method, path, params=dict(query or {}), json=body, headers=headers)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if answer.status_code < 300:
@@ -175,6 +214,8 @@ def _refused(answer: httpx.Response) -> CommandFailure:
         return Forbidden(message)
     if answer.status_code == 409 and answer.json().get("reason") == "AlreadyExists":
         return AlreadyExists(message)
+    if answer.status_code == 409 and answer.json().get("reason") == "Conflict":
+        return Changed(message)
     return CommandFailure(f"{message} ({answer.status_code})")
 
 

@@ -29,10 +29,22 @@ class RegistrySettings(StrictModel):
     plain_http: Annotated[bool, Field(alias="plainHTTP")] = False
 
 
+class GatewaySettings(StrictModel):
+    """The servers' gateways as this person reaches them. Paths are those of the registry's settings."""
+
+    address: Annotated[str, Field(min_length=1)] | None = None
+    """`http://…` or `https://…`, in which `{server}` and `{namespace}` stand for theirs; default: inside the cluster."""
+    ca_file: str | None = None
+    """PEM certificates of the authority that signed the gateways'."""
+    token_file: str | None = None
+    """File with an API key, or with a Kubernetes token for the audience of gateways."""
+
+
 class Settings(StrictModel):
     """The whole file."""
 
     registry: RegistrySettings | None = None
+    gateway: GatewaySettings | None = None
 
 
 def path() -> Path:

@@ -19,5 +19,9 @@ class AlreadyExists(CommandFailure):
     """There is an object of that kind and name."""
 
 
+class Changed(CommandFailure):
+    """The object is not any more as it was when it was read, so nothing was written."""
+
+
 class Unreachable(CommandFailure):
     """No answer from the API server."""

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from tunegate.cli import completion, screen, version
+from tunegate.cli import access, completion, screen, version
 from tunegate.cli.audit import commands as audit
 from tunegate.cli.create import commands as create
 from tunegate.cli.decide import commands as decide
@@ -18,7 +18,9 @@ from tunegate.cli.follow import commands as follow
 from tunegate.cli.get import commands as get
 from tunegate.cli.grammar import Command, Grammar, program
 from tunegate.cli.inspect import commands as inspect
+from tunegate.cli.jobs import commands as jobs
 from tunegate.cli.plan import commands as plan
+from tunegate.cli.serve import commands as serve
 
 FAILED, WRONG_USAGE, INTERRUPTED, NOBODY_READS = 1, 2, 130, 141
 """Exit statuses that every command has; 0 is done. Further ones are in a command's help."""
@@ -51,9 +53,12 @@ def parser() -> ArgumentParser:
     create.add(commands)
     plan.add(commands)
     follow.add(commands)
+    jobs.add(commands)
+    serve.add(commands)
     decide.add(commands)
     inspect.add(commands)
     audit.add(commands)
+    access.add(commands)
     doctor.add(commands)
     version.add(commands)
     completion.add(commands)

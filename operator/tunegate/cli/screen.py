@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -89,17 +89,51 @@ def listing(out: Console, headers: Row, rows: Sequence[Row], *, less_important: 
     if not out.is_terminal:
         table(out, headers, rows)
         return
+    kept, room = fitting(out.width, headers, rows, less_important)
+    *first, last = kept
+    lines = [[*(row[number] for number in first), _cut(row[last], room)] for row in rows]
+    table(out, [headers[number] for number in kept], lines)
+
+
+def fitting(width: int, headers: Row, rows: Sequence[Row], less_important: Row) -> tuple[list[int], int]:
+    """Return which columns fit into so many characters, and how many of them the last one has."""
     widths = [max(len(cell) for cell in column) + GAP for column in zip(headers, *rows, strict=True)]
     kept = list(range(len(headers)))
     for header in less_important:
         *fixed, last = (widths[number] for number in kept)
-        if sum(fixed) + min(last, LEAST_LAST + GAP) <= out.width + GAP:
+        if sum(fixed) + min(last, LEAST_LAST + GAP) <= width + GAP:
             break
         kept = [number for number in kept if headers[number] != header]
-    *first, last = kept
-    room = max(out.width - sum(widths[number] for number in first), LEAST_LAST)
-    lines = [[*(row[number] for number in first), _cut(row[last], room)] for row in rows]
-    table(out, [headers[number] for number in kept], lines)
+    return kept, max(width - sum(widths[number] for number in kept[:-1]), LEAST_LAST)
+
+
+class Lines:
+    """A listing that goes on: columns and their widths stay as the first rows asked for, so that lines stand below each other."""
+
+    def __init__(self, out: Console, headers: Row, rows: Sequence[Row], *, less_important: Row = ()) -> None:
+        """Print headers and the first rows."""
+        self._out = out
+        everything = list(range(len(headers))), 0
+        self._kept, self._room = fitting(out.width, headers, rows, less_important) if out.is_terminal else everything
+        self._widths = [max(len(cell) for cell in column) for column in zip(headers, *rows, strict=True)]
+        self._print(Text(header, style="bold") for header in headers)
+        self.add(rows)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Print more rows."""
+        for row in rows:
+            last = self._kept[-1]
+            self._print(styled(_cut(cell, self._room) if self._room and number == last else cell)
+                        for number, cell in enumerate(row))  # fmt: skip
+
+    def _print(self, cells: Iterable[Text]) -> None:
+        known = list(cells)
+        line = Text()
+        for number in self._kept:
+            line.append_text(known[number])
+            line.append(" " * (self._widths[number] - len(known[number]) + GAP))
+        line.rstrip()
+        self._out.print(line, soft_wrap=True)
 
 
 def _cut(text: str, room: int) -> str:

@@ -49,6 +49,8 @@ class AdapterStates:
         self._engine = engine
         self._quiet = quiet
         self._probes = report.probes
+        self.asked_as = report.asked_as
+        """How the gate asked each adapter, by served name."""
         self._base = report.base
         self._changed = changed
         self._left_out = tuple(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.api.stage.asked import AskedAs
 from tunegate.gateway.allowed_fields import CHAT, COMPLETIONS, chat_fields, completion_fields
 from tunegate.gateway.checks import fields, shown
 from tunegate.gateway.problems import Problem, Wrong
@@ -25,6 +26,9 @@ DEFAULT_COMPLETION_TOKENS = 16
 BYTES_PER_TOKEN = 4
 SAMPLING_CHOICES = ("temperature", "top_p", "top_k", "min_p")
 """A client that sets one of these, or wants several answers, chooses how the next token is drawn."""
+LENGTHS = ("max_tokens", "max_completion_tokens", "min_tokens")
+INSTRUCTIONS = ("system", "developer")
+"""Roles of turns that tell the model what to do."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Checked:
     public: str
     """The model's name as the client wrote it."""
     rest: bytes
-    """All other fields as one JSON object, without `model` and `stream_options`."""
+    """All other fields as one JSON object, without `model`, `stream_options` and `messages`."""
     streams: bool
     stream_options: Mapping[str, bool]
     sequences: int
@@ -43,15 +47,35 @@ class Checked:
     """Tokens that it may come to, to weigh one client against another."""
     structured: bool
     """Whether the engine has to compile a schema, a pattern or a list of choices."""
+    states_length: bool
+    """Whether the client says how long an answer may be, or must be."""
+    instructed: bool
+    """Whether the client sends an instruction of its own: a turn of the role system or developer."""
+    chats: bool
+    """Whether it is a chat, which is how the gate asks."""
+    messages: bytes
+    """Of a chat, its turns as one JSON array; empty otherwise."""
     may_call_tools: bool
     """Whether the model decides if it calls a tool, which the engine has to find in its answer."""
 
-    def for_engine(self, served: str) -> bytes:
-        """Return the body that the engine gets, for the adapter that answers."""
+    def for_engine(self, served: str, asked_as: AskedAs | None = None) -> bytes:
+        """Return the body that the engine gets, for the adapter that answers.
+
+        ``asked_as``: how the gate asked that adapter; taken for what the client does not say.
+        """
         head: dict[str, Any] = {"model": served}
         if self.streams:
             head["stream_options"] = {**self.stream_options, "include_usage": True}
-        return json.dumps(head).encode()[:-1] + b", " + self.rest[1:]
+        turns = self.messages
+        if self.chats and asked_as is not None:
+            if not self.states_length:
+                head["max_tokens"] = asked_as.max_tokens
+            if not self.instructed and asked_as.system_prompt is not None:
+                instruction = {"role": "system", "content": asked_as.system_prompt}
+                turns = b"[" + _written(instruction) + b", " + turns[1:]
+        told = b', "messages": ' + turns if self.chats else b""
+        rest = self.rest[1:] if self.rest == b"{}" else b", " + self.rest[1:]
+        return json.dumps(head).encode()[:-1] + told + rest
 
 
 def check_body(endpoint: str, raw: bytes) -> Checked | Problem:
@@ -94,7 +118,9 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         body["temperature"] = 0  # As the gate asked: the answers that people approved are the most likely ones.
     public = body.pop("model")
     prompts = _prompts(body)
-    rest = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    turns = body.pop("messages", None)
+    messages = b"" if turns is None else _written(turns)
+    rest = _written(body)
     sequences = body.get("n", 1) * prompts
     answer = sequences * _tokens(endpoint, body)
     return Checked(
@@ -103,10 +129,18 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         streams=streams,
         stream_options=options,
         sequences=sequences,
-        work=answer + len(rest) // BYTES_PER_TOKEN,
+        work=answer + (len(rest) + len(messages)) // BYTES_PER_TOKEN,
         structured=_structured(body),
+        states_length=bool(body.keys() & set(LENGTHS)),
+        instructed=any(turn["role"] in INSTRUCTIONS for turn in turns or ()),
+        chats=endpoint == CHAT,
+        messages=messages,
         may_call_tools=bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto",
     )
+
+
+def _written(part: Any) -> bytes:
+    return json.dumps(part, ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
 def _tokens(endpoint: str, body: Mapping[str, Any]) -> int:

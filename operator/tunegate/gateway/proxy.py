@@ -92,7 +92,12 @@ class Proxy:
         return web.json_response(self._model(name))
 
     def _model(self, name: str) -> dict[str, object]:
-        return {"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"}
+        """Return what is told of a model: with how the gate asked it, which is also how it is asked here by default."""
+        told: dict[str, object] = {"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"}
+        asked_as = self._adapter_states.asked_as.get(self._routes.resolve(name) or "")
+        if asked_as is None:
+            return told
+        return told | {"asked_as": {"temperature": 0, **asked_as.model_dump(exclude_none=True)}}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`POST` on one of ``ENDPOINTS``."""
@@ -192,7 +197,7 @@ class Proxy:
         begun = time.monotonic()
         status = "aborted"
         try:
-            body = question.asked.for_engine(question.served)
+            body = question.asked.for_engine(question.served, self._adapter_states.asked_as.get(question.served))
             answer = await self._engine.forward(question.endpoint, body, question.request_id)
             body_sent()
             async with answer:

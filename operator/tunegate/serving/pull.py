@@ -22,6 +22,7 @@ from tunegate.api import serving
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import AdapterEntry, AdapterOutcome, PullReport, ServerDocument
 from tunegate.api.stage import layout
+from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.ends import ExitCode
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe
@@ -121,12 +122,16 @@ def _fetch_all(
 ) -> PullReport:
     outcomes: list[AdapterOutcome] = []
     probes: dict[str, Probe] = {}
+    asked_as: dict[str, AskedAs] = {}
     for entry in entries:
         reason = ""
         try:
             if entry.served_name in {outcome.served_name for outcome in outcomes}:
                 raise LeftOut("two adapters have this name")
-            probes[entry.served_name] = _fetch(client, server, entry, target)
+            evaluation = _fetch(client, server, entry, target)
+            probes[entry.served_name] = evaluation.probe
+            if evaluation.asked_as is not None:
+                asked_as[entry.served_name] = evaluation.asked_as
         except (LeftOut, *BAD_CONTENT) as error:
             reason = str(error)[:1000]
         outcomes.append(
@@ -138,18 +143,18 @@ def _fetch_all(
                 reason=reason,
             )
         )
-    return PullReport(adapters=outcomes, probes=probes, base=base)
+    return PullReport(adapters=outcomes, probes=probes, asked_as=asked_as, base=base)
 
 
-def _fetch(client: RegistryClient, server: ServerDocument, entry: AdapterEntry, target: Path) -> Probe:
-    """Put one adapter into its folder; nothing stays there unless it is what was approved."""
+def _fetch(client: RegistryClient, server: ServerDocument, entry: AdapterEntry, target: Path) -> EvaluateResult:
+    """Put one adapter into its folder; nothing stays there unless it is what was approved. Return what judged it."""
     if not SERVED_NAME.fullmatch(entry.served_name) or entry.served_name in {BASE_SERVED_NAME, server.base.name}:
         raise LeftOut("the name is not <release>-<8 hex digits>, or shadows the base model")
     if manifest_digest(entry.manifest) != entry.manifest_digest:
         raise LeftOut("the file list does not have the digest that was approved")
     folder = target / entry.served_name
     try:
-        probe = _probe(client, entry)
+        evaluation = _evaluation(client, entry)
         if not _present(folder, entry):
             shutil.rmtree(folder, ignore_errors=True)
             pull_adapter(client, entry.repository, entry.digest, entry.manifest, folder)
@@ -158,7 +163,7 @@ def _fetch(client: RegistryClient, server: ServerDocument, entry: AdapterEntry, 
     except (LeftOut, *BAD_CONTENT):
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return probe
+    return evaluation
 
 
 def _present(folder: Path, entry: AdapterEntry) -> bool:
@@ -170,7 +175,7 @@ def _present(folder: Path, entry: AdapterEntry) -> bool:
     return True
 
 
-def _probe(client: RegistryClient, entry: AdapterEntry) -> Probe:
+def _evaluation(client: RegistryClient, entry: AdapterEntry) -> EvaluateResult:
     content = client.pull_document(
         entry.results_repository, entry.evaluation_digest, media_type=layout.RESULT_MEDIA_TYPE
     )
@@ -182,7 +187,7 @@ def _probe(client: RegistryClient, entry: AdapterEntry) -> Probe:
         raise LeftOut("the evaluation judged another adapter")
     if not result.probe.items:
         raise LeftOut("the evaluation recorded no probe")
-    return result.probe
+    return result
 
 
 def _write(target: Path, report: PullReport, max_loras: int) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tunegate import digests
 from tunegate.api.answers import TUNED
 from tunegate.api.evaluationsuite import ArmName
+from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.configs import EvaluateConfig
 from tunegate.api.stage.layout import (
     ANSWERS_MEDIA_TYPE,
@@ -32,7 +33,7 @@ from tunegate_trainer.evaluation.arms import plain_asks
 from tunegate_trainer.evaluation.baseline import cache_key, load_inputs
 from tunegate_trainer.evaluation.engine import Engine, Reply
 from tunegate_trainer.evaluation.probing import record_probe
-from tunegate_trainer.evaluation.questions import Suite, Training
+from tunegate_trainer.evaluation.questions import Suite, Training, shared_system_prompt
 from tunegate_trainer.evaluation.scoring import class_scores, metrics_of, scores
 from tunegate_trainer.inputs import recorded_base_model
 
@@ -96,6 +97,7 @@ def run(
             f"{config.registry.repository}/answers", document, ANSWERS_MEDIA_TYPE
         ),
         probe=probe,
+        asked_as=AskedAs(max_tokens=config.suite.spec.task.max_tokens, system_prompt=shared_system_prompt(suite)),
         reasons=reasons,
     )
 

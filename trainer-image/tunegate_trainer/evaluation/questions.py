@@ -13,6 +13,9 @@ from tunegate_trainer.data.splitting import split
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.suite_checks import broken_answers, foreign_answers
 
+LONGEST_SYSTEM_PROMPT = 8192
+"""Characters; as long as ``AskedAs`` takes."""
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -55,3 +58,15 @@ def load_training(dataset: DatasetInput, scratch: Path, *, development_fraction:
     development = split(rows, dataset.group_field, seed, float(development_fraction))
     kept = [row for row, aside in zip(rows, development, strict=True) if not aside]
     return Training(kept, [row.group(dataset.group_field) for row in kept], found)
+
+
+def shared_system_prompt(suite: Suite) -> str | None:
+    """Return the system turn that all questions begin with; None where they differ or it is longer than the API allows."""
+    first = {_system_prompt(row) for row in suite.rows}
+    prompt = first.pop() if len(first) == 1 else None
+    return prompt if prompt is not None and len(prompt) <= LONGEST_SYSTEM_PROMPT else None
+
+
+def _system_prompt(row: Row) -> str | None:
+    turn = row.messages[0]
+    return str(turn["content"]) if turn["role"] == "system" else None

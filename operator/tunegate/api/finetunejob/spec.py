@@ -104,6 +104,14 @@ class Method(ApiModel):
     """Processes (devices) per node."""
 
 
+class Origin(ApiModel):
+    """The job whose spec was taken over, with other settings or without. Nobody proves it: it only leads readers there."""
+
+    name: ResourceName
+    uid: Annotated[str, Field(max_length=64, min_length=1)]
+    """A job made again under the same name is another job."""
+
+
 class Budget(ApiModel):
     """What the training may cost; estimates above it are refused before a device is touched."""
 
@@ -200,6 +208,8 @@ class FineTuneJobSpec(ApiModel):
     contributors: Annotated[list[Contributor], Field(max_length=32, json_schema_extra=list_map("username"))] = []
     """Who prepared the data, wrote the suite or chose the settings: like the requester, none of them may approve the
     release or waive a finding."""
+    derived_from: Origin | None = None
+    """The job that this one repeats: `tunegate retry` and `tunegate clone` fill it in."""
     server_ref: NamedRef
     """ModelServer of this namespace that will serve the result: it gives base model and engine profile."""
     pool_ref: NamedRef | None = None

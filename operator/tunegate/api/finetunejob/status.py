@@ -12,6 +12,7 @@ from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.markers import ApiModel, Digest, ResourceName, ShortText, Text, Time, list_map
 from tunegate.api.numbers import PlainDecimal
 from tunegate.api.shared import StatusBase, SuiteTries
+from tunegate.api.stage.asked import AskedAs
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",
@@ -218,6 +219,8 @@ class Gate(ApiModel):
     """All metrics of the tuned model."""
     arms: Annotated[list[ArmScore], Field(max_length=12, json_schema_extra=list_map("name"))] = []
     guardrails: Annotated[list[GuardrailScore], Field(max_length=5, json_schema_extra=list_map("name"))] = []
+    asked_as: AskedAs | None = None
+    """How the tuned model was asked, with temperature 0: what the gateway takes where a client does not say otherwise."""
 
 
 class FineTuneJobStatus(StatusBase):

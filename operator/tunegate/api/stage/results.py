@@ -14,6 +14,7 @@ from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.finetunejob.status import GateOutcome
 from tunegate.api.manifest import Manifest
 from tunegate.api.markers import Digest, StrictModel
+from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.findings import ComparedSuite, Finding, RedactedData
 from tunegate.api.stage.probe import Probe
 
@@ -242,6 +243,8 @@ class EvaluateResult(StageResultBase):
     answers_digest: Digest
     """OCI digest of everybody's answers, the alternatives' too, in `<repository>/answers` (``tunegate.api.answers``)."""
     probe: Probe
+    asked_as: AskedAs | None = None
+    """How the tuned model was asked; None: by a version that did not say it."""
     reasons: list[str]
     """Why the outcome is what it is, one sentence each."""
 

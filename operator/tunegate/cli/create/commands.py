@@ -20,7 +20,7 @@ def add(commands: Grammar) -> None:
         examples=["create job -f finetunejob.yaml --dry-run", "create job -n licenses-team -f finetunejob.yaml"],
     )  # fmt: skip
     one.add_argument("-f", "--filename", required=True, help="YAML file; - reads standard input")
-    _creating(one)
+    add_creating(one)
 
     one = kinds.add(
         "release", create.release, "ask to serve a job's adapter, in your name",
@@ -36,9 +36,10 @@ def add(commands: Grammar) -> None:
     one.add_argument("--model", help="public model name, as routes and clients know it")
     one.add_argument("--intended-use", help="what it is for and what it must not be used for")
     one.add_argument("--risk", choices=["Low", "Medium", "High"])
-    _creating(one)
+    add_creating(one)
 
 
-def _creating(parser: ArgumentParser) -> None:
+def add_creating(parser: ArgumentParser) -> None:
+    """Add what every command takes that creates objects."""
     parser.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
     add_output(parser, FORMATS, "name: KIND/NAME, as other commands take it")

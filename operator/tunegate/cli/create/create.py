@@ -54,7 +54,7 @@ def release(options: Namespace) -> int:
             "risk": options.risk,
         },
     }
-    _create(cluster, ModelRelease, [_completed(cluster, ModelRelease, document, namespace)], options)
+    create_all(cluster, ModelRelease, [_completed(cluster, ModelRelease, document, namespace)], options)
     return 0
 
 
@@ -77,7 +77,7 @@ def requester(cluster: Cluster) -> Json:
 def _create_from_file(cluster: Cluster, model: type[Resource], options: Namespace) -> int:
     namespace = options.namespace or cluster.namespace
     documents = [_completed(cluster, model, document, namespace) for document in _from_file(options)]
-    _create(cluster, model, documents, options)
+    create_all(cluster, model, documents, options)
     return 0
 
 
@@ -118,7 +118,8 @@ def _completed(cluster: Cluster, model: type[Resource], document: Any, namespace
     return {**document, "metadata": metadata, "spec": spec}
 
 
-def _create(cluster: Cluster, model: type[Resource], documents: list[Json], options: Namespace) -> None:
+def create_all(cluster: Cluster, model: type[Resource], documents: list[Json], options: Namespace) -> None:
+    """Create the documents once the server has agreed to all of them, or with ``options.dry_run`` none."""
     made: list[Json] = []
     for document in documents:
         made.append(_send(cluster, model, document, dry_run=True))

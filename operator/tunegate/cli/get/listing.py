@@ -17,6 +17,8 @@ from tunegate.api.shared import Person
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import Forbidden, WrongUsage
+from tunegate.cli.get import watch
+from tunegate.cli.get.columns import LESS_IMPORTANT, cells, titles
 from tunegate.cli.get.waits import awaited
 from tunegate.cli.reference import needed, reference_of
 
@@ -30,12 +32,6 @@ MORE: dict[type[Resource], tuple[str, ...]] = {
     ModelServer: ("endpoint", "message"),
 }  # fmt: skip
 """Columns of `-o wide` beside the others."""
-LESS_IMPORTANT = ("age", "requestedBy", "gate", "approvals", "base", "progress", "message")
-"""Columns that a narrow terminal may have to do without, the first of them first; `-o json` and pipes have all."""
-TITLES = {
-    "waitsFor": "waits for", "requestedBy": "requested by", "servedName": "served name", "deviceHours": "device hours",
-}  # fmt: skip
-
 ASKS_PEOPLE = "asksPeople"
 """Of a line: people have to decide, so it comes first; it is not shown."""
 
@@ -133,12 +129,32 @@ def _list(
     cluster: Cluster, options: Namespace, model: type[T], row: Callable[[T], Json], columns: Sequence[str]
 ) -> int:
     namespace = "" if options.all_namespaces else options.namespace or cluster.namespace
-    now = datetime.now(UTC)
-    lines = [
-        {"namespace": one.namespace, "name": one.name, **row(one), **_times(one, now)}
-        for one in sorted(_read(cluster, options, model, namespace), key=_newest, reverse=True)
-    ]
-    lines.sort(key=lambda line: not line.pop(ASKS_PEOPLE, False))
+
+    def lines() -> list[Json]:
+        now = datetime.now(UTC)
+        found = [
+            {"namespace": one.namespace, "name": one.name, **row(one), **_times(one, now)}
+            for one in sorted(_read(cluster, options, model, namespace), key=_newest, reverse=True)
+        ]
+        found.sort(key=lambda line: not line.pop(ASKS_PEOPLE, False))
+        return found
+
+    wanted = _columns(options, model, columns)
+    if options.watch:
+        watch.watch(lines, wanted, options.output, reference_of(model, ""))
+    _print(options, model, lines(), wanted, namespace)
+    return 0
+
+
+def _columns(options: Namespace, model: type[Resource], columns: Sequence[str]) -> tuple[str, ...]:
+    first = ("namespace",) if options.all_namespaces else ()
+    more = tuple(column for column in MORE[model] if column not in columns) if options.output == "wide" else ()
+    return tuple(sorted((*first, *columns, *more), key="message".__eq__))  # the last one may be cut
+
+
+def _print(
+    options: Namespace, model: type[Resource], lines: Sequence[Json], wanted: Sequence[str], namespace: str
+) -> None:
     if options.output in ("json", "yaml"):
         screen.write(lines[0] if options.name else lines, options.output)
     elif options.output == "name":
@@ -146,18 +162,12 @@ def _list(
     elif not lines:
         print(f"no {model.KIND.plural} in {f'namespace {namespace}' if namespace else 'the cluster'}")
     else:
-        wanted = (*(("namespace",) if options.all_namespaces else ()), *columns)
-        if options.output == "wide":
-            wanted += tuple(column for column in MORE[model] if column not in wanted)
-        wanted = tuple(sorted(wanted, key="message".__eq__))  # the last one may be cut
-        rows = [["-" if line[column] is None else str(line[column]) for column in wanted] for line in lines]
-        less = [_title(column) for column in LESS_IMPORTANT if column in wanted]
-        screen.listing(screen.console(), [_title(column) for column in wanted], rows, less_important=less)
-    return 0
-
-
-def _title(column: str) -> str:
-    return TITLES.get(column, column).upper()
+        screen.listing(
+            screen.console(),
+            titles(wanted),
+            [cells(line, wanted) for line in lines],
+            less_important=titles(LESS_IMPORTANT),
+        )
 
 
 def _read(cluster: Cluster, options: Namespace, model: type[T], namespace: str) -> list[T]:

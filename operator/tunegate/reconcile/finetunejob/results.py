@@ -250,6 +250,7 @@ def _gate(result: EvaluateResult) -> Gate:
         metrics=_metrics(result.tuned),
         arms=arms,
         guardrails=guardrails,
+        asked_as=result.asked_as,
     )
 
 

@@ -1,0 +1,1 @@
+"""`tunegate retry`, `clone`, `suspend`, `resume`, `compare` and `plot`: what is done with jobs day by day."""
