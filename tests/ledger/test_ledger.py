@@ -77,12 +77,12 @@ def test_missing_record_shows(index: int) -> None:
 
 
 @pytest.mark.attack(29)
-def test_field_that_the_hash_does_not_cover_shows() -> None:
+def test_a_field_that_was_added_later_shows() -> None:
     made = records(2)
     made[0]["spec"]["note"] = "added later"
     found = problems(made)[0]
     assert found.where == "audit-0000000001"
-    assert "has fields that the hash does not cover" in found.message
+    assert "hash does not fit the content" in found.message
 
 
 @pytest.mark.attack(29, 38)

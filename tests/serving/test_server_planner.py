@@ -65,7 +65,11 @@ def test_an_approved_release_is_rolled_out_and_its_route_opens_after_the_probe()
     world.step()
     assert states(world) == {"one": "Ready"}
     assert (route(world)["state"], route(world)["servedName"]) == ("Open", served("one"))
-    assert conditions(world) == {"Ready": ("True", "Serving"), "AdaptersVerified": ("True", "Serving")}
+    assert conditions(world) == {
+        "Ready": ("True", "Serving"),
+        "AdaptersVerified": ("True", "Serving"),
+        "UpToDate": ("True", "AsOffered"),
+    }
     assert world.table.resolve("extract") == served("one")
 
 
@@ -276,7 +280,7 @@ def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> N
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
     last = {"terminated": {"message": "base model base: model.safetensors is missing\n"}}
     status = {"phase": "Pending", "initContainerStatuses": [{"name": "pull", "state": waiting, "lastState": last}]}
-    world.pod = next(iter(world.config_maps))
+    world.pod = next(iter(world.documents))
     observed = world.observed()
     pod = {**observed.pods[0], "status": status}
     plan = planner.plan(replace(observed, pods=(pod,), gateways={}), SETTINGS, START)
@@ -298,7 +302,8 @@ def test_documents_of_old_rollouts_are_removed_when_no_pod_uses_them() -> None:
     for minute in range(4):
         world.put(release(f"r{minute}", minute=minute))
         world.settle()
-    assert len(world.config_maps) == 1
+    assert len(world.documents) == 1
+    assert len(world.config_maps) == 2, "the documents that pods mount, and the rollout's own"
 
 
 STEPS = st.lists(

@@ -13,11 +13,11 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.manifest import FileEntry, Manifest
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
-from tunegate.api.serving import AdapterEntry, GatewayAdapter, GatewayStatus, RoutesDocument
+from tunegate.api.serving import ADAPTERS_FILE, AdapterEntry, GatewayAdapter, GatewayStatus, RoutesDocument
 from tunegate.digests import manifest_digest
 from tunegate.gateway.routes import RouteTable
 from tunegate.ledger.entry import AuditEntry
-from tunegate.manifests.serving import CONFIGURATION_ANNOTATION
+from tunegate.manifests.rollouts import ROLLOUT_ANNOTATION, Rollout, stored_rollout
 from tunegate.reconcile.modelserver import planner
 from tunegate.reconcile.modelserver.observed import Candidate, Observed, ServingSettings, may_answer
 from tunegate.reconcile.plan import Plan
@@ -94,6 +94,8 @@ class World:
     """What the controller keeps of the step before."""
     stopped: list[str] = field(default_factory=list)
     """Pods that the operator deleted because of what they answer."""
+    settings: ServingSettings = SETTINGS
+    """Of the operator that leads now."""
 
     def put(self, *releases: ModelRelease) -> None:
         for one in releases:
@@ -121,7 +123,17 @@ class World:
             routes=self.routes,
             closings=self.closings,
             config_maps={name: frozenset(self.given(name)) for name in self.config_maps},
+            rollout=self._rollout(),
         )
+
+    @property
+    def documents(self) -> dict[str, Any]:
+        """The ConfigMaps that pods mount, by name."""
+        return {name: one for name, one in self.config_maps.items() if ADAPTERS_FILE in one["data"]}
+
+    def _rollout(self) -> Rollout | None:
+        told = self.status.get("rollout")
+        return stored_rollout("server", told["digest"], self.config_maps) if told else None
 
     def _candidate(self, one: ModelRelease) -> Candidate:
         if one.name in self.obstacles:
@@ -143,7 +155,7 @@ class World:
 
     def given(self, config_map: str) -> list[str]:
         """Served names of what pods made with the ConfigMap are given."""
-        return [one["servedName"] for one in json.loads(self.config_maps[config_map]["data"]["adapters.json"])]
+        return [one["servedName"] for one in json.loads(self.config_maps[config_map]["data"].get(ADAPTERS_FILE, "[]"))]
 
     def _gateways(self) -> dict[str, GatewayStatus]:
         if self.pod is None or self.silent:
@@ -164,7 +176,7 @@ class World:
 
     def step(self) -> Plan:
         """Reconcile once."""
-        plan = planner.plan(self.observed(), SETTINGS, self.now)
+        plan = planner.plan(self.observed(), self.settings, self.now)
         for obj in plan.closes:
             self._apply(dict(obj))
         if plan.stops:
@@ -221,4 +233,4 @@ class World:
 
 def annotation(deployment: dict[str, Any] | None) -> str:
     metadata = (deployment or {}).get("metadata", {})
-    return str((metadata.get("annotations") or {}).get(CONFIGURATION_ANNOTATION, ""))
+    return str((metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION, ""))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tunegate.api.markers import ApiModel, Column, Digest, Kind, Names, Resource, ShortText, Time, immutable, rules
 
@@ -17,8 +17,18 @@ EventType = Literal[
 ]  # fmt: skip
 
 
+RecordType = Annotated[
+    str, Field(max_length=64, pattern=r"^[A-Z][A-Za-z]{2,63}$", json_schema_extra={"enum": [*get_args(EventType)]})
+]
+"""An ``EventType`` or, where a newer version wrote the record, another word: what it means is not known here, and the chain is."""
+OF_ANY_VERSION = ConfigDict(extra="allow")
+"""Fields that a newer version added are kept, since the hash covers them. Each is a text or a map of texts."""
+
+
 class AuditSubject(ApiModel):
     """The object that the entry speaks of."""
+
+    model_config = OF_ANY_VERSION
 
     kind: ShortText
     namespace: ShortText = ""
@@ -29,13 +39,13 @@ class AuditSubject(ApiModel):
 class AuditRecordSpec(ApiModel):
     """The entry. `hash` covers every other field, so any edit shows."""
 
-    model_config = rules(immutable("An AuditRecord"))
+    model_config = rules(immutable("An AuditRecord")) | OF_ANY_VERSION
 
     sequence: Annotated[int, Field(ge=1)]
     event_id: Digest
     """SHA-256 of what happened to what: the same event is never recorded twice."""
     time: Time
-    type: EventType
+    type: RecordType
     actor: Annotated[str, Field(max_length=256)]
     subject: AuditSubject
     payload: Annotated[dict[str, Annotated[str, Field(max_length=2048)]], Field(max_length=32)] = {}

@@ -124,6 +124,9 @@ class ModelServerSpec(ApiModel):
     model to call a tool. vLLM refuses to start with a name that it does not know, and lists those that it knows."""
     limits: ClientLimits = ClientLimits()
     tls: ServerTls | None = None
+    restarted_at: Time | None = None
+    """Another value makes all pods anew, with the images and settings of the operator that runs now: `status.offered` says
+    which. Without it they come with the next rollout: another adapter, pool or setting of the server."""
     routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []
 
 
@@ -168,6 +171,25 @@ class Closing(ApiModel):
     """Pods that hold the adapter and said that no route leads to it."""
 
 
+class ContainerImage(ApiModel):
+    """A container of the pods and its image."""
+
+    container: ShortText
+    image: Annotated[str, Field(max_length=1024)]
+
+
+CONTAINER_IMAGES = Field(max_length=16, json_schema_extra=list_map("container"))
+
+
+class RolloutStatus(ApiModel):
+    """What the pods are made from, which no upgrade of the operator changes by itself."""
+
+    digest: Digest
+    """Of the rollout's document: the pods' template, in the ConfigMap `tunegate-rollout-<server>-<10 digits>`."""
+    images: Annotated[list[ContainerImage], CONTAINER_IMAGES] = []
+    """What the containers run."""
+
+
 class ModelServerStatus(StatusBase):
     """What runs now."""
 
@@ -187,6 +209,10 @@ class ModelServerStatus(StatusBase):
     routes: Annotated[list[RouteStatus], Field(max_length=64, json_schema_extra=list_map("name"))] = []
     closings: Annotated[list[Closing], Field(max_length=64, json_schema_extra=list_map("servedName"))] = []
     """What was revoked, or may not answer for another reason, while some pod holds it."""
+    rollout: RolloutStatus | None = None
+    """The rollout in force."""
+    offered: Annotated[list[ContainerImage], CONTAINER_IMAGES] = []
+    """Images of the operator that runs now, where they are others: the next rollout brings them, or `spec.restartedAt`."""
     answers: Annotated[str, Field(max_length=1024)] = ""
     """Every route and who answers it, on one line for people: "holders: holders-1f2e3d4c, summaries: nobody"."""
 

@@ -130,7 +130,7 @@ class ReleaseReason(StrEnum):
 
 
 class ServerReason(StrEnum):
-    """Reasons of the conditions of a ModelServer (`Ready`, `AdaptersVerified`, `RevocationConfirmed`)."""
+    """Reasons of the conditions of a ModelServer (`Ready`, `AdaptersVerified`, `RevocationConfirmed`, `UpToDate`)."""
 
     WAITING_FOR_BASE_MODEL = "WaitingForBaseModel"
     WAITING_FOR_POOL = "WaitingForPool"
@@ -145,6 +145,8 @@ class ServerReason(StrEnum):
     REVOCATION_NOT_CONFIRMED = "RevocationNotConfirmed"
     REVOCATION_CONFIRMED = "RevocationConfirmed"
     SERVING_POD_DELETED = "ServingPodDeleted"
+    AS_OFFERED = "AsOffered"
+    NEWER_OFFERED = "NewerOffered"
 
 
 class OwnershipReason(StrEnum):

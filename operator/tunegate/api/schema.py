@@ -92,6 +92,8 @@ def _translate(node: Mapping[str, Any], definitions: Mapping[str, Any], path: st
             result[keyword] = _translate(value, definitions, f"{path}[]")
         elif keyword == "additionalProperties" and isinstance(value, Mapping):
             result[keyword] = _translate(value, definitions, f"{path}.*")
+        elif keyword == "additionalProperties" and value is True:
+            continue  # A model that keeps what a newer version wrote: the API server lets nothing of it in.
         elif keyword == "propertyNames":
             result[RULES] = [*result.get(RULES, []), *_key_rules(value, path)]
         else:

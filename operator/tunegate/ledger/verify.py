@@ -7,12 +7,13 @@ with the records is trusted: it only helps to name the one that should be given.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.keys import PublicKey
-from tunegate.ledger.chain import Head, Link, Problem, faults, link_faults, record_name, well_formed
+from tunegate.ledger.chain import Head, Link, Problem, faults, later_form, link_faults, record_name, well_formed
 from tunegate.ledger.comparison import Anchor, Comparison, Known, compare
 from tunegate.ledger.epoch import Epoch, read_epoch
 from tunegate.ledger.key_history import KeyHistory
@@ -34,6 +35,8 @@ class Report:
     """Keys in force, oldest first, as the records name them."""
     epochs: tuple[Epoch, ...]
     """What was lost when the cluster's store was restored, as the records say."""
+    later: Mapping[str, int] = field(default_factory=dict)
+    """What a newer version wrote and this one does not know, and in how many records: they are whole, and mean nothing here."""
 
 
 def verify(
@@ -65,6 +68,7 @@ class Verification:
         self.key_history = KeyHistory()
         self.seals: dict[int, Sealed] = {}
         self.epochs: list[Epoch] = []
+        self.later: Counter[str] = Counter()
         self._proven = 0
         self._events: dict[bytes, int] = {}
         self._note = note
@@ -81,6 +85,8 @@ class Verification:
             return None
         if self._note is not None:
             self._note(spec)
+        if later := later_form(spec):
+            self.later[later] += 1
         sequence = spec["sequence"]
         found = faults(obj) + link_faults(spec, self.last)
         if sequence == 1:
@@ -131,6 +137,7 @@ class Verification:
             unsigned=self.count - (proven.sequence + 1 if proven is not None else 0),
             signers=tuple(self.key_history.keys.values()),
             epochs=tuple(self.epochs),
+            later=dict(self.later),
         )
 
     def _proven_until(self, before: int | None) -> Link | None:

@@ -8,6 +8,7 @@ the other wrote and takes the next. Nothing is ever appended to a chain that doe
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,8 +32,10 @@ from tunegate.ledger.seal import SEALS, KeyRing, ledger_id
 from tunegate.ledger.sequence import in_order
 from tunegate.ledger.tries import Tries
 from tunegate.ledger.verify import Verification
+from tunegate.logs import event
 from tunegate.sketch import Sketch
 
+logger = logging.getLogger(__name__)
 ATTEMPTS = 50
 """Places that may be lost to other writers before one append gives up for now."""
 KIND = AuditRecord.KIND.kind
@@ -268,6 +271,13 @@ class LedgerWriter:
     def _take(self, packed: PackedRecords, obj: Mapping[str, Any]) -> None:
         """Verify one record and keep it, if it can be read at all."""
         spec: Mapping[str, Any] | None = self._seen.look(obj)
+        if spec is not None and (later := chain.later_form(spec)) and self._seen.later[later] == 1:
+            logger.warning(
+                "the ledger holds records that a newer version wrote, from %s on: %s. They are chained, and count for nothing here",
+                chain.record_name(spec["sequence"]),
+                later,
+                extra=event("LedgerRecordUnknown", record=chain.record_name(spec["sequence"]), later=later),
+            )
         if spec is None and (shown := chain.readable(obj)) is not None:
             spec = shown.to_dict()
         if spec is None:

@@ -33,10 +33,13 @@ from tunegate.manifests.pods import (
     scratch_volumes,
     threads,
 )
+from tunegate.manifests.rollouts import ROLLOUT_ANNOTATION, ROLLOUT_FILE, Rollout, documents_name, rollout_name
 from tunegate.manifests.stage_job import STAGE_COMMAND
 
 CONFIGURATION_ANNOTATION = f"{GROUP}/configuration"
 """On Deployment and pods: digest of the documents they were made from."""
+RESTARTED_ANNOTATION = f"{GROUP}/restarted-at"
+"""On pods: `spec.restartedAt` of the server."""
 OPENS_ANNOTATION = f"{GROUP}/opens"
 """On the registry credential: digest of the list of repositories that it opens."""
 ENGINE_CONTAINER = "engine"
@@ -104,8 +107,8 @@ class Serving:
 
     @property
     def config_map_name(self) -> str:
-        """Name of the immutable ConfigMap: pods of an older rollout keep the one that they were made with."""
-        return f"{RESERVED}adapters-{self.name}-{self.configuration.removeprefix('sha256:')[:10]}"
+        """Name of the ConfigMap with the documents."""
+        return documents_name(self.name, self.configuration)
 
 
 def deployment_name(server: str) -> str:
@@ -113,14 +116,21 @@ def deployment_name(server: str) -> str:
     return f"{server}-engine"
 
 
-def config_map(made: Serving) -> dict[str, Any]:
-    """Return the immutable ConfigMap with the documents of one rollout."""
+def config_maps(made: Serving, rollout: Rollout) -> list[dict[str, Any]]:
+    """Return the immutable ConfigMaps of a rollout: what its pods mount, and its own document."""
+    return [
+        _config_map(made, documents_name(made.name, rollout.configuration), rollout.documents),
+        _config_map(made, rollout_name(made.name, rollout.digest), {ROLLOUT_FILE: rollout.content}),
+    ]
+
+
+def _config_map(made: Serving, name: str, data: Mapping[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(made, made.config_map_name),
+        "metadata": _metadata(made, name),
         "immutable": True,
-        "data": made.data,
+        "data": dict(data),
     }
 
 
@@ -196,27 +206,29 @@ def _service_port(made: Serving) -> dict[str, Any]:
     return {"name": name, "port": port, "targetPort": name, "protocol": "TCP"}
 
 
-def deployment(made: Serving) -> dict[str, Any]:
+def pod_template(made: Serving) -> dict[str, Any]:
+    """Return the template of the pods as this version of the operator makes it."""
+    annotations = {CONFIGURATION_ANNOTATION: made.configuration}
+    if made.spec.restarted_at is not None:
+        annotations[RESTARTED_ANNOTATION] = made.spec.restarted_at
+    return {"metadata": {"labels": dict(made.labels), "annotations": annotations}, "spec": _pod(made)}
+
+
+def deployment(made: Serving, rollout: Rollout) -> dict[str, Any]:
     """Return the Deployment. `Surge` never has fewer pods than asked for; `Recreate` is for a pool that is full."""
     surge = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-    template = {
-        "metadata": {"labels": dict(made.labels), "annotations": {CONFIGURATION_ANNOTATION: made.configuration}},
-        "spec": _pod(made),
-    }
+    annotations = {CONFIGURATION_ANNOTATION: rollout.configuration, ROLLOUT_ANNOTATION: rollout.digest}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {
-            **_metadata(made, deployment_name(made.name)),
-            "annotations": {CONFIGURATION_ANNOTATION: made.configuration},
-        },
+        "metadata": {**_metadata(made, deployment_name(made.name)), "annotations": annotations},
         "spec": {
             "replicas": made.spec.replicas,
             "revisionHistoryLimit": 2,
             "progressDeadlineSeconds": 3600,
             "selector": {"matchLabels": dict(made.labels)},
             "strategy": surge if made.spec.strategy == "Surge" else {"type": "Recreate"},
-            "template": template,
+            "template": dict(rollout.template),
         },
     }
 

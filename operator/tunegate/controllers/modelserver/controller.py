@@ -36,6 +36,7 @@ from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.kube.likeness import controller_uid
+from tunegate.manifests.rollouts import stored_rollout
 from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile import naming
@@ -180,6 +181,9 @@ class ModelServerController:
         makers = await self._replica_sets(server, deployment, labels)
         own = [pod for pod in pods if controller_uid(pod) in makers]
         config_maps = await self._kube.list("v1", "ConfigMap", namespace, labels=labels)
+        kept = {one["metadata"]["name"]: one for one in config_maps if controller_uid(one) == server.uid}
+        kept.pop(routes_name(server.name), None)
+        told = server.status.rollout
         # At once: a registry that does not answer takes its time once, not once for each adapter.
         candidates = await asyncio.gather(*(self._candidate(server, base, one.release) for one in quick.candidates))
         return Observed(
@@ -196,11 +200,8 @@ class ModelServerController:
             routes=quick.routes,
             routes_forged=quick.routes_forged,
             close_after_seconds=quick.close_after_seconds,
-            config_maps={
-                one["metadata"]["name"]: _served_names(one)
-                for one in config_maps
-                if controller_uid(one) == server.uid and one["metadata"]["name"] != routes_name(server.name)
-            },
+            config_maps={name: _served_names(one) for name, one in kept.items()},
+            rollout=stored_rollout(server.name, told.digest, kept) if told is not None else None,
             api_keys_usable=await self._api_keys_usable(server),
             tls_usable=await self._tls_usable(server),
             fresh_credential=await self._credential(server, candidates),

@@ -16,6 +16,7 @@ from tunegate.api.manifest import Manifest
 from tunegate.api.modelrelease import MAY_SERVE, ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import AdapterEntry, GatewayStatus, RoutesDocument
+from tunegate.manifests.rollouts import Rollout
 from tunegate.reconcile.stops import stop_of
 
 Json = Mapping[str, Any]
@@ -115,6 +116,8 @@ class Observed:
     """From the namespace's policy."""
     config_maps: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """The server's ConfigMaps with documents of rollouts: name, and served names of the adapters in it."""
+    rollout: Rollout | None = None
+    """What the status says that the pods are made from; None: nothing yet, or a part of it is gone."""
     strangers: tuple[Json, ...] = ()
     """Pods that carry the server's labels and that its Deployment did not make."""
     api_keys_usable: bool = True

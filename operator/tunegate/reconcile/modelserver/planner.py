@@ -22,16 +22,18 @@ from tunegate.kube.client import ObjectRef
 from tunegate.ledger.entry import OPERATOR
 from tunegate.manifests import serving as objects
 from tunegate.manifests.downloads import Download
+from tunegate.manifests.rollouts import ROLLOUT_ANNOTATION, Rollout, documents_name, rollout_name
 from tunegate.manifests.serving import Serving
 from tunegate.manifests.sources import ClaimPath, HubPath, model_path
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import naming
 from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
-from tunegate.reconcile.modelserver import closings, routes
+from tunegate.reconcile.modelserver import closings, rollouts, routes
 from tunegate.reconcile.modelserver import status as state
 from tunegate.reconcile.modelserver.closings import Confirmed
 from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
+from tunegate.reconcile.modelserver.rollouts import Chosen
 from tunegate.reconcile.modelserver.routes import RouteChoice
 from tunegate.reconcile.modelserver.status import Health
 from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
@@ -78,12 +80,14 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         applies = [_routes_object(seen, document)]
     creates: tuple[Any, ...] = ()
     deletes: tuple[ObjectRef, ...] = ()
+    chosen: Chosen | None = None
     if isinstance(made, Serving):
-        audit += _rollout(seen, made)
-        creates = (objects.config_map(made),)
+        chosen = rollouts.choose(seen, made, settings)
+        audit += _rollout(seen, made, chosen.rollout)
+        creates = tuple(objects.config_maps(made, chosen.rollout))
         # Pods before the rest, which must not hold them up: a rollout is what takes an adapter away.
-        applies += [*_credential(seen, made), objects.deployment(made), *objects.fixtures(made)]
-        deletes = _outdated(seen, made)
+        applies += [*_credential(seen, made), objects.deployment(made, chosen.rollout), *objects.fixtures(made)]
+        deletes = _outdated(seen, chosen.rollout)
     return Plan(
         closes=(_routes_object(seen, closed),) if closed is not None else (),
         stops=confirmed.stops,
@@ -92,7 +96,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         creates=creates,
         claims_creates=False,
         applies=tuple(applies),
-        status=state.status_of(seen, served, told, _noted(seen, how, waiting, confirmed), confirmed, now),
+        status=state.status_of(seen, served, told, _noted(seen, how, waiting, confirmed), confirmed, now, chosen),
         events=(*_events(seen, document, choices, how), *confirmed.events),
         requeue_after=closings.LOOK_AGAIN
         if confirmed.waiting or closed is not None
@@ -225,14 +229,19 @@ def _credential(seen: Observed, made: Serving) -> list[dict[str, Any]]:
     return [secret]
 
 
-def _rollout(seen: Observed, made: Serving) -> list[AuditEntry]:
+def _rollout(seen: Observed, made: Serving, rollout: Rollout) -> list[AuditEntry]:
     """Return the entries of a rollout that begins: one for each release that comes, else one for the server."""
-    metadata = (seen.deployment or {}).get("metadata") or {}
-    if (metadata.get("annotations") or {}).get(objects.CONFIGURATION_ANNOTATION) == made.configuration:
+    if _rolled_out(seen) == rollout.digest:
         return []
-    server = seen.server
-    key = f"{server.uid}:{made.configuration}:{metadata.get('generation', 0)}"
-    payload = {"server": server.name, "configuration": made.configuration}
+    server, metadata = seen.server, (seen.deployment or {}).get("metadata") or {}
+    key = f"{server.uid}:{rollout.digest}:{metadata.get('generation', 0)}"
+    payload = {
+        "server": server.name,
+        "configuration": rollout.configuration,
+        "rollout": rollout.digest,
+        "gatewayImage": rollout.images[objects.GATEWAY_CONTAINER],
+        "engineImage": rollout.images[objects.ENGINE_CONTAINER],
+    }
     found = [
         AuditEntry(
             type="RolloutStarted",
@@ -299,18 +308,23 @@ def _strangers(seen: Observed) -> list[AuditEntry]:
     return found
 
 
-def _outdated(seen: Observed, made: Serving) -> tuple[ObjectRef, ...]:
+def _outdated(seen: Observed, rollout: Rollout) -> tuple[ObjectRef, ...]:
     """Return the ConfigMaps of rollouts that no pod is left of."""
-    used = {made.config_map_name}
+    name, told = seen.server.name, seen.server.status.rollout
+    used = {documents_name(name, rollout.configuration), rollout_name(name, rollout.digest)}
     for pod in seen.pods:
         for volume in pod["spec"].get("volumes") or []:
             used.add((volume.get("configMap") or {}).get("name", ""))
-    rolled = ((seen.deployment or {}).get("spec") or {}).get("template") or {}
-    annotations = (rolled.get("metadata") or {}).get("annotations") or {}
-    if annotations.get(objects.CONFIGURATION_ANNOTATION) != made.configuration:
+    if _rolled_out(seen) != rollout.digest or told is None or told.digest != rollout.digest:
         return ()
-    found = sorted(name for name in seen.config_maps if name not in used)
-    return tuple(ObjectRef("v1", "ConfigMap", name, made.namespace) for name in found)
+    found = sorted(one for one in seen.config_maps if one not in used)
+    return tuple(ObjectRef("v1", "ConfigMap", one, seen.server.namespace) for one in found)
+
+
+def _rolled_out(seen: Observed) -> str:
+    """Return the digest of the rollout that the Deployment was made from; empty: there is none."""
+    metadata = (seen.deployment or {}).get("metadata") or {}
+    return str((metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION, ""))
 
 
 def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confirmed) -> Health:

@@ -18,6 +18,7 @@ from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, model_path
 from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver.observed import Candidate, Observed
+from tunegate.reconcile.modelserver.rollouts import Chosen, status_of_rollout
 from tunegate.reconcile.modelserver.routes import RouteChoice
 from tunegate.reconcile.naming import server_labels
 
@@ -200,8 +201,9 @@ def status_of(
     how: Health,
     confirmed: Confirmed,
     now: datetime,
+    chosen: Chosen | None = None,
 ) -> dict[str, Any]:
-    """Return the whole status in the API's form."""
+    """Return the whole status in the API's form. Without ``chosen``, nothing could be rolled out now."""
     server = seen.server
     out = [adapter.served_name for adapter in served if adapter.state == "LeftOut"]
     loading = any(adapter.state == "Loading" for adapter in served)
@@ -212,10 +214,10 @@ def status_of(
         verified = ("Unknown", ServerReason.STARTING, "adapters are verified and probed when a pod starts")
     ready: ConditionStatus = "True" if how.reason is ServerReason.SERVING else "False"
     conditions = [one for one in server.status.conditions if one.type != OBJECTS_IN_PLACE]
-    for type_, (state, reason, message) in {
-        "Ready": (ready, how.reason, how.message),
-        "AdaptersVerified": verified,
-    }.items():
+    said = {"Ready": (ready, how.reason, how.message), "AdaptersVerified": verified}
+    if chosen is not None:
+        said["UpToDate"] = _up_to_date(chosen)
+    for type_, (state, reason, message) in said.items():
         conditions = set_condition(
             conditions,
             Condition(
@@ -243,4 +245,18 @@ def status_of(
         adapters=list(served),
         routes=list(told),
         answers=answers[:TEXT_CHARACTERS],
+        **status_of_rollout(seen, chosen),
     ).to_dict()
+
+
+def _up_to_date(chosen: Chosen) -> tuple[ConditionStatus, ServerReason, str]:
+    if chosen.up_to_date:
+        return "True", ServerReason.AS_OFFERED, ""
+    runs, offers = chosen.rollout.images, chosen.offered.images
+    others = [f"{name} would run {offers[name]}" for name in sorted(offers) if runs.get(name) != offers[name]]
+    what = "; ".join(others) or "the images are the same, containers would be written otherwise"
+    text = (
+        f"another version of the operator made the pods, and they run on as they are: {what}. The next rollout brings it; "
+        "to have it now, set spec.restartedAt to the present time"
+    )
+    return "False", ServerReason.NEWER_OFFERED, text
