@@ -37,9 +37,7 @@ async def store() -> Store:
     return await sealed_ledger(KeyRing(KEY), (3,))
 
 
-async def test_the_operator_goes_on_after_them_and_says_so_once(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_operator_goes_on_after_them_and_says_so_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     name = appended(store, **LATER)
     appended(store, **LATER)
     writer = LedgerWriter(store, Clock(), keys=[KEY.public])

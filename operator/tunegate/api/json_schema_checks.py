@@ -106,7 +106,7 @@ def _impossible(schema: Mapping[str, Any]) -> Iterator[str]:
             yield f"{low} {schema[low]} is above {high} {schema[high]}: nothing is valid"
     properties, required = schema.get("properties"), schema.get("required")
     closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
-    if closed and isinstance(properties, dict) and _is_names(required):
+    if closed and isinstance(properties, dict) and isinstance(required, list) and _is_names(required):
         for name in required:
             if name not in properties:
                 yield f"required names {name[:40]!r}, which properties does not and additionalProperties forbids: nothing is valid"

@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, TypeAdapter
 
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
+from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
 from tunegate.api.modelserver import LeftOutCause, ModelName
-from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.probe import Probe
 
 CONFIG_DIR = "/etc/tunegate/adapters"

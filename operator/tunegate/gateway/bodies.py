@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.api.stage.asked import AskedAs
+from tunegate.api.asked import AskedAs
 from tunegate.gateway.allowed_fields import CHAT, COMPLETIONS, chat_fields, completion_fields
 from tunegate.gateway.checks import fields, shown
 from tunegate.gateway.problems import Problem, Wrong

@@ -19,10 +19,10 @@ from pydantic import ValidationError
 
 from tunegate import adapter_rules
 from tunegate.api import serving
+from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import AdapterEntry, AdapterOutcome, PullReport, ServerDocument
 from tunegate.api.stage import layout
-from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.ends import ExitCode
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from tunegate import digests
 from tunegate.api.answers import TUNED
+from tunegate.api.asked import AskedAs
 from tunegate.api.evaluationsuite import ArmName
-from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.configs import EvaluateConfig
 from tunegate.api.stage.layout import (
     ANSWERS_MEDIA_TYPE,

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from tunegate.api.approval import Tally
 from tunegate.api.approvalpolicy import IdentityRule, WaivableFinding, WaiverRule
+from tunegate.api.asked import AskedAs
 from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.markers import ApiModel, Digest, ResourceName, ShortText, Text, Time, list_map
 from tunegate.api.numbers import PlainDecimal
 from tunegate.api.shared import StatusBase, SuiteTries
-from tunegate.api.stage.asked import AskedAs
 
 JobPhase = Literal[
     "Pending", "Validating", "Baselining", "Queued", "Training", "Sealing", "Evaluating", "Succeeded", "Failed",

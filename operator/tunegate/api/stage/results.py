@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from tunegate.api.asked import AskedAs
 from tunegate.api.datachecks import CheckSetting
 from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.finetunejob.status import GateOutcome
 from tunegate.api.manifest import Manifest
 from tunegate.api.markers import Digest, StrictModel
-from tunegate.api.stage.asked import AskedAs
 from tunegate.api.stage.findings import ComparedSuite, Finding, RedactedData
 from tunegate.api.stage.probe import Probe
 

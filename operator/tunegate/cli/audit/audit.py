@@ -67,7 +67,9 @@ def _tell(report: ledger.Report, problems: list[Problem], keys: list[PublicKey],
     for problem in problems:
         print(f"BROKEN {problem}")
     for later, count in sorted(report.later.items()):
-        print(f"{count_of(count, 'record')} of a newer version ({later}): chained and compared like all others, not understood here.")
+        print(
+            f"{count_of(count, 'record')} of a newer version ({later}): chained and compared like all others, not understood here."
+        )
     for epoch in report.epochs:
         print(f"LOST {epoch}")
     verdict = f"{count_of(len(problems), 'problem')} in {count_of(report.records, 'record')}" if problems else (
