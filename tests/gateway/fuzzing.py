@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,9 @@ from tests.gateway.mutations import Mutations
 GIVE_UP = aiohttp.ClientTimeout(total=3)
 """The one who fuzzes waits no longer for an answer, and leaves: the engine has to notice that too."""
 CANARY = {"model": "base", "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8, "temperature": 0}
+ROUNDS = 10
+RESTS, MANY_RESTS, MANY = 3, 10, 10_000
+"""Questions of the other client alone before each round; of a run with many requests more."""
 
 
 @dataclass
@@ -54,32 +58,44 @@ class Report:
 
 async def fuzz(
     url: str, keys: tuple[str, str], models: list[str], *, requests: int, seed: int, seconds: float, at_once: int = 16,
-    canary: dict[str, Any] | None = None, rest: int = 30,
+    canary: dict[str, Any] | None = None,
 ) -> Report:  # fmt: skip
-    """Send up to ``requests`` in at most ``seconds``, as the first key; the second one's owner is measured."""
+    """Send up to ``requests`` in at most ``seconds``, as the first key; the second one's owner is measured.
+
+    The owner of the second key is measured alone before each tenth: a machine does not stay equally fast for half an hour.
+    """
     report = Report()
     body = canary or CANARY
+    rest = RESTS if requests < MANY else MANY_RESTS
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120)) as http:
-        for _ in range(rest):
-            await _canary(http, url, keys[1], body, report.at_rest, report)
-        done = asyncio.Event()
-        watching = asyncio.create_task(_canaries(http, url, keys[1], body, report, done))
-        begun = time.monotonic()
         mutations = Mutations(seed, models)
-        left = iter(range(requests))
-
-        async def send() -> None:
-            for _ in left:
-                if time.monotonic() - begun > seconds:
-                    return
-                await _send(http, url, keys[0], mutations, report)
-
-        await asyncio.gather(*(send() for _ in range(at_once)))
-        report.seconds = time.monotonic() - begun
-        done.set()
-        await watching
+        for number in range(ROUNDS):
+            for _ in range(rest):
+                await _canary(http, url, keys[1], body, report.at_rest, report)
+            done = asyncio.Event()
+            watching = asyncio.create_task(_canaries(http, url, keys[1], body, report, done))
+            begun = time.monotonic()
+            left = iter(range(requests * number // ROUNDS, requests * (number + 1) // ROUNDS))
+            senders = (
+                _sender(http, url, keys[0], mutations, report, left, begun + seconds / ROUNDS) for _ in range(at_once)
+            )
+            await asyncio.gather(*senders)
+            report.seconds += time.monotonic() - begun
+            done.set()
+            await watching
+            print(f"{(number + 1) * 100 // ROUNDS} %: {report.text()}", flush=True)
     return report
+
+
+async def _sender(
+    http: aiohttp.ClientSession, url: str, key: str, mutations: Mutations, report: Report, left: Iterator[int],
+    until: float,
+) -> None:  # fmt: skip
+    for _ in left:
+        if time.monotonic() > until:
+            return
+        await _send(http, url, key, mutations, report)
 
 
 async def _send(http: aiohttp.ClientSession, url: str, key: str, mutations: Mutations, report: Report) -> None:
