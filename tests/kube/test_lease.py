@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import ClientFactory
+from tests.support.stalling_proxy import StallingProxy
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.kube.lease import Lease, LeaseLost
 
@@ -69,6 +71,33 @@ async def test_a_holder_that_cannot_renew_gives_up_before_the_lease_runs_out(
         await first.keep()
 
     assert asyncio.get_running_loop().time() - began < first.duration
+
+
+async def test_a_renewal_that_hangs_leaves_time_for_another(client_of: ClientFactory, namespace: str) -> None:
+    client = await client_of("admin")
+    configuration = client._api.configuration
+    server = urlsplit(configuration.host)
+    proxy = StallingProxy(str(server.hostname), int(server.port or 443))
+    async with proxy.running() as port:
+        configuration.host = f"https://127.0.0.1:{port}"
+        # As the operator sets it: a request may take half of the deadline.
+        election = KubeClient(client._api, timeout=5.0)
+        held = Lease(election, namespace, "operator", "first", duration=15.0, renew_deadline=10.0, pause=0.2)
+        await held.acquire()
+        keeping = asyncio.create_task(held.keep())
+        await asyncio.sleep(1)
+        before = await _renewed(election, namespace)
+        proxy.stall()
+        await asyncio.sleep(8)
+        assert not keeping.done()
+        assert await _renewed(election, namespace) > before
+        keeping.cancel()
+
+
+async def _renewed(kube: KubeClient, namespace: str) -> str:
+    found = await kube.get(_ref(namespace))
+    assert found is not None
+    return str(found["spec"]["renewTime"])
 
 
 def _ref(namespace: str) -> ObjectRef:

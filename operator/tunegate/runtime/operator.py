@@ -166,10 +166,13 @@ async def _forever(work: asyncio.Future[Any]) -> None:
     raise RuntimeError("the worker loops ended although nobody asked them to")
 
 
-async def lead(settings: Settings, kube: KubeClient, health: Health) -> None:
-    """Wait for the Lease, then act until it is lost or this task is cancelled."""
+async def lead(settings: Settings, kube: KubeClient, election: KubeClient, health: Health) -> None:
+    """Wait for the Lease, then act until it is lost or this task is cancelled.
+
+    ``election``: the Lease's own connections, so that no burst of other requests keeps a renewal waiting.
+    """
     lease = Lease(
-        kube,
+        election,
         settings.system_namespace,
         settings.lease_name,
         identity=f"{socket.gethostname()}-{os.getpid()}",
@@ -216,8 +219,13 @@ async def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     try:
-        async with await KubeClient.connect(settings.kubeconfig) as kube:
-            return await _until(stopped, asyncio.create_task(lead(settings, kube, health)))
+        # As in client-go: a renewal that hangs leaves time for another one.
+        half = settings.lease_renew_deadline_seconds / 2
+        async with (
+            await KubeClient.connect(settings.kubeconfig) as kube,
+            await KubeClient.connect(settings.kubeconfig, timeout=half) as election,
+        ):
+            return await _until(stopped, asyncio.create_task(lead(settings, kube, election, health)))
     finally:
         beating.cancel()
         server.shutdown()
