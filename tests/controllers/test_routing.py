@@ -268,3 +268,11 @@ def test_a_job_rests_when_it_ended_and_everything_about_it_is_written(change: Js
     job["status"] |= change
 
     assert rests is facts_of(job).rests(NOW)
+
+
+def test_a_job_that_found_a_suite_unusable_concerns_that_suite() -> None:
+    routing = Routing({})
+    job = builders.make_finetunejob("job", "team")
+    job["status"] = {"unusableSuites": [{"name": "typo", "digest": "sha256:0", "problem": "another digest"}]}
+
+    assert ("EvaluationSuite", ObjectKey("team", "typo")) in targets_of(routing, job)

@@ -11,6 +11,7 @@ from tests.support.stage_documents import NAMESPACE, SETTINGS, job, world_object
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.status import StageName
+from tunegate.api.shared import SuiteTries
 from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
 from tunegate.digests import document_digest, sha256
 from tunegate.reconcile.finetunejob.configs import attempt_objects
@@ -88,7 +89,6 @@ def test_validation_reads_every_suite_of_the_namespace_from_its_claim_and_cannot
 @pytest.mark.parametrize(
     ("claims", "says"),
     [
-        ({}, "questions does not exist"),
         ({"questions": claim(labels={})}, "not opened for jobs by the label tunegate.io/usable-by-jobs=true"),
         ({"questions": claim(phase="Pending")}, "not bound to a volume"),
         ({"questions": claim(modes=("ReadWriteOnce",))}, "needs the access mode ReadOnlyMany or ReadWriteMany"),
@@ -111,13 +111,41 @@ def test_a_claim_that_the_job_mounts_anyway_needs_no_access_mode_but_its_label()
     assert "PersistentVolumeClaim models is not opened for jobs" in config.unread_suites["hidden"]
 
 
-def test_a_suite_that_nobody_understands_or_that_leaves_its_claim_is_named() -> None:
-    away = suite("away", "questions", "../gate.jsonl")
+def tried(one: EvaluationSuite) -> EvaluationSuite:
+    """Return the suite as one that a job was judged by."""
+    return one.model_copy(update={"status": one.status.model_copy(update={"tries": SuiteTries(total=1)})})
 
-    config, _ = made(observed([], {}, other_suites={"away": away, "strange": None}))
+
+@pytest.mark.parametrize(
+    "neighbor",
+    [
+        suite("other", "gone"),
+        suite("other", "questions", "../gate.jsonl"),
+        suite("other", "questions", "gate.json"),
+    ],
+)
+def test_a_suite_by_which_nobody_can_be_judged_is_in_no_statement_of_others(neighbor: EvaluationSuite) -> None:
+    config, _ = made(observed([neighbor], {"questions": claim()}))
+
+    assert (config.further_suites, config.unread_suites) == ([], {})
+
+
+def test_a_suite_that_once_judged_stays_in_the_statements_of_others_when_it_cannot_be_read() -> None:
+    gone, away = tried(suite("gone", "gone")), tried(suite("away", "questions", "../gate.jsonl"))
+
+    config, _ = made(observed([gone, away], {"questions": claim()}))
+
+    assert "gone does not exist" in config.unread_suites["gone"]
+    assert "'..'" in config.unread_suites["away"]
+    assert [one.asked for one in made(observed([tried(suite("asked", "data")), suite("new", "data")], {}))[0].further_suites] == [
+        True, False,
+    ]  # fmt: skip
+
+
+def test_a_suite_that_nobody_understands_is_named() -> None:
+    config, _ = made(observed([], {}, other_suites={"strange": None}))
 
     assert config.further_suites == []
-    assert "'..'" in config.unread_suites["away"]
     assert config.unread_suites["strange"] == "this version of Tunegate does not understand it"
 
 

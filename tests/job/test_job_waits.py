@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import HUB_SOURCE, make_approvalpolicy
+from tests.support.builders import HUB_SOURCE, make_approvalpolicy, make_evaluationsuite
 from tests.support.job_world import WORKSPACE, World, condition, run_to
 from tests.support.stage_documents import SETTINGS, job, world_objects
 from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.reconcile.attempt.scheduling import no_node
@@ -136,6 +137,14 @@ def test_a_job_that_is_refused_anyway_waits_for_nothing_first() -> None:
         for absent in ({"claims": UNLABELLED}, {"suite": None}, {"base_model": HASHING}):
             step = first_plan(spec=spec, policy=bound, **absent)
             assert (step.status["phase"], says in step.status["message"]) == ("Failed", True), step.status["message"]
+
+
+def test_a_job_whose_suite_can_judge_nothing_fails_before_a_pod_is_made() -> None:
+    broken = make_evaluationsuite(baselines={"regex": "(?P<due", "regexTemplate": "{due}"})
+    step = first_plan(suite=EvaluationSuite.model_validate(broken))
+    assert (step.status["phase"], condition(step.status, "Complete")["reason"]) == ("Failed", "BadInput")
+    assert "EvaluationSuite suite can judge nothing: baselines.regex: missing >" in step.status["message"]
+    assert not step.creates
 
 
 def test_a_job_of_an_accepted_suite_starts_and_one_of_another_never_does() -> None:

@@ -13,9 +13,10 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.shared import SuiteTries, SuiteTry
+from tunegate.controllers.measurements import Measurements
 from tunegate.digests import document_digest
 from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
-from tunegate.reconcile.measurements import measurements_of
+from tunegate.reconcile.measurements import UnusableQuestions, measurements_of
 from tunegate.reconcile.plan import Plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -162,7 +163,7 @@ def test_a_suite_that_cannot_be_asked_is_not_ready_and_says_which_field(changes:
 
     status = status_of(plan_suite(suite, SuiteTries(), NOW))
 
-    (condition,) = status["conditions"]
+    condition = status["conditions"][0]
     assert (condition["status"], condition["reason"]) == ("False", "BadInput")
     assert reason in condition["message"]
     assert status["digest"] == document_digest(suite.spec.to_dict())
@@ -203,3 +204,60 @@ def test_a_suite_tells_the_tries_on_its_questions() -> None:
 
     assert status["tries"] == tries.to_dict()
     assert status["message"] == "Tries on these questions: 7: 6 earlier, erin 2026-11-03 Fail."
+
+
+UNUSABLE = UnusableQuestions(
+    "suite", "sha256:0", "its questions: the data has digest A, promised was B", "job", "2026-01-01T00:00:00Z"
+)
+
+
+def conditions(plan: Plan) -> dict[str, tuple[str, str]]:
+    return {one["type"]: (one["status"], one["reason"]) for one in status_of(plan)["conditions"]}
+
+
+def test_a_suite_whose_questions_others_cannot_read_is_warned_in_its_own_status() -> None:
+    suite = EvaluationSuite.model_validate(make_evaluationsuite())
+
+    warned = plan_suite(suite, SuiteTries(), NOW, unread="PersistentVolumeClaim data does not exist")
+
+    assert conditions(warned) == {
+        "Ready": ("True", "DigestRecorded"), "QuestionsCompared": ("False", "QuestionsUnreadable"),
+    }  # fmt: skip
+    assert "Warning: Other jobs may be trained on these questions" in status_of(warned)["message"]
+    assert conditions(plan_suite(suite, SuiteTries(), NOW))["QuestionsCompared"] == ("True", "QuestionsReadable")
+
+
+def test_a_suite_whose_file_is_not_the_frozen_one_is_not_ready_unless_it_judged_before() -> None:
+    suite = EvaluationSuite.model_validate(make_evaluationsuite())
+
+    found = plan_suite(suite, SuiteTries(), NOW, unusable=UNUSABLE)
+
+    assert conditions(found)["Ready"] == ("False", "DigestMismatch")
+    assert (
+        "data: job job looked at pvc://data/gate.jsonl: its questions: the data has digest A"
+        in status_of(found)["message"]
+    )
+    assert conditions(plan_suite(suite, SuiteTries(total=1), NOW, unusable=UNUSABLE))["Ready"][0] == "True"
+
+
+def test_what_validations_found_wrong_with_a_suite_is_kept_by_its_spec_and_the_newest_counts() -> None:
+    known = Measurements()
+
+    def ended(name: str, time: str, problem: str) -> Json:
+        raw = make_finetunejob(name)
+        raw["metadata"]["uid"] = name
+        stages = [{"name": "Validate", "state": "Done", "completionTime": time}]
+        told = [{"name": "gate", "digest": NO_DIGEST, "problem": problem}]
+        return {**raw, "status": {"stages": stages, "unusableSuites": told}}
+
+    for one in (ended("b", "2026-01-02T00:00:00Z", "newer"), ended("a", "2026-01-01T00:00:00Z", "older")):
+        known.note(one)
+    namespace = make_finetunejob("a")["metadata"]["namespace"]
+
+    newest = known.unusable(namespace, "gate", NO_DIGEST)
+    assert newest is not None
+    assert (newest.job, newest.problem) == ("b", "newer")
+    assert known.unusable(namespace, "gate", "sha256:1") is None, "another suite of that name"
+    known.note(ended("b", "2026-01-02T00:00:00Z", "newer"), deleted=True)
+    oldest = known.unusable(namespace, "gate", NO_DIGEST)
+    assert (oldest and oldest.job) == "a"

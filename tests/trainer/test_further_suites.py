@@ -146,23 +146,40 @@ def too_much(folder: Path) -> FurtherSuite:
     return further(write_rows(folder / "gate.jsonl", asking(*(f"{number}{'x' * 3_000_000}" for number in range(3)))))
 
 
+BROKEN = [
+    (missing, "gate.jsonl is not a file"),
+    (changed, f"promised was {sha256(b'the frozen ones')}"),
+    (broken, "its questions: row 2: not JSON"),
+    (cut_off, "gate.jsonl is damaged or cut off"),
+    (foreign, "gate.csv is none of .jsonl"),
+]
+
+
+@pytest.mark.parametrize(("made", "says"), BROKEN)
+def test_a_suite_whose_questions_are_not_the_frozen_ones_and_that_never_judged_is_no_finding_of_the_job(
+    made: Any, says: str, tmp_path: Path
+) -> None:
+    compared = compare(config(tmp_path, made(tmp_path)))
+
+    assert (compared.findings, [suite.name for suite in compared.suites]) == ([], ["own"])
+    (told,) = compared.unusable
+    assert (told.name, says in told.problem, SECRET in told.problem) == ("other", True, False)
+
+
 @pytest.mark.parametrize(
     ("made", "says"),
     [
-        (missing, "gate.jsonl is not a file"),
-        (changed, f"promised was {sha256(b'the frozen ones')}"),
-        (broken, "its questions: row 2: not JSON"),
-        (cut_off, "gate.jsonl is damaged or cut off"),
-        (foreign, "gate.csv is none of .jsonl"),
+        *BROKEN,
         (unreadable, "its questions cannot be read (File name too long)"),
         (too_much, "more than 8388608 characters"),
     ],
 )
-def test_a_suite_that_cannot_be_read_is_named_and_ends_nothing(made: Any, says: str, tmp_path: Path) -> None:
+def test_a_suite_that_judged_and_cannot_be_read_is_named_and_ends_nothing(made: Any, says: str, tmp_path: Path) -> None:
     small = further(write_rows(tmp_path / "small.jsonl", asking("Small?")), "small")
 
-    compared = compare(config(tmp_path, made(tmp_path), small))
+    compared = compare(config(tmp_path, made(tmp_path).model_copy(update={"asked": True}), small))
 
+    assert compared.unusable == []
     (finding,) = compared.findings
     assert (finding.check, finding.action, finding.count, finding.rows) == ("UnreadSuites", "Warn", 1, [])
     assert "1 suite of the namespace (other)" in finding.message

@@ -86,10 +86,11 @@ def test_a_question_of_a_further_suite_refuses_the_job_and_a_missing_suite_only_
     # As many as show what all questions of a suite say: with two, the rows that say it too would nearly hold a question.
     questions = write_rows(tmp_path / "second.jsonl", [example(number) for number in range(7000, 7060)])
     second = FurtherSuite(name="second", path=str(questions), digest=DIGEST, data_digest=digests.file_digest(questions))
-    gone = second.model_copy(update={"name": "gone", "path": str(tmp_path / "gone.jsonl")})
+    gone = second.model_copy(update={"name": "gone", "path": str(tmp_path / "gone.jsonl"), "asked": True})
+    never = gone.model_copy(update={"name": "never", "asked": False})
     redacting = effective([CheckSetting(name="PersonalData", action="Redact")], [])
 
-    clean = validate(ROWS, further_suites=[second, gone], unread_suites={"closed": "its claim is closed"})
+    clean = validate(ROWS, further_suites=[second, gone, never], unread_suites={"closed": "its claim is closed"})
     leaking = validate([*ROWS, example(7001)], further_suites=[second])
     copied = validate([*ROWS, *PLANTED["PersonalData"], example(7001)], further_suites=[second], checks=redacting)
 
@@ -97,6 +98,7 @@ def test_a_question_of_a_further_suite_refuses_the_job_and_a_missing_suite_only_
     assert [suite.name for suite in clean.compared_suites] == ["s", "second"]
     said = [finding.message for finding in clean.findings if finding.check == "UnreadSuites"]
     assert [("(closed)" in text, "(gone)" in text) for text in said] == [(True, False), (False, True)]
+    assert [one.name for one in clean.unusable_suites] == ["never"]
     assert (findings(leaking), leaking.overlap_rows) == ({"Overlap": ["241"]}, 1)
     assert (findings(copied), copied.overlap_rows) == ({"Overlap": ["242"]}, 1)
     assert SECRET not in clean.model_dump_json() + leaking.model_dump_json() + copied.model_dump_json()

@@ -75,7 +75,7 @@ class JobReason(StrEnum):
 
 
 class CatalogueReason(StrEnum):
-    """Reasons of the condition `Ready` of BaseModel, ComputePool, ApprovalPolicy and EvaluationSuite."""
+    """Reasons of the condition `Ready` of BaseModel, ComputePool, ApprovalPolicy and EvaluationSuite, and of `QuestionsCompared`."""
 
     WAITING_FOR_VOLUME = "WaitingForVolume"
     WAITING_FOR_MIRROR = "WaitingForMirror"
@@ -89,6 +89,8 @@ class CatalogueReason(StrEnum):
     NODES_FOUND = "NodesFound"
     NO_NODES = "NoNodes"
     DIGEST_RECORDED = "DigestRecorded"
+    QUESTIONS_READABLE = "QuestionsReadable"
+    QUESTIONS_UNREADABLE = "QuestionsUnreadable"
 
 
 class ReleaseReason(StrEnum):

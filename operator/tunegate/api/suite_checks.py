@@ -37,7 +37,7 @@ def suite_problems(spec: EvaluationSuiteSpec) -> list[str]:
     problems = [_address_problem(spec.data.uri), _schema_problem(spec.task), *_label_problems(spec.task)]
     problems += [_metric_problem(field, name, spec.task) for field, name in named]
     problems.append(pattern if pattern is not None else _filled_problem(spec))
-    return [problem for problem in (*problems, *_rule_problems(spec)) if problem is not None]
+    return [problem for problem in (*problems, *_missing_parts(spec), *_rule_problems(spec)) if problem is not None]
 
 
 def pattern_problem(pattern: str, template: str) -> str | None:
@@ -108,6 +108,16 @@ def _address_problem(uri: str) -> str | None:
     if path.lower().endswith(NO_ROWS):
         return f"data.uri: {path.rpartition('/')[2]} is no file of rows: questions are .jsonl, .jsonl.gz, .jsonl.zst or .parquet"
     return None
+
+
+def _missing_parts(spec: EvaluationSuiteSpec) -> Iterator[str]:
+    """Yield what the API server refuses too: files are also checked where there is none."""
+    if (spec.task.type == "Classification") != bool(spec.task.labels):
+        yield "task.labels: required for task.type Classification, and not allowed for others"
+    if (spec.baselines.regex is None) != (spec.baselines.regex_template is None):
+        yield "baselines.regex: it belongs together with baselines.regexTemplate"
+    if spec.baselines.classifier and spec.task.type != "Classification":
+        yield "baselines.classifier: needs task.type Classification"
 
 
 def _rule_problems(spec: EvaluationSuiteSpec) -> Iterator[str]:

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tunegate.api.guided_schemas import ANNOTATIONS, FORMATS, KEYWORDS
+from tunegate.api.json_schema_checks import TYPES
 from tunegate.gateway import patterns
 from tunegate.gateway.checks import shown
 from tunegate.gateway.problems import Wrong
@@ -27,22 +29,6 @@ MOST_CHOICES = 1_000
 MOST_CHOICE_CHARACTERS = 32 * 1024
 LONGEST_CHOICE = 2_048
 MOST_ITEMS = 10_000
-ANNOTATIONS = frozenset({
-    "$anchor", "$comment", "$id", "$schema", "default", "deprecated", "description", "discriminator", "example",
-    "examples", "externalDocs", "readOnly", "strict", "title", "writeOnly",
-})  # fmt: skip
-"""Words for people: checked for size only."""
-FORMATS = frozenset({
-    "date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "json-pointer", "relative-json-pointer", "time",
-    "uri", "uri-reference", "uri-template", "uuid",
-})  # fmt: skip
-TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
-KEYWORDS = frozenset({
-    "$defs", "$ref", "additionalProperties", "allOf", "anyOf", "const", "definitions", "enum", "exclusiveMaximum",
-    "exclusiveMinimum", "format", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength",
-    "minProperties", "minimum", "oneOf", "pattern", "patternProperties", "prefixItems", "properties", "propertyNames",
-    "required", "type",
-})  # fmt: skip
 FORMAT_COST = 200.0
 RANGE_COST = 20.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
@@ -33,6 +33,19 @@ class JobMeasurements:
     baseline_inputs: str = ""
     """Digest of what the baseline was measured with; empty: none was measured."""
     baseline_time: str = ""
+    unusable: tuple[UnusableQuestions, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableQuestions:
+    """What a job's validation found wrong with the questions of another suite."""
+
+    suite: str
+    digest: str
+    """Of the suite's spec."""
+    problem: str
+    job: str
+    time: str
 
 
 def measurements_of(job: Mapping[str, Any]) -> JobMeasurements | None:
@@ -49,10 +62,17 @@ def measurements_of(job: Mapping[str, Any]) -> JobMeasurements | None:
             run=_run(job, status, stages.get("Train") or {}),
             baseline_inputs=str(baseline["inputs"]) if whole else "",
             baseline_time=str(baseline.get("completionTime") or ""),
+            unusable=tuple(_unusable(metadata["name"], status, stages.get("Validate") or {})),
         )
     except (KeyError, TypeError, ValueError):
         return None
-    return found if found.run is not None or found.baseline_inputs else None
+    return found if found.run is not None or found.baseline_inputs or found.unusable else None
+
+
+def _unusable(job: str, status: Mapping[str, Any], validate: Mapping[str, Any]) -> Iterator[UnusableQuestions]:
+    for one in status.get("unusableSuites") or []:
+        time = str(validate.get("completionTime") or "")
+        yield UnusableQuestions(one["name"], one["digest"], str(one["problem"]), job, time)
 
 
 def _run(job: Mapping[str, Any], status: Mapping[str, Any], train: Mapping[str, Any]) -> PoolRun | None:

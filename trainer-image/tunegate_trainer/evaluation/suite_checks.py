@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec, SuiteTask
+from tunegate.api.guided_schemas import not_guided
 from tunegate.api.normalization import normalize_label, normalize_text
 from tunegate.api.numbers import agreeing, count_of
 from tunegate.api.stage.findings import Finding
@@ -112,6 +113,12 @@ def _check_schema(questions: Sequence[Row], task: SuiteTask, place: Place) -> It
     except BadInput as problem:
         yield block("SuiteTask", f"suite: {problem.message}")
         return
+    if ungated := not_guided(task.json_schema):
+        message = (
+            f"task.jsonSchema uses {', '.join(ungated)}, which the gateway takes from no client: the served model could not be "
+            "asked with this schema"
+        )
+        yield warn("SuiteSchema", message, count=len(ungated))
     invalid = [row.number for row in questions if _is_json(row.answer) and not valid(row.answer)]
     if not invalid:
         return
@@ -138,6 +145,13 @@ def _check_regex(questions: Sequence[Row], suite: EvaluationSuiteSpec) -> Iterat
             "and to beat it says nothing"
         )
         yield warn("SuiteRegex", message, count=len(questions))
+    bar = float(suite.quality_bar)
+    if trial is not None and suite.primary_metric.name == "ExactMatch" and trial.right >= bar * trial.questions:
+        message = (
+            f"baselines.regex is right on {trial.right} of {trial.questions} questions and so reaches qualityBar {bar:g}: no job "
+            "with this suite is trained"
+        )
+        yield warn("SuiteSolved", message, count=trial.right)
 
 
 def _check_groups(questions: Sequence[Row], suite: EvaluationSuiteSpec, place: Place) -> Iterator[Finding]:

@@ -153,6 +153,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         near_duplicates=facts.count_if_on("NearDuplicates"),
         overlap_rows=facts.count_if_on(*COMPARING),
         compared_suites=compared.suites,
+        unusable_suites=compared.unusable,
         training_rows=int((~development).sum()),
         development_rows=int(development.sum()),
         suite_questions=len(questions),

@@ -1,19 +1,20 @@
 """The questions that training rows are compared with: of the job's own suite, and of the further suites of its namespace.
 
-A further suite that can't be read is named in a finding and ends nothing. Of its questions only hashes are kept.
+A further suite that can't be read is named in a finding and ends nothing. One whose questions are not what it promises, and that
+was never asked, is no finding: no model can be judged by it. Of questions only hashes are kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunegate.api.datachecks import COMPARING
 from tunegate.api.numbers import count_of
 from tunegate.api.stage.configs import FurtherSuite, ValidateConfig
-from tunegate.api.stage.findings import ComparedSuite, Finding
+from tunegate.api.stage.findings import ComparedSuite, Finding, UnusableSuite
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.data.rows import BrokenRow, Row, RowStream
 from tunegate_trainer.data.shards import open_rows
@@ -39,7 +40,8 @@ class Compared:
     questions: Questions
     suites: list[ComparedSuite]
     findings: list[Finding]
-    """Suites that are left out."""
+    """Suites that are left out, and may judge a model."""
+    unusable: list[UnusableSuite] = field(default_factory=list)
 
 
 def compare_with(config: ValidateConfig, own: Sequence[Row], own_digest: str, scratch: Path) -> Compared:
@@ -51,20 +53,31 @@ def compare_with(config: ValidateConfig, own: Sequence[Row], own_digest: str, sc
         return Compared(parts[0], [], [])
     compared = [ComparedSuite(name=suite.name, digest=own_digest, questions=len(own))]
     unread = dict(config.unread_suites)
+    unusable: list[UnusableSuite] = []
     room = MAX_TEXT
     for further in config.further_suites:
         reading = _Reading(scratch, room)
         try:
             parts.append(Questions.of(reading.rows(further), further.name))
-        except BadInput as problem:
+        except TooMuch as problem:
             unread[further.name] = problem.message
+            continue
+        except BadInput as problem:
+            if further.asked:
+                unread[further.name] = problem.message
+            else:
+                unusable.append(UnusableSuite(name=further.name, digest=further.digest, problem=problem.message[:512]))
             continue
         except OSError as error:
             unread[further.name] = f"its questions cannot be read ({error.strerror or type(error).__name__})"
             continue
         room = reading.room
         compared.append(ComparedSuite(name=further.name, digest=further.digest, questions=reading.count))
-    return Compared(Questions.together(parts), compared, _left_out(unread))
+    return Compared(Questions.together(parts), compared, _left_out(unread), unusable)
+
+
+class TooMuch(BadInput):
+    """There is no room for the questions of one more suite: nothing is wrong with it."""
 
 
 @dataclass
@@ -84,7 +97,7 @@ class _Reading:
                 raise BadInput(f"its questions: row {shards.place(row.number)}: {row.problem}")
             self.room -= QUESTION_TEXT + sum(len(turn_text(turn)) for turn in row.messages[:-1])
             if self.room < 0:
-                raise BadInput(f"the questions of all further suites would have more than {MAX_TEXT} characters")
+                raise TooMuch(f"the questions of all further suites would have more than {MAX_TEXT} characters")
             self.count += 1
             yield row
 

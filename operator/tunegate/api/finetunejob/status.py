@@ -135,6 +135,14 @@ class DatasetStatus(ApiModel):
     development_rows: int
 
 
+class UnusableSuiteStatus(ApiModel):
+    """A suite of the namespace by which nobody can be judged as it is; its own status says so."""
+
+    name: ResourceName
+    digest: Digest
+    problem: Annotated[str, Field(max_length=512)]
+
+
 class WaiverFinding(ApiModel):
     """What validation found, summed over the findings of one check."""
 
@@ -240,6 +248,8 @@ class FineTuneJobStatus(StatusBase):
     """Of the suite's questions."""
     suite_sketch: Annotated[str, Field(max_length=1024)] | None = None
     """By which other suites are recognized that ask the same (`tunegate.sketch`)."""
+    unusable_suites: Annotated[list[UnusableSuiteStatus], Field(max_length=32, json_schema_extra=list_map("name"))] = []
+    """Other suites whose questions validation found missing, broken or not the frozen ones."""
     suite_tries: SuiteTries | None = None
     """Tries on these questions by the end of the job, this one included; absent: it did not come to one."""
     documents_digest: Digest | None = None

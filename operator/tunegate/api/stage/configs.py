@@ -95,6 +95,8 @@ class FurtherSuite(StrictModel):
     """As in ``SuiteInput``."""
     data_digest: Digest
     """SHA-256 of the questions' file."""
+    asked: bool = False
+    """A job was judged by it. If not, and its file is missing or not the frozen one, nobody can be judged by it as it is."""
 
 
 class AdapterInput(StrictModel):

@@ -43,3 +43,12 @@ class ComparedSuite(StrictModel):
     digest: Digest
     """SHA-256 of the RFC 8785 JSON of its spec, which names the questions' digest."""
     questions: int
+
+
+class UnusableSuite(StrictModel):
+    """A suite whose questions are missing, broken or not the frozen ones, and that was never asked."""
+
+    name: str
+    digest: Digest
+    """As in ``ComparedSuite``."""
+    problem: str

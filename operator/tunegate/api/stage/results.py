@@ -15,7 +15,7 @@ from tunegate.api.evaluationsuite import ArmName, MetricName
 from tunegate.api.finetunejob.status import GateOutcome
 from tunegate.api.manifest import Manifest
 from tunegate.api.markers import Digest, StrictModel
-from tunegate.api.stage.findings import ComparedSuite, Finding, RedactedData
+from tunegate.api.stage.findings import ComparedSuite, Finding, RedactedData, UnusableSuite
 from tunegate.api.stage.probe import Probe
 
 RUNS = (2, 3)
@@ -90,6 +90,8 @@ class ValidateResult(StageResultBase):
     """By those of the checks Overlap and SharedText that were on, in all suites; None: both were off."""
     compared_suites: list[ComparedSuite] = []
     """Those that Overlap and SharedText looked for, the job's own first; none when both were off."""
+    unusable_suites: list[UnusableSuite] = []
+    """Suites of the namespace by which nobody can be judged as they are: no finding of the job's, but of theirs."""
     training_rows: int
     development_rows: int
     suite_questions: int

@@ -18,7 +18,11 @@ from tunegate.cli.failure import AlreadyExists, CommandFailure, WrongUsage
 from tunegate.cli.reference import needed, reference_of
 from tunegate.cli.whoami import caller, own_groups
 
-OTHERS = {"FineTuneJob": "tunegate create job", "ModelRelease": "tunegate create release"}
+OTHERS = {
+    "FineTuneJob": "tunegate create job",
+    "ModelRelease": "tunegate create release",
+    "EvaluationSuite": "tunegate create suite",
+}
 """By kind, the command that takes its documents."""
 ASKED = {"model": "--model", "intended_use": "--intended-use", "risk": "--risk"}
 """What the release of a job needs, by the option's destination; a file says it itself."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.controllers.reading import read
 from tunegate.controllers.services import Services
-from tunegate.kube.client import FIELD_MANAGER, ObjectKey
+from tunegate.digests import document_digest
+from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
 from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
 from tunegate.reconcile.plan import Plan
+from tunegate.reconcile.suite_questions import closed, questions_place
 from tunegate.reconcile.suite_tries import counted
 
 
@@ -62,6 +64,7 @@ class EvaluationSuiteController:
     def __init__(self, services: Services) -> None:
         self._kube = services.kube
         self._ledger = services.ledger
+        self._measurements = services.measurements
 
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Observe and plan; None when the object is gone."""
@@ -69,4 +72,15 @@ class EvaluationSuiteController:
         if suite is None:
             return None
         tries = counted(await self._ledger.tries(suite.spec.data.digest), key.namespace)
-        return plan_suite(suite, tries, datetime.now(UTC))
+        digest = document_digest(suite.spec.to_dict())
+        unusable = self._measurements.unusable(key.namespace, key.name, digest)
+        place = questions_place(suite)
+        why = (
+            place
+            if isinstance(place, str)
+            else closed(place.claim, await self._claim(key.namespace, place.claim), own=False)
+        )
+        return plan_suite(suite, tries, datetime.now(UTC), unread=why, unusable=unusable)
+
+    async def _claim(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return await self._kube.get(ObjectRef("v1", "PersistentVolumeClaim", name, namespace))

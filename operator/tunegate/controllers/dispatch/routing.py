@@ -152,6 +152,8 @@ class Routing:
             case "FineTuneJob":
                 yield from self._naming("ModelRelease", {changed})
                 yield from self._suites(names)
+                for told in (obj.get("status") or {}).get("unusableSuites") or []:
+                    yield "EvaluationSuite", ObjectKey(key.namespace, str(told["name"]))
                 pool = ((obj.get("status") or {}).get("pool") or {}).get("name")
                 if pool and (obj.get("status") or {}).get("throughput"):
                     yield "ComputePool", ObjectKey("", str(pool))

@@ -17,7 +17,7 @@ from tunegate.api.shared import Conditions, SuiteTries
 from tunegate.api.suite_checks import suite_problems
 from tunegate.digests import document_digest
 from tunegate.keys import ALLOWED
-from tunegate.reconcile.measurements import PoolRun
+from tunegate.reconcile.measurements import PoolRun, UnusableQuestions
 from tunegate.reconcile.plan import EventNote, Plan
 from tunegate.reconcile.throughputs import learn
 from tunegate.release.signature import unreadable
@@ -79,24 +79,61 @@ def plan_policy(policy: ApprovalPolicy, now: datetime) -> Plan:
     return Plan(status=status.to_dict(), events=events, uid=policy.uid)
 
 
-def plan_suite(suite: EvaluationSuite, tries: SuiteTries, now: datetime) -> Plan:
-    """Record the suite's digest and the tries on its questions, by whatever name they were asked.
+def plan_suite(
+    suite: EvaluationSuite,
+    tries: SuiteTries,
+    now: datetime,
+    *,
+    unread: str | None = None,
+    unusable: UnusableQuestions | None = None,
+) -> Plan:
+    """Record the suite's digest, the tries on its questions by whatever name they were asked, and what is wrong with it.
 
-    A suite whose text alone shows that it cannot be asked is not ready; its questions are looked at by validation.
+    A suite whose text shows that it cannot be asked is not ready, nor is one that was never asked and whose questions a
+    validation found missing or not the frozen ones (``unusable``). ``unread``: why the validation of other jobs cannot read
+    its questions; that is a warning, since jobs of its own may read them.
     """
+    compared = _compared(suite, unread, now)
     ready: ConditionStatus = "True"
     message, reason = f"Tries on these questions: {tries.told()}.", CatalogueReason.DIGEST_RECORDED
     if problems := suite_problems(suite.spec):
         ready, reason = "False", CatalogueReason.BAD_INPUT
         message = f"{'; '.join(problems)}. A suite never changes: create another one, and delete this one."
+    elif unusable is not None and not tries.total:
+        ready, reason = "False", CatalogueReason.DIGEST_MISMATCH
+        message = (
+            f"data: job {unusable.job} looked at {suite.spec.data.uri}: {unusable.problem}. Put the frozen file there, or create "
+            "another suite and delete this one."
+        )
+    elif unread is not None:
+        message += f" Warning: {compared.message}"
+    message = message[:TEXT_CHARACTERS]
+    conditions = _ready(suite, suite.status.conditions, ready, reason, message, now)
     status = EvaluationSuiteStatus(
         observed_generation=suite.generation,
-        message=message[:TEXT_CHARACTERS],
-        conditions=_ready(suite, suite.status.conditions, ready, reason, message[:TEXT_CHARACTERS], now),
+        message=message,
+        conditions=set_condition(conditions, compared),
         digest=document_digest(suite.spec.to_dict()),
         tries=tries,
     )
     return Plan(status=status.to_dict(), uid=suite.uid)
+
+
+def _compared(suite: EvaluationSuite, unread: str | None, now: datetime) -> Condition:
+    """Return whether the rows of other jobs are compared with the questions."""
+    status: ConditionStatus = "True"
+    reason, message = CatalogueReason.QUESTIONS_READABLE, "Jobs of the namespace compare their rows with the questions."
+    if unread is not None:
+        status, reason = "False", CatalogueReason.QUESTIONS_UNREADABLE
+        message = f"Other jobs may be trained on these questions, since their validation cannot read them: {unread}."
+    return Condition(
+        type="QuestionsCompared",
+        status=status,
+        reason=reason,
+        message=message[:TEXT_CHARACTERS],
+        last_transition_time=rfc3339(now),
+        observed_generation=suite.generation,
+    )
 
 
 def _ready(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunegate.api.reasons import JobReason
+from tunegate.api.suite_checks import suite_problems
 from tunegate.reconcile.finetunejob.addresses import base_source, read_address, sources
 from tunegate.reconcile.finetunejob.data_rights import not_cleared, not_stated
 from tunegate.reconcile.finetunejob.observed import Observed
@@ -48,6 +49,12 @@ def _suite(seen: Observed) -> Iterator[Blocked]:
     policy = seen.policy
     if policy and (wrong := not_accepted(policy.name, policy.spec, seen.job.spec.suite_ref.name)):
         yield Blocked(JobReason.SUITE_NOT_ACCEPTED, f"{wrong}. Then create a new job.", final=True)
+    suite = seen.suite
+    problems = suite_problems(suite.spec) if suite is not None else []
+    # A wrong address is told with those of the other inputs.
+    if suite is not None and (told := "; ".join(one for one in problems if not one.startswith("data.uri"))):
+        advice = "Ask its owner for another suite, since a suite never changes, and create a new job with that one."
+        yield Blocked(JobReason.BAD_INPUT, f"EvaluationSuite {suite.name} can judge nothing: {told}. {advice}", final=True)
 
 
 def _data_rights(seen: Observed) -> Iterator[Blocked]:

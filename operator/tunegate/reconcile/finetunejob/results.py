@@ -17,6 +17,7 @@ from tunegate.api.finetunejob.status import (
     Gate,
     GuardrailScore,
     MetricScore,
+    UnusableSuiteStatus,
 )
 from tunegate.api.numbers import agreeing, count_of, plain
 from tunegate.api.reasons import JobReason
@@ -34,6 +35,7 @@ from tunegate.api.stage.results import (
 )
 
 SHOWN_FINDINGS = 4
+MOST_UNUSABLE = 32
 SHOWN_PROMPT = 600
 """Characters of a prompt in a message; the whole stands in the result of the baseline."""
 
@@ -92,6 +94,7 @@ def _validated(result: ValidateResult, currency: str) -> Verdict:
         "estimates": _estimates(result, currency),
         "documents_digest": result.documents_digest,
         "suite_sketch": result.suite_sketch or None,
+        "unusable_suites": [UnusableSuiteStatus(**one.model_dump()) for one in result.unusable_suites[:MOST_UNUSABLE]],
     }
     if result.outcome == "Refused":
         blocking = tuple(finding for finding in result.findings if finding.action == "Block")

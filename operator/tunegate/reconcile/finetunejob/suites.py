@@ -1,7 +1,9 @@
 """The other suites of a job's namespace: which of them validation reads beside its own inputs, and why not the rest.
 
-No suite of others is ever in the way of a job: one that can't be read is named with the reason, and validation warns of it.
-So a claim is mounted only where it cannot keep the pod from starting.
+No suite of others is ever in the way of a job, and none that nobody can be judged by is in its statement: a suite that is not
+ready, or whose claim does not exist, and that was never asked is passed over here, and one whose questions prove not to be the frozen ones is named in the result
+alone. Its own status says so. Any other that can't be read is named with the reason, and validation warns of it. A claim is
+mounted only where it cannot keep the pod from starting.
 """
 
 from __future__ import annotations
@@ -15,16 +17,13 @@ from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.stage.configs import FurtherSuite
 from tunegate.api.stage.layout import FURTHER_SUITES_MOUNT
 from tunegate.digests import document_digest
-from tunegate.manifests.sources import ClaimMount, ClaimPath, claim_path
-from tunegate.reconcile.attempt.lost_result import Json
+from tunegate.manifests.sources import ClaimMount, ClaimPath
 from tunegate.reconcile.finetunejob.observed import Observed
-from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
+from tunegate.reconcile.suite_questions import asked_before, closed, matters, questions_place
 
 MAX_SUITES = 32
 MAX_CLAIMS = 8
 """Claims that are mounted for further suites alone: each is one more thing that a node has to reach."""
-ANYWHERE = frozenset({"ReadOnlyMany", "ReadWriteMany"})
-"""Access modes under which a claim can be mounted wherever the pod's other claims draw it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class FurtherSuites:
                 path=questions.below(_mount(questions)),
                 digest=document_digest(suite.spec.to_dict()),
                 data_digest=suite.spec.data.digest,
+                asked=asked_before(suite),
             )
             for suite, questions in self.readable
         ]
@@ -53,7 +53,7 @@ class FurtherSuites:
 
 def further_claims(seen: Observed) -> dict[str, str]:
     """Return the claims that the other suites lie on, by the suite's name."""
-    found = {name: _questions(suite) for name, suite in seen.other_suites.items() if suite is not None}
+    found = {name: questions_place(suite) for name, suite in seen.other_suites.items() if suite is not None}
     return {name: path.claim for name, path in found.items() if isinstance(path, ClaimPath)}
 
 
@@ -69,12 +69,16 @@ def further_suites(seen: Observed, policy: ApprovalPolicy, own_claims: Collectio
         if suite is None:
             unread[name] = "this version of Tunegate does not understand it"
             continue
-        questions = _questions(suite)
+        if not matters(suite):
+            continue
+        questions = questions_place(suite)
         if isinstance(questions, str):
             unread[name] = questions
             continue
+        if seen.claims.get(questions.claim) is None and not asked_before(suite):
+            continue
         wanted = claims | ({questions.claim} - set(own_claims))
-        why = _closed(questions.claim, seen.claims.get(questions.claim), own=questions.claim in own_claims)
+        why = closed(questions.claim, seen.claims.get(questions.claim), own=questions.claim in own_claims)
         if why is not None:
             unread[name] = why
         elif len(readable) == MAX_SUITES:
@@ -85,35 +89,6 @@ def further_suites(seen: Observed, policy: ApprovalPolicy, own_claims: Collectio
             readable.append((suite, questions))
             claims = wanted
     return FurtherSuites(tuple(readable), unread)
-
-
-def _closed(name: str, claim: Json | None, *, own: bool) -> str | None:
-    """Return why a claim is not mounted for a further suite. ``own``: the job's inputs need it, so that the pod has it."""
-    what = f"PersistentVolumeClaim {name}"
-    if claim is None:
-        return f"{what} does not exist"
-    metadata, status = claim["metadata"], claim.get("status") or {}
-    if (metadata.get("labels") or {}).get(USABLE_BY_JOBS_LABEL) != "true":
-        return f"{what} is not opened for jobs by the label {USABLE_BY_JOBS_LABEL}=true"
-    if own:
-        return None
-    if metadata.get("deletionTimestamp"):
-        return f"{what} is being deleted"
-    if status.get("phase") != "Bound":
-        return f"{what} is not bound to a volume"
-    if (claim.get("spec") or {}).get("volumeMode") == "Block":
-        return f"{what} has no file system"
-    if not ANYWHERE & set(status.get("accessModes") or ()):
-        return f"{what} is for one node only: it needs the access mode {' or '.join(sorted(ANYWHERE))}"
-    return None
-
-
-def _questions(suite: EvaluationSuite) -> ClaimPath | str:
-    """Return where a suite's questions lie, or what is wrong with the address."""
-    try:
-        return claim_path(suite.spec.data.uri)
-    except ValueError as error:
-        return str(error)
 
 
 def _mount(path: ClaimPath) -> str:

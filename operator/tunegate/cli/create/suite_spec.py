@@ -1,0 +1,154 @@
+"""The spec of a suite from options, and from answers to questions where a terminal lacks some."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from tunegate.api.evaluationsuite import MetricName, SuiteTask
+from tunegate.cli.cluster import Json
+from tunegate.cli.failure import WrongUsage
+
+TASKS: tuple[str, ...] = get_args(SuiteTask.model_fields["type"].annotation)
+METRICS: tuple[str, ...] = get_args(MetricName)
+FIELDS = {
+    "uri": ("URI", "where the questions lie for the stages: pvc://CLAIM/path"),
+    "task": ("TASK", " | ".join(TASKS)),
+    "metric": ("METRIC", f"that decides: {' | '.join(METRICS)}"),
+    "margin": ("FRACTION", "the least gain over each alternative; default: 0.05"),
+    "minimum": ("FRACTION", "what the tuned model must reach; default: 0"),
+    "quality-bar": ("FRACTION", "if prompting reaches it, nothing is trained; default: 0.8"),
+    "schema": ("FILE", "JSON Schema of the answers"),
+    "labels": ("A,B,…", "the classes, for Classification"),
+    "regex": ("PATTERN", "regular expression with named groups; @FILE reads it from a file"),
+    "template": (
+        "TEXT",
+        "answer made of the groups: {name}, and a brace that is text twice; @FILE reads it from a file",
+    ),
+    "system-prompt": ("FILE", "the best instruction for the few-shot alternative"),
+    "shots": ("NUMBER", "examples of the few-shot alternative; default: 5"),
+    "max-tokens": ("NUMBER", "of the longest answer; default: 128"),
+    "group-field": ("FIELD", "of a row that names its group, such as a document"),
+}
+SWITCHES = {
+    "retrieved-shots": "also ask with the training rows that are most similar to each question",
+    "no-nearest-neighbor": "without the alternative that gives the most similar row's answer",
+    "classifier": "also compare with TF-IDF and logistic regression, for Classification",
+}
+NEEDED = ("uri", "task", "metric")
+MOST_LABELS = 20
+"""Different answers up to which they may be the labels of a classification."""
+Ask = Callable[[str, str], str]
+"""Asks a question with a default and returns the answer."""
+
+
+def value(options: Namespace, option: str) -> Any:
+    """Return what was given for an option."""
+    return getattr(options, option.replace("-", "_"))
+
+
+def completed(options: Namespace, answers: Sequence[str]) -> Namespace:
+    """Return the options with what was missing, asked for on a terminal; ``answers``: the expected ones.
+
+    Raises ``WrongUsage`` with all that is missing where nobody can be asked.
+    """
+    missing = [name for name in NEEDED if value(options, name) is None]
+    if not missing:
+        return options
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise WrongUsage(
+            f"also give {', '.join(f'--{name}' for name in missing)}; on a terminal you are asked for them"
+        )
+    return _asked(Namespace(**vars(options)), answers, _prompt)
+
+
+def spec_of(options: Namespace, digest: str) -> Json:
+    """Return the spec, without what the server fills in. Raises ``WrongUsage`` for a file that cannot be read."""
+    task = {
+        "type": options.task,
+        "maxTokens": _number(options, "max-tokens"),
+        "jsonSchema": _file(options.schema),
+        "labels": [one.strip() for one in options.labels.split(",")] if options.labels else None,
+    }
+    shots = {"shots": _number(options, "shots"), "systemPrompt": _file(options.system_prompt)}
+    baselines = {
+        "regex": _text(options.regex),
+        "regexTemplate": _text(options.template),
+        "retrievedShots": options.retrieved_shots or None,
+        "nearestNeighbor": False if options.no_nearest_neighbor else None,
+        "classifier": options.classifier or None,
+    }
+    return _given({
+        "data": _given({"uri": options.uri, "digest": digest, "groupField": options.group_field}),
+        "task": _given(task),
+        "primaryMetric": _given({"name": options.metric, "margin": options.margin, "minimum": options.minimum}),
+        "guardrails": [_guardrail(one) for one in options.guardrail or ()] or None,
+        "fewShot": _given(shots) or None,
+        "baselines": _given(baselines) or None,
+        "qualityBar": options.quality_bar,
+    })  # fmt: skip
+
+
+def _asked(options: Namespace, answers: Sequence[str], ask: Ask) -> Namespace:
+    """Fill in what is missing, each with a proposal by what the file holds."""
+    kinds = Counter(answer.strip() for answer in answers)
+    classes = sorted(kinds) if len(kinds) <= min(MOST_LABELS, len(answers) // 2) else []
+    looks_json = all(answer.lstrip().startswith(("{", "[")) for answer in answers)
+    if options.task is None:
+        proposed = "Classification" if classes else "Extraction" if looks_json else "Generation"
+        options.task = ask(f"Task ({', '.join(TASKS)})", proposed)
+    if options.task == "Classification" and options.labels is None:
+        options.labels = ask("Labels, with commas between them", ",".join(classes))
+    if options.task == "Extraction" and options.schema is None:
+        options.schema = ask("File with the JSON Schema of the answers (empty: none)", "") or None
+    if options.metric is None:
+        by_task = {"Classification": "MacroF1", "Extraction": "ExactMatch"}
+        options.metric = ask(f"Metric that decides ({', '.join(METRICS)})", by_task.get(options.task, "RougeL"))
+    if options.margin is None:
+        options.margin = ask("Least gain over each alternative, as a fraction", "0.05")
+    if options.uri is None:
+        options.uri = ask("Where the stages find the questions, as pvc://CLAIM/path", "")
+    return options
+
+
+def _prompt(question: str, proposed: str) -> str:
+    print(f"{question}{f' [{proposed}]' if proposed else ''}: ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise WrongUsage("the input ended before everything was said")
+    return line.strip() or proposed
+
+
+def _given(fields: Json) -> Json:
+    return {name: content for name, content in fields.items() if content is not None}
+
+
+def _number(options: Namespace, option: str) -> int | None:
+    text = value(options, option)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise WrongUsage(f"--{option} must be a whole number, not {text}")
+    return int(text)
+
+
+def _guardrail(text: str) -> Json:
+    name, _, tolerance = text.partition("=")
+    return _given({"name": name, "tolerance": tolerance or None})
+
+
+def _text(text: str | None) -> str | None:
+    return (_file(text[1:]) or "").rstrip("\n") if text and text.startswith("@") else text
+
+
+def _file(name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUsage(f"{name}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from error

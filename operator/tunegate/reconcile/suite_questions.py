@@ -1,0 +1,54 @@
+"""Where the questions of a suite lie, whether pods can read them there, and whether anybody can be judged by the suite at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.suite_checks import suite_problems
+from tunegate.manifests.sources import ClaimPath, claim_path
+from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
+
+Json = Mapping[str, Any]
+ANYWHERE = frozenset({"ReadOnlyMany", "ReadWriteMany"})
+"""Access modes under which a claim can be mounted wherever the pod's other claims draw it."""
+
+
+def asked_before(suite: EvaluationSuite) -> bool:
+    """Whether a job was ever judged by its questions, by the ledger: then they were the frozen ones."""
+    return suite.status.tries.total > 0
+
+
+def matters(suite: EvaluationSuite) -> bool:
+    """Whether a job can be judged by it, or was: what its own text rules out gives no questions away."""
+    return asked_before(suite) or not suite_problems(suite.spec)
+
+
+def closed(name: str, claim: Json | None, *, own: bool) -> str | None:
+    """Return why a claim is not mounted for a further suite. ``own``: the job's inputs need it, so that the pod has it."""
+    what = f"PersistentVolumeClaim {name}"
+    if claim is None:
+        return f"{what} does not exist"
+    metadata, status = claim["metadata"], claim.get("status") or {}
+    if (metadata.get("labels") or {}).get(USABLE_BY_JOBS_LABEL) != "true":
+        return f"{what} is not opened for jobs by the label {USABLE_BY_JOBS_LABEL}=true"
+    if own:
+        return None
+    if metadata.get("deletionTimestamp"):
+        return f"{what} is being deleted"
+    if status.get("phase") != "Bound":
+        return f"{what} is not bound to a volume"
+    if (claim.get("spec") or {}).get("volumeMode") == "Block":
+        return f"{what} has no file system"
+    if not ANYWHERE & set(status.get("accessModes") or ()):
+        return f"{what} is for one node only: it needs the access mode {' or '.join(sorted(ANYWHERE))}"
+    return None
+
+
+def questions_place(suite: EvaluationSuite) -> ClaimPath | str:
+    """Return where a suite's questions lie, or what is wrong with the address."""
+    try:
+        return claim_path(suite.spec.data.uri)
+    except ValueError as error:
+        return str(error)
