@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.pages import section
 from tests.support.plan_files import write_plan_files
 from tests.support.suites import SCHEMA, suite_spec
 from tunegate.cli.main import main
@@ -120,6 +122,14 @@ def test_as_many_questions_as_a_margin_needs_show_it_and_one_fewer_do_not(margin
     needed = questions_for(margin)
 
     assert smallest_visible_gain(needed) <= margin < smallest_visible_gain(needed - 1)
+
+
+def test_the_pages_table_of_sizes_is_the_rule_that_validation_uses() -> None:
+    table = re.findall(
+        r"^\| (?:questions|smallest gain) \| (.*) \|$", section("suites.md", "The questions"), re.MULTILINE
+    )
+    questions, gains = (row.split(" | ") for row in table)
+    assert [f"{smallest_visible_gain(int(count)):.3f}" for count in questions] == gains
 
 
 def test_the_trial_of_a_regular_expression_counts_matches_and_right_answers() -> None:

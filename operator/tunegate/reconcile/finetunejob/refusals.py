@@ -54,7 +54,9 @@ def _suite(seen: Observed) -> Iterator[Blocked]:
     # A wrong address is told with those of the other inputs.
     if suite is not None and (told := "; ".join(one for one in problems if not one.startswith("data.uri"))):
         advice = "Ask its owner for another suite, since a suite never changes, and create a new job with that one."
-        yield Blocked(JobReason.BAD_INPUT, f"EvaluationSuite {suite.name} can judge nothing: {told}. {advice}", final=True)
+        yield Blocked(
+            JobReason.BAD_INPUT, f"EvaluationSuite {suite.name} can judge nothing: {told}. {advice}", final=True
+        )
 
 
 def _data_rights(seen: Observed) -> Iterator[Blocked]:
