@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +12,18 @@ from typing import Any
 import pytest
 
 from tests.support.builders import make_approvalpolicy, make_evaluationsuite
+from tests.support.command_line import Cli
 from tests.support.control_plane import Member
 from tests.support.governed_namespace import World
-from tests.support.pages import DOCS, commands, section
-from tests.support.programs import program
+from tests.support.pages import commands, section
 from tests.support.separate_server import governed_alone
+from tunegate.cli.main import main
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
 ]
-ROOT = DOCS.parent
 MEMBERS = (
     Member("admin", "tunegate-admin", ("system:masters",)),
     Member("reviewer-risk", "ravi", ("tunegate:model-risk",)),
@@ -43,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def block(title: str, language: str, number: int = 0) -> str:
-    return re.findall(rf"```{language}\n(.*?)```", section("suites.md", title), re.DOTALL)[number]
+    return str(re.findall(rf"```{language}\n(.*?)```", section("suites.md", title), re.DOTALL)[number])
 
 
 def write_files(folder: Path) -> None:
@@ -61,33 +59,27 @@ def write_files(folder: Path) -> None:
         (folder / name).write_text(block(title, language, number))
 
 
-def shell(world: World, folder: Path) -> dict[str, str]:
-    (folder / "bin").mkdir()
-    start = "import sys; from tunegate.cli.main import main; sys.exit(main())"
-    (folder / "bin/tunegate").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{start}" "$@"\n')
-    (folder / "bin/tunegate").chmod(0o755)
-    kubectl = Path(program("kubectl")).parent
-    return {
-        "PATH": f"{folder / 'bin'}:{kubectl}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT / "trainer-image"), *sys.path]),
-        "KUBECONFIG": world.kubeconfig("evaluation-owner"),
-    }
+def follow(cli: Cli, line: str) -> str:
+    """Run a line of the page as the evaluation owner; return what it printed, as one line."""
+    words, _, file = line.replace("licenses-team", cli.world.namespace).partition(" > ")
+    program, *arguments = shlex.split(words)
+    if program == "kubectl":
+        return cli.world.kubectl("evaluation-owner", *arguments).passes().out
+    if file:
+        assert main(arguments) == 0
+        Path(file).write_text(cli.capsys.readouterr().out)
+        return ""
+    return " ".join(cli.run("evaluation-owner", *arguments).split())
 
 
-def test_every_command_of_the_page_runs_as_an_evaluation_owner(world: World, tmp_path: Path) -> None:
+def test_every_command_of_the_page_runs_as_an_evaluation_owner(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_files(tmp_path)
-    environment = shell(world, tmp_path)
+    monkeypatch.chdir(tmp_path)
     lines = [line for title in ("Try it", "Create it") for line in commands("suites.md", title)]
     assert len(lines) == 7
-    said = []
-    for line in lines:
-        command = line.replace("licenses-team", world.namespace)
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        said.append(" ".join(done.stdout.split()))
+    said = [follow(Cli(world, capsys), line) for line in lines]
     assert "200 questions, sha256:" in said[0]
     assert "200 of 200 expected answers are valid" in said[0]
     assert "your regular expression matched 199 of 200; right are 199" in said[0]
@@ -97,21 +89,18 @@ def test_every_command_of_the_page_runs_as_an_evaluation_owner(world: World, tmp
     assert f"EvaluationSuite {world.namespace}/invoices-2 would be created" in said[6]
 
 
-def test_a_suite_is_made_once_and_another_name_is_the_advice(world: World, tmp_path: Path) -> None:
+def test_a_suite_is_made_once_and_another_name_is_the_advice(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_files(tmp_path)
     create = (
-        f"tunegate create suite again -n {world.namespace} --from questions.jsonl --uri pvc://invoices/questions.jsonl "
-        "--task Generation --metric ExactMatch -o name"
-    )
-    environment = shell(world, tmp_path)
-    first, second = (
-        subprocess.run(
-            ["bash", "-c", create], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        for _ in range(2)
-    )
-    assert (first.returncode, first.stdout) == (0, "evaluationsuite/again\n"), first.stderr
-    assert (second.returncode, "A suite never changes: give another NAME" in second.stderr) == (1, True)
+        "create", "suite", "again", "--from", str(tmp_path / "questions.jsonl"), "--uri", "pvc://invoices/questions.jsonl",
+        "--task", "Generation", "--metric", "ExactMatch", "-o", "name",
+    )  # fmt: skip
+    cli = Cli(world, capsys)
+    assert cli.run("evaluation-owner", *create).startswith("evaluationsuite/again\n")
+    assert "A suite never changes: give another NAME" in cli.run("evaluation-owner", *create, code=1)
+    assert "cannot create resource" in cli.run("policy-owner", *create, code=1)
 
 
 def test_evaluation_owners_make_suites_and_no_policies_and_policy_owners_the_reverse(world: World) -> None:

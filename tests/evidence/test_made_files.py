@@ -12,8 +12,15 @@ import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
 from tests.support.release_walk import OPERATOR_IMAGE
-from tests.support.released_adapter import ADAPTER_FILES, ENGINE, TRAINER, Released, identified_release
-from tunegate.digests import sha256
+from tests.support.released_adapter import (
+    ADAPTER_FILES,
+    ENGINE,
+    TRAINER,
+    Released,
+    identified_release,
+    result_manifest,
+)
+from tunegate.digests import canonical, sha256
 from tunegate.evidence import card, layout
 
 COMMAND = re.compile(r"^\$ (.*)$", re.MULTILINE)
@@ -151,6 +158,20 @@ def test_imported_adapter_has_no_training_in_its_files() -> None:
     assert json.loads(files["environment.json"])["training"] is None
     assert "the adapter was made elsewhere" in files["model-card.md"].decode()
     assert bill_of_materials_validator().validate_str(files["mlbom.cdx.json"].decode()) is None
+
+
+def test_an_alternative_that_answered_nothing_does_not_look_beaten_in_the_evidence() -> None:
+    released = Released()
+    result = json.loads(released.documents.contents["Evaluate"])
+    result["arms"][0]["answered"] = 0
+    released.result, released.documents.contents["Evaluate"] = result, canonical(result)
+    for stage in released.job["status"]["stages"]:
+        if stage["name"] == "Evaluate":
+            stage["resultDigest"] = sha256(result_manifest("Evaluate", canonical(result)))
+    released.start_again()
+    files = released.files()
+    assert "| says nothing: matched 0 of 112 |" in files["model-card.md"].decode()
+    assert "minus that of Regex, which matched 0 of 112 questions" in files["mlbom.cdx.json"].decode()
 
 
 def test_page_of_approvals_names_who_signed_what_when_and_why(files: dict[str, bytes]) -> None:

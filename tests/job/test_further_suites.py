@@ -9,8 +9,10 @@ import pytest
 from tests.support.builders import make_approvalpolicy, make_evaluationsuite
 from tests.support.stage_documents import NAMESPACE, SETTINGS, job, world_objects
 from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.conditions import Condition
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.status import StageName
+from tunegate.api.reasons import CatalogueReason
 from tunegate.api.shared import SuiteTries
 from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
 from tunegate.digests import document_digest, sha256
@@ -116,12 +118,21 @@ def tried(one: EvaluationSuite) -> EvaluationSuite:
     return one.model_copy(update={"status": one.status.model_copy(update={"tries": SuiteTries(total=1)})})
 
 
+def refused(one: EvaluationSuite) -> EvaluationSuite:
+    """Return the suite as one whose text the operator found wrong."""
+    time = "2026-01-01T00:00:00Z"
+    condition = Condition(
+        type="Ready", status="False", reason=CatalogueReason.BAD_INPUT, message="", last_transition_time=time
+    )
+    return one.model_copy(update={"status": one.status.model_copy(update={"conditions": [condition]})})
+
+
 @pytest.mark.parametrize(
     "neighbor",
     [
         suite("other", "gone"),
         suite("other", "questions", "../gate.jsonl"),
-        suite("other", "questions", "gate.json"),
+        refused(suite("other", "questions")),
     ],
 )
 def test_a_suite_by_which_nobody_can_be_judged_is_in_no_statement_of_others(neighbor: EvaluationSuite) -> None:

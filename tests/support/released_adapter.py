@@ -68,7 +68,7 @@ class Documents:
         for name, content in self.contents.items():
             where = earlier if name == "Baseline" else repository
             digest = client.push_document(f"{where}/results", content, _media_type(name))
-            assert digest == sha256(_manifest(name, content))
+            assert digest == sha256(result_manifest(name, content))
         layers = [
             client.push_blob(f"{repository}/adapter", content, "application/octet-stream", title=name)
             for name, content in ADAPTER_FILES.items()
@@ -106,7 +106,7 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
         origin=origin, digest=release_evidence.digest("d"), base_model_digest=release_evidence.digest("b"), suite_digest=suite,
     )  # fmt: skip
     data = canonical(stated.to_dict())
-    statement = sha256(_manifest("data-statement", data))
+    statement = sha256(result_manifest("data-statement", data))
     sealed = SealResult(
         outcome="Passed", repository=f"{repository}/adapter", digest=sha256(ADAPTER), manifest=ADAPTER_MANIFEST,
         manifest_digest=adapter, bytes=9, rank=16, target_modules=["q_proj"],
@@ -127,7 +127,7 @@ def documents(world: dict[str, Json], job: Json, repository: str) -> Documents:
     status = release_evidence.job_status(world, "")
     status["stages"] = [
         {
-            "name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(_manifest(name, contents[name])),
+            "name": name, "state": "Done", "attempt": 1, "resultDigest": sha256(result_manifest(name, contents[name])),
             "images": [TRAINER, ENGINE] if name in ("Baseline", "Evaluate") else [TRAINER],
         }
         for name in made
@@ -239,7 +239,7 @@ class Released(Walk):
         found = {layout.STATEMENT: statement.content, layout.ADAPTER: ADAPTER}
         for one in layout.documents(statement):
             name = one.stage or "data-statement"
-            found |= {one.path: contents[name], one.manifest_path: _manifest(name, contents[name])}
+            found |= {one.path: contents[name], one.manifest_path: result_manifest(name, contents[name])}
         return found
 
     def files(self) -> dict[str, bytes]:
@@ -295,6 +295,6 @@ def _media_type(name: str) -> str:
     return DATA_STATEMENT_MEDIA_TYPE if name == "data-statement" else RESULT_MEDIA_TYPE
 
 
-def _manifest(name: str, content: bytes) -> bytes:
+def result_manifest(name: str, content: bytes) -> bytes:
     layer = Layer(_media_type(name), sha256(content), len(content))
     return artifact.write(Artifact(_media_type(name), (layer,)))

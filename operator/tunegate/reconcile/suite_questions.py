@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.api.evaluationsuite import EvaluationSuite
-from tunegate.api.suite_checks import suite_problems
+from tunegate.api.reasons import CatalogueReason
 from tunegate.manifests.sources import ClaimPath, claim_path
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
@@ -21,8 +21,9 @@ def asked_before(suite: EvaluationSuite) -> bool:
 
 
 def matters(suite: EvaluationSuite) -> bool:
-    """Whether a job can be judged by it, or was: what its own text rules out gives no questions away."""
-    return asked_before(suite) or not suite_problems(suite.spec)
+    """Whether a job can be judged by it, or was. What its own status calls ``BadInput`` can judge no model: its text rules that out."""
+    refused = any(one.type == "Ready" and one.reason == CatalogueReason.BAD_INPUT for one in suite.status.conditions)
+    return asked_before(suite) or not refused
 
 
 def closed(name: str, claim: Json | None, *, own: bool) -> str | None:

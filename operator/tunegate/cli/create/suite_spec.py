@@ -109,7 +109,12 @@ def _asked(options: Namespace, answers: Sequence[str], ask: Ask) -> Namespace:
         by_task = {"Classification": "MacroF1", "Extraction": "ExactMatch"}
         options.metric = ask(f"Metric that decides ({', '.join(METRICS)})", by_task.get(options.task, "RougeL"))
     if options.margin is None:
-        options.margin = ask("Least gain over each alternative, as a fraction", "0.05")
+        from tunegate_trainer.evaluation.power import smallest_visible_gain
+
+        shown = f"{smallest_visible_gain(len(answers)):.3f}"
+        options.margin = ask(
+            f"Least gain over each alternative ({len(answers)} questions show gains from {shown} on)", "0.05"
+        )
     if options.uri is None:
         options.uri = ask("Where the stages find the questions, as pvc://CLAIM/path", "")
     return options

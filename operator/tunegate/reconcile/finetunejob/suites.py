@@ -72,10 +72,11 @@ def further_suites(seen: Observed, policy: ApprovalPolicy, own_claims: Collectio
         if not matters(suite):
             continue
         questions = questions_place(suite)
+        gone = isinstance(questions, str) or seen.claims.get(questions.claim) is None
+        if gone and not asked_before(suite):
+            continue
         if isinstance(questions, str):
             unread[name] = questions
-            continue
-        if seen.claims.get(questions.claim) is None and not asked_before(suite):
             continue
         wanted = claims | ({questions.claim} - set(own_claims))
         why = closed(questions.claim, seen.claims.get(questions.claim), own=questions.claim in own_claims)
