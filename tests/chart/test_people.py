@@ -49,6 +49,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver-risk": ["model-risk", "second-line"],
         "tunegate-approver-compliance": ["compliance"],
         "tunegate-evaluation-owner": ["evaluation"],
+        "tunegate-evidence-reader": ["model-risk", "compliance", "second-line", "evaluation"],
         "tunegate-serving-operator": ["oncall"],
     }
     team_b = {
@@ -56,6 +57,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver": ["model-risk"],
         "tunegate-approver-risk": ["model-risk"],
         "tunegate-evaluation-owner": ["evaluation", "examiners"],
+        "tunegate-evidence-reader": ["model-risk", "evaluation", "examiners"],
         "tunegate-serving-operator": ["oncall"],
     }
     requesters, approvers = ["ml", "research", "guests"], ["model-risk", "compliance", "second-line"]
@@ -63,6 +65,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-catalogue-reader": [*requesters, *approvers, "evaluation", "examiners", "oncall"],
         "tunegate-pool-user": requesters,
         "tunegate-auditor": ["audit", "supervisor"],
+        "tunegate-evidence-reader": ["audit", "supervisor", "governance"],
         "tunegate-policy-owner": ["governance"],
         "tunegate-maintainer": ["platform", "sre"],
     }

@@ -228,7 +228,7 @@ def test_a_terminal_asks_for_what_is_missing_and_proposes_by_what_the_file_holds
     printed = capsys.readouterr()
     assert code == 0, printed.err
     assert "Task (Extraction, Classification, Generation) [Classification]: " in printed.err
-    assert "Least gain over each alternative (40 questions show gains from 0.222 on) [0.05]: " in printed.err
+    assert "Least gain over each alternative (40 questions show gains from 0.221 on) [0.05]: " in printed.err
     spec = yaml.safe_load(printed.out)["spec"]
     assert spec["task"] == {"type": "Classification", "labels": ["billing", "technical"]}
     assert spec["primaryMetric"] == {"name": "MacroF1", "margin": "0.3"}
