@@ -81,6 +81,8 @@ class Settings(BaseModel):
     registry_token_key: Path | None = None
     """Private key with which the operator signs repository-scoped registry tokens."""
     registry_token_cert: Path | None = None
+    registry_volume_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Where the program beside the chart's registry says what lies on its volume."""
     ledger_keys: Path | None = None
     """Folder with `key.pem`, which signs ledger and evidence, and after a rotation `previous.pem`."""
     checkpoint_records: Annotated[int, Field(ge=1)] = 100

@@ -49,6 +49,7 @@ STATED: list[tuple[EventType, str, AuditSubject, dict[str, str]]] = [
     ("TrackingDrift", "tunegate-operator", RELEASE, {"changed": "gov.approvals, gov.approvers"}),
     ("ForeignObjectFound", "tunegate-operator", SERVER, {"object": "Service team/server", "differs": "spec", "outcome": "Refused"}),
     ("RevocationConfirmed", "tunegate-operator", RELEASE, {"servedName": "release-44444444", "pods": "server-engine-1"}),
+    ("RegistryContentDeleted", "ada", CLUSTER, {"list": digest("b"), "deleted-1": f"team/job/answers@{digest('c')}"}),
     ("ServingPodDeleted", "tunegate-operator", RELEASE, {"servedName": "release-44444444", "pod": "server-engine-1"}),
 ]  # fmt: skip
 """Every type of event but the three that state something of the ledger itself."""

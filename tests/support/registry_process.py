@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -36,19 +37,29 @@ class RunningRegistry:
 
 @contextmanager
 def running_registry(
-    folder: Path, *, with_password: bool = False, token_certificate: Path | None = None, address: str = "127.0.0.1"
+    folder: Path,
+    *,
+    with_password: bool = False,
+    address: str = "127.0.0.1",
+    port: int | None = None,
+    storage: Path | None = None,
+    further: Mapping[str, Any] | None = None,
+    token_certificate: Path | None = None,
 ) -> Iterator[RunningRegistry]:
-    """Start a registry whose files lie in ``folder``; stop it at the end.
+    """Start a registry whose files lie in ``storage``, by default in ``folder``; stop it at the end.
 
-    ``token_certificate``: it trusts the tokens that this certificate's key signed, as the chart's does.
+    ``further``: of the section `storage` of its configuration, as the chart sets it for maintenance. With ``token_certificate``
+    it wants tokens of that key, as the chart's does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
+    storage = storage or folder / "storage"
     configuration = folder / "config.yml"
+    sections = {"filesystem": {"rootdirectory": str(storage)}, **(further or {})}
     lines = [
         "version: 0.1",
         f"log: {{level: {'info' if token_certificate else 'error'}, formatter: json}}",
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'storage'}}}}}",
+        f"storage: {json.dumps(sections)}",
         f"http: {{addr: '{address}:{port}'}}",
     ]
     if with_password:
@@ -65,10 +76,21 @@ def running_registry(
         )
     try:
         _wait_until_up(f"{address}:{port}", process, folder / "log")
-        yield RunningRegistry(f"{address}:{port}", folder / "storage")
+        yield RunningRegistry(f"{address}:{port}", storage)
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def collect_garbage(folder: Path) -> str:
+    """Run distribution's own collection, as the chart does, for the registry of ``running_registry(folder)``; return what it says."""
+    configuration = folder / "config.yml"
+    command: list[str | Path] = [program("registry"), "garbage-collect", configuration]
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the registry's garbage could not be collected: {done.stderr[-500:]}")
+    return done.stdout
 
 
 def _wait_until_up(host: str, process: subprocess.Popen[bytes], log: Path) -> None:

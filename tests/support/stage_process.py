@@ -75,6 +75,8 @@ class Pod:
     host: str
     workspace: Path = field(init=False)
     started: int = 0
+    patience: float = 0.0
+    """For how many seconds its stages wait for the registry."""
 
     def __post_init__(self) -> None:
         self.workspace = self.folder / "workspace"
@@ -105,12 +107,13 @@ class Pod:
         folder.mkdir()
         text = json.dumps(config.to_dict())
         (folder / "stage.json").write_text(text)
-        arguments: list[str | Path] = [
+        arguments: list[str | float | Path] = [
             "--config", folder / "stage.json", "--config-digest", promised or digests.sha256(text.encode()),
             "--base-record", self.folder / "base.json", "--checkpoint-key", self.folder / "checkpoint-key",
             "--termination", folder / "termination", "--registry-auth", folder / "none.json",
             "--ca", folder / "none.crt", "--store", self.folder / "store",
             "--workspace", self.workspace, "--progress-port", port,
+            "--registry-patience", self.patience,
         ]  # fmt: skip
         return folder, list(map(str, arguments))
 

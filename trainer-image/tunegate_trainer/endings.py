@@ -45,6 +45,13 @@ class Unavailable(StageEnd):
     reason = StageReason.UNAVAILABLE
 
 
+class RegistryFull(StageEnd):
+    """The registry has no room for what the stage made: trying again is right once there is some."""
+
+    exit_code = ExitCode.REGISTRY_FULL
+    reason = StageReason.REGISTRY_FULL
+
+
 class OutOfMemory(StageEnd):
     """Host or device memory ran out."""
 

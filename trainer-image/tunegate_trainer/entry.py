@@ -21,7 +21,7 @@ from tunegate.api.stage.ends import ExitCode, Termination
 from tunegate.api.stage.results import StageResult
 from tunegate.logs import event
 from tunegate.registry.client import RegistryClient
-from tunegate.registry.failures import RegistryError, Unauthorized
+from tunegate.registry.failures import Full, RegistryError, Unauthorized
 from tunegate.registry.failures import Unavailable as RegistryUnavailable
 from tunegate_trainer.context import Places, StageContext
 from tunegate_trainer.endings import (
@@ -29,6 +29,7 @@ from tunegate_trainer.endings import (
     ConfigurationDiffers,
     OutOfMemory,
     Preempted,
+    RegistryFull,
     StageEnd,
     StorageFull,
     Unavailable,
@@ -42,6 +43,8 @@ from tunegate_trainer.stopping import STOPPED, StopRequest
 log = logging.getLogger("tunegate_trainer")
 
 PROGRESS_FILE = "progress.json"
+REGISTRY_PATIENCE_SECONDS = 900.0
+"""How long a stage waits for a registry that is away, read-only or full, before what it calculated is lost."""
 MAX_MESSAGE = 1800
 """Bytes of a termination message; the kubelet keeps 4096 of the whole document, and JSON may double a character."""
 
@@ -70,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             stop = StopRequest()
             signal.signal(signal.SIGTERM, stop.on_signal)
-            return _run(config, options.config_digest, places, options.progress_port, stop)
+            return _run(config, options, places, stop)
         except Preempted as end:  # before the stage began
             return _end(places, end)
 
@@ -97,6 +100,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--checkpoint-key", type=Path, default=Path(layout.CHECKPOINT_KEY_PATH), help="key of the job's checkpoints"
     )
     parser.add_argument("--progress-port", type=int, default=layout.PROGRESS_PORT, help="0: any free port")
+    parser.add_argument(
+        "--registry-patience", type=float, default=REGISTRY_PATIENCE_SECONDS, help="seconds to wait for the registry"
+    )
     return parser.parse_args(arguments)
 
 
@@ -117,15 +123,16 @@ def _read(path: Path, promised: str) -> StageConfig:
         raise BadInput(f"{path}: not a stage configuration: {fields}") from error
 
 
-def _run(config: StageConfig, config_digest: str, places: Places, port: int, stop: StopRequest) -> int:
+def _run(config: StageConfig, options: argparse.Namespace, places: Places, stop: StopRequest) -> int:
     registry = RegistryClient(
         config.registry.host,
         plain_http=config.registry.plain_http,
         auth_file=places.registry_auth,
         ca_file=places.ca,
+        patience=options.registry_patience,
     )
     board = ProgressBoard(config.stage, places.run / PROGRESS_FILE)
-    server = serve(board, port)
+    server = serve(board, options.progress_port)
     log.info(
         "stage starts",
         extra=event("StageStarted", job=f"{config.job.namespace}/{config.job.name}", attempt=config.job.attempt),
@@ -137,7 +144,7 @@ def _run(config: StageConfig, config_digest: str, places: Places, port: int, sto
             stop.check()
             inputs = context.notes.settle()
             if result is not None:
-                result = result.model_copy(update={"config_digest": config_digest, "inputs": inputs})
+                result = result.model_copy(update={"config_digest": options.config_digest, "inputs": inputs})
             digest = _publish(config, registry, result) if result is not None else None
     except (Exception, Preempted) as error:
         return _end(places, Preempted(STOPPED) if stop.came else _end_of(error, places.workspace))
@@ -214,6 +221,8 @@ def _end_of(error: Exception | Preempted, workspace: Path) -> StageEnd | Preempt
     """Return how a stage ends by an error: an unknown one keeps its type only, since its text may quote data."""
     if isinstance(error, StageEnd | Preempted):
         return error
+    if isinstance(error, Full):
+        return RegistryFull(str(error))
     if isinstance(error, RegistryUnavailable | Unauthorized):
         return Unavailable(str(error))  # the next attempt gets a new credential
     if isinstance(error, RegistryError):

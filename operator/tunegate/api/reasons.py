@@ -13,6 +13,7 @@ class StageReason(StrEnum):
     BAD_INPUT = "BadInput"
     OUT_OF_MEMORY = "OutOfMemory"
     STORAGE_FULL = "StorageFull"
+    REGISTRY_FULL = "RegistryFull"
     DEVICES_MISSING = "DevicesMissing"
     PEERS_MISSING = "PeersMissing"
     STALLED = "Stalled"

@@ -19,14 +19,18 @@ from tunegate import digests
 from tunegate.registry import artifact
 from tunegate.registry.artifact import EMPTY, EMPTY_TYPE, INDEX_TYPE, MANIFEST_TYPE, Artifact, Layer
 from tunegate.registry.credentials import answer_challenge, read_credential
-from tunegate.registry.failures import DigestMismatch, Missing, Refused, Unauthorized, Unavailable
+from tunegate.registry.failures import DigestMismatch, Full, Missing, ReadOnly, Refused, Unauthorized, Unavailable
 
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_DOCUMENT = 64 * 1024 * 1024
 CHUNK = 1024 * 1024
 TAGS_PAGE = 500
 ATTEMPTS = 4
-"""Tries of one request while the registry is unavailable, with pauses of 0.5, 1 and 2 seconds."""
+"""Tries of one request while the registry is unavailable, with pauses of 0.5, 1 and 2 seconds; more with patience."""
+LONGEST_PAUSE_SECONDS = 15.0
+LARGEST_COMPLAINT = 64 * 1024
+NO_ROOM = ("no space left on device", "disk quota exceeded", "quota exceeded when processing")
+"""How registries say that there is no room: distribution with the words of its file system, Harbor in those of its quota."""
 
 
 class RegistryClient:
@@ -42,11 +46,13 @@ class RegistryClient:
         token_source: Callable[[str], str] | None = None,
         timeout: float = 60.0,
         total: float | None = None,
+        patience: float = 0.0,
     ) -> None:
         """``host`` is `name[:port]`; ``token_source`` gives a bearer token for a repository and goes before the file.
 
         ``timeout`` is for each read and write, ``total`` for one whole request with all its tries; both in seconds. None:
-        stages fetch files that take as long as they take.
+        stages fetch files that take as long as they take. ``patience``: for how many seconds a registry that is away,
+        read-only or full is tried again beyond the usual tries.
 
         The authentication file is read for every request: a rotated credential acts at once.
         """
@@ -55,8 +61,9 @@ class RegistryClient:
         self._auth_file = auth_file
         self._token_source = token_source
         self._total = total
+        self._patience = patience
         timeout = timeout if total is None else min(timeout, total)
-        self._http = httpx.Client(timeout=timeout, verify=_trust(ca_file), trust_env=False, follow_redirects=True)
+        self._http = httpx.Client(timeout=timeout, verify=trust(ca_file), trust_env=False, follow_redirects=True)
 
     def __enter__(self) -> RegistryClient:
         return self
@@ -87,15 +94,19 @@ class RegistryClient:
         found = self._send("HEAD", repository, f"blobs/{digest}", accept_missing=True)
         if found.status_code == 200:
             return layer
-        started = self._send("POST", repository, "blobs/uploads/")
+        # Each try begins an upload of its own: what a broken one left is kept, and a second body would be put behind it.
+        self._send("PUT", repository, lambda: self._begin_upload(repository, digest), content=content, size=size)
+        return layer
+
+    def _begin_upload(self, repository: str, digest: str) -> httpx.URL:
+        """Return where a blob can be sent now."""
+        started = self._send("POST", repository, "blobs/uploads/", tries=1)
         target = started.url.join(started.headers["Location"])
         if not self._is_own(target):
             raise Refused(
                 f"{repository}: the registry sends the upload to another host or to one without TLS; no credential goes there"
             )
-        url = target.copy_merge_params({"digest": digest})
-        self._send("PUT", repository, url, content=content, size=size)
-        return layer
+        return target.copy_merge_params({"digest": digest})
 
     def push_artifact(self, repository: str, artifact_type: str, layers: Sequence[Layer]) -> str:
         """Store a manifest over blobs that were pushed before; return its digest. The bytes are RFC 8785 JSON."""
@@ -115,6 +126,13 @@ class RegistryClient:
     def push_index(self, repository: str, tag: str, content: bytes) -> None:
         """Let ``tag`` name an index, whatever it named before."""
         self._send("PUT", repository, f"manifests/{tag}", content=content, media_type=INDEX_TYPE)
+
+    def delete_manifest(self, repository: str, digest: str) -> None:
+        """Take a manifest out of a repository; its blobs stay until the registry collects its garbage.
+
+        Raises ``Missing`` where there is none, ``ReadOnly`` where the registry deletes nothing.
+        """
+        self._send("DELETE", repository, f"manifests/{digest}")
 
     # Reading
 
@@ -226,38 +244,64 @@ class RegistryClient:
         self,
         method: str,
         repository: str,
-        target: str | httpx.URL,
+        target: str | Callable[[], httpx.URL],
         *,
         content: bytes | Path | None = None,
         size: int | None = None,
         media_type: str = "application/octet-stream",
         accept_missing: bool = False,
         stream: bool = False,
+        tries: int | None = None,
     ) -> httpx.Response:
-        """Send one request, repeated while the registry is unavailable; return its good answer."""
-        url = target if isinstance(target, httpx.URL) else httpx.URL(f"{self._base}/v2/{repository}/{target}")
+        """Send one request, repeated while the registry is unavailable; return its good answer.
+
+        ``target`` is a path in the repository, or makes the address anew for each try.
+        """
         headers = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"} if method in {"GET", "HEAD"} else {}
         if content is not None:
             headers["Content-Type"] = media_type
             headers["Content-Length"] = str(size if size is not None else len(content))  # type: ignore[arg-type]
-        failure, ends = "", self._end()
-        for attempt in range(ATTEMPTS):
-            pause = 0.5 * 2 ** (attempt - 1) if attempt else 0.0
-            if attempt and time.monotonic() + pause >= ends:
-                raise Unavailable(
-                    f"registry {self._host}: {failure} ({method} in {repository}, within {self._total:g} s)"
-                )
-            time.sleep(pause)
+        begun, ends = time.monotonic(), self._end()
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                answer = self._authorized(method, repository, url, headers, content, stream)
-            except httpx.TransportError as error:
-                failure = type(error).__name__
-                continue
-            if answer.status_code < 500 and answer.status_code != 429:
-                return self._accept(answer, repository, accept_missing)
-            failure = f"answers {answer.status_code}"
-            answer.close()
-        raise Unavailable(f"registry {self._host}: {failure} ({method} in {repository}, {ATTEMPTS} tries)")
+                url = target() if callable(target) else httpx.URL(f"{self._base}/v2/{repository}/{target}")
+                return self._try(method, repository, url, headers, content, accept_missing, stream)
+            except Unavailable as error:
+                pause = min(0.5 * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
+                patient = time.monotonic() + pause - begun < self._patience
+                if attempt >= (tries or ATTEMPTS) and (tries or not patient):
+                    raise
+                if time.monotonic() + pause >= ends:
+                    raise type(error)(f"{error.message} (within {self._total:g} s)") from error
+            time.sleep(pause)
+
+    def _try(
+        self,
+        method: str,
+        repository: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        content: bytes | Path | None,
+        accept_missing: bool,
+        stream: bool,
+    ) -> httpx.Response:
+        """Send one request once and return its good answer; raise the class of any other."""
+        where = f"registry {self._host}: {{}} ({method} in {repository})"
+        try:
+            answer = self._authorized(method, repository, url, headers, content, stream)
+            if answer.status_code >= 400 and method not in {"GET", "HEAD"} and _no_room(answer):
+                raise Full(where.format("no room is left on its volume, or of its quota"))
+        except httpx.TransportError as error:
+            raise Unavailable(where.format(type(error).__name__)) from error
+        status = answer.status_code
+        if status < 500 and status not in {405, 429}:
+            return self._accept(answer, repository, accept_missing)
+        answer.close()
+        if status == 405:
+            raise ReadOnly(where.format("takes no such request now (405), as while it is maintained"))
+        raise Unavailable(where.format(f"answers {status}"))
 
     def _end(self) -> float:
         """Return until when a request that begins now may take, by the monotonic clock."""
@@ -314,7 +358,13 @@ class RegistryClient:
         raise Refused(f"{where}: the registry refuses the request ({status})")
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def _no_room(answer: httpx.Response) -> bool:
+    """Tell whether an answer says that the registry has no room. RFC 4918 has a status for it, which few registries send."""
+    said = answer.read()[:LARGEST_COMPLAINT].decode(errors="replace").lower()
+    return answer.status_code == 507 or any(words in said for words in NO_ROOM)
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
     """The system's authorities and, where it exists, the site's own."""
     context = ssl.create_default_context()
     if ca_file is not None and ca_file.exists():

@@ -1,6 +1,6 @@
 """How talking to a registry can fail: one class per thing that a caller does about it.
 
-RegistryError ── Unavailable (also Transient)
+RegistryError ── Unavailable (also Transient) ── Full, ReadOnly
               └─ Unauthorized, Missing, DigestMismatch, Refused (also Terminal)
 """
 
@@ -15,6 +15,14 @@ class RegistryError(Exception):
 
 class Unavailable(RegistryError, Transient):
     """The registry does not answer, or answers that it can't now (429, 5xx, broken connection): try again later."""
+
+
+class Full(Unavailable):
+    """The registry has no room for what is sent: try again when somebody has made some."""
+
+
+class ReadOnly(Unavailable):
+    """The registry takes nothing at the moment, or deletes nothing (405): its owner decides for how long."""
 
 
 class _Final(RegistryError, Terminal):

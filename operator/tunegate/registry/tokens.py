@@ -20,10 +20,10 @@ from typing import Literal
 
 import jwt
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-Action = Literal["pull", "push", "delete"]
+Action = Literal["pull", "push", "delete", "*"]
 
 ISSUER = "tunegate-operator"
 """What the registry's configuration names as ``auth.token.issuer``."""
@@ -38,10 +38,15 @@ WRITTEN = ("/statement", "/adapter")
 
 @dataclass(frozen=True)
 class Access:
-    """What may be done with one repository."""
+    """What may be done with one repository, or with the registry as a whole."""
 
     repository: str
     actions: tuple[Action, ...]
+    type: Literal["repository", "registry"] = "repository"
+
+
+CATALOG = Access("catalog", ("*",), type="registry")
+"""Knowing what there is. The name is that of distribution."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,30 @@ class TokenSigner:
             "iat": int(now.timestamp()),
             "exp": int((now + lifetime).timestamp()),
             "jti": uuid.uuid4().hex,
-            "access": [{"type": "repository", "name": a.repository, "actions": list(a.actions)} for a in access],
+            "access": [{"type": a.type, "name": a.repository, "actions": list(a.actions)} for a in access],
         }
         chain = base64.b64encode(self.certificate.public_bytes(Encoding.DER)).decode()
         return jwt.encode(claims, self.key, algorithm="RS256", headers={"x5c": [chain]})
+
+
+def grants(token: str, certificate: x509.Certificate, access: Access) -> bool:
+    """Tell whether a token is valid now, signed by the key of ``certificate``, and allows all of ``access``."""
+    key = certificate.public_key()
+    if not isinstance(key, RSAPublicKey):
+        return False
+    try:
+        claims = jwt.decode(
+            token, key, algorithms=["RS256"], audience=SERVICE, issuer=ISSUER, options={"require": ["exp"]}
+        )
+    except jwt.InvalidTokenError:
+        return False
+    entries = claims.get("access")
+    return isinstance(entries, list) and any(
+        isinstance(one, dict)
+        and (one.get("type"), one.get("name")) == (access.type, access.repository)
+        and set(access.actions) <= set(one.get("actions") or ())
+        for one in entries
+    )
 
 
 def docker_config(host: str, token: str) -> str:

@@ -31,6 +31,8 @@ class ExitCode(IntEnum):
     """The pool promises devices and the container has none, too few or smaller ones."""
     PEERS_MISSING = 10
     """The pods of one training did not find each other in time."""
+    REGISTRY_FULL = 11
+    """The registry has no room for what the stage made: try again when there is some."""
     PREEMPTED = 75
     """Stopped by SIGTERM with a checkpoint written (EX_TEMPFAIL of sysexits.h): go on later."""
 

@@ -17,7 +17,7 @@ from tunegate.reconcile.attempt.lost_result import Json
 
 MOVED_AWAY = (StageReason.DISRUPTED, StageReason.EVICTED, StageReason.NODE_LOST, StageReason.PREEMPTED)
 """The pod was taken away: the next attempt may start at once."""
-AWAY = (StageReason.UNAVAILABLE, StageReason.DEVICES_MISSING, StageReason.PEERS_MISSING)
+AWAY = (StageReason.UNAVAILABLE, StageReason.REGISTRY_FULL, StageReason.DEVICES_MISSING, StageReason.PEERS_MISSING)
 """Something that the pod needs was away: the next attempt waits."""
 OUTSIDE = (*MOVED_AWAY, *AWAY)
 """Ends that are not the stage's own fault: they are counted as disruptions."""
@@ -41,6 +41,7 @@ _SAYS = {
 """Ends that are what the stage says, whatever happened to its pod besides."""
 _SAYS_UNLESS_TAKEN = {
     ExitCode.UNAVAILABLE: StageReason.UNAVAILABLE,
+    ExitCode.REGISTRY_FULL: StageReason.REGISTRY_FULL,
     ExitCode.PEERS_MISSING: StageReason.PEERS_MISSING,
 }
 

@@ -38,6 +38,7 @@ _BY_WEIGHT = (
     StageReason.DEVICES_MISSING,
     StageReason.UNKNOWN,
     StageReason.PEERS_MISSING,
+    StageReason.REGISTRY_FULL,
     StageReason.UNAVAILABLE,
     StageReason.NODE_LOST,
     StageReason.EVICTED,

@@ -41,6 +41,8 @@ _DISRUPTION_ADVICE: dict[StageReason, str] = {
     StageReason.PEERS_MISSING: "Ask the platform team whether the pool has room for all nodes of the training at a time, and "
     "whether its pods reach each other. Then create a new job, or one with a smaller method.numNodes.",
     StageReason.NODE_LOST: "Ask the platform team to look at the pool's nodes. Then create a new job.",
+    StageReason.REGISTRY_FULL: "Ask the platform team to make room in the registry (docs/operate.md, Room in the registry). Then "
+    "create a new job.",
     StageReason.UNAVAILABLE: "Create a new job when what was away is there again.",
 }
 
