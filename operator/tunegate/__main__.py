@@ -12,6 +12,7 @@ COMMANDS = {
     "gateway": "tunegate.gateway.app",
     "pull": "tunegate.serving.pull",
     "exchange": "tunegate.exchange.app",
+    "registry-volume": "tunegate.registry_volume",
 }
 """Each module is imported only when it is asked for: the gateway's image part needs no kopf, the puller no aiohttp."""
 

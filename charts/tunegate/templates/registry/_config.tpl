@@ -4,10 +4,14 @@ version: 0.1
 log: {level: info, formatter: json}
 storage:
   filesystem: {rootdirectory: /var/lib/registry}
-  # Approved artifacts must stay readable: nothing can be deleted over HTTP.
-  delete: {enabled: false}
+  # Approved artifacts must stay readable: but for maintenance nothing can be deleted over HTTP, and then only with a token that
+  # names the repository and this action, which no stage and no server has.
+  delete: {enabled: {{ eq .Values.registry.maintenance "Delete" }}}
   maintenance:
-    uploadpurging: {enabled: true, age: 168h, interval: 24h, dryrun: false}
+    uploadpurging: {enabled: true, age: 24h, interval: 6h, dryrun: false}
+    {{- if eq .Values.registry.maintenance "Collect" }}
+    readonly: {enabled: true}
+    {{- end }}
 http:
   addr: :5000
   tls: {certificate: /etc/tunegate/tls/tls.crt, key: /etc/tunegate/tls/tls.key, minimumtls: tls1.2}
