@@ -1,4 +1,7 @@
-"""Entry point of the containers: `python -m tunegate operator`, `… exchange`, `… gateway --config-digest D`, `… pull --config-digest D`."""
+"""Entry point of the containers: `python -m tunegate operator`, `… exchange`, `… gateway --config-digest D`, `… pull --config-digest D`.
+
+The registry's pod runs `python -m tunegate registry-volume`.
+"""
 
 from __future__ import annotations
 

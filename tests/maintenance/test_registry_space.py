@@ -176,10 +176,12 @@ async def fill(site: Site) -> None:
             push("stranger", "not-governed/job-0a1b2c3d/results", b'{"stranger": 1}', RESULT_MEDIA_TYPE, named=True)
         site.registry.age(OLD)
         site.registry.age(1.5, site.named["young"].split("@")[1])
-        subject = AuditSubject("FineTuneJob", TEAM, "gone", GONE)
-        await ledger.append(AuditEntry("JobFinished", "o", subject, "end", {"EvaluateResult": recorded}))
-        subject = AuditSubject("ModelRelease", TEAM, "release", release["metadata"]["uid"])
-        await ledger.append(AuditEntry("ReleaseRequested", "o", subject, "s", {"statement": statement, "adapter": adapter}))
+        about = AuditSubject("FineTuneJob", TEAM, "gone", GONE)
+        await ledger.append(AuditEntry("JobFinished", "o", about, "end", {"EvaluateResult": recorded}))
+        about = AuditSubject("ModelRelease", TEAM, "release", release["metadata"]["uid"])
+        await ledger.append(
+            AuditEntry("ReleaseRequested", "o", about, "s", {"statement": statement, "adapter": adapter})
+        )
 
 
 def _with_status(obj: Json, status: Json) -> Json:
@@ -288,5 +290,3 @@ def test_where_it_cannot_be_told_who_names_what_nothing_is_deleted(site: Site) -
         assert all(map(site.there, site.unused.values()))
         assert site.records("RegistryContentDeleted") == []
         assert site.look()["list"] == found["list"]
-
-

@@ -12,6 +12,7 @@ import pytest
 from tests.support.certificates import write_localhost_certificate
 from tests.support.chart_registry import ChartRegistry
 from tests.support.silent_server import silent_server
+from tunegate.digests import sha256
 from tunegate.registry import artifact, referrers
 from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer
 from tunegate.registry.failures import Refused, Unauthorized, Unavailable
@@ -43,9 +44,7 @@ def test_it_lists_what_has_no_tag_and_who_refers_to_whom(registry: ChartRegistry
         client.push_document("other/job/results", b"{}" * 100, RESULT)
         size = len(client.pull_manifest(OWN, digest))
         subject = Layer(MANIFEST_TYPE, digest, size)
-        about = [
-            Artifact(NOTE, (Layer(NOTE, artifact.digests.sha256(note), len(note)),), subject) for note in (b"a", b"b")
-        ]
+        about = [Artifact(NOTE, (Layer(NOTE, sha256(note), len(note)),), subject) for note in (b"a", b"b")]
         notes = [referrers.attach(client, OWN, one, note) for one, note in zip(about, (b"a", b"b"), strict=True)]
 
     found = listed(registry)
@@ -80,7 +79,7 @@ def test_it_counts_bytes_by_namespace_once_and_what_nobody_refers_to(registry: C
 
 def test_it_answers_only_whoever_may_see_the_whole_registry(registry: ChartRegistry) -> None:
     with registry.volume() as volume:
-        url = volume._url  # noqa: SLF001
+        url = volume._url
         for token in ("x", registry.token(Access("catalog", ("*",))), registry.token(Access(OWN, ("pull",)))):
             stranger = VolumeClient(url, lambda token=token: token)  # type: ignore[misc]
             for ask in (stranger.room, stranger.manifests):

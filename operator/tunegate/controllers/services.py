@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tunegate.rbac.watch import PowerWatch
     from tunegate.registry.client import RegistryClient
     from tunegate.registry.tokens import TokenSigner
+    from tunegate.registry.volume_client import VolumeClient
     from tunegate.tracking.mlflow import Tracking
 
 
@@ -66,6 +67,8 @@ class Services:
     """Looks who could get around the rules; None where the settings say that nobody does."""
     signer: TokenSigner | None = None
     """Signs registry tokens; None where the site's own registry and credential are used."""
+    registry_volume: VolumeClient | None = None
+    """Says how full the registry's volume is; None where the site's own registry is used. Synchronous."""
     keys: KeyRing | None = None
     """Sign the ledger and the evidence of releases; None: nothing is signed."""
     registry_threads: Threads = field(default_factory=lambda: Threads("the registry", REGISTRY_THREADS, Unavailable))

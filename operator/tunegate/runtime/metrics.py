@@ -69,6 +69,18 @@ CHECKPOINTS_WORK = Gauge(
     ["part"],
     registry=REGISTRY,
 )
+REGISTRY_BYTES = Gauge(
+    "tunegate_registry_bytes",
+    "Bytes on the volume of the chart's registry: total, free, unreferenced (garbage and uploads); none while it cannot be read.",
+    ["state"],
+    registry=REGISTRY,
+)
+REGISTRY_NAMESPACE_BYTES = Gauge(
+    "tunegate_registry_namespace_bytes",
+    "Bytes in the chart's registry, by namespace.",
+    ["namespace"],
+    registry=REGISTRY,
+)
 BUILD = Gauge("tunegate_build_info", "Always 1; the label says which version runs.", ["version"], registry=REGISTRY)
 
 BUILD.labels(__version__).set(1)

@@ -32,6 +32,7 @@ from tunegate.runtime import logs, metrics
 from tunegate.runtime.health import Health
 from tunegate.runtime.loop import Loop
 from tunegate.runtime.powers import keep_looking
+from tunegate.runtime.registry_room import RoomWatch
 from tunegate.runtime.rereading import keep_rereading
 from tunegate.runtime.services import connected
 from tunegate.runtime.supervision import supervise
@@ -98,6 +99,8 @@ class Operator:
             loops["admission rules"] = partial(guard.run, settings.admission_seconds)
         if (powers := services.powers) is not None:
             loops["powers"] = partial(keep_looking, powers, settings.powers_seconds)
+        if (volume := services.registry_volume) is not None:
+            loops["room in the registry"] = RoomWatch(volume, services.kube, settings.system_namespace).run
         return loops
 
     async def _watch(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import yaml
 
@@ -20,7 +21,8 @@ from tunegate.ledger.writer import LedgerWriter
 from tunegate.logs import event
 from tunegate.rbac.watch import PowerWatch
 from tunegate.registry.client import RegistryClient
-from tunegate.registry.tokens import ProgramCredential, TokenSigner
+from tunegate.registry.tokens import CATALOG, ISSUER, PROGRAM_LIFETIME, ProgramCredential, TokenSigner
+from tunegate.registry.volume_client import VolumeClient
 from tunegate.runtime import anchoring
 from tunegate.settings import Settings
 from tunegate.tracking.mlflow import Login, Tracking
@@ -45,6 +47,7 @@ async def connected(
         token_source=ProgramCredential(signer) if signer is not None else None,
         total=REGISTRY_SECONDS,
     )
+    volume = _volume(settings, signer)
     tracking = tracking_of(settings)
     keys = anchoring.keys(settings)
     places = anchoring.places(settings, tracking, keys)
@@ -60,11 +63,24 @@ async def connected(
             powers=_powers(settings, kube, writer),
             tracking=tracking,
             signer=signer,
+            registry_volume=volume,
             keys=keys,
         )
         yield services, writer, anchoring.checkpoints(settings, writer, places, keys)
     finally:
         registry.close()
+        if volume is not None:
+            volume.close()
+
+
+def _volume(settings: Settings, signer: TokenSigner | None) -> VolumeClient | None:
+    if settings.registry_volume_url is None or signer is None:
+        return None
+
+    def token() -> str:
+        return signer.sign([CATALOG], subject=ISSUER, lifetime=PROGRAM_LIFETIME, now=datetime.now(UTC))
+
+    return VolumeClient(settings.registry_volume_url, token, ca_file=settings.ca_file)
 
 
 def _guard(settings: Settings, kube: KubeClient, ledger: LedgerWriter) -> Guard | None:

@@ -20,7 +20,7 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.usage import Usage
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.doctor import attacks, duties, powers, rules
+from tunegate.cli.doctor import attacks, duties, powers, room, rules
 from tunegate.cli.doctor.check import Check, NotSeen, looked, need
 from tunegate.cli.doctor.governed import Governed
 from tunegate.cli.doctor.installed import Installed, installed
@@ -30,6 +30,7 @@ from tunegate.ledger import chain
 from tunegate.ledger.sequence import ordered
 from tunegate.rbac.holders import holders
 from tunegate.rbac.rights import Rights, grants
+from tunegate.registry.stored import ROOM_CONFIG_MAP
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 COLLECTIONS = ("clusterroles", "roles", "clusterrolebindings", "rolebindings")
@@ -88,6 +89,7 @@ def _looks(cluster: Cluster, options: Namespace) -> list[Check]:
         "base model volumes": lambda: [attacks.volumes(servers.seen())],
         "tries on suites": lambda: [attacks.tries(inside.all_of(EvaluationSuite, there.seen().namespaces))],
         "quotas by person": lambda: [attacks.floods(inside.all_of(Usage, there.seen().namespaces))],
+        "room in the registry": lambda: _room(cluster, there.seen()),
         "attacks in the ledger": lambda: [attacks.told(records.seen())],
     }  # fmt: skip
     return [check for name, look in looks.items() for check in looked(name, look)]
@@ -147,6 +149,14 @@ def _rights(cluster: Cluster) -> Rights:
 def _records(cluster: Cluster) -> list[Json]:
     found = ordered(need("the ledger", cluster.all_raw, AuditRecord))
     return [one.to_dict() for one in map(chain.readable, found) if one is not None]
+
+
+def _room(cluster: Cluster, there: Installed) -> list[Check]:
+    """Judge the chart's registry; one of the site's has owners of its own."""
+    if not there.settings.get("TUNEGATE_REGISTRY_VOLUME_URL"):
+        return []
+    path = f"/api/v1/namespaces/{there.namespace}/configmaps/{ROOM_CONFIG_MAP}"
+    return [room.judge(need(f"ConfigMap {there.namespace}/{ROOM_CONFIG_MAP}", cluster.read, path), datetime.now(UTC))]
 
 
 def _changes(records: Sequence[Json], rights: Rights, there: Installed) -> Check:
