@@ -73,7 +73,12 @@ def test_a_pod_that_its_node_evicted_is_a_disruption_that_says_why() -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason", "counted"),
-    [(8, "StorageFull", "errors"), (9, "DevicesMissing", "disruptions"), (10, "PeersMissing", "disruptions")],
+    [
+        (8, "StorageFull", "errors"),
+        (9, "DevicesMissing", "disruptions"),
+        (10, "PeersMissing", "disruptions"),
+        (11, "RegistryFull", "disruptions"),
+    ],
 )
 def test_what_a_stage_lacks_is_counted_and_waited_for(code: int, reason: str, counted: str) -> None:
     world = World()

@@ -10,8 +10,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,18 @@ from tunegate.api.stage.layout import (
     RESULT_MEDIA_TYPE,
     STATEMENT_MEDIA_TYPE,
 )
+from tunegate.cli.doctor import room
 from tunegate.digests import sha256
-from tunegate.kube.client import KubeClient
+from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.naming import job_repository, statement_repository
 from tunegate.registry import referrers
 from tunegate.registry.artifact import MANIFEST_TYPE, Artifact, Layer
+from tunegate.registry.stored import ROOM_CONFIG_MAP, Room
 from tunegate.registry_volume import Mounted, serve
+from tunegate.runtime import metrics
+from tunegate.runtime.registry_room import RoomWatch
 
 pytestmark = [
     pytest.mark.cluster,
@@ -122,8 +128,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
         server = serve(Mounted(registry.storage, registry.certificate, tls=None), port=0)
         made = Site(plane, registry, tmp_path, f"http://127.0.0.1:{server.server_address[1]}")
         try:
-            with registry.running():
-                asyncio.run(fill(made))
+            with registry.running(), ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, fill(made)).result()
             yield made
         finally:
             server.shutdown()
@@ -239,6 +245,19 @@ def test_what_nobody_names_is_listed_deleted_and_freed_and_nothing_else(site: Si
         for place in site.named.values():
             client.pull_document(*place.split("@"))
         assert site.look()["unused"] == []
+
+
+async def test_how_full_it_is_is_measured_and_written_down_for_doctor(site: Site) -> None:
+    with site.registry.running(), site.registry.volume() as volume:
+        async with await KubeClient.connect(site.plane.kubeconfig("admin")) as kube:
+            seen = await RoomWatch(volume, kube, "tunegate-system").look()
+            written = await kube.get(ObjectRef("v1", "ConfigMap", ROOM_CONFIG_MAP, "tunegate-system"))
+    assert written is not None
+    assert Room.model_validate_json(written["data"]["room.json"]) == seen
+    assert room.judge(written, datetime.now(UTC)).state == ("OK" if seen.used_percent < 80 else "WARN")
+    measured = metrics.REGISTRY.get_sample_value("tunegate_registry_namespace_bytes", {"namespace": TEAM})
+    assert measured == seen.namespaces[TEAM] > 20_000
+    assert metrics.REGISTRY.get_sample_value("tunegate_registry_bytes", {"state": "total"}) == seen.total
 
 
 @contextmanager

@@ -6,12 +6,16 @@ import json
 import logging
 import signal
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.support.model_folder import make_adapter, make_model
+from tests.support.ports import free_port
+from tests.support.registry_process import running_registry
 from tests.support.stage_process import REPOSITORY, Pod, stage_base, until_handled
 from tunegate import digests
 from tunegate.api.stage.configs import AdapterInput, FetchConfig, HashConfig, RegistryTarget
@@ -127,6 +131,32 @@ def test_a_full_workspace_is_no_unknown_error(small_disk: Path) -> None:
 
     assert (end.exit_code, end.reason) == (ExitCode.STORAGE_FULL, "StorageFull")
     assert "workspace.size" in end.message
+
+
+def test_a_full_registry_is_no_verdict_and_no_refusal_of_the_result(pod: Pod, tmp_path: Path, small_disk: Path) -> None:
+    with running_registry(tmp_path / "registry", storage=small_disk / "storage") as running:
+        with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+        base = stage_base(running.host)
+        ending = pod.run(HashConfig(**base, path=str(make_model(tmp_path / "model"))))
+
+    assert (ending.exit_code, ending.termination.reason) == (ExitCode.REGISTRY_FULL, "RegistryFull")
+    assert "no room is left on its volume" in ending.termination.message
+    assert ending.termination.result_digest is None
+
+
+def test_a_stage_keeps_its_result_until_the_registry_is_back(pod: Pod, tmp_path: Path) -> None:
+    port, pod.patience = free_port(), 300.0
+    base = stage_base(f"127.0.0.1:{port}")
+    stage = pod.start(HashConfig(**base, path=str(make_model(tmp_path / "model"))))
+    log = stage.folder / "log"
+    while "StageStarted" not in log.read_text():
+        time.sleep(0.1)
+    time.sleep(6)
+    assert stage.process.poll() is None, "the usual tries take 3.5 seconds"
+    with running_registry(tmp_path / "registry", port=port):
+        assert stage.process.wait(timeout=120) == ExitCode.VERDICT
 
 
 def test_logs_name_an_error_without_its_text() -> None:
