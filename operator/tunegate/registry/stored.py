@@ -58,4 +58,4 @@ class Room(StrictModel):
     @property
     def used_percent(self) -> int:
         """How much of the volume is taken."""
-        return 100 - 100 * self.free // self.total if self.total else 100
+        return 100 * (self.total - self.free) // self.total if self.total else 100
