@@ -178,6 +178,7 @@ async def fill(site: Site) -> None:
             baseline = site.named["baseline"].split("@")[1]
             text = json.dumps({"adapter": adapter, "baseline": baseline}).encode()
             statement = push("statement", where, text, STATEMENT_MEDIA_TYPE, named=True)
+            push("pushed", f"{TEAM}/datasets/rows", b"rows", "application/vnd.tunegate.pushed-part.v1", named=True)
             push("young", f"{gone}/results", b'{"young": 1}', RESULT_MEDIA_TYPE, named=True)
             push("stranger", "not-governed/job-0a1b2c3d/results", b'{"stranger": 1}', RESULT_MEDIA_TYPE, named=True)
         site.registry.age(OLD)

@@ -22,6 +22,7 @@ from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.usage import Usage
 from tunegate.errors import Terminal, wrong_fields
+from tunegate.exchange.rights import PUSHED
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.sequence import in_order
 from tunegate.ledger.verify import Verification
@@ -47,7 +48,12 @@ class Named:
     records: int = 0
 
     def protects(self, repository: str) -> bool:
-        """Tell whether all content of a repository is named."""
+        """Tell whether all content of a repository is kept: pushed data too, which their owners withdraw."""
+        parts = repository.split("/")
+        return self.is_in_use(repository) or (len(parts) > 1 and parts[1] in PUSHED)
+
+    def is_in_use(self, repository: str) -> bool:
+        """Tell whether a repository is that of something on its way: all of its content is named."""
         return any(f"{repository}/".startswith(f"{prefix}/") for prefix in self.prefixes)
 
     def has_job(self, repository: str) -> bool:

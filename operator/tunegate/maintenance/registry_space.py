@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 
 from tunegate import settings
 from tunegate.api.conditions import from_rfc3339
-from tunegate.api.stage.layout import ADAPTER_MEDIA_TYPE, ANSWERS_MEDIA_TYPE, DATA_PAGE_MEDIA_TYPE
 from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
@@ -28,15 +27,13 @@ from tunegate.registry.artifact import INDEX_TYPE
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import Missing, ReadOnly, Refused
 from tunegate.registry.stored import Room, StoredManifest
-from tunegate.registry.tokens import CATALOG, ISSUER, Access, OperatorCredential, TokenSigner
+from tunegate.registry.tokens import CATALOG, ISSUER, Access, ProgramCredential, TokenSigner
 from tunegate.registry.volume_client import VolumeClient
 from tunegate.runtime import anchoring
 from tunegate.runtime.services import tracking_of
 from tunegate.settings import Settings
 
 LEAST_DAYS, USUAL_DAYS = 1, 7
-LEAVES = frozenset({ADAPTER_MEDIA_TYPE, ANSWERS_MEDIA_TYPE, DATA_PAGE_MEDIA_TYPE})
-"""Kinds whose layers hold numbers or other people's text, and name no content."""
 LIFETIME = timedelta(minutes=15)
 NOTHING = "sha256:" + "0" * 64
 """A digest that no registry has: asking to delete it shows whether the registry deletes anything."""
@@ -76,7 +73,7 @@ class _Registry:
             site,
             signer,
             VolumeClient(url, lambda: token(CATALOG), ca_file=site.ca_file),
-            client(OperatorCredential(signer)),
+            client(ProgramCredential(signer)),
             client(lambda repository: token(Access(repository, ("pull", "delete")))),
         )
 
@@ -86,8 +83,8 @@ class _Registry:
         if stored.kind == INDEX_TYPE:
             return content
         said = artifact.read(content.encode())
-        if said.artifact_type in LEAVES or len(said.layers) != 1:
-            return content
+        if len(said.layers) != 1 or not said.layers[0].media_type.endswith("json"):
+            return content  # Numbers, rows and answers name nothing.
         document = self.reader.pull_document(stored.repository, stored.digest)
         return content + document.decode(errors="replace")
 

@@ -111,7 +111,7 @@ def _kept(stock: Sequence[StoredManifest], named: Named, read: Read) -> set[str]
 def _followed(places: Mapping[str, Sequence[StoredManifest]], named: Named, read: Read) -> set[str]:
     """Return what live objects and releases name, with all that such documents name in turn."""
     waiting, kept = list(named.followed), set[str]()
-    waiting += [digest for digest, found in places.items() if any(named.protects(one.repository) for one in found)]
+    waiting += [digest for digest, found in places.items() if any(named.is_in_use(one.repository) for one in found)]
     while waiting:
         digest = waiting.pop()
         if digest in kept or digest not in places:

@@ -244,7 +244,7 @@ class RegistryClient:
         self,
         method: str,
         repository: str,
-        target: str | Callable[[], httpx.URL],
+        target: str | httpx.URL | Callable[[], httpx.URL],
         *,
         content: bytes | Path | None = None,
         size: int | None = None,
@@ -255,7 +255,7 @@ class RegistryClient:
     ) -> httpx.Response:
         """Send one request, repeated while the registry is unavailable; return its good answer.
 
-        ``target`` is a path in the repository, or makes the address anew for each try.
+        ``target`` is a path in the repository, an address, or makes the address of each try.
         """
         headers = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"} if method in {"GET", "HEAD"} else {}
         if content is not None:
@@ -266,7 +266,8 @@ class RegistryClient:
         while True:
             attempt += 1
             try:
-                url = target() if callable(target) else httpx.URL(f"{self._base}/v2/{repository}/{target}")
+                url = target() if callable(target) else target
+                url = httpx.URL(f"{self._base}/v2/{repository}/{url}") if isinstance(url, str) else url
                 return self._try(method, repository, url, headers, content, accept_missing, stream)
             except Unavailable as error:
                 pause = min(0.5 * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
