@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tunegate import logs
 from tunegate.listening import EveryAddressServer
+from tunegate.logs import JsonLines, event
 from tunegate.registry import volume_files
 from tunegate.registry.stored import Room, StockEnd
 from tunegate.registry.tokens import CATALOG, grants
@@ -101,9 +101,7 @@ def serve(mounted: Mounted, port: int = PORT) -> EveryAddressServer:
             """Who asked gets no whole answer; the log says why."""
             error = sys.exc_info()[1]
             cause = type(error).__name__
-            logger.warning(
-                "a request was not answered", extra=logs.event("VolumeUnread", cause=cause, error=str(error))
-            )
+            logger.warning("a request was not answered", extra=event("VolumeUnread", cause=cause, error=str(error)))
 
     server = Server(port, Handler)
     if mounted.tls is not None:
@@ -126,7 +124,7 @@ def _stock(volume: Path) -> Iterator[str]:
 def main() -> int:
     """Answer until the process is ended."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logs.JsonLines())
+    handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     serve(Mounted())
     while True:

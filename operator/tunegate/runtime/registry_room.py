@@ -67,7 +67,7 @@ class RoomWatch:
         full = room.used_percent >= WARNING_PERCENT
         if full and not self._warned:
             logger.warning(
-                "the registry's volume is %d %% full: when it is full, no stage can store a result",
+                "%d percent of the registry's volume are taken: when it is full, no stage can store a result",
                 room.used_percent,
                 extra=event("RegistryAlmostFull", percent=room.used_percent, free=room.free),
             )
