@@ -13,7 +13,7 @@ EventType = Literal[
     "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
     "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
     "AdmissionDrift", "PowersChanged", "TrackingDrift", "ForeignObjectFound", "RevocationConfirmed", "ServingPodDeleted",
-    "CheckpointSigned", "KeyRotated", "EpochStarted",
+    "HistoryRemoved", "CheckpointSigned", "KeyRotated", "EpochStarted",
 ]  # fmt: skip
 
 
