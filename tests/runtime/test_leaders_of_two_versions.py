@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support import builders
-from tests.support.alternating_site import SECONDS, AlternatingSite, changed
+from tests.support.alternating_site import AlternatingSite, changed
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
 from tests.support.other_versions import (
     LATER_PHASE,
@@ -30,9 +30,8 @@ from tests.support.programs import program
 from tests.support.registry_process import running_registry
 from tests.support.sealed_adapter import Bench, lora_weights
 from tests.support.server_cluster import Site
-from tests.support.waiting import Cluster
 from tunegate.api.auditrecord import AuditRecordSpec
-from tunegate.kube.client import KubeClient, ObjectRef
+from tunegate.kube.client import KubeClient
 from tunegate.ledger.verify import verify
 from tunegate.registry.client import RegistryClient
 
@@ -93,8 +92,7 @@ async def begin(here: AlternatingSite, version: Version) -> dict[str, Any]:
         await here.settled()
     await here.let_pods_be_ready()
     async with here.leading(version, 1):
-        await here.until("ModelServer", "server", "open", lambda said: said["routes"][0]["state"] == "Open")
-        await here.until("ModelRelease", "live", "serving", lambda said: said["phase"] == "Serving")
+        await here.until_routes({"extractor": here.served})
         return await here.settled()
 
 
@@ -118,10 +116,7 @@ async def stop(here: AlternatingSite, version: Version, number: int) -> None:
     """The last leader still closes at once what is revoked."""
     async with here.leading(version, number):
         await here.decide("live", "risk", "Revoke")
-        ref = ObjectRef("v1", "ConfigMap", "tunegate-routes-server", here.name)
-        await Cluster(here.kube).until(
-            ref, lambda live: json.loads(live["data"]["routes.json"])["routes"] == {}, what="closed", seconds=SECONDS
-        )
+        await here.until_routes({})
         await here.until("ModelRelease", "live", "revoked", lambda said: said["phase"] == "Revoked")
 
 

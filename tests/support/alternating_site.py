@@ -43,7 +43,8 @@ class AlternatingSite:
     folder: Path
     statements: dict[str, str] = field(default_factory=dict)
     """Release -> digest that approvals name."""
-    logs: list[Path] = field(default_factory=list)
+    served: str = ""
+    """Name under which the release `live` is served."""
 
     @property
     def kube(self) -> KubeClient:
@@ -79,7 +80,10 @@ class AlternatingSite:
 
     async def ask(self, release: str) -> None:
         """Ask for a release; its statement is in registry and ledger."""
-        self.statements[release] = (await self.site.ask(release)).digest
+        statement = await self.site.ask(release)
+        self.statements[release] = statement.digest
+        if release == "live":
+            self.served = statement.served_name
 
     async def decide(self, release: str, role: str, decision: str = "Approve") -> None:
         """Let a reviewer decide on a release."""
@@ -116,6 +120,16 @@ class AlternatingSite:
         ref = ObjectRef(API_VERSION, kind, name, self.name)
         return await Cluster(self.kube).until(
             ref, lambda live: holds(live.get("status") or {}), what=what, seconds=SECONDS
+        )
+
+    async def until_routes(self, routes: Mapping[str, str]) -> None:
+        """Return once exactly these public names are answered."""
+        ref = ObjectRef("v1", "ConfigMap", "tunegate-routes-server", self.name)
+        await Cluster(self.kube).until(
+            ref,
+            lambda live: json.loads(live["data"]["routes.json"])["routes"] == routes,
+            what=f"{routes}",
+            seconds=SECONDS,
         )
 
     async def records(self) -> list[Json]:
