@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -155,7 +156,9 @@ async def look(services: Services, live: Json) -> bool:
         services
     )
     name = live["metadata"]["name"]
-    outcome = await Worker(controller, services.kube, services.ledger).run(ObjectKey(TEAM, name))
+    worker = Worker(controller, services.kube, services.ledger)
+    while (outcome := await worker.run(ObjectKey(TEAM, name))).result == "transient":
+        await asyncio.sleep(outcome.after or 1.0)  # An API server that has just been started asks to wait.
     assert outcome.result == "done", outcome
     return await services.kube.get(ObjectRef(API_VERSION, live["kind"], name, TEAM)) is not None
 
