@@ -157,7 +157,10 @@ async def look(services: Services, live: Json) -> bool:
     )
     name = live["metadata"]["name"]
     worker = Worker(controller, services.kube, services.ledger)
-    while (outcome := await worker.run(ObjectKey(TEAM, name))).result == "transient":
+    for _ in range(30):
+        outcome = await worker.run(ObjectKey(TEAM, name))
+        if outcome.result != "transient":
+            break
         await asyncio.sleep(outcome.after or 1.0)  # An API server that has just been started asks to wait.
     assert outcome.result == "done", outcome
     return await services.kube.get(ObjectRef(API_VERSION, live["kind"], name, TEAM)) is not None

@@ -29,7 +29,7 @@ from tunegate.kube.client import KubeClient, ObjectRef
 
 Json = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io"
-SECONDS = 120.0
+SECONDS = 400.0
 """Far more than a leader needs for anything here: a loaded machine may be slow."""
 REVIEWERS = {"risk": ("vera", "model-risk"), "compliance": ("carl", "compliance")}
 
@@ -172,6 +172,9 @@ class AlternatingSite:
             "REGISTRY_PLAIN_HTTP": "true",
             "KUBECONFIG": self.kubeconfig,
             "HTTP_PORT": str(free_port()),
+            # A leader that ends hands its Lease on; on a loaded machine none must lose it before.
+            "LEASE_DURATION_SECONDS": "600",
+            "LEASE_RENEW_DEADLINE_SECONDS": "500",
             **version.settings,
         }
         environment = operator_environment(settings) | {"PYTHONPATH": f"{version.source}:{ROOT}/trainer-image"}
