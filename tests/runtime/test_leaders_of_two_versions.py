@@ -19,6 +19,7 @@ from tests.support import builders
 from tests.support.alternating_site import AlternatingSite, changed
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
 from tests.support.other_versions import (
+    LATER_FIELD,
     LATER_PHASE,
     LATER_TYPE,
     Version,
@@ -143,7 +144,7 @@ async def test_the_next_version_and_this_one_lead_in_turn(
 
     # What only the next version knows, in objects and on a server's spec.
     server = await here.get("ModelServer", "server")
-    await here.kube.replace({**server, "spec": {**server["spec"], "laterLimit": 7}})
+    await here.kube.replace({**server, "spec": {**server["spec"], LATER_FIELD: 7}})
     waiting = await here.get("FineTuneJob", "waiting")
     await here.set_phase("waiting", LATER_PHASE)
     kept = await here.kept()

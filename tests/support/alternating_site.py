@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.support import builders, past
 from tests.support.operator_settings import ROOT, operator_environment
-from tests.support.other_versions import Version
+from tests.support.other_versions import LATER_FIELD, Version
 from tests.support.ports import free_port
 from tests.support.server_cluster import Site
 from tests.support.waiting import Cluster
@@ -154,7 +154,9 @@ class AlternatingSite:
             for obj in await self.kube.list(API_VERSION, model.KIND.kind, namespace):
                 status = obj.get("status") or {}
                 phase = status.get("phase")
-                found[f"{model.KIND.kind} {obj['metadata']['name']}"] = (obj["spec"], phase, dict(digests(status)))
+                # Older CRDs do not show what a person set by newer ones.
+                spec = {key: value for key, value in obj["spec"].items() if key != LATER_FIELD}
+                found[f"{model.KIND.kind} {obj['metadata']['name']}"] = (spec, phase, dict(digests(status)))
         for record in await self.records():
             found[record["metadata"]["name"]] = record["spec"]["hash"]
         return found

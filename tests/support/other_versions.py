@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LATER_PHASE, LATER_TYPE = "Rehearsing", "AdapterExported"
+LATER_PHASE, LATER_TYPE, LATER_FIELD = "Rehearsing", "AdapterExported", "laterLimit"
 CHANGES: dict[str, tuple[tuple[str, str], ...]] = {
     # A further field in spec and status of a server, and one in the document that its pods read.
     "api/modelserver.py": (
