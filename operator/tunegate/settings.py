@@ -61,6 +61,16 @@ class PersonLimits(BaseModel):
         return {"Approvals": self.approvals_per_subject, "Stops": self.stops_per_subject}
 
 
+class HistoryLimits(BaseModel):
+    """How much that has ended a governed namespace keeps: the chart's `history`. 0: all of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
+
+    ended_jobs: Number = 0
+    ended_releases: Number = 0
+    """Of those that were never approved; the others are kept forever."""
+
+
 class Settings(BaseModel):
     """Every setting, named as its environment variable without the prefix ``TUNEGATE_``."""
 
@@ -114,6 +124,8 @@ class Settings(BaseModel):
     image_pull_secrets: tuple[str, ...] = ()
     quotas: PersonLimits = PersonLimits()
     """JSON object: how much one person may ask and decide."""
+    history: HistoryLimits = HistoryLimits()
+    """JSON object: how many ended jobs and releases a namespace keeps."""
     lease_name: str = "tunegate-operator"
     lease_duration_seconds: Annotated[int, Field(ge=3)] = 15
     """How long a standby waits after the holder's last sign of life."""
@@ -139,7 +151,7 @@ class Settings(BaseModel):
     def _parse_json(cls, value: Any) -> Any:
         return json.loads(value or "[]") if isinstance(value, str) else value
 
-    @field_validator("quotas", mode="before")
+    @field_validator("quotas", "history", mode="before")
     @classmethod
     def _parse_object(cls, value: Any) -> Any:
         return json.loads(value or "{}") if isinstance(value, str) else value

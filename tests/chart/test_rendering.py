@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import helm
 from tunegate.admission.definitions import definitions
+from tunegate.settings import HistoryLimits
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 EXTERNAL: dict[str, Any] = {
@@ -106,6 +107,23 @@ def test_no_program_may_change_a_kubernetes_job(objects: list[helm.Json]) -> Non
     verbs = {verb for rule in rules if {"jobs", "jobs/status"} & set(rule["resources"]) for verb in rule["verbs"]}
     assert "create" in verbs
     assert verbs <= {"get", "list", "watch", "create", "delete"}
+
+
+@pytest.mark.parametrize(
+    ("history", "deletable"),
+    [({}, []), ({"endedJobs": 100}, ["finetunejobs"]), ({"endedReleases": 5}, ["modelreleases"]),
+     ({"endedJobs": 100, "endedReleases": 5}, ["finetunejobs", "modelreleases"])],
+)  # fmt: skip
+def test_the_operator_deletes_jobs_and_releases_only_where_their_number_is_limited(
+    history: dict[str, int], deletable: list[str]
+) -> None:
+    objects = helm.render(helm.values(history=history))
+    namespace = helm.values()["governedNamespaces"][0]["name"]
+    rules = helm.one(objects, "Role", "tunegate-operator", namespace=namespace)["rules"]
+    own = [rule for rule in rules if rule["apiGroups"] == ["tunegate.io"] and "delete" in rule["verbs"]]
+    assert [resource for rule in own for resource in rule["resources"]] == deletable
+    limits = HistoryLimits.model_validate_json(helm.environment(objects)["TUNEGATE_HISTORY"])
+    assert (limits.ended_jobs, limits.ended_releases) == (history.get("endedJobs", 0), history.get("endedReleases", 0))
 
 
 def test_the_operator_lists_rbac_of_the_cluster_only_where_it_looks_at_powers() -> None:

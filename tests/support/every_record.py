@@ -51,6 +51,7 @@ STATED: list[tuple[EventType, str, AuditSubject, dict[str, str]]] = [
     ("RevocationConfirmed", "tunegate-operator", RELEASE, {"servedName": "release-44444444", "pods": "server-engine-1"}),
     ("RegistryContentDeleted", "ada", CLUSTER, {"list": digest("b"), "deleted-1": f"team/job/answers@{digest('c')}"}),
     ("ServingPodDeleted", "tunegate-operator", RELEASE, {"servedName": "release-44444444", "pod": "server-engine-1"}),
+    ("HistoryRemoved", "tunegate-operator", JOB, {"phase": "Failed", "copy": digest("b"), "repository": "team/job-0f0e0d0c/results"}),
 ]  # fmt: skip
 """Every type of event but the three that state something of the ledger itself."""
 

@@ -13,7 +13,7 @@ EventType = Literal[
     "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
     "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
     "AdmissionDrift", "PowersChanged", "TrackingDrift", "ForeignObjectFound", "RevocationConfirmed", "ServingPodDeleted",
-    "RegistryContentDeleted", "CheckpointSigned", "KeyRotated", "EpochStarted",
+    "RegistryContentDeleted", "HistoryRemoved", "CheckpointSigned", "KeyRotated", "EpochStarted",
 ]  # fmt: skip
 
 

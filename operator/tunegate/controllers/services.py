@@ -74,6 +74,8 @@ class Services:
     registry_threads: Threads = field(default_factory=lambda: Threads("the registry", REGISTRY_THREADS, Unavailable))
     measurements: Measurements = field(default_factory=Measurements)
     """What ended jobs have measured."""
+    surplus: dict[tuple[str, ObjectKey], str] = field(default_factory=dict)
+    """What the last pass found to be more than a namespace keeps: kind and key, and the UID that is meant."""
 
 
 class Controller(Protocol):

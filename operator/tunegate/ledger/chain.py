@@ -32,8 +32,13 @@ SERVER_METADATA = frozenset({"creationTimestamp", "generation", "managedFields",
 LARGEST_SEQUENCE = 2**53 - 1
 """RFC 8785 knows no larger whole number."""
 
-_FIELDS = frozenset(str(field.alias) for field in AuditRecordSpec.model_fields.values())
-_SUBJECT_FIELDS = frozenset(str(field.alias) for field in AuditSubject.model_fields.values())
+_KNOWN = frozenset(str(field.alias) for field in AuditRecordSpec.model_fields.values())
+_SUBJECT_KNOWN = frozenset(str(field.alias) for field in AuditSubject.model_fields.values())
+_FIELDS = frozenset(str(field.alias) for field in AuditRecordSpec.model_fields.values() if field.default is not None)
+"""What every record has. A field that is added later is absent in what was written before: its default is None."""
+_SUBJECT_FIELDS = frozenset(
+    str(field.alias) for field in AuditSubject.model_fields.values() if field.default is not None
+)
 _texts_of = itemgetter("eventId", "previousHash", "hash", "time", "type", "actor")
 _TYPES = frozenset(get_args(EventType))
 _TEXT, _LENGTHS = {str}, (71, 71, 71)
@@ -218,8 +223,8 @@ def _later_fields_are_texts(spec: Mapping[str, Any], known: frozenset[str]) -> b
 def later_form(spec: Mapping[str, Any]) -> str:
     """Return what of a well-formed record a newer version must have written, as `type X, field y`; empty: nothing."""
     said = [] if spec["type"] in _TYPES else [f"type {spec['type']}"]
-    said += [f"field {name}" for name in sorted(spec.keys() - _FIELDS)]
-    return ", ".join([*said, *(f"field subject.{name}" for name in sorted(spec["subject"].keys() - _SUBJECT_FIELDS))])
+    said += [f"field {name}" for name in sorted(spec.keys() - _KNOWN)]
+    return ", ".join([*said, *(f"field subject.{name}" for name in sorted(spec["subject"].keys() - _SUBJECT_KNOWN))])
 
 
 def _wrong(spec: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunegate.api.conditions import from_rfc3339
 from tunegate.api.finetunejob.status import ENDED
-from tunegate.api.modelrelease import STOPPED
+from tunegate.api.modelrelease import MAY_SERVE, STOPPED
 from tunegate.reconcile.mlflow_records import CONDITION
 
 SETTLED = timedelta(days=1)
@@ -53,6 +53,16 @@ def settled_time(obj: Mapping[str, Any]) -> datetime | None:
     except (KeyError, ValueError, OverflowError):
         return None
     return max(times) + SETTLED if times else None
+
+
+def ever_approved(obj: Mapping[str, Any]) -> bool:
+    """Tell whether a release was ever approved or overridden: such a one is never deleted. The chart's rule
+    `tunegate-retention` says the same."""
+    status = obj.get("status") or {}
+    granted = (status.get("override") or {}).get("grantedTime")
+    return obj["kind"] == "ModelRelease" and bool(
+        status.get("approvedTime") or granted or status.get("phase") in MAY_SERVE
+    )
 
 
 def expiration_time(obj: Mapping[str, Any]) -> datetime | None:

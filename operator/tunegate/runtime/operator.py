@@ -17,6 +17,7 @@ from tunegate.api.markers import API_VERSION
 from tunegate.controllers.all import CONTROLLERS
 from tunegate.controllers.dispatch.resync import Resync
 from tunegate.controllers.dispatch.routing import Routed, Routing
+from tunegate.controllers.dispatch.surplus import surplus
 from tunegate.controllers.dispatch.triggers import Source
 from tunegate.controllers.dispatch.urgency import stops
 from tunegate.controllers.namespace_authorities import NamespaceAuthorities
@@ -161,6 +162,10 @@ class Operator:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 60.0)
         metrics.RESOURCES.replace(self._routing.phases())
+        marked = surplus(self._routing.known, self._services.settings.history, datetime.now(UTC))
+        self._services.surplus.clear()
+        self._services.surplus.update(marked)
+        self._enqueue(Routed(tuple(marked)))
         self._enqueue(Routed(tuple(targets)))
 
 

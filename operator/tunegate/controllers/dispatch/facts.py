@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.kube.client import ObjectKey
-from tunegate.reconcile.history import SETTLED, ended, expiration_time, settled_time
+from tunegate.reconcile.history import SETTLED, ended, ever_approved, expiration_time, settled_time
 
 CLUSTER_KINDS = frozenset({"BaseModel", "ComputePool", "ApprovalPolicy"})
 SLOW_TALK = frozenset({"progress", "message", "observedGeneration"})
@@ -39,6 +39,8 @@ class Facts:
     """From then on it needs no look at each resync either; None: never."""
     expires: datetime | None
     """When its time to live ends."""
+    kept: bool
+    """A release that was ever approved: nobody deletes it."""
 
     def rests(self, now: datetime) -> bool:
         """Tell whether nothing is to be done for it, nor expected."""
@@ -63,6 +65,7 @@ def facts_of(obj: Mapping[str, Any]) -> Facts:
         ended=ended(obj),
         settled=settled_time(obj),
         expires=expiration_time(obj),
+        kept=ever_approved(obj),
     )
 
 

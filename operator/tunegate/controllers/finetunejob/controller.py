@@ -28,6 +28,7 @@ from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import ProgressPoller
 from tunegate.controllers.finetunejob.refusals import pod_refusal
 from tunegate.controllers.reading import parsed, read
+from tunegate.controllers.removals import Removals
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
@@ -80,6 +81,7 @@ class FineTuneJobController:
         self._measurements = services.measurements
         self._results = ResultReader(services.registry, services.registry_threads)
         self._progress = ProgressPoller()
+        self._removals = Removals(services)
         self._stage_settings = stage_settings(services.settings)
 
     async def stop(self, key: ObjectKey) -> Plan | None:
@@ -104,6 +106,8 @@ class FineTuneJobController:
             return None
         if (stopping := await self._stopping(job)) is not None:
             return stopping
+        if (removing := await self._removals.plan(job)) is not None:
+            return removing
         now = datetime.now(UTC)
         return plan(await self._observe(job, now), now, self._stage_settings)
 

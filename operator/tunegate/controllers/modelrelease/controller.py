@@ -24,6 +24,7 @@ from tunegate.controllers.approvals import Decisions, read_approvals, still_back
 from tunegate.controllers.documents import Documents
 from tunegate.controllers.modelrelease.signing import EvidenceSigner
 from tunegate.controllers.reading import read
+from tunegate.controllers.removals import Removals
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
 from tunegate.deadlines import REGISTRY_CALL_SECONDS
@@ -70,6 +71,7 @@ class ModelReleaseController:
         self._ledger = services.ledger
         self._documents = Documents(services.registry, services.registry_threads)
         self._cluster = ""
+        self._removals = Removals(services)
         self._threads = services.registry_threads
         keys = services.keys
         self._signer = EvidenceSigner(services.registry, keys.key, self._threads) if keys is not None else None
@@ -87,6 +89,8 @@ class ModelReleaseController:
         release = decided.release
         if (stopping := planner.plan_stop(release, decided.stop, datetime.now(UTC))) is not None:
             return stopping
+        if (removing := await self._removals.plan(release)) is not None:
+            return removing
         records = tuple(await self._ledger.of_subject(release.uid))
         readable = not decided.decisions.unreadable
         if release.status.phase in STOPPED and readable and closed(release, records, decided.decisions.approvals):
