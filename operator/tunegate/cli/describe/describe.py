@@ -111,6 +111,8 @@ def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
             )
             for arm in gate.arms
         ]  # fmt: skip
+        if gate.asked_as is not None:
+            screen.facts(out, [("asked with", text_of({"temperature": 0, **gate.asked_as.to_dict()}))])
         _part(out, "Against", ("arm", "score", "difference", "95 %", "outcome"), arms)
 
 
@@ -121,6 +123,7 @@ def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
     facts = {
         "requested by": job.spec.requested_by.username,
         "contributors": ", ".join(one.username for one in job.spec.contributors) or "none are named",
+        "derived from": f"job/{job.spec.derived_from.name}" if job.spec.derived_from else "no other job",
         "data": f"{data.classification}, {data.license}, {data.source}",
         "rows": f"{found.rows}, {found.duplicates} duplicates" if found is not None else "not counted yet",
         "task": job.spec.intent.task_type,

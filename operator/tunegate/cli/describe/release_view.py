@@ -151,6 +151,7 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
         "suiteMargin": suite.spec.primary_metric.margin if suite else None,
         "suiteMinimum": suite.spec.primary_metric.minimum if suite else None,
         "suiteTries": _tries(job, suite),
+        "askedAs": {"temperature": 0, **gate.asked_as.to_dict()} if gate.asked_as else None,
         "alternatives": [arm.model_dump(by_alias=True, exclude={"metrics"}) for arm in gate.arms],
         "guardrails": [one.to_dict() for one in gate.guardrails],
         "resultDigest": job.status.stage("Evaluate").result_digest,
