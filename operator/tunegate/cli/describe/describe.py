@@ -15,7 +15,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.shared import StatusBase
-from tunegate.cli import decisions, oci_registry, screen
+from tunegate.cli import addresses, decisions, oci_registry, screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe import page, release_view
 from tunegate.cli.describe.words import text_of
@@ -133,7 +133,8 @@ def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
         "server, suite": f"{job.spec.server_ref.name}, {job.spec.suite_ref.name}",
     }
     method = text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
-    return facts | {"training": method}
+    run = addresses.mlflow_run(cluster, job.namespace, job.status.mlflow_run_id) or job.status.mlflow_run_id
+    return facts | {"training": method} | ({"MLflow run": run} if run else {})
 
 
 def _costs(out: Console, job: FineTuneJob) -> None:
