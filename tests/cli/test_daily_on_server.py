@@ -145,6 +145,15 @@ def test_two_jobs_are_compared_and_one_is_drawn(world: World, cli: Cli) -> None:
     assert "asked with" in cli.run("engineer", "describe", "job/narrow")
 
 
+def test_a_page_links_to_the_run_where_the_chart_says_where_mlflow_is(world: World, cli: Cli) -> None:
+    submit(world, "linked", {"phase": "Training", "mlflowRunId": "0a1b"})
+    addresses = json.loads(get(world, "configmap", "tunegate-addresses"))
+    assert addresses["data"]["mlflow"] == "https://mlflow.example"
+    assert "https://mlflow.example/#/runs/0a1b" in cli.run("engineer", "describe", "job/linked")
+    refused = world.kubectl("engineer", "get", "configmap", "other", "-n", world.namespace)
+    refused.refused("is forbidden")
+
+
 def routes(world: World) -> list[Json]:
     return list(json.loads(get(world, "modelserver", "server"))["spec"].get("routes", []))
 

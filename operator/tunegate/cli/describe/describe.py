@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe import page, release_view
 from tunegate.cli.describe.words import text_of
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.get import waits
 from tunegate.cli.reference import JOB, RELEASE, needed
 
 
@@ -72,6 +74,9 @@ def _print(out: Console, cluster: Cluster, one: FineTuneJob | ModelServer) -> No
     if one.status.message:
         out.print(f"  {screen.shown(one.status.message)}")
     if isinstance(one, FineTuneJob):
+        waits_for = waits.told(one, datetime.now(UTC))
+        if waits_for is not None:
+            out.print(f"  waits for {waits_for}")
         _job(out, cluster, one)
     else:
         _server(out, one)
