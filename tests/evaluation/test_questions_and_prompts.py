@@ -79,10 +79,10 @@ def test_the_system_prompt_of_a_suite_is_that_of_all_its_questions(
     tmp_path: Path, prompts: list[str | None], shared: str | None
 ) -> None:
     questions = suite(tmp_path)
-    rows = [
-        replace(row, messages=({"role": "system", "content": prompt}, *row.messages) if prompt else row.messages)
-        for row, prompt in zip(questions.rows, prompts, strict=True)
-    ]
+    rows = []
+    for row, prompt in zip(questions.rows, prompts, strict=True):
+        turns = tuple(turn for turn in row.messages if turn["role"] != "system")
+        rows.append(replace(row, messages=({"role": "system", "content": prompt}, *turns) if prompt else turns))
     assert shared_system_prompt(replace(questions, rows=rows)) == shared
 
 
