@@ -9,7 +9,7 @@ import pytest
 from tests.support.builders import make_finetunejob
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import JobReason
-from tunegate.cli.get.waits import LABEL, TURNS, WORDS, awaited, told
+from tunegate.cli.waits import LABEL, TURNS, WORDS, awaited, told
 from tunegate.reconcile.attempt.placement import Placement
 
 

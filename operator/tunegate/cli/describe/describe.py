@@ -16,12 +16,11 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.shared import StatusBase
-from tunegate.cli import addresses, decisions, oci_registry, screen
+from tunegate.cli import addresses, decisions, oci_registry, screen, waits
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe import page, release_view
 from tunegate.cli.describe.words import text_of
 from tunegate.cli.failure import CommandFailure
-from tunegate.cli.get import waits
 from tunegate.cli.reference import JOB, RELEASE, needed
 
 

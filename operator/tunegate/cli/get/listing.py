@@ -15,13 +15,13 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.shared import Person
 from tunegate.cli import screen
+from tunegate.cli.ages import age
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import Forbidden, WrongUsage
 from tunegate.cli.get import watch
-from tunegate.cli.get.ages import age
 from tunegate.cli.get.columns import LESS_IMPORTANT, cells, titles
-from tunegate.cli.get.waits import awaited
 from tunegate.cli.reference import needed, reference_of
+from tunegate.cli.waits import awaited
 
 T = TypeVar("T", bound=Resource)
 RELEASES = ("name", "model", "phase", "approvals", "waitsFor", "requestedBy", "age")

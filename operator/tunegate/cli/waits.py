@@ -7,7 +7,7 @@ from datetime import datetime
 from tunegate.api.conditions import find
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import JobReason
-from tunegate.cli.get.ages import age
+from tunegate.cli.ages import age
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
 WORDS: dict[str, str] = {
