@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.support.builders import make_finetunejob
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import JobReason
-from tunegate.cli.get.waits import WORDS, awaited
+from tunegate.cli.waits import LABEL, TURNS, WORDS, awaited, told
 from tunegate.reconcile.attempt.placement import Placement
 
 
@@ -39,6 +41,29 @@ def test_every_wait_has_a_word(reason: JobReason) -> None:
 )
 def test_a_job_names_what_it_waits_for_and_nothing_when_it_runs_or_has_ended(waiting: FineTuneJob, word: str) -> None:
     assert awaited(waiting) == word
+
+
+NOW = datetime(2026, 11, 26, 15, 7, tzinfo=UTC)
+
+
+def test_a_page_says_since_when_a_job_waits_and_whose_turn_it_is() -> None:
+    """A stage that runs has waited before; a time is only told where it is that of this waiting."""
+    queued = job("WaitingForDevice", phase="Queued").to_dict()
+    placement = {**queued["status"]["conditions"][0], "type": "Scheduled", "status": "False"}
+    queued["status"]["conditions"].append(placement)
+    told_of_queued = told(FineTuneJob.model_validate(queued), NOW)
+    assert told_of_queued == "room on nodes since 2026-11-26T15:00:00Z (7m); it starts by itself when others end"
+    assert told(job("WaitingForDevice", phase="Training"), NOW) == "room on nodes; it starts by itself when others end"
+    pending = job("WaitingForServer").to_dict()
+    pending["metadata"]["creationTimestamp"] = "2026-11-26T13:00:00Z"
+    told_of_pending = told(FineTuneJob.model_validate(pending), NOW)
+    assert told_of_pending == "server since 2026-11-26T13:00:00Z (2h); the serving operators' turn"
+    assert told(job("WaitingForPool"), NOW) == "pool; the platform team's turn"
+    assert told(job("StageRunning"), NOW) is None
+
+
+def test_every_turn_is_of_a_word_that_there_is() -> None:
+    assert TURNS.keys() <= {*WORDS.values(), LABEL}
 
 
 def test_words_are_short_enough_for_a_table() -> None:

@@ -24,7 +24,7 @@ def test_every_command_stands_in_the_table() -> None:
     named: set[str] = set()
     for row in section("cli.md", "Commands").splitlines():
         quoted = [words.removeprefix("tunegate ") for words in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
-        named |= {re.sub(r" (KIND|job)?/?[A-Z]+.*$", "", words) for words in quoted}
+        named |= {re.sub(r" (KIND|job|server)?/?[A-Z]+.*$", "", words) for words in quoted}
     assert named >= {one.prog.removeprefix("tunegate ") for one in leaves(parser())}
 
 
@@ -35,14 +35,34 @@ def test_the_commands_for_waiting_and_logs_are_understood() -> None:
         parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
+@pytest.mark.parametrize(
+    ("page", "title", "count"),
+    [("cli.md", "Jobs day by day", 7), ("cli.md", "Ask a model", 2), ("operate.md", "Route a name", 3)],
+)
+def test_the_commands_of_every_day_are_understood(page: str, title: str, count: int) -> None:
+    lines = list(commands(page, title))
+    assert len(lines) == count
+    for line in lines:
+        parser().parse_args(shlex.split(line.partition(" > ")[0], comments=True)[1:])
+
+
 def test_the_settings_of_the_pages_are_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for page, title in (("cli.md", "Settings"), ("review.md", "Look before you decide")):
-        (block,) = re.findall(r"```yaml\n(.*?)```", section(page, title), re.DOTALL)
+        block = re.findall(r"```yaml\n(.*?)```", section(page, title), re.DOTALL)[0]
         (tmp_path / "config.yaml").write_text(block)
         monkeypatch.setenv(config.VARIABLE, str(tmp_path / "config.yaml"))
         told = config.read().registry
         assert told is not None
         assert told.to_dict().keys() >= yaml.safe_load(block)["registry"].keys()
+
+
+def test_the_settings_for_asking_are_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = re.findall(r"```yaml\n(.*?)```", section("cli.md", "Settings"), re.DOTALL)[1]
+    (tmp_path / "config.yaml").write_text(block)
+    monkeypatch.setenv(config.VARIABLE, str(tmp_path / "config.yaml"))
+    told = config.read().gateway
+    assert told is not None
+    assert told.to_dict() == yaml.safe_load(block)["gateway"]
 
 
 def test_every_exit_status_stands_on_the_page() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tunegate_trainer.evaluation.arms import Author, asks_of, base_arm_names
 from tunegate_trainer.evaluation.engine import Reply
 from tunegate_trainer.evaluation.metrics import metric_for
 from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking, shrinking_passages, similar_shots
-from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training
+from tunegate_trainer.evaluation.questions import Suite, Training, load_suite, load_training, shared_system_prompt
 from tunegate_trainer.evaluation.retrieval import nearest_rows, nearest_texts
 
 EXACT = metric_for("ExactMatch", suite_spec().task)
@@ -65,6 +66,24 @@ def test_broken_row_is_named_by_its_number_and_not_quoted(tmp_path: Path) -> Non
     with pytest.raises(BadInput, match="row 61") as caught:
         load_training(DatasetInput(path=str(path)), tmp_path, development_fraction="0.1", seed=1)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        (["Answer.", "Answer."], "Answer."), (["Answer.", "Explain."], None), (["Answer.", None], None), ([None, None], None),
+        (["x" * 8192] * 2, "x" * 8192), (["x" * 8193] * 2, None),
+    ],
+)  # fmt: skip
+def test_the_system_prompt_of_a_suite_is_that_of_all_its_questions(
+    tmp_path: Path, prompts: list[str | None], shared: str | None
+) -> None:
+    questions = suite(tmp_path)
+    rows = []
+    for row, prompt in zip(questions.rows, prompts, strict=True):
+        turns = tuple(turn for turn in row.messages if turn["role"] != "system")
+        rows.append(replace(row, messages=({"role": "system", "content": prompt}, *turns) if prompt else turns))
+    assert shared_system_prompt(replace(questions, rows=rows)) == shared
 
 
 def test_development_rows_are_out_of_reach_of_the_alternatives(tmp_path: Path) -> None:

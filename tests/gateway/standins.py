@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.support.ports import free_port
+from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import HashedFolder
 from tunegate.api.serving import TOKEN_AUDIENCE, AdapterOutcome, PullReport, RoutesDocument, routes_name
 from tunegate.api.stage.probe import Probe, ProbeItem
@@ -98,7 +99,9 @@ class ScriptedEngine:
             return web.json_response({"error": {"message": f"model {body['model']} broke", "code": 400}}, status=400)
         usage = {"prompt_tokens": 5, "completion_tokens": 2}
         padding = "x" * self.padding
-        return web.json_response({"id": padding, "model": body["model"], "choices": [], "usage": usage})
+        message = {"role": "assistant", "content": f"{body['model']} answers"}
+        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        return web.json_response({"id": padding, "model": body["model"], "choices": choices, "usage": usage})
 
     async def _stream(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -226,11 +229,13 @@ def base(folder: Path) -> HashedFolder:
     return hash_folder(root, [root / "model.safetensors"])
 
 
-def report(folder: Path) -> PullReport:
+def report(folder: Path, asked_as: AskedAs | None = None) -> PullReport:
     good = AdapterOutcome(served_name=GOOD, release="good", state="Verified")
     dead = AdapterOutcome(served_name=DEAD, release="dead", state="Verified")
     flipped = AdapterOutcome(served_name=FLIPPED, release="flipped", state="LeftOut", reason="a byte differs")
-    return PullReport(adapters=[good, dead, flipped], probes={GOOD: probe(), DEAD: probe()}, base=base(folder))
+    known = {GOOD: asked_as} if asked_as is not None else {}
+    probes = {GOOD: probe(), DEAD: probe()}
+    return PullReport(adapters=[good, dead, flipped], probes=probes, asked_as=known, base=base(folder))
 
 
 def routes(**changes: Any) -> RoutesDocument:
@@ -344,10 +349,12 @@ async def _ready(settings: GatewaySettings) -> bool:
 
 
 @asynccontextmanager
-async def scene(folder: Path, limits: Limits | None = None, tls: Path | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, limits: Limits | None = None, tls: Path | None = None, asked_as: AskedAs | None = None
+) -> AsyncIterator[Scene]:
     """Run engine, API server and gateway until the block ends."""
     async with (
-        stand_ins(folder, limits, tls) as (engine, cluster, settings),
+        stand_ins(folder, limits, tls, asked_as) as (engine, cluster, settings),
         running(settings) as gateway,
         aiohttp.ClientSession() as http,
     ):
@@ -359,15 +366,18 @@ async def scene(folder: Path, limits: Limits | None = None, tls: Path | None = N
 
 @asynccontextmanager
 async def stand_ins(
-    folder: Path, limits: Limits | None = None, tls: Path | None = None
+    folder: Path, limits: Limits | None = None, tls: Path | None = None, asked_as: AskedAs | None = None
 ) -> AsyncIterator[tuple[ScriptedEngine, ScriptedApiServer, GatewaySettings]]:
-    """Run engine and API server until the block ends, and say how a gateway finds them."""
+    """Run engine and API server until the block ends, and say how a gateway finds them.
+
+    ``asked_as``: how the gate asked adapter ``GOOD``.
+    """
     keys, token = folder / "keys", folder / "token"
     keys.mkdir()
     (keys / "team").write_text(KEY)
     (keys / "other").write_text(OTHER_KEY)
     token.write_text("own")
-    (folder / "report.json").write_text(report(folder).model_dump_json(by_alias=True))
+    (folder / "report.json").write_text(report(folder, asked_as).model_dump_json(by_alias=True))
     engine, cluster, api_port = ScriptedEngine(), ScriptedApiServer(routes()), free_port()
     settings = GatewaySettings(
         namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{api_port}", token, None),

@@ -11,6 +11,7 @@ import pytest
 from tests.support.registry_process import RunningRegistry, running_registry
 from tests.support.sealed_adapter import Bench, evaluation, lora_weights
 from tunegate.__main__ import main
+from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import Manifest
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.base_files import changed
@@ -52,6 +53,7 @@ def test_approved_adapters_are_put_where_the_engine_loads_them(bench: Bench) -> 
         for file in (bench.folder / f"source-{release}").iterdir():
             assert (bench.target / name / file.name).read_bytes() == file.read_bytes()
     assert len(report.probes[first.served_name].items) == 8
+    assert report.asked_as == dict.fromkeys((first.served_name, second.served_name), AskedAs(max_tokens=48))
     assert json.loads((bench.target / "engine.yaml").read_text())["max-cpu-loras"] == 2
 
 

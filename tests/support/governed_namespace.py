@@ -165,8 +165,13 @@ def render(namespace: str) -> list[Json]:
         },
         "networkPolicies": {"enabled": False},
     }
+    values["addresses"] = {"gateway": "http://{server}.{namespace}.example", "mlflow": "https://mlflow.example"}
     templates = [f"templates/admission/{file.name}" for file in sorted((CHART / "templates/admission").glob("*.yaml"))]
-    shown = [part for name in [*templates, "templates/people/*.yaml"] for part in ("-s", name)]
+    shown = [
+        part
+        for name in [*templates, "templates/people/*.yaml", "templates/governed/addresses.yaml"]
+        for part in ("-s", name)
+    ]
     command = [program("helm"), "template", "tunegate", str(CHART), "-n", "tunegate-system", "-f", "-", *shown]
     done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

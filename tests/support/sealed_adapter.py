@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.support.registry_process import RunningRegistry
 from tests.support.small_adapter import adapter_config
+from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import Manifest
 from tunegate.api.serving import AdapterEntry, PullReport, ServedBase, ServerDocument
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
@@ -45,7 +46,8 @@ def evaluation(adapter_manifest_digest: str, probes: int = 8) -> EvaluateResult:
         outcome="Pass", metric="ExactMatch", margin=0.05, minimum=0.0, tuned={"ExactMatch": 0.8}, arms=[],
         guardrails=[], questions=100, groups=100, resamples=1000, seed=1,
         adapter_manifest_digest=adapter_manifest_digest, base_model_digest=DIGEST, profile_digest=DIGEST,
-        suite_digest=DIGEST, answers_digest=DIGEST, probe=Probe(items=items, tolerance=0.1), reasons=[],
+        suite_digest=DIGEST, answers_digest=DIGEST, probe=Probe(items=items, tolerance=0.1),
+        asked_as=AskedAs(max_tokens=48), reasons=[],
     )  # fmt: skip
 
 

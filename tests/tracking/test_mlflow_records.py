@@ -58,6 +58,9 @@ async def test_a_job_becomes_one_run_however_often_it_is_recorded(server: Mlflow
     assert values(run["data"]["tags"])["tunegate.phase"] == "Succeeded again"
     history = server.ask("operator", f"metrics/get-history?run_id={run_id}&metric_key=result.train.loss").json()
     assert [(point["step"], point["value"]) for point in history["metrics"]] == [(1, 2.0), (30, 1.0), (60, 0.4)]
+    experiment = server.ask("operator", f"experiments/get?experiment_id={run['info']['experiment_id']}").json()
+    # Its pages then open on runs, and not on traces.
+    assert values(experiment["experiment"]["tags"])["mlflow.experimentKind"] == "custom_model_development"
 
 
 async def test_data_sets_and_result_documents_are_shown_with_the_run(server: MlflowServer, tracking: Tracking) -> None:

@@ -55,6 +55,29 @@ def test_device_hours_follow_tokens_and_model_size() -> None:
     assert hours == pytest.approx(1_500_000 / (16_000 / 8.030261248) / 3600, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("steps", "every", "develop", "interval"),
+    [
+        (30, 50, True, 10),
+        (31, 50, True, 11),
+        (1, 50, True, 1),
+        (30, 50, False, 30),
+        (30, 30, True, 30),
+        (30, 12, True, 12),
+    ],
+)
+def test_a_training_that_ends_before_its_first_checkpoint_has_a_development_curve_all_the_same(
+    steps: int, every: int, *, develop: bool, interval: int
+) -> None:
+    assert estimates.checkpoint_interval(method(checkpointSteps=every), steps, develop=develop) == interval
+
+
+def test_an_evaluation_for_each_checkpoint_is_in_the_estimate() -> None:
+    counts = estimates.TokenCounts(rows=30, tokens=30_000, longest=200, development_tokens=30_000)
+    few = estimates.device_hours(LLAMA_8B, method(epochs=1, checkpointSteps=30), counts, 16_000)
+    assert estimates.device_hours(LLAMA_8B, method(epochs=1), counts, 16_000) > few
+
+
 def test_a_step_limit_shortens_the_estimate() -> None:
     counts = estimates.TokenCounts(rows=100, tokens=10_000, longest=200, development_tokens=0)
     whole = estimates.device_hours(LLAMA_8B, method(epochs=1, batchSize=10), counts, 16_000)

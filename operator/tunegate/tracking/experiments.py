@@ -12,6 +12,8 @@ from typing import Any
 from tunegate.tracking.records import OWNER, OWNER_TAG, STANDS_FOR_TAG
 
 TOKEN_BYTES = 4
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""By which MLflow's pages open on runs and curves, and not on traces of applications."""
 OLDEST = ["creation_time ASC"]
 
 
@@ -48,7 +50,7 @@ def own_experiment(client: Any, name: str) -> Experiment:
         return deleted
     free = name if client.get_experiment_by_name(name) is None else beside(name)
     try:
-        made = client.create_experiment(free, tags={OWNER_TAG: OWNER, STANDS_FOR_TAG: name})
+        made = client.create_experiment(free, tags={OWNER_TAG: OWNER, STANDS_FOR_TAG: name, KIND_TAG: KIND})
         return Experiment(str(made), free)
     except MlflowException:
         if (found := find_experiment(client, name)) is None:

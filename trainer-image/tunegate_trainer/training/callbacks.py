@@ -68,6 +68,8 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
         self._shown = 0.0
         self._loss: float | None = None
         self._checked = 0
+        self._to_check = 0
+        self._checking_since = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._started, self._first = time.monotonic(), state.global_step
@@ -79,6 +81,10 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
             self._show(state)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        loader = kwargs.get("eval_dataloader")
+        self._to_check = len(loader) if loader is not None else 0
+        if self._checked == 0:
+            self._checking_since = time.monotonic()
         self._checked += 1
         if time.monotonic() - self._shown >= PROGRESS_SECONDS:
             self._show(state)
@@ -102,16 +108,24 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]
             step=done,
             total_steps=state.max_steps,
             loss=self._loss if finite else None,
-            remaining_seconds=None if left is None or done >= total else int(left),
+            remaining_seconds=self._checks_left() if done >= total else None if left is None else int(left),
             message=self._beside(done, total),
         )
         write_report(self._file, report)
         self._shown = time.monotonic()
 
+    def _checks_left(self) -> int | None:
+        """Return the seconds that the development rows still take after the last step; None where nobody can tell."""
+        if self._checked < 2 or self._to_check <= self._checked:
+            return None
+        spent = time.monotonic() - self._checking_since
+        return int(spent / (self._checked - 1) * (self._to_check - self._checked))
+
     def _beside(self, done: int, total: int) -> str:
         """Return what is done besides steps."""
         if self._checked:
-            return f"{self._checked} batches of development rows"
+            of = f" of {self._to_check}" if self._to_check else ""
+            return f"{self._checked}{of} batches of development rows"
         return "the last checkpoint is saved, and the best one chosen" if done >= total else ""
 
 

@@ -45,7 +45,7 @@ from tunegate_trainer.training.callbacks import (
 from tunegate_trainer.training.checkpoints import Checkpoint, Found, newest_complete, read_checkpoint, read_key
 from tunegate_trainer.training.exchange import Outcome, write_outcome
 from tunegate_trainer.training.model import adapter_config, load_base, widen_trainable
-from tunegate_trainer.validation.estimates import training_steps
+from tunegate_trainer.validation.estimates import checkpoint_interval, training_steps
 
 log = logging.getLogger("tunegate_trainer.training")
 
@@ -176,7 +176,7 @@ def make_arguments(config: TrainConfig, workspace: Path, *, rows: int, develop: 
 
     method = config.method
     steps = training_steps(method, rows)
-    interval = min(method.checkpoint_steps, steps)
+    interval = checkpoint_interval(method, steps, develop=develop)
     return SFTConfig(
         output_dir=str(workspace / CHECKPOINTS),
         per_device_train_batch_size=method.batch_size,

@@ -83,11 +83,26 @@ def least_memory(parts: Mapping[str, int], *, cuda: bool) -> int:
     return sum(parts.values()) - parts["logits"] - spared
 
 
+LEAST_CHECKPOINTS = 3
+"""Of a training that has development rows."""
+
+
 def training_steps(method: Method, rows: int) -> int:
     """Return the number of optimizer steps for ``rows`` training rows."""
     batch = method.batch_size * method.gradient_accumulation * method.num_nodes * method.num_proc_per_node
     steps = max(1, math.ceil(rows / batch)) * method.epochs
     return min(steps, method.max_steps) if method.max_steps else steps
+
+
+def checkpoint_interval(method: Method, steps: int, *, develop: bool) -> int:
+    """Return after how many steps there is a checkpoint, and with development rows their loss.
+
+    A training that ends before its first checkpoint would have one development loss, which is no curve and chooses nothing:
+    it has ``LEAST_CHECKPOINTS`` all the same.
+    """
+    if develop and steps < method.checkpoint_steps:
+        return math.ceil(steps / LEAST_CHECKPOINTS)
+    return min(method.checkpoint_steps, steps)
 
 
 def device_hours(architecture: Architecture, method: Method, counts: TokenCounts, throughput: float) -> float:
@@ -97,7 +112,8 @@ def device_hours(architecture: Architecture, method: Method, counts: TokenCounts
     batch = method.batch_size * method.gradient_accumulation * method.num_nodes * method.num_proc_per_node
     seen = min(steps * batch, counts.rows * method.epochs)
     trained = seen * counts.tokens / max(1, counts.rows)
-    evaluations = math.ceil(steps / method.checkpoint_steps) if counts.development_tokens else 0
+    interval = checkpoint_interval(method, steps, develop=counts.development_tokens > 0)
+    evaluations = math.ceil(steps / interval) if counts.development_tokens else 0
     tokens = trained + EVALUATION_SHARE * evaluations * counts.development_tokens
     speed = throughput / (architecture.parameters / 1e9)
     return tokens / speed / 3600 if speed > 0 else math.inf

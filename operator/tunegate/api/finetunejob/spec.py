@@ -98,6 +98,7 @@ class Method(ApiModel):
     development_fraction: Fraction = "0.1"
     """Share of the groups kept from training to choose the best checkpoint."""
     checkpoint_steps: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """After so many steps there is a checkpoint, and the development rows' loss. A shorter training has three of both."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 17
     num_nodes: Annotated[int, Field(ge=1, le=64)] = 1
     num_proc_per_node: Annotated[int, Field(ge=1, le=16)] = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.shared import StatusBase
-from tunegate.cli import decisions, oci_registry, screen
+from tunegate.cli import addresses, decisions, oci_registry, screen, waits
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe import page, release_view
 from tunegate.cli.describe.words import text_of
@@ -72,6 +73,9 @@ def _print(out: Console, cluster: Cluster, one: FineTuneJob | ModelServer) -> No
     if one.status.message:
         out.print(f"  {screen.shown(one.status.message)}")
     if isinstance(one, FineTuneJob):
+        waits_for = waits.told(one, datetime.now(UTC))
+        if waits_for is not None:
+            out.print(f"  waits for {waits_for}")
         _job(out, cluster, one)
     else:
         _server(out, one)
@@ -111,6 +115,8 @@ def _job(out: Console, cluster: Cluster, job: FineTuneJob) -> None:
             )
             for arm in gate.arms
         ]  # fmt: skip
+        if gate.asked_as is not None:
+            screen.facts(out, [("asked with", text_of({"temperature": 0, **gate.asked_as.to_dict()}))])
         _part(out, "Against", ("arm", "score", "difference", "95 %", "outcome"), arms)
 
 
@@ -121,6 +127,7 @@ def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
     facts = {
         "requested by": job.spec.requested_by.username,
         "contributors": ", ".join(one.username for one in job.spec.contributors) or "none are named",
+        "derived from": f"job/{job.spec.derived_from.name}" if job.spec.derived_from else "no other job",
         "data": f"{data.classification}, {data.license}, {data.source}",
         "rows": f"{found.rows}, {found.duplicates} duplicates" if found is not None else "not counted yet",
         "task": job.spec.intent.task_type,
@@ -130,7 +137,8 @@ def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
         "server, suite": f"{job.spec.server_ref.name}, {job.spec.suite_ref.name}",
     }
     method = text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
-    return facts | {"training": method}
+    run = addresses.mlflow_run(cluster, job.namespace, job.status.mlflow_run_id) or job.status.mlflow_run_id
+    return facts | {"training": method} | ({"MLflow run": run} if run else {})
 
 
 def _costs(out: Console, job: FineTuneJob) -> None:

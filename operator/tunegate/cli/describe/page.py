@@ -13,7 +13,7 @@ from tunegate.cli.describe.words import spelled, text_of
 
 HIDDEN = frozenset({"uid", "conditions", "job", "jobRequestedBy", "created", "name", "phase", "message"})
 LATER = {
-    "data": ("digest", "redactedDigest", "statementDigest", "uri", "mlflowRun"),
+    "data": ("digest", "redactedDigest", "statementDigest", "uri", "mlflowRun", "mlflowPage"),
     "evaluation": ("suiteDigest", "documentsDigest", "resultDigest"),
     "baseModel": ("manifestDigest", "engineProfileDigest"),
 }

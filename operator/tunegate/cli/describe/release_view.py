@@ -16,7 +16,7 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.results import ValidateResult
-from tunegate.cli import decisions, results
+from tunegate.cli import addresses, decisions, results
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe.changes import Side, changes
 from tunegate.cli.failure import CommandFailure
@@ -40,7 +40,7 @@ def collect(cluster: Cluster, release: ModelRelease, client: RegistryClient | No
     new = Side(release, job, suite, _policy(mine) or _stated(statement), _rules(statement))
     document: Json = {
         "release": _release(release, job),
-        "data": _data(job),
+        "data": _data(cluster, job),
         "waiver": _waiver(job),
         "training": _training(job),
         "baseModel": _base(base, job),
@@ -91,7 +91,7 @@ def _release(release: ModelRelease, job: FineTuneJob | None) -> Json:
     }  # fmt: skip
 
 
-def _data(job: FineTuneJob | None) -> Json:
+def _data(cluster: Cluster, job: FineTuneJob | None) -> Json:
     if job is None:
         return {"note": NO_JOB}
     dataset, found = job.spec.dataset, job.status.dataset
@@ -102,6 +102,7 @@ def _data(job: FineTuneJob | None) -> Json:
         "classification": dataset.classification, "license": dataset.license, "source": dataset.source,
         "steward": dataset.steward or None, "expirationDate": dataset.expiration_date, "uri": dataset.uri, "job": job.name,
         "jobRequestedBy": job.spec.requested_by.username, "mlflowRun": job.status.mlflow_run_id,
+        "mlflowPage": addresses.mlflow_run(cluster, job.namespace, job.status.mlflow_run_id),
     }  # fmt: skip
 
 
@@ -151,6 +152,7 @@ def _evaluation(job: FineTuneJob | None, suite: EvaluationSuite | None) -> Json:
         "suiteMargin": suite.spec.primary_metric.margin if suite else None,
         "suiteMinimum": suite.spec.primary_metric.minimum if suite else None,
         "suiteTries": _tries(job, suite),
+        "askedAs": {"temperature": 0, **gate.asked_as.to_dict()} if gate.asked_as else None,
         "alternatives": [arm.model_dump(by_alias=True, exclude={"metrics"}) for arm in gate.arms],
         "guardrails": [one.to_dict() for one in gate.guardrails],
         "resultDigest": job.status.stage("Evaluate").result_digest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LESS_IMPORTANT = ("age", "requestedBy", "gate", "approvals", "base", "progress", "message")
+LESS_IMPORTANT = ("age", "requestedBy", "gate", "approvals", "base", "progress", "message", "model")
 """Columns that a narrow terminal may have to do without, the first of them first; `-o json` and pipes have all."""
 TITLES = {
     "waitsFor": "waits for", "requestedBy": "requested by", "servedName": "served name", "deviceHours": "device hours",

@@ -15,15 +15,15 @@ from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.shared import Person
 from tunegate.cli import screen
+from tunegate.cli.ages import age
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import Forbidden, WrongUsage
 from tunegate.cli.get import watch
 from tunegate.cli.get.columns import LESS_IMPORTANT, cells, titles
-from tunegate.cli.get.waits import awaited
 from tunegate.cli.reference import needed, reference_of
+from tunegate.cli.waits import awaited
 
 T = TypeVar("T", bound=Resource)
-UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 RELEASES = ("name", "model", "phase", "approvals", "waitsFor", "requestedBy", "age")
 JOBS = ("name", "phase", "progress", "gate", "waitsFor", "requestedBy", "age", "message")
 SERVERS = ("name", "phase", "base", "ready", "answers", "age")
@@ -114,15 +114,6 @@ def servers(cluster: Cluster, options: Namespace) -> int:
         }  # fmt: skip
 
     return _list(cluster, options, ModelServer, row, SERVERS)
-
-
-def age(created: str, now: datetime) -> str:
-    """Return how long ago a time of the API was, in its largest unit; "-" for none."""
-    if not created:
-        return "-"
-    seconds = max(int((now - datetime.fromisoformat(created)).total_seconds()), 0)
-    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= size), (1, "s"))
-    return f"{seconds // size}{unit}"
 
 
 def _list(

@@ -123,4 +123,4 @@ def _value(name: str, field: FieldInfo, text: str) -> Any:
 
 def _declared(field: FieldInfo) -> Any:
     """Return the field's type with its bounds, and without its names."""
-    return Annotated[(field.annotation, *field.metadata)]
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation

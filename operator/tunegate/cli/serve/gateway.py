@@ -12,7 +12,7 @@ import httpx
 
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.serving import TOKEN_AUDIENCE
-from tunegate.cli import config
+from tunegate.cli import addresses, config
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure, Forbidden, WrongUsage
 
@@ -65,7 +65,8 @@ class Gateway:
 def opened(cluster: Cluster, server: ModelServer, options: Namespace) -> Gateway:
     """Return the server's gateway by options, settings or its own address. Raises ``CommandFailure``."""
     told = config.read().gateway
-    pattern = options.gateway or (told.address if told else None) or server.status.endpoint
+    pattern = options.gateway or (told.address if told else None)
+    pattern = pattern or addresses.gateway(cluster, server.namespace) or server.status.endpoint
     if pattern is None:
         raise CommandFailure(f"server/{server.name} has no address yet: it is {server.status.phase}")
     address = pattern.replace("{server}", server.name).replace("{namespace}", server.namespace)

@@ -1,0 +1,62 @@
+"""docs/use.md: its examples get an answer of a real gateway at the first try, in each language."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.standins import GOOD, KEY, Scene, routes, scene, until
+from tests.support.pages import section
+from tunegate.api.asked import AskedAs
+
+ADDRESS, TOKEN = "http://licenses.licenses-team.svc", "/var/run/secrets/tunegate/token"
+LANGUAGES = {
+    "sh": ["bash", "-euo", "pipefail", "-c"],
+    "python": [sys.executable, "-c"],
+    "javascript": ["node", "--input-type=module", "--eval"],
+}
+ASKED_AS = AskedAs(max_tokens=48, system_prompt="Answer with JSON.")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with scene(tmp_path, asked_as=ASKED_AS) as running:
+        await running.cluster.put(routes(routes={"holders": GOOD}, names=["holders"], revision=2))
+        await until(lambda: "holders" in running.gateway.routes.open, "open")
+        yield running
+
+
+def example(language: str) -> str:
+    (code,) = re.findall(rf"```{language}\n(.*?)```", section("use.md", "Ask"), re.DOTALL)
+    return str(code)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_an_example_is_answered_as_the_gate_was_at_the_first_try(
+    stage: Scene, language: str, tmp_path: Path
+) -> None:
+    program = LANGUAGES[language]
+    if shutil.which(program[0]) is None:
+        pytest.skip(f"{program[0]} is not installed")
+    token = tmp_path / "client-token"
+    token.write_text(f"{KEY}\n")
+    code = example(language).replace(ADDRESS, stage.url).replace(TOKEN, str(token))
+    assert stage.url in code
+    assert str(token) in code
+    done = await _run([*program, code])
+    assert done.returncode == 0, done.stderr
+    assert f"{GOOD} answers" in done.stdout
+    asked = stage.engine.seen[-1][1]
+    assert (asked["temperature"], asked["max_tokens"], asked["messages"][0]["content"]) == (0, 48, "Answer with JSON.")
+
+
+async def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program beside the gateway, which lives in this process."""
+    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=120)
