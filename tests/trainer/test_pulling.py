@@ -44,7 +44,9 @@ def pushed(client: RegistryClient, files: Mapping[str, Sequence[bytes]], name: s
 
 
 def pull(pod: Pod, uri: str, target: Path, *, max_bytes: int = 64 * 1024 * 1024) -> StageEnding:
-    config = PullDataConfig(**stage_base(pod.host), uri=uri, path=str(target), max_bytes=max_bytes, too_large="take fewer")
+    config = PullDataConfig(
+        **stage_base(pod.host), uri=uri, path=str(target), max_bytes=max_bytes, too_large="take fewer"
+    )
     return pod.run(config)
 
 
@@ -64,7 +66,10 @@ def test_files_arrive_as_the_folder_that_they_were(pod: Pod, client: RegistryCli
     ending = pull(pod, pushed(client, files, "folder").uri, tmp_path / "folder")
 
     assert ending.exit_code == ExitCode.VERDICT, ending.log
-    found = {one.relative_to(tmp_path / "folder").as_posix(): one.read_bytes() for one in (tmp_path / "folder").rglob("*.jsonl")}
+    found = {
+        one.relative_to(tmp_path / "folder").as_posix(): one.read_bytes()
+        for one in (tmp_path / "folder").rglob("*.jsonl")
+    }
     assert found == {path: b"".join(content) for path, content in files.items()}
 
 

@@ -50,6 +50,8 @@ class Cluster:
             raise CommandFailure(f"no usable kubeconfig: {error}. Set KUBECONFIG or give --kubeconfig") from error
         chosen = next((one for one in contexts if one["name"] == context), active)
         self.namespace = str(chosen["context"].get("namespace") or "default")
+        self.impersonates = bool(as_)
+        self.bearer = _bearer(settings)
         headers = [("Accept", "application/json")]
         credentials = [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
         headers += credentials
@@ -171,6 +173,16 @@ class Cluster:
         answer = self._send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, review) or {}
         return bool(answer.get("status", {}).get("allowed"))
 
+    def account_token(self, namespace: str, name: str, audience: str) -> str:
+        """Return a token of a service account for one audience and an hour. Raises ``Forbidden``."""
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": 3600},
+        }
+        answer = self._send("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", {}, body) or {}
+        return str(answer.get("status", {}).get("token", ""))
+
     def _send(
         self,
         method: str,
@@ -193,6 +205,15 @@ class Cluster:
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         return Unreachable(f"the API server at {self._http.base_url} does not answer: {error}")
+
+
+def _bearer(settings: Any) -> str | None:
+    """Return the token that the kubeconfig holds or its plugin gave; None: it has another credential."""
+    for entry in settings.auth_settings().values():
+        kind, _, token = str(entry["value"]).partition(" ")
+        if entry["key"].lower() == "authorization" and kind.lower() == "bearer" and token:
+            return token
+    return None
 
 
 def readable(read: Any, *arguments: Any, **options: Any) -> Any:
