@@ -14,7 +14,7 @@ from tests.support.builders import make_finetunejob
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
 from tests.support.programs import program
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 CRD = Path(__file__).resolve().parents[2] / "crds/finetunejobs.yaml"
 DIGEST = f"sha256:{'4' * 64}"
 GOOD = f"oci://default/datasets/notices@{DIGEST}"

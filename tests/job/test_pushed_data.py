@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def dataset(**changes: Any) -> Json:
     return {**DECLARED, "uri": URI, **changes}
 
 
-def planned(found: dict[str, Pushed | None], spec: Json | None = None, **facts: Any) -> Any:
+def planned(found: Mapping[str, Pushed | None], spec: Json | None = None, **facts: Any) -> Any:
     asked = {"dataset": dataset(), **(spec or {})}
     observed = {**world_objects(), "pushed": found, "today": "2026-11-01", **facts}
     return plan(Observed(job=job(**asked), fresh_credential="{}", **observed), World().now, SETTINGS)
