@@ -16,6 +16,7 @@ PEOPLE: dict[str, list[dict[str, Any]]] = {
         {"role": "risk", "groups": ["second-line"], "namespaces": ["team-a"]},
     ],
     "evaluationOwners": [{"groups": ["evaluation"]}, {"groups": ["examiners"], "namespaces": ["team-b"]}],
+    "dataStewards": [{"groups": ["stewards"]}, {"groups": ["ml"], "namespaces": ["team-a"]}],
     "servingOperators": [{"groups": ["oncall"]}],
     "auditors": [{"groups": ["audit"]}, {"groups": ["supervisor"]}],
     "policyOwners": [{"groups": ["governance"]}],
@@ -49,7 +50,8 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver-risk": ["model-risk", "second-line"],
         "tunegate-approver-compliance": ["compliance"],
         "tunegate-evaluation-owner": ["evaluation"],
-        "tunegate-evidence-reader": ["model-risk", "compliance", "second-line", "evaluation"],
+        "tunegate-evidence-reader": ["model-risk", "compliance", "second-line"],
+        "tunegate-data-steward": ["stewards", "ml"],
         "tunegate-serving-operator": ["oncall"],
     }
     team_b = {
@@ -57,7 +59,8 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver": ["model-risk"],
         "tunegate-approver-risk": ["model-risk"],
         "tunegate-evaluation-owner": ["evaluation", "examiners"],
-        "tunegate-evidence-reader": ["model-risk", "evaluation", "examiners"],
+        "tunegate-evidence-reader": ["model-risk"],
+        "tunegate-data-steward": ["stewards"],
         "tunegate-serving-operator": ["oncall"],
     }
     requesters, approvers = ["ml", "research", "guests"], ["model-risk", "compliance", "second-line"]
