@@ -50,7 +50,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver-risk": ["model-risk", "second-line"],
         "tunegate-approver-compliance": ["compliance"],
         "tunegate-evaluation-owner": ["evaluation"],
-        "tunegate-evidence-reader": ["model-risk", "compliance", "second-line"],
+        "tunegate-evidence-reader": ["model-risk", "compliance", "second-line", "evaluation"],
         "tunegate-data-steward": ["stewards", "ml"],
         "tunegate-serving-operator": ["oncall"],
     }
@@ -59,7 +59,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver": ["model-risk"],
         "tunegate-approver-risk": ["model-risk"],
         "tunegate-evaluation-owner": ["evaluation", "examiners"],
-        "tunegate-evidence-reader": ["model-risk"],
+        "tunegate-evidence-reader": ["model-risk", "evaluation", "examiners"],
         "tunegate-data-steward": ["stewards"],
         "tunegate-serving-operator": ["oncall"],
     }
@@ -68,7 +68,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-catalogue-reader": [*requesters, *approvers, "evaluation", "examiners", "oncall"],
         "tunegate-pool-user": requesters,
         "tunegate-auditor": ["audit", "supervisor"],
-        "tunegate-evidence-reader": ["audit", "supervisor", "governance"],
+        "tunegate-evidence-reader": ["audit", "supervisor"],
         "tunegate-policy-owner": ["governance"],
         "tunegate-maintainer": ["platform", "sre"],
     }
