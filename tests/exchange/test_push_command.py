@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,13 @@ def test_who_may_not_push_is_told_which_right_is_missing(desk: Desk) -> None:
 def test_a_push_that_is_interrupted_goes_on_where_it_stopped(desk: Desk) -> None:
     file = desk.folder / "large.jsonl"
     line = json.dumps({"prompt": "x" * 1000, "completion": "y"}).encode() + b"\n"
-    file.write_bytes(b"".join(line.replace(b"y", b"%d" % n) for n in range(5 * PART_BYTES // len(line))))
+    file.write_bytes(b"".join(line.replace(b"y", b"%d" % n) for n in range(12 * PART_BYTES // len(line))))
     command = [sys.executable, "-m", "tunegate.cli", "data", "push", str(file), "--unchecked", *DECLARED, "-n", OWN]
     process = subprocess.Popen(
-        command, env=desk.environment("steward"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, env=desk.environment("steward"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs ignore the signal, and so would this program.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stderr is not None
     first = process.stderr.readline()
     assert " of " in first

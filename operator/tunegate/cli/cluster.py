@@ -51,7 +51,6 @@ class Cluster:
         chosen = next((one for one in contexts if one["name"] == context), active)
         self.namespace = str(chosen["context"].get("namespace") or "default")
         self.impersonates = bool(as_)
-        self.bearer = _bearer(settings)
         headers = [("Accept", "application/json")]
         credentials = [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
         headers += credentials
@@ -205,15 +204,6 @@ class Cluster:
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         return Unreachable(f"the API server at {self._http.base_url} does not answer: {error}")
-
-
-def _bearer(settings: Any) -> str | None:
-    """Return the token that the kubeconfig holds or its plugin gave; None: it has another credential."""
-    for entry in settings.auth_settings().values():
-        kind, _, token = str(entry["value"]).partition(" ")
-        if entry["key"].lower() == "authorization" and kind.lower() == "bearer" and token:
-            return token
-    return None
 
 
 def readable(read: Any, *arguments: Any, **options: Any) -> Any:

@@ -113,8 +113,8 @@ class Exchange:
         return self._kept[repository][1]
 
     def has_part(self, where: str, digest: str) -> bool:
-        """Tell whether a part is stored already."""
-        return self._send("HEAD", f"{where}/parts/{digest}", accept_missing=True).status_code == 200
+        """Tell whether a part is stored already. An answer to HEAD says no reason: that to the part itself does."""
+        return self._send("HEAD", f"{where}/parts/{digest}", accept_refusal=True).status_code == 200
 
     def store_part(self, where: str, digest: str, content: bytes) -> None:
         """Store a part."""
@@ -141,7 +141,7 @@ class Exchange:
         """Give the connections back."""
         self._http.close()
 
-    def _send(self, method: str, where: str, *, accept_missing: bool = False, **options: Any) -> httpx.Response:
+    def _send(self, method: str, where: str, *, accept_refusal: bool = False, **options: Any) -> httpx.Response:
         """Send one request, again while the exchange is away. Raises ``CommandFailure`` with what it says."""
         failure, renewed = "", False
         headers = options.pop("headers", {})
@@ -160,7 +160,7 @@ class Exchange:
                 self._token, renewed = "", True
                 continue
             if answer.status_code < 500:
-                return _accepted(answer, accept_missing)
+                return _accepted(answer, accept_refusal)
             failure = _said(answer)
         raise CommandFailure(f"the exchange {self._where.host}: {failure} ({ATTEMPTS} tries)")
 
@@ -170,8 +170,8 @@ def path(namespace: str, kind: PushedKind, name: str = "") -> str:
     return f"/v1/namespaces/{namespace}/{kind}" + (f"/{name}" if name else "")
 
 
-def _accepted(answer: httpx.Response, accept_missing: bool) -> httpx.Response:
-    if answer.status_code < 300 or (answer.status_code == 404 and accept_missing):
+def _accepted(answer: httpx.Response, accept_refusal: bool) -> httpx.Response:
+    if answer.status_code < 300 or accept_refusal:
         return answer
     if answer.status_code in (401, 403):
         raise Forbidden(_said(answer))
