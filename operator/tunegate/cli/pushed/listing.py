@@ -43,13 +43,14 @@ def show(kind: PushedKind, options: Namespace) -> int:
     if options.output != "text":
         screen.write(found, options.output)
         return 0
+    print(place.uri)  # Whole, so that it can be copied: a table would break it.
     out = screen.console(pipe_width=screen.PAGE_WIDTH)
     declared = found["declaration"]
     gone = f"by {found['withdrawnBy']} at {found['withdrawnTime']}" if found.get("withdrawnBy") else "no"
     screen.facts(
         out,
         [
-            ("uri", found["uri"]), ("class", declared["classification"]), ("license", declared["license"]),
+            ("class", declared["classification"]), ("license", declared["license"]),
             ("source", declared["source"]), ("steward", declared["steward"]), ("may be used until", declared.get("expirationDate", "no such day")),
             ("files", found["files"]), ("size", size(found["bytes"])), ("pushed by", found["pushedBy"]),
             ("pushed at", found["pushedTime"]), ("withdrawn", gone),
