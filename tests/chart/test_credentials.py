@@ -77,7 +77,7 @@ def test_the_hook_talks_to_the_api_server_only() -> None:
 
 
 def test_the_hook_is_asked_for_what_the_values_need() -> None:
-    stores = ["--server=registry", "--server=mlflow"]
+    stores = ["--server=registry", "--server=mlflow", "--server=exchange"]
     assert hook_arguments(helm.render(helm.values(caBundle=CERTIFICATE))) == [
         "--namespace=tunegate-system", *stores, "--ledger-key", AUTHORITIES,
     ]  # fmt: skip

@@ -16,6 +16,7 @@ PEOPLE: dict[str, list[dict[str, Any]]] = {
         {"role": "risk", "groups": ["second-line"], "namespaces": ["team-a"]},
     ],
     "evaluationOwners": [{"groups": ["evaluation"]}, {"groups": ["examiners"], "namespaces": ["team-b"]}],
+    "dataStewards": [{"groups": ["stewards"]}, {"groups": ["ml"], "namespaces": ["team-a"]}],
     "servingOperators": [{"groups": ["oncall"]}],
     "auditors": [{"groups": ["audit"]}, {"groups": ["supervisor"]}],
     "policyOwners": [{"groups": ["governance"]}],
@@ -50,6 +51,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver-compliance": ["compliance"],
         "tunegate-evaluation-owner": ["evaluation"],
         "tunegate-evidence-reader": ["model-risk", "compliance", "second-line", "evaluation"],
+        "tunegate-data-steward": ["stewards", "ml"],
         "tunegate-serving-operator": ["oncall"],
     }
     team_b = {
@@ -58,6 +60,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-approver-risk": ["model-risk"],
         "tunegate-evaluation-owner": ["evaluation", "examiners"],
         "tunegate-evidence-reader": ["model-risk", "evaluation", "examiners"],
+        "tunegate-data-steward": ["stewards"],
         "tunegate-serving-operator": ["oncall"],
     }
     requesters, approvers = ["ml", "research", "guests"], ["model-risk", "compliance", "second-line"]
@@ -65,7 +68,7 @@ def test_each_role_is_bound_once_in_a_place_to_all_its_groups() -> None:
         "tunegate-catalogue-reader": [*requesters, *approvers, "evaluation", "examiners", "oncall"],
         "tunegate-pool-user": requesters,
         "tunegate-auditor": ["audit", "supervisor"],
-        "tunegate-evidence-reader": ["audit", "supervisor", "governance"],
+        "tunegate-evidence-reader": ["audit", "supervisor"],
         "tunegate-policy-owner": ["governance"],
         "tunegate-maintainer": ["platform", "sre"],
     }

@@ -69,7 +69,9 @@ def test_every_pod_is_unprivileged(objects: list[helm.Json]) -> None:
         assert (security["runAsNonRoot"], security["runAsUser"], security["fsGroup"]) == (True, 65532, 65532), name
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["enableServiceLinks"] is False
-        assert spec["automountServiceAccountToken"] is (name in ("tunegate-operator", "tunegate-credentials"))
+        assert spec["automountServiceAccountToken"] is (
+            name in ("tunegate-operator", "tunegate-credentials", "tunegate-exchange")
+        )
         for container in spec["containers"] + spec.get("initContainers", []):
             own = container["securityContext"]
             assert (own["readOnlyRootFilesystem"], own["allowPrivilegeEscalation"]) == (True, False), name
@@ -86,7 +88,7 @@ def test_every_volume_that_is_mounted_exists(objects: list[helm.Json]) -> None:
 
 
 def test_no_program_has_a_wildcard_right_and_pods_are_reached_only_where_governed(objects: list[helm.Json]) -> None:
-    programs = ("tunegate-operator", "tunegate-operator-events", "tunegate-gateway")
+    programs = ("tunegate-operator", "tunegate-operator-events", "tunegate-gateway", "tunegate-exchange")
     for role in [o for o in objects if o["kind"] in {"Role", "ClusterRole"} and o["metadata"]["name"] in programs]:
         for rule in role["rules"]:
             assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]], role["metadata"]["name"]
@@ -167,6 +169,29 @@ def test_the_registry_gets_the_certificate_of_the_signing_key_and_never_the_key(
     spec = dict(helm.pod_specs(helm.render(helm.values())))["tunegate-registry"]
     token = next(volume for volume in spec["volumes"] if volume["name"] == "token")["secret"]
     assert token["items"] == [{"key": "tls.crt", "path": "tls.crt"}]
+
+
+def test_the_exchange_asks_two_questions_and_has_no_other_right() -> None:
+    objects = helm.render(helm.values())
+    rules = helm.one(objects, "ClusterRole", "tunegate-exchange")["rules"]
+    granted = {(*rule["resources"], *rule["verbs"]) for rule in rules}
+    assert granted == {("tokenreviews", "create"), ("subjectaccessreviews", "create")}
+    bound = [
+        one["metadata"]["name"]
+        for one in objects
+        if one["kind"] in ("RoleBinding", "ClusterRoleBinding")
+        and any(subject["name"] == "tunegate-exchange" for subject in one["subjects"])
+    ]
+    assert bound == ["tunegate-exchange"]
+
+
+def test_the_exchange_understands_every_setting_that_it_is_given() -> None:
+    from tunegate.exchange import settings
+
+    container = dict(helm.pod_specs(helm.render(helm.values())))["tunegate-exchange"]["containers"][0]
+    told = settings.from_environment({one["name"]: one["value"] for one in container["env"]})
+    assert told.namespaces == ("team-a",)
+    assert told.max_bytes == 5 * settings.GIB
 
 
 def test_a_given_ledger_key_and_anchor_claim_are_mounted_and_no_key_is_made() -> None:

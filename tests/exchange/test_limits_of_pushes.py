@@ -22,6 +22,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(600)
 @pytest.mark.attack(78)
 def test_a_namespace_has_so_many_pushes_and_one_person_so_many_bytes_a_day(site: Site) -> None:
     token = site.token("steward")
@@ -43,6 +44,7 @@ def test_a_namespace_has_so_many_pushes_and_one_person_so_many_bytes_a_day(site:
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(600)
 @pytest.mark.attack(77)
 def test_a_push_that_is_too_large_is_refused_before_its_parts_are_looked_for(site: Site) -> None:
     parts = [{"digest": digest_of(bytes([number])), "size": MIB} for number in range(2)]

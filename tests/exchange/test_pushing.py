@@ -16,7 +16,7 @@ from tunegate.registry.client import RegistryClient
 from tunegate.registry.pushed import read_push
 from tunegate.registry.tokens import ProgramCredential
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROWS = b'{"prompt": "a", "completion": "b"}\n' * 100
 DECLARED = {"classification": "Internal", "license": "CC-BY-4.0", "source": "invoices of 2025", "steward": "stella"}
 FILE = "rows.jsonl"

@@ -11,7 +11,7 @@ import pytest
 from tests.support.exchange_site import FREE, OTHER, OWN, Site
 from tunegate.registry.tokens import SERVICE
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ANSWERS = f"{OWN}/extract-0a1b2c3d/answers"
 RESULTS = f"{OWN}/extract-0a1b2c3d/results"
 
@@ -39,7 +39,9 @@ def test_people_who_make_training_data_read_no_answers(site: Site) -> None:
     assert site.exchanged(token, RESULTS).status_code == 200
     refused = site.exchanged(token, ANSWERS)
     assert refused.status_code == 403
-    assert "erin may not get evidence/answers.tunegate.io in namespace team-a" in refused.json()["error"]["message"]
+    assert (
+        "erin may not get evidence/answers.tunegate.io in namespace licenses-team" in refused.json()["error"]["message"]
+    )
 
 
 @pytest.mark.attack(72)
@@ -78,7 +80,7 @@ def test_no_token_is_good_where_it_was_not_made_for(site: Site) -> None:
     refused = site.exchanged(plain, RESULTS)
     assert refused.status_code == 401
     assert "not for audience tunegate-exchange" in refused.json()["error"]["message"]
-    forged = jwt.encode({"sub": "system:serviceaccount:team-a:pipeline", "aud": [SERVICE]}, "k" * 32)
+    forged = jwt.encode({"sub": "system:serviceaccount:licenses-team:pipeline", "aud": [SERVICE]}, "k" * 32)
     assert site.exchanged(forged, RESULTS).status_code == 401
     assert site.exchanged(None, RESULTS).status_code == 401
     assert site.exchanged("two words", RESULTS).status_code == 401

@@ -26,10 +26,10 @@ from tunegate.maintenance.authority import Pair
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 ROOT = Path(__file__).parents[2]
-ALL = ("--server=registry", "--server=mlflow", "--ledger-key")
+ALL = ("--server=registry", "--server=mlflow", "--server=exchange", "--ledger-key")
 SECRETS = {
     "tunegate-ca", "tunegate-registry-tls", "tunegate-mlflow-tls", "tunegate-registry-token", "tunegate-mlflow-users",
-    "tunegate-ledger-key",
+    "tunegate-ledger-key", "tunegate-exchange-tls",
 }  # fmt: skip
 COUNTED_KINDS = "tunegate.maintenance.counted_kinds"
 Json = dict[str, Any]
@@ -90,7 +90,7 @@ async def test_everything_that_is_missing_is_made_once_and_works_together(site: 
     assert set(made["tunegate-mlflow-users"]) == {"session-key", "operator", "viewer"}
     assert len(set(made["tunegate-mlflow-users"].values())) == 3
     authority = _pair(made["tunegate-ca"])
-    for server in ("tunegate-registry", "tunegate-mlflow"):
+    for server in ("tunegate-registry", "tunegate-mlflow", "tunegate-exchange"):
         greet(tmp_path, authority, _pair(made[f"{server}-tls"]), f"{server}.{site.namespace}.svc")
     assert await site.trusted() == made["tunegate-ca"]["tls.crt"].decode()
 

@@ -35,7 +35,7 @@ PEOPLE = (
     Member("engineer", "erin", ("engineers",)),
     Member("stranger", "mallory", ("others",)),
 )
-OWN, OTHER, FREE = "team-a", "team-b", "not-governed"
+OWN, OTHER, FREE = "licenses-team", "team-b", "not-governed"
 BOUND = {
     "stewards": "tunegate-data-steward",
     "reviewers": "tunegate-evidence-reader",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.builders import HUB_SOURCE, make_basemodel
 from tests.support.stage_documents import SETTINGS, job, sealed, trained, validated, world_objects
 from tunegate.api.basemodel import BaseModel
+from tunegate.api.pushed import Pushed
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.api.stage.results import StageInputs
 from tunegate.digests import sha256
@@ -39,6 +41,7 @@ def objects(
     documents_digest: str | None = None,
     base_model: BaseModel | None = None,
     checkpoint_secret: Json | None = None,
+    pushed: Mapping[str, Pushed | None] | None = None,
     **spec: Any,
 ) -> dict[str, Json]:
     read = StageInputs(adapter=sha256(b"imported files"))
@@ -54,7 +57,7 @@ def objects(
         for name in ("Validate", "Baseline", "Train", "Seal")
     ]
     facts = {
-        **world_objects(**(pool or {})), "store_secret": store_secret, "documents_secret": documents_secret,
+        **world_objects(**(pool or {})), "store_secret": store_secret, "pushed": pushed or {}, "documents_secret": documents_secret,
         "checkpoint_secret": checkpoint_secret, "fresh_checkpoint_key": bytes(32), "hub_endpoint": "https://hub.example", **({"base_model": base_model} if base_model else {}),
     }  # fmt: skip
     found = {"dataset": dataset_status, "documentsDigest": documents_digest}

@@ -198,6 +198,11 @@ def _dispatch(config: StageConfig, context: StageContext) -> StageResult | None:
 
             downloading.run(config, context)
             return None
+        case configs.PullDataConfig():
+            from tunegate_trainer import pulling
+
+            pulling.run(config, context)
+            return None
         case configs.CopyModelConfig():
             from tunegate_trainer import mirroring
 

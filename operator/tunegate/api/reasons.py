@@ -40,6 +40,7 @@ class JobReason(StrEnum):
     WAITING_FOR_POLICY = "WaitingForPolicy"
     WAITING_FOR_VOLUME = "WaitingForVolume"
     WAITING_FOR_SECRET = "WaitingForSecret"
+    WAITING_FOR_REGISTRY = "WaitingForRegistry"
     WAITING_FOR_DEVICE = "WaitingForDevice"
     WAITING_FOR_QUOTA = "WaitingForQuota"
     WAITING_FOR_BUDGET = "WaitingForBudget"

@@ -27,6 +27,12 @@ class RegistrySettings(StrictModel):
     ca_file: str | None = None
     """PEM certificates of the authority that signed the registry's."""
     plain_http: Annotated[bool, Field(alias="plainHTTP")] = False
+    exchange: Annotated[str, Field(min_length=1)] | None = None
+    """HOST:PORT of the exchange, which opens the registry for a Kubernetes token; then no authFile is needed."""
+    service_account: Annotated[str, Field(min_length=1)] | None = None
+    """NAME or NAMESPACE/NAME of a service account whose tokens this person may make, where their own is a certificate."""
+    token_file: str | None = None
+    """File with a Kubernetes token for the exchange, as a pipeline's pod has it."""
 
 
 class GatewaySettings(StrictModel):

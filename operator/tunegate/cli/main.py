@@ -20,6 +20,7 @@ from tunegate.cli.grammar import Command, Grammar, program
 from tunegate.cli.inspect import commands as inspect
 from tunegate.cli.jobs import commands as jobs
 from tunegate.cli.plan import commands as plan
+from tunegate.cli.pushed import commands as pushed
 from tunegate.cli.serve import commands as serve
 
 FAILED, WRONG_USAGE, INTERRUPTED, NOBODY_READS = 1, 2, 130, 141
@@ -57,6 +58,7 @@ def parser() -> ArgumentParser:
     serve.add(commands)
     decide.add(commands)
     inspect.add(commands)
+    pushed.add(commands)
     audit.add(commands)
     access.add(commands)
     doctor.add(commands)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunegate.cli import config
+from tunegate.cli import config, exchange
 from tunegate.cli.failure import CommandFailure
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import Missing, RegistryError, Unauthorized, Unavailable
@@ -23,6 +23,8 @@ class Place:
     auth_file: Path
     ca_file: Path | None
     plain_http: bool
+    exchange: exchange.Address | None = None
+    """What opens it for a Kubernetes token; goes before the file."""
 
 
 class RegistryAway(CommandFailure):
@@ -31,7 +33,7 @@ class RegistryAway(CommandFailure):
 
 def add_options(parser: ArgumentParser, text: str) -> None:
     """Add the options that say where the registry is and what opens it; each overrides the settings."""
-    group = parser.add_argument_group("registry", f"{text}. Each of these options overrides {_settings()}.")
+    group = parser.add_argument_group("registry", f"{text}. Each of these options overrides {settings_file()}.")
     group.add_argument("--registry", metavar="HOST")
     group.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
     group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")
@@ -48,9 +50,9 @@ def known(options: Namespace) -> Place | None:
     same = told if told is not None and told.host == host else None
     auth = Path(options.registry_auth) if options.registry_auth else config.beside(same.auth_file if same else None)
     authority = Path(options.registry_ca) if options.registry_ca else config.beside(same.ca_file if same else None)
-    return Place(
-        host, auth or _docker_config(), authority, options.registry_plain_http or bool(same and same.plain_http)
-    )
+    plain = options.registry_plain_http or bool(same and same.plain_http)
+    opening = exchange.known(options) if same is not None and not options.registry_auth else None
+    return Place(host, auth or _docker_config(), authority, plain, opening)
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def opened(options: Namespace) -> Iterator[RegistryClient]:
     place = known(options)
     if place is None:
         raise CommandFailure(
-            f"which registry? Give --registry HOST, or name it once in {_settings()}: "
+            f"which registry? Give --registry HOST, or name it once in {settings_file()}: "
             "registry: {host: HOST, authFile: auth.json, caFile: ca.crt}"
         )
     with opened_at(place) as client:
@@ -69,21 +71,26 @@ def opened(options: Namespace) -> Iterator[RegistryClient]:
 @contextmanager
 def opened_at(place: Place) -> Iterator[RegistryClient]:
     """Open a registry. Raises ``RegistryAway``, or another ``CommandFailure`` for content that is not what it must be."""
+    opening = exchange.Exchange(place.exchange) if place.exchange is not None else None
     try:
         with RegistryClient(
             place.host,
             plain_http=place.plain_http,
             auth_file=place.auth_file if place.auth_file.exists() else None,
             ca_file=place.ca_file,
+            token_source=opening.registry_token if opening is not None else None,
         ) as client:
             yield client
     except (Unavailable, Unauthorized, Missing) as error:
         raise RegistryAway(f"the registry: {error}") from error
     except RegistryError as error:
         raise CommandFailure(f"the registry: {error}") from error
+    finally:
+        if opening is not None:
+            opening.close()
 
 
-def _settings() -> str:
+def settings_file() -> str:
     """Return where the settings are, as a person would write it."""
     file, home = str(config.path()), str(Path.home())
     return file.replace(home, "~", 1) if file.startswith(home + "/") else file

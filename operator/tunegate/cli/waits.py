@@ -18,6 +18,7 @@ WORDS: dict[str, str] = {
     JobReason.WAITING_FOR_POLICY: "policy",
     JobReason.WAITING_FOR_VOLUME: "volume",
     JobReason.WAITING_FOR_SECRET: "secret",
+    JobReason.WAITING_FOR_REGISTRY: "registry",
     JobReason.WAITING_FOR_DEVICE: "room on nodes",
     JobReason.WAITING_FOR_QUOTA: "quota",
     JobReason.WAITING_FOR_BUDGET: "budget",

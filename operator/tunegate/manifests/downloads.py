@@ -79,13 +79,13 @@ def config_digest_arguments(text: str) -> list[str]:
     return [CONFIG_DIGEST_FLAG, sha256(text.encode())]
 
 
-def data_download(config: Mapping[str, Any], secret: str, size: str) -> Download:
-    """Return the download of training data from a store."""
+def data_download(config: Mapping[str, Any], secret: str | None, size: str) -> Download:
+    """Return the download of training data from a store, or from the registry, which takes no Secret of the site."""
     return Download(DOWNLOAD_CONTAINER, "dataset", DATASET_MOUNT, config, secret, size)
 
 
-def documents_download(config: Mapping[str, Any], secret: str, size: str) -> Download:
-    """Return the download of an author's documents from a store."""
+def documents_download(config: Mapping[str, Any], secret: str | None, size: str) -> Download:
+    """Return the download of an author's documents from a store or from the registry."""
     return Download(DOCUMENTS_CONTAINER, "documents", DOCUMENTS_MOUNT, config, secret, size)
 
 

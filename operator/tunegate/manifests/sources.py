@@ -1,5 +1,5 @@
-"""What people name: `pvc://claim/path` as a read-only mount of the claim and a path inside it, data at `s3://bucket/key`
-and models at `hf://organization/name@commit` as what is downloaded before anything reads it.
+"""What people name: `pvc://claim/path` as a read-only mount of the claim and a path inside it, data at `s3://bucket/key` or
+`oci://namespace/datasets/name@digest` and models at `hf://organization/name@commit` as what is downloaded before anything reads it.
 
 The claim is mounted whole and the path is looked up inside. A `subPath` was rejected: for a path that is missing the
 kubelet makes an empty folder of that name on the owner's volume.
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from tunegate.api.pushed import SCHEME as REGISTRY_SCHEME
+from tunegate.api.pushed import PushedPlace
 
 SCHEME = "pvc://"
 STORE_SCHEME = "s3://"
@@ -38,6 +41,19 @@ class StorePath:
     def below(self, folder: str) -> str:
         """Return where the object, or the folder of objects, lies after it was downloaded into ``folder``."""
         return f"{folder}/{self.key.rpartition('/')[2]}"
+
+
+@dataclass(frozen=True)
+class RegistryPath:
+    """What was pushed into the installation's registry."""
+
+    place: PushedPlace
+    file: str | None = None
+    """Path of the only file, as recorded; None: a folder, or not known yet."""
+
+    def below(self, folder: str) -> str:
+        """Return where the file, or the folder of files, lies after it was pulled into ``folder``."""
+        return f"{folder}/{self.file.rpartition('/')[2] if self.file else self.place.name}"
 
 
 @dataclass(frozen=True)
@@ -77,8 +93,10 @@ def claim_path(uri: str) -> ClaimPath:
     return ClaimPath(claim, path)
 
 
-def data_path(uri: str) -> ClaimPath | StorePath:
-    """Read a `pvc://` or `s3://` address. Raises ``ValueError``."""
+def data_path(uri: str) -> ClaimPath | StorePath | RegistryPath:
+    """Read a `pvc://`, `s3://` or `oci://` address. Raises ``ValueError``."""
+    if uri.startswith(REGISTRY_SCHEME):
+        return RegistryPath(PushedPlace.of(uri))
     if not uri.startswith(STORE_SCHEME):
         return claim_path(uri)
     bucket, key = _parts(uri, STORE_SCHEME)

@@ -33,18 +33,25 @@ TaskType = Literal["Style", "Format", "DomainVocabulary", "Classification", "Com
 
 STORE_RULE = cel(
     "self.uri.startsWith('s3://') == has(self.secretName)",
-    "uri s3://… needs secretName, the Secret that says where the store is and who may read it; pvc://… has none",
+    "uri s3://… needs secretName, the Secret that says where the store is and who may read it; pvc://… and oci://… have none",
 )
 
 
+def _pushed_as(kind: str) -> dict[str, str]:
+    return cel(
+        f"!self.uri.startsWith('oci://') || self.uri.matches('^oci://[^/]+/{kind}/')",
+        f"uri oci://… has the form oci://NAMESPACE/{kind}/NAME@sha256:…",
+    )
+
+
 class Dataset(ApiModel):
-    """Training data on a labelled claim of the job's namespace or in an S3-compatible store: a file or a folder of .jsonl,
-    .jsonl.gz, .jsonl.zst, .parquet.
+    """Training data on a labelled claim of the job's namespace, in an S3-compatible store or pushed into the registry: a file or
+    a folder of .jsonl, .jsonl.gz, .jsonl.zst, .parquet.
 
     Rows are written as `messages`, `prompt` and `completion`, Alpaca, ShareGPT or preference pairs; the form is detected.
     """
 
-    model_config = rules(STORE_RULE)
+    model_config = rules(STORE_RULE, _pushed_as("datasets"))
 
     uri: DataUri
     secret_name: ResourceName | None = None
@@ -139,12 +146,13 @@ class AdapterImport(ApiModel):
 
 
 class Documents(ApiModel):
-    """Text on a labelled claim of the job's namespace or in an S3-compatible store: a file or a folder of .md, .markdown, .txt.
+    """Text on a labelled claim of the job's namespace, in an S3-compatible store or pushed into the registry: a file or a folder
+    of .md, .markdown, .txt.
 
     At most 2,000 files with 32 MiB in all.
     """
 
-    model_config = rules(STORE_RULE)
+    model_config = rules(STORE_RULE, _pushed_as("documents"))
 
     uri: DataUri
     secret_name: ResourceName | None = None

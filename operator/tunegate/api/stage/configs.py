@@ -244,6 +244,20 @@ class DownloadConfig(StageConfigBase):
     """What to do about it."""
 
 
+class PullDataConfig(StageConfigBase):
+    """Copy pushed data from the registry into ``path``, each part verified: init container of pods that read it."""
+
+    stage: Literal["PullData"] = "PullData"
+    uri: str
+    """As the job names it."""
+    path: str
+    """Where the file, or the folder, is to lie."""
+    max_bytes: int
+    """More than this is refused before a byte is read: the pod's folder has no more room."""
+    too_large: str
+    """What to do about it."""
+
+
 class CopyModelConfig(StageConfigBase):
     """Copy a base model from a Hub mirror into ``path``: init container of pods that read it."""
 
@@ -272,6 +286,7 @@ StageConfig = Annotated[
     | CheckBaseConfig
     | FetchConfig
     | DownloadConfig
+    | PullDataConfig
     | CopyModelConfig,
     Field(discriminator="stage"),
 ]

@@ -26,6 +26,7 @@ from tunegate.api.stage.results import BaselineResult, HashResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import ProgressPoller
+from tunegate.controllers.finetunejob.pushed import PushedReader, pushed_repositories
 from tunegate.controllers.finetunejob.refusals import pod_refusal
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.removals import Removals
@@ -80,6 +81,7 @@ class FineTuneJobController:
         self._ledger = services.ledger
         self._measurements = services.measurements
         self._results = ResultReader(services.registry, services.registry_threads)
+        self._pushed = PushedReader(services.registry, services.registry_threads)
         self._progress = ProgressPoller()
         self._removals = Removals(services)
         self._stage_settings = stage_settings(services.settings)
@@ -172,6 +174,9 @@ class FineTuneJobController:
             "suite": await read(self._kube, EvaluationSuite, job.spec.suite_ref.name, job.namespace),
             "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
             "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
+            "takes_pushes": self._signer is not None,
+            "pushed": await self._pushed.read(job) if self._signer is not None else {},
+            "today": now.date().isoformat(),
             "hub_endpoint": self._settings.hub_endpoint,
             "engine_images": self._settings.engine_images,
         }
@@ -304,6 +309,7 @@ class FineTuneJobController:
         access += [
             Access(f"{place}/{part}", ("pull",)) for place in sorted(elsewhere) for part in ("results", "answers")
         ]
+        access += [Access(repository, ("pull",)) for repository in pushed_repositories(job)]
         subject = f"finetunejob/{job.namespace}/{job.name}"
         host = settings.registry_host
         return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)

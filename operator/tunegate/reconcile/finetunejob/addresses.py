@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.manifests.sources import HUB_SCHEME, ClaimPath, HubPath, StorePath, data_path, model_path
+from tunegate.manifests.sources import HUB_SCHEME, ClaimPath, HubPath, RegistryPath, StorePath, data_path, model_path
 from tunegate.reconcile.finetunejob.observed import Observed
 
 
@@ -24,6 +24,6 @@ def base_source(seen: Observed) -> list[tuple[str, str]]:
     return [] if seen.base_model is None else [(seen.base_model.spec.source, f"BaseModel {seen.base_model.name}")]
 
 
-def read_address(uri: str) -> ClaimPath | StorePath | HubPath:
+def read_address(uri: str) -> ClaimPath | StorePath | RegistryPath | HubPath:
     """Return where the address points. Raises ``ValueError`` with what is wrong with it."""
     return model_path(uri) if uri.startswith(HUB_SCHEME) else data_path(uri)

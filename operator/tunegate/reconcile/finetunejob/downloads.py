@@ -1,4 +1,5 @@
-"""Which stages read data set and documents, and what is copied into a pod: they from a store, a base model from a mirror."""
+"""Which stages read data set and documents, and what is copied into a pod: they from a store or the registry, a base model from
+a mirror."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ from typing import Any
 from tunegate.api.computepool import memory_bytes
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import StageName
-from tunegate.api.stage.configs import DownloadConfig
+from tunegate.api.stage.configs import DownloadConfig, PullDataConfig
 from tunegate.api.stage.layout import DATASET_MOUNT, DOCUMENTS_MOUNT, MAX_DOCUMENT_BYTES
 from tunegate.manifests.downloads import Download, data_download, documents_download
-from tunegate.manifests.sources import HubPath, StorePath
+from tunegate.manifests.sources import ClaimPath, HubPath, RegistryPath, StorePath
 from tunegate.reconcile.finetunejob.inputs import Inputs
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.hub_mirror import copied_model
@@ -36,31 +37,31 @@ def downloads(seen: Observed, inputs: Inputs, stage: StageName, base: Mapping[st
 
     The data set may be as large as the job's workspace.
     """
-    job = seen.job
-    data, documents = job.spec.dataset, job.spec.baseline.documents
+    job, room = seen.job, seen.job.spec.workspace.size
     found = []
-    if isinstance(inputs.dataset, StorePath) and data.secret_name and reads_source(job, stage):
-        size = job.spec.workspace.size
-        config = DownloadConfig(
-            **base,
-            bucket=inputs.dataset.bucket,
-            key=inputs.dataset.key,
-            path=inputs.dataset.below(DATASET_MOUNT),
-            max_bytes=memory_bytes(size),
-            too_large="ask for a larger workspace.size",
-        )
-        found.append(data_download(config.to_dict(), data.secret_name, size))
-    if isinstance(inputs.documents, StorePath) and documents and documents.secret_name and reads_documents(stage):
-        config = DownloadConfig(
-            **base,
-            bucket=inputs.documents.bucket,
-            key=inputs.documents.key,
-            path=inputs.documents.below(DOCUMENTS_MOUNT),
-            max_bytes=MAX_DOCUMENT_BYTES,
-            too_large="name fewer documents in baseline.documents",
-        )
-        found.append(documents_download(config.to_dict(), documents.secret_name, DOCUMENTS_FOLDER))
+    if reads_source(job, stage):
+        config = _config(inputs.dataset, DATASET_MOUNT, base, memory_bytes(room), "ask for a larger workspace.size")
+        found += [data_download(config, job.spec.dataset.secret_name, room)] if config else []
+    documents = job.spec.baseline.documents
+    if inputs.documents and documents and reads_documents(stage):
+        fewer = "name fewer documents in baseline.documents"
+        config = _config(inputs.documents, DOCUMENTS_MOUNT, base, MAX_DOCUMENT_BYTES, fewer)
+        found += [documents_download(config, documents.secret_name, DOCUMENTS_FOLDER)] if config else []
     if isinstance(inputs.base, HubPath) and stage != "Seal":
         model, manifest = inputs.base_model, inputs.base_manifest
         found.append(copied_model(model, inputs.base, seen.hub_endpoint, base["job"], base["registry"], manifest))
     return found
+
+
+def _config(
+    source: ClaimPath | StorePath | RegistryPath, mount: str, base: Mapping[str, Any], max_bytes: int, too_large: str
+) -> dict[str, Any] | None:
+    """Return what the container that copies an input is told; None: it lies on a claim, where it is read."""
+    told = {**base, "path": source.below(mount), "max_bytes": max_bytes, "too_large": too_large}
+    match source:
+        case StorePath(bucket, key):
+            return DownloadConfig(**told, bucket=bucket, key=key).to_dict()
+        case RegistryPath(place):
+            return PullDataConfig(**told, uri=place.uri).to_dict()
+        case _:
+            return None

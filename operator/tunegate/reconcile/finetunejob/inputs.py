@@ -17,10 +17,11 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.digests import document_digest
-from tunegate.manifests.sources import ClaimPath, HubPath, StorePath, claim_path, data_path, model_path
+from tunegate.manifests.sources import ClaimPath, HubPath, RegistryPath, StorePath, claim_path, model_path
 from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.finetunejob.addresses import base_source, read_address, sources
 from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
+from tunegate.reconcile.finetunejob.pushed import located, unusable
 from tunegate.reconcile.finetunejob.refusals import Blocked, refusals
 from tunegate.reconcile.finetunejob.suites import FurtherSuites, further_suites
 from tunegate.reconcile.hub_mirror import without_mirror
@@ -40,11 +41,11 @@ class Inputs:
     pool: ComputePool
     server_pool: ComputePool
     policy: ApprovalPolicy
-    dataset: ClaimPath | StorePath
+    dataset: ClaimPath | StorePath | RegistryPath
     questions: ClaimPath
     base: ClaimPath | HubPath
     imported: ClaimPath | None
-    documents: ClaimPath | StorePath | None
+    documents: ClaimPath | StorePath | RegistryPath | None
 
     @property
     def profile_digest(self) -> str:
@@ -84,7 +85,7 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("`missing` reports every absent object")
-    for check in (_image, _volumes, _store, _device, _rights):
+    for check in (_image, _volumes, _store, unusable, _device, _rights):
         blocked = next(check(seen), None)
         if blocked is not None:
             return blocked
@@ -99,11 +100,11 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         pool=pool,
         server_pool=server_pool,
         policy=policy,
-        dataset=data_path(spec.dataset.uri),
+        dataset=located(seen, spec.dataset.uri),
         questions=claim_path(suite.spec.data.uri),
         base=model_path(base_model.spec.source),
         imported=claim_path(spec.adapter.uri) if spec.adapter else None,
-        documents=data_path(spec.baseline.documents.uri) if spec.baseline.documents else None,
+        documents=located(seen, spec.baseline.documents.uri) if spec.baseline.documents else None,
     )
     return _changed(seen, inputs) or inputs
 

@@ -16,6 +16,7 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import RunImage
 from tunegate.api.manifest import Manifest
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.pushed import Pushed
 from tunegate.api.shared import SuiteTries
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.results import BaselineResult, StageResult
@@ -92,6 +93,12 @@ class Observed:
     """What `dataset.secretName` names; None when that is absent or does not exist."""
     documents_secret: StoreSecret | None = None
     """The same for `baseline.documents.secretName`."""
+    takes_pushes: bool = True
+    """Whether the installation has a registry of its own, into which data is pushed."""
+    pushed: Mapping[str, Pushed | None] = field(default_factory=dict)
+    """What was pushed at the addresses in the registry that the job names; None: nothing. One that is absent can't be read now."""
+    today: str = ""
+    """``YYYY-MM-DD``, in UTC."""
     jobs: tuple[Json, ...] = ()
     """batch/v1 Jobs of this FineTuneJob's UID."""
     pods: tuple[Json, ...] = ()

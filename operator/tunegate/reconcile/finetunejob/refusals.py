@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tunegate.api.reasons import JobReason
 from tunegate.api.suite_checks import suite_problems
+from tunegate.manifests.sources import RegistryPath
 from tunegate.reconcile.finetunejob.addresses import base_source, read_address, sources
 from tunegate.reconcile.finetunejob.data_rights import not_cleared, not_stated
 from tunegate.reconcile.finetunejob.observed import Observed
@@ -93,8 +94,16 @@ def _limits(seen: Observed) -> Iterator[Blocked]:
 
 
 def _addresses(seen: Observed) -> Iterator[Blocked]:
+    namespace = seen.job.namespace
     for uri, where in [*sources(seen), *base_source(seen)]:
         try:
-            read_address(uri)
+            path = read_address(uri)
         except ValueError as error:
             yield Blocked(JobReason.BAD_INPUT, f"{where}: {error}. Create a new job with a right address.", final=True)
+            continue
+        if isinstance(path, RegistryPath) and path.place.namespace != namespace:
+            message = (
+                f"{where} names data of namespace {path.place.namespace}; a job of {namespace} uses what was pushed there only. "
+                f"A steward pushes it again with -n {namespace}."
+            )
+            yield Blocked(JobReason.NOT_ALLOWED, message, final=True)

@@ -1,0 +1,193 @@
+"""The exchange as one person sees it: a Kubernetes token opens the registry, and takes data into it."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tunegate.api.pushed import AUDIENCE, Push, PushedKind, PushedPlace
+from tunegate.cli import config
+from tunegate.cli.cluster import Cluster, Json
+from tunegate.cli.failure import CommandFailure, Forbidden
+
+ATTEMPTS = 5
+PAUSE_SECONDS = 0.5
+"""Before the second try; each further one waits twice as long."""
+REQUEST_SECONDS = 150.0
+NO_TOKEN = (
+    "your kubeconfig has no token but another credential, such as a client certificate, and only tokens can be shown to the exchange. "
+    "Name a service account whose tokens you may make (`registry: {serviceAccount: NAME}` in {settings}), or sign in by your "
+    "identity provider: docs/bring-data-in.md says how"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the exchange is, and who one is there."""
+
+    host: str
+    ca_file: Path | None
+    plain_http: bool
+    token: Callable[[], str]
+
+
+def address(options: Namespace) -> Address:
+    """Return the exchange that options or settings name. Raises ``CommandFailure`` where none does."""
+    found = known(options)
+    if found is None:
+        raise CommandFailure(
+            f"which exchange? Give --exchange HOST:PORT, or name it once in {config.path()}: registry: {{host: HOST, exchange: HOST:PORT, "
+            "caFile: ca.crt}"
+        )
+    return found
+
+
+def known(options: Namespace) -> Address | None:
+    """Return the exchange that options or settings name, or None."""
+    told = config.read().registry
+    host = getattr(options, "exchange", None) or (told.exchange if told else None)
+    if host is None:
+        return None
+    named = getattr(options, "registry_ca", None)
+    authority = Path(named) if named else config.beside(told.ca_file if told else None)
+    plain = getattr(options, "registry_plain_http", False) or bool(told and told.plain_http)
+    return Address(host, authority, plain, lambda: kubernetes_token(options))
+
+
+def kubernetes_token(options: Namespace) -> str:
+    """Return the token to show: from a file, of a service account, or the kubeconfig's own. Raises ``CommandFailure``."""
+    told = config.read().registry or config.RegistrySettings(host="-")
+    file = getattr(options, "token_file", None) or config.beside(told.token_file)
+    if file is not None:
+        try:
+            return Path(file).read_text().strip()
+        except OSError as error:
+            raise CommandFailure(f"the token file {file} cannot be read: {error.strerror}") from error
+    cluster = Cluster.of(options)
+    account = getattr(options, "service_account", None) or told.service_account
+    if account is not None:
+        namespace, _, name = account.rpartition("/")
+        return cluster.account_token(namespace or options.namespace or cluster.namespace, name, AUDIENCE)
+    if cluster.impersonates:
+        raise CommandFailure(
+            "the exchange sees the token, not whom --as names: use a kubeconfig of that person, or --service-account"
+        )
+    if cluster.bearer is None:
+        raise CommandFailure(NO_TOKEN.replace("{settings}", str(config.path())))
+    return cluster.bearer
+
+
+class Exchange:
+    """One connection. A token that has expired is asked for again."""
+
+    def __init__(self, where: Address) -> None:
+        self._where = where
+        self._token = ""
+        scheme = "http" if where.plain_http else "https"
+        context = ssl.create_default_context()
+        if where.ca_file is not None:
+            try:
+                context.load_verify_locations(cafile=str(where.ca_file))
+            except (OSError, ssl.SSLError) as error:
+                raise CommandFailure(f"the authority {where.ca_file} cannot be read: {error}") from error
+        self._http = httpx.Client(
+            base_url=f"{scheme}://{where.host}", verify=context, timeout=REQUEST_SECONDS, trust_env=False
+        )
+        self._kept: dict[str, tuple[float, str]] = {}
+
+    def registry_token(self, repository: str) -> str:
+        """Return a token that reads a repository; asked for again when two thirds of its life are over."""
+        until, token = self._kept.get(repository, (0.0, ""))
+        if until > time.monotonic():
+            return token
+        query = {"service": "tunegate-registry", "scope": f"repository:{repository}:pull"}
+        answer = self._send("GET", "/token", params=query).json()
+        self._kept[repository] = (time.monotonic() + float(answer["expires_in"]) * 2 / 3, str(answer["token"]))
+        return self._kept[repository][1]
+
+    def has_part(self, where: str, digest: str) -> bool:
+        """Tell whether a part is stored already. An answer to HEAD says no reason: that to the part itself does."""
+        return self._send("HEAD", f"{where}/parts/{digest}", accept_refusal=True).status_code == 200
+
+    def store_part(self, where: str, digest: str, content: bytes) -> None:
+        """Store a part."""
+        self._send("PUT", f"{where}/parts/{digest}", content=content)
+
+    def complete(self, where: str, push: Push) -> Json:
+        """Complete a push and return what is recorded of it."""
+        headers = {"Content-Type": "application/json"}
+        return dict(
+            self._send("POST", where, content=push.model_dump_json(by_alias=True).encode(), headers=headers).json()
+        )
+
+    def pushes(self, namespace: str, kind: PushedKind, name: str = "") -> list[Json]:
+        """Return what was pushed in a namespace, or under one name."""
+        query = {"name": name} if name else {}
+        return list(self._send("GET", path(namespace, kind), params=query).json()["items"])
+
+    def withdraw(self, place: PushedPlace) -> Json:
+        """Let nobody use a push any more; return what is recorded."""
+        where = f"{path(place.namespace, place.kind, place.name)}/{place.digest}"
+        return dict(self._send("DELETE", where).json())
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def _send(self, method: str, where: str, *, accept_refusal: bool = False, **options: Any) -> httpx.Response:
+        """Send one request, again while the exchange is away. Raises ``CommandFailure`` with what it says."""
+        failure, renewed = "", False
+        headers = options.pop("headers", {})
+        for attempt in range(ATTEMPTS):
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1) if attempt else 0)
+            if not self._token:
+                self._token = self._where.token()
+            try:
+                answer = self._http.request(
+                    method, where, headers={**headers, "Authorization": f"Bearer {self._token}"}, **options
+                )
+            except httpx.TransportError as error:
+                failure = _away(error)
+                continue
+            if answer.status_code == 401 and not renewed:
+                self._token, renewed = "", True
+                continue
+            if answer.status_code < 500:
+                return _accepted(answer, accept_refusal)
+            failure = _said(answer)
+        raise CommandFailure(f"the exchange {self._where.host}: {failure} ({ATTEMPTS} tries)")
+
+
+def path(namespace: str, kind: PushedKind, name: str = "") -> str:
+    """Return where the exchange has pushed data of a namespace, or what has one name."""
+    return f"/v1/namespaces/{namespace}/{kind}" + (f"/{name}" if name else "")
+
+
+def _accepted(answer: httpx.Response, accept_refusal: bool) -> httpx.Response:
+    if answer.status_code < 300 or accept_refusal:
+        return answer
+    if answer.status_code in (401, 403):
+        raise Forbidden(_said(answer))
+    raise CommandFailure(_said(answer))
+
+
+def _said(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return f"it answers {answer.status_code}"
+
+
+def _away(error: httpx.TransportError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return (
+            "its certificate is of an authority that this machine does not trust: name it with --registry-ca or caFile"
+        )
+    return f"no answer, {type(error).__name__}"

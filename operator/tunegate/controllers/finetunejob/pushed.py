@@ -1,0 +1,62 @@
+"""Reads what was pushed at the addresses that a job names. Whether it was withdrawn is asked each time."""
+
+from __future__ import annotations
+
+import logging
+
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.pushed import SCHEME, Pushed, PushedPlace
+from tunegate.deadlines import REGISTRY_CALL_SECONDS, Threads
+from tunegate.errors import Transient
+from tunegate.logs import event
+from tunegate.registry import failures
+from tunegate.registry.client import RegistryClient
+from tunegate.registry.pushed import read_push
+
+logger = logging.getLogger(__name__)
+
+
+class PushedReader:
+    """Pushed data, by address."""
+
+    def __init__(self, registry: RegistryClient, threads: Threads) -> None:
+        self._registry = registry
+        self._threads = threads
+
+    async def read(self, job: FineTuneJob) -> dict[str, Pushed | None]:
+        """Return what was pushed; None: nothing, or what no push made. An address that can't be read now is left out."""
+        found: dict[str, Pushed | None] = {}
+        for place in pushed_places(job):
+            try:
+                found[place.uri] = await self._threads.call(REGISTRY_CALL_SECONDS, read_push, self._registry, place)
+            except (Transient, failures.Unauthorized) as error:
+                logger.warning(
+                    "what was pushed at %s can't be read now: %s", place.uri, error,
+                    extra=event("PushUnread", uri=place.uri, error=error),
+                )  # fmt: skip
+            except failures.RegistryError as error:
+                logger.warning(
+                    "what lies at %s was not pushed by the exchange: %s", place.uri, error,
+                    extra=event("PushRefused", uri=place.uri, error=error),
+                )  # fmt: skip
+                found[place.uri] = None
+        return found
+
+
+def pushed_places(job: FineTuneJob) -> list[PushedPlace]:
+    """Return the addresses of the job's own namespace that it names; the planner refuses others."""
+    documents = job.spec.baseline.documents
+    named = [job.spec.dataset.uri, *([documents.uri] if documents else [])]
+    found = []
+    for uri in named:
+        try:
+            place = PushedPlace.of(uri) if uri.startswith(SCHEME) else None
+        except ValueError:
+            continue
+        found += [place] if place is not None and place.namespace == job.namespace else []
+    return found
+
+
+def pushed_repositories(job: FineTuneJob) -> list[str]:
+    """Return the repositories that the job's stages read pushed data from: bytes, and records of what was withdrawn."""
+    return sorted({name for place in pushed_places(job) for name in (place.repository, place.records)})
