@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.controllers.measurements import Measurements
+from tunegate.controllers.recent import Recent
 from tunegate.deadlines import Threads
 from tunegate.kube.client import KubeClient, ObjectKey
 from tunegate.ledger.entry import AuditEntry
@@ -71,6 +72,8 @@ class Services:
     registry_threads: Threads = field(default_factory=lambda: Threads("the registry", REGISTRY_THREADS, Unavailable))
     measurements: Measurements = field(default_factory=Measurements)
     """What ended jobs have measured."""
+    recent: Recent = field(default_factory=Recent)
+    """Answers that jobs share for a moment; as it is made here, none."""
 
 
 class Controller(Protocol):

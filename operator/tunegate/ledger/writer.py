@@ -208,9 +208,12 @@ class LedgerWriter:
         *,
         despite_anchors: bool = False,
     ) -> AuditRecordSpec:
-        """Take the next place for what ``make`` gives for it; a record that ``make`` gives is the answer."""
-        for _ in range(ATTEMPTS):
-            packed = await self._follow()
+        """Take the next place for what ``make`` gives for it; a record that ``make`` gives is the answer.
+
+        The place after what is known is tried at once: if others wrote meanwhile it is taken, and they are read first.
+        """
+        for attempt in range(ATTEMPTS):
+            packed = self._packed if self._packed is not None and not attempt else await self._follow()
             self._refuse_broken(despite_anchors=despite_anchors)
             now = self._clock()
             entry = make(packed, now)
