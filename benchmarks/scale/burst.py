@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import statistics
 import tempfile
 import time
@@ -47,7 +48,11 @@ CREATING = 32
 """Jobs that are created at the same time."""
 PATIENCE_SECONDS = 300
 Json = dict[str, Any]
-OWNER = r'{range .metadata.ownerReferences[*]}{.name}{"\n"}{end}'
+Place = tuple[str, str]
+"""Path of an API version, and plural of a kind."""
+LONGEST_LINE = 4 * 1024 * 1024
+OBJECTS: dict[str, Place] = {"first object": ("api/v1", "secrets"), "first stage's Job": ("apis/batch/v1", "jobs")}
+JOBSETS: dict[str, Place] = {"JobSet": ("apis/jobset.x-k8s.io/v1alpha2", "jobsets")}
 
 
 @dataclass
@@ -85,12 +90,11 @@ def main() -> int:
             settings = {"REGISTRY_HOST": registry.host, "ENGINE_IMAGES": f'["{builders.IMAGE}"]'}
             with running_operator(plane, [NAMESPACE], further=settings) as process:
                 until_quiet(process)
-                kinds = {"first object": "secrets", "first stage's Job": "jobs.batch"}
-                rows = asyncio.run(_measure(plane, builders.make_finetunejob, kinds, options.jobs, options.singles))
+                rows = asyncio.run(_measure(plane, builders.make_finetunejob, OBJECTS, options.jobs, options.singles))
                 _show("Tunegate", rows, process)
         if options.trainer:
             with running_trainer(plane) as process:
-                peer = asyncio.run(_measure(plane, train_job, {"JobSet": "jobsets"}, options.jobs, options.singles))
+                peer = asyncio.run(_measure(plane, train_job, JOBSETS, options.jobs, options.singles))
                 _show("Trainer 2.0.0", peer, process)
             for (what, name_of), seconds in rows.items():
                 print(f"| {what}, {name_of}: part of Trainer's time | {seconds / peer[what, 'JobSet']:.2f} |")
@@ -136,7 +140,7 @@ async def _let_use(kube: KubeClient, user: str) -> None:
 
 
 async def _measure(
-    plane: ControlPlane, make: Callable[[str, str], Json], kinds: dict[str, str], jobs: int, singles: int
+    plane: ControlPlane, make: Callable[[str, str], Json], kinds: dict[str, Place], jobs: int, singles: int
 ) -> dict[tuple[str, str], float]:
     """Return seconds by what was measured and the name of the kind of object."""
     found: dict[tuple[str, str], float] = {}
@@ -177,12 +181,12 @@ async def _create(kube: KubeClient, job: Json, seen: Iterable[Seen]) -> None:
 
 
 @asynccontextmanager
-async def _watching(plane: ControlPlane, seen: dict[str, Seen]) -> AsyncIterator[None]:
+async def _watching(plane: ControlPlane, seen: dict[Place, Seen]) -> AsyncIterator[None]:
     """Note when the first object of a kind that a job owns is told of."""
     tasks, processes = [], []
-    for kind, one in seen.items():
-        command = [*kubectl(plane), "get", kind, "-n", NAMESPACE, "--watch", "-o", f"jsonpath={OWNER}"]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    for (api, plural), one in seen.items():
+        command = [*kubectl(plane), "get", "--raw", f"/{api}/namespaces/{NAMESPACE}/{plural}?watch=1"]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, limit=LONGEST_LINE)
         processes.append(process)
         tasks.append(asyncio.create_task(_note(process, one)))
     await asyncio.sleep(2)
@@ -192,14 +196,16 @@ async def _watching(plane: ControlPlane, seen: dict[str, Seen]) -> AsyncIterator
         for task in tasks:
             task.cancel()
         for process in processes:
-            process.kill()
+            if process.returncode is None:
+                process.kill()
             await process.wait()
 
 
 async def _note(process: asyncio.subprocess.Process, seen: Seen) -> None:
     while line := await process.stdout.readline() if process.stdout else b"":
-        seen.made.setdefault(line.decode().strip(), time.monotonic())
-        seen.changed.set()
+        for owner in json.loads(line)["object"]["metadata"].get("ownerReferences") or []:
+            seen.made.setdefault(owner["name"], time.monotonic())
+            seen.changed.set()
     seen.ended = True
     seen.changed.set()
 

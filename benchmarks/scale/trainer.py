@@ -47,7 +47,7 @@ def running_trainer(plane: ControlPlane) -> Iterator[Process]:
     asyncio.run(_prepare(plane))
     port, log = free_port(), plane.folder / "trainer.log"
     command = [
-        program, f"--kubeconfig={plane.kubeconfig('admin')}", f"--health-probe-bind-address=127.0.0.1:{port}",
+        str(program), f"--kubeconfig={plane.kubeconfig('admin')}", f"--health-probe-bind-address=127.0.0.1:{port}",
         f"--webhook-server-port={free_port()}", "--zap-log-level=error",
     ]  # fmt: skip
     with log.open("wb") as output:
@@ -57,7 +57,7 @@ def running_trainer(plane: ControlPlane) -> Iterator[Process]:
         _mount(asyncio.run(_certificate(plane, process)))
         until_ready(process, "ok")
         runtime = manifests / "runtimes/torch_distributed.yaml"
-        subprocess.run([*kubectl(plane), "apply", "-f", runtime], check=True, capture_output=True)
+        subprocess.run([*kubectl(plane), "apply", "-f", str(runtime)], check=True, capture_output=True)
         yield process
     finally:
         popen.terminate()

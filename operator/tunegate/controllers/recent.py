@@ -20,7 +20,7 @@ KEPT = 4096
 
 
 class Recent:
-    """Remembers answers by the kind of what they tell about and any further key. With 0 ``seconds`` every answer is asked anew."""
+    """Remembers answers by the kind of what they tell about and any further key. With 0 ``seconds`` nothing is remembered."""
 
     def __init__(self, seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -28,9 +28,9 @@ class Recent:
         self._known: dict[tuple[str, Hashable], tuple[float, asyncio.Future[Any]]] = {}
 
     async def ask(self, kind: str, key: Hashable, question: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``question`` returns, or returned for this kind and key a moment ago. Who asks meanwhile shares it.
+        """Return what ``question`` returns, or returned for this kind and key a moment ago.
 
-        Raises what ``question`` raises; an error is not remembered.
+        Everyone who asks before the answer is there shares it. Raises what ``question`` raises; an error is not remembered.
         """
         if not self._seconds:
             return await question()
@@ -43,6 +43,11 @@ class Recent:
         self._known[kind, key] = (now + self._seconds, answer)
         answer.add_done_callback(lambda done: self._drop_failed(kind, key, done))
         return await asyncio.shield(answer)
+
+    @property
+    def remembered(self) -> int:
+        """How many answers are held."""
+        return len(self._known)
 
     def forget(self, kind: str) -> None:
         """Ask again about everything of this kind: something of it changed."""

@@ -213,7 +213,9 @@ class LedgerWriter:
         The place after what is known is tried at once: if others wrote meanwhile it is taken, and they are read first.
         """
         for attempt in range(ATTEMPTS):
-            packed = self._packed if self._packed is not None and not attempt else await self._follow()
+            packed = self._packed
+            if packed is None or attempt or self._seen.problems or self._compare().problems:
+                packed = await self._follow()
             self._refuse_broken(despite_anchors=despite_anchors)
             now = self._clock()
             entry = make(packed, now)
