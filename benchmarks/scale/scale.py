@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import subprocess
 import tempfile
 import time
@@ -59,7 +60,7 @@ def main() -> int:
                 "from start to rest, s": f"{time.monotonic() - began:.1f}",
                 "CPU from start to rest, s": f"{process.cpu_seconds():.1f}",
                 **_rest(process, kubectl(plane)),
-                "approval to record, median of 10, s": f"{asyncio.run(_time_approvals(plane)):.2f}",
+                f"approval to record, median and longest of {ASKED}, s": asyncio.run(_time_approvals(plane)),
                 "memory now and at most, MiB": f"{process.memory('VmRSS'):.0f}, {process.memory('VmHWM'):.0f}",
             }
     for name, value in rows.items():
@@ -103,8 +104,8 @@ def _requests(command: list[str]) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in counted)
 
 
-async def _time_approvals(plane: ControlPlane) -> float:
-    """Return the median of the seconds between making an approval and its record in the ledger."""
+async def _time_approvals(plane: ControlPlane) -> str:
+    """Return median and longest of the seconds between making an approval and its record in the ledger."""
     async with await KubeClient.connect(plane.kubeconfig("admin")) as kube:
         release = (await kube.list(API_VERSION, "ModelRelease", "team-0", fields="metadata.name=open-0"))[0]
         subject = {"kind": "ModelRelease", "name": "open-0", "uid": release["metadata"]["uid"]}
@@ -118,7 +119,7 @@ async def _time_approvals(plane: ControlPlane) -> float:
                     raise RuntimeError(f"approval {number} was not recorded within {PATIENCE_SECONDS} s")
                 await asyncio.sleep(0.05)
             times.append(time.monotonic() - began)
-        return sorted(times)[len(times) // 2]
+        return f"{statistics.median(times):.2f}, {max(times):.2f}"
 
 
 if __name__ == "__main__":
