@@ -9,6 +9,7 @@ import asyncio
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tunegate.controllers.dispatch.routing import PARTS, Routing
 from tunegate.controllers.finetunejob.controller import FineTuneJobController
 from tunegate.controllers.modelrelease.controller import ModelReleaseController
 from tunegate.controllers.quotas import Quotas
+from tunegate.controllers.recent import Recent
 from tunegate.controllers.services import Services
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.ledger.entry import AuditEntry
@@ -184,3 +186,17 @@ async def test_a_baseline_is_found_without_listing_jobs(site: Site) -> None:
     assert live is not None
     site.services.measurements.note(live, deleted=True)
     assert site.services.measurements.baselines(TEAM, past.digest(3)) == []
+
+
+async def test_jobs_that_are_made_at_once_read_once_what_all_of_them_name(site: Site) -> None:
+    await site.kube.create(builders.make_finetunejob("open-too"))
+    controller = FineTuneJobController(replace(site.services, recent=Recent(600.0)))
+    shared = ("ComputePool", "ModelServer", "ApprovalPolicy", "EvaluationSuite")
+
+    def asked(requests: Counter[str]) -> Counter[str]:
+        return Counter({request: count for request, count in requests.items() if request.endswith(shared)})
+
+    first, _ = await site.cost(lambda: controller.reconcile(ObjectKey(TEAM, "open")))
+    second, _ = await site.cost(lambda: controller.reconcile(ObjectKey(TEAM, "open-too")))
+    assert {request.split()[-1] for request in asked(first)} == set(shared)
+    assert not asked(second)

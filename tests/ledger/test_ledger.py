@@ -14,12 +14,29 @@ from tests.support.ledgers import NOW, Json, Store, entry
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.digests import canonical, sha256
 from tunegate.errors import Terminal
+from tunegate.kube.client import ObjectRef
 from tunegate.ledger import chain
 from tunegate.ledger.chain import Head, Problem
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.sequence import ordered
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
+
+
+class CountingStore(Store):
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def get(self, ref: ObjectRef) -> Json | None:
+        self.asked.append("get")
+        return await super().get(ref)
+
+    async def create(self, obj: Json) -> Json:
+        self.asked.append("create")
+        return await super().create(obj)
 
 
 def problems(objects: Iterable[Json], noted: Head | None = None) -> list[Problem]:
@@ -154,6 +171,23 @@ async def test_many_writers_make_one_unbroken_chain_without_doubles() -> None:
     await asyncio.gather(*(writer.append(entry(number)) for number in range(12) for writer in writers))
     assert len(store.objects) == 12
     assert problems(store.objects.values()) == []
+
+
+async def test_a_writer_that_is_alone_appends_by_one_request_and_reads_first_what_others_wrote() -> None:
+    store = CountingStore()
+    alone, other = LedgerWriter(store), LedgerWriter(store)
+    await alone.append(entry(0))
+    store.asked.clear()
+
+    await alone.append(entry(1))
+    assert store.asked == ["create"]
+
+    await other.append(entry(2))
+    store.asked.clear()
+    await alone.append(entry(2))
+    assert store.asked == ["create", "get", "get"], "the place is taken, and the same event is found there"
+    assert problems(store.objects.values()) == []
+    assert len(store.objects) == 3
 
 
 async def test_event_recorded_before_a_crash_is_found_again() -> None:

@@ -59,7 +59,7 @@ async def make(kube: KubeClient, objects: Iterable[Json]) -> list[Json]:
             if "status" in obj:
                 made = await kube.apply(
                     {**{name: made[name] for name in ("apiVersion", "kind")}, "status": obj["status"],
-                     "metadata": {name: made["metadata"][name] for name in ("name", "namespace", "uid")}},
+                     "metadata": {name: made["metadata"].get(name) for name in ("name", "namespace", "uid")}},
                     subresource="status", manager="past",
                 )  # fmt: skip
             return made

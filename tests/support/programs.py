@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -38,11 +39,23 @@ def built(module: str) -> Path:
     if not target.exists():
         assert shutil.which("go"), f"no program {target.name}: install Go 1.25 or newer, which builds it"
         place = CACHE / "go" / "tests"
-        environment = {
-            **os.environ, "GOBIN": str(place), "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false -modcacherw",
-            "GOCACHE": str(CACHE / "go" / "build"), "GOMODCACHE": str(CACHE / "go" / "modules"),
-        }  # fmt: skip
+        environment = _go_environment() | {"GOBIN": str(place), "CGO_ENABLED": "0"}
         subprocess.run(["go", "install", "-trimpath", "-ldflags", "-s -w", module], env=environment, check=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         (place / path.rpartition("/")[2]).rename(target)
     return target
+
+
+def sources(module: str) -> Path:
+    """Return the folder with the files of a Go module, `path@version`."""
+    assert shutil.which("go"), f"no files of {module}: install Go 1.25 or newer, which fetches them"
+    command = ["go", "mod", "download", "-json", module]
+    found = subprocess.run(command, env=_go_environment(), check=True, capture_output=True, text=True, cwd="/")
+    return Path(json.loads(found.stdout)["Dir"])
+
+
+def _go_environment() -> dict[str, str]:
+    return {
+        **os.environ, "GOFLAGS": "-buildvcs=false -modcacherw",
+        "GOCACHE": str(CACHE / "go" / "build"), "GOMODCACHE": str(CACHE / "go" / "modules"),
+    }  # fmt: skip

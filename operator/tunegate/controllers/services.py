@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from tunegate.api.auditrecord import AuditRecordSpec
 from tunegate.controllers.measurements import Measurements
+from tunegate.controllers.recent import Recent
 from tunegate.deadlines import Threads
 from tunegate.kube.client import KubeClient, ObjectKey
 from tunegate.ledger.entry import AuditEntry
@@ -76,6 +77,8 @@ class Services:
     """What ended jobs have measured."""
     surplus: dict[tuple[str, ObjectKey], str] = field(default_factory=dict)
     """What the last pass found to be more than a namespace keeps: kind and key, and the UID that is meant."""
+    recent: Recent = field(default_factory=Recent)
+    """Answers that jobs share for a moment; as it is made here, none."""
 
 
 class Controller(Protocol):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
+from urllib.request import getproxies
 
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
@@ -95,7 +96,8 @@ class KubeClient:
     @classmethod
     async def connect(cls, kubeconfig: str | None = None, *, timeout: float = API_SERVER_SECONDS) -> Self:
         """Return a client for ``kubeconfig``, or for the pod's own service account when it is None."""
-        configuration = Configuration()
+        # Looking for a proxy of each request takes two changes of thread, as long as all the rest of it.
+        configuration = Configuration(client_session_kwargs={"trust_env": bool(getproxies())})
         if kubeconfig is None:
             config.load_incluster_config(client_configuration=configuration)
         else:

@@ -208,9 +208,14 @@ class LedgerWriter:
         *,
         despite_anchors: bool = False,
     ) -> AuditRecordSpec:
-        """Take the next place for what ``make`` gives for it; a record that ``make`` gives is the answer."""
-        for _ in range(ATTEMPTS):
-            packed = await self._follow()
+        """Take the next place for what ``make`` gives for it; a record that ``make`` gives is the answer.
+
+        The place after what is known is tried at once: if others wrote meanwhile it is taken, and they are read first.
+        """
+        for attempt in range(ATTEMPTS):
+            packed = self._packed
+            if packed is None or attempt or self._seen.problems or self._compare().problems:
+                packed = await self._follow()
             self._refuse_broken(despite_anchors=despite_anchors)
             now = self._clock()
             entry = make(packed, now)

@@ -126,6 +126,7 @@ class Operator:
 
     def _reported(self, source: Source, obj: Mapping[str, Any], deleted: bool) -> None:
         if source == "resource":
+            self._services.recent.forget(obj["kind"])
             self._enqueue(self._listing.note(obj, deleted=deleted))
             servers = self._routing.known.get("ModelServer", ())
             for kind, key in stops(obj, deleted=deleted, servers=servers):

@@ -12,6 +12,7 @@ import yaml
 from tunegate.admission.definitions import definitions
 from tunegate.admission.guard import Guard, GuardedLedger
 from tunegate.admission.rules import parse
+from tunegate.controllers.recent import RECENT_SECONDS, Recent
 from tunegate.controllers.services import Services
 from tunegate.deadlines import REGISTRY_SECONDS
 from tunegate.errors import Terminal
@@ -65,6 +66,7 @@ async def connected(
             signer=signer,
             registry_volume=volume,
             keys=keys,
+            recent=Recent(RECENT_SECONDS),
         )
         yield services, writer, anchoring.checkpoints(settings, writer, places, keys)
     finally:

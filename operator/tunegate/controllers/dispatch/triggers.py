@@ -22,12 +22,30 @@ Report = Callable[[Source, Mapping[str, Any], bool], None]
 
 UNWATCHED = frozenset({"AuditRecord", "Usage"})
 """No decision of ours hangs on an entry of the ledger, and there are many; the operator writes usages and reads none."""
+PAGE = 10
+"""Objects in a page of a watch stream's first listing. All streams list at the same time, and pages are parsed whole."""
+IDLE_SECONDS = 0.1
+"""How long kopf keeps an object in memory after its last event."""
 CHILDREN = (
     ("", "v1", "pods"),
     ("", "v1", "persistentvolumeclaims"),
     ("batch", "v1", "jobs"),
     ("apps", "v1", "deployments"),
 )
+
+
+class NoDifferences(kopf.DiffBaseStorage):
+    """Spares kopf the copies of each object that its other kinds of handlers compare: ours get every event anyway."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return nothing to compare."""
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        """Know no earlier state."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
 
 
 def registry(report: Report, settings: Settings) -> kopf.OperatorRegistry:
@@ -44,13 +62,13 @@ def registry(report: Report, settings: Settings) -> kopf.OperatorRegistry:
         if model.KIND.kind not in UNWATCHED:
 
             @kopf.on.event(GROUP, VERSION, model.KIND.plural, id=model.KIND.plural, registry=handlers)
-            def resource(event: kopf.RawEvent, **_: Any) -> None:
+            async def resource(event: kopf.RawEvent, **_: Any) -> None:
                 report("resource", event["object"], event["type"] == "DELETED")
 
     for group, version, plural in CHILDREN:
 
         @kopf.on.event(group, version, plural, id=plural, labels={MANAGED_BY_LABEL: MANAGED_BY}, registry=handlers)
-        def child(event: kopf.RawEvent, **_: Any) -> None:
+        async def child(event: kopf.RawEvent, **_: Any) -> None:
             report("child", event["object"], event["type"] == "DELETED")
 
     return handlers
@@ -66,7 +84,9 @@ def configuration() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.watching.server_timeout = 600
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE
+    settings.queueing.idle_timeout = IDLE_SECONDS
+    settings.persistence.diffbase_storage = NoDifferences()
     for group, _, plural in CHILDREN:
         settings.watching.label_selectors[group, plural] = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
     return settings

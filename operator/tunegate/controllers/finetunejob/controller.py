@@ -9,26 +9,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
-
-from tunegate.admission.rules import subject_of, windows
-from tunegate.api.approvalpolicy import ApprovalPolicy
-from tunegate.api.basemodel import BaseModel
-from tunegate.api.computepool import ComputePool
-from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.finetunejob.spec import Dataset, Documents
-from tunegate.api.manifest import Manifest
-from tunegate.api.markers import API_VERSION
-from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.ends import ProgressReport
-from tunegate.api.stage.results import BaselineResult, HashResult
+from tunegate.api.stage.results import BaselineResult
 from tunegate.controllers.approvals import read_approvals, still_backed
 from tunegate.controllers.documents import ResultReader
 from tunegate.controllers.finetunejob.progress import ProgressPoller
 from tunegate.controllers.finetunejob.pushed import PushedReader, pushed_repositories
 from tunegate.controllers.finetunejob.refusals import pod_refusal
-from tunegate.controllers.reading import parsed, read
+from tunegate.controllers.finetunejob.surroundings import Surroundings
+from tunegate.controllers.reading import read
 from tunegate.controllers.removals import Removals
 from tunegate.controllers.services import Services
 from tunegate.controllers.suite_tries import tries_of
@@ -37,18 +27,15 @@ from tunegate.kube.likeness import controller_uid
 from tunegate.manifests.workspace import credential_of
 from tunegate.reconcile.attempt.attempt import first_pod, named_result
 from tunegate.reconcile.attempt.lost_result import Json
-from tunegate.reconcile.finetunejob.budget import COUNTED, period
 from tunegate.reconcile.finetunejob.inputs import needed_claims
-from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings, StoreSecret
+from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings
 from tunegate.reconcile.finetunejob.planner import has_to_stop, plan, plan_stop
 from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
 from tunegate.reconcile.finetunejob.suites import further_claims
-from tunegate.reconcile.history import OPEN_ONLY
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     JOB_UID_LABEL,
     STAGE_LABEL,
-    base_model_repository,
     checkpoint_secret_name,
     job_repository,
     registry_secret_name,
@@ -82,6 +69,7 @@ class FineTuneJobController:
         self._measurements = services.measurements
         self._results = ResultReader(services.registry, services.registry_threads)
         self._pushed = PushedReader(services.registry, services.registry_threads)
+        self._surroundings = Surroundings(services, self._results)
         self._progress = ProgressPoller()
         self._removals = Removals(services)
         self._stage_settings = stage_settings(services.settings)
@@ -114,18 +102,20 @@ class FineTuneJobController:
         return plan(await self._observe(job, now), now, self._stage_settings)
 
     async def _observe(self, job: FineTuneJob, now: datetime) -> Observed:
-        labels = {JOB_UID_LABEL: job.uid}
-        # Pods after Jobs: a Job that is over must not be judged by pods of an earlier moment.
-        jobs = await self._kube.list("batch/v1", "Job", job.namespace, labels=labels)
-        pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
-        jobs, pods = _own(job, jobs, pods)
+        (jobs, pods), credential, checkpoint, workspace, shared = await asyncio.gather(
+            self._attempts(job),
+            self._credential(job, now),
+            self._checkpoint_secret(job),
+            self._workspace(job),
+            self._shared(job),
+        )
         running = [stage for stage in job.status.stages if stage.state == "Running"]
-        facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods)}
+        facts: dict[str, Any] = {"job": job, "jobs": tuple(jobs), "pods": tuple(pods), **shared}
         if job.status.ended and job.status.suite_tries is None:
             facts["tries"] = await tries_of(self._ledger, job)
         if not job.status.ended:
             facts["results"] = await self._read_results(job, pods)
-            facts |= await self._places(job) | await self._rules(job)
+            facts |= await self._decisions(job)
             if running:
                 stage = running[0]
                 there = [pod for pod in pods if _is_of(pod, stage.name, stage.attempt)]
@@ -133,125 +123,62 @@ class FineTuneJobController:
                 made = next((one for one in jobs if _is_of(one, stage.name, stage.attempt)), None)
                 facts["pod_refusal"] = await pod_refusal(self._kube, made, there)
             else:
-                facts |= await self._inputs(job, facts.get("server"), facts["policy"], now)
-        seen = Observed(**facts)
-        exists, fresh = await self._credential(job, now)
-        facts |= {"claims": await self._claims(seen), "credential_exists": exists, "fresh_credential": fresh}
-        name = checkpoint_secret_name(job.name, job.uid)
-        facts["checkpoint_secret"] = await self._kube.get(ObjectRef("v1", "Secret", name, job.namespace))
+                facts |= await self._surroundings.inputs(job, facts.get("server"), facts["policy"], now)
+                facts |= await self._pushes(job, now)
+        exists, fresh = credential
+        facts |= {"credential_exists": exists, "fresh_credential": fresh, "checkpoint_secret": checkpoint}
+        facts["claims"] = workspace | await self._claims(Observed(**facts))
         facts["fresh_checkpoint_key"] = secrets.token_bytes(CHECKPOINT_KEY_BYTES)
         seen = Observed(**facts)
         return replace(seen, earlier=await self._earlier(seen))
 
-    async def _places(self, job: FineTuneJob) -> dict[str, Any]:
-        """Read the server and the pools."""
-        server = await read(self._kube, ModelServer, job.spec.server_ref.name, job.namespace)
-        if server is None:
+    async def _attempts(self, job: FineTuneJob) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Read the job's batch/v1 Jobs and pods.
+
+        Pods after Jobs: a Job that is over must not be judged by pods of an earlier moment.
+        """
+        labels = {JOB_UID_LABEL: job.uid}
+        jobs = await self._kube.list("batch/v1", "Job", job.namespace, labels=labels)
+        pods = await self._kube.list("v1", "Pod", job.namespace, labels=labels)
+        return _own(job, jobs, pods)
+
+    async def _shared(self, job: FineTuneJob) -> dict[str, Any]:
+        if job.status.ended:
             return {}
-        server_pool = await read(self._kube, ComputePool, server.spec.pool_ref.name)
-        own = job.spec.pool_ref or server.spec.pool_ref
-        pool = server_pool if own == server.spec.pool_ref else await read(self._kube, ComputePool, own.name)
-        return {"server": server, "server_pool": server_pool, "pool": pool}
+        return await self._surroundings.places(job) | await self._surroundings.rules(job)
 
-    async def _rules(self, job: FineTuneJob) -> dict[str, Any]:
-        """Read the policy and, while the job waits for a waiver, what people decided."""
-        name, waiver = self._settings.policy_of(job.namespace), job.status.waiver
-        facts: dict[str, Any] = {
-            "policy": await read(self._kube, ApprovalPolicy, name) if name else None,
-            "windows": windows(await self._ledger.of_subject(subject_of(self._settings.system_namespace).uid)),
-        }
-        if waiver is not None and waiver.granted_time is None:
-            decisions = await read_approvals(self._kube, job)
-            facts |= {"approvals": decisions.approvals, "unreadable": decisions.unreadable}
-            facts["authorized"] = await still_backed(self._kube, job, facts["approvals"], waiver.digest)
-        return facts
+    async def _decisions(self, job: FineTuneJob) -> dict[str, Any]:
+        """Read what people decided, while the job waits for a waiver."""
+        waiver = job.status.waiver
+        if waiver is None or waiver.granted_time is not None:
+            return {}
+        decisions = await read_approvals(self._kube, job)
+        authorized = await still_backed(self._kube, job, decisions.approvals, waiver.digest)
+        return {"approvals": decisions.approvals, "unreadable": decisions.unreadable, "authorized": authorized}
 
-    async def _inputs(
-        self, job: FineTuneJob, server: ModelServer | None, policy: ApprovalPolicy | None, now: datetime
-    ) -> dict[str, Any]:
-        """Read what is needed only to start an attempt."""
-        facts: dict[str, Any] = {
-            "suite": await read(self._kube, EvaluationSuite, job.spec.suite_ref.name, job.namespace),
-            "store_secret": await self._store_secret(job.namespace, job.spec.dataset),
-            "documents_secret": await self._store_secret(job.namespace, job.spec.baseline.documents),
-            "takes_pushes": self._signer is not None,
-            "pushed": await self._pushed.read(job) if self._signer is not None else {},
-            "today": now.date().isoformat(),
-            "hub_endpoint": self._settings.hub_endpoint,
-            "engine_images": self._settings.engine_images,
-        }
-        if job.status.stage("Validate").state == "Waiting":
-            facts["other_suites"] = await self._other_suites(job)
-        if policy is not None and policy.spec.budget is not None:
-            facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
-        if server is None:
-            return facts
-        base_model = await read(self._kube, BaseModel, server.spec.base_model_ref.name)
-        facts["base_model"] = base_model
-        facts["base_manifest"] = await self._manifest(base_model) if base_model else None
-        facts["denied"] = await self._denied(job, server)
-        return facts
+    async def _pushes(self, job: FineTuneJob, now: datetime) -> dict[str, Any]:
+        """Read what the registry says of pushed data that the job names."""
+        takes = self._signer is not None
+        found = await self._pushed.read(job) if takes else {}
+        return {"takes_pushes": takes, "pushed": found, "today": now.date().isoformat()}
 
-    async def _other_suites(self, job: FineTuneJob) -> dict[str, EvaluationSuite | None]:
-        """Read the suites of the namespace but the job's own; one that was written under other rules stops no job."""
-        found: dict[str, EvaluationSuite | None] = {}
-        for raw in await self._kube.list(API_VERSION, EvaluationSuite.KIND.kind, job.namespace):
-            name = raw["metadata"]["name"]
-            if name == job.spec.suite_ref.name:
-                continue
-            try:
-                found[name] = EvaluationSuite.model_validate(raw)
-            except ValidationError:
-                found[name] = None
-        return found
+    async def _checkpoint_secret(self, job: FineTuneJob) -> Json | None:
+        return await self._kube.get(ObjectRef("v1", "Secret", checkpoint_secret_name(job.name, job.uid), job.namespace))
 
-    async def _neighbors(self, job: FineTuneJob, since: datetime) -> dict[str, Any]:
-        """Read the namespace's jobs that have not ended, then what the ledger holds: so none that ends meanwhile is missed."""
-        found = await self._kube.list(API_VERSION, self.kind, job.namespace, fields=OPEN_ONLY[self.kind])
-        jobs = parsed(FineTuneJob, found)
-        records = await self._ledger.of_namespace(self.kind, job.namespace, COUNTED, since)
-        return {"namespace_jobs": jobs, "namespace_records": tuple(records)}
-
-    async def _store_secret(self, namespace: str, source: Dataset | Documents | None) -> StoreSecret | None:
-        """Read labels and keys of the Secret that opens the store of an input; its values are for the pod only."""
-        name = source.secret_name if source else None
-        secret = await self._kube.get(ObjectRef("v1", "Secret", name, namespace)) if name else None
-        if secret is None:
-            return None
-        return StoreSecret(secret["metadata"].get("labels") or {}, frozenset(secret.get("data") or {}))
-
-    async def _manifest(self, base_model: BaseModel) -> Manifest | None:
-        digest = base_model.status.result_digest
-        if digest is None:
-            return None
-        result = await self._results.read(f"{base_model_repository(base_model.name)}/results", digest)
-        return result.manifest if isinstance(result, HashResult) else None
-
-    async def _denied(self, job: FineTuneJob, server: ModelServer) -> tuple[str, ...]:
-        """Ask RBAC about the pool to train on and the server, in the requester's name."""
-        pool = (job.spec.pool_ref or server.spec.pool_ref).name
-        wanted = (("computepools", pool, ""), ("modelservers", server.name, job.namespace))
-        denied = []
-        for resource, name, namespace in wanted:
-            if not await self._kube.allowed(
-                job.spec.requested_by, verb="use", resource=resource, name=name, namespace=namespace
-            ):
-                denied.append(f"{resource}/{name}")
-        return tuple(denied)
+    async def _workspace(self, job: FineTuneJob) -> dict[str, Json]:
+        """Read the job's own claim, by its name; nothing where somebody else's stands there."""
+        name = workspace_claim_name(job.name, job.uid)
+        claim = await self._kube.get(ObjectRef("v1", "PersistentVolumeClaim", name, job.namespace))
+        return {name: claim} if claim is not None and controller_uid(claim) == job.uid else {}
 
     async def _claims(self, seen: Observed) -> dict[str, Json]:
-        job = seen.job
-        workspace = workspace_claim_name(job.name, job.uid)
-        names = [workspace]
-        if seen.base_model is not None or seen.suite is not None:
-            names += [*needed_claims(seen), *further_claims(seen).values()]
-        found: dict[str, Json] = {}
-        for name in dict.fromkeys(names):
-            claim = await self._kube.get(ObjectRef("v1", "PersistentVolumeClaim", name, job.namespace))
-            foreign = name == workspace and claim is not None and controller_uid(claim) != job.uid
-            if claim is not None and not foreign:
-                found[name] = claim
-        return found
+        """Read the claims that the inputs lie on, by their names."""
+        if seen.base_model is None and seen.suite is None:
+            return {}
+        workspace = workspace_claim_name(seen.job.name, seen.job.uid)
+        names = [name for name in (*needed_claims(seen), *further_claims(seen).values()) if name != workspace]
+        found = {name: await self._surroundings.claim(name, seen.job.namespace) for name in dict.fromkeys(names)}
+        return {name: claim for name, claim in found.items() if claim is not None}
 
     async def _read_results(self, job: FineTuneJob, pods: list[dict[str, Any]]) -> dict[str, Any]:
         """Read the results that pods name, and those that later stages are configured from."""

@@ -94,13 +94,15 @@ class JobLineageController:
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Record the job as it is now; None where there is nothing to record, or no MLflow."""
         tracking = self._tracking
+        if tracking is None:
+            return None
         job = await read(self._kube, FineTuneJob, key.name, key.namespace)
         governed = self._settings.policy_of(key.namespace) is not None
-        if job is None or tracking is None or not governed:
+        if job is None or not governed:
             self._recorder.forget(self._uids.pop(key, ""))
-        if tracking is not None and governed:
+        if governed:
             await self._end_runs(tracking, key.namespace, gone=job is None)
-        if job is None or tracking is None or not governed:
+        if job is None or not governed:
             return None
         self._uids[key] = job.uid
         state = state_of(job)
@@ -164,8 +166,10 @@ class ReleaseLineageController:
     async def reconcile(self, key: ObjectKey) -> Plan | None:
         """Record the release once its statement is sealed; None before that, or where there is no MLflow."""
         tracking = self._tracking
+        if tracking is None:
+            return None
         release = await read(self._kube, ModelRelease, key.name, key.namespace)
-        if release is None or tracking is None or self._settings.policy_of(key.namespace) is None:
+        if release is None or self._settings.policy_of(key.namespace) is None:
             self._recorder.forget(self._uids.pop(key, ""))
             return None
         self._uids[key] = release.uid
