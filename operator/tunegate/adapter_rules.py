@@ -55,6 +55,8 @@ class BrokenConfig(Exception):
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return `adapter_config.json`. Raises ``BrokenConfig``."""
+    if not (folder / CONFIG).is_file():  # a pipe would be waited for
+        raise BrokenConfig(f"{CONFIG} is missing or not a regular file")
     try:
         document = json.loads((folder / CONFIG).read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -46,6 +46,9 @@ MIRRORED = HASHING.model_copy(
         "spec": HASHING.spec.model_copy(update={"source": HUB_SOURCE}), "status": world_objects()["base_model"].status,
     }
 )  # fmt: skip
+NOT_READY = EvaluationSuite.model_validate(
+    make_evaluationsuite(task={"type": "Extraction", "maxTokens": 32, "jsonSchema": '{"type": "text"}'})
+)
 POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCESS_KEY_ID"}))
 
 
@@ -55,6 +58,7 @@ POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCES
         ({"policy": None}, "WaitingForPolicy", "ApprovalPolicy"),
         ({"server": None}, "WaitingForServer", "kubectl get modelservers"),
         ({"suite": None}, "WaitingForSuite", "EvaluationSuite suite"),
+        ({"suite": NOT_READY}, "WaitingForSuite", "suite cannot be asked: task.jsonSchema"),
         ({"pool": None}, "WaitingForPool", "ComputePool pool"),
         ({"base_model": None}, "WaitingForBaseModel", "not in the catalogue"),
         ({"base_model": HASHING}, "WaitingForBaseModel", "Hashing"),
