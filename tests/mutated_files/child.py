@@ -1,4 +1,4 @@
-"""The process that tries mutated files of a kind, one after the other, and says a line of JSON about each.
+"""The process that tries mutated files of some kinds, one after the other, and says a line of JSON about each.
 
 Bounds that the kernel keeps: memory that it may have beyond what its libraries need, and processor time for one file. A
 process that goes beyond is ended, and its parent starts the next one after that file.
@@ -18,9 +18,11 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
-from tests.mutated_files.kinds import Files, Kind, kinds_of, try_one
+from tests.mutated_files.kinds import Files, Kind, Wrong, kinds_of, try_one
 
 MEMORY_BYTES = 1024**3
 """Address space beyond that of the process before its first file. A file of some hundred KiB has no claim to more."""
@@ -29,31 +31,57 @@ PROCESSOR_SECONDS = 30.0
 
 
 def main() -> None:
-    """Try files ``--first`` to ``--last`` of one kind."""
+    """Try ``--each`` files of each kind of a group, beginning with a kind and a number."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("kind", "group", "keep"):
+    for name in ("group", "kind", "keep"):
         parser.add_argument(f"--{name}", default="")
-    for name in ("seed", "first", "last"):
+    parser.add_argument("--only", action="store_true", help="no kind after that one")
+    for name in ("seed", "first", "each"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
     out = os.fdopen(os.dup(1), "w", buffering=1)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    kind = next(kind for kind in kinds_of(options.group) if kind.name == options.kind)
-    files = kind.make()
+    kinds = list(kinds_of(options.group))
+    start = next((at for at, kind in enumerate(kinds) if kind.name == options.kind), 0)
+    chosen = kinds[start : start + 1] if options.only else kinds[start:]
     with tempfile.TemporaryDirectory() as place:
-        _try(kind, files, Path(place, "first"), options.seed, 0)  # so that libraries are loaded before memory is bounded
+        made = [(kind, kind.make()) for kind in chosen]
+        warm_up(made, Path(place))
         _bound_memory()
-        for number in range(options.first, options.last):
-            folder = Path(place, str(number))
-            print(json.dumps({"begins": number}), file=out)
-            signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
-            said = _try(kind, files, folder, options.seed, number)
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            if "fault" in said and options.keep:
-                shutil.copytree(folder, Path(options.keep, kind.name, str(number)), symlinks=True, dirs_exist_ok=True)
-            print(json.dumps({"number": number, **said}), file=out)
-            shutil.rmtree(folder, ignore_errors=True)
+        first = options.first
+        for kind, files in made:
+            for number in range(first, options.each + 1):
+                said = _said(kind, files, Path(place), options, number, out)
+                print(json.dumps({"kind": kind.name, "number": number, **said}), file=out)
+            first = 1
+
+
+def warm_up(made: Sequence[tuple[Kind, Files]], place: Path) -> None:
+    """Read the files as they were made, so that libraries are loaded before memory is bounded. Raises ``Wrong`` for a refusal."""
+    for kind, files in made:
+        folder = place / f"good {kind.name}" / "files"
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        with contextlib.chdir(folder.parent):
+            if (refusal := kind.read(folder)) is not None:
+                raise Wrong(f"{kind.name}: good files are refused: {refusal[:500]}")
+
+
+def _said(
+    kind: Kind, files: Files, place: Path, options: argparse.Namespace, number: int, out: TextIO
+) -> dict[str, str]:
+    """Try one file within its processor time, and keep it where it ends in a fault."""
+    folder = place / f"{kind.name} {number}"
+    print(json.dumps({"kind": kind.name, "begins": number}), file=out)
+    signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
+    said = _try(kind, files, folder, options.seed, number)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    if "fault" in said and options.keep:
+        shutil.copytree(folder / "files", Path(options.keep, kind.name, str(number)), symlinks=True, dirs_exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    return said
 
 
 def _bound_memory() -> None:

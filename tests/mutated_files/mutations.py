@@ -26,7 +26,7 @@ FRAGMENTS = [
 """What readers stumble over."""
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2**31, 2**63, -(2**64), 10**400, 0.5, 1e308, float("nan"), float("inf"), "", "x", "\0", "\ud800",
-    "²", "２", "-", "a" * 100_000, "../../etc/passwd", "sha256:" + "0" * 64, "pvc://", "1e-3", "1e999", "nan", [], {}, [None], [[]],
+    "²", "\uff12", "-", "a" * 100_000, "../../etc/passwd", "sha256:" + "0" * 64, "pvc://", "1e-3", "1e999", "nan", [], {}, [None], [[]],
     {"": ""}, {"a": {"b": [1]}}, {"$ref": "#"}, "\u2028", "name\nwith\nlines", "2026-11-24T12:00:00Z", "9999-12-31T23:59:59+99:99",
 ]  # fmt: skip
 """What may stand where another value is expected."""
@@ -82,7 +82,12 @@ def damage(random: Random, folder: Path, name: str) -> str:
             os.mkfifo(path)
             return "a pipe"
         case _:
-            beside = [b"odd\xff" + path.suffix.encode(), b"a\nb.json", b"x" * 240 + b".txt", b"second" + path.suffix.encode()]
+            beside = [
+                b"odd\xff" + path.suffix.encode(),
+                b"a\nb.json",
+                b"x" * 240 + b".txt",
+                b"second" + path.suffix.encode(),
+            ]
             Path(os.fsdecode(os.fsencode(path.parent) + b"/" + random.choice(beside))).write_bytes(content)
             return "another file beside it"
 
@@ -197,7 +202,9 @@ def changed(random: Random, document: Any) -> Any:
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Any:
     yield path
     if len(path) < 30:
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        for key, inner in (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        ):
             yield from _places(inner, (*path, key))
 
 

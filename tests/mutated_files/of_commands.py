@@ -66,7 +66,9 @@ def read_created(folder: Path) -> str | None:
 
 
 def _settings() -> Files:
-    settings = {"registry": {"host": "registry.example:5000", "authFile": "auth.json", "caFile": "ca.pem", "plainHTTP": True}}
+    settings = {
+        "registry": {"host": "registry.example:5000", "authFile": "auth.json", "caFile": "ca.pem", "plainHTTP": True}
+    }
     auths = {"auths": {"registry.example:5000": {"auth": "ZXJpbjp4", "registrytoken": "x"}}}
     return {
         "config.yaml": yaml.safe_dump(settings).encode(), "auth.json": yaml.safe_dump(auths).encode(), "kubeconfig.yaml":
@@ -79,7 +81,13 @@ def read_settings(folder: Path) -> str | None:
     os.environ[config.VARIABLE] = str(folder / "config.yaml")
     try:
         _, text = ended(
-            "--kubeconfig", folder / "kubeconfig.yaml", "evidence", "export", "release/r", folder / "new", statuses=(1, 2)
+            "--kubeconfig",
+            folder / "kubeconfig.yaml",
+            "evidence",
+            "export",
+            "release/r",
+            folder / "new",
+            statuses=(1, 2),
         )
         _, other = ended("--kubeconfig", folder / "kubeconfig.yaml", "get", "jobs", statuses=(1, 2))
     finally:

@@ -98,13 +98,17 @@ TEMPLATE = '{{"holder": "{holder}", "years": "{years}"}}'
 
 def _suites() -> Files:
     extraction = suite_spec(
-        task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)}, baselines={"regex": PATTERN, "regexTemplate": TEMPLATE}
+        task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA)},
+        baselines={"regex": PATTERN, "regexTemplate": TEMPLATE},
     )
     classification = suite_spec(task={"type": "Classification", "labels": ["MIT", "Apache-2.0"]})
     # Schema, pattern and template by themselves as well, so that changes find them.
     parts = {"schema.json": json.dumps(SCHEMA), "pattern.txt": PATTERN, "template.txt": TEMPLATE}
     specs = {"extraction.json": extraction.to_dict(), "classification.json": classification.to_dict()}
-    return {name: text.encode() for name, text in {**parts, **{key: json.dumps(spec) for key, spec in specs.items()}}.items()}
+    return {
+        name: text.encode()
+        for name, text in {**parts, **{key: json.dumps(spec) for key, spec in specs.items()}}.items()
+    }
 
 
 def read_suites(folder: Path) -> str | None:
@@ -144,7 +148,7 @@ DATA: dict[str, dict[str, bytes]] = {
     "data Parquet": {"rows.parquet": _table()},
     "data Parquet, dictionary": {"rows.parquet": _table(dictionary=True)},
     "data folder": {
-        "a/rows.jsonl": lines(ROWS), "b.parquet": _table(), "c.jsonl.zst": zstd(lines(ROWS)), "README.md": b"# Rows",
+        "a/rows.jsonl": lines(ROWS), "b.jsonl": lines(ROWS), "c.jsonl.zst": zstd(lines(ROWS)), "README.md": b"# Rows",
     },
     **{f"data {name}": {"rows.jsonl": lines(rows)} for name, rows in FORMS.items()},
 }  # fmt: skip

@@ -71,7 +71,9 @@ def read_evidence(folder: Path) -> str | None:
 
 def _differing(folder: Path, files: Files) -> list[str]:
     return [
-        name for name, content in files.items() if not (folder / name).is_file() or (folder / name).read_bytes() != content
+        name
+        for name, content in files.items()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != content
     ]
 
 
@@ -111,6 +113,8 @@ def read_ledger(folder: Path) -> str | None:
 
 
 KINDS = [
-    Kind("evidence folder", lambda: _released()[0], read_evidence, r"DIFFERS|cannot be read|--public-key|--approver-keys"),
+    Kind(
+        "evidence folder", lambda: _released()[0], read_evidence, r"DIFFERS|cannot be read|--public-key|--approver-keys"
+    ),
     Kind("ledger export", _ledger, read_ledger, r"BROKEN|line \d+|records|objects|--anchors|--public-key"),
 ]

@@ -13,7 +13,13 @@ from tests.support.stage_process import KEY, stage_base, stage_context
 from tunegate import adapter_rules, digests
 from tunegate.api.stage.configs import HashConfig
 from tunegate_trainer import base_settings, hashing
-from tunegate_trainer.adapter_checks import check_adapter, check_recorded_base, has_files, read_adapter_config, take_adapter
+from tunegate_trainer.adapter_checks import (
+    check_adapter,
+    check_recorded_base,
+    has_files,
+    read_adapter_config,
+    take_adapter,
+)
 from tunegate_trainer.endings import StageEnd, Unknown
 from tunegate_trainer.sealing import clean_config
 from tunegate_trainer.training.attempt_times import AttemptLedger
@@ -25,7 +31,9 @@ STEPS = (10, 20)
 
 def contents(folder: Path) -> Files:
     """Return the files below a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def _base_model(*, shards: bool) -> Files:
@@ -34,7 +42,9 @@ def _base_model(*, shards: bool) -> Files:
         settings = {"eos_token_id": [1, 2], "model_type": "llama", "text_config": {"eos_token_id": 3}}
         (folder / "config.json").write_text(json.dumps(settings))
         (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, 2]}))
-        (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}", "eos_token": "</s>"}))
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"chat_template": "{{ messages }}", "eos_token": "</s>"})
+        )
         if shards:
             (folder / "model.safetensors").unlink()
             index = {name: f"model-0000{number}.safetensors" for number, name in enumerate(TENSORS)}
@@ -59,7 +69,12 @@ def read_base_model(folder: Path) -> str | None:
 
 def _adapter() -> Files:
     with TemporaryDirectory() as place:
-        settings = {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {}, "base_model_name_or_path": "org/base", "use_rslora": False}
+        settings = {
+            "rank_pattern": {"q_proj": 4},
+            "alpha_pattern": {},
+            "base_model_name_or_path": "org/base",
+            "use_rslora": False,
+        }
         return contents(make_adapter(Path(place, "adapter"), **settings))
 
 
@@ -96,14 +111,20 @@ def _checkpoints() -> Files:
             folder = Path(place, f"checkpoint-{step}")
             folder.mkdir()
             write_safetensors(folder / "adapter_model.safetensors", {"a": (4, 8)})
-            (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "log_history": [{"loss": 1.5}]}))
+            (folder / "trainer_state.json").write_text(
+                json.dumps({"global_step": step, "log_history": [{"loss": 1.5}]})
+            )
             seal_checkpoint(folder, KEY, step=step, tokens=10 * step, world_size=1)
         return contents(Path(place))
 
 
 def read_checkpoints(folder: Path) -> str | None:
     """Choose the checkpoint to go on from. One of this job's must have every byte that was sealed."""
-    sealed = {path.parent.name: json.loads(path.read_bytes()) for path in folder.glob("checkpoint-*/tunegate.json") if _good(path)}
+    sealed = {
+        path.parent.name: json.loads(path.read_bytes())
+        for path in folder.glob("checkpoint-*/tunegate.json")
+        if _good(path)
+    }
     (folder / "checkpoint-²").mkdir()
     found = newest_complete(folder, KEY)
     if found.newest is None:

@@ -94,13 +94,17 @@ def read_words(folder: Path) -> str | None:
 
 
 def _suite() -> Suite:
-    turns: Any = [({"role": "user", "content": f"Wér {at}?"}, {"role": "assistant", "content": "Ada"}) for at in range(3)]
+    turns: Any = [
+        ({"role": "user", "content": f"Wér {at}?"}, {"role": "assistant", "content": "Ada"}) for at in range(3)
+    ]
     return Suite([Row(at, turn, {}) for at, turn in enumerate(turns, 1)], ["a", "b", "b"], "sha256:" + "0" * 64)
 
 
 def _answers() -> Files:
     replies = [Reply("Ada", "stop"), Reply("Bob\u2028", "length", shortened=True), Reply("", "stop")]
-    return {"answers.jsonl": answers.write({"Tuned": replies, "BasePlain": replies}, _suite(), metrics_of(suite_spec())[0])}
+    return {
+        "answers.jsonl": answers.write({"Tuned": replies, "BasePlain": replies}, _suite(), metrics_of(suite_spec())[0])
+    }
 
 
 def read_answers(folder: Path) -> str | None:

@@ -77,7 +77,13 @@ def read_weights(folder: Path) -> str | None:
 KINDS = [
     Kind("tokenizer, SentencePiece", lambda: _tokenizer(False), read_tokenizer, r"base model: |row: ", one_file=True),
     Kind("tokenizer, bytes", lambda: _tokenizer(True), read_tokenizer, r"base model: |row: ", one_file=True),
-    Kind("model configuration", lambda: {"config.json": json.dumps(LLAMA).encode()}, read_configuration, r"base model: ", one_file=True),
+    Kind(
+        "model configuration",
+        lambda: {"config.json": json.dumps(LLAMA).encode()},
+        read_configuration,
+        r"base model: ",
+        one_file=True,
+    ),
     Kind("adapter weights", _adapter, read_weights, r"adapter: ", one_file=True),
     SUITES,
 ]

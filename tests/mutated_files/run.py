@@ -1,9 +1,9 @@
 """Tries many mutated files of each kind and counts how reading them ends.
 
-    python -m tests.mutated_files.run --files 10000 --seed 16
+    python -m tests.mutated_files.run --each 420 --seed 16
 
 The same seed gives the same changes. A file on which reading neither refuses nor succeeds is named by kind, seed and number:
-`--kind KIND --number N` tries that one again, `--keep FOLDER` copies such files there.
+`--group GROUP --kind KIND --number N` tries that one again, `--keep FOLDER` copies such files there.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.mutated_files.kinds import GROUPS, kinds_of
+from tests.mutated_files.kinds import GROUPS
 
 ROOT = Path(__file__).parents[2]
+CHILD = [sys.executable, "-m", "tests.mutated_files.child"]
 ASLEEP_SECONDS = 30.0
 """How long a child may sleep without using its processor: it waits for something, such as the other end of a pipe. A child
 that only waits for its turn on a loaded machine does not sleep."""
@@ -44,44 +45,46 @@ class Outcome:
         return self.counts.total()
 
 
-def try_kind(group: str, kind: str, count: int, seed: int, *, first: int = 1, keep: str = "") -> Outcome:
-    """Try ``count`` files of a kind, in as many processes as it takes."""
-    outcome = Outcome(kind)
-    last = first + count
-    while first < last:
-        first = _child(outcome, first, last, ["--group", group, "--seed", str(seed), "--keep", keep])
-    return outcome
+def try_group(group: str, each: int, seed: int, *, kind: str = "", number: int = 0, keep: str = "") -> list[Outcome]:
+    """Try ``each`` files of each kind of a group, or of one ``kind``, or its one file of a ``number``; in as many processes
+    as it takes."""
+    found: dict[str, Outcome] = {}
+    options = ["--group", group, "--seed", str(seed), "--each", str(number or each), "--keep", keep]
+    options += ["--only"] if kind else []
+    place: tuple[str, int] | None = (kind, number or 1)
+    while place is not None:
+        place = _child(found, place, options)
+    return list(found.values())
 
 
-def _child(outcome: Outcome, first: int, last: int, options: Sequence[str]) -> int:
-    """Run a process from ``first`` on; return the number that the next one begins with."""
-    command = [sys.executable, "-m", "tests.mutated_files.child", "--kind", outcome.kind, *options]
+def _child(found: dict[str, Outcome], place: tuple[str, int], options: Sequence[str]) -> tuple[str, int] | None:
+    """Run a process that begins with a kind and a number; return where the next one begins if this one did not end by itself."""
     child = subprocess.Popen(
-        [*command, "--first", str(first), "--last", str(last)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}, text=True,
+        [*CHILD, *options, "--kind", place[0], "--first", str(place[1])],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
     )  # fmt: skip
     assert child.stdout is not None
-    assert child.stderr is not None
     errors: list[str] = []
     reader = threading.Thread(target=lambda: errors.extend(child.stderr or ()), daemon=True)
     reader.start()
     threading.Thread(target=_end_when_asleep, args=(child,), daemon=True).start()
-    number = first - 1
+    begun: tuple[str, int] | None = None
     for line in child.stdout:
         said = json.loads(line)
+        outcome = found.setdefault(said["kind"], Outcome(said["kind"]))
         if "begins" in said:
-            number = said["begins"]
-            continue
-        _count(outcome, said)
-        first = said["number"] + 1
+            begun = (said["kind"], said["begins"])
+        else:
+            _count(outcome, said)
     status = child.wait()
     reader.join(10)
-    if first >= last:
-        return first
-    if number < first:
-        raise RuntimeError(f"{outcome.kind}: {''.join(errors)[-2000:]}")
-    _count(outcome, {"number": number, "fault": _death(status, "".join(errors))})
-    return number + 1
+    if status == 0:
+        return None
+    if begun is None:
+        raise RuntimeError("".join(errors)[-3000:])
+    _count(found[begun[0]], {"number": begun[1], "fault": _death(status, "".join(errors))})
+    return begun[0], begun[1] + 1
 
 
 def _end_when_asleep(child: subprocess.Popen[str]) -> None:
@@ -123,23 +126,31 @@ def _death(status: int, errors: str) -> str:
 def main() -> int:
     """Try files of all kinds, print a table, and return 1 where a file ended in a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=10_000, help="of all kinds together")
+    parser.add_argument(
+        "--each", type=int, default=420, help="files of each kind; 420 are 10,000 without the group image"
+    )
     parser.add_argument("--seed", type=int, default=16)
-    parser.add_argument("--group", action="append", choices=list(GROUPS), help="image: kinds that need the trainer image")
-    parser.add_argument("--kind", help="only this one")
-    parser.add_argument("--number", type=int, help="with --kind: only the file of this number")
+    parser.add_argument(
+        "--group", action="append", choices=list(GROUPS), help="image: kinds that need the trainer image"
+    )
+    parser.add_argument("--kind", default="", help="with one --group: only this one")
+    parser.add_argument("--number", type=int, default=0, help="with --kind: only the file of this number")
     parser.add_argument("--keep", default="", metavar="FOLDER", help="copy files that end in a fault there")
     options = parser.parse_args()
-    groups = options.group or [group for group in GROUPS if group != "image"]
-    names = {kind.name: group for group in groups for kind in kinds_of(group) if options.kind in (None, kind.name)}
-    each = 1 if options.number else -(-options.files // len(names))
-    found = []
-    for name, group in names.items():
-        outcome = try_kind(group, name, each, options.seed, first=options.number or 1, keep=options.keep)
-        found.append(outcome)
-        print(f"| {name} | {outcome.files} | {outcome.counts['read']} | {outcome.counts['refused']} | {len(outcome.faults)} |", flush=True)
-        for number, fault in outcome.faults[:20]:
-            print(f"    {name}, seed {options.seed}, number {number}: {fault}", flush=True)
+    found: list[Outcome] = []
+    print("| kind | files | read | refused | faults |\n|---|---|---|---|---|")
+    for group in options.group or [group for group in GROUPS if group != "image"]:
+        tried = try_group(
+            group, options.each, options.seed, kind=options.kind, number=options.number, keep=options.keep
+        )
+        found += tried
+        for one in tried:
+            print(
+                f"| {one.kind} | {one.files} | {one.counts['read']} | {one.counts['refused']} | {len(one.faults)} |",
+                flush=True,
+            )
+            for number, fault in one.faults[:20]:
+                print(f"    {one.kind}, seed {options.seed}, number {number}: {fault}", flush=True)
     faults = sum(len(outcome.faults) for outcome in found)
     print(f"{sum(outcome.files for outcome in found)} files with seed {options.seed}, {faults} faults")
     return 1 if faults else 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def read_regular(path: Path) -> bytes:
     """Return a file's bytes. Raises ``OSError``, for what is no regular file ``FileNotFoundError``: a pipe would be waited for."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
         return stream.read()

@@ -39,7 +39,7 @@ def readable(what: str, path: Path) -> Path:
     try:
         path.name.encode()
     except UnicodeEncodeError as error:
-        raise BadInput(f"{what}: the file name {ascii(path.name)} is not UTF-8: rename the file") from error
+        raise BadInput(f"{what}: the file name {path.name!a} is not UTF-8: rename the file") from error
     return path
 
 
