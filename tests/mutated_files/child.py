@@ -14,7 +14,6 @@ import os
 import resource
 import shutil
 import signal
-import sys
 import tempfile
 import traceback
 import warnings
@@ -104,4 +103,4 @@ def _try(kind: Kind, files: Files, place: Path, seed: int, number: int) -> dict[
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from tests.cli.test_offline import DIGEST, approval, release
 from tests.mutated_files.kinds import Files, Kind, Wrong
 from tests.mutated_files.of_models import contents
-from tests.support.ledgers import Store, new_key
+from tests.support.ledgers import Store
+from tests.support.released_adapter import KEY
 from tests.support.signed_release import SignedRelease, write_keys
 from tunegate.api.approval import Approval
 from tunegate.cli.audit import files as audit_files
@@ -25,7 +26,6 @@ from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.reconcile.approvals import recorded
 
-KEY = new_key()
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
 
 

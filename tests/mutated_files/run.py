@@ -17,9 +17,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.mutated_files.kinds import GROUPS
 
@@ -108,11 +109,11 @@ def _work(pid: int) -> str:
     return f"{fields[0]} {fields[11]} {fields[12]}"
 
 
-def _count(outcome: Outcome, said: dict[str, str]) -> None:
+def _count(outcome: Outcome, said: Mapping[str, Any]) -> None:
     how = next(name for name in ("fault", "refused", "read") if name in said)
     outcome.counts[how] += 1
     if how == "fault":
-        outcome.faults.append((int(said["number"]), said["fault"]))
+        outcome.faults.append((int(said["number"]), str(said["fault"])))
 
 
 def _death(status: int, errors: str) -> str:

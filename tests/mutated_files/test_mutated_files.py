@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutated_files import child, run
+from tests.mutated_files import child, kinds, run
 from tests.mutated_files.kinds import GROUPS, Kind
 from tests.mutated_files.run import try_group
 
@@ -77,8 +77,6 @@ def test_the_program_finds_what_it_looks_for(number: int, fault: str | None, mon
 
 def faulty(number: int) -> None:
     """Run the child with one reader of this file, and unchanged files."""
-    child.kinds_of = lambda _: [KINDS[number]]
-    child.PROCESSOR_SECONDS = 2.0
-    child.warm_up = lambda *_: None
-    child.try_one.__globals__["mutated"] = lambda _random, _name, content: content
+    vars(child).update(kinds_of=lambda _: [KINDS[number]], PROCESSOR_SECONDS=2.0, warm_up=lambda *_: None)
+    vars(kinds).update(mutated=lambda _random, _name, content: content)
     child.main()
