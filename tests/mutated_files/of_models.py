@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.mutated_files.kinds import Files, Kind, Wrong, scratch
 from tests.support.model_folder import ARCHITECTURE, TENSORS, make_adapter, make_model, write_safetensors
@@ -69,13 +70,13 @@ def read_base_model(folder: Path) -> str | None:
 
 def _adapter() -> Files:
     with TemporaryDirectory() as place:
-        settings = {
+        settings: dict[str, Any] = {
             "rank_pattern": {"q_proj": 4},
             "alpha_pattern": {},
             "base_model_name_or_path": "org/base",
             "use_rslora": False,
         }
-        return contents(make_adapter(Path(place, "adapter"), **settings))
+        return contents(make_adapter(Path(place, "adapter"), None, **settings))
 
 
 def read_adapter(folder: Path) -> str | None:

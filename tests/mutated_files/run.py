@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,40 @@ class Outcome:
         return self.counts.total()
 
 
-def try_group(group: str, each: int, seed: int, *, kind: str = "", number: int = 0, keep: str = "") -> list[Outcome]:
+class Outcomes(dict[str, Outcome]):
+    """By kind, in the order in which they are tried; each is told when its last file was tried."""
+
+    def __init__(self, tell: Callable[[Outcome], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def __missing__(self, kind: str) -> Outcome:
+        self.end()
+        return self.setdefault(kind, Outcome(kind))
+
+    def end(self) -> None:
+        """Tell the last one."""
+        if self:
+            self._tell(next(reversed(self.values())))
+
+
+def try_group(
+    group: str, each: int, seed: int, *, kind: str = "", number: int = 0, keep: str = "",
+    tell: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:  # fmt: skip
     """Try ``each`` files of each kind of a group, or of one ``kind``, or its one file of a ``number``; in as many processes
     as it takes."""
-    found: dict[str, Outcome] = {}
+    found = Outcomes(tell)
     options = ["--group", group, "--seed", str(seed), "--each", str(number or each), "--keep", keep]
     options += ["--only"] if kind else []
     place: tuple[str, int] | None = (kind, number or 1)
     while place is not None:
         place = _child(found, place, options)
+    found.end()
     return list(found.values())
 
 
-def _child(found: dict[str, Outcome], place: tuple[str, int], options: Sequence[str]) -> tuple[str, int] | None:
+def _child(found: Outcomes, place: tuple[str, int], options: Sequence[str]) -> tuple[str, int] | None:
     """Run a process that begins with a kind and a number; return where the next one begins if this one did not end by itself."""
     child = subprocess.Popen(
         [*CHILD, *options, "--kind", place[0], "--first", str(place[1])],
@@ -73,7 +94,7 @@ def _child(found: dict[str, Outcome], place: tuple[str, int], options: Sequence[
     begun: tuple[str, int] | None = None
     for line in child.stdout:
         said = json.loads(line)
-        outcome = found.setdefault(said["kind"], Outcome(said["kind"]))
+        outcome = found[said["kind"]]
         if "begins" in said:
             begun = (said["kind"], said["begins"])
         else:
@@ -124,6 +145,15 @@ def _death(status: int, errors: str) -> str:
     return f"ended by {signal.Signals(-status).name if status < 0 else status}: {errors[-600:]}"
 
 
+def _print(outcome: Outcome) -> None:
+    counts = outcome.counts
+    print(
+        f"| {outcome.kind} | {outcome.files} | {counts['read']} | {counts['refused']} | {counts['fault']} |", flush=True
+    )
+    for number, fault in outcome.faults[:20]:
+        print(f"    {outcome.kind}, number {number}: {fault}", flush=True)
+
+
 def main() -> int:
     """Try files of all kinds, print a table, and return 1 where a file ended in a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,17 +171,9 @@ def main() -> int:
     found: list[Outcome] = []
     print("| kind | files | read | refused | faults |\n|---|---|---|---|---|")
     for group in options.group or [group for group in GROUPS if group != "image"]:
-        tried = try_group(
-            group, options.each, options.seed, kind=options.kind, number=options.number, keep=options.keep
+        found += try_group(
+            group, options.each, options.seed, kind=options.kind, number=options.number, keep=options.keep, tell=_print
         )
-        found += tried
-        for one in tried:
-            print(
-                f"| {one.kind} | {one.files} | {one.counts['read']} | {one.counts['refused']} | {len(one.faults)} |",
-                flush=True,
-            )
-            for number, fault in one.faults[:20]:
-                print(f"    {one.kind}, seed {options.seed}, number {number}: {fault}", flush=True)
     faults = sum(len(outcome.faults) for outcome in found)
     print(f"{sum(outcome.files for outcome in found)} files with seed {options.seed}, {faults} faults")
     return 1 if faults else 0
