@@ -23,7 +23,7 @@ from tunegate_trainer.data.shards import open_rows
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.documents import cut, load_documents
 from tunegate_trainer.evaluation.pattern import _fill
-from tunegate_trainer.validation.suite_checks import check_suite
+from tunegate_trainer.evaluation.suite_checks import check_suite
 
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
 CALL = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"q": [1, 2.5, null]}'}}
