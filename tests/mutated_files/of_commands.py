@@ -92,7 +92,8 @@ def read_settings(folder: Path) -> str | None:
         _, other = ended("--kubeconfig", folder / "kubeconfig.yaml", "get", "jobs", statuses=(1, 2))
     finally:
         del os.environ[config.VARIABLE]
-    return text if text == other else f"{text}; {other}"
+    refusals = [said for said in dict.fromkeys((text, other)) if "does not answer" not in said]
+    return "; ".join(refusals) or None
 
 
 KINDS = [
