@@ -64,7 +64,7 @@ def warm_up(made: Sequence[tuple[Kind, Files]], place: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         with contextlib.chdir(folder.parent):
-            if (refusal := kind.read(folder)) is not None:
+            if (refusal := kind.read(folder)) is not None and not kind.reported:
                 raise Wrong(f"{kind.name}: good files are refused: {refusal[:500]}")
 
 

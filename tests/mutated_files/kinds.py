@@ -34,6 +34,8 @@ class Kind:
     """Regular expression of which something has to be in each refusal."""
     one_file: bool = False
     """Only the contents are changed: a person names this file, and a pipe may stand there."""
+    reported: bool = False
+    """Good files have findings, too."""
 
 
 def scratch(folder: Path) -> Path:

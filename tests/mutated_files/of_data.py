@@ -133,7 +133,7 @@ def read_suites(folder: Path) -> str | None:
 
 def _fill_in(suite: EvaluationSuiteSpec) -> None:
     pattern, template = suite.baselines.regex, suite.baselines.regex_template
-    if pattern is None or pattern_problem(pattern, template) is not None:
+    if pattern is None or pattern_problem(pattern, template or "") is not None:
         return
     match = re.search(pattern, "1999 Ada Lovelace.")
     groups = match.groupdict() if match else dict.fromkeys(re.compile(pattern).groupindex)
@@ -162,5 +162,7 @@ KINDS = [
         r"^baseline\.documents: ",
     ),
 ]  # fmt: skip
-SUITES = Kind("suites", _suites, read_suites, r"task|baselines|suite|row|these fields are wrong", one_file=True)
+SUITES = Kind(
+    "suites", _suites, read_suites, r"task|baselines|suite|row|these fields are wrong", one_file=True, reported=True
+)
 """Not one of the others: the compiler of JSON Schema is in the trainer image."""
