@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import HUB_SOURCE, make_approvalpolicy, make_evaluationsuite
+from tests.support.builders import HUB_SOURCE, make_approvalpolicy
 from tests.support.job_world import WORKSPACE, World, condition, run_to
 from tests.support.stage_documents import SETTINGS, job, world_objects
 from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import ApprovalPolicy
-from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.reconcile.attempt.scheduling import no_node
@@ -46,9 +45,6 @@ MIRRORED = HASHING.model_copy(
         "spec": HASHING.spec.model_copy(update={"source": HUB_SOURCE}), "status": world_objects()["base_model"].status,
     }
 )  # fmt: skip
-NOT_READY = EvaluationSuite.model_validate(
-    make_evaluationsuite(task={"type": "Extraction", "maxTokens": 32, "jsonSchema": '{"type": "text"}'})
-)
 POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCESS_KEY_ID"}))
 
 
@@ -58,7 +54,6 @@ POOR = StoreSecret({"tunegate.io/usable-by-jobs": "true"}, frozenset({"AWS_ACCES
         ({"policy": None}, "WaitingForPolicy", "ApprovalPolicy"),
         ({"server": None}, "WaitingForServer", "kubectl get modelservers"),
         ({"suite": None}, "WaitingForSuite", "EvaluationSuite suite"),
-        ({"suite": NOT_READY}, "WaitingForSuite", "suite cannot be asked: task.jsonSchema"),
         ({"pool": None}, "WaitingForPool", "ComputePool pool"),
         ({"base_model": None}, "WaitingForBaseModel", "not in the catalogue"),
         ({"base_model": HASHING}, "WaitingForBaseModel", "Hashing"),

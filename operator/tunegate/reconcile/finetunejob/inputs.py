@@ -16,7 +16,6 @@ from tunegate.api.manifest import Manifest
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.stage.layout import STORE_REQUIRED
-from tunegate.api.suite_checks import suite_problems
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, HubPath, RegistryPath, StorePath, claim_path, model_path
 from tunegate.reconcile.engines import not_listed
@@ -130,12 +129,6 @@ def missing(seen: Observed) -> Blocked | None:
             JobReason.WAITING_FOR_SUITE,
             f"EvaluationSuite {spec.suite_ref.name} does not exist in namespace {namespace}. Create it, or name another in "
             "a new job.",
-        )
-    if problems := suite_problems(seen.suite.spec):
-        return Blocked(
-            JobReason.WAITING_FOR_SUITE,
-            f"EvaluationSuite {spec.suite_ref.name} cannot be asked: {'; '.join(problems)}. A suite never changes: delete it, "
-            "and create it again without that.",
         )
     server = seen.server.spec
     for name, found in (((spec.pool_ref or server.pool_ref).name, seen.pool), (server.pool_ref.name, seen.server_pool)):
