@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import HUB_SOURCE, make_approvalpolicy
+from tests.support.builders import HUB_SOURCE, make_approvalpolicy, make_evaluationsuite
 from tests.support.job_world import WORKSPACE, World, condition, run_to
 from tests.support.stage_documents import SETTINGS, job, world_objects
 from tunegate.admission.rules import Window
 from tunegate.api.approvalpolicy import ApprovalPolicy
+from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.reconcile.attempt.scheduling import no_node
