@@ -47,6 +47,10 @@ fuzz: setup ## Up to 50,000 mutated requests against gateway and real engine, in
 	@TUNEGATE_FUZZ_REQUESTS=$${TUNEGATE_FUZZ_REQUESTS:-50000} TUNEGATE_FUZZ_SECONDS=$${TUNEGATE_FUZZ_SECONDS:-6000} \
 	  ./tests/in_trainer_image.sh -s -m model -k mutated_requests tests/gateway/test_with_real_engine.py
 
+.PHONY: fuzz-files
+fuzz-files: setup ## 10,000 mutated files of every kind that people give; EACH=420 SEED=16, KEEP=folder keeps what ends in a fault
+	@$(RUN) -m tests.mutated_files.run --each "$(or $(EACH),420)" --seed "$(or $(SEED),16)" --keep "$(KEEP)"
+
 .PHONY: cluster-test
 cluster-test: setup ## Tests on the local cluster that runs, after `make demo` has installed the chart; CLUSTER=current: on your cluster
 	@TUNEGATE_REQUIRE_CLUSTER=1 $(RUN) -m pytest -q -m "cluster and not e2e and not chaos"

@@ -41,7 +41,7 @@ fi
 trap - ERR
 if [ "${1:-}" = --run ]; then
     shift
-    inside env PYTHONPATH=/src/operator:/src/trainer-image python "$@"
+    inside env PYTHONPATH=/src:/src/operator:/src/trainer-image:/cache/test-tools python "$@"
     exit
 fi
 if [ $# -eq 0 ]; then set -- -n "$(nproc)" --dist loadfile --durations=10 -m model tests; fi

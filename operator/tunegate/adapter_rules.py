@@ -56,6 +56,8 @@ class BrokenConfig(Exception):
 def read_config(folder: Path) -> dict[str, Any]:
     """Return `adapter_config.json`. Raises ``BrokenConfig``."""
     try:
+        if not (folder / CONFIG).is_file():  # a pipe would be waited for
+            raise BrokenConfig(f"{CONFIG} is missing or not a regular file")
         document = json.loads((folder / CONFIG).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise BrokenConfig(f"{CONFIG} is missing or not JSON") from error

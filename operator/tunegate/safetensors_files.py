@@ -46,6 +46,8 @@ class Tensor:
 def read_header(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file without reading its weights. Raises ``BrokenFile``."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise BrokenFile(f"{path.name}: not a regular file")
         with path.open("rb") as stream:
             begin = stream.read(8)
             if begin and POINTER.startswith(begin):

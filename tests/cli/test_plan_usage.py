@@ -35,6 +35,32 @@ def site(tmp_path: Path) -> list[str]:
     return [*write_plan_files(tmp_path / "files"), "--volume", f"models={tmp_path / 'models'}"]
 
 
+@pytest.mark.parametrize("field", ["metadata", "spec"])
+def test_a_field_that_must_be_an_object_is_named(field: str, tmp_path: Path, capsys: Capture) -> None:
+    arguments = write_plan_files(tmp_path / "files")
+    file = tmp_path / "files" / "job.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), field: ["x"]}))
+    assert f"FineTuneJob: {field} must be an object" in refused(arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "\x80",
+        "[" * 5000,
+        "contexts: 5",
+        "clusters: [{name: a, cluster: 7}]",
+        "current-context: [a]",
+        "users: {a: {}}",
+    ],
+)
+@pytest.mark.parametrize("command", [["get", "jobs"], ["create", "job", "-f", "none.yaml"]])
+def test_a_kubeconfig_that_is_none_is_said(content: str, command: list[str], tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "kubeconfig").write_text(content, encoding="latin-1")
+    assert "no usable kubeconfig" in refused(["--kubeconfig", str(tmp_path / "kubeconfig"), *command], capsys)
+
+
 @pytest.mark.parametrize(
     ("job", "says"),
     [

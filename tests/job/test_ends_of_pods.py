@@ -229,6 +229,19 @@ def test_a_stage_that_says_that_nothing_goes_on_is_ended_and_tried_again() -> No
     assert train(world)["jobName"] not in world.jobs
 
 
+@pytest.mark.parametrize(("stage", "at"), [("Baseline", 1), ("Evaluate", 4)])
+def test_a_stage_whose_engine_hangs_is_ended_and_tried_again_in_another_pod(stage: Any, at: int) -> None:
+    """Its pod answers, and says that no question was answered for so long."""
+    world = World()
+    run_to(world, stage)
+    world.progress = ProgressReport(stage=stage, percent=12, step=3, total_steps=24, unchanged_seconds=7201)
+    world.reconcile()
+    hung = world.status["stages"][at]
+    assert (hung["name"], hung["state"], hung["reason"]) == (stage, "Waiting", "Stalled")
+    assert "limits.maxSecondsWithoutProgress allows 7200" in hung["message"]
+    assert hung["jobName"] not in world.jobs
+
+
 @pytest.mark.parametrize("report", [None, ProgressReport(stage="Baseline", percent=1, unchanged_seconds=99_999)])
 def test_a_stage_that_does_not_answer_is_not_taken_for_one_that_stands_still(report: ProgressReport | None) -> None:
     world = World()

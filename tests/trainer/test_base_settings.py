@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from tests.support.model_folder import make_model
 from tests.support.stage_process import Pod, stage_base
 from tunegate.api.stage.configs import HashConfig
 from tunegate.api.stage.results import HashResult
-from tunegate_trainer.base_settings import chat_template
+from tunegate_trainer.base_settings import chat_template, stop_tokens
 from tunegate_trainer.endings import BadInput
+from tunegate_trainer.inputs import model_files
 
 TEXT = "{{ messages }}"
 FILES: list[tuple[dict[str, Any], str]] = [
@@ -66,3 +68,23 @@ def test_admission_refuses_what_training_would_refuse(
     assert isinstance(ending.result, HashResult), ending.log
     assert [finding.check for finding in ending.result.findings] == ["ChatTemplate"]
     assert reason in ending.result.findings[0].message
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json", "generation_config.json"])
+def test_a_pipe_or_a_folder_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = make_model(tmp_path / "model")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    for _ in range(2):
+        with pytest.raises(BadInput, match=f"{name} cannot be read"):
+            (stop_tokens if name.startswith("generation") else chat_template)(folder)
+        if (folder / name).is_fifo():
+            (folder / name).unlink()
+            (folder / name).mkdir()
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model")
+    Path(os.fsdecode(os.fsencode(folder) + b"/odd\xff.safetensors")).write_bytes(b"x")
+    with pytest.raises(BadInput, match=r"'odd.udcff\.safetensors' is not UTF-8"):
+        model_files(folder)

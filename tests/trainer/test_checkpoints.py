@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -175,3 +176,27 @@ def test_kills_for_memory_are_read_from_either_control_group(tmp_path: Path) -> 
     first.write_text("low 0\nhigh 0\nmax 5\noom 2\noom_kill 1\noom_group_kill 0\n")
     assert oom_kills((first, second)) == 1
     assert oom_kills((tmp_path / "none",)) == 0
+
+
+@pytest.mark.parametrize(
+    "seal",
+    ['{"seal": "x", "step": Infinity, "tokens": 1, "worldSize": 1, "files": []}', "[" * 100_000, '{"seal": "\\ud800", "files": []}', None],
+    ids=["a step without end", "nested", "half a character", "a pipe"],
+)  # fmt: skip
+def test_a_seal_that_is_none_is_no_error_of_the_training(tmp_path: Path, seal: str | None) -> None:
+    make_checkpoint(tmp_path, 10)
+    broken = make_checkpoint(tmp_path, 20)
+    (tmp_path / "checkpoint-²").mkdir()
+    (broken / SEAL).unlink()
+    if seal is None:
+        os.mkfifo(broken / SEAL)
+    else:
+        (broken / SEAL).write_text(seal)
+
+    assert newest(tmp_path) == 10
+
+
+@pytest.mark.parametrize("content", ['{"1": {}}', '{"1": NaN, "2": -5, "3": 1e400, "4": true}', "[1]", "[" * 100_000])
+def test_times_that_are_none_are_left_out(tmp_path: Path, content: str) -> None:
+    (tmp_path / "attempts.json").write_text(content)
+    assert AttemptLedger(tmp_path, 5).total == 0

@@ -23,7 +23,7 @@ from tunegate_trainer.data.rows import (
     read_sound_rows,
 )
 from tunegate_trainer.data.shards import Record, find_shards
-from tunegate_trainer.data.turns import turn_text
+from tunegate_trainer.data.turns import MAX_TURNS, turn_text
 from tunegate_trainer.endings import BadInput
 
 USER, ASSISTANT = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada"}
@@ -117,6 +117,12 @@ def test_null_in_the_schema_of_a_tool_is_meant() -> None:
 
     assert isinstance(row, Row)
     assert row.tools == (tool,)
+
+
+def test_a_row_has_at_most_a_thousand_turns() -> None:
+    assert isinstance(row_of(turns(*["user", "assistant"] * (MAX_TURNS // 2))), Row)
+    found = problem_of(turns(*["user", "assistant"] * (MAX_TURNS // 2 + 1)))
+    assert found == "more than 1000 turns: split the conversation into several rows"
 
 
 def nested(depth: int) -> Any:

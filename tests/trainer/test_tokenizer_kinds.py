@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tunegate_trainer.data import conversations
 from tunegate_trainer.data.conversations import IGNORED, ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.endings import BadInput
@@ -115,6 +116,23 @@ def test_a_conversation_costs_what_its_length_says_however_many_turns_it_has(tmp
     assert tokenizer.characters == 2 * len(whole)
     assert count == len(tokenizer.tokenizer(whole, add_special_tokens=False)["input_ids"])
     assert learned(tokenizer, row) == learned(tokenizer, ONE) * 100
+
+
+@pytest.mark.parametrize("byte_level", [False, True])
+def test_the_work_for_the_prompts_of_a_row_is_bounded(
+    tmp_path: Path, byte_level: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = Counting(make_tokenizer(tmp_path / "model", byte_level=byte_level))
+    row = Row(1, (USER, ASSISTANT) * 100, {})
+    (sound,) = tokenizer.count([row])
+    assert isinstance(sound, int)
+    tokenizer.characters = 0
+    monkeypatch.setattr(conversations, "MAX_PROMPT_CHARACTERS", 50_000)
+
+    (found,) = tokenizer.count([row])
+
+    assert "more than 50000 characters together" in str(found)
+    assert tokenizer.characters == 0
 
 
 def test_an_answer_that_a_prompt_is_joined_with_is_cut_where_the_engine_generates(tmp_path: Path) -> None:

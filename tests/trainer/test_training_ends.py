@@ -73,9 +73,10 @@ def test_without_a_failure_the_first_process_speaks_for_all(tmp_path: Path) -> N
     _raise_unless_verdict(found, 0)
 
 
-def test_an_outcome_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
-    (tmp_path / "outcome-1.json").write_text("{")
-    with pytest.raises(Unknown):
+@pytest.mark.parametrize("content", ["{", "[]", '{"loss_history": 5}', '{"state": "Finished", "steps": 3, "more": 1}'])
+def test_an_outcome_that_cannot_be_read_is_unknown(tmp_path: Path, content: str) -> None:
+    (tmp_path / "outcome-1.json").write_text(content)
+    with pytest.raises(Unknown, match=r"unreadable outcome, outcome-1\.json"):
         read_outcome(tmp_path)
 
 

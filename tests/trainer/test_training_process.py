@@ -212,13 +212,21 @@ def test_a_workspace_without_room_for_checkpoints_is_an_end_of_its_own(
     assert "workspace.size" in ending.termination.message
 
 
-def test_a_loss_that_is_no_number_is_a_verdict_and_no_retry(small_model: Path, pod: Pod, tmp_path: Path) -> None:
-    """As of a learning rate out of hand, which does not always end in one: vast numbers may become zeros in a norm."""
+@pytest.mark.parametrize(
+    ("overflows", "by"),
+    [("model.norm.weight", 1e37), ("model.embed_tokens.weight", 1e25)],
+    ids=["loss is no number", "loss stays that of equal logits"],
+)
+def test_numbers_that_overflow_are_a_verdict_and_no_retry(
+    small_model: Path, pod: Pod, tmp_path: Path, overflows: str, by: float
+) -> None:
+    """As of a learning rate out of hand, which does not always end in a loss that is no number: vast numbers become zeros in a
+    norm."""
     from safetensors.torch import load_file, save_file
 
     overflowing = shutil.copytree(small_model, tmp_path / "overflowing")
     weights = load_file(overflowing / "model.safetensors")
-    weights["model.norm.weight"] *= 1e37
+    weights[overflows] *= by
     save_file(weights, overflowing / "model.safetensors", metadata={"format": "pt"})
 
     result = train_result(pod.run(make_config(pod, overflowing, 16, epochs=2, development_fraction="0")))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate_trainer.endings import BadInput
+from tunegate_trainer.files import read_regular
 
 TEMPLATE, OTHER_TEMPLATE, TOKENIZER = "chat_template.jinja", "chat_template.json", "tokenizer_config.json"
 GENERATION, CONFIGURATION = "generation_config.json", "config.json"
@@ -20,7 +21,7 @@ def chat_template(folder: Path) -> str:
     """Return the template's text. Raises ``BadInput`` when there is none, or another one than all readers take."""
     told = _read(folder / TOKENIZER).get("chat_template")
     if (folder / TEMPLATE).exists():
-        template: Any = (folder / TEMPLATE).read_text(encoding="utf-8", errors="replace")
+        template: Any = _content(folder / TEMPLATE).decode("utf-8", "replace")
     elif isinstance(told, list):
         raise BadInput(f"base model: {TOKENIZER} has several chat templates: keep the one to use, in {TEMPLATE}")
     else:
@@ -52,9 +53,16 @@ def stop_tokens(folder: Path) -> set[int]:
 def _read(file: Path) -> dict[str, Any]:
     """Return the object of a file, an empty one where there is no file. Raises ``BadInput``."""
     try:
-        settings = json.loads(file.read_bytes()) if file.exists() else {}
+        settings = json.loads(_content(file)) if file.exists() else {}
     except (ValueError, RecursionError):
         settings = None
     if not isinstance(settings, dict):
         raise BadInput(f"base model: {file.name} is not a JSON object")
     return settings
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return read_regular(file)
+    except OSError as error:
+        raise BadInput(f"base model: {file.name} cannot be read ({error.strerror})") from error

@@ -31,7 +31,16 @@ def _walk(what: str, root: Path, hidden: str) -> Iterator[Path]:
                 raise BadInput(
                     f"{what}: {_name(root, folder)} is a link to a folder, which is not followed: put the files themselves there"
                 )
-        yield from (Path(place, name) for name in files if name[0] not in hidden)
+        yield from (readable(what, Path(place, name)) for name in files if name[0] not in hidden)
+
+
+def readable(what: str, path: Path) -> Path:
+    """Return the path. Raises ``BadInput`` for a name that is no UTF-8: no manifest could hold it."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{what}: the file name {path.name!a} is not UTF-8: rename the file") from error
+    return path
 
 
 def _name(root: Path, folder: Path) -> str:

@@ -16,7 +16,7 @@ from tunegate.base_files import ChangedMeanwhile, differing, hash_folder
 from tunegate.logs import event
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput, InputChanged, Unknown
-from tunegate_trainer.folders import RECOVERED
+from tunegate_trainer.folders import RECOVERED, readable
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ def is_model_file(path: Path) -> bool:
 def model_files(folder: Path) -> tuple[list[Path], list[str]]:
     """Return a base model's files, sorted, and the names of entries that don't belong into its folder.
 
-    Hidden entries and documents count as neither. What loads code or other weights when a library sees it
+    Raises ``BadInput`` for a name that is no UTF-8. Hidden entries and documents count as neither. What loads code or other weights when a library sees it
     (pickles, Python, an `adapter_config.json`, weights in a second format) does not belong; nor do folders and links.
     """
     files: list[Path] = []
     foreign: list[str] = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or is_document(path):
+        if path.name.startswith(".") or is_document(readable("base model", path)):
             continue
         if stat.S_ISREG(path.lstat().st_mode) and is_model_file(path):
             files.append(path)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx
+import yaml
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
@@ -24,6 +25,11 @@ T = TypeVar("T", bound=Resource)
 UNLIMITED = httpx.Timeout(30.0, read=None)
 """Of an answer that is followed: between two of its lines any time may pass."""
 
+UNUSABLE = (
+    ConfigException, OSError, yaml.YAMLError, httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, TypeError, LookupError,
+    AttributeError, RecursionError,
+)  # fmt: skip
+"""What the libraries raise for a kubeconfig: they take its parts as they are."""
 NOT_TEXT = re.compile(r'in body must be of type string: "(?:integer|number|boolean)"')
 NOT_CHECKED = re.compile(
     r',? ?<nil>: Invalid value: "?null"?: some validation rules were not checked because the object was invalid; '
@@ -46,23 +52,30 @@ class Cluster:
         try:
             config.load_kube_config(kubeconfig, context, client_configuration=settings, persist_config=False)
             contexts, active = config.list_kube_config_contexts(kubeconfig)
-        except (ConfigException, OSError) as error:
-            raise CommandFailure(f"no usable kubeconfig: {error}. Set KUBECONFIG or give --kubeconfig") from error
-        chosen = next((one for one in contexts if one["name"] == context), active)
-        self.namespace = str(chosen["context"].get("namespace") or "default")
-        self.impersonates = bool(as_)
-        headers = [("Accept", "application/json")]
-        credentials = [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
-        headers += credentials
-        self.bearer: str | None = next(
-            (value[7:] for _, value in credentials if value.lower().startswith("bearer ")), None
-        )
-        """The person's own token, where the kubeconfig has or makes one."""
-        if as_:
-            headers += [("Impersonate-User", as_), *(("Impersonate-Group", group) for group in as_groups)]
-        self._http = httpx.Client(
-            base_url=settings.host, headers=headers, verify=_trust(settings), timeout=30.0, proxy=settings.proxy or None
-        )
+            chosen = next((one for one in contexts if one["name"] == context), active)
+            self.namespace = str(chosen["context"].get("namespace") or "default")
+            self.impersonates = bool(as_)
+            headers = [("Accept", "application/json")]
+            credentials = [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
+            headers += credentials
+            self.bearer: str | None = next(
+                (value[7:] for _, value in credentials if value.lower().startswith("bearer ")), None
+            )
+            """The person's own token, where the kubeconfig has or makes one."""
+            if as_:
+                headers += [("Impersonate-User", as_), *(("Impersonate-Group", group) for group in as_groups)]
+            self._http = httpx.Client(
+                base_url=settings.host,
+                headers=headers,
+                verify=_trust(settings),
+                timeout=30.0,
+                proxy=settings.proxy or None,
+            )
+        except UNUSABLE as error:
+            # The text of the others may quote what it stumbled over, such as a token.
+            known = isinstance(error, ConfigException | OSError | yaml.YAMLError)
+            said = str(error) if known else type(error).__name__
+            raise CommandFailure(f"no usable kubeconfig: {said}. Set KUBECONFIG or give --kubeconfig") from error
 
     @classmethod
     def of(cls, options: Namespace) -> Cluster:

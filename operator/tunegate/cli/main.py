@@ -25,6 +25,8 @@ from tunegate.cli.serve import commands as serve
 
 FAILED, WRONG_USAGE, INTERRUPTED, NOBODY_READS = 1, 2, 130, 141
 """Exit statuses that every command has; 0 is done. Further ones are in a command's help."""
+LONGEST_MESSAGE = 8000
+"""Characters of an error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,9 +79,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return status
     except CommandFailure as error:
-        text = f"tunegate: {error}{_hint(error, options)}"
+        text = f"tunegate: {_bounded(str(error))}{_hint(error, options)}"
         print("\n".join(map(screen.shown, text.split("\n"))), file=sys.stderr)
         return WRONG_USAGE if isinstance(error, WrongUsage) else FAILED
+
+
+def _bounded(text: str) -> str:
+    """Return a message without its middle when it repeats something long, such as a file that is no YAML."""
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE // 2]} … {text[-LONGEST_MESSAGE // 2 :]}"
 
 
 def _hint(error: CommandFailure, options: Namespace) -> str:

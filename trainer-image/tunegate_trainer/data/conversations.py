@@ -30,6 +30,9 @@ from tunegate_trainer.endings import BadInput
 IGNORED = -100
 """Label of tokens without loss (PyTorch's cross-entropy skips it)."""
 NO_STOP = "the template ends the turn with no token at which the engine stops"
+MAX_PROMPT_CHARACTERS = 1 << 26
+"""Of all prompts of a row together, as they are rendered: each answer's holds all turns before it. A row of a thousand turns
+with 128 characters each has as many; half of them are tokenized again where a tokenizer joins what lies beside each other."""
 REFUSALS = (
     jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
 )  # fmt: skip
@@ -216,13 +219,19 @@ class ChatTokenizer:
 
     def _assistant_spans(self, row: Row, whole: str) -> Iterator[tuple[int, int]]:
         """Yield where each assistant turn begins and ends in the rendered text, its end-of-turn token included."""
-        first = True
+        first, rendered = True, 0
         for index, turn in enumerate(row.messages):
             if turn["role"] != "assistant":
                 continue
             before = self.render(row.messages[:index], row.tools, open_turn=True)
             last = index + 1 == len(row.messages)
             through = whole if last else self.render(row.messages[: index + 1], row.tools, open_turn=False)
+            rendered += len(before)
+            if rendered > MAX_PROMPT_CHARACTERS:
+                raise ConversationProblem(
+                    f"the prompts of its answers have more than {MAX_PROMPT_CHARACTERS} characters together: split the "
+                    "conversation into several rows"
+                )
             if first and not through.startswith(before):
                 raise ConversationProblem(
                     "the chat template begins an answer in another way than it writes a finished one (its generation prompt is "

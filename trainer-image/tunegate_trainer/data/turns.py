@@ -20,6 +20,8 @@ FIELDS = {
     "tool": {"role", "content", "tool_call_id", "name"},
 }
 """The fields that a turn of each role may have."""
+MAX_TURNS = 1000
+"""Of a row. Each answer is compared with all turns before it, so that the work grows with the square of their number."""
 TOOL_NAMES = ("name", "tool_call_id")
 MASKS = ("weight", "loss", "train", "train_on_turn")
 """Fields by which trainers mark turns that are to be learned, or not."""
@@ -48,6 +50,8 @@ def without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_turns(messages: Sequence[Any]) -> tuple[Turn, ...]:
     """Return the turns with text as content and objects as arguments. Raises ``Misfit``, also for turns out of order."""
+    if len(messages) > MAX_TURNS:
+        raise Misfit(f"more than {MAX_TURNS} turns: split the conversation into several rows")
     turns = tuple(map(_turn, messages))
     before = ""
     for turn in turns:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tunegate_trainer.files import read_regular
+
 FILE = "attempts.json"
+LONGEST_SECONDS = 1e9
+"""Of an attempt: about thirty years."""
 
 
 class AttemptLedger:
@@ -17,10 +21,12 @@ class AttemptLedger:
         self._seconds: dict[str, float] = self._read()
 
     def _read(self) -> dict[str, float]:
+        """Return what earlier attempts recorded. What is no time is left out: the workspace may come from elsewhere."""
         try:
-            return {str(key): float(value) for key, value in json.loads(self._path.read_bytes()).items()}
-        except (OSError, ValueError, AttributeError):
+            found = json.loads(read_regular(self._path))
+        except (OSError, ValueError, RecursionError):
             return {}
+        return {key: float(value) for key, value in found.items() if _is_time(value)} if isinstance(found, dict) else {}
 
     def record(self, seconds: float) -> None:
         """Set this attempt's time so far."""
@@ -33,3 +39,7 @@ class AttemptLedger:
     def total(self) -> float:
         """Seconds of all attempts."""
         return sum(self._seconds.values())
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_SECONDS

@@ -17,6 +17,7 @@ from tunegate.api.stage.ends import ProgressReport
 from tunegate.logs import event
 from tunegate_trainer.progress import write_report
 from tunegate_trainer.training.checkpoints import PREFIX, Checkpoint, seal_checkpoint
+from tunegate_trainer.training.divergence import Divergence
 from tunegate_trainer.training.exchange import stop_requested
 
 log = logging.getLogger(__name__)
@@ -45,17 +46,25 @@ class StopTogether(TrainerCallback):  # type: ignore[misc,unused-ignore]
 
 
 class StopOnDivergence(TrainerCallback):  # type: ignore[misc,unused-ignore]
-    """End a training whose loss is no number any more: no later step repairs it."""
+    """End a training that has diverged: no later step repairs it."""
 
     def __init__(self) -> None:
+        self._divergence = Divergence()
         self.diverged = False
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> Any:
-        losses = [logs[key] for key in ("loss", "eval_loss") if logs and key in logs]
-        if any(not math.isfinite(loss) for loss in losses):
-            self.diverged = True
+        if not self.diverged and self._divergence.log(logs or {}):
             control.should_training_stop = True
+            self._tell()
         return control
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.diverged and self._divergence.end():
+            self._tell()
+
+    def _tell(self) -> None:
+        self.diverged = True
+        log.warning("training diverged", extra=event("TrainingDiverged", why=self._divergence.reason))
 
 
 class ShowProgress(TrainerCallback):  # type: ignore[misc,unused-ignore]

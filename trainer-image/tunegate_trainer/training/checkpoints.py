@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.base_files import ChangedMeanwhile, changed, hash_folder
 from tunegate.logs import event
 from tunegate_trainer.endings import InputChanged, Unavailable
-from tunegate_trainer.files import sync
+from tunegate_trainer.files import read_regular, sync
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ WHY: dict[Unfit, str] = {
     "Foreign": "not sealed by this job's key: put aside",
     "Unreadable": "the volume cannot read it: put aside",
 }
+STEP = re.compile("[0-9]{1,18}")
+"""In a folder's name. Python's own test for digits takes `²`, too."""
 KEY_BYTES = 32
 
 
@@ -118,21 +121,22 @@ def newest_complete(root: Path, key: bytes) -> Found:
 
 def _step(folder: Path) -> int:
     number = folder.name.removeprefix(PREFIX)
-    return int(number) if number.isdigit() else -1
+    return int(number) if STEP.fullmatch(number) else -1
 
 
 def read_checkpoint(folder: Path, key: bytes) -> Checkpoint | Unfit:
     """Return the checkpoint, or why it is none of this job's: the bytes, the names and the seal all have to agree."""
     try:
-        document = json.loads((folder / SEAL).read_bytes())
-        seal = str(document.pop("seal"))
+        document = json.loads(read_regular(folder / SEAL))
+        seal = str(document.pop("seal")).encode()
+        own = _seal(key, document).encode()
         promised = Manifest.model_validate({"files": document["files"]})
         step, tokens, size = (int(document[name]) for name in ("step", "tokens", "worldSize"))
     except OSError as error:
         return _unfit(error)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return "Broken"
-    if not hmac.compare_digest(seal.encode(), _seal(key, document).encode()) or step != _step(folder):
+    if not hmac.compare_digest(seal, own) or step != _step(folder):
         return "Foreign"
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from tunegate_trainer.endings import Unknown
+from tunegate_trainer.files import read_regular
 
 CONFIG = "train.json"
 STOP = "stop"
@@ -64,12 +65,12 @@ def read_outcome(folder: Path) -> Outcome | None:
 
 def _read(path: Path) -> Outcome:
     try:
-        document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise Unknown("training left an unreadable outcome") from error
-    for history in ("loss_history", "development_history"):
-        document[history] = tuple((int(step), float(value)) for step, value in document[history])
-    return Outcome(**document)
+        document = json.loads(read_regular(path))
+        for history in ("loss_history", "development_history"):
+            document[history] = tuple((int(step), float(value)) for step, value in document[history])
+        return Outcome(**document)
+    except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
+        raise Unknown(f"training left an unreadable outcome, {path.name}") from error
 
 
 def request_stop(folder: Path) -> None:

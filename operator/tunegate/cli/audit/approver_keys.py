@@ -20,6 +20,8 @@ def read(folder: Path) -> dict[str, list[PublicKey]]:
 
 
 def _keys(path: Path) -> list[PublicKey]:
+    if path.exists() and not path.is_file():  # A pipe would be waited for.
+        raise ValueError(f"{path}: not a regular file")
     blocks = BLOCK.findall(path.read_bytes())
     if not blocks:
         raise ValueError(f"{path}: holds no public key in PEM form")

@@ -50,6 +50,8 @@ def check(folders: Iterable[str], certificates: Iterable[str]) -> tuple[list[Sta
 
 def _stamped(token: Path, roots: list[Certificate]) -> Stamped:
     """Check one token against the checkpoint of its name. Raises ``OSError``, or ``ValueError`` saying what is wrong."""
+    if not token.is_file() or not token.with_suffix(SUFFIX).is_file():  # A pipe would be waited for.
+        raise ValueError(f"no regular file, or no checkpoint {token.with_suffix(SUFFIX).name} beside it")
     data = token.with_suffix(SUFFIX).read_bytes()
     stamp = read_stamp(token.read_bytes(), data, roots)
     content = read_seal(data.decode()).content

@@ -91,9 +91,11 @@ def _from_file(options: Namespace) -> list[Any]:
     if not documents:
         raise WrongUsage(f"{options.filename}: nothing in it")
     for document in documents:
-        metadata = document.get("metadata") if isinstance(document, dict) else None
+        metadata, spec = (document.get(field) if isinstance(document, dict) else None for field in ("metadata", "spec"))
         if metadata is not None and not isinstance(metadata, dict):
             raise CommandFailure(f"{options.filename}: metadata must be an object with a name")
+        if spec is not None and not isinstance(spec, dict):
+            raise CommandFailure(f"{options.filename}: spec must be an object")
         own = metadata.get("namespace") if metadata else None
         if own and options.namespace and own != options.namespace:
             raise WrongUsage(

@@ -129,7 +129,7 @@ def _parsed(document: Any) -> Resource | None:
     model = KINDS.get(str(document.get("kind")))
     if model is None:
         return None
-    metadata, spec = dict(document.get("metadata") or {}), dict(document.get("spec") or {})
+    metadata, spec = (_object(document, field) for field in ("metadata", "spec"))
     name = metadata.get("name")
     if model is FineTuneJob:
         # What the server and `create` fill in.
@@ -143,6 +143,14 @@ def _parsed(document: Any) -> Resource | None:
     if unknown:
         raise CommandFailure(f"{document['kind']} {name}: there are no such fields: {', '.join(unknown)}")
     return found
+
+
+def _object(document: dict[str, Any], field: str) -> dict[str, Any]:
+    """Return a copy of an object's field. Raises ``CommandFailure`` where it is something else."""
+    found = document.get(field) or {}
+    if not isinstance(found, dict):
+        raise CommandFailure(f"{document['kind']}: {field} must be an object")
+    return dict(found)
 
 
 def _quotes(error: ValidationError) -> str:

@@ -155,4 +155,6 @@ def read_folder(folder: Path) -> list[Anchor]:
     found = sorted(folder.rglob(f"{PREFIX}*{SUFFIX}"))
     if not found:
         next(folder.iterdir(), None)  # A folder that is not there must not pass for an empty one.
+    if strange := next((path.name for path in found if path.exists() and not path.is_file()), None):
+        raise ValueError(f"{strange} is not a regular file")  # A pipe would be waited for.
     return [Anchor(path.name, path.read_text().rstrip("\n")) for path in found]

@@ -188,11 +188,13 @@ def _instead(result: BaselineResult) -> str:
 def _trained(result: TrainResult) -> Verdict:
     if result.outcome == "Diverged":
         text = (
-            f"Training diverged: the loss is not a number after {result.steps} steps. Create a new job with a lower "
-            "learningRate (half of it) or a longer warmupRatio."
+            f"Training diverged: after {result.steps} steps the loss is not a number, or gradients are zero because numbers "
+            "overflowed. Create a new job with a lower learningRate (half of it) or a longer warmupRatio."
         )
         return Verdict(
-            "The loss is not a number.", refused=True, final=Final("Failed", JobReason.TRAINING_DIVERGED, text)
+            "The loss or its gradients are of no use.",
+            refused=True,
+            final=Final("Failed", JobReason.TRAINING_DIVERGED, text),
         )
     loss = f"{result.steps} steps, training loss {result.training_loss:.3f}"
     if result.development_loss is not None:
