@@ -42,24 +42,27 @@ class FileTokenizer:
         self.rebuilt_by_class = None if kept in AS_IT_STANDS else kept
         """The class that transformers makes parts of it by; None: it reads the file as it stands."""
         self.backend_tokenizer: Any = Tokenizer.from_file(str(folder / FILE))
-        self.special_tokens_map = {name: _text(told[name]) for name in NAMED if told.get(name) is not None}
+        roles = {name: told[name] for name in NAMED if told.get(name) is not None}
         extra = told.get("extra_special_tokens") or told.get("additional_special_tokens") or []
-        self._extra = [_text(token) for token in (extra.values() if isinstance(extra, dict) else extra)]
-        self._add_missing(told.get("added_tokens_decoder") or {})
+        extra = list(extra.values() if isinstance(extra, dict) else extra)
+        self.special_tokens_map = {name: _text(token) for name, token in roles.items()}
+        self._extra = [_text(token) for token in extra]
+        listed = told.get("added_tokens_decoder") or {}
+        self._add_missing([*(listed[number] for number in sorted(listed, key=int)), *roles.values(), *extra])
 
-    def _add_missing(self, listed: dict[str, Any]) -> None:
-        """Add tokens that only the settings name, in the order of their numbers."""
+    def _add_missing(self, named: Sequence[Any]) -> None:
+        """Add tokens that only the settings name."""
         from tokenizers import AddedToken
 
         known = {token.content for token in self.added_tokens_decoder.values()}
-        named = [AddedToken(**listed[number]) for number in sorted(listed, key=int)]
-        named += [AddedToken(text, special=True) for text in self.all_special_tokens]
         for token in named:
-            if token.content not in known:
-                known.add(token.content)
-                (self.backend_tokenizer.add_special_tokens if token.special else self.backend_tokenizer.add_tokens)(
-                    [token]
-                )
+            if _text(token) in known:
+                continue
+            known.add(_text(token))
+            settings = token if isinstance(token, dict) else {"content": token, "special": True}
+            added = AddedToken(**{name: value for name, value in settings.items() if name != "__type"})
+            special = added.special or _text(token) in self.all_special_tokens
+            (self.backend_tokenizer.add_special_tokens if special else self.backend_tokenizer.add_tokens)([added])
 
     @property
     def all_special_tokens(self) -> list[str]:
