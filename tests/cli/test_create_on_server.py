@@ -78,7 +78,8 @@ def dataset(**changes: Any) -> Json:
             {"suiteRef": {"name": "own"}},
             "ApprovalPolicy policy does not accept EvaluationSuite own; it accepts accepted",
         ),
-        ({"serverRef": {"name": "servre"}}, "ModelServer servre does not exist"),
+        ({"serverRef": {"name": "servre"}}, "or ask the platform team for one. Did you mean server?"),
+        ({"suiteRef": {"name": "acepted"}}, "does not accept EvaluationSuite acepted"),
         (
             {"method": {"type": "LoRA", "rank": 64}},
             "spec.method.rank is 64, but profile.maxLoraRank of ModelServer server",
@@ -146,6 +147,8 @@ def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path
     assert told[0] == "job unfit has no gate yet (it is Pending): the release waits until the job has ended"
     assert "does not accept EvaluationSuite own" in told[1]
     assert "has a route invoices" in told[2]
+    near = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "holder", *asked)
+    assert warnings(near)[2].endswith("Did you mean holders?")
     routed = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "holders", *asked)
     assert len(warnings(routed)) == 2
 

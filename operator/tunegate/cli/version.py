@@ -22,7 +22,9 @@ def version(options: Namespace) -> int:
     """Print the version."""
     found = commit()
     if options.output == "text":
-        print(f"{PROGRAM} {__version__}, {f'commit {found}' if found else 'not installed from a commit'}, {API_VERSION}")
+        print(
+            f"{PROGRAM} {__version__}, {f'commit {found}' if found else 'not installed from a commit'}, {API_VERSION}"
+        )
     else:
         screen.write({"version": __version__, "commit": found, "apiVersion": API_VERSION}, options.output)
     return 0

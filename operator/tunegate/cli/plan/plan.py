@@ -28,6 +28,7 @@ from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
 from tunegate.api.stage.results import ValidateResult
 from tunegate.cli.documents import read_documents
 from tunegate.cli.failure import CommandFailure, WrongUsage
+from tunegate.cli.nearest import did_you_mean
 from tunegate.cli.plan import report
 from tunegate.digests import file_entry, manifest_digest
 from tunegate.errors import wrong_fields
@@ -54,7 +55,7 @@ NO_UID = "00000000-0000-0000-0000-000000000000"
 NOWHERE = "none.invalid"
 """Registry and image of a stage that runs here: never asked."""
 SETTINGS = StageSettings(NOWHERE, NOWHERE, False)
-LIBRARIES = "the checks need the libraries of the stages: from a checkout, uv sync --extra cli --extra trainer"
+LIBRARIES = "the checks need further libraries: uv tool install --overrides packaging/without-spacy.txt '.[cli,plan]' in a checkout"
 Volumes = Mapping[str, Path]
 
 
@@ -77,7 +78,10 @@ class Catalogue:
         """Return the object of that name. Raises ``WrongUsage``."""
         found = self._objects.get((model.KIND.kind, name))
         if not isinstance(found, model):
-            raise WrongUsage(f"{model.KIND.kind} {name} ({why}) is in none of the files: add its file with --with")
+            known = [named for kind, named in self._objects if kind == model.KIND.kind]
+            raise WrongUsage(
+                f"{model.KIND.kind} {name} ({why}) is in none of the files: add its file with --with.{did_you_mean(name, known)}"
+            )
         return found
 
     def other_suites(self, name: str) -> dict[str, EvaluationSuite]:
@@ -294,7 +298,21 @@ def _validate(config: ValidateConfig, *, quiet: bool) -> ValidateResult:
         except StageEnd as end:
             raise CommandFailure(end.message) from end
         except ImportError as error:
-            raise CommandFailure(f"{LIBRARIES} ({error.name} is missing)") from error
+            raise CommandFailure(_missing(error.name)) from error
+
+
+def _missing(library: str | None) -> str:
+    """Return what to do where a library is not installed."""
+    if library == "pyarrow":
+        return (
+            "Parquet and .zst are read by pyarrow (150 MB), which is not installed: add it, or give .jsonl or .jsonl.gz"
+        )
+    if library in ("torch", "transformers"):
+        return (
+            f"of this base model only {library} tells the shapes: from a checkout, uv sync --extra cli --extra trainer. Plain "
+            "decoder models such as Llama, Mistral, Qwen, Gemma and Phi need neither"
+        )
+    return f"{LIBRARIES} ({library} is missing)"
 
 
 def _board(quiet: bool) -> ProgressBoard:
