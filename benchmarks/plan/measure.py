@@ -14,7 +14,19 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-WORDS = ["copyright", "holder", "licence", "year", "author", "software", "permission", "notice", "company", "university", "foundation"]
+WORDS = [
+    "copyright",
+    "holder",
+    "licence",
+    "year",
+    "author",
+    "software",
+    "permission",
+    "notice",
+    "company",
+    "university",
+    "foundation",
+]
 
 
 def rows(count: int, start: int = 0) -> list[str]:

@@ -34,8 +34,10 @@ def read_dense(folder: Path) -> tuple[dict[str, tuple[int, int]], int, int, tupl
     """
     config = _config(folder)
     tied = config.get("tie_word_embeddings", TIED.get(str(config.get("model_type"))))
-    tensors = read_tensors(folder) if isinstance(tied, bool) and str(config.get("model_type")) in TIED else None
-    if not tensors or "quantization_config" in config:
+    if not isinstance(tied, bool) or config.get("model_type") not in TIED or "quantization_config" in config:
+        return None
+    tensors = read_tensors(folder)
+    if not tensors:
         return None
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(NO_PARAMETER)}
     if tied:
