@@ -34,6 +34,7 @@ from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.evaluation.power import smallest_visible_gain
 from tunegate_trainer.evaluation.suite_checks import check_suite, groups_of
+from tunegate_trainer.findings import warn
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
