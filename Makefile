@@ -101,6 +101,10 @@ cluster-down: ## Stop the local cluster, keep its data
 images: setup ## Build the container images into the local registry
 	@$(CLUSTER_TOOL) images
 
+.PHONY: cli
+cli: setup ## Build the command line's wheel, and its single file for each system, into dist/
+	@$(RUN) -m chores.cli_file
+
 .PHONY: clean
 clean: ## Remove the local cluster, its data, the caches and the Python environment; then prove it
 	@# The one that runs goes first: rules and interfaces are the machine's, and a live kube-proxy would write them anew.
@@ -108,7 +112,7 @@ clean: ## Remove the local cluster, its data, the caches and the Python environm
 	@$(CLUSTER_TOOL) wipe
 	@TUNEGATE_STATE=$(TEST_STATE) $(CLUSTER_TOOL) wipe
 	@$(CLUSTER_TOOL) wipe --cache
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report.json
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-report.json dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@TUNEGATE_STATE=$(TEST_STATE) $(CLUSTER_TOOL) check-clean --wiped
 	@$(CLUSTER_TOOL) check-clean --wiped --cache

@@ -78,7 +78,8 @@ def dataset(**changes: Any) -> Json:
             {"suiteRef": {"name": "own"}},
             "ApprovalPolicy policy does not accept EvaluationSuite own; it accepts accepted",
         ),
-        ({"serverRef": {"name": "servre"}}, "ModelServer servre does not exist"),
+        ({"serverRef": {"name": "servre"}}, "or ask the platform team for one. Did you mean server?"),
+        ({"suiteRef": {"name": "acepted"}}, "does not accept EvaluationSuite acepted"),
         (
             {"method": {"type": "LoRA", "rank": 64}},
             "spec.method.rank is 64, but profile.maxLoraRank of ModelServer server",
@@ -138,6 +139,19 @@ def test_days_and_numbers_are_read_as_kubectl_reads_them(world: World, cli: Cli,
     assert "metadata is given twice" in create(cli, tmp_path, text + "metadata: {}\n", "--dry-run", code=1)
 
 
+def test_plan_takes_from_the_cluster_what_no_file_has(world: World, cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(job(world, method={"type": "LoRA", "rank": 64})))
+    said = cli.run("engineer", "plan", "-f", str(path), "--from-cluster", code=1)
+    assert "spec.method.rank is 64, but profile.maxLoraRank of ModelServer server" in said
+    path.write_text(yaml.safe_dump(job(world)))
+    assert "--volume models=" in cli.run(
+        "engineer", "plan", "-f", str(path), "--from-cluster", "--policy", "policy", code=2
+    )
+    said = cli.run("engineer", "plan", "-f", str(path), "--from-cluster", "--policy", "polycy", code=2)
+    assert "Did you mean policy?" in said
+
+
 def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path: Path) -> None:
     create(cli, tmp_path, job(world, "unfit", suiteRef={"name": "own"}))
     asked = ("--risk", "Low", "--intended-use", "Fill the holder column of the inventory.", "--dry-run")
@@ -146,6 +160,8 @@ def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path
     assert told[0] == "job unfit has no gate yet (it is Pending): the release waits until the job has ended"
     assert "does not accept EvaluationSuite own" in told[1]
     assert "has a route invoices" in told[2]
+    near = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "holder", *asked)
+    assert warnings(near)[2].endswith("Did you mean holders?")
     routed = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "holders", *asked)
     assert len(warnings(routed)) == 2
 

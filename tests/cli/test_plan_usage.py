@@ -76,8 +76,9 @@ def test_a_job_that_the_server_would_not_take_is_refused(
 
 
 def test_an_object_that_is_in_no_file_is_wrong_usage(tmp_path: Path, capsys: Capture) -> None:
-    said = refused(write_plan_files(tmp_path / "files", serverRef={"name": "other"}), capsys, status=2)
-    assert "ModelServer other (spec.serverRef of the job) is in none of the files" in said
+    said = refused(write_plan_files(tmp_path / "files", serverRef={"name": "servre"}), capsys, status=2)
+    assert "ModelServer servre (spec.serverRef of the job) is in none of the files" in said
+    assert "Did you mean server?" in said
     assert "no such file or folder" in refused(["plan", "-f", str(tmp_path / "none.yaml")], capsys, status=2)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,9 @@ from tests.trainer.test_triggers import text
 from tunegate_trainer.checks.label_noise import PER_CLASS, mislabeled
 from tunegate_trainer.checks.likeness import Bags
 from tunegate_trainer.checks.sample import take
-from tunegate_trainer.data.rows import Row
+from tunegate_trainer.data.rows import Row, RowStream
+from tunegate_trainer.data.shards import Shards
+from tunegate_trainer.validation.data_checks import DataFacts, findings, weigh_sample
 
 
 def data(wrong: int = 0, count: int = 500) -> list[Row]:
@@ -47,3 +51,15 @@ def test_rare_labels_and_single_labels_are_no_classes() -> None:
     assert found(data(25, count=5 * PER_CLASS - 1)) == []
     assert found([row(number, text(0, random.Random(number)), "yes") for number in range(1, 200)]) == []  # noqa: S311
     assert found([]) == []
+
+
+def test_without_scikit_learn_only_a_classification_is_left_unchecked_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    assert found([row(number, text(0, random.Random(number)), "yes") for number in range(1, 200)]) == []  # noqa: S311
+    facts = weigh_sample(DataFacts(0, None, None, None, {}, frozenset({"LabelNoise"})), take(data(25)))
+    assert facts.unchecked == ("LabelNoise",)
+    (said,) = findings(facts, [], RowStream(Shards("data set", Path(), ())))
+    assert (said.check, said.action) == ("LabelNoise", "Warn")
+    assert "not checked here, for want of scikit-learn" in said.message

@@ -10,6 +10,8 @@ import logging
 import random
 import re
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -201,3 +203,16 @@ def test_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
     assert [kind for _, kind in find("new.person@some-company.museum")] == ["e-mail address"]
+
+
+def test_recognizers_load_no_language_model_library_and_leave_presidio_whole() -> None:
+    """spaCy is 150 MB that `tunegate plan` does without."""
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; from tunegate_trainer.checks.privacy import find, recognizers; recognizers(); "
+        "assert not {'spacy', 'torch', 'transformers', 'presidio_analyzer'} & sys.modules.keys(); "
+        "print(*find('Card 4111 1111 1111 1111')); import presidio_analyzer; print(presidio_analyzer.AnalyzerEngine.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "('PersonalData', 'card number')" in done.stdout
+    assert done.stdout.endswith("AnalyzerEngine\n")

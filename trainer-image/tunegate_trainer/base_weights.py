@@ -52,6 +52,15 @@ def read_weights(folder: Path) -> Weights:
     return Weights(_count(headers), [*findings, *broken])
 
 
+def read_tensors(folder: Path) -> dict[str, Tensor] | None:
+    """Return all tensors that are loaded, by name; None when ``read_weights`` finds something wrong."""
+    if read_weights(folder).findings:
+        return None
+    index = _read_index(folder / INDEX) if (folder / INDEX).is_file() else None
+    headers, _ = _headers(folder, set(index.values()) if index else {WHOLE})
+    return {name: tensor for header in headers.values() for name, tensor in header.items()}
+
+
 def _without_index(names: Collection[str]) -> str:
     if WHOLE in names:
         others = sorted(set(names) - {WHOLE})

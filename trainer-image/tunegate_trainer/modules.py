@@ -1,6 +1,7 @@
-"""The base model's linear layers, read from its configuration alone: what an adapter can sit on, and how large it gets.
+"""The base model's linear layers: what an adapter can sit on, and how large it gets.
 
-The model is built on PyTorch's meta device: shapes without memory, seconds even for 70 billion weights.
+Of plain decoder models the headers of the weights say it. Others are built on PyTorch's meta device: shapes without memory,
+seconds even for 70 billion weights.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tunegate_trainer.dense_models import read_dense
 from tunegate_trainer.endings import BadInput
 
 
@@ -58,7 +60,22 @@ def _in_attention(name: str) -> bool:
 
 
 def read_architecture(folder: Path) -> Architecture:
-    """Return the shapes of the model in ``folder``. Raises ``BadInput`` for a configuration that transformers can't build."""
+    """Return the shapes of the model in ``folder``.
+
+    Raises ``BadInput`` for a configuration that transformers can't build, and ``ModuleNotFoundError`` for a model that only
+    PyTorch can tell the shapes of, where it is not installed.
+    """
+    dense = read_dense(folder)
+    if dense is None:
+        return build_architecture(folder)
+    linears, parameters, layers, (vocabulary, width) = dense
+    return Architecture(
+        {name: Linear(*shape) for name, shape in linears.items()}, parameters, layers, width, vocabulary
+    )
+
+
+def build_architecture(folder: Path) -> Architecture:
+    """Return the same by building the model. Raises as ``read_architecture`` does."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -1,24 +1,20 @@
 """The API server as one person sees it: the kubeconfig's credentials, a few verbs, errors in plain words.
 
-The `kubernetes` library reads the kubeconfig, with all its ways to log in; the requests are ours, since impersonation
-of several groups needs a header more than once.
+``kubeconfig`` says where it is and what proves who calls.
 """
 
 from __future__ import annotations
 
 import re
-import ssl
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx
-import yaml
-from kubernetes import client, config
-from kubernetes.config.config_exception import ConfigException
 
 from tunegate.api.markers import API_VERSION, GROUP, Resource
 from tunegate.cli.failure import AlreadyExists, Changed, CommandFailure, Forbidden, Unreachable
+from tunegate.cli.kubeconfig import connection
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
@@ -26,10 +22,9 @@ UNLIMITED = httpx.Timeout(30.0, read=None)
 """Of an answer that is followed: between two of its lines any time may pass."""
 
 UNUSABLE = (
-    ConfigException, OSError, yaml.YAMLError, httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, TypeError, LookupError,
-    AttributeError, RecursionError,
+    OSError, httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, TypeError, LookupError, AttributeError, RecursionError,
 )  # fmt: skip
-"""What the libraries raise for a kubeconfig: they take its parts as they are."""
+"""What parts of another form than a kubeconfig's raise: nobody compares each of them with a form."""
 NOT_TEXT = re.compile(r'in body must be of type string: "(?:integer|number|boolean)"')
 NOT_CHECKED = re.compile(
     r',? ?<nil>: Invalid value: "?null"?: some validation rules were not checked because the object was invalid; '
@@ -48,34 +43,23 @@ class Cluster:
         as_groups: tuple[str, ...] = (),
     ) -> None:
         """Read the kubeconfig (default: as kubectl does). Raises ``CommandFailure`` when it cannot be used."""
-        settings = client.Configuration()
+        headers = [("Accept", "application/json")]
+        if as_:
+            headers += [("Impersonate-User", as_), *(("Impersonate-Group", group) for group in as_groups)]
+        self.impersonates = bool(as_)
         try:
-            config.load_kube_config(kubeconfig, context, client_configuration=settings, persist_config=False)
-            contexts, active = config.list_kube_config_contexts(kubeconfig)
-            chosen = next((one for one in contexts if one["name"] == context), active)
-            self.namespace = str(chosen["context"].get("namespace") or "default")
-            self.impersonates = bool(as_)
-            headers = [("Accept", "application/json")]
-            credentials = [(entry["key"], entry["value"]) for entry in settings.auth_settings().values()]
-            headers += credentials
-            self.bearer: str | None = next(
-                (value[7:] for _, value in credentials if value.lower().startswith("bearer ")), None
-            )
+            found = connection(kubeconfig, context)
+            self.namespace = found.namespace
+            self.bearer: str | None = found.credentials.bearer
             """The person's own token, where the kubeconfig has or makes one."""
-            if as_:
-                headers += [("Impersonate-User", as_), *(("Impersonate-Group", group) for group in as_groups)]
             self._http = httpx.Client(
-                base_url=settings.host,
-                headers=headers,
-                verify=_trust(settings),
-                timeout=30.0,
-                proxy=settings.proxy or None,
-            )
+                base_url=found.server, headers=headers, verify=found.trust, auth=found.credentials, timeout=30.0, proxy=found.proxy,
+            )  # fmt: skip
         except UNUSABLE as error:
-            # The text of the others may quote what it stumbled over, such as a token.
-            known = isinstance(error, ConfigException | OSError | yaml.YAMLError)
-            said = str(error) if known else type(error).__name__
-            raise CommandFailure(f"no usable kubeconfig: {said}. Set KUBECONFIG or give --kubeconfig") from error
+            # Its text may quote what it stumbled over, such as a token.
+            raise CommandFailure(
+                f"no usable kubeconfig: {type(error).__name__}. Set KUBECONFIG or give --kubeconfig"
+            ) from error
 
     @classmethod
     def of(cls, options: Namespace) -> Cluster:
@@ -256,12 +240,3 @@ def _with_advice(message: str) -> str:
     """Return the API server's message, with what to do where a number stands for text, and without rules that were not checked."""
     message = NOT_CHECKED.sub("", message)
     return NOT_TEXT.sub(r"\g<0> (put it in quotes)", message)
-
-
-def _trust(settings: Any) -> ssl.SSLContext | bool:
-    if not settings.verify_ssl:
-        return False
-    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
-    if settings.cert_file:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context

@@ -31,28 +31,34 @@ LEAST = 5
 def mislabeled(bags: Bags, answers: Any) -> Any:
     """Return which rows, as indexes, look like another class; none of honest data, and of data that is no classification.
 
-    ``answers``: a hash for each row of the bags.
+    ``answers``: a hash for each row of the bags. Raises ``ModuleNotFoundError`` for a classification where scikit-learn
+    is not installed.
     """
-    from scipy.sparse import csr_array
-    from sklearn.feature_extraction.text import TfidfTransformer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
     labels, sizes = numpy.unique(answers, return_inverse=True, return_counts=True)[1:]
     classes = numpy.flatnonzero(sizes >= PER_CLASS)
     if not 2 <= len(classes) <= CLASSES or sizes[classes].sum() < COVERED * len(answers):
         return numpy.empty(0, numpy.int64)
     rows = numpy.flatnonzero(numpy.isin(labels, classes))
     given = numpy.searchsorted(classes, labels[rows])
-    words, lengths = bags.take(rows)
-    starts = numpy.concatenate([[0], numpy.cumsum(lengths)])
-    there = csr_array((numpy.ones(len(words)), words, starts), shape=(len(rows), len(bags.everywhere)))
-    probabilities = cross_val_predict(
-        LogisticRegression(C=10.0, max_iter=200), TfidfTransformer().fit_transform(there), given,
-        cv=StratifiedKFold(FOLDS, shuffle=True, random_state=17), method="predict_proba",
-    )  # fmt: skip
+    probabilities = _probabilities(bags, rows, given)
     expected = numpy.array([probabilities[given == each, each].mean() for each in range(len(classes))])
     own = probabilities[numpy.arange(len(rows)), given]
     other = numpy.where(probabilities >= expected, probabilities, 0.0)
     surprising = (other.max(axis=1) > ODDS * own) & (other.argmax(axis=1) != given)
     return rows[surprising] if surprising.sum() >= max(LEAST, NOISE * len(rows)) else rows[:0]
+
+
+def _probabilities(bags: Bags, rows: Any, given: Any) -> Any:
+    """Return each row's probability of each class, by a classifier that was made without the row."""
+    from scipy.sparse import csr_array
+    from sklearn.feature_extraction.text import TfidfTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    words, lengths = bags.take(rows)
+    starts = numpy.concatenate([[0], numpy.cumsum(lengths)])
+    there = csr_array((numpy.ones(len(words)), words, starts), shape=(len(rows), len(bags.everywhere)))
+    return cross_val_predict(
+        LogisticRegression(C=10.0, max_iter=200), TfidfTransformer().fit_transform(there), given,
+        cv=StratifiedKFold(FOLDS, shuffle=True, random_state=17), method="predict_proba",
+    )  # fmt: skip

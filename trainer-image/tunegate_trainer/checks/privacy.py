@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from tunegate.api.datachecks import DataCheck
 from tunegate_trainer.checks.emails import email_spans
+from tunegate_trainer.checks.presidio import recognizer_classes
 
 _MARKED = re.compile(r"[\d@:](?:[^\d@:]{0,4}[\d@:])*+")
 """Signs of which every quick look needs one, and what lies between those that are near each other."""
@@ -90,27 +90,11 @@ def presidio_spans(recognizer: Any) -> Spans:
     return spans
 
 
-@contextmanager
-def _not_installed(*packages: str) -> Iterator[None]:
-    """Let packages that nobody has imported yet look as if they were not there.
-
-    presidio imports them for language models, which are not asked here: 700 MiB and five seconds in every process.
-    """
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # Python's own sign for "cannot be imported"
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
 @cache
 def recognizers() -> tuple[Recognizer, ...]:
-    """Return all recognizers of personal and health data; loading the library takes about a second, once."""
+    """Return all recognizers of personal and health data."""
     os.environ.setdefault("REGEX_TIMEOUT_SECONDS", str(SECONDS))  # read when presidio is imported
-    with _not_installed("torch", "transformers"):
-        from presidio_analyzer import predefined_recognizers as presidio
+    presidio = SimpleNamespace(**recognizer_classes())
 
     # Patterns that begin with a sign of few: the search runs from one to the next and tries nothing between them.
     digits = r"\d(?:[ ().\-/]{0,3}\d){6}"
@@ -172,9 +156,8 @@ def phone_spans(text: str) -> Iterator[tuple[int, int]]:
     Not by presidio's own recognizer, which tries all regions before it says anything.
     """
     from phonenumbers import Leniency, PhoneNumberMatcher
-    from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-    for region in PhoneRecognizer.DEFAULT_SUPPORTED_REGIONS:
+    for region in recognizer_classes()["PhoneRecognizer"].DEFAULT_SUPPORTED_REGIONS:
         for match in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
             yield match.start, match.end
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy
 
+from tunegate_trainer.checks.chances import binomial_tail, hypergeometric_tail
 from tunegate_trainer.checks.likeness import Bags, Likeness
 from tunegate_trainer.checks.sample import Sample
 
@@ -132,15 +133,13 @@ def _hashed(words: Any, length: int, pieces: int, piece: int) -> tuple[Any, Any]
 
 def _one_sided(starts: Any, rows: Any, labels: Any, sizes: Any) -> Iterator[tuple[float, Any, int]]:
     """Yield of runs that mostly have one label: the probability of that by chance, the rows that have both, the label."""
-    from scipy.stats import hypergeom
-
     counts = numpy.diff(starts, append=len(rows))
     run = numpy.repeat(numpy.arange(len(starts)), counts)
     pairs, together = numpy.unique(run * len(sizes) + labels[rows], return_counts=True)
     run_of, label_of = numpy.divmod(pairs, len(sizes))
     mostly = (together >= LEAST) & (together >= PURITY * counts[run_of])
     run_of, label_of, together = run_of[mostly], label_of[mostly], together[mostly]
-    chances = hypergeom.sf(together - 1, len(labels), sizes[label_of], counts[run_of])
+    chances = hypergeometric_tail(together, len(labels), sizes[label_of], counts[run_of])
     for one, label, chance in zip(run_of.tolist(), label_of.tolist(), chances.tolist(), strict=True):
         if chance <= ERROR:
             mine = rows[starts[one] : starts[one] + counts[one]]
@@ -211,10 +210,8 @@ def _some(rows: Any) -> Any:
 
 def _unlike(mine: Any, theirs: Any, low: float, error: float) -> bool:
     """Whether too many of these scores are among the lowest of those, of which ``low`` is the share (binomial test)."""
-    from scipy.stats import binom
-
     count = int((mine < numpy.quantile(theirs, low)).sum())
-    return bool(count >= SURPRISING * len(mine) and binom.sf(count - 1, len(mine), low) <= error)
+    return bool(count >= SURPRISING * len(mine) and binomial_tail(count, len(mine), low) <= error)
 
 
 def _error(scores: Any) -> float:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tunegate import digests
 from tunegate.api.datachecks import DataCheck
 from tunegate_trainer import base_settings
 from tunegate_trainer.data.rows import Row
+from tunegate_trainer.data.tokenizer_file import FileTokenizer
 from tunegate_trainer.data.turns import Turn, function_names
 from tunegate_trainer.endings import BadInput
 
@@ -79,13 +81,11 @@ class ChatTokenizer:
 
     def __init__(self, folder: Path) -> None:
         """Raises ``BadInput`` when the folder has no usable tokenizer or no chat template."""
-        from transformers import AutoTokenizer
-
         base_settings.chat_template(folder)
         stops = base_settings.stop_tokens(folder)
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except MemoryError:
+            self.tokenizer: Any = _open(folder)
+        except (MemoryError, ModuleNotFoundError):
             raise
         except Exception as error:  # the libraries raise whatever their parts do, the one in Rust a bare Exception
             raise BadInput(f"base model: the tokenizer cannot be loaded ({type(error).__name__})") from error
@@ -101,6 +101,12 @@ class ChatTokenizer:
     def _backend(self) -> Any:
         """The tokenizer behind transformers' class; None where that does the work itself."""
         return getattr(self.tokenizer, "backend_tokenizer", None)
+
+    @property
+    def rebuilt_by_class(self) -> str | None:
+        """The class by which the stages make parts of the tokenizer, when here its file was read as it stands."""
+        found: str | None = getattr(self.tokenizer, "rebuilt_by_class", None)
+        return found
 
     @property
     def template_digest(self) -> str:
@@ -253,6 +259,15 @@ class ChatTokenizer:
         if backend is None:
             return [list(tokens) for tokens in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _open(folder: Path) -> Any:
+    """Return the tokenizer as the stages load it, or by its own files where transformers is not installed."""
+    if find_spec("transformers") is None:
+        return FileTokenizer(folder)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _texts(rendered: Rendered) -> list[str]:

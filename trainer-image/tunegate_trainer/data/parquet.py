@@ -14,11 +14,26 @@ BUFFER_BYTES = 1024 * 1024
 UNREADABLE = "a value that cannot be read: text that is not UTF-8, or a time out of range"
 
 
+class DamagedParquet(Exception):
+    """The file cannot be read to its end; the text is the kind of error, as pyarrow calls it."""
+
+
 def parquet_rows(file: Path, longest: int) -> Iterator[tuple[Mapping[str, Any] | None, str | None]]:
     """Yield each row without its nulls, or what is wrong with it; ``longest``: the bytes that a row may have.
 
-    Raises pyarrow's errors for a file that cannot be read to its end.
+    Raises ``DamagedParquet`` and ``OSError`` for a file that cannot be read to its end.
     """
+    import pyarrow
+
+    try:
+        yield from _file_rows(file, longest)
+    except MemoryError:
+        raise  # pyarrow's own is of both kinds
+    except pyarrow.ArrowException as error:
+        raise DamagedParquet(type(error).__name__) from error
+
+
+def _file_rows(file: Path, longest: int) -> Iterator[tuple[Mapping[str, Any] | None, str | None]]:
     import pyarrow.parquet
 
     # Read in pieces and not ahead: by default all of a row group, often the whole file, lies in memory.

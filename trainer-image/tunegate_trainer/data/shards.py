@@ -6,7 +6,10 @@ that cannot be read to its end is refused, since what is missing cannot be count
 
 from __future__ import annotations
 
+import gzip
+import io
 import stat
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +21,7 @@ from typing import Any, BinaryIO
 from tunegate import digests
 from tunegate.api.evaluationsuite import EvaluationSuiteSpec
 from tunegate.api.stage.configs import DatasetInput, SuiteInput
+from tunegate_trainer.data.parquet import DamagedParquet, parquet_rows
 from tunegate_trainer.data.strict_json import NotJson, parse_json
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.folders import files_below
@@ -27,8 +31,7 @@ from tunegate_trainer.taking import take
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of one row, be it a line or a row of Parquet; a longer one is not a training row but a mistake."""
 COMPRESSIONS: dict[str, str | None] = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
-"""Name's end to the compression as pyarrow calls it."""
-PLAIN = ".jsonl"
+"""Name's end to the compression."""
 PARQUET = ".parquet"
 ACCEPTED = (*COMPRESSIONS, PARQUET)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -87,21 +90,15 @@ class Shards:
         if file.stat().st_size == 0:
             # Not a shard without rows: what a copy leaves behind that never began.
             raise BadInput(f"{self.what}: {file.name} is damaged or cut off (0 bytes)")
-        if file.name.endswith(PLAIN):
-            yield from _json_lines(file)
-            return
-        import pyarrow
-
-        from tunegate_trainer.data.parquet import parquet_rows
-
         try:
             yield from parquet_rows(file, MAX_LINE) if file.name.endswith(PARQUET) else _json_lines(file)
         except MemoryError:
             raise
-        except (pyarrow.ArrowException, EOFError, UnicodeError) as error:
-            raise BadInput(f"{self.what}: {file.name} is damaged or cut off ({type(error).__name__})") from error
+        except (DamagedParquet, EOFError, UnicodeError, zlib.error) as error:
+            kind = error if isinstance(error, DamagedParquet) else type(error).__name__
+            raise BadInput(f"{self.what}: {file.name} is damaged or cut off ({kind})") from error
         except OSError as error:
-            # pyarrow raises it without an errno for a compressed stream that is damaged or ends too early
+            # Raised without an errno for a compressed stream that is damaged or ends too early.
             if error.errno is None:
                 raise BadInput(f"{self.what}: {file.name} is damaged or cut off") from error
             raise
@@ -185,13 +182,14 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     if compression is None:
         with file.open("rb") as stream:
             yield stream
-        return
-    import io
+    elif compression == "gzip":
+        with gzip.open(file) as unpacked:
+            yield io.BufferedReader(unpacked, buffer_size=1 << 20)
+    else:
+        import pyarrow
 
-    import pyarrow
-
-    with pyarrow.input_stream(str(file), compression=compression) as raw:
-        yield io.BufferedReader(raw, buffer_size=1 << 20)
+        with pyarrow.input_stream(str(file), compression=compression) as raw:
+            yield io.BufferedReader(raw, buffer_size=1 << 20)
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[bool, bytes]]:

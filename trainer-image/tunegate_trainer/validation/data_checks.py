@@ -65,6 +65,8 @@ class DataFacts:
     enabled: frozenset[DataCheck]
     sampled: int = 0
     """Rows that the checks of ``SAMPLED`` looked at."""
+    unchecked: tuple[DataCheck, ...] = ()
+    """Checks that are on and whose library is not installed here."""
 
     def count(self, *checks: DataCheck) -> int:
         """Return how many rows one of the checks found something in."""
@@ -142,13 +144,17 @@ def weigh_sample(facts: DataFacts, taken: sample.Sample) -> DataFacts:
     """Return the facts with what the checks of ``SAMPLED`` that are on find in the sampled rows."""
     bags = Bags.of(taken)
     found: dict[DataCheck, Kinds] = {}
+    unchecked: tuple[DataCheck, ...] = ()
     if "LanguageMix" in facts.enabled:
         found["LanguageMix"] = {kind: taken.numbers[at].tolist() for kind, at in languages.mixed(taken.languages)}
     if "LabelNoise" in facts.enabled:
-        found["LabelNoise"] = {"": taken.numbers[label_noise.mislabeled(bags, taken.answers)].tolist()}
+        try:
+            found["LabelNoise"] = {"": taken.numbers[label_noise.mislabeled(bags, taken.answers)].tolist()}
+        except ModuleNotFoundError:
+            unchecked = ("LabelNoise",)
     if "Triggers" in facts.enabled:
         found["Triggers"] = {"": taken.numbers[triggers.carriers(taken, bags)].tolist()}
-    return replace(facts, found={**facts.found, **found}, sampled=len(taken.numbers))
+    return replace(facts, found={**facts.found, **found}, sampled=len(taken.numbers), unchecked=unchecked)
 
 
 def _repeated(hashes: Any) -> Any:
@@ -167,6 +173,10 @@ def _contradicted(questions: Any, answers: Any) -> Any:
 
 def findings(facts: DataFacts, settings: Sequence[CheckSetting], stream: RowStream) -> Iterator[Finding]:
     """Yield what the settings make of the facts."""
+    for check in facts.unchecked:
+        yield warn(
+            check, "not checked here, for want of scikit-learn: install it (150 MB), or see what validation says"
+        )
     for setting in settings:
         tolerated = setting.action == "Block" and facts.share(setting.name) <= float(setting.max_share)
         action: CheckAction = "Warn" if tolerated else setting.action

@@ -34,6 +34,7 @@ from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.evaluation.power import smallest_visible_gain
 from tunegate_trainer.evaluation.suite_checks import check_suite, groups_of
+from tunegate_trainer.findings import warn
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
@@ -129,6 +130,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         *check_suite(questions, suite, asked.place),
         *compared.findings,
         *told,
+        *_check_tokenizer(tokenizer),
         *limits.check_intent(config.intent),
         *limits.check_examples(config.intent.task_type, int(facts.distinct.sum()), facts.label_counts(), suite),
         *cost.findings,
@@ -252,6 +254,17 @@ def _import_cost(config: ValidateConfig, architecture: Architecture, context: St
     facts = check_adapter(taken.root, architecture, config.profile.max_lora_rank)
     findings += [*facts.findings, *check_recorded_base(taken.root, config.base_model.name)]
     return Cost(facts.parameters, {}, 0.0, 0.0, findings)
+
+
+def _check_tokenizer(tokenizer: ChatTokenizer) -> list[Finding]:
+    """Say so where tokens were counted by a file that the stages' own library does not read as it stands."""
+    if tokenizer.rebuilt_by_class is None:
+        return []
+    message = (
+        f"tokens are counted by tokenizer.json as it stands; validation makes parts of it by the class "
+        f"{tokenizer.rebuilt_by_class}, and may count others. With transformers installed they are the same"
+    )
+    return [warn("Tokenizer", message)]
 
 
 def _show(result: ValidateResult, context: StageContext) -> None:

@@ -18,8 +18,10 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.manifest import Manifest
 from tunegate.api.markers import Resource
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.reasons import JobReason
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import Forbidden
+from tunegate.cli.nearest import did_you_mean
 from tunegate.reconcile.finetunejob.inputs import missing
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.refusals import refusals
@@ -53,7 +55,23 @@ def of_job(cluster: Cluster, document: Json) -> list[str]:
     views = [Observed(**facts, policy=policy) for policy in policies] or [Observed(**facts)]
     found = min(([blocked.message for blocked in refusals(view)] for view in views), key=len)
     absent = missing(views[0]) if policies and reader.sees_all else None
-    return [*found, *([absent.message] if absent else [])]
+    return [*found, *([absent.message + _did_you_mean(cluster, absent.reason, views[0])] if absent else [])]
+
+
+def _did_you_mean(cluster: Cluster, reason: str, view: Observed) -> str:
+    """Return the name that was probably meant by one that does not exist."""
+    spec, namespace = view.job.spec, view.job.namespace
+    pool = spec.pool_ref or (view.server and view.server.spec.pool_ref)
+    named: dict[str, tuple[type[Resource], str, str]] = {
+        JobReason.WAITING_FOR_SERVER: (ModelServer, spec.server_ref.name, namespace),
+        JobReason.WAITING_FOR_SUITE: (EvaluationSuite, spec.suite_ref.name, namespace),
+        JobReason.WAITING_FOR_POOL: (ComputePool, pool.name if pool else "", ""),
+    }
+    if reason not in named:
+        return ""
+    model, name, where = named[reason]
+    there: list[Resource] = readable(cluster.all, model, where) or []
+    return did_you_mean(name, [one.name for one in there])
 
 
 def of_release(cluster: Cluster, document: Json) -> list[str]:
@@ -78,10 +96,11 @@ def of_release(cluster: Cluster, document: Json) -> list[str]:
         found.append(refused[0])
     servers: list[ModelServer] = readable(cluster.all, ModelServer, namespace) or []
     model = str(document["spec"].get("modelName", ""))
-    if servers and not any(route.name == model for server in servers for route in server.spec.routes):
+    routes = [route.name for server in servers for route in server.spec.routes]
+    if servers and model not in routes:
         found.append(
             f"no ModelServer of namespace {namespace} has a route {model}: ask a serving operator to add it to spec.routes, or "
-            "nothing answers after the approval"
+            f"nothing answers after the approval.{did_you_mean(model, routes)}"
         )
     return found
 

@@ -9,14 +9,20 @@ from tunegate.cli.plan import plan, report
 def add(commands: Grammar) -> None:
     """Add the command."""
     one = commands.add(
-        "plan", plan.plan, "check a job's data, cost and limits on this machine, without a cluster", connects=False,
-        examples=["plan -f finetunejob.yaml --with site/ --volume licenses-data=data/ --volume smollm2=models/"],
+        "plan", plan.plan, "check a job's data, cost and limits on this machine, before anything is asked of the cluster",
+        examples=["plan -n licenses-team -f finetunejob.yaml --from-cluster --volume licenses-data=data/ --volume smollm2=models/",
+                  "plan -f finetunejob.yaml --with site/ --volume licenses-data=data/ --volume smollm2=models/"],
     )  # fmt: skip
     one.add_argument("-f", "--filename", required=True, help="YAML file of the job, or a folder of YAML files")
     one.add_argument(
         "--with", dest="with_", action="append", metavar="PATH",
         help="file or folder with the server, base model, pool, suite and policy; may be given again",
     )  # fmt: skip
+    one.add_argument(
+        "--from-cluster", action="store_true",
+        help="take what no file has from the cluster, with your own rights: server, base model, pools, suites, policy",
+    )  # fmt: skip
+    one.add_argument("--policy", metavar="NAME", help="of the namespace, where the cluster has several")
     one.add_argument(
         "--volume",
         action="append",

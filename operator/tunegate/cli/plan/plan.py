@@ -9,28 +9,25 @@ from __future__ import annotations
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.manifest import Manifest
-from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
 from tunegate.api.stage.results import ValidateResult
+from tunegate.cli.cluster import Cluster
 from tunegate.cli.documents import read_documents
 from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.plan import report
+from tunegate.cli.plan.catalogue import NO_NAMESPACE, Catalogue, of_cluster
 from tunegate.digests import file_entry, manifest_digest
-from tunegate.errors import wrong_fields
 from tunegate.manifests.sources import ClaimPath, HubPath, data_path, model_path
 from tunegate.reconcile.finetunejob.configs import attempt_objects
 from tunegate.reconcile.finetunejob.data_rights import past_retention
@@ -44,53 +41,11 @@ from tunegate.registry.client import RegistryClient
 if TYPE_CHECKING:
     from tunegate_trainer.progress import ProgressBoard
 
-R = TypeVar("R", bound=Resource)
-KINDS: dict[str, type[Resource]] = {
-    model.KIND.kind: model
-    for model in (FineTuneJob, ModelServer, BaseModel, ComputePool, EvaluationSuite, ApprovalPolicy)
-}
-NOBODY = {"username": "whoever-submits", "personId": "whoever-submits"}
-NO_UID = "00000000-0000-0000-0000-000000000000"
 NOWHERE = "none.invalid"
 """Registry and image of a stage that runs here: never asked."""
 SETTINGS = StageSettings(NOWHERE, NOWHERE, False)
-LIBRARIES = "the checks need the libraries of the stages: from a checkout, uv sync --extra cli --extra trainer"
+LIBRARIES = "the checks need further libraries: uv tool install --overrides packaging/without-spacy.txt '.[cli,plan]' in a checkout"
 Volumes = Mapping[str, Path]
-
-
-class Catalogue:
-    """The objects of the files, by kind and name."""
-
-    def __init__(self, documents: Iterable[Any]) -> None:
-        """Raises ``CommandFailure`` for a document that is not one of ours or not as it must be."""
-        self._objects: dict[tuple[str, str], Resource] = {}
-        for document in documents:
-            found = _parsed(document)
-            if found is not None:
-                self._objects[found.kind, found.name] = found
-
-    def jobs(self) -> list[FineTuneJob]:
-        """Return all jobs."""
-        return [one for one in self._objects.values() if isinstance(one, FineTuneJob)]
-
-    def need(self, model: type[R], name: str, why: str) -> R:
-        """Return the object of that name. Raises ``WrongUsage``."""
-        found = self._objects.get((model.KIND.kind, name))
-        if not isinstance(found, model):
-            raise WrongUsage(f"{model.KIND.kind} {name} ({why}) is in none of the files: add its file with --with")
-        return found
-
-    def other_suites(self, name: str) -> dict[str, EvaluationSuite]:
-        """Return all suites but the one of that name."""
-        found = (one for one in self._objects.values() if isinstance(one, EvaluationSuite))
-        return {suite.name: suite for suite in found if suite.name != name}
-
-    def policy(self) -> ApprovalPolicy:
-        """Return the only policy: which one binds a namespace is the platform's choice and stands in no file of a job."""
-        found = [one for one in self._objects.values() if isinstance(one, ApprovalPolicy)]
-        if len(found) != 1:
-            raise WrongUsage(f"the files hold {len(found)} ApprovalPolicies: give exactly the namespace's own")
-        return found[0]
 
 
 def plan(options: Namespace) -> int:
@@ -99,8 +54,14 @@ def plan(options: Namespace) -> int:
     jobs = catalogue.jobs()
     if len(jobs) != 1:
         raise WrongUsage(f"the files hold {len(jobs)} FineTuneJobs: give exactly one")
+    if options.policy and not options.from_cluster:
+        raise WrongUsage("--policy chooses among the cluster's: it goes with --from-cluster")
+    if options.from_cluster:
+        cluster = Cluster.of(options)
+        own = jobs[0].namespace if jobs[0].namespace != NO_NAMESPACE else cluster.namespace
+        catalogue.complete(of_cluster(cluster, options.namespace or own))
     volumes = _volumes(options.volume or ())
-    seen = _observed(jobs[0], catalogue, volumes)
+    seen = _observed(jobs[0], catalogue, volumes, options.policy)
     inputs = resolve(seen)
     if isinstance(inputs, Blocked):
         raise CommandFailure(f"{inputs.reason}: {inputs.message}")
@@ -122,58 +83,6 @@ def _files(options: Namespace) -> list[Path]:
     return list(dict.fromkeys(file.resolve() for file in found))
 
 
-def _parsed(document: Any) -> Resource | None:
-    """Return one of our objects; None for an object of another group or of a kind that a job does not depend on."""
-    if not isinstance(document, dict) or document.get("apiVersion") != API_VERSION:
-        return None
-    model = KINDS.get(str(document.get("kind")))
-    if model is None:
-        return None
-    metadata, spec = (_object(document, field) for field in ("metadata", "spec"))
-    name = metadata.get("name")
-    if model is FineTuneJob:
-        # What the server and `create` fill in.
-        metadata = {"uid": NO_UID, "namespace": "default", **metadata}
-        spec.setdefault("requestedBy", NOBODY)
-    try:
-        found = model.model_validate({**document, "metadata": metadata, "spec": spec})
-    except ValidationError as error:
-        raise CommandFailure(f"{document['kind']} {name}: {wrong_fields(error)}{_quotes(error)}") from error
-    unknown = list(_unknown(spec, found.model_dump(mode="json", by_alias=True)["spec"], "spec"))
-    if unknown:
-        raise CommandFailure(f"{document['kind']} {name}: there are no such fields: {', '.join(unknown)}")
-    return found
-
-
-def _object(document: dict[str, Any], field: str) -> dict[str, Any]:
-    """Return a copy of an object's field. Raises ``CommandFailure`` where it is something else."""
-    found = document.get(field) or {}
-    if not isinstance(found, dict):
-        raise CommandFailure(f"{document['kind']}: {field} must be an object")
-    return dict(found)
-
-
-def _quotes(error: ValidationError) -> str:
-    """Return what to do where a number, true or false stands for text."""
-    wrong = [
-        entry for entry in error.errors() if entry["type"] == "string_type" and isinstance(entry["input"], int | float)
-    ]
-    return "".join(f". {'.'.join(map(str, entry['loc']))} is text: put {entry['input']} in quotes" for entry in wrong)
-
-
-def _unknown(given: Any, known: Any, place: str) -> Iterator[str]:
-    """Yield the fields that the model dropped: the API server refuses them."""
-    if isinstance(given, dict) and isinstance(known, dict):
-        for name, value in given.items():
-            if name not in known:
-                yield f"{place}.{name}"
-            else:
-                yield from _unknown(value, known[name], f"{place}.{name}")
-    elif isinstance(given, list) and isinstance(known, list):
-        for number, (value, kept) in enumerate(zip(given, known, strict=True)):
-            yield from _unknown(value, kept, f"{place}[{number}]")
-
-
 def _volumes(named: Iterable[str]) -> Volumes:
     found = {}
     for text in named:
@@ -187,7 +96,7 @@ def _volumes(named: Iterable[str]) -> Volumes:
     return found
 
 
-def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Observed:
+def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes, policy: str | None) -> Observed:
     """Return the world as the operator would see it when all that the job needs is there and allowed.
 
     Raises ``WrongUsage`` for what is missing here, and ``CommandFailure`` with everything that refuses the job for good.
@@ -204,7 +113,7 @@ def _observed(job: FineTuneJob, catalogue: Catalogue, volumes: Volumes) -> Obser
     pool = catalogue.need(ComputePool, spec.pool_ref.name, "spec.poolRef of the job") if spec.pool_ref else server_pool
     facts: dict[str, Any] = {
         "job": job, "server": server, "suite": suite, "pool": pool, "server_pool": server_pool,
-        "policy": catalogue.policy(), "other_suites": catalogue.other_suites(suite.name),
+        "policy": catalogue.policy(policy), "other_suites": catalogue.other_suites(suite.name),
     }  # fmt: skip
     named = Observed(**facts, base_model=base)
     if refused := [f"{blocked.reason}: {blocked.message}" for blocked in refusals(named)]:
@@ -302,7 +211,21 @@ def _validate(config: ValidateConfig, *, quiet: bool) -> ValidateResult:
         except StageEnd as end:
             raise CommandFailure(end.message) from end
         except ImportError as error:
-            raise CommandFailure(f"{LIBRARIES} ({error.name} is missing)") from error
+            raise CommandFailure(_missing(error.name)) from error
+
+
+def _missing(library: str | None) -> str:
+    """Return what to do where a library is not installed."""
+    if library == "pyarrow":
+        return (
+            "Parquet and .zst are read by pyarrow (150 MB), which is not installed: add it, or give .jsonl or .jsonl.gz"
+        )
+    if library in ("torch", "transformers"):
+        return (
+            f"of this base model only {library} tells the shapes: from a checkout, uv sync --extra cli --extra trainer. Plain "
+            "decoder models such as Llama, Mistral, Qwen, Gemma and Phi need neither"
+        )
+    return f"{LIBRARIES} ({library} is missing)"
 
 
 def _board(quiet: bool) -> ProgressBoard:

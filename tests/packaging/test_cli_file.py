@@ -1,0 +1,88 @@
+"""The single file of the command line, built and run where nothing else is: no environment, no home, no packages."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chores.cli_file import MOST_BYTES, PYTHONS, REQUIREMENTS, ROOT, build
+from tests.cli.test_kubeconfig import Kubeconfigs, Shown, Site, site
+
+pytestmark = pytest.mark.timeout(900)
+__all__ = ["Kubeconfigs", "Shown", "Site", "site"]
+HEAVY = {"torch", "mlflow", "mlflow-skinny", "mypy", "kubernetes", "numpy", "transformers", "spacy"}
+
+
+def pythons() -> list[str]:
+    """Return the Pythons of this machine that the file is for, this one first."""
+    found = [sys.executable]
+    for version in PYTHONS:
+        home = Path.home() / ".pyenv/versions"
+        found += sorted(map(str, home.glob(f"{version}.*/bin/python")))
+    return found
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (built,) = build(tmp_path_factory.mktemp("dist"), [f"linux-{platform.machine()}"])
+    return built
+
+
+def run(file: Path, home: Path, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """Run the file with an empty environment; `-I` leaves out this environment's packages and the current folder."""
+    command = ["env", "-i", f"HOME={home}", python, "-I", "-S", str(file), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", timeout=600)
+
+
+def test_the_file_is_small_and_tells_its_commit(file: Path, tmp_path: Path) -> None:
+    assert file.stat().st_size <= MOST_BYTES
+    head = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    for python in pythons():
+        done = run(file, tmp_path / "home", "version", python=python)
+        assert done.returncode == 0, done.stderr
+        assert f"commit {head}" in done.stdout
+    kept = list((tmp_path / "home/.cache/tunegate/program").iterdir())
+    assert len(kept) == len({name.name for name in kept})
+    assert all(folder.stat().st_mode & 0o077 == 0 for folder in kept)
+
+
+def test_the_file_asks_an_api_server(file: Path, site: Site, tmp_path: Path) -> None:
+    path = Kubeconfigs(tmp_path, site).write({"token": "abc"})
+    done = run(file, tmp_path, "--kubeconfig", path, "get", "jobs")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "no finetunejobs in namespace team\n"
+
+
+def test_a_folder_that_others_may_write_is_not_run(file: Path, tmp_path: Path) -> None:
+    assert run(file, tmp_path, "version").returncode == 0
+    kept = tmp_path / ".cache/tunegate/program"
+    (folder,) = kept.iterdir()
+    (folder / "tunegate/cli/main.py").write_text("print('planted')")
+    kept.chmod(0o777)
+    done = run(file, tmp_path, "version")
+    assert done.returncode == 0
+    assert "planted" not in done.stdout
+
+
+def test_an_older_python_is_told_which_one_is_needed(file: Path, tmp_path: Path) -> None:
+    program = f"import sys, runpy; sys.version_info = (3, 8, 0, 'final', 0); runpy.run_path({str(file)!r}, run_name='__main__')"
+    command = ["env", "-i", f"HOME={tmp_path}", sys.executable, "-I", "-S", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert re.search(r"this file runs on linux-\w+-3\.11, .*3\.13; here is linux-\w+-3\.8", done.stderr)
+
+
+def test_requirements_are_those_of_the_lock_file_and_hold_nothing_heavy() -> None:
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", REQUIREMENTS.read_text(), re.M))
+    locked = dict(
+        re.findall(r'\[\[package\]\]\nname = "([\w.-]+)"\nversion = "([^"]+)"', (ROOT / "uv.lock").read_text())
+    )
+    assert {name: locked[name] for name in pinned} == pinned
+    assert not HEAVY & pinned.keys()
