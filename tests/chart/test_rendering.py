@@ -190,7 +190,7 @@ def test_the_exchange_understands_every_setting_that_it_is_given() -> None:
 
     container = dict(helm.pod_specs(helm.render(helm.values())))["tunegate-exchange"]["containers"][0]
     told = settings.from_environment({one["name"]: one["value"] for one in container["env"]})
-    assert told.namespaces == ("team-a",)
+    assert told.namespaces == ("team-a", "team-b")
     assert told.max_bytes == 5 * settings.GIB
 
 

@@ -54,7 +54,7 @@ def by_kubectl(shell: dict[str, str], *words: str) -> list[str]:
 
 
 def test_bash_completes_commands_options_and_choices(shell: dict[str, str]) -> None:
-    assert set(completed(shell, "tunegate re")) == {"reject", "revoke"}
+    assert set(completed(shell, "tunegate re")) == {"reject", "resume", "retry", "revoke"}
     assert completed(shell, "tunegate get re") == ["releases"]
     assert "--reason" in completed(shell, "tunegate approve x --rea")
     assert completed(shell, "tunegate get releases -o y") == ["yaml"]
@@ -67,7 +67,7 @@ def test_without_a_cluster_names_complete_to_nothing_and_print_no_error(shell: d
 
 
 def test_kubectl_finds_the_plugin_and_completes_its_words(shell: dict[str, str]) -> None:
-    assert sorted(by_kubectl(shell, "re")) == [":4", "reject", "revoke"]
+    assert sorted(by_kubectl(shell, "re")) == [":4", "reject", "resume", "retry", "revoke"]
     assert by_kubectl(shell, "get", "releases", "-o", "") == ["text", "json", "yaml", "wide", "name", ":4"]
     shown = subprocess.run(["kubectl", "tunegate", "--help"], env=shell, capture_output=True, text=True, check=True)
     assert shown.stdout.startswith("usage: kubectl tunegate ")

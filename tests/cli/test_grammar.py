@@ -11,7 +11,7 @@ import pytest
 from tunegate import __version__
 from tunegate.cli.main import main, parser
 
-FORMATS = {"text", "json", "yaml", "wide", "name", "sarif", "croissant", "html", "svg"}
+FORMATS = {"text", "json", "yaml", "wide", "name", "sarif", "croissant", "html", "svg", "uri"}
 
 
 def leaves(top: ArgumentParser) -> Iterator[ArgumentParser]:

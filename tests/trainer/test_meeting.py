@@ -51,9 +51,9 @@ def test_a_pod_that_is_alone_in_its_training_waits_for_nobody() -> None:
 
 
 def test_none_goes_on_without_the_last_one_and_it_is_named() -> None:
-    found = ends(free_port(), [0, 1], nodes=3, seconds=3)
+    found = ends(free_port(), [0, 1], nodes=3, seconds=10)
 
-    assert found[0] == "2 of 3 pods of the training met within 3 s; missing: pod 2"
+    assert found[0] == "2 of 3 pods of the training met within 10 s; missing: pod 2"
     assert "not all pods of the training came" in found[1]
 
 

@@ -136,7 +136,7 @@ class Pushes:
         found = await self._call(list_pushes, self._registry, namespace, kind, named)
         log.info(
             "%s lists the pushed %s of %s", caller.username, kind, namespace,
-            extra=event("PushesListed", person=caller.username, repository=records_repository(namespace, kind)),
+            extra=event("PushesListed", person=caller.username, kind=kind, namespace=namespace),
         )  # fmt: skip
         return web.json_response({"items": [_shown(one) for one in found]})
 

@@ -57,16 +57,15 @@ class Tokens:
         if not access:
             log.warning(
                 "no token for %s: %s", caller.username, "; ".join(refused),
-                extra=event("RegistryTokenRefused", person=caller.username, scopes=wanted),
+                extra=event("RegistryTokenRefused", person=caller.username, scopes=wanted, reasons=refused),
             )  # fmt: skip
             raise ApiError(403, "not_allowed", "; ".join(refused))
         now = datetime.now(UTC)
         token = await asyncio.to_thread(self._signer.sign, access, subject=caller.username, lifetime=LIFETIME, now=now)
-        repositories = [one.repository for one in access]
+        repositories, seconds = [one.repository for one in access], int(LIFETIME.total_seconds())
         log.info(
-            "%s may read %s for %d seconds", caller.username, ", ".join(repositories), LIFETIME.total_seconds(),
-            extra=event("RegistryTokenIssued", person=caller.username, repositories=repositories),
+            "%s may read %s for %d seconds", caller.username, ", ".join(repositories), seconds,
+            extra=event("RegistryTokenIssued", person=caller.username, repositories=repositories, seconds=seconds),
         )  # fmt: skip
-        seconds = int(LIFETIME.total_seconds())
         issued = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         return {"token": token, "access_token": token, "expires_in": seconds, "issued_at": issued}
