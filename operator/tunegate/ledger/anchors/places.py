@@ -150,11 +150,14 @@ async def read_places(places: Sequence[AnchorPlace]) -> list[Anchor]:
     return [anchor for anchors in found for anchor in anchors]
 
 
-def read_folder(folder: Path) -> list[Anchor]:
-    """Return the checkpoints in and below a folder. Raises ``OSError``, and ``ValueError`` for a file that is no text."""
+def anchor_files(folder: Path) -> list[Path]:
+    """Return the files in and below a folder that are named as checkpoints are. Raises ``OSError``."""
     found = sorted(folder.rglob(f"{PREFIX}*{SUFFIX}"))
     if not found:
         next(folder.iterdir(), None)  # A folder that is not there must not pass for an empty one.
-    if strange := next((path.name for path in found if path.exists() and not path.is_file()), None):
-        raise ValueError(f"{strange} is not a regular file")  # A pipe would be waited for.
-    return [Anchor(path.name, path.read_text().rstrip("\n")) for path in found]
+    return found
+
+
+def read_folder(folder: Path) -> list[Anchor]:
+    """Return the checkpoints in and below a folder. Raises ``OSError``, and ``ValueError`` for a file that is no text."""
+    return [Anchor(path.name, path.read_text().rstrip("\n")) for path in anchor_files(folder)]
