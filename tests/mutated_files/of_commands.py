@@ -34,7 +34,7 @@ def read_plan(folder: Path) -> str | None:
     """Plan a job. Where the libraries of the stages are missing, the command says so after it has read everything."""
     volumes = [f"--volume={name}={folder / place}" for name, place in (("data", "volume"), ("models", "models"))]
     status, text = ended("plan", "-q", "-f", folder / "job.yaml", "--with", folder / "site.yaml", *volumes)
-    return None if status == 0 or "libraries of the stages" in text else text
+    return None if status == 0 or "the checks need further libraries" in text else text
 
 
 def kubeconfig(server: str = NOWHERE) -> str:
