@@ -84,7 +84,7 @@ def _child(found: Outcomes, place: tuple[str, int], options: Sequence[str]) -> t
     child = subprocess.Popen(
         [*CHILD, *options, "--kind", place[0], "--first", str(place[1])],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"},
     )  # fmt: skip
     assert child.stdout is not None
     errors: list[str] = []

@@ -192,4 +192,5 @@ def test_plan_refuses_a_broken_suite(base_model: Path, tmp_path: Path, capsys: p
 
     code = main([*files, "--volume", f"models={base_model.parent}", "--quiet"])
 
-    assert (code, "baselines.regex: missing >" in capsys.readouterr().out) == (1, True)
+    said = capsys.readouterr()
+    assert (code, "baselines.regex: missing >" in said.out + said.err) == (1, True)
