@@ -39,6 +39,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
     out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no answer
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     kinds = list(kinds_of(options.group))
