@@ -84,7 +84,13 @@ def build_architecture(folder: Path) -> Architecture:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             model = factory.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        text = config.get_text_config()
+        layers, hidden, vocabulary = (
+            int(getattr(text, name)) for name in ("num_hidden_layers", "hidden_size", "vocab_size")
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # Each family of models checks its configuration in its own way.
         raise BadInput(f"base model: its configuration builds no language model ({type(error).__name__})") from error
     head = model.get_output_embeddings()
     linears = {
@@ -92,11 +98,10 @@ def build_architecture(folder: Path) -> Architecture:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     }
-    text = config.get_text_config()
     return Architecture(
         linears=linears,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        layers=int(text.num_hidden_layers),
-        hidden=int(text.hidden_size),
-        vocabulary=int(text.vocab_size),
+        layers=layers,
+        hidden=hidden,
+        vocabulary=vocabulary,
     )
