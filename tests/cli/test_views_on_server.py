@@ -96,7 +96,7 @@ def test_the_page_shows_what_a_decision_rests_on(cli: Cli, serving: Callable[[st
     page = json.loads(cli.run("reviewer-risk", "describe", "newer", "-o", "json"))
     assert page["evaluation"]["alternatives"][0] == {
         "name": "BasePlain", "score": "0.420", "difference": "0.375", "lower": "0.300", "upper": "0.450",
-        "outcome": "Pass",
+        "outcome": "Pass", "answered": None,
     }  # fmt: skip
     assert (page["evaluation"]["suiteMargin"], page["evaluation"]["suiteTries"]) == ("0.05", "3")
     assert page["evaluation"]["questions"] == 112

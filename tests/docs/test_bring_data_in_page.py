@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import helm
 from tests.support.exchange_site import OWN, PROGRAMS, Site, running_site
 from tests.support.programs import program
 
@@ -62,15 +63,9 @@ def test_the_commands_of_the_page_work_for_the_people_it_names(site: Site, tmp_p
 
 
 def test_the_page_names_the_rights_that_the_roles_have() -> None:
-    roles = yaml.safe_load_all(
-        re.sub(
-            r"{{.*?}}",
-            "",
-            (PROGRAMS.parent / "charts/tunegate/templates/people/roles.yaml").read_text(),
-            flags=re.DOTALL,
-        )
-    )
-    rules = {one["metadata"]["name"]: one["rules"] for one in roles if one and one.get("rules")}
+    rules = {
+        one["metadata"]["name"]: one["rules"] for one in helm.render(helm.values()) if one["kind"] == "ClusterRole"
+    }
     steward = rules["tunegate-data-steward"]
     assert steward == [
         {
