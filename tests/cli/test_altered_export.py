@@ -25,9 +25,9 @@ from tunegate.cli.audit import files as audit_files
 from tunegate.cli.audit import time_stamps
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.main import main
+from tunegate.ledger.anchors.anchoring import Checkpoints
 from tunegate.ledger.anchors.places import FolderAnchor
 from tunegate.ledger.anchors.timestamps import TimeAuthority, read_chain
-from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.verify import verify

@@ -12,10 +12,10 @@ from tests.support.ledgers import Clock, Store, entry, new_key, sealed_ledger
 from tests.support.object_store import ObjectStore, running_store, secret
 from tunegate.api.conditions import rfc3339
 from tunegate.errors import Terminal, Transient
+from tunegate.ledger.anchors.anchoring import Checkpoints
 from tunegate.ledger.anchors.bucket import BucketAnchor
 from tunegate.ledger.anchors.places import Checkpoint, read_folder
 from tunegate.ledger.anchors.s3 import Bucket
-from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.verify import verify
 from tunegate.ledger.writer import LedgerWriter

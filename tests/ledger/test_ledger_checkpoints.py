@@ -21,8 +21,8 @@ from tunegate.api.conditions import rfc3339
 from tunegate.errors import Terminal, Transient
 from tunegate.keys import PublicKey, SigningKey
 from tunegate.ledger import chain
+from tunegate.ledger.anchors.anchoring import Checkpoints, due
 from tunegate.ledger.anchors.places import Checkpoint, FolderAnchor, read_folder
-from tunegate.ledger.checkpoints import Checkpoints, due
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing, read_seal, seal, sealing_entry
 from tunegate.ledger.verify import verify

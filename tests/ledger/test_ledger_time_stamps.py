@@ -15,9 +15,9 @@ from tests.support.time_authority import Authority, running_authority
 from tunegate.cli.main import main
 from tunegate.digests import canonical
 from tunegate.errors import Transient
+from tunegate.ledger.anchors.anchoring import STAMPS, Checkpoints
 from tunegate.ledger.anchors.places import FolderAnchor
 from tunegate.ledger.anchors.timestamps import TimeAuthority, read_chain, read_stamp
-from tunegate.ledger.checkpoints import STAMPS, Checkpoints
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter
 

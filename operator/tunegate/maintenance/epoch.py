@@ -16,7 +16,7 @@ from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.epoch import read_epoch
 from tunegate.ledger.seal import read_seal
-from tunegate.runtime import anchoring
+from tunegate.runtime import ledger_parts
 from tunegate.runtime.services import tracking_of
 from tunegate.settings import Settings
 
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _begin(site: Settings, by: str, reason: str) -> str:
-    ring = anchoring.keys(site)
+    ring = ledger_parts.keys(site)
     if ring is None:
         raise Terminal("BadSettings", "this operator has no key to sign with: TUNEGATE_LEDGER_KEYS is not set")
     async with await KubeClient.connect(site.kubeconfig) as kube:
-        ledger = anchoring.writer(kube, anchoring.places(site, tracking_of(site), ring), ring)
+        ledger = ledger_parts.writer(kube, ledger_parts.places(site, tracking_of(site), ring), ring)
         record = await ledger.begin_epoch(ring, reason, by)
     return str(read_epoch(read_seal(record.payload["envelope"]), record.payload["anchor"]))
 

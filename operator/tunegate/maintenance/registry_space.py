@@ -29,7 +29,7 @@ from tunegate.registry.failures import Missing, ReadOnly, Refused
 from tunegate.registry.stored import Room, StoredManifest
 from tunegate.registry.tokens import CATALOG, ISSUER, Access, ProgramCredential, TokenSigner
 from tunegate.registry.volume_client import VolumeClient
-from tunegate.runtime import anchoring
+from tunegate.runtime import ledger_parts
 from tunegate.runtime.services import tracking_of
 from tunegate.settings import Settings
 
@@ -126,8 +126,8 @@ async def _run(site: Settings, options: argparse.Namespace) -> int:
         if not space.unused:
             raise Terminal("NothingUnused", "the list is empty")
         _deletes_at_all(registry.deleter, space.unused[0].stored.repository)
-        ring = anchoring.keys(site)
-        ledger = anchoring.writer(kube, anchoring.places(site, tracking_of(site), ring), ring)
+        ring = ledger_parts.keys(site)
+        ledger = ledger_parts.writer(kube, ledger_parts.places(site, tracking_of(site), ring), ring)
         return await _delete(registry.deleter, ledger, space, _subject(site), options.by)
 
 

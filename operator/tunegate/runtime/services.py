@@ -17,14 +17,14 @@ from tunegate.controllers.services import Services
 from tunegate.deadlines import REGISTRY_SECONDS
 from tunegate.errors import Terminal
 from tunegate.kube.client import KubeClient
-from tunegate.ledger.checkpoints import Checkpoints
+from tunegate.ledger.anchors.anchoring import Checkpoints
 from tunegate.ledger.writer import LedgerWriter
 from tunegate.logs import event
 from tunegate.rbac.watch import PowerWatch
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import CATALOG, ISSUER, PROGRAM_LIFETIME, ProgramCredential, TokenSigner
 from tunegate.registry.volume_client import VolumeClient
-from tunegate.runtime import anchoring
+from tunegate.runtime import ledger_parts
 from tunegate.settings import Settings
 from tunegate.tracking.mlflow import Login, Tracking
 
@@ -50,9 +50,9 @@ async def connected(
     )
     volume = _volume(settings, signer)
     tracking = tracking_of(settings)
-    keys = anchoring.keys(settings)
-    places = anchoring.places(settings, tracking, keys)
-    writer = anchoring.writer(kube, places, keys)
+    keys = ledger_parts.keys(settings)
+    places = ledger_parts.places(settings, tracking, keys)
+    writer = ledger_parts.writer(kube, places, keys)
     guard = _guard(settings, kube, writer)
     try:
         services = Services(
@@ -68,7 +68,7 @@ async def connected(
             keys=keys,
             recent=Recent(RECENT_SECONDS),
         )
-        yield services, writer, anchoring.checkpoints(settings, writer, places, keys)
+        yield services, writer, ledger_parts.checkpoints(settings, writer, places, keys)
     finally:
         registry.close()
         if volume is not None:

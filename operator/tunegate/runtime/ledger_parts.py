@@ -7,11 +7,11 @@ from datetime import timedelta
 from functools import partial
 
 from tunegate.errors import Terminal
+from tunegate.ledger.anchors.anchoring import Checkpoints
 from tunegate.ledger.anchors.bucket import BucketAnchor
 from tunegate.ledger.anchors.places import AnchorPlace, FolderAnchor, MlflowAnchor, read_places
 from tunegate.ledger.anchors.syslog import SyslogAnchor
 from tunegate.ledger.anchors.timestamps import TimeAuthority, read_chain
-from tunegate.ledger.checkpoints import Checkpoints
 from tunegate.ledger.seal import KeyRing
 from tunegate.ledger.writer import LedgerWriter, RecordStore
 from tunegate.settings import Settings
