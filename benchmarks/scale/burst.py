@@ -22,15 +22,13 @@ from typing import Any
 from benchmarks.scale.process import (
     MEMBERS,
     Process,
-    install_definitions,
-    kubectl,
     running_operator,
     until_quiet,
 )
 from benchmarks.scale.trainer import running_trainer, train_job
 
 from tests.support import builders, past
-from tests.support.control_plane import ControlPlane, running_control_plane
+from tests.support.control_plane import ControlPlane, install_definitions, kubectl, running_control_plane
 from tests.support.registry_process import RunningRegistry, running_registry
 from tests.support.stage_documents import MANIFEST
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE

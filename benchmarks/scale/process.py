@@ -17,7 +17,6 @@ from urllib.request import urlopen
 from tests.support.control_plane import ControlPlane, Member
 from tests.support.operator_settings import operator_environment
 from tests.support.ports import free_port
-from tests.support.programs import program
 
 ROOT = Path(__file__).resolve().parents[2]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -47,20 +46,6 @@ class Process:
         """Return the sum of a metric of the operator over its labels."""
         text = _get(f"{self.url}/metrics")
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
-
-
-def kubectl(plane: ControlPlane) -> list[str]:
-    """Return the command with which an administrator asks the API server."""
-    return [program("kubectl"), "--kubeconfig", plane.kubeconfig("admin")]
-
-
-def install_definitions(plane: ControlPlane, folders: Sequence[Path] = (ROOT / "crds",)) -> None:
-    """Give the API server the custom resource definitions of some folders."""
-    for folder in folders:
-        command = [*kubectl(plane), "apply", "--server-side", "-f", str(folder)]
-        subprocess.run(command, check=True, capture_output=True)
-    established = [*kubectl(plane), "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]
-    subprocess.run(established, check=True, capture_output=True)
 
 
 @contextmanager

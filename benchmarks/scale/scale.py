@@ -18,14 +18,12 @@ from benchmarks.scale.process import (
     MEMBERS,
     ROOT,
     Process,
-    install_definitions,
-    kubectl,
     running_operator,
     until_quiet,
 )
 
 from tests.support import builders, past
-from tests.support.control_plane import ControlPlane, running_control_plane
+from tests.support.control_plane import ControlPlane, install_definitions, kubectl, running_control_plane
 from tunegate.api.markers import API_VERSION
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.chain import SUBJECT_LABEL

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale.process import Process, install_definitions, kubectl, until_ready
+from benchmarks.scale.process import Process, until_ready
 
-from tests.support.control_plane import ControlPlane
+from tests.support.control_plane import ControlPlane, install_definitions, kubectl
 from tests.support.ports import free_port
 from tests.support.programs import built, sources
 from tunegate.kube.client import KubeClient, ObjectRef

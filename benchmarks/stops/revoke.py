@@ -1,6 +1,6 @@
 """How long a revoke takes until its route is closed, with each fault active: on an API server and etcd of its own.
 
-For each try an operator process is started anew beside the releases that wait, and somebody revokes what is served at a
+Each try has a new operator process beside the releases that wait, and somebody revokes what is served at a
 seeded moment of its first seconds, when it knows nothing and everything it asks for hangs.
 """
 
@@ -12,16 +12,14 @@ import os
 import random
 import secrets
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
 from tests.support.object_store import secret
-from tests.support.programs import program
 from tests.support.silent_server import HEADERS_ONLY, silent_server
 from tests.support.stopped_site import StoppedSite
 from tunegate.kube.client import KubeClient, ObjectRef
@@ -109,10 +107,7 @@ def main() -> None:
 def _plane(folder: Path) -> Iterator[ControlPlane]:
     members = (Member("admin", "tunegate-admin", ("system:masters",)),)
     with running_control_plane(folder, members) as plane:
-        kubectl = [program("kubectl"), "--kubeconfig", plane.kubeconfig("admin")]
-        subprocess.run([*kubectl, "apply", "--server-side", "-f", ROOT / "crds"], check=True, capture_output=True)
-        ready = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]
-        subprocess.run([*kubectl, *ready], check=True, capture_output=True)
+        install_definitions(plane)
         yield plane
 
 

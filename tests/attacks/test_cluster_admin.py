@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.governed_namespace import CHART, DIGEST, OPERATOR, World, as_list, render, say_phase
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
+from tests.support.governed_namespace import DIGEST, OPERATOR, World, as_list, render, say_phase
 from tests.support.ledgers import new_key
 from tunegate.api.approvalpolicy import ApprovalRole
 from tunegate.api.modelrelease import ModelRelease
@@ -67,8 +67,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 def alone(plane: ControlPlane) -> World:
     """The chart's rules and the people's roles, under their own names, for one governed namespace."""
     world = World(TEAM, "tunegate-system", plane.kubeconfig)
-    world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-    world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=180s").passes()
+    install_definitions(plane)
     for namespace in (world.namespace, world.system):
         world.kubectl("admin", "create", "namespace", namespace).passes()
     may_all = ("clusterrolebinding", "admins", "--clusterrole=cluster-admin", "--group=tunegate:platform-admins")

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.builders import IMAGE, make_evaluationsuite, make_finetunejob
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.governed_namespace import CHART, OPERATOR, World, as_list, render
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
+from tests.support.governed_namespace import OPERATOR, World, as_list, render
 from tests.support.rows import row
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
@@ -62,8 +62,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="module")
 def team(plane: ControlPlane) -> World:
     world = World(TEAM, "tunegate-system", plane.kubeconfig)
-    world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-    world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s").passes()
+    install_definitions(plane)
     for namespace in (world.namespace, world.system):
         world.kubectl("admin", "create", "namespace", namespace).passes()
     world.kubectl("admin", "apply", "-f", "-", stdin=as_list(render(TEAM))).passes()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import builders, past
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.programs import program
+from tests.support.control_plane import ControlPlane, Member, install_definitions, kubectl, running_control_plane
 from tunegate.api.markers import API_VERSION
 from tunegate.api.usage import Usage
 from tunegate.controllers.dispatch.resync import COMPLETE_SECONDS, Resync
@@ -78,12 +76,8 @@ class Site:
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     members = (Member("admin", "admin", ("system:masters",)),)
     with running_control_plane(tmp_path_factory.mktemp("plane"), members) as running:
-        kubectl = [program("kubectl"), "--kubeconfig", running.kubeconfig("admin")]
-        crds = Path(__file__).parents[2] / "crds"
-        subprocess.run([*kubectl, "apply", "--server-side", "-f", crds], check=True, capture_output=True)
-        wait = [*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]
-        subprocess.run(wait, check=True, capture_output=True)
-        subprocess.run([*kubectl, "create", "namespace", TEAM], check=True, capture_output=True)
+        install_definitions(running)
+        subprocess.run([*kubectl(running), "create", "namespace", TEAM], check=True, capture_output=True)
         yield running
 
 

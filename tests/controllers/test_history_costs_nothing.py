@@ -6,7 +6,6 @@ The pages of listings are small here, so that whatever lists history asks more o
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,9 +15,8 @@ from typing import Any
 import pytest
 
 from tests.support import builders, past
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
 from tests.support.counting_client import CountingClient
-from tests.support.programs import program
 from tunegate.api.approval import Approval
 from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
@@ -86,10 +84,7 @@ class Site:
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     members = (Member("admin", "admin", ("system:masters",)),)
     with running_control_plane(tmp_path_factory.mktemp("plane"), members) as running:
-        kubectl = [program("kubectl"), "--kubeconfig", running.kubeconfig("admin")]
-        subprocess.run([*kubectl, "apply", "--server-side", "-f", ROOT / "crds"], check=True, capture_output=True)
-        wait = [*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]
-        subprocess.run(wait, check=True, capture_output=True)
+        install_definitions(running)
         asyncio.run(_prepare(running))
         yield running
 

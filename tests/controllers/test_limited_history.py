@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support import builders, past
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.governed_namespace import CHART, World
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
+from tests.support.governed_namespace import World
 from tests.support.registry_process import RunningRegistry, running_registry
 from tunegate.api.markers import API_VERSION
 from tunegate.api.stage.layout import OBJECT_MEDIA_TYPE
@@ -115,8 +115,7 @@ def test_a_limit_that_is_set_late_is_reached_in_steps() -> None:
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with running_control_plane(tmp_path_factory.mktemp("plane"), MEMBERS) as running:
         world = World(TEAM, "tunegate-system", running.kubeconfig)
-        world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-        world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=180s").passes()
+        install_definitions(running)
         for namespace in (world.namespace, world.system):
             world.kubectl("admin", "create", "namespace", namespace).passes()
         yield running

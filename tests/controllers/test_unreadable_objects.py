@@ -12,8 +12,8 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from tests.support.builders import make_finetunejob
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.governed_namespace import CHART, World
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
+from tests.support.governed_namespace import World
 from tunegate.api.markers import API_VERSION
 from tunegate.controllers.finetunejob.controller import FineTuneJobController
 from tunegate.controllers.services import Controller, Services
@@ -43,8 +43,7 @@ MEMBERS = (Member("admin", "tunegate-admin", ("system:masters",)),)
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with running_control_plane(tmp_path_factory.mktemp("plane"), MEMBERS) as running:
         world = World(TEAM, "tunegate-system", running.kubeconfig)
-        world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-        world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s").passes()
+        install_definitions(running)
         for namespace in (world.namespace, world.system):
             world.kubectl("admin", "create", "namespace", namespace).passes()
         yield running

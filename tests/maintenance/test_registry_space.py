@@ -21,8 +21,8 @@ import pytest
 
 from tests.support.builders import make_finetunejob, make_modelrelease
 from tests.support.chart_registry import ChartRegistry
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.governed_namespace import CHART, World
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
+from tests.support.governed_namespace import World
 from tests.support.ledgers import new_key_pem
 from tests.support.operator_settings import operator_environment
 from tests.support.registry_process import collect_garbage
@@ -121,8 +121,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     registry = ChartRegistry(tmp_path / "registry")
     with running_control_plane(tmp_path / "plane", MEMBERS) as plane:
         world = World(TEAM, "tunegate-system", plane.kubeconfig)
-        world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-        world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s").passes()
+        install_definitions(plane)
         for namespace in (world.namespace, world.system):
             world.kubectl("admin", "create", "namespace", namespace).passes()
         server = serve(Mounted(registry.storage, registry.certificate, tls=None), port=0)

@@ -8,7 +8,6 @@ release, take up a job.
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from tests.support import builders
 from tests.support.alternating_site import AlternatingSite, changed
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
 from tests.support.other_versions import (
     LATER_FIELD,
     LATER_PHASE,
@@ -27,7 +26,6 @@ from tests.support.other_versions import (
     previous_commit,
     working_tree,
 )
-from tests.support.programs import program
 from tests.support.registry_process import running_registry
 from tests.support.sealed_adapter import Bench, lora_weights
 from tests.support.server_cluster import Site
@@ -49,7 +47,7 @@ MEMBERS = (Member("admin", "tunegate-admin", ("system:masters",)),)
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     (tmp_path / "plane").mkdir()
     with running_control_plane(tmp_path / "plane", MEMBERS) as running:
-        install(running, working_tree())
+        install_definitions(running, [working_tree().crds])
         yield running
 
 
@@ -66,15 +64,6 @@ async def here(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Alternating
             made = AlternatingSite(site, kubeconfig, tmp_path)
             await made.fill()
             yield made
-
-
-def install(plane: ControlPlane, version: Version) -> None:
-    """Put the CRDs of a version in force."""
-    command = [program("kubectl"), "--kubeconfig", plane.kubeconfig("admin")]
-    apply = ["apply", "--server-side", "--force-conflicts", "-f"]
-    subprocess.run([*command, *apply, version.crds], check=True, capture_output=True)
-    ready = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]
-    subprocess.run([*command, *ready], check=True, capture_output=True)
 
 
 async def begin(here: AlternatingSite, version: Version) -> dict[str, Any]:
@@ -132,7 +121,7 @@ async def test_the_next_version_and_this_one_lead_in_turn(
     this, following = working_tree(), next_version(tmp_path / "next")
     kept = await begin(here, this)
 
-    install(plane, following)
+    install_definitions(plane, [following.crds])
     log = await lead(here, following, 2)
     assert changed(kept, await here.kept()) == {}
     assert events(log, "ReconcileDefect") == []
@@ -149,7 +138,7 @@ async def test_the_next_version_and_this_one_lead_in_turn(
     await here.set_phase("waiting", LATER_PHASE)
     kept = await here.kept()
 
-    install(plane, this)
+    install_definitions(plane, [this.crds])
     log = await lead(here, this, 3)
     assert changed(kept, await here.kept()) == {}
     assert events(log, "ReconcileDefect") == []
@@ -161,7 +150,7 @@ async def test_the_next_version_and_this_one_lead_in_turn(
     await here.set_phase("waiting", waiting["status"]["phase"])
     kept = await here.kept()
 
-    install(plane, following)
+    install_definitions(plane, [following.crds])
     await lead(here, following, 4)
     assert changed(kept, await here.kept()) == {}
     await stop(here, this, 5)

@@ -11,15 +11,13 @@ import asyncio
 import json
 import os
 import secrets
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
 from tests.support.object_store import secret
-from tests.support.programs import program
 from tests.support.silent_server import HEADERS_ONLY, silent_server
 from tests.support.stopped_site import StoppedSite
 from tunegate.api.markers import API_VERSION
@@ -49,10 +47,7 @@ NOWHERE = "127.0.0.1:9"
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with running_control_plane(tmp_path_factory.mktemp("plane"), MEMBERS) as running:
-        command = [program("kubectl"), "--kubeconfig", running.kubeconfig("admin")]
-        subprocess.run([*command, "apply", "--server-side", "-f", ROOT / "crds"], check=True, capture_output=True)
-        ready = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]
-        subprocess.run([*command, *ready], check=True, capture_output=True)
+        install_definitions(running)
         yield running
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import builders, past
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.programs import program
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
 from tunegate.api.markers import API_VERSION
 from tunegate.controllers.dispatch.triggers import IDLE_SECONDS, PAGE
 from tunegate.kube.client import KubeClient, ObjectRef
@@ -35,10 +33,7 @@ THERE = 2 * PAGE + 1
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     members = (Member("admin", "admin", ("system:masters",)),)
     with running_control_plane(tmp_path_factory.mktemp("plane"), members) as running:
-        kubectl = [program("kubectl"), "--kubeconfig", running.kubeconfig("admin")]
-        subprocess.run([*kubectl, "apply", "--server-side", "-f", ROOT / "crds"], check=True, capture_output=True)
-        wait = [*kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]
-        subprocess.run(wait, check=True, capture_output=True)
+        install_definitions(running)
         yield running
 
 

@@ -23,6 +23,7 @@ from tests.support.ports import free_port, wait_until_open
 from tests.support.programs import program
 
 Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 READY_SECONDS = 180.0
 
@@ -98,6 +99,20 @@ def _running_etcd(folder: Path) -> Iterator[str]:
     ]  # fmt: skip
     with _running("etcd", command, port, folder):
         yield client
+
+
+def kubectl(plane: ControlPlane) -> list[str]:
+    """Return the command with which the member `admin` asks the API server."""
+    return [program("kubectl"), "--kubeconfig", plane.kubeconfig("admin")]
+
+
+def install_definitions(plane: ControlPlane, folders: Sequence[Path] = (ROOT / "crds",)) -> None:
+    """Give the API server the custom resource definitions of some folders, also over those of another version."""
+    for folder in folders:
+        command = [*kubectl(plane), "apply", "--server-side", "--force-conflicts", "-f", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+    established = [*kubectl(plane), "wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]
+    subprocess.run(established, check=True, capture_output=True)
 
 
 def _api_server(folder: Path, port: int, etcd: str) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.control_plane import Member, running_control_plane
-from tests.support.governed_namespace import CHART, World, as_list, render
+from tests.support.control_plane import Member, install_definitions, running_control_plane
+from tests.support.governed_namespace import World, as_list, render
 from tests.support.namespace_admin import until_refused
 
 
@@ -19,8 +19,7 @@ def governed_alone(folder: Path, members: Sequence[Member]) -> Iterator[World]:
     """
     with running_control_plane(folder, members) as plane:
         world = World("team", "tunegate-system", plane.kubeconfig)
-        world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-        world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s").passes()
+        install_definitions(plane)
         for namespace in (world.namespace, world.system):
             world.kubectl("admin", "create", "namespace", namespace).passes()
         world.kubectl("admin", "apply", "-f", "-", stdin=as_list(render(world.namespace))).passes()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.builders import make_finetunejob
-from tests.support.control_plane import ControlPlane, Member, running_control_plane
-from tests.support.governed_namespace import CHART, World
+from tests.support.control_plane import ControlPlane, Member, install_definitions, running_control_plane
+from tests.support.governed_namespace import World
 from tests.support.recording_client import Memory
 from tests.support.silent_server import silent_server
 from tests.tracking.mlflow_process import MlflowServer
@@ -35,8 +35,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     members = (Member("admin", "tunegate-admin", ("system:masters",)),)
     with running_control_plane(tmp_path_factory.mktemp("plane"), members) as running:
         world = World(TEAM, "tunegate-system", running.kubeconfig)
-        world.kubectl("admin", "apply", "--server-side", "-f", str(CHART.parents[1] / "crds")).passes()
-        world.kubectl("admin", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s").passes()
+        install_definitions(running)
         world.kubectl("admin", "create", "namespace", TEAM).passes()
         yield running
 
