@@ -132,15 +132,6 @@ class Cluster:
         path, query = f"{_path(model, namespace)}/{name}", {"fieldValidation": "Strict", "fieldManager": "tunegate"}
         return self._send("PATCH", path, query, change, content_type="application/merge-patch+json") or {}
 
-    def service_token(self, account: str, namespace: str, audience: str, seconds: int) -> str:
-        """Return a new token of a service account for one audience. Needs `create` on `serviceaccounts/token`."""
-        request = {
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-            "spec": {"audiences": [audience], "expirationSeconds": seconds},
-        }  # fmt: skip
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        return str((self._send("POST", path, {}, request) or {}).get("status", {}).get("token", ""))
-
     def namespace_exists(self, name: str) -> bool:
         """Tell whether there is a namespace of that name. Raises ``Forbidden``."""
         return self.read(f"/api/v1/namespaces/{name}") is not None
@@ -169,12 +160,12 @@ class Cluster:
         answer = self._send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, review) or {}
         return bool(answer.get("status", {}).get("allowed"))
 
-    def account_token(self, namespace: str, name: str, audience: str) -> str:
-        """Return a token of a service account for one audience and an hour. Raises ``Forbidden``."""
+    def account_token(self, namespace: str, name: str, audience: str, seconds: int) -> str:
+        """Return a new token of a service account for one audience. Raises ``Forbidden`` without `create` on `serviceaccounts/token`."""
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"audiences": [audience], "expirationSeconds": 3600},
+            "spec": {"audiences": [audience], "expirationSeconds": seconds},
         }
         answer = self._send("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", {}, body) or {}
         return str(answer.get("status", {}).get("token", ""))

@@ -21,6 +21,8 @@ ATTEMPTS = 5
 PAUSE_SECONDS = 0.5
 """Before the second try; each further one waits twice as long."""
 REQUEST_SECONDS = 150.0
+TOKEN_SECONDS = 3600
+"""Of a service account's token: a large push takes a while."""
 NO_TOKEN = (
     "your kubeconfig has no token but another credential, such as a client certificate, and only tokens can be shown to the exchange. "
     "Name a service account whose tokens you may make (`registry: {serviceAccount: NAME}` in {settings}), or sign in by your "
@@ -74,7 +76,7 @@ def kubernetes_token(options: Namespace) -> str:
     account = getattr(options, "service_account", None) or told.service_account
     if account is not None:
         namespace, _, name = account.rpartition("/")
-        return cluster.account_token(namespace or options.namespace or cluster.namespace, name, AUDIENCE)
+        return cluster.account_token(namespace or options.namespace or cluster.namespace, name, AUDIENCE, TOKEN_SECONDS)
     if cluster.impersonates:
         raise CommandFailure(
             "the exchange sees the token, not whom --as names: use a kubeconfig of that person, or --service-account"

@@ -6,7 +6,6 @@ import types
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
@@ -16,6 +15,7 @@ from pydantic.fields import FieldInfo
 from tunegate.api.finetunejob.spec import FineTuneJobSpec
 from tunegate.cli.cluster import Json
 from tunegate.cli.documents import Loader
+from tunegate.cli.nearest import nearest
 
 FILLED_IN = ("requestedBy", "derivedFrom")
 """Fields that the command writes itself."""
@@ -85,8 +85,8 @@ def _unknown(before: Sequence[str], name: str, known: list[str]) -> str:
     where = ".".join(("spec", *before))
     if not known:
         return f"{where} has no fields of its own; give its whole value, e.g. {'.'.join(before)}=[…]"
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    close = nearest(name, known)
+    hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
     return f"{where} has no field {name!r}; {hint}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,6 +12,7 @@ from tunegate.api.modelserver import ModelName, ModelServer
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import Changed, CommandFailure, WrongUsage
+from tunegate.cli.nearest import nearest
 from tunegate.cli.reference import needed
 
 Change = Callable[[list[Json]], list[Json]]
@@ -59,8 +59,8 @@ def remove(cluster: Cluster, options: Namespace) -> int:
         kept = [one for one in routes if one["name"] != name]
         if len(kept) == len(routes):
             there = [str(one["name"]) for one in routes]
-            close = get_close_matches(name, there, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"its routes are {', '.join(there) or '(none)'}"
+            close = nearest(name, there)
+            hint = f"did you mean {close}?" if close else f"its routes are {', '.join(there) or '(none)'}"
             raise CommandFailure(f"server/{options.subject.name} has no route {name}; {hint}")
         return kept
 
