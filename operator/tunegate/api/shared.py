@@ -14,6 +14,8 @@ MethodType = Literal["QLoRA", "LoRA"]
 PersonId = Annotated[str, Field(max_length=256, min_length=1)]
 
 PERSON_ID = "tunegate.io/person-id"
+SERVICE_ACCOUNT = "system:serviceaccount:"
+"""How the API server's names of programs begin; people have none of these."""
 AUTH_TIME = "tunegate.io/auth-time"
 """Keys of `userInfo.extra` under which the cluster's authentication says who the human is, and when they signed in."""
 

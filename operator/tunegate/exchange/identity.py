@@ -15,13 +15,12 @@ from typing import Any
 
 from tunegate.api.markers import GROUP
 from tunegate.api.pushed import AUDIENCE
-from tunegate.api.shared import PERSON_ID
+from tunegate.api.shared import PERSON_ID, SERVICE_ACCOUNT
 from tunegate.errors import Terminal, Transient
 from tunegate.exchange.rights import Right
 from tunegate.gateway.errors import ApiError
 from tunegate.kube.client import KubeClient
 
-PROGRAM = "system:serviceaccount:"
 LONGEST_TOKEN = 16_384
 QUESTIONS_AT_ONCE = 8
 PATIENCE_SECONDS = 10.0
@@ -55,7 +54,9 @@ class Identity:
         status = await self._review(token, [AUDIENCE])
         if not status.get("authenticated") or AUDIENCE not in (status.get("audiences") or []):
             status = await self._review(token, [])
-            if status.get("authenticated") and str(status.get("user", {}).get("username", "")).startswith(PROGRAM):
+            if status.get("authenticated") and str(status.get("user", {}).get("username", "")).startswith(
+                SERVICE_ACCOUNT
+            ):
                 raise ApiError(
                     401, "wrong_audience",
                     f"this service account's token is not for audience {AUDIENCE}: make one with "

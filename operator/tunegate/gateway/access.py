@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from tunegate.api.serving import TOKEN_AUDIENCE
+from tunegate.api.shared import SERVICE_ACCOUNT
 from tunegate.gateway.cluster import Reviewed, Unreachable
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.keys import ApiKeys
@@ -31,7 +32,6 @@ REVIEW_PATIENCE = 5.0
 """Seconds that a request waits for the review of its token."""
 REFUSAL_COST_SECONDS = 0.5
 """So long a refused token keeps its place among the questions: made-up tokens cost the API server at most 16 a second."""
-SERVICE_ACCOUNT = "system:serviceaccount:"
 LONGEST_TOKEN = 16_384
 
 

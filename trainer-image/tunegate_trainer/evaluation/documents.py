@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tunegate import digests
 from tunegate.api.manifest import FileEntry, Manifest
+from tunegate.api.pushed import DOCUMENT_ENDINGS
 from tunegate.api.stage.configs import DocumentsInput
 from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS
 from tunegate_trainer.data.shards import check_digest
@@ -16,8 +17,7 @@ from tunegate_trainer.endings import BadInput
 from tunegate_trainer.folders import files_below
 
 WHAT = "baseline.documents"
-SUFFIXES = (".md", ".markdown", ".txt")
-ACCEPTED = f"{', '.join(SUFFIXES)} files of UTF-8 text"
+ACCEPTED = f"{', '.join(DOCUMENT_ENDINGS)} files of UTF-8 text"
 PASSAGES = 3
 """Shown with a question, fewer where they do not fit or share no word with it."""
 LONGEST_PASSAGE = 1000
@@ -101,7 +101,7 @@ def _files(root: Path) -> list[Path]:
     for path in found:
         if path == root and not path.exists():
             raise BadInput(f"{WHAT}: there is no file or folder {root}")
-        if path.is_symlink() or not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        if path.is_symlink() or not path.is_file() or path.suffix.lower() not in DOCUMENT_ENDINGS:
             raise BadInput(f"{WHAT}: {_name(root, path)} is none of the {ACCEPTED}: convert it or move it elsewhere")
     return found
 

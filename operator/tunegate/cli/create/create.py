@@ -10,6 +10,7 @@ from typing import Any
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
+from tunegate.api.shared import SERVICE_ACCOUNT
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.create import obstacles
@@ -74,7 +75,7 @@ def _check_release(options: Namespace) -> None:
 def requester(cluster: Cluster) -> Json:
     """Return the caller as `spec.requestedBy`; the right to use servers and pools is usually a group's."""
     me = cluster.whoami()
-    unverified = {"unverified": True} if me["username"].startswith("system:serviceaccount:") else {}
+    unverified = {"unverified": True} if me["username"].startswith(SERVICE_ACCOUNT) else {}
     return {**caller(me, own_groups(me)[:MOST_GROUPS]), **unverified}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.pushed import SCHEME, Pushed, PushedPlace
+from tunegate.api.pushed import Pushed, PushedPlace
 from tunegate.deadlines import REGISTRY_CALL_SECONDS, Threads
 from tunegate.errors import Transient
 from tunegate.logs import event
+from tunegate.reconcile.finetunejob.pushed import named_pushes
 from tunegate.registry import failures
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.pushed import read_push
@@ -45,16 +47,11 @@ class PushedReader:
 
 def pushed_places(job: FineTuneJob) -> list[PushedPlace]:
     """Return the addresses of the job's own namespace that it names; the planner refuses others."""
-    documents = job.spec.baseline.documents
-    named = [job.spec.dataset.uri, *([documents.uri] if documents else [])]
     found = []
-    for uri in named:
-        try:
-            place = PushedPlace.of(uri) if uri.startswith(SCHEME) else None
-        except ValueError:
-            continue
-        found += [place] if place is not None and place.namespace == job.namespace else []
-    return found
+    for uri in named_pushes(job):
+        with suppress(ValueError):
+            found.append(PushedPlace.of(uri))
+    return [place for place in found if place.namespace == job.namespace]
 
 
 def pushed_repositories(job: FineTuneJob) -> list[str]:

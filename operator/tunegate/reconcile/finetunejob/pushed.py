@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tunegate.api.pushed import Pushed
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.pushed import SCHEME, Pushed
 from tunegate.api.reasons import JobReason
+from tunegate.api.shared import SERVICE_ACCOUNT
 from tunegate.manifests.sources import ClaimPath, RegistryPath, StorePath, data_path
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.refusals import Blocked
 
-PROGRAM = "system:serviceaccount:"
 
-
-def named_pushes(seen: Observed) -> dict[str, str]:
+def named_pushes(job: FineTuneJob) -> dict[str, str]:
     """Return the addresses in the registry that a job names, each with its field. A malformed one is refused elsewhere."""
-    spec = seen.job.spec
+    spec = job.spec
     named = {spec.dataset.uri: "spec.dataset.uri"}
     if spec.baseline.documents:
         named[spec.baseline.documents.uri] = "spec.baseline.documents.uri"
-    return {uri: where for uri, where in named.items() if uri.startswith("oci://")}
+    return {uri: where for uri, where in named.items() if uri.startswith(SCHEME)}
 
 
 def located(seen: Observed, uri: str) -> ClaimPath | StorePath | RegistryPath:
@@ -31,7 +31,7 @@ def located(seen: Observed, uri: str) -> ClaimPath | StorePath | RegistryPath:
 
 def unusable(seen: Observed) -> Iterator[Blocked]:
     """Yield what is in the way of using pushed data."""
-    for uri, where in named_pushes(seen).items():
+    for uri, where in named_pushes(seen.job).items():
         if not seen.takes_pushes:
             message = f"{where}: data is pushed into the chart's own registry only, and this installation uses another. Use pvc:// or s3://."
             yield Blocked(JobReason.BAD_INPUT, message, final=True)
@@ -86,7 +86,7 @@ def _unnamed(seen: Observed, pushed: Pushed, where: str) -> Iterator[Blocked]:
     requester = seen.job.spec.requested_by
     known = {requester.username, *(one.username for one in seen.job.spec.contributors)}
     people = {requester.person_id, *(one.person_id for one in seen.job.spec.contributors)} - {None}
-    if pushed.pushed_by.startswith(PROGRAM) or pushed.pushed_by in known or pushed.person_id in people:
+    if pushed.pushed_by.startswith(SERVICE_ACCOUNT) or pushed.pushed_by in known or pushed.person_id in people:
         return
     who = f"{{username: {pushed.pushed_by}}}" if pushed.person_id is None else (
         f"{{username: {pushed.pushed_by}, personId: {pushed.person_id}}}"
