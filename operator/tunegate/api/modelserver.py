@@ -125,7 +125,7 @@ class ModelServerSpec(ApiModel):
     limits: ClientLimits = ClientLimits()
     tls: ServerTls | None = None
     restarted_at: Time | None = None
-    """Another value makes all pods anew, with the images and settings of the operator that runs now: `status.offered` says
+    """Another value replaces all pods by new ones with the images and settings of the operator that runs now: `status.offered` says
     which. Without it they come with the next rollout: another adapter, pool or setting of the server."""
     routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []
 

@@ -84,7 +84,7 @@ def rollout_name(server: str, digest: str) -> str:
 def stored_rollout(server: str, digest: str, config_maps: Mapping[str, Json]) -> Rollout | None:
     """Return the rollout of that digest from the server's own ConfigMaps, by name.
 
-    None where a part of it is gone, altered or of a form that this version does not know: then the pods are made anew.
+    None where a part of it is gone, altered or of a form that this version does not know: then the pods are made again.
     """
     text = _data(config_maps, rollout_name(server, digest)).get(ROLLOUT_FILE, "")
     if sha256(text.encode()) != digest:

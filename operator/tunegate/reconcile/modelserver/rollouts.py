@@ -1,4 +1,4 @@
-"""When the pods of a server are made anew: what people decide about them, and what is kept until they decide otherwise. Pure."""
+"""When the pods of a server are replaced: what people decide about them, and what is kept until they decide otherwise. Pure."""
 
 from __future__ import annotations
 
