@@ -16,7 +16,7 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.spec import Method
 from tunegate.api.kinds import KINDS
 from tunegate.api.markers import UNTYPED
-from tunegate.api.numbers import agreeing, count_of, percent, plain
+from tunegate.api.numbers import agreeing, count_of, duration, percent, plain, size
 from tunegate.api.schema import structural_schema
 from tunegate.digests import document_digest
 
@@ -59,6 +59,22 @@ def test_a_number_is_held_as_one_plain_decimal(written: Any, held: str) -> None:
 )  # fmt: skip
 def test_calculated_numbers_are_written_without_exponents(value: float, text: str) -> None:
     assert plain(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(95, "95 s"), (119.6, "120 s"), (120, "2 min"), (3599, "1 h 0 min"), (5000, "1 h 23 min"), (7190, "2 h 0 min")],
+)
+def test_a_length_of_time_has_no_sixtieth_minute(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 * 1024**3, "5.0 GiB"), (3 * 1024**5, "3072.0 TiB")],
+)
+def test_bytes_are_told_in_the_largest_unit(count: int, told: str) -> None:
+    assert size(count) == told
 
 
 def test_no_program_of_ours_writes_numbers_with_exponents() -> None:

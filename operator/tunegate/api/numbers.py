@@ -22,6 +22,7 @@ CHOICE = re.compile(r"\[([^][|]+)\|([^][|]+)\]")
 MOST = 10**15
 PLACES = 9
 """Places after the point that `plain` writes at most."""
+SIZES = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
 def _plain(value: decimal.Decimal) -> str:
@@ -38,6 +39,22 @@ def plain(value: float) -> str:
 def percent(share: float) -> str:
     """Return a share as a percentage of two significant digits or more: `0 %`, `0.002 %`, `12.5 %`; never zero for what is not."""
     return f"{plain(100 * share)} %"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    for unit, name in SIZES:
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people: seconds below two minutes, then minutes."""
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{round(seconds)} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def count_of(count: int, noun: str) -> str:

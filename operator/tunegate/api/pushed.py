@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from tunegate.api.markers import DataClass, Day, Digest, ResourceName, StrictModel
 
@@ -33,6 +33,8 @@ DATA_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 DOCUMENT_ENDINGS = (".md", ".markdown", ".txt")
 ENDINGS: Mapping[PushedKind, tuple[str, ...]] = {"datasets": DATA_ENDINGS, "documents": DOCUMENT_ENDINGS}
 PATH = r"^[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*$"
+NAME: TypeAdapter[str] = TypeAdapter(ResourceName)
+"""Of what is pushed, as an address has it."""
 _PREFIX = "io.tunegate.data."
 _URI = re.compile(
     r"oci://(?P<namespace>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)/(?P<kind>datasets|documents)/"

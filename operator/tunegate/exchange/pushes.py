@@ -15,9 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from tunegate import digests
 from tunegate.api.conditions import rfc3339
-from tunegate.api.markers import Digest, ResourceName
+from tunegate.api.markers import Digest
 from tunegate.api.pushed import (
     ENDINGS,
+    NAME,
     PART_BYTES,
     PART_TYPE,
     Push,
@@ -47,7 +48,6 @@ BODY_SECONDS = 120.0
 STORE_SECONDS = 120.0
 """To store a part, or to look for all parts of a push."""
 LARGEST_DESCRIPTION = 2 * 1024 * 1024
-_NAME: TypeAdapter[str] = TypeAdapter(ResourceName)
 _DIGEST: TypeAdapter[str] = TypeAdapter(Digest)
 
 
@@ -187,7 +187,7 @@ def _kind(request: web.Request) -> PushedKind:
 
 
 def _name(request: web.Request) -> str:
-    return _checked(_NAME, request.match_info["name"], "name: lower-case letters, digits and hyphens, at most 40")
+    return _checked(NAME, request.match_info["name"], "name: lower-case letters, digits and hyphens, at most 40")
 
 
 def _digest(request: web.Request) -> str:

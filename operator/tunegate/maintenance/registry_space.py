@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from tunegate import settings
 from tunegate.api.conditions import from_rfc3339
+from tunegate.api.numbers import size
 from tunegate.errors import Terminal, Transient
 from tunegate.kube.client import KubeClient
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
@@ -162,7 +163,7 @@ async def _delete(registry: RegistryClient, ledger: LedgerWriter, space: Space, 
                 print(f"stopped after {done} of {len(space.unused)} manifests: {error.message}", file=sys.stderr)
                 return 1
             done += 1
-    print(f"deleted {done} manifests; {_size(space.freed)} are free once the registry has collected its garbage")
+    print(f"deleted {done} manifests; {size(space.freed)} are free once the registry has collected its garbage")
     return 0
 
 
@@ -200,14 +201,14 @@ def _show(space: Space, room: Room, now: datetime, output: str) -> None:
             one.place,
             _kind(one.stored),
             f"{(now - from_rfc3339(one.stored.pushed)).days} d",
-            _size(_bytes(one.stored)),
+            size(_bytes(one.stored)),
             one.why,
         )
         for one in space.unused
     ]
     if rows:
         _table([("UNUSED", "KIND", "AGE", "BYTES", "WHY"), *rows])
-    print(f"{len(space.unused)} manifests are unused; deleting them and collecting garbage frees {_size(space.freed)}")
+    print(f"{len(space.unused)} manifests are unused; deleting them and collecting garbage frees {size(space.freed)}")
     print(
         f"kept: {space.kept} that are named, {space.young} younger than the margin, "
         f"{space.ungoverned} of namespaces that are not governed"
@@ -215,10 +216,10 @@ def _show(space: Space, room: Room, now: datetime, output: str) -> None:
     for stored in space.broken:
         print(f"broken: {stored.repository}@{stored.digest} {stored.problem}: bring it back from a backup")
     print(
-        f"volume: {room.used_percent} % of {_size(room.total)} are taken, {_size(room.unreferenced)} of it by garbage and uploads"
+        f"volume: {room.used_percent} % of {size(room.total)} are taken, {size(room.unreferenced)} of it by garbage and uploads"
     )
     for name, count in room.namespaces.items():
-        print(f"  {name}: {_size(count)}")
+        print(f"  {name}: {size(count)}")
     print(f"list {space.list_digest}")
 
 
@@ -249,14 +250,6 @@ def _kind(stored: StoredManifest) -> str:
 
 def _bytes(stored: StoredManifest) -> int:
     return sum(stored.blobs.values())
-
-
-def _size(count: int) -> str:
-    """Return bytes as people read them."""
-    size, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size, units = size / 1024, units[1:]
-    return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
 def _days(text: str) -> int:

@@ -105,11 +105,6 @@ class Serving:
         """Digest of the documents: another digest is another ConfigMap and a rollout."""
         return document_digest(self.data)
 
-    @property
-    def config_map_name(self) -> str:
-        """Name of the ConfigMap with the documents."""
-        return documents_name(self.name, self.configuration)
-
 
 def deployment_name(server: str) -> str:
     """Return the name of a server's Deployment."""
@@ -376,7 +371,7 @@ def _volumes(made: Serving) -> list[dict[str, Any]]:
         base = [{"name": "base", "persistentVolumeClaim": {"claimName": made.base, "readOnly": True}}]
     return [
         *scratch_volumes("pull-tmp", "engine-tmp", "gateway-tmp", "adapters", "run"),
-        {"name": "documents", "configMap": {"name": made.config_map_name}},
+        {"name": "documents", "configMap": {"name": documents_name(made.name, made.configuration)}},
         *base,
         {"name": "registry", "secret": {"secretName": made.registry_secret}},
         {"name": "ca", "configMap": {"name": made.ca_config_map, "optional": True}},

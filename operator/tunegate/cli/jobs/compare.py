@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.numbers import duration
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.describe.words import text_of
@@ -95,8 +96,7 @@ def _took(job: FineTuneJob) -> str | None:
     begin, end = job.metadata.get("creationTimestamp"), job.status.completion_time
     if not begin or not end:
         return None
-    minutes = round((datetime.fromisoformat(end) - datetime.fromisoformat(str(begin))).total_seconds() / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    return duration((datetime.fromisoformat(end) - datetime.fromisoformat(str(begin))).total_seconds())
 
 
 def _notes(first: FineTuneJob, second: FineTuneJob) -> Iterator[str]:

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from contextlib import closing
 
+from tunegate.api.numbers import size
 from tunegate.api.pushed import PushedKind, PushedPlace
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
@@ -13,7 +14,6 @@ from tunegate.cli.exchange import Exchange, address
 from tunegate.cli.failure import CommandFailure, WrongUsage
 
 HEADERS = ("name", "class", "size", "pushed", "by", "digest")
-UNITS = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
 def list_all(kind: PushedKind, options: Namespace) -> int:
@@ -92,14 +92,6 @@ def place_of(kind: PushedKind, uri: str) -> PushedPlace:
 def namespace_of(options: Namespace) -> str:
     """Return the namespace that is named, or that of the kubeconfig."""
     return str(options.namespace or Cluster.of(options).namespace)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for people."""
-    for unit, name in UNITS:
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} bytes"
 
 
 def _line(one: Json) -> tuple[str, ...]:

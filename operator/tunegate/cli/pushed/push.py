@@ -12,13 +12,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tunegate.api.pushed import MAX_PARTS, PART_BYTES, Declaration, Part, Push, PushedFile, PushedKind
+from tunegate.api.numbers import size
+from tunegate.api.pushed import MAX_PARTS, NAME, PART_BYTES, Declaration, Part, Push, PushedFile, PushedKind
 from tunegate.cli import screen
 from tunegate.cli.cluster import Json
 from tunegate.cli.exchange import Exchange, address, path
 from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.pushed.files import LocalFile, check_rows, chosen
-from tunegate.cli.pushed.listing import namespace_of, size
+from tunegate.cli.pushed.listing import namespace_of
 from tunegate.digests import sha256
 from tunegate.errors import wrong_fields
 
@@ -30,10 +31,12 @@ def push(kind: PushedKind, options: Namespace) -> int:
     """Push files and print their address. Raises ``CommandFailure``."""
     found = chosen(kind, options.files)
     name = options.name or _default_name(found[0].path if len(found) == 1 else Path(options.files[0]).resolve().name)
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?", name):
+    try:
+        NAME.validate_python(name)
+    except ValidationError:
         raise WrongUsage(
             f"--name {name}: at most 40 lower-case letters, digits and hyphens, none at its ends but letters and digits"
-        )
+        ) from None
     declaration = _declaration(options)
     total = sum(one.file.stat().st_size for one in found)
     if sum(-(-one.file.stat().st_size // PART_BYTES) for one in found) > MAX_PARTS:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.status import JobPhase, Progress, StageName, StageStatus
+from tunegate.api.numbers import duration
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile.attempt.attempt import Attempt
@@ -110,14 +111,9 @@ def _sentence(
     if progress.loss is not None:
         parts.append(f"loss {progress.loss}")
     if progress.remaining_seconds:
-        parts.append(f"about {_duration(progress.remaining_seconds)} left")
+        parts.append(f"about {duration(progress.remaining_seconds)} left")
     said = seen.progress.message.rstrip(".") if seen.progress else ""
     return f"{lead}: {', '.join(parts)}{'; ' + said if said else ''}."
-
-
-def _duration(seconds: int) -> str:
-    hours, minutes = seconds // 3600, round(seconds % 3600 / 60)
-    return f"{seconds} s" if seconds < 120 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def credential_of_job(seen: Observed, content: str) -> Json:
