@@ -102,7 +102,7 @@ def kubeconfigs(tmp_path: Path, site: Site) -> Kubeconfigs:
 
 
 def shown(path: str | None, context: str | None = None) -> Json:
-    return Cluster(path, context).read("/") or {}
+    return Cluster(path, context).read("/shown") or {}
 
 
 def answer(token: str) -> str:
@@ -143,6 +143,19 @@ def test_a_server_of_another_authority_is_refused_unless_the_kubeconfig_says_oth
     careless: Json = {"certificate-authority": other, "insecure-skip-tls-verify": True}
     path = kubeconfigs.write({"token": "abc"}, **careless)
     assert shown(path)["authorization"] == "Bearer abc"
+
+
+def test_a_server_that_is_no_api_server_is_not_taken_for_an_empty_one(kubeconfigs: Kubeconfigs) -> None:
+    cluster = Cluster(kubeconfigs.write({"token": "a.b.c"}))
+    with pytest.raises(CommandFailure, match="is no Kubernetes API server: look at `server` in the kubeconfig"):
+        cluster.listed("/api/v1/pods")
+
+
+@pytest.mark.parametrize("name", ["..", "a/../b", "a?b", "a\0b", "", "é", "%2e%2e"])
+def test_a_name_that_would_lead_to_another_address_is_not_sent(name: str, kubeconfigs: Kubeconfigs) -> None:
+    cluster = Cluster(kubeconfigs.write({"token": "a.b.c"}))
+    with pytest.raises(CommandFailure, match="is no address of the API server"):
+        cluster.read(f"/api/v1/namespaces/{name}/pods")
 
 
 def test_a_program_logs_in_and_is_asked_again_once_its_token_has_run_out(kubeconfigs: Kubeconfigs) -> None:

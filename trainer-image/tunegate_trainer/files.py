@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -14,6 +16,15 @@ def read_regular(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
         return stream.read()
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, file or pipe, or nothing, as far as it can be removed: ``rmtree`` alone would wait for a pipe."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def sync(path: Path) -> None:

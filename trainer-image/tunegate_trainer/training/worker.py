@@ -281,7 +281,7 @@ def _save_adapter(trainer: Any, run: Path, workspace: Path) -> str | None:
     (own / "README.md").unlink(missing_ok=True)
     digest = take_adapter(own, run).digest
     for folder in (draft, target):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     shutil.copytree(own, draft)
     draft.rename(target)
     return digest
