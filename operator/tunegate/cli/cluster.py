@@ -186,7 +186,7 @@ class Cluster:
         headers = {"Content-Type": content_type} if body is not None else {}
         if not PATH.fullmatch(path):
             raise CommandFailure(
-                f"{ascii(path[:200])} is no address of the API server: names are letters, digits, - . and _"
+                f"{path[:200]!a} is no address of the API server: names are letters, digits, - . and _"
             )
         try:
             answer = self._http.request(method, path, params=dict(query or {}), json=body, headers=headers)
