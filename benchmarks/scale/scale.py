@@ -53,7 +53,7 @@ def main() -> int:
         namespaces = [f"team-{number}" for number in range(sizes[0])]
         settings = {"RESYNC_SECONDS": str(options.resync)}
         with running_operator(plane, namespaces, options.operator, settings) as process:
-            until_quiet(process)
+            until_quiet(process, OPEN * sizes[0])
             rows = {
                 "objects": "{} namespaces, {} ended jobs, {} revoked releases, {} approvals".format(*sizes),
                 "from start to rest, s": f"{time.monotonic() - began:.1f}",
