@@ -85,10 +85,9 @@ def resolve(seen: Observed) -> Inputs | Blocked:
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("`missing` reports every absent object")
-    for check in (_image, _volumes, _store, unusable, _device, _rights):
-        blocked = next(check(seen), None)
-        if blocked is not None:
-            return blocked
+    blocked = next(in_the_way(seen), None)
+    if blocked is not None:
+        return blocked
     spec = seen.job.spec
     inputs = Inputs(
         server=server,
@@ -107,6 +106,12 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         documents=located(seen, spec.baseline.documents.uri) if spec.baseline.documents else None,
     )
     return _changed(seen, inputs) or inputs
+
+
+def in_the_way(seen: Observed) -> Iterator[Blocked]:
+    """Yield why the job may not start now, though nothing that it names is absent."""
+    for check in (_image, _volumes, _store, unusable, _device, _rights):
+        yield from check(seen)
 
 
 def missing(seen: Observed) -> Blocked | None:
