@@ -153,7 +153,9 @@ def test_what_only_the_cluster_knows_of_the_data_is_told_beforehand_by_create_an
     assert says in said
 
 
-def test_a_pool_that_may_not_be_used_and_a_server_without_routes_are_told(world: World, cli: Cli, tmp_path: Path) -> None:
+def test_a_pool_that_may_not_be_used_and_a_server_without_routes_are_told(
+    world: World, cli: Cli, tmp_path: Path
+) -> None:
     ready(world)
     path = tmp_path / "document.yaml"
     path.write_text(yaml.safe_dump(job(world)))
@@ -227,6 +229,7 @@ def test_plan_takes_from_the_cluster_what_no_file_has(world: World, cli: Cli, tm
 
 
 def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path: Path) -> None:
+    ready(world)
     create(cli, tmp_path, job(world, "unfit", suiteRef={"name": "own"}))
     asked = ("--risk", "Low", "--intended-use", "Fill the holder column of the inventory.", "--dry-run")
     said = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "invoices", *asked)
@@ -238,6 +241,21 @@ def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path
     assert warnings(near)[2].endswith("Did you mean holders?")
     routed = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "holders", *asked)
     assert len(warnings(routed)) == 2
+
+
+def test_what_policy_and_catalogue_will_say_of_a_release_is_told(world: World, cli: Cli, tmp_path: Path) -> None:
+    ready(world)
+    create(cli, tmp_path, job(world, "secret-data", dataset=dataset(classification="PHI")))
+    asked = ("--risk", "Low", "--intended-use", "Fill the holder column of the inventory.", "--dry-run")
+    release = ("create", "release", "--from-job", "secret-data", "--model", "holders", *asked)
+    assert any("PHI data is not allowed by policy policy" in line for line in warnings(cli.run("engineer", *release)))
+    say(world, "basemodel", "base", {"phase": "Hashing"})
+    try:
+        assert "BaseModel base is Hashing: the release waits until it is Ready" in warnings(
+            cli.run("engineer", *release)
+        )
+    finally:
+        ready(world)
 
 
 def _asked(text: str) -> str:

@@ -7,10 +7,14 @@ readable policy has one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.basemodel import BaseModel
@@ -23,8 +27,9 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.pushed import Declaration, Pushed, PushedPlace
 from tunegate.api.reasons import JobReason
 from tunegate.api.stage.layout import STORE_REQUIRED
+from tunegate.cli import exchange
 from tunegate.cli.cluster import Cluster, Json, readable
-from tunegate.cli.failure import Forbidden
+from tunegate.cli.failure import CommandFailure, Forbidden
 from tunegate.cli.nearest import did_you_mean
 from tunegate.reconcile.finetunejob.budget import Amount, never_within
 from tunegate.reconcile.finetunejob.data_rights import past_retention
@@ -126,8 +131,38 @@ def without_routes(server: ModelServer) -> str | None:
     )
 
 
-def views(cluster: Cluster, job: FineTuneJob, policies: Sequence[ApprovalPolicy] | None = None) -> Views:
-    """Read what decides about a job; ``policies``: those that may be the namespace's own, None: all that are readable."""
+def recorded(job: FineTuneJob, options: Namespace) -> dict[str, Pushed | None]:
+    """Return what the exchange recorded of the pushed data that a job names; nothing where it cannot be asked."""
+    places = [PushedPlace.of(uri) for uri in named_pushes(job) if _as_stated(job, uri) is not None]
+    found: dict[str, Pushed | None] = {}
+    try:
+        where = exchange.known(options) if places else None
+        if where is not None:
+            with closing(exchange.Exchange(where)) as asked:
+                for place in places:
+                    known = asked.pushes(place.namespace, place.kind, place.name)
+                    mine = next((one for one in known if one["uri"] == place.uri), None)
+                    found[place.uri] = None if mine is None else _read(mine)
+    except (CommandFailure, ValidationError):
+        return {}  # a right or a setting is missing, or the exchange is another version: the operator decides
+    return found
+
+
+def _read(record: Json) -> Pushed:
+    return Pushed.model_validate({name: value for name, value in record.items() if name != "uri"})
+
+
+def views(
+    cluster: Cluster,
+    job: FineTuneJob,
+    policies: Sequence[ApprovalPolicy] | None = None,
+    pushed: Mapping[str, Pushed | None] | None = None,
+) -> Views:
+    """Read what decides about a job.
+
+    ``policies``: those that may be the namespace's own, None: all that are readable; ``pushed``: what was recorded of pushed
+    data, None: it counts as the job states it.
+    """
     reader = Reader(cluster)
     spec, namespace = job.spec, job.namespace
     server = reader.get(ModelServer, spec.server_ref.name, namespace)
@@ -143,6 +178,7 @@ def views(cluster: Cluster, job: FineTuneJob, policies: Sequence[ApprovalPolicy]
     claims = needed_claims(Observed(**facts))
     facts |= as_allowed(job, server, claims)
     facts["claims"] = {name: found for name in claims if (found := _claim(cluster, name, namespace)) is not None}
+    facts["pushed"] |= pushed or {}
     facts["denied"] = tuple(_denied(cluster, job, server)) if server else ()
     possible = policies if policies is not None else readable(cluster.all, ApprovalPolicy)
     seen = [Observed(**facts, policy=policy) for policy in possible or ()]

@@ -26,7 +26,7 @@ OTHERS = {
 """By kind, the command that takes its documents."""
 ASKED = {"model": "--model", "intended_use": "--intended-use", "risk": "--risk"}
 """What the release of a job needs, by the option's destination; a file says it itself."""
-OBSTACLES: dict[type[Resource], Callable[[Cluster, Json], list[str]]] = {
+OBSTACLES: dict[type[Resource], Callable[[Cluster, Json, Namespace], list[str]]] = {
     FineTuneJob: obstacles.of_job,
     ModelRelease: obstacles.of_release,
 }
@@ -120,7 +120,7 @@ def create_all(cluster: Cluster, model: type[Resource], documents: list[Json], o
     made: list[Json] = []
     for document in documents:
         made.append(_send(cluster, model, document, dry_run=True))
-        for obstacle in OBSTACLES[model](cluster, document):
+        for obstacle in OBSTACLES[model](cluster, document, options):
             print(f"warning: {screen.shown(obstacle)}", file=sys.stderr)
     for document, pretended in zip(documents, made, strict=True):
         if not options.dry_run:

@@ -5,6 +5,7 @@ The operator decides, later and by what holds then, so these are warnings.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator
 
 from pydantic import ValidationError
@@ -24,19 +25,19 @@ from tunegate.release.evidence import refusal
 from tunegate.release.statement import Policy
 
 
-def of_job(cluster: Cluster, document: Json) -> list[str]:
+def of_job(cluster: Cluster, document: Json, options: Namespace) -> list[str]:
     """Return what will refuse the job or keep it waiting."""
     try:
         job = FineTuneJob.model_validate(document)
     except ValidationError:
         return []  # the API server took it, and may be newer than this program
-    seen = job_obstacles.views(cluster, job)
+    seen = job_obstacles.views(cluster, job, pushed=job_obstacles.recorded(job, options))
     server = seen.of_policies[0].server
     unrouted = job_obstacles.without_routes(server) if server else None
     return [*(blocked.message for blocked in seen.told(cluster)), *([unrouted] if unrouted else [])]
 
 
-def of_release(cluster: Cluster, document: Json) -> list[str]:
+def of_release(cluster: Cluster, document: Json, options: Namespace) -> list[str]:
     """Return what will refuse the release or keep it waiting."""
     try:
         release = ModelRelease.model_validate({**document, "metadata": {"uid": "", **document["metadata"]}})
@@ -62,6 +63,11 @@ def _of_catalogue(cluster: Cluster, release: ModelRelease, job: FineTuneJob) -> 
     reader, namespace, person = Reader(cluster), release.namespace, release.spec.requested_by.username
     server = reader.get(ModelServer, job.spec.server_ref.name, namespace)
     base = reader.get(BaseModel, server.spec.base_model_ref.name) if server else None
+    policies: list[ApprovalPolicy] = readable(cluster.all, ApprovalPolicy) or []
+    refused = [refusal(Policy(policy.name, policy.uid, policy.spec), job, release, base, None) for policy in policies]
+    # Only the operator knows which policy is the namespace's own.
+    if refused and refused[0] and all(refused):
+        yield refused[0].message
     wanted: list[tuple[type[Resource], str, Resource | None]] = [
         (ModelServer, job.spec.server_ref.name, server),
         (EvaluationSuite, job.spec.suite_ref.name, reader.get(EvaluationSuite, job.spec.suite_ref.name, namespace)),
@@ -79,11 +85,6 @@ def _of_catalogue(cluster: Cluster, release: ModelRelease, job: FineTuneJob) -> 
         and not cluster.may("use", "modelservers", server.name, namespace)
     ):
         yield f'{person} may not use ModelServer {server.name}: ask its operators for the RBAC verb "use" on modelservers/{server.name}'
-    policies: list[ApprovalPolicy] = readable(cluster.all, ApprovalPolicy) or []
-    refused = [refusal(Policy(policy.name, policy.uid, policy.spec), job, release, base, None) for policy in policies]
-    # Only the operator knows which policy is the namespace's own.
-    if refused and refused[0] and all(refused):
-        yield refused[0].message
 
 
 def _of_route(cluster: Cluster, release: ModelRelease) -> Iterator[str]:

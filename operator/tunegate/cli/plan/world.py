@@ -20,7 +20,7 @@ from tunegate.cli.job_obstacles import OPEN_CLAIM, as_allowed, told
 from tunegate.cli.plan.catalogue import Catalogue
 from tunegate.cli.plan.pushed_data import Fetched
 from tunegate.digests import file_entry, manifest_digest
-from tunegate.manifests.sources import ClaimPath, HubPath, RegistryPath, StorePath, data_path, model_path
+from tunegate.manifests.sources import STORE_SCHEME, ClaimPath, HubPath, RegistryPath, model_path
 from tunegate.reconcile.finetunejob.configs import attempt_objects
 from tunegate.reconcile.finetunejob.inputs import Inputs, needed_claims
 from tunegate.reconcile.finetunejob.observed import Observed, StageSettings
@@ -51,7 +51,7 @@ def named(job: FineTuneJob, catalogue: Catalogue, policy: str | None) -> Observe
     spec = job.spec
     documents = spec.baseline.documents
     for uri in [spec.dataset.uri, *([documents.uri] if documents else [])]:
-        if isinstance(data_path(uri), StorePath):
+        if uri.startswith(STORE_SCHEME):
             raise WrongUsage(
                 f"{uri}: only data on this machine and pushed data is read. Download it, name it pvc://… and map it"
             )
