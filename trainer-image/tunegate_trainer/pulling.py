@@ -23,27 +23,35 @@ log = logging.getLogger(__name__)
 
 
 def run(config: PullDataConfig, context: StageContext) -> None:
-    """Copy the files to ``config.path``. Raises ``BadInput``, a registry failure, and ``Unavailable`` when the disk is full."""
-    place = PushedPlace.of(config.uri)
+    """Copy the files to ``config.path``. Raises as ``pull`` does."""
+    pull(config.uri, Path(config.path), config.max_bytes, config.too_large, context)
+
+
+def pull(uri: str, root: Path, max_bytes: int, too_large: str, context: StageContext) -> None:
+    """Copy the file, or the folder of files, to ``root``; ``too_large``: what to do about more than ``max_bytes``.
+
+    Raises ``BadInput``, a registry failure, and ``Unavailable`` when the disk is full.
+    """
+    place = PushedPlace.of(uri)
     pushed = read_push(context.registry, place)
     if pushed is None:
-        raise BadInput(f"{config.uri}: nothing was pushed there")
+        raise BadInput(f"{uri}: nothing was pushed there")
     if pushed.withdrawn_by is not None:
-        raise BadInput(f"{config.uri}: {pushed.withdrawn_by} withdrew the data")
+        raise BadInput(f"{uri}: {pushed.withdrawn_by} withdrew the data")
     layers = context.registry.pull_artifact(place.repository, place.digest).layers
     total = sum(layer.size for layer in layers)
-    if total > config.max_bytes:
-        raise BadInput(f"{config.uri} has {total} bytes, at most {config.max_bytes} are read: {config.too_large}")
+    if total > max_bytes:
+        raise BadInput(f"{uri} has {total} bytes, at most {max_bytes} are read: {too_large}")
     files = [(path, list(parts)) for path, parts in groupby(layers, key=lambda layer: layer.title)]
-    _check(config.uri, files)
-    root, done = Path(config.path), 0
+    _check(uri, files)
+    done = 0
     for path, parts in files:
         target = root if pushed.file is not None else root / path
         try:
             done = _join(context, place.repository, parts, target, (done, total))
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise Unavailable(f"{config.uri}: the node's disk has no room for the data") from error
+                raise Unavailable(f"{uri}: the node's disk has no room for the data") from error
             raise
     log.info("pulled", extra=event("DataPulled", files=len(files), bytes=total))
 
