@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import ssl
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -111,6 +113,8 @@ class Desk:
         return subprocess.Popen(
             command, env={**self.environment, **environment}, text=True, stdin=subprocess.DEVNULL, cwd="/",
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # A shell's background jobs ignore the signal, and so would this program.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def run(self, *words: str, code: int = 0, **environment: str) -> str:

@@ -16,6 +16,7 @@ from tunegate.errors import Terminal, Transient
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import KeyRing, read_seal
 from tunegate.logs import event
+from tunegate.regular_files import read_regular
 from tunegate.tracking.mlflow import Tracking
 
 logger = logging.getLogger(__name__)
@@ -160,4 +161,4 @@ def anchor_files(folder: Path) -> list[Path]:
 
 def read_folder(folder: Path) -> list[Anchor]:
     """Return the checkpoints in and below a folder. Raises ``OSError``, and ``ValueError`` for a file that is no text."""
-    return [Anchor(path.name, path.read_text().rstrip("\n")) for path in anchor_files(folder)]
+    return [Anchor(path.name, read_regular(path).decode().rstrip("\n")) for path in anchor_files(folder)]
