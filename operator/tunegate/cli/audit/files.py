@@ -16,6 +16,7 @@ from tunegate.ledger.anchors.places import Checkpoint, read_folder
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import SEALS
 from tunegate.ledger.sequence import ordered
+from tunegate.regular_files import read_regular
 from tunegate.strict_json import strict_json
 
 Json = dict[str, Any]
@@ -112,7 +113,7 @@ def anchors(folders: Iterable[str]) -> list[Anchor]:
     found = []
     for folder in folders:
         try:
-            here = read_folder(Path(folder))
+            here = read_folder(Path(folder), read_regular)
         except (OSError, ValueError) as error:
             raise CommandFailure(f"--anchors {folder}: {error}") from error
         if not here:
