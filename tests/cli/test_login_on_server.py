@@ -34,7 +34,7 @@ from tunegate.cli.login import credential
 from tunegate.cli.main import main
 
 Json = dict[str, Any]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
