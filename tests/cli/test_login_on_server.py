@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import webbrowser
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.support.exchange_site import OWN, rights, running_exchange
 from tests.support.openid_site import (
     GROUP,
     PERSON,
@@ -29,9 +31,13 @@ from tests.support.openid_site import (
     running_openid_site,
     running_provider,
 )
+from tests.support.programs import program
+from tests.support.registry_process import running_registry
 from tunegate.cli import start
 from tunegate.cli.login import credential
+from tunegate.cli.login.provider import Tokens
 from tunegate.cli.main import main
+from tunegate.maintenance.authority import token_pair
 
 Json = dict[str, Any]
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -118,6 +124,40 @@ def test_one_line_signs_a_person_in_for_tunegate_and_for_kubectl(terminal: Termi
     assert not any(secret in text for secret in secrets for text in (said, desk.kubeconfig.read_text()))
 
 
+def test_a_person_who_signed_in_reads_the_registry_by_their_right(
+    signed_in: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in token_pair("tunegate-operator").files().items():
+        (tmp_path / name).write_bytes(content)
+    desk, settings = signed_in.desk, tmp_path / "settings.yaml"
+    with (
+        running_registry(tmp_path / "registry", token_certificate=tmp_path / "tls.crt") as registry,
+        running_exchange(tmp_path, desk.plane, registry, {}) as url,
+    ):
+        told = {"host": registry.host, "plainHTTP": True, "exchange": url.removeprefix("http://")}
+        settings.write_text(yaml.safe_dump({"registry": told}))
+        monkeypatch.setenv("TUNEGATE_CONFIG", str(settings))
+        # Kubernetes' program looks for the login beside the settings, as this one does.
+        (tmp_path / "logins").symlink_to(desk.logins[0].parent)
+        refused = signed_in.run("data", "list", "-n", OWN, code=1)
+        assert f"{PERSON} may not list datasets.tunegate.io in namespace {OWN}" in refused
+        give_reading(desk)
+        assert "nothing was pushed" in signed_in.run("data", "list", "-n", OWN)
+
+
+def give_reading(desk: Desk) -> None:
+    """Bind the chart's role for evidence to the person's group."""
+    role, binding = (
+        found for kind in ("ClusterRole", "RoleBinding") for found in rights()
+        if found["kind"] == kind and "tunegate-evidence-reader" in found["metadata"]["name"]
+    )  # fmt: skip
+    bound = {**binding, "subjects": [{**binding["subjects"][0], "name": GROUP}]}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OWN}}
+    given = {"apiVersion": "v1", "kind": "List", "items": [space, role, bound]}
+    command = [program("kubectl"), "--kubeconfig", desk.plane.kubeconfig("admin"), "apply", "-f", "-"]
+    subprocess.run(command, input=json.dumps(given), text=True, check=True, capture_output=True)
+
+
 def test_only_its_owner_may_read_a_login(signed_in: Terminal) -> None:
     (file,) = signed_in.desk.logins
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -155,6 +195,13 @@ def test_programs_that_renew_at_the_same_time_use_each_refresh_token_once(signed
     running = [signed_in.desk.start(*words) for _ in range(3)]
     tokens = {json.loads(ended(process))["status"]["token"] for process in running}
     assert tokens == {kept(signed_in.desk)["idToken"]}
+
+
+def test_a_fresh_login_asks_the_person_even_if_the_provider_remembers_them(terminal: Terminal) -> None:
+    terminal.sign_in(*terminal.desk.site, "--fresh")
+    asked = httpx.URL(terminal.browser.opened[0]).params
+    assert (asked["prompt"], asked["max_age"]) == ("login", "0")
+    assert Tokens(kept(terminal.desk)["idToken"]).claims["auth_time"] > time.time() - 600
 
 
 def test_the_credential_is_what_kubectl_reads_and_says_when_it_ends(signed_in: Terminal) -> None:
@@ -318,6 +365,7 @@ def test_the_command_that_kubectl_runs_loads_nothing_but_itself(desk: Desk) -> N
         (["login", "--server", "https://x"], 2, "give --issuer and --client-id too"),
         (["login", "--issuer", "https://x"], 2, "give --server, --issuer and --client-id together"),
         (["login", "--as", "x"], 2, "leave out --as"),
+        (["login", "--fresh", "--device"], 2, "--fresh needs a browser"),
         (["credential", "--issuer", "https://x", "--client-id", "y"], 1, "you are not signed in at https://x: run `tunegate login`"),
     ],
 )  # fmt: skip

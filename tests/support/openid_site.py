@@ -30,6 +30,7 @@ from tunegate_local import binaries
 CLIENT = "tunegate"
 PERSON, GROUP = "rosa", "model-risk"
 ADMIN = Member("admin", "admin", ("system:masters",))
+EXCHANGE = Member("exchange", "exchange", ("system:masters",))
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def running_openid_site(folder: Path) -> Iterator[Desk]:
             f"--oidc-issuer-url={issuer.url}", f"--oidc-client-id={CLIENT}", f"--oidc-ca-file={issuer.authority}",
             "--oidc-username-claim=preferred_username", "--oidc-username-prefix=-", "--oidc-groups-claim=groups",
         )  # fmt: skip
-        with running_control_plane(folder / "plane", [ADMIN], *options) as plane:
+        with running_control_plane(folder / "plane", [ADMIN, EXCHANGE], *options) as plane:
             desk = Desk(folder / "first", plane, issuer)
             deadline = time.monotonic() + 60
             while True:

@@ -30,7 +30,7 @@ from tunegate.api.pushed import (
 )
 from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES
 from tunegate.deadlines import Threads
-from tunegate.errors import wrong_places
+from tunegate.errors import MOST_PLACES, wrong_places
 from tunegate.exchange.allowances import Allowances
 from tunegate.exchange.identity import Caller, Identity
 from tunegate.exchange.places import Places
@@ -51,7 +51,6 @@ STORE_SECONDS = 120.0
 SAID = frozenset({"missing", "too_long", "too_short", "string_too_long", "string_pattern_mismatch", "literal_error",
                   "greater_than_equal", "less_than_equal", "extra_forbidden", "date_from_datetime_parsing"})  # fmt: skip
 """Faults of pydantic whose text says what is allowed, and nothing of what was given."""
-MOST_FAULTS = 10
 LARGEST_DESCRIPTION = 2 * 1024 * 1024
 _DIGEST: TypeAdapter[str] = TypeAdapter(Digest)
 
@@ -231,6 +230,6 @@ def _wrong(error: ValidationError) -> str:
     faults = error.errors(include_input=False, include_url=False, include_context=False)
     told = [
         f"{place}: {fault['msg']}" if fault["type"] in SAID else place
-        for place, fault in zip(wrong_places(error), faults[:MOST_FAULTS], strict=False)
+        for place, fault in zip(wrong_places(error), faults[:MOST_PLACES], strict=False)
     ]
     return "; ".join(told)

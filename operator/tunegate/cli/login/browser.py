@@ -36,15 +36,20 @@ def is_there() -> bool:
     return True
 
 
-def sign_in(provider: Provider, port: int, *, opens: bool) -> Tokens:
-    """Return the tokens of whoever signs in; ``port`` 0: a free one. Raises ``CommandFailure``."""
+def sign_in(provider: Provider, port: int, *, opens: bool, fresh: bool) -> Tokens:
+    """Return the tokens of whoever signs in; ``port`` 0: a free one. Raises ``CommandFailure``.
+
+    ``fresh``: a session that the provider remembers is not enough, and the token says when somebody signed in (OpenID Connect
+    Core, 3.1.2.1: a provider that is asked for ``max_age`` has to send ``auth_time``).
+    """
     client = WebApplicationClient(provider.client.client_id)
     verifier, state, nonce = client.create_code_verifier(64), secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    asked = {"prompt": "login", "max_age": "0"} if fresh else {}
     with _Returns(port, state, provider.client.issuer) as returns:
         page = client.prepare_request_uri(
             provider.need("authorization_endpoint", "give --device"), redirect_uri=returns.address,
             scope=provider.scopes, state=state, nonce=nonce, code_challenge_method="S256",
-            code_challenge=client.create_code_challenge(verifier, "S256"),
+            code_challenge=client.create_code_challenge(verifier, "S256"), **asked,
         )  # fmt: skip
         print(f"Sign in at {page}", file=sys.stderr, flush=True)
         if opens:

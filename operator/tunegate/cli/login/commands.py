@@ -26,6 +26,10 @@ def add(commands: Grammar) -> None:
         "--no-browser", action="store_true", help="print the address for a browser of this machine, open none"
     )
     one.add_argument(
+        "--fresh", action="store_true",
+        help="have the provider ask who you are even if it remembers you, as policies with maxAuthAgeSeconds need",
+    )  # fmt: skip
+    one.add_argument(
         "--redirect-port", type=int, default=0, metavar="PORT",
         help="where the browser comes back to, http://localhost:PORT; default: a free one",
     )  # fmt: skip

@@ -27,13 +27,15 @@ def login(options: Namespace) -> int:
     """Sign in, ask the API server who that is, and put a context into the kubeconfig that shows it."""
     if options.as_ or options.as_group:
         raise WrongUsage("login signs you in yourself: leave out --as and --as-group")
-    fresh = None if options.server is None else _context(options)
-    client, entry = (
-        _known(options) if fresh is None else (credential.client_of(options), fresh["clusters"][0]["cluster"])
-    )
+    if options.fresh and options.device:
+        raise WrongUsage(
+            "--fresh needs a browser of this machine: on another device, sign out of the provider there first"
+        )
+    made = None if options.server is None else _context(options)
+    client, entry = _known(options) if made is None else _named(options, made)
     where = context.file(options.kubeconfig)
-    if fresh is not None:
-        context.merged(where, fresh)
+    if made is not None:
+        context.merged(where, made)
     _reach(entry)
     provider = Provider(client)
     try:
@@ -45,9 +47,9 @@ def login(options: Namespace) -> int:
         kept.write(client, tokens)
     groups = ", ".join(own_groups(me)) or "no groups"
     print(f"{screen.shown(me.get('username'))} ({screen.shown(groups)}) is signed in")
-    if fresh is not None:
-        context.write(where, fresh)
-        print(f"context {fresh['current-context']} in {where} is the current one")
+    if made is not None:
+        context.write(where, made)
+        print(f"context {made['current-context']} in {where} is the current one")
     if tokens.refresh_token is None:
         print(
             f"note: {client.issuer} gives no refresh token, so you have to sign in again when this one ends: "
@@ -79,6 +81,10 @@ def _context(options: Namespace) -> Json:
     return context.document(name, entry, context.user(credential.client_of(options)), options.namespace)
 
 
+def _named(options: Namespace, made: Json) -> tuple[Client, Json]:
+    return credential.client_of(options), made["clusters"][0]["cluster"]
+
+
 def _known(options: Namespace) -> tuple[Client, Json]:
     """Return the login that the kubeconfig's context names, and its cluster. Raises ``CommandFailure``."""
     if options.issuer or options.client_id or getattr(options, "ca", None):
@@ -98,10 +104,10 @@ def _sign_in(provider: Provider, options: Namespace) -> Tokens:
         if options.device:
             return device.sign_in(provider)
         opens = browser.is_there() and not options.no_browser
-        if not opens and not options.no_browser and device.is_offered(provider):
+        if not opens and not options.no_browser and not options.fresh and device.is_offered(provider):
             print("This machine has no browser, so you sign in on another device.", file=sys.stderr)
             return device.sign_in(provider)
-        return browser.sign_in(provider, options.redirect_port, opens=opens)
+        return browser.sign_in(provider, options.redirect_port, opens=opens, fresh=options.fresh)
     except OAuth2Error as error:
         raise wrong(provider.client.issuer, error) from error
 
