@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate import digests
+from tunegate.regular_files import read_regular
 from tunegate.safetensors_files import BrokenFile, Tensor, read_header
 
 CONFIG = "adapter_config.json"
@@ -61,9 +62,7 @@ class BrokenConfig(Exception):
 def read_config(folder: Path) -> dict[str, Any]:
     """Return `adapter_config.json`. Raises ``BrokenConfig``."""
     try:
-        if not (folder / CONFIG).is_file():  # a pipe would be waited for
-            raise BrokenConfig(f"{CONFIG} is missing or not a regular file")
-        document = json.loads((folder / CONFIG).read_bytes())
+        document = json.loads(read_regular(folder / CONFIG))
     except (OSError, ValueError, RecursionError) as error:
         raise BrokenConfig(f"{CONFIG} is missing or not JSON") from error
     if not isinstance(document, dict):

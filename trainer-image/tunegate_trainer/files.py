@@ -1,21 +1,11 @@
-"""Files of folders that others fill: read without waiting, and forced to the disk before anything says so."""
+"""Files and folders: removed whatever they are, and forced to the disk before anything says that they are there."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
-import stat
 from pathlib import Path
-
-
-def read_regular(path: Path) -> bytes:
-    """Return a file's bytes. Raises ``OSError``, for what is no regular file ``FileNotFoundError``: a pipe would be waited for."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
-        return stream.read()
 
 
 def remove(path: Path) -> None:

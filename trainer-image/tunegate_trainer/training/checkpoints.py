@@ -21,8 +21,9 @@ from tunegate import digests
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.base_files import ChangedMeanwhile, changed, hash_folder
 from tunegate.logs import event
+from tunegate.regular_files import read_regular
 from tunegate_trainer.endings import InputChanged, Unavailable
-from tunegate_trainer.files import read_regular, remove, sync
+from tunegate_trainer.files import remove, sync
 
 log = logging.getLogger(__name__)
 
