@@ -40,6 +40,7 @@ RIGHTS = (
     Right("have jobs use pools", "use", "computepools", "people.requesters", everywhere=True),
     Right("ask for releases", "create", "modelreleases", "people.requesters"),
     Right("read logs of stages", "get", "pods/log", "people.requesters or servingOperators", group=CORE),
+    Right("see runs and models in MLflow", "get", "runs", "people.requesters, approvers or auditors"),
     Right("change servers and their routes", "patch", "modelservers", "people.servingOperators"),
     Right("revoke as on-call", "revoke", "approvalroles", "people.servingOperators", name="serving-operator"),
     Right("override a missing quorum", "override", "approvalroles", "ClusterRole tunegate-break-glass, bound by hand", name="break-glass"),
