@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from tests.gateway.standins import GOOD, KEY, Scene, routes, scene, until
 from tests.support.pages import section
-from tunegate.api.asked import AskedAs
+from tunegate.api.asked import AskedAs, keeping_to
 
 ADDRESS, TOKEN = "http://licenses.licenses-team.svc", "/var/run/secrets/tunegate/token"
 LANGUAGES = {
@@ -22,7 +23,8 @@ LANGUAGES = {
     "python": [sys.executable, "-c"],
     "javascript": ["node", "--input-type=module", "--eval"],
 }
-ASKED_AS = AskedAs(max_tokens=48, system_prompt="Answer with JSON.")
+SCHEMA = {"type": "object", "required": ["holder"]}
+ASKED_AS = AskedAs(max_tokens=48, system_prompt="Answer with JSON.", json_schema=json.dumps(SCHEMA))
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ async def test_an_example_is_answered_as_the_gate_was_at_the_first_try(
     assert f"{GOOD} answers" in done.stdout
     asked = stage.engine.seen[-1][1]
     assert (asked["temperature"], asked["max_tokens"], asked["messages"][0]["content"]) == (0, 48, "Answer with JSON.")
+    assert asked["response_format"] == keeping_to(SCHEMA)
 
 
 async def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

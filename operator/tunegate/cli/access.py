@@ -55,6 +55,7 @@ RIGHTS = (
     Right("list pushed data and documents", "list", "datasets",
           ("requesters", "approvers", "evaluationOwners", "dataStewards", "auditors")),
     Right("push and read data and documents", "create", "datasets", ("dataStewards",)),
+    Right("see runs and models in MLflow", "get", "runs", ("requesters", "approvers", "auditors")),
     Right("change servers and their routes", "patch", "modelservers", ("servingOperators",)),
     Right("revoke as on-call", "revoke", "approvalroles", ("servingOperators",), name="serving-operator"),
     Right("override a missing quorum", "override", "approvalroles", (), name="break-glass"),

@@ -143,6 +143,16 @@ class Exchange:
         where = f"{path(place.namespace, place.kind, place.name)}/{place.digest}"
         return dict(self._send("DELETE", where).json())
 
+    def mlflow(
+        self, method: str, path: str, headers: dict[str, str] | None = None, content: bytes | None = None
+    ) -> httpx.Response:
+        """Send a question to MLflow's pages. Raises ``Forbidden`` where no runs may be read, ``CommandFailure``."""
+        where = f"/mlflow/{path}"
+        answer = self._send(method, where, headers=headers or {}, content=content, accept_refusal=True)
+        if answer.status_code in (401, 403) and "json" in answer.headers.get("Content-Type", ""):
+            return _accepted(answer, accept_refusal=False)
+        return answer
+
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()

@@ -20,6 +20,7 @@ from tunegate.cli.grammar import Command, Grammar, program
 from tunegate.cli.inspect import commands as inspect
 from tunegate.cli.jobs import commands as jobs
 from tunegate.cli.login import commands as login
+from tunegate.cli.mlflow import commands as mlflow
 from tunegate.cli.plan import commands as plan
 from tunegate.cli.pushed import commands as pushed
 from tunegate.cli.serve import commands as serve
@@ -59,6 +60,7 @@ def parser() -> ArgumentParser:
     plan.add(commands)
     follow.add(commands)
     jobs.add(commands)
+    mlflow.add(commands)
     serve.add(commands)
     decide.add(commands)
     inspect.add(commands)

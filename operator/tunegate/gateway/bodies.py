@@ -27,6 +27,7 @@ BYTES_PER_TOKEN = 4
 SAMPLING_CHOICES = ("temperature", "top_p", "top_k", "min_p")
 """A client that sets one of these, or wants several answers, chooses how the next token is drawn."""
 LENGTHS = ("max_tokens", "max_completion_tokens", "min_tokens")
+FORMS = ("response_format", "structured_outputs", "tools")
 INSTRUCTIONS = ("system", "developer")
 """Roles of turns that tell the model what to do."""
 
@@ -51,6 +52,8 @@ class Checked:
     """Whether the client says how long an answer may be, or must be."""
     instructed: bool
     """Whether the client sends an instruction of its own: a turn of the role system or developer."""
+    formed: bool
+    """Whether the client says which form the answer has, `text` included, or offers tools."""
     chats: bool
     """Whether it is a chat, which is how the gate asks."""
     messages: bytes
@@ -70,6 +73,8 @@ class Checked:
         if self.chats and asked_as is not None:
             if not self.states_length:
                 head["max_tokens"] = asked_as.max_tokens
+            if not self.formed and asked_as.response_format is not None:
+                head["response_format"] = asked_as.response_format
             if not self.instructed and asked_as.system_prompt is not None:
                 instruction = {"role": "system", "content": asked_as.system_prompt}
                 turns = b"[" + _written(instruction) + b", " + turns[1:]
@@ -133,6 +138,7 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         structured=_structured(body),
         states_length=bool(body.keys() & set(LENGTHS)),
         instructed=any(turn["role"] in INSTRUCTIONS for turn in turns or ()),
+        formed=bool(body.keys() & set(FORMS)),
         chats=endpoint == CHAT,
         messages=messages,
         may_call_tools=bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto",

@@ -97,7 +97,7 @@ class Proxy:
         asked_as = self._adapter_states.asked_as.get(self._routes.resolve(name) or "")
         if asked_as is None:
             return told
-        return told | {"asked_as": {"temperature": 0, **asked_as.model_dump(exclude_none=True)}}
+        return told | {"asked_as": asked_as.defaults()}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`POST` on one of ``ENDPOINTS``."""

@@ -42,7 +42,7 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     if kind == "datasets":
         one.add_argument("--unchecked", action="store_true", help="push rows even if their form is wrong")
     add_output(one, ("uri", "yaml", "json"), "yaml: the part of a job to paste; json: everything that is recorded")
-    _add_exchange(one)
+    add_exchange(one)
 
     one = parts.add(
         "list", partial(listing.list_all, kind), "list what was pushed and what was declared of it",
@@ -50,7 +50,7 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     )  # fmt: skip
     one.add_argument("name", nargs="?", default="", metavar="NAME", help="only what has this name")
     add_output(one, ("text", "json", "yaml"))
-    _add_exchange(one)
+    add_exchange(one)
 
     one = parts.add(
         "show",
@@ -60,7 +60,7 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     )
     one.add_argument("uri", metavar="URI")
     add_output(one, ("text", "json", "yaml"))
-    _add_exchange(one)
+    add_exchange(one)
 
     one = parts.add(
         "delete", partial(listing.delete, kind), "withdraw a push: no job begins a stage with it any more",
@@ -68,10 +68,11 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     )  # fmt: skip
     one.add_argument("uri", metavar="URI")
     one.add_argument("--yes", action="store_true", help="do not ask")
-    _add_exchange(one)
+    add_exchange(one)
 
 
-def _add_exchange(parser: ArgumentParser) -> None:
+def add_exchange(parser: ArgumentParser) -> None:
+    """Add what says where the exchange is, and who one is there."""
     group = parser.add_argument_group("exchange", f"Each of these options overrides {oci_registry.settings_file()}.")
     group.add_argument("--exchange", metavar="HOST:PORT")
     group.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")
