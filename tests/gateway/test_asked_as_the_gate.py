@@ -11,8 +11,8 @@ import pytest
 
 from tests.gateway.standins import GOOD, Scene, scene
 from tunegate.api.asked import AskedAs
-from tunegate.gateway.allowed_fields import CHAT
 from tunegate.gateway.bodies import Checked, check_body
+from tunegate.gateway.endpoints import CHAT
 
 HELLO = {"role": "user", "content": "Hello"}
 OWN = {"role": "system", "content": "Answer in French."}

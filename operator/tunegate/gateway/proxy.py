@@ -1,4 +1,4 @@
-"""The OpenAI endpoints: from a client's request to a checked request for the engine, and the answer back.
+"""The endpoints that ask a model: from a client's request to a checked request for the engine, and the answer back.
 
 The order is the protection: who asks, a place for that client, bytes for its body, the body itself, the checks, a share
 of the engine. Whatever is refused is refused before the next thing is spent on it.
@@ -19,7 +19,8 @@ from aiohttp import web
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
 from tunegate.gateway.adapter_states import AdapterStates
-from tunegate.gateway.bodies import ENDPOINTS, Checked
+from tunegate.gateway.bodies import Checked
+from tunegate.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, error_form
 from tunegate.gateway.engine import FAILURES, Engine
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.in_flight import InFlight
@@ -30,9 +31,10 @@ from tunegate.gateway.settings import Limits
 from tunegate.gateway.shares import Shares
 from tunegate.gateway.stream import EventRewriter, Usage
 
-__all__ = ["ENDPOINTS", "Proxy"]
 SERVED_NAME_HEADER = "X-Tunegate-Served-Name"
 REQUEST_ID_HEADER = "X-Request-Id"
+KEY_HEADER = "X-Api-Key"
+"""Where clients of Anthropic's API put what others send as a bearer token."""
 KIBIBYTE = 1024
 
 
@@ -100,7 +102,7 @@ class Proxy:
         return told | {"asked_as": {"temperature": 0, **asked_as.model_dump(exclude_none=True)}}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """`POST` on one of ``ENDPOINTS``."""
+        """`POST` on one of ``endpoints.ENDPOINTS``."""
         client = await self._admit(request)
         _check_headers(request)
         async with self._places.hold(client, 1):
@@ -118,7 +120,10 @@ class Proxy:
                 give_back()
 
     async def _admit(self, request: web.Request) -> str:
-        return await self._access.admit(request.headers.get("Authorization"), self._routes.groups, request.remote or "")
+        sent = request.headers.get("Authorization")
+        if sent is None and error_form(request.path) == "Anthropic" and (key := request.headers.get(KEY_HEADER)):
+            sent = f"Bearer {key}"
+        return await self._access.admit(sent, self._routes.groups, request.remote or "")
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length
@@ -142,11 +147,16 @@ class Proxy:
 
     def _check_tools(self, asked: Checked) -> None:
         if asked.may_call_tools and not self._limits.tool_calls:
+            send = (
+                'tool_choice "none"'
+                if asked.endpoint == RESPONSES
+                else 'tool_choice "none", or "required" or one function'
+            )
             raise ApiError(
                 400,
                 "tools_not_enabled",
                 "this server finds no tool calls in answers: its owner sets spec.toolParser of the ModelServer; until then send "
-                'tool_choice "none", or "required" or one function',
+                f"{send}",
                 param="tools",
             )
 
@@ -231,7 +241,9 @@ class Proxy:
                     text = f"the answer has more than {most} bytes: ask for fewer logprobs, or stream"
                     raise ApiError(502, "answer_too_large", text)
             try:
-                found = await self._inspection.answer(bytes(raw), question.served, question.asked.public)
+                found = await self._inspection.answer(
+                    bytes(raw), question.served, question.asked.public, answer.status, error_form(question.endpoint)
+                )
             except Overloaded as error:
                 raise ApiError(502, "engine_failed", "the engine's answer could not be read") from error
             if found is None:
@@ -253,7 +265,8 @@ class Proxy:
         self, request: web.Request, question: Question, answer: aiohttp.ClientResponse
     ) -> web.StreamResponse:
         """Pass events on as they come. Once begun, a failure can only break the connection off."""
-        wants_usage = question.asked.stream_options.get("include_usage", False)
+        asks_for_usage = question.endpoint in (CHAT, COMPLETIONS)
+        wants_usage = not asks_for_usage or question.asked.stream_options.get("include_usage", False)
         rewriter = EventRewriter(question.asked.public, question.served, wants_usage)
         headers = {**_headers(question), "Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         response = web.StreamResponse(headers=headers)
