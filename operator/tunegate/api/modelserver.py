@@ -89,14 +89,27 @@ class ServerTls(ApiModel):
     then speaks HTTPS only, on port 443 of its Service; without the Secret it does not start."""
 
 
+class ClientQuota(ApiModel):
+    """How much one client may ask of one pod, whatever credential it has. Without a number only its fair share binds it."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Of any length; a minute's worth may come at once."""
+    tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Of prompts and answers. They are counted when an answer ends: a client that used more waits longer for its next."""
+    concurrent_answers: Annotated[int, Field(ge=1, le=2048)] | None = None
+    """Answers that are written for it at once. It has at most half of `limits.concurrentAnswers` in any case."""
+
+
 class ClientLimits(ApiModel):
-    """How much all clients together, and one request, may ask for."""
+    """How much all clients together, one client, and one request may ask for."""
 
     concurrent_answers: Annotated[int, Field(ge=2, le=4096)] | None = None
     """Answers that the engine writes at once; `n` answers count as many, and one client has at most half of them. Default:
     256 on CUDA, 8 on a CPU."""
     body_kilobytes: Annotated[int, Field(ge=16, le=8192)] = 1024
     """Of one request's body, in KiB."""
+    per_client: ClientQuota = ClientQuota()
+    """Gateways follow a change within seconds; no pod starts again."""
 
 
 class ModelServerSpec(ApiModel):

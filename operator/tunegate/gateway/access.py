@@ -58,7 +58,7 @@ class Access:
         """Places for questions about other tokens, shared by the addresses that send them."""
 
     async def admit(self, authorization: str | None, groups: Collection[str], address: str) -> str:
-        """Return who the caller is, for fair shares. Raises ``ApiError`` 401, 403, 429, or 503 if tokens can't be checked.
+        """Return who the caller is: for shares, quotas and metrics. Raises ``ApiError`` 401, 403, 429, or 503 if tokens can't be checked.
 
         ``address``: where the connection comes from. Nobody there can use up the questions about tokens for others.
         """
@@ -66,8 +66,8 @@ class Access:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN or not token.isascii():
             raise ApiError(401, "missing_credential", "send an API key or a Kubernetes token as a bearer token")
-        if self._keys.holds(token):
-            return f"key:{hashlib.sha256(token.encode()).hexdigest()[:16]}"
+        if (name := self._keys.name_of(token)) is not None:
+            return f"key:{name}"
         if not groups or token.count(".") != 2:
             raise ApiError(401, "invalid_credential", "this credential is not known here")
         if not claims_audience(token, TOKEN_AUDIENCE):

@@ -53,6 +53,8 @@ class EventRewriter:
     served: str
     wants_usage: bool
     usage: Usage = field(default_factory=Usage)
+    events: int = 0
+    """About as many as there were; a text that looks like one counts, too."""
     _rest: bytes = b""
     _swallow_blank: bool = False
 
@@ -67,6 +69,7 @@ class EventRewriter:
             self._rest += piece
             return b""
         whole, self._rest = self._rest + piece[:end], piece[end:]
+        self.events += whole.count(PREFIX)
         if not self._swallow_blank and (out := self._renamed(whole)) is not None:
             return out
         return b"".join(self._line(line) for line in whole[:-1].split(b"\n"))

@@ -136,6 +136,7 @@ def wanted(seen: Observed, choices: Sequence[RouteChoice], now: datetime) -> Rou
         approved=sorted(seen.allowed),
         closes={one.served_name: one.closes for one in seen.candidates if one.closes is not None},
         kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
+        per_client=seen.server.spec.limits.per_client,
         valid_seconds=seen.close_after_seconds,
     )
 
