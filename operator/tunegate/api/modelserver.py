@@ -69,6 +69,27 @@ class Route(ApiModel):
     release_ref: NamedRef | None = None
 
 
+class IdentityProvider(ApiModel):
+    """A company's identity provider that speaks OpenID Connect. Gateways read its keys by
+    `<issuer>/.well-known/openid-configuration`; the chart's `networkPolicies.issuerEgress` must let them reach it."""
+
+    issuer: Annotated[
+        str, Field(max_length=512, pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    ]
+    """As tokens name it in `iss`."""
+    audience: Annotated[str, Field(min_length=1, max_length=256)]
+    """What tokens carry in `aud`: one that no other service takes, so that a token for it opens nothing else."""
+    username_claim: Annotated[str, Field(min_length=1, max_length=64)] = "sub"
+    groups_claim: Annotated[str, Field(min_length=1, max_length=64)] = "groups"
+    groups: Annotated[
+        list[Annotated[str, Field(max_length=256)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = []
+    """Members of these groups may ask; empty: everybody to whom the provider gives a token for `audience`."""
+    certificate_authority: Annotated[str, Field(max_length=32768)] | None = None
+    """PEM of who signed the provider's certificate; absent: the authorities of the operator's image."""
+
+
 class Clients(ApiModel):
     """Who may ask the gateway."""
 
@@ -79,6 +100,8 @@ class Clients(ApiModel):
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = []
     """Members of these groups may use their Kubernetes token (audience `tunegate-gateway`)."""
+    oidc: IdentityProvider | None = None
+    """Whose tokens are taken beside that. Gateways follow a change within seconds; no pod starts again."""
 
 
 class ServerTls(ApiModel):

@@ -133,7 +133,8 @@ class Proxy:
         sent = request.headers.get("Authorization")
         if sent is None and error_form(request.path) == "Anthropic" and (key := request.headers.get(KEY_HEADER)):
             sent = f"Bearer {key}"
-        return await self._access.admit(sent, self._routes.groups, request.remote or "")
+        routes = self._routes
+        return await self._access.admit(sent, routes.groups, request.remote or "", routes.provider)
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from tunegate.api.modelserver import ClientQuota
+from tunegate.api.modelserver import ClientQuota, IdentityProvider
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 
@@ -55,6 +55,11 @@ class RouteTable:
     def groups(self) -> tuple[str, ...]:
         """Kubernetes groups whose members may ask."""
         return tuple(self._document.kubernetes_groups) if self._document else ()
+
+    @property
+    def provider(self) -> IdentityProvider | None:
+        """Whose tokens are taken beside the cluster's."""
+        return self._document.oidc if self._document else None
 
     @property
     def per_client(self) -> ClientQuota:
