@@ -17,6 +17,13 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.gateway.engine_answers import (
+    messages_answer,
+    messages_events,
+    responses_answer,
+    responses_events,
+    sent,
+)
 from tests.support.ports import free_port
 from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import HashedFolder
@@ -24,6 +31,7 @@ from tunegate.api.serving import TOKEN_AUDIENCE, AdapterOutcome, PullReport, Rou
 from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.base_files import hash_folder
 from tunegate.gateway.app import running
+from tunegate.gateway.endpoints import MESSAGES, RESPONSES
 from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 
@@ -57,6 +65,8 @@ class ScriptedEngine:
         self.alive = True
         self.tuned = True
         """Whether adapter `GOOD` scores as it did at evaluation."""
+        self.fails = 0
+        """As what seed every request is answered, for endpoints that take none."""
         self.padding = 0
         """Bytes that each answer and each piece of a stream is made longer by."""
 
@@ -95,8 +105,11 @@ class ScriptedEngine:
             raise
         if body.get("seed") == DIES:
             return web.json_response({"error": {"message": "EngineDeadError at /secret/path", "code": 500}}, status=500)
-        if body.get("seed") == EXPLODES:
+        if EXPLODES in (body.get("seed"), self.fails):
             return web.json_response({"error": {"message": f"model {body['model']} broke", "code": 400}}, status=400)
+        if request.path in (RESPONSES, MESSAGES):
+            write = responses_answer if request.path == RESPONSES else messages_answer
+            return web.json_response(write(body["model"]))
         usage = {"prompt_tokens": 5, "completion_tokens": 2}
         padding = "x" * self.padding
         message = {"role": "assistant", "content": f"{body['model']} answers"}
@@ -106,6 +119,12 @@ class ScriptedEngine:
     async def _stream(self, request: web.Request, body: Mapping[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        if request.path in (RESPONSES, MESSAGES):
+            events = responses_events if request.path == RESPONSES else messages_events
+            for event in events(body["model"]):
+                await response.write(sent(event))
+                await self.go.wait()
+            return response
         pieces: list[dict[str, Any]] = [
             {"choices": [{"delta": {"content": text}}]} for text in ("a" + "x" * self.padding, "b")
         ]

@@ -11,8 +11,9 @@ import pytest
 
 from tests.gateway.standins import GOOD, Scene, scene
 from tunegate.api.asked import AskedAs
-from tunegate.gateway.allowed_fields import CHAT
 from tunegate.gateway.bodies import Checked, check_body
+from tunegate.gateway.endpoints import CHAT, ENDPOINTS, MESSAGES, RESPONSES
+from tunegate.gateway.schemas import Budget
 
 HELLO = {"role": "user", "content": "Hello"}
 OWN = {"role": "system", "content": "Answer in French."}
@@ -77,6 +78,29 @@ async def test_answers_keep_to_the_schema_of_the_gate_unless_the_client_asks_for
         async with stage.http.get(f"{stage.url}/v1/models/extract", headers=stage.headers) as answer:
             told = (await answer.json())["asked_as"]
         assert told == {"temperature": 0, "max_tokens": 48, "response_format": FORM}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "told"),
+    [
+        (RESPONSES, {"input": "Hello"}, "text", {"format": {"type": "json_schema", **FORM["json_schema"]}}),
+        (RESPONSES, {"input": "Hello", "text": {"format": {"type": "text"}}}, "text", {"format": {"type": "text"}}),
+        (
+            MESSAGES, {"messages": [HELLO], "max_tokens": 9}, "output_config",
+            {"format": {"type": "json_schema", "schema": SCHEMA}},
+        ),
+        (MESSAGES, {"messages": [HELLO], "max_tokens": 9, "output_config": {"effort": "low"}}, "output_config", {"effort": "low"}),
+    ],
+)  # fmt: skip
+def test_the_schema_of_the_gate_is_told_in_the_words_of_each_endpoint(
+    path: str, body: dict[str, Any], field: str, told: dict[str, Any]
+) -> None:
+    checked = check_body(path, json.dumps({"model": "m", **body}).encode())
+    assert isinstance(checked, Checked)
+    sent = json.loads(checked.for_engine("served", GUIDED))
+    assert sent[field] == told
+    check = ENDPOINTS[path].checks(Budget())[field]
+    assert check(field, sent[field]) == told, "a client may say the same"
 
 
 def test_tools_that_a_client_offers_are_a_form_of_their_own() -> None:

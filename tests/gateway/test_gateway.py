@@ -131,9 +131,9 @@ async def test_an_adapter_that_answers_as_the_base_is_left_out_and_its_route_sta
     ("method", "path"),
     [
         ("POST", "/v1/load_lora_adapter"), ("POST", "/adapters"), ("DELETE", "/adapters/x"), ("POST", "/invocations"),
-        ("POST", "/tokenize"), ("GET", "/metrics"), ("GET", "/status"), ("POST", "/v1/responses"), ("GET", "/docs"),
+        ("POST", "/tokenize"), ("GET", "/metrics"), ("GET", "/status"), ("GET", "/v1/responses/resp_1"), ("GET", "/docs"),
         ("POST", "/v1/chat/completions/"), ("POST", "/v1/chat/../../adapters"), ("PUT", "/v1/chat/completions"),
-        ("POST", "/update_weights"), ("POST", "/v1/messages"), ("POST", "/sleep"),
+        ("POST", "/update_weights"), ("POST", "/v1/messages/count_tokens"), ("POST", "/sleep"),
     ],
 )  # fmt: skip
 async def test_no_other_endpoint_exists(stage: Scene, method: str, path: str) -> None:

@@ -195,6 +195,7 @@ async def test_only_the_evaluated_adapter_passes_its_probe_and_answers(
         assert (await stage.chat(GOOD))[0] == 404
         await _streams(stage)
         await _completes(stage)
+        await _answers_in_other_forms(stage)
 
 
 async def _streams(stage: Front) -> None:
@@ -218,6 +219,46 @@ async def _completes(stage: Front) -> None:
     async with stage.http.post(f"{stage.url}/v1/completions", json=body, headers=headers) as answer:
         found = await answer.json()
         assert (answer.status, found["object"], found["model"]) == (200, "text_completion", "extract")
+
+
+OTHER_FORMS: dict[str, dict[str, Any]] = {
+    "/v1/responses": {"input": HELLO, "max_output_tokens": 8},
+    "/v1/messages": {"messages": HELLO, "max_tokens": 8},
+}
+EARLIER: dict[str, dict[str, Any]] = {
+    "/v1/responses": {"input": [
+        *HELLO, {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
+        {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c1"},
+        {"type": "function_call_output", "call_id": "c1", "output": "42"}, *HELLO]},
+    "/v1/messages": {"messages": [*HELLO, {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}, *HELLO]},
+}  # fmt: skip
+
+
+async def _answers_in_other_forms(stage: Front) -> None:
+    """The same question gets the same text from all endpoints, whole and streamed; an earlier answer can be sent again."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    _, chat = await stage.chat("extract")
+    text = chat["choices"][0]["message"]["content"]
+    for path, body in OTHER_FORMS.items():
+        async with stage.http.post(stage.url + path, json={"model": "extract", **body}, headers=headers) as answer:
+            found = await answer.json()
+            assert (answer.status, found["model"]) == (200, "extract"), found
+        whole = found["output"][0]["content"] if path == "/v1/responses" else found["content"]
+        assert whole[0]["text"] == text
+        sent = {"model": "extract", **body, "stream": True}
+        async with stage.http.post(stage.url + path, json=sent, headers=headers) as answer:
+            lines = (await answer.text()).splitlines()
+        assert GOOD not in "".join(lines)
+        events = [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
+        deltas = [
+            event["delta"]
+            for event in events
+            if event["type"].endswith("text.delta") or ("index" in event and "delta" in event)
+        ]
+        assert "".join(delta if isinstance(delta, str) else delta["text"] for delta in deltas) == text
+        sent = {"model": "extract", **body, **EARLIER[path]}
+        async with stage.http.post(stage.url + path, json=sent, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
 
 
 WORST_ACCEPTED: list[dict[str, Any]] = [

@@ -215,6 +215,20 @@ def test_clients_that_the_spec_no_longer_lists_are_shut_out_without_waiting() ->
     assert f'"extract": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
 
 
+def test_an_identity_provider_that_the_spec_no_longer_names_is_shut_out_without_waiting() -> None:
+    provider = {"issuer": "https://login.example.com", "audience": "models"}
+    world = World(spec={"routes": [{"name": "extract"}], "clients": {"oidc": provider}})
+    world.put(release("one"))
+    world.settle()
+    live = world.observed().routes
+    assert live is not None
+    assert live.oidc is not None
+    world.spec["clients"] = {"oidc": {**provider, "audience": "others"}}
+    plan = planner.plan(replace(world.observed(), base_model=None), SETTINGS, world.now)
+    assert '"oidc"' not in plan.closes[0]["data"]["routes.json"]
+    assert f'"extract": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
+
+
 def test_a_closing_that_is_refused_again_and_again_holds_up_nothing_else() -> None:
     world = two_routes()
     world.spec = {"routes": [{"name": "other"}]}

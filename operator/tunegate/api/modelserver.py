@@ -69,6 +69,27 @@ class Route(ApiModel):
     release_ref: NamedRef | None = None
 
 
+class IdentityProvider(ApiModel):
+    """A company's identity provider that speaks OpenID Connect. Gateways read its keys by
+    `<issuer>/.well-known/openid-configuration`; the chart's `networkPolicies.issuerEgress` must let them reach it."""
+
+    issuer: Annotated[
+        str, Field(max_length=512, pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    ]
+    """As tokens name it in `iss`."""
+    audience: Annotated[str, Field(min_length=1, max_length=256)]
+    """What tokens carry in `aud`: one that no other service takes, so that a token for it opens nothing else."""
+    username_claim: Annotated[str, Field(min_length=1, max_length=64)] = "sub"
+    groups_claim: Annotated[str, Field(min_length=1, max_length=64)] = "groups"
+    groups: Annotated[
+        list[Annotated[str, Field(max_length=256)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = []
+    """Members of these groups may ask; empty: everybody to whom the provider gives a token for `audience`."""
+    certificate_authority: Annotated[str, Field(max_length=32768)] | None = None
+    """PEM of who signed the provider's certificate; absent: the authorities of the operator's image."""
+
+
 class Clients(ApiModel):
     """Who may ask the gateway."""
 
@@ -79,6 +100,8 @@ class Clients(ApiModel):
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = []
     """Members of these groups may use their Kubernetes token (audience `tunegate-gateway`)."""
+    oidc: IdentityProvider | None = None
+    """Whose tokens are taken beside that. Gateways follow a change within seconds; no pod starts again."""
 
 
 class ServerTls(ApiModel):
@@ -89,14 +112,27 @@ class ServerTls(ApiModel):
     then speaks HTTPS only, on port 443 of its Service; without the Secret it does not start."""
 
 
+class ClientQuota(ApiModel):
+    """How much one client may ask of one pod, whatever credential it has. Without a number only its fair share binds it."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Of any length; a minute's worth may come at once."""
+    tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Of prompts and answers. They are counted when an answer ends: a client that used more waits longer for its next."""
+    concurrent_answers: Annotated[int, Field(ge=1, le=2048)] | None = None
+    """Answers that are written for it at once. It has at most half of `limits.concurrentAnswers` in any case."""
+
+
 class ClientLimits(ApiModel):
-    """How much all clients together, and one request, may ask for."""
+    """How much all clients together, one client, and one request may ask for."""
 
     concurrent_answers: Annotated[int, Field(ge=2, le=4096)] | None = None
     """Answers that the engine writes at once; `n` answers count as many, and one client has at most half of them. Default:
     256 on CUDA, 8 on a CPU."""
     body_kilobytes: Annotated[int, Field(ge=16, le=8192)] = 1024
     """Of one request's body, in KiB."""
+    per_client: ClientQuota = ClientQuota()
+    """Gateways follow a change within seconds; no pod starts again."""
 
 
 class ModelServerSpec(ApiModel):

@@ -15,7 +15,7 @@ from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
-from tunegate.api.modelserver import LeftOutCause, ModelName
+from tunegate.api.modelserver import ClientQuota, IdentityProvider, LeftOutCause, ModelName
 from tunegate.api.stage.probe import Probe
 
 CONFIG_DIR = "/etc/tunegate/adapters"
@@ -131,6 +131,10 @@ class RoutesDocument(ApiModel):
     closes: dict[str, AwareDatetime] = {}
     """Of them those that an override opened, and when it ends: the gateway closes them then, even if no operator runs."""
     kubernetes_groups: list[str] = []
+    oidc: IdentityProvider | None = None
+    """Whose tokens are taken, too."""
+    per_client: ClientQuota = ClientQuota()
+    """What one client may ask of one pod."""
     valid_seconds: Annotated[int, Field(ge=1)] = DEFAULT_CLOSE_AFTER_SECONDS
     """For how long these routes may answer after they were last read; then the gateway closes them. From the policy's
     `serving.closeAfterSeconds`."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from tunegate.api.modelserver import ClientQuota, IdentityProvider
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 
@@ -54,6 +55,16 @@ class RouteTable:
     def groups(self) -> tuple[str, ...]:
         """Kubernetes groups whose members may ask."""
         return tuple(self._document.kubernetes_groups) if self._document else ()
+
+    @property
+    def provider(self) -> IdentityProvider | None:
+        """Whose tokens are taken beside the cluster's."""
+        return self._document.oidc if self._document else None
+
+    @property
+    def per_client(self) -> ClientQuota:
+        """What one client may ask."""
+        return self._document.per_client if self._document else ClientQuota()
 
     @property
     def allowed(self) -> frozenset[str]:

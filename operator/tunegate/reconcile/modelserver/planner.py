@@ -345,7 +345,7 @@ def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confi
             f"{message}; Secret {clients.api_keys_secret_name} is not used: it is missing or has no label "
             f'{naming.USABLE_BY_SERVERS_LABEL}: "true"'
         )
-    elif clients.api_keys_secret_name is None and not clients.kubernetes_groups:
+    elif clients.api_keys_secret_name is None and not clients.kubernetes_groups and clients.oidc is None:
         message = f"{message}; nobody may ask: set spec.clients"
     return Health(how.phase, how.reason, message)
 

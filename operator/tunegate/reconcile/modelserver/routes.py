@@ -36,7 +36,7 @@ def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
     """Return the routes without what releases and server no longer let stand, or None when all may stand.
 
     Gone are routes whose release may not answer any more or that nothing in `spec.routes` can open, and groups of clients
-    that the spec no longer lists. This needs neither registry nor ledger nor pods: it is written before anything else is
+    and an identity provider that the spec no longer names. This needs neither registry nor ledger nor pods: it is written before anything else is
     looked at. Where the live routes are not ours all are closed, until the next step has looked at everything.
     """
     live, server = seen.routes, seen.server.spec
@@ -51,6 +51,7 @@ def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
             "routes": kept,
             "approved": [name for name in live.approved if name in seen.allowed],
             "kubernetes_groups": [one for one in live.kubernetes_groups if one in server.clients.kubernetes_groups],
+            "oidc": live.oidc if live.oidc == server.clients.oidc else None,
             "revision": live.revision + (kept != live.routes),
         }
     )
@@ -136,6 +137,8 @@ def wanted(seen: Observed, choices: Sequence[RouteChoice], now: datetime) -> Rou
         approved=sorted(seen.allowed),
         closes={one.served_name: one.closes for one in seen.candidates if one.closes is not None},
         kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
+        oidc=seen.server.spec.clients.oidc,
+        per_client=seen.server.spec.limits.per_client,
         valid_seconds=seen.close_after_seconds,
     )
 
