@@ -163,7 +163,9 @@ class AdapterStates:
             found = self._held.setdefault(name, Held(entry))
             if reason := self.list.refused.get(name):
                 found.leave_out("Documents", reason)
-            elif found.entry != entry or (name in wanted and (found.leaves_at is not None or found.cause == "Documents")):
+            elif found.entry != entry or (
+                name in wanted and (found.leaves_at is not None or found.cause == "Documents")
+            ):
                 found.take(entry)
         for name, found in list(self._held.items()):
             if name in wanted:

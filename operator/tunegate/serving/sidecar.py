@@ -69,7 +69,9 @@ class Sidecar:
                     extra=event("AdapterNotFetched", adapter=name, why=error),
                 )
                 return _answer(503, Refusal(reason=str(error)[:1000]))
-        log.info("adapter %s is verified", name, extra=event("AdapterVerified", adapter=name, digest=asked.entry.digest))
+        log.info(
+            "adapter %s is verified", name, extra=event("AdapterVerified", adapter=name, digest=asked.entry.digest)
+        )
         return _answer(200, found)
 
     async def _keep(self, request: web.Request) -> web.Response:
@@ -81,9 +83,7 @@ class Sidecar:
 
 
 def _answer(status: int, document: serving.Fetched | Refusal) -> web.Response:
-    return web.Response(
-        status=status, text=document.model_dump_json(by_alias=True), content_type="application/json"
-    )
+    return web.Response(status=status, text=document.model_dump_json(by_alias=True), content_type="application/json")
 
 
 @web.middleware
