@@ -15,7 +15,7 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.manifest import Manifest
 from tunegate.api.modelserver import ServedAdapter
 from tunegate.api.reasons import ServerReason
-from tunegate.api.serving import AdaptersDocument, AdapterEntry, RoutesDocument, ServedBase, ServerDocument
+from tunegate.api.serving import AdapterEntry, AdaptersDocument, RoutesDocument, ServedBase, ServerDocument
 from tunegate.api.stage.configs import JobIdentity, RegistryTarget
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT
 from tunegate.kube.client import ObjectRef
