@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,7 +167,7 @@ class Prepared:
 
 @asynccontextmanager
 async def prepared(
-    folder: Path, engine: RunningEngine, probe: Probe, routes: RoutesDocument, *names: str
+    folder: Path, engine: RunningEngine, probe: Mapping[str, Probe] | Probe, routes: RoutesDocument, *names: str
 ) -> AsyncIterator[Prepared]:
     """Run the stand-ins of API server and fetching container until the block ends, with these adapters on the list."""
     (folder / "base.json").write_text(base(folder).model_dump_json(by_alias=True))

@@ -131,10 +131,12 @@ class ScriptedEngine:
 class ScriptedFetching:
     """What the container beside would do: adapter `FLIPPED` is not what was approved. Folders are those of the digests."""
 
-    def __init__(self, folder: Path, asked_as: AskedAs | None = None, recorded: Probe | None = None) -> None:
+    def __init__(
+        self, folder: Path, asked_as: AskedAs | None = None, recorded: Mapping[str, Probe] | Probe | None = None
+    ) -> None:
         self._folder = folder
         self._asked_as = asked_as
-        self._probe = recorded or probe()
+        self._recorded = recorded or probe()
         self.asked: list[tuple[str, str | None]] = []
         """Served names that were asked for, each with the credential that came along."""
         self.kept: list[str] = []
@@ -158,7 +160,8 @@ class ScriptedFetching:
         if name == FLIPPED:
             return web.json_response({"reason": "a byte differs"}, status=422)
         folder = str(self._folder / folder_of(asked.entry.digest))
-        found = Fetched(folder=folder, probe=self._probe, asked_as=self._asked_as if name == GOOD else None)
+        recorded = self._recorded if isinstance(self._recorded, Probe) else self._recorded[name]
+        found = Fetched(folder=folder, probe=recorded, asked_as=self._asked_as if name == GOOD else None)
         return web.Response(text=found.model_dump_json(by_alias=True))
 
     async def _keep(self, request: web.Request) -> web.Response:
