@@ -226,7 +226,7 @@ def gateway(folder: Path, asked_as: AskedAs) -> Iterator[str]:
     address: list[str] = []
 
     async def serve() -> None:
-        async with stand_ins(folder, asked_as=asked_as) as (_, _, settings), running(settings) as running_gateway:
+        async with stand_ins(folder, asked_as=asked_as) as (_, _, _, settings), running(settings) as running_gateway:
             while not running_gateway.ready:  # noqa: ASYNC110 - what is waited for announces nothing
                 await asyncio.sleep(0.05)
             address.append(f"http://127.0.0.1:{settings.port}")

@@ -21,7 +21,7 @@ GATE = {"role": "system", "content": 'Answer with "holder" and "years".'}
 ASKED_AS = AskedAs(max_tokens=48, system_prompt=GATE["content"])
 SCHEMA = {"type": "object", "properties": {"holder": {"type": "string"}}, "required": ["holder"]}
 GUIDED = AskedAs(max_tokens=48, json_schema=json.dumps(SCHEMA))
-FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
+FORM: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_where_closing_is_refused_gateways_are_asked_and_pods_deleted_all_the_sa
     world.table.follow = lambda document: None  # type: ignore[method-assign]
     refused = planner.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
     assert [obj["metadata"]["name"] for obj in refused.closes] == ["tunegate-routes-server"]
-    assert [obj["metadata"]["name"] for obj in refused.applies if obj["kind"] == "ConfigMap"] == []
+    assert [obj["metadata"]["name"] for obj in refused.applies if "routes.json" in obj.get("data", {})] == []
     assert [entry.type for entry in refused.audit if entry.type == "RouteClosed"] == []
     assert refused.status is not None
     world.status = dict(refused.status)

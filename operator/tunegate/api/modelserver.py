@@ -30,6 +30,10 @@ ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-
 ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 DataType = Literal["BFloat16", "Float16", "Float32"]
 Quantization = Literal["None", "FP8"]
+MOST_ADAPTERS = 64
+"""Adapters that a server holds at most, whatever `maxCpuLoras` says."""
+LEAST_SLOTS = 16
+"""Adapters that an engine holds where neither server nor profile asks for more: old and new of a few routes, and what waits for one."""
 ToolParser = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
 
 
@@ -160,10 +164,20 @@ class ModelServerSpec(ApiModel):
     model to call a tool. vLLM refuses to start with a name that it does not know, and lists those that it knows."""
     limits: ClientLimits = ClientLimits()
     tls: ServerTls | None = None
+    max_cpu_loras: Annotated[int, Field(ge=1, le=MOST_ADAPTERS)] | None = None
+    """Adapters that each engine holds in memory at once: those that routes lead to first, then the newest. Further approved ones
+    wait (`WaitingForSlot`) until one leaves. Another value restarts the engines. Default: four times `profile.maxLoras`, at least
+    16."""
     restarted_at: Time | None = None
     """Another value replaces all pods by new ones with the images and settings of the operator that runs now: `status.offered` says
-    which. Without it they come with the next rollout: another adapter, pool or setting of the server."""
+    which. Without it they come with the next rollout: another pool or setting of the server. An adapter makes no rollout."""
     routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+
+    @property
+    def slots(self) -> int:
+        """Adapters that an engine holds at once: `maxCpuLoras`, or what follows from the profile."""
+        derived = max(4 * self.profile.max_loras, LEAST_SLOTS)
+        return min(self.max_cpu_loras or derived, MOST_ADAPTERS)
 
 
 LeftOutCause = Literal["Documents", "Files", "Probe", "ProbeUnanswered"]
@@ -179,8 +193,9 @@ class ServedAdapter(ApiModel):
     served_name: ModelName
     adapter_digest: Digest | None = None
     """OCI digest of the artifact; absent while the registry cannot say it."""
-    state: Literal["Loading", "Ready", "LeftOut"]
-    """`LeftOut`: verification or the probe failed; the reason says why; the server runs on without it."""
+    state: Literal["Waiting", "Loading", "Ready", "LeftOut"]
+    """`LeftOut`: verification or the probe failed; the reason says why; the server runs on without it. `Waiting`: the engines hold
+    `maxCpuLoras` others."""
     cause: LeftOutCause | None = None
     """Present in state `LeftOut`."""
     reason: Text = ""

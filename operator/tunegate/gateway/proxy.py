@@ -85,7 +85,7 @@ class Proxy:
     async def models(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/models`: the names that can be asked now."""
         await self._admit(request)
-        names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.ready else []
+        names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.answers else []
         return web.json_response({"object": "list", "data": [self._model(name) for name in names]})
 
     async def model(self, request: web.Request) -> web.StreamResponse:
@@ -199,7 +199,7 @@ class Proxy:
                 compiling()
 
     def _served(self, public: str) -> str:
-        if not self._adapter_states.ready:
+        if not self._adapter_states.answers:
             raise ApiError(
                 503, "engine_not_ready", self._adapter_states.message or "the engine is not ready", retry_after=10
             )

@@ -76,6 +76,11 @@ class RouteTable:
         return frozenset(self._document.approved) - over
 
     @property
+    def approved(self) -> frozenset[str] | None:
+        """Served names that the operator's document calls approved, however old it is; None: there is no such document."""
+        return None if self._document is None or self.obstacle else frozenset(self._document.approved)
+
+    @property
     def answering(self) -> frozenset[str]:
         """Served names that may answer now: allowed, and held by this pod."""
         return self._ready & self.allowed

@@ -44,7 +44,7 @@ def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
         return RoutesDocument(revision=int(now.timestamp()), names=_names(seen))
     if live is None:
         return None
-    possible = {route.name for route in server.routes if _fitting(route, seen.candidates)}
+    possible = {route.name for route in server.routes if candidates_of(route, seen.candidates)}
     kept = {name: served for name, served in live.routes.items() if served in seen.allowed and name in possible}
     document = live.model_copy(
         update={
@@ -82,7 +82,7 @@ def _choose(
 ) -> RouteChoice:
     if route.name == BASE_SERVED_NAME:
         return RouteChoice(route.name, None, "this name belongs to the base model: choose another")
-    fitting = _fitting(route, candidates)
+    fitting = candidates_of(route, candidates)
     if not fitting:
         missing = f"no approved release with model name {route.name}"
         if route.track == "Pinned":
@@ -100,7 +100,7 @@ def _choose(
     return RouteChoice(route.name, None, f"{why}: {newest.reason}" if newest and newest.reason else why)
 
 
-def _fitting(route: Route, candidates: Sequence[Candidate]) -> list[Candidate]:
+def candidates_of(route: Route, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the releases that the route may answer with, the newest first."""
     if route.name == BASE_SERVED_NAME:
         return []
