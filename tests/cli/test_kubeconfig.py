@@ -193,7 +193,7 @@ def test_a_program_is_asked_once_for_many_requests_and_again_before_its_token_en
     first, lasting = answer("first", expirationTimestamp=at(5)), answer("lasting", expirationTimestamp=at(3600))
     script = f"echo x >> {used}; if [ $(wc -l < {used}) = 1 ]; then {first}; else {lasting}; fi"
     cluster = Cluster(kubeconfigs.write(kubeconfigs.plugin(script)))
-    assert [(cluster.read("/") or {})["authorization"] for _ in range(3)] == ["Bearer lasting"] * 3
+    assert [(cluster.read("/shown") or {})["authorization"] for _ in range(3)] == ["Bearer lasting"] * 3
     assert used.read_text() == "x\n" * 2
 
 
@@ -201,7 +201,7 @@ def test_a_program_whose_tokens_are_short_is_not_asked_before_each_request(kubec
     used = kubeconfigs.folder / "used"
     script = f"echo x >> {used}; {answer('short', expirationTimestamp=at(5))}"
     cluster = Cluster(kubeconfigs.write(kubeconfigs.plugin(script)))
-    assert [(cluster.read("/") or {})["authorization"] for _ in range(3)] == ["Bearer short"] * 3
+    assert [(cluster.read("/shown") or {})["authorization"] for _ in range(3)] == ["Bearer short"] * 3
     assert used.read_text() == "x\n" * 2
 
 
