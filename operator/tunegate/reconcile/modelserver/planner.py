@@ -18,7 +18,7 @@ from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import AdapterEntry, AdaptersDocument, RoutesDocument, ServedBase, ServerDocument
 from tunegate.api.stage.configs import JobIdentity, RegistryTarget
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.ledger.entry import OPERATOR
 from tunegate.manifests import serving as objects
 from tunegate.manifests.downloads import Download
