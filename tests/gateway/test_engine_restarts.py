@@ -13,8 +13,8 @@ from tests.gateway.standins import ScriptedEngine, scene, until
 
 
 @asynccontextmanager
-async def listening(engine: ScriptedEngine, socket: Path, **options: float) -> AsyncIterator[None]:
-    runner = web.AppRunner(engine.app(), shutdown_timeout=1, **options)
+async def listening(engine: ScriptedEngine, socket: Path, keepalive_seconds: float = 75.0) -> AsyncIterator[None]:
+    runner = web.AppRunner(engine.app(), shutdown_timeout=1, keepalive_timeout=keepalive_seconds)
     await runner.setup()
     await web.UnixSite(runner, str(socket)).start()
     try:
@@ -50,7 +50,7 @@ async def test_a_socket_that_is_gone_closes_everything_at_once(tmp_path: Path) -
 
 async def test_an_engine_that_hangs_up_kept_connections_costs_no_client_an_answer(tmp_path: Path) -> None:
     restless = ScriptedEngine()
-    async with scene(tmp_path) as stage, listening(restless, tmp_path / "new.sock", keepalive_timeout=0.02):
+    async with scene(tmp_path) as stage, listening(restless, tmp_path / "new.sock", keepalive_seconds=0.02):
         (tmp_path / "new.sock").replace(stage.settings.engine_socket)
         await stage.ask("base")
         await until(lambda: stage.gateway.ready, "probed again")
