@@ -103,6 +103,14 @@ class KubeClient:
         except NotFound:
             return None
 
+    async def knows(self, api_version: str, kind: str) -> bool:
+        """Tell whether the cluster has objects of this kind."""
+        try:
+            await self._discover(api_version, kind)
+        except NotFound:
+            return False
+        return True
+
     async def list(
         self,
         api_version: str,
