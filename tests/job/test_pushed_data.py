@@ -13,7 +13,7 @@ from tests.support.job_world import World, condition
 from tests.support.stage_documents import SETTINGS, job, world_objects
 from tests.support.stage_objects import STAGES, containers, objects
 from tunegate.api.pushed import Declaration, Pushed, PushedPlace
-from tunegate.api.stage.configs import STAGE_CONFIG, PullDataConfig
+from tunegate.api.stage.configs import STAGE_CONFIG, Pull, PullDataConfig
 from tunegate.controllers.finetunejob.pushed import pushed_places, pushed_repositories
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.planner import plan
@@ -56,7 +56,7 @@ def test_the_one_container_that_pulls_runs_first_and_no_secret_of_the_site_is_ne
         return
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["download.json"])
     assert isinstance(config, PullDataConfig)
-    assert (config.uri, config.path, config.max_bytes) == (URI, "/mnt/dataset/rows.jsonl", 2 * 2**30)
+    assert (config.pulls, config.max_bytes) == ([Pull(uri=URI, path="/mnt/dataset/rows.jsonl")], 2 * 2**30)
     assert spec["initContainers"][0]["name"] == "download"
     assert not [one["name"] for one in spec["volumes"] if one["name"].endswith("-store")]
     writes = {
@@ -116,7 +116,7 @@ def test_documents_are_held_to_withdrawal_retention_and_contributors_too() -> No
     old = {**found, TEXTS: pushed(TEXTS, declared={"expiration_date": "2026-10-31"})}
     assert "may be kept until 2026-10-31" in planned(old, spec).status["message"]
     gone = {**found, TEXTS: pushed(TEXTS, withdrawn_by="zoe", withdrawn_time="")}
-    assert "spec.baseline.documents.uri: zoe withdrew the data." in planned(gone, spec).status["message"]
+    assert "spec.baseline.documents.uri: zoe withdrew the documents." in planned(gone, spec).status["message"]
 
 
 def test_while_the_registry_is_away_a_job_waits() -> None:

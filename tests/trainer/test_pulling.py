@@ -11,7 +11,7 @@ import pytest
 from tests.support.registry_process import RunningRegistry
 from tests.support.stage_process import Pod, StageEnding, stage_base
 from tunegate.api.pushed import PART_TYPE, Declaration, Part, Push, Pushed, PushedFile, PushedPlace
-from tunegate.api.stage.configs import DatasetInput, PullDataConfig
+from tunegate.api.stage.configs import DatasetInput, Pull, PullDataConfig
 from tunegate.api.stage.ends import ExitCode
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.pushed import withdraw, write_push
@@ -45,7 +45,7 @@ def pushed(client: RegistryClient, files: Mapping[str, Sequence[bytes]], name: s
 
 def pull(pod: Pod, uri: str, target: Path, *, max_bytes: int = 64 * 1024 * 1024) -> StageEnding:
     config = PullDataConfig(
-        **stage_base(pod.host), uri=uri, path=str(target), max_bytes=max_bytes, too_large="take fewer"
+        **stage_base(pod.host), pulls=[Pull(uri=uri, path=str(target))], max_bytes=max_bytes, too_large="take fewer"
     )
     return pod.run(config)
 

@@ -13,9 +13,9 @@ from tunegate.api.markers import (
     Digest,
     Kind,
     Names,
+    QuestionsUri,
     Resource,
     ShortText,
-    VolumeUri,
     cel,
     immutable,
     list_map,
@@ -38,7 +38,7 @@ LongPattern = Annotated[str, Field(max_length=2048)]
 class SuiteData(ApiModel):
     """The gate's questions: chat JSONL, the last assistant turn is the expected answer."""
 
-    uri: VolumeUri
+    uri: QuestionsUri
     digest: Digest
     """SHA-256 of the file; stages refuse any other content."""
     group_field: ShortText | None = None

@@ -43,6 +43,7 @@ RIGHTS = (
     Right("change servers and their routes", "patch", "modelservers", "people.servingOperators"),
     Right("revoke as on-call", "revoke", "approvalroles", "people.servingOperators", name="serving-operator"),
     Right("override a missing quorum", "override", "approvalroles", "ClusterRole tunegate-break-glass, bound by hand", name="break-glass"),
+    Right("push questions", "create", "questions", "people.evaluationOwners"),
     Right("push data and documents", "create", "datasets", "people.dataStewards"),
     Right("make evaluation suites", "create", "evaluationsuites", "people.evaluationOwners"),
     Right("write approval policies", "create", "approvalpolicies", "people.policyOwners", everywhere=True),

@@ -28,7 +28,7 @@ from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.plan import report
 from tunegate.cli.plan.catalogue import NO_NAMESPACE, Catalogue, of_cluster
 from tunegate.digests import file_entry, manifest_digest
-from tunegate.manifests.sources import ClaimPath, HubPath, data_path, model_path
+from tunegate.manifests.sources import ClaimPath, HubPath, RegistryPath, data_path, model_path
 from tunegate.reconcile.finetunejob.configs import attempt_objects
 from tunegate.reconcile.finetunejob.data_rights import past_retention
 from tunegate.reconcile.finetunejob.inputs import Inputs, needed_claims, resolve
@@ -191,7 +191,9 @@ def _paths(inputs: Inputs) -> dict[str, ClaimPath | HubPath]:
     return {name: path for name, path in found.items() if isinstance(path, ClaimPath | HubPath)}
 
 
-def _place(path: ClaimPath | HubPath, volumes: Volumes) -> Path:
+def _place(path: ClaimPath | HubPath | RegistryPath, volumes: Volumes) -> Path:
+    if isinstance(path, RegistryPath):
+        raise AssertionError("no pushed data is read at the desk")
     return volumes[path.repository] if isinstance(path, HubPath) else volumes[path.claim] / path.path
 
 

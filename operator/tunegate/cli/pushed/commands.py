@@ -15,6 +15,10 @@ from tunegate.cli.pushed import listing, push
 VERBS: dict[PushedKind, tuple[str, str]] = {
     "datasets": ("data", "training data in the registry: push it, see what is there, withdraw it"),
     "documents": ("documents", "documents for baseline.documents in the registry: push, see, withdraw them"),
+    "questions": (
+        "questions",
+        "questions of suites in the registry, where `create suite` pushes them: see, withdraw them",
+    ),
 }
 
 
@@ -26,6 +30,12 @@ def add(commands: Grammar) -> None:
 
 def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     uri = f"oci://licenses-team/{kind}/notices@sha256:DIGEST"
+    if kind != "questions":
+        _add_push(parts, verb, kind)
+    _add_others(parts, verb, kind, uri)
+
+
+def _add_push(parts: Grammar, verb: str, kind: PushedKind) -> None:
     file, field = ("train.jsonl", "dataset.uri") if kind == "datasets" else ("manual.md", "baseline.documents.uri")
     declared = "--classification Internal --license CC-BY-4.0 --source 'notices of 2025' --steward licenses-team"
     one = parts.add(
@@ -42,15 +52,17 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     if kind == "datasets":
         one.add_argument("--unchecked", action="store_true", help="push rows even if their form is wrong")
     add_output(one, ("uri", "yaml", "json"), "yaml: the part of a job to paste; json: everything that is recorded")
-    _add_exchange(one)
+    add_exchange(one)
 
+
+def _add_others(parts: Grammar, verb: str, kind: PushedKind, uri: str) -> None:
     one = parts.add(
         "list", partial(listing.list_all, kind), "list what was pushed and what was declared of it",
         examples=[f"{verb} list -n licenses-team", f"{verb} list notices -o json"],
     )  # fmt: skip
     one.add_argument("name", nargs="?", default="", metavar="NAME", help="only what has this name")
     add_output(one, ("text", "json", "yaml"))
-    _add_exchange(one)
+    add_exchange(one)
 
     one = parts.add(
         "show",
@@ -60,7 +72,7 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     )
     one.add_argument("uri", metavar="URI")
     add_output(one, ("text", "json", "yaml"))
-    _add_exchange(one)
+    add_exchange(one)
 
     one = parts.add(
         "delete", partial(listing.delete, kind), "withdraw a push: no job begins a stage with it any more",
@@ -68,10 +80,11 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     )  # fmt: skip
     one.add_argument("uri", metavar="URI")
     one.add_argument("--yes", action="store_true", help="do not ask")
-    _add_exchange(one)
+    add_exchange(one)
 
 
-def _add_exchange(parser: ArgumentParser) -> None:
+def add_exchange(parser: ArgumentParser) -> None:
+    """Add the options that say where the exchange is, and whose token it is shown."""
     group = parser.add_argument_group("exchange", f"Each of these options overrides {oci_registry.settings_file()}.")
     group.add_argument("--exchange", metavar="HOST:PORT")
     group.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tunegate.api.numbers import size
 from tunegate.api.pushed import MAX_PARTS, NAME, PART_BYTES, Declaration, Part, Push, PushedFile, PushedKind
 from tunegate.cli import screen
 from tunegate.cli.cluster import Json
-from tunegate.cli.exchange import Exchange, address, path
+from tunegate.cli.exchange import Address, Exchange, address, path
 from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.pushed.files import LocalFile, check_rows, chosen
 from tunegate.cli.pushed.listing import namespace_of
@@ -38,16 +38,29 @@ def push(kind: PushedKind, options: Namespace) -> int:
             f"--name {name}: at most 40 lower-case letters, digits and hyphens, none at its ends but letters and digits"
         ) from None
     declaration = _declaration(options)
-    total = sum(one.file.stat().st_size for one in found)
+    if kind == "datasets" and not options.unchecked:
+        rows, form = check_rows(found)
+        print(f"{rows} rows of form {form}", file=sys.stderr)
+    recorded = send(kind, found, name, namespace_of(options), declaration, address(options))
+    _print(kind, recorded, options.output)
+    return 0
+
+
+def send(
+    kind: PushedKind,
+    found: Sequence[LocalFile],
+    name: str,
+    namespace: str,
+    declaration: Declaration | None,
+    to: Address,
+) -> Json:
+    """Send files and return what is recorded of the push. Raises ``CommandFailure``."""
+    where, total = path(namespace, kind, name), sum(one.file.stat().st_size for one in found)
     if sum(-(-one.file.stat().st_size // PART_BYTES) for one in found) > MAX_PARTS:
         raise WrongUsage(
             f"{size(total)} in {len(found)} files are more than one push holds: {MAX_PARTS} parts of {size(PART_BYTES)}"
         )
-    if kind == "datasets" and not options.unchecked:
-        rows, form = check_rows(found)
-        print(f"{rows} rows of form {form}", file=sys.stderr)
-    where = path(namespace_of(options), kind, name)
-    with closing(Exchange(address(options))) as exchange:
+    with closing(Exchange(to)) as exchange:
         progress = Progress(total)
         try:
             files = [PushedFile(path=one.path, parts=_send(exchange, where, one, progress)) for one in found]
@@ -60,8 +73,7 @@ def push(kind: PushedKind, options: Namespace) -> int:
             progress.end()
             raise
     progress.end()
-    _print(kind, recorded, options.output)
-    return 0
+    return recorded
 
 
 class Progress:

@@ -42,7 +42,7 @@ class Inputs:
     server_pool: ComputePool
     policy: ApprovalPolicy
     dataset: ClaimPath | StorePath | RegistryPath
-    questions: ClaimPath
+    questions: ClaimPath | RegistryPath
     base: ClaimPath | HubPath
     imported: ClaimPath | None
     documents: ClaimPath | StorePath | RegistryPath | None
@@ -101,12 +101,20 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         server_pool=server_pool,
         policy=policy,
         dataset=located(seen, spec.dataset.uri),
-        questions=claim_path(suite.spec.data.uri),
+        questions=_questions(seen, suite),
         base=model_path(base_model.spec.source),
         imported=claim_path(spec.adapter.uri) if spec.adapter else None,
         documents=located(seen, spec.baseline.documents.uri) if spec.baseline.documents else None,
     )
     return _changed(seen, inputs) or inputs
+
+
+def _questions(seen: Observed, suite: EvaluationSuite) -> ClaimPath | RegistryPath:
+    """Return where the job's questions lie, once `refusals` let the address pass."""
+    path = located(seen, suite.spec.data.uri)
+    if isinstance(path, StorePath):
+        raise AssertionError("the API admits no suite in a store")
+    return path
 
 
 def missing(seen: Observed) -> Blocked | None:
