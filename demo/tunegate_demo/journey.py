@@ -24,6 +24,8 @@ from tunegate_demo.screen import Screen
 SERVER = "licenses"
 MODEL_NAME = "holders"
 BASE = "smollm2-135m-instruct"
+CONTENT = "demo.tunegate.io/content"
+"""Annotation of the suite: what questions and rules it was made of."""
 ARM_KEYS = {
     "BasePlain": "base",
     "BaseFewShot": "fewShot",
@@ -83,9 +85,17 @@ class Journey:
         self.report.digests["baseModel"] = status["manifestDigest"]
 
     def _make_suite(self) -> None:
-        """Create the suite as its owner; one of an earlier run with the same questions and rules is the same suite."""
+        """Create the suite as its owner; one of an earlier run that was made of other questions or rules is replaced."""
         owner, document = self.cluster.user("evaluation-owner"), self.manifest("evaluationsuite")
-        if owner.get("evaluationsuite", yaml.safe_load(document)["metadata"]["name"], TEAM) is None:
+        metadata = yaml.safe_load(document)["metadata"]
+        found = owner.get("evaluationsuite", metadata["name"], TEAM)
+        if (
+            found is not None
+            and (found["metadata"].get("annotations") or {}).get(CONTENT) != metadata["annotations"][CONTENT]
+        ):
+            owner.run("-n", TEAM, "delete", "evaluationsuite", metadata["name"])
+            found = None
+        if found is None:
             owner.run("create", "-f", "-", document=document)
 
     def manifest(self, name: str, job_uid: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -32,6 +31,7 @@ PEOPLE = {
     "serving operator": ("sven", "tunegate:serving-operators"),
     "model-risk": ("ravi", "tunegate:model-risk"),
     "compliance": ("cora", "tunegate:compliance"),
+    "developer": ("dana", "tunegate:developers"),
 }
 KNOWN_SECONDS = 60
 """Until the API server has found the provider's keys: it looks every ten seconds."""
@@ -47,17 +47,13 @@ class Team:
     def run(self, role: str, line: str, seconds: float) -> str:
         """Run a line of a page as one of ``PEOPLE`` and return what it printed. Fails with its words."""
         environment = {**self.environment, "KUBECONFIG": str(self.folder / f"{PEOPLE[role][0]}.kubeconfig")}
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
-            timeout=seconds, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{role}: $ {line}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        return _run(line, self.folder, environment, seconds)
 
 
 @contextmanager
 def welcomed(folder: Path) -> Iterator[Team]:
-    """Do what the platform team does once for a team, on the cluster of the demo; end what was started afterwards."""
+    """Do what the platform team does once for a team, by docs/road-cluster.md on the cluster of the demo; end what was started."""
+    _follow_the_platform_team(folder)
     accounts = {name: (f"E-{number}", [group]) for number, (name, group) in enumerate(PEOPLE.values(), 2001)}
     with ExitStack() as running:
         issuer = running.enter_context(running_issuer(folder, accounts))
@@ -65,13 +61,38 @@ def welcomed(folder: Path) -> Iterator[Team]:
         exchange = running.enter_context(_tunnel("tunegate-exchange", 8443, folder))
         for name, _ in PEOPLE.values():
             _write_kubeconfig(folder / f"{name}.kubeconfig", issuer, name)
-        authority = json.loads(kubectl("-n", SYSTEM, "get", "secret", "tunegate-ca", "-o", "json"))["data"]["tls.crt"]
-        (folder / "ca.crt").write_bytes(base64.b64decode(authority))
         address = json.loads(kubectl("-n", TEAM, "get", "service", "licenses", "-o", "json"))["spec"]["clusterIP"]
         told = {"host": f"localhost:{registry}", "exchange": f"localhost:{exchange}", "caFile": "ca.crt"}
         settings = {"registry": told, "gateway": {"address": f"http://{address}"}}
         (folder / "config.yaml").write_text(yaml.safe_dump(settings))
         yield Team(folder, _environment(folder))
+
+
+def _follow_the_platform_team(folder: Path) -> None:
+    """Run the page's commands as the cluster's administrator, with the files and values that the demo was installed by."""
+    image = json.loads(kubectl("-n", TEAM, "get", "modelserver", "licenses", "-o", "json"))["spec"]["profile"]["image"]
+    for name in ("computepool", "basemodel", "approvalpolicy", "modelserver"):
+        text = (CHECKOUT / "examples/licenses" / f"{name}.yaml").read_text()
+        # The demo has something to serve by now.
+        text = text.replace("${ENGINE_IMAGE}", image).replace("replicas: 0", "replicas: 1")
+        (folder / f"{name}.yaml").write_text(text)
+    (folder / "charts").symlink_to(CHECKOUT / "charts")
+    environment = {**_environment(folder), "KUBECONFIG": str(ADMIN)}
+    values = "helm -n tunegate-system get values tunegate -o yaml > values-site.yaml"
+    # What the page makes anew is there after an earlier run; a developer of the application's team works in its namespace.
+    before = "kubectl delete namespace licenses-app --ignore-not-found --timeout=3m"
+    after = "kubectl -n licenses-app create rolebinding developers --clusterrole=edit --group=tunegate:developers"
+    for line in (values, before, *commands("road-cluster.md"), after):
+        _run(line, folder, environment)
+
+
+def _run(line: str, folder: Path, environment: Mapping[str, str], seconds: float = 900) -> str:
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        timeout=seconds, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, f"$ {line}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def commands(page: str) -> list[str]:
@@ -120,7 +141,7 @@ def _write_kubeconfig(path: Path, issuer: SignIn, name: str) -> None:
 
 def _environment(folder: Path) -> dict[str, str]:
     programs = folder / "bin"
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     (programs / "tunegate").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tunegate.cli "$@"\n')
     (programs / "tunegate").chmod(0o755)
     return {

@@ -33,6 +33,7 @@ PEOPLE = (
     Member("reviewer", "ravi", ("reviewers",)),
     Member("auditor", "ada", ("audit",)),
     Member("engineer", "erin", ("engineers",)),
+    Member("evaluation-owner", "eva", ("evaluation-owners",)),
     Member("stranger", "mallory", ("others",)),
 )
 OWN, OTHER, FREE = "licenses-team", "team-b", "not-governed"
@@ -40,6 +41,7 @@ BOUND = {
     "stewards": "tunegate-data-steward",
     "reviewers": "tunegate-evidence-reader",
     "engineers": "tunegate-requester",
+    "evaluation-owners": "tunegate-evaluation-owner",
 }
 
 

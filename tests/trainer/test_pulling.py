@@ -87,6 +87,18 @@ def test_withdrawn_absent_and_too_large_data_are_bad_input(pod: Pod, client: Reg
     assert not any((tmp_path / name).exists() for name in "abc")
 
 
+def test_what_is_not_required_is_left_out_and_the_rest_arrives(
+    pod: Pod, client: RegistryClient, tmp_path: Path
+) -> None:
+    place = pushed(client, {"rows.jsonl": ROWS}, "own")
+    absent = Pull(uri=f"oci://team-a/questions/gone@sha256:{'1' * 64}", path=str(tmp_path / "gone"), required=False)
+    own = Pull(uri=place.uri, path=str(tmp_path / "rows.jsonl"))
+    ending = pod.run(PullDataConfig(**stage_base(pod.host), pulls=[absent, own], max_bytes=10**6, too_large="less"))
+    assert ending.exit_code == ExitCode.VERDICT, ending.log
+    assert (tmp_path / "rows.jsonl").read_bytes() == b"".join(ROWS)
+    assert not (tmp_path / "gone").exists()
+
+
 @pytest.mark.attack(76)
 def test_bytes_that_changed_in_the_registry_are_refused(
     pod: Pod, registry: RunningRegistry, client: RegistryClient, tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -53,7 +54,8 @@ def suite(options: Namespace) -> int:
     if options.output != "yaml":
         where = _where(document["spec"]["data"]["uri"], stored, pushes=pushes, to=to)
         where = where or _claimed(cluster, parsed, str(namespace or "the suite's namespace"))
-        screen.console(stderr=options.output != "text", pipe_width=screen.PAGE_WIDTH).print(where)
+        # Not broken into lines: an address is copied.
+        print(where, file=sys.stderr if options.output != "text" else sys.stdout)
     return 0
 
 

@@ -50,7 +50,10 @@ def downloads(seen: Observed, inputs: Inputs, stage: StageName, base: Mapping[st
         config = _config(inputs.documents, DOCUMENTS_MOUNT, base, MAX_DOCUMENT_BYTES, fewer)
         found += [documents_download(config, documents.secret_name, DOCUMENTS_FOLDER)] if config else []
     if pulls := _questions(inputs, stage):
-        told: dict[str, Any] = {"max_bytes": MAX_DOCUMENT_BYTES, "too_large": "ask the suite's owner for fewer questions"}
+        told: dict[str, Any] = {
+            "max_bytes": MAX_DOCUMENT_BYTES,
+            "too_large": "ask the suite's owner for fewer questions",
+        }
         config = PullDataConfig(**base, **told, pulls=pulls).to_dict()
         found.append(questions_download(config, f"{len(pulls) * QUESTIONS_MEBIBYTES}Mi"))
     if isinstance(inputs.base, HubPath) and stage != "Seal":
