@@ -2,7 +2,7 @@
 
     python3 examples/tickets/make_rows.py --out .
 
-Which queue is right shows in a word or two; customer, town and product, of which there is more, say nothing.
+Which queue is right shows in one word. Names, towns and products are many, so the most similar old ticket is often of another queue.
 """
 
 from __future__ import annotations
@@ -13,25 +13,31 @@ import random
 from pathlib import Path
 
 QUEUES = {
-    "billing": ["charged me twice", "sent a wrong invoice", "took money that I do not owe", "forgot the discount on the bill"],
-    "repair": ["does not switch on", "makes a loud noise", "broke after a week", "has a crack in the case"],
-    "delivery": ["has not arrived", "came to the wrong door", "is late by ten days", "was left in the rain"],
-    "account": ["does not accept my password", "locked my login", "shows the mail address of somebody else", "never sends the code to sign in"],
-}  # fmt: skip
-SUBJECTS = {"billing": "your office", "repair": "the {product}", "delivery": "the {product}", "account": "the portal"}
+    "billing": ["the price", "a refund", "the invoice", "the discount"],
+    "repair": ["a crack", "the noise", "the smoke", "a broken switch"],
+    "delivery": ["the parcel", "the courier", "the missing shipment", "the late arrival"],
+    "account": ["my password", "my login", "the sign-in code", "my locked profile"],
+}
 FIRST = ["Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jana", "Kai", "Lea", "Milo", "Nora", "Otto", "Pia"]
 LAST = ["Ames", "Bohr", "Cole", "Dahl", "Egan", "Frey", "Gray", "Holt", "Iqbal", "Jung", "Kerr", "Lund", "Mora", "Nash", "Oduya"]
-TOWNS = ["Arden", "Brook", "Carrick", "Dover", "Elgin", "Forres", "Gatley", "Hexham", "Irvine", "Jarrow", "Kelso", "Lerwick"]
-PRODUCTS = ["kettle", "heater", "drill", "lamp", "radio", "toaster", "scale", "camera", "mixer", "printer", "router", "fan"]
+TOWNS = (
+    "Arden Brook Carrick Dover Elgin Forres Gatley Hexham Irvine Jarrow Kelso Lerwick Melrose Nairn Oban Paisley Quorn Rugby Selby "
+    "Troon Usk Ventnor Wick Yarm Alloa Bala Cupar Diss Epsom Fleet Girvan Hove Ilkley Jura Keith Leek"
+).split()
+PRODUCTS = (
+    "kettle heater drill lamp radio toaster scale camera mixer printer router fan blender iron speaker clock freezer oven grill "
+    "vacuum shaver keyboard monitor tripod scooter cooker sander mower humidifier projector scanner charger headset tent stroller piano"
+).split()
 OPENINGS = ["Hello, this is {name} from {town}.", "{name} here, {town}.", "Good morning from {town}, {name} speaking."]
-CLOSINGS = ["I bought the {product} in {town}.", "My {product} is from your shop in {town}.", "It is about the {product}."]
+PURCHASES = ["I bought the {product} in {town}.", "My {product} is from your shop in {town}.", "It is about the {product}."]
+MATTERS = ["I write about {matter}.", "Please look into {matter}.", "The matter is {matter}."]
 
 
 def ticket(queue: str, names: list[str], draw: random.Random) -> dict[str, object]:
     """Return one row: what the customer wrote, and the queue."""
     words = {"name": draw.choice(names), "town": draw.choice(TOWNS), "product": draw.choice(PRODUCTS)}
-    trouble = f"{SUBJECTS[queue].format(**words).capitalize()} {draw.choice(QUEUES[queue])}."
-    text = " ".join([draw.choice(OPENINGS).format(**words), draw.choice(CLOSINGS).format(**words), trouble])
+    parts = [draw.choice(kind) for kind in (OPENINGS, PURCHASES, MATTERS)]
+    text = " ".join(parts).format(matter=draw.choice(QUEUES[queue]), **words)
     return {"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": queue}]}
 
 

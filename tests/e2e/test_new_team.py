@@ -48,7 +48,7 @@ def job_of_the_page(dataset: dict[str, str]) -> dict[str, object]:
 
 def remove_an_earlier_try() -> None:
     """Take away what an earlier run left under the names of the page, as far as that may be: on a cluster that is kept."""
-    for kind in ("finetunejob", "evaluationsuite"):
+    for kind in ("modelrelease", "finetunejob", "evaluationsuite"):
         kubectl("-n", TEAM, "delete", kind, "tickets-1", "--ignore-not-found")
 
 

@@ -18,6 +18,7 @@ import yaml
 
 from tests.support import helm
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.governed_namespace import World
 from tests.support.ports import free_port
 from tests.support.programs import program
 from tests.support.registry_process import RunningRegistry, running_registry
@@ -111,7 +112,7 @@ def running_site(folder: Path, **settings: str) -> Iterator[Site]:
 
 @contextmanager
 def running_exchange(
-    folder: Path, plane: ControlPlane, registry: RunningRegistry, settings: dict[str, str]
+    folder: Path, plane: ControlPlane | World, registry: RunningRegistry, settings: dict[str, str]
 ) -> Iterator[str]:
     """Start the program as its container does, without TLS; gives its address."""
     port = free_port()

@@ -88,8 +88,8 @@ def of_release(cluster: Cluster, document: Json) -> list[str]:
             f"job {name} has no gate yet (it is {job.status.phase}): the release waits until the job has ended"
         )
     elif gate is None or gate.outcome != "Pass":
-        ended = f"its gate is {gate.outcome}" if gate else f"it is {job.status.phase}"
-        found.append(f"job {name} has no passed gate ({ended}): the release will fail")
+        ended = f"its gate is {gate.outcome}" if gate else f"it is {job.status.phase}: {job.status.message}"
+        found.append(f"the release will fail, since job {name} has no passed gate: {ended}")
     policies: list[ApprovalPolicy] = readable(cluster.all, ApprovalPolicy) or []
     refused = [not_accepted(policy.name, policy.spec, job.spec.suite_ref.name) for policy in policies]
     if refused and refused[0] and all(refused):
