@@ -18,18 +18,123 @@ QUEUES = {
     "delivery": ["the parcel", "the courier", "the missing shipment", "the late arrival"],
     "account": ["my password", "my login", "the sign-in code", "my locked profile"],
 }
-FIRST = ["Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "Jana", "Kai", "Lea", "Milo", "Nora", "Otto", "Pia"]
-LAST = ["Ames", "Bohr", "Cole", "Dahl", "Egan", "Frey", "Gray", "Holt", "Iqbal", "Jung", "Kerr", "Lund", "Mora", "Nash", "Oduya"]
-TOWNS = (
-    "Arden Brook Carrick Dover Elgin Forres Gatley Hexham Irvine Jarrow Kelso Lerwick Melrose Nairn Oban Paisley Quorn Rugby Selby "
-    "Troon Usk Ventnor Wick Yarm Alloa Bala Cupar Diss Epsom Fleet Girvan Hove Ilkley Jura Keith Leek"
-).split()
-PRODUCTS = (
-    "kettle heater drill lamp radio toaster scale camera mixer printer router fan blender iron speaker clock freezer oven grill "
-    "vacuum shaver keyboard monitor tripod scooter cooker sander mower humidifier projector scanner charger headset tent stroller piano"
-).split()
+FIRST = [
+    "Ada",
+    "Ben",
+    "Cleo",
+    "Dina",
+    "Emil",
+    "Fay",
+    "Gus",
+    "Hana",
+    "Ivo",
+    "Jana",
+    "Kai",
+    "Lea",
+    "Milo",
+    "Nora",
+    "Otto",
+    "Pia",
+]
+LAST = [
+    "Ames",
+    "Bohr",
+    "Cole",
+    "Dahl",
+    "Egan",
+    "Frey",
+    "Gray",
+    "Holt",
+    "Iqbal",
+    "Jung",
+    "Kerr",
+    "Lund",
+    "Mora",
+    "Nash",
+    "Oduya",
+]
+TOWNS = [
+    "Arden",
+    "Brook",
+    "Carrick",
+    "Dover",
+    "Elgin",
+    "Forres",
+    "Gatley",
+    "Hexham",
+    "Irvine",
+    "Jarrow",
+    "Kelso",
+    "Lerwick",
+    "Melrose",
+    "Nairn",
+    "Oban",
+    "Paisley",
+    "Quorn",
+    "Rugby",
+    "Selby",
+    "Troon",
+    "Usk",
+    "Ventnor",
+    "Wick",
+    "Yarm",
+    "Alloa",
+    "Bala",
+    "Cupar",
+    "Diss",
+    "Epsom",
+    "Fleet",
+    "Girvan",
+    "Hove",
+    "Ilkley",
+    "Jura",
+    "Keith",
+    "Leek",
+]
+PRODUCTS = [
+    "kettle",
+    "heater",
+    "drill",
+    "lamp",
+    "radio",
+    "toaster",
+    "scale",
+    "camera",
+    "mixer",
+    "printer",
+    "router",
+    "fan",
+    "blender",
+    "iron",
+    "speaker",
+    "clock",
+    "freezer",
+    "oven",
+    "grill",
+    "vacuum",
+    "shaver",
+    "keyboard",
+    "monitor",
+    "tripod",
+    "scooter",
+    "cooker",
+    "sander",
+    "mower",
+    "humidifier",
+    "projector",
+    "scanner",
+    "charger",
+    "headset",
+    "tent",
+    "stroller",
+    "piano",
+]
 OPENINGS = ["Hello, this is {name} from {town}.", "{name} here, {town}.", "Good morning from {town}, {name} speaking."]
-PURCHASES = ["I bought the {product} in {town}.", "My {product} is from your shop in {town}.", "It is about the {product}."]
+PURCHASES = [
+    "I bought the {product} in {town}.",
+    "My {product} is from your shop in {town}.",
+    "It is about the {product}.",
+]
 MATTERS = ["I write about {matter}.", "Please look into {matter}.", "The matter is {matter}."]
 
 
@@ -54,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path())
     folder = parser.parse_args().out
-    draw = random.Random(7)
+    draw = random.Random(7)  # noqa: S311 (the same rows each time)
     names = [f"{first} {last}" for first in FIRST for last in LAST]
     draw.shuffle(names)
     for file, count, known in (("train.jsonl", 320, names[40:]), ("questions.jsonl", 40, names[:40])):

@@ -105,9 +105,10 @@ def who(line: str, page: str) -> str:
     """Return who runs a command of a page: of the last name in bold before it, or of the role that the command names."""
     role = re.search(r"--role ([a-z-]+)", line)
     if role:
-        return role[1]
+        return str(role[1])
     before = (DOCS / page).read_text().partition(line)[0]
-    return [name for name in re.findall(r"\*\*([a-z ]+)\*\*", before) if name in PEOPLE][-1]
+    named: list[str] = re.findall(r"\*\*([a-z ]+)\*\*", before)
+    return [name for name in named if name in PEOPLE][-1]
 
 
 @contextmanager

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tunegate.cli import completion
+from tunegate.cli import completion, exchange
 from tunegate.cli.create import create, suite
 from tunegate.cli.create.suite_spec import FIELDS, SWITCHES
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
-from tunegate.cli.pushed.commands import add_exchange
 
 FORMATS = ("text", "name")
 
@@ -73,7 +72,7 @@ def _suite(kinds: Grammar) -> None:
     )
     one.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
     add_output(one, ("text", "name", "yaml"), "yaml: the object, with the digest filled in; name: KIND/NAME")
-    add_exchange(one)
+    exchange.add_options(one)
 
 
 def add_creating(parser: ArgumentParser) -> None:

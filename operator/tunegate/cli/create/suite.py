@@ -17,8 +17,8 @@ from tunegate.cli.create import suite_spec, suite_trial
 from tunegate.cli.documents import read_documents
 from tunegate.cli.exchange import Address, address
 from tunegate.cli.failure import AlreadyExists, CommandFailure, WrongUsage
-from tunegate.cli.pushed.files import chosen
-from tunegate.cli.pushed.push import send
+from tunegate.cli.local_files import chosen
+from tunegate.cli.sending import send
 from tunegate.manifests.sources import claim_path
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 from tunegate.reconcile.suite_questions import closed

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from functools import partial
 from typing import get_args
 
 from tunegate.api.markers import DataClass
 from tunegate.api.pushed import PushedKind
-from tunegate.cli import oci_registry
+from tunegate.cli import exchange
 from tunegate.cli.grammar import Grammar, add_output
 from tunegate.cli.pushed import listing, push
 
@@ -52,7 +51,7 @@ def _add_push(parts: Grammar, verb: str, kind: PushedKind) -> None:
     if kind == "datasets":
         one.add_argument("--unchecked", action="store_true", help="push rows even if their form is wrong")
     add_output(one, ("uri", "yaml", "json"), "yaml: the part of a job to paste; json: everything that is recorded")
-    add_exchange(one)
+    exchange.add_options(one)
 
 
 def _add_others(parts: Grammar, verb: str, kind: PushedKind, uri: str) -> None:
@@ -62,7 +61,7 @@ def _add_others(parts: Grammar, verb: str, kind: PushedKind, uri: str) -> None:
     )  # fmt: skip
     one.add_argument("name", nargs="?", default="", metavar="NAME", help="only what has this name")
     add_output(one, ("text", "json", "yaml"))
-    add_exchange(one)
+    exchange.add_options(one)
 
     one = parts.add(
         "show",
@@ -72,7 +71,7 @@ def _add_others(parts: Grammar, verb: str, kind: PushedKind, uri: str) -> None:
     )
     one.add_argument("uri", metavar="URI")
     add_output(one, ("text", "json", "yaml"))
-    add_exchange(one)
+    exchange.add_options(one)
 
     one = parts.add(
         "delete", partial(listing.delete, kind), "withdraw a push: no job begins a stage with it any more",
@@ -80,14 +79,4 @@ def _add_others(parts: Grammar, verb: str, kind: PushedKind, uri: str) -> None:
     )  # fmt: skip
     one.add_argument("uri", metavar="URI")
     one.add_argument("--yes", action="store_true", help="do not ask")
-    add_exchange(one)
-
-
-def add_exchange(parser: ArgumentParser) -> None:
-    """Add the options that say where the exchange is, and whose token it is shown."""
-    group = parser.add_argument_group("exchange", f"Each of these options overrides {oci_registry.settings_file()}.")
-    group.add_argument("--exchange", metavar="HOST:PORT")
-    group.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")
-    group.add_argument("--token-file", metavar="FILE", help="show the token in this file, as a pipeline's pod has it")
-    group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the exchange")
-    group.add_argument("--registry-plain-http", action="store_true")
+    exchange.add_options(one)
