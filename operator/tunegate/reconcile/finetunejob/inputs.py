@@ -191,8 +191,9 @@ def _volumes(seen: Observed) -> Iterator[Blocked]:
         elif (uri, where) in named and _labels(found).get(USABLE_BY_JOBS_LABEL) != "true":
             yield Blocked(
                 JobReason.WAITING_FOR_VOLUME,
-                f"{where} names the PersistentVolumeClaim {claim}, which its owner has not opened for jobs. Its owner "
-                f"runs: kubectl label pvc -n {seen.job.namespace} {claim} {USABLE_BY_JOBS_LABEL}=true",
+                f"{where} names the PersistentVolumeClaim {claim}, which is not open for jobs. Whoever may change claims "
+                f"there runs: kubectl label pvc -n {seen.job.namespace} {claim} {USABLE_BY_JOBS_LABEL}=true. Data that a steward "
+                "pushes (tunegate data push) needs no claim.",
             )
 
 
@@ -218,8 +219,8 @@ def _opened(name: str | None, where: str, secret: StoreSecret | None, namespace:
     elif secret.labels.get(USABLE_BY_JOBS_LABEL) != "true":
         yield Blocked(
             reason,
-            f"{where} names the Secret {name}, which its owner has not opened for jobs. Its owner runs: "
-            f"kubectl label secret -n {namespace} {name} {USABLE_BY_JOBS_LABEL}=true",
+            f"{where} names the Secret {name}, which is not open for jobs. Whoever may change Secrets "
+            f"there runs: kubectl label secret -n {namespace} {name} {USABLE_BY_JOBS_LABEL}=true",
         )
     elif missing := [key for key in STORE_REQUIRED if key not in secret.keys]:
         yield Blocked(reason, f"Secret {name} ({where}) lacks {', '.join(missing)}. Add what is missing.")
