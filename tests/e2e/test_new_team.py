@@ -82,11 +82,11 @@ def test_a_new_team_goes_from_rows_to_an_answer_by_the_commands_of_its_page(team
 
 def review(team: Team) -> None:
     """Follow the reviewer's page."""
-    said = {line: follow(team, "model-risk", line) for line in commands(REVIEW)}
-    assert "tickets-1" in said["tunegate get releases -n licenses-team"]
-    assert any("wrong" in one or "right" in one for line, one in said.items() if "inspect answers" in line)
+    said = [(line, follow(team, "model-risk", line)) for line in commands(REVIEW)]
+    assert any("tickets-1" in printed for line, printed in said if line.startswith("tunegate get releases"))
+    assert any("right" in printed for line, printed in said if "inspect answers" in line)
     assert "<html" in (team.folder / "data.html").read_text()
-    assert "ravi" in list(said.values())[-1]
+    assert "ravi" in said[-1][1]
 
 
 def test_a_developer_gets_the_answer_in_a_program_of_their_own(team: Team) -> None:
