@@ -33,12 +33,17 @@ NOT_RUN = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 TIME = (2020, 1, 1, 0, 0, 0)
 
 
-def build(output: Path, systems: Sequence[str] = tuple(SYSTEMS), uv: str | None = None) -> list[Path]:
+def uv() -> str:
+    """Return the program."""
+    return shutil.which("uv") or str(Path.home() / ".cache/tunegate/uv/bin/uv")
+
+
+def build(output: Path, systems: Sequence[str] = tuple(SYSTEMS)) -> list[Path]:
     """Write the wheel and a file for each system into a folder, and return the files.
 
     Raises ``subprocess.CalledProcessError`` when uv fails and ``ValueError`` for a file above ``MOST_BYTES``.
     """
-    program = uv or shutil.which("uv") or str(Path.home() / ".cache/tunegate/uv/bin/uv")
+    program = uv()
     subprocess.run([program, "build", "--quiet", "--wheel", "--out-dir", output, ROOT], check=True)
     wheel = max(output.glob("tunegate-*.whl"), key=lambda found: found.stat().st_mtime)
     files = [output / f"tunegate-{system}" for system in systems]
@@ -51,14 +56,14 @@ def build(output: Path, systems: Sequence[str] = tuple(SYSTEMS), uv: str | None 
     return files
 
 
-def _installed(uv: str, wheel: Path, target: str, place: Path) -> Path:
+def _installed(program: str, wheel: Path, target: str, place: Path) -> Path:
     """Return a folder with all packages as they are on another system."""
     system, _, python = target.rpartition("-")
     folder = place / target
     options = ["--quiet", "--no-config", "--no-deps", "--only-binary", ":all:", "--target", str(folder)]
     options += ["--python-version", python, "--python-platform", SYSTEMS[system]]
     for what in (["--require-hashes", "--requirements", str(REQUIREMENTS)], [str(wheel)]):
-        subprocess.run([uv, "pip", "install", *options, *what], check=True)
+        subprocess.run([program, "pip", "install", *options, *what], check=True)
     return folder
 
 

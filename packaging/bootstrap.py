@@ -82,7 +82,7 @@ def unpacked(place):
 
 def main():
     sys.path.insert(0, unpacked(os.path.dirname(os.path.abspath(__file__))))
-    from tunegate.cli.main import main as run
+    from tunegate.cli.start import main as run
 
     return run()
 

@@ -5,6 +5,10 @@ vLLM 0.32 indexes the adapters' weights with a row's slot. Slot -1 means "no ada
 in a batch that also holds an adapter's rows, and with every slot filled, the base model's rows got the last adapter. Its weights
 are also copied for every token, which takes half of an answer's time. Here each adapter is multiplied once with the rows that
 belong to it, and rows without an adapter get zeros.
+
+A request for the log-probabilities of its prompt asks the output layer for rows that are not those of the batch, while the slots are:
+beside another request vLLM 0.32 ends at that. An adapter has nothing at the output layer (`tunegate.adapter_rules` lets no other in),
+so such rows get zeros, and an adapter that has something there is an error.
 """
 
 import torch
@@ -17,6 +21,12 @@ def _rows_times_adapters(
     if weights.dim() == 4:
         weights = weights.squeeze(dim=1)
     rows = max(inputs.shape[0], slots.shape[0])
+    if not torch.compiler.is_compiling() and slots.shape[0] not in (1, inputs.shape[0]):
+        if bool(weights.any()):
+            raise RuntimeError(
+                "an adapter with weights at the output layer cannot be asked for log-probabilities of a prompt"
+            )
+        return torch.zeros((inputs.shape[0], weights.shape[-2]), dtype=dtype, device=inputs.device)
     inputs = inputs.to(dtype=dtype).expand(rows, -1)
     slots = slots.expand(rows)
     if torch.compiler.is_compiling():

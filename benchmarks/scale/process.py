@@ -89,14 +89,17 @@ def until_ready(process: Process, answer: str = "leading") -> None:
         time.sleep(1)
 
 
-def until_quiet(process: Process) -> None:
-    """Wait until it does nothing but what it does at each listing: five looks, three seconds apart."""
+def until_quiet(process: Process, waiting: int = 0) -> None:
+    """Wait until it does nothing but look at what waits, again and again: five looks at it, three seconds apart.
+
+    ``waiting``: objects that wait for something; all of them may be looked at between two looks.
+    """
     until_ready(process)
     before, spent, calm = process.metric("tunegate_reconcile_total{"), process.cpu_seconds(), 0
     while calm < 5:
         time.sleep(3)
         done, used = process.metric("tunegate_reconcile_total{"), process.cpu_seconds()
-        calm = calm + 1 if done - before < 50 and used - spent < 0.75 else 0
+        calm = calm + 1 if done - before < 50 + waiting and used - spent < 0.75 + 0.01 * waiting else 0
         before, spent = done, used
 
 

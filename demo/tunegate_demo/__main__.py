@@ -84,12 +84,7 @@ def farewell(screen: Screen, journey: Journey, cluster: Cluster) -> None:
     screen.say(f"story    {kubectl} -n {inputs.TEAM} get finetunejobs,modelreleases,modelservers")
     screen.say(f"why      {kubectl} -n {inputs.TEAM} describe modelrelease {journey.release}")
     screen.say(f"ledger   {kubectl} get auditrecords")
-    screen.say(
-        f"MLflow   {kubectl} -n {inputs.SYSTEM} port-forward svc/tunegate-mlflow 5000, then open https://localhost:5000 "
-        "as tunegate-viewer"
-    )
-    template = "go-template='{{.data.viewer | base64decode}}'"
-    screen.say(f"         password: {kubectl} -n {inputs.SYSTEM} get secret tunegate-mlflow-users -o {template}")
+    screen.say('MLflow   tunegate mlflow   (docs/operate.md, "MLflow", says with which token)')
     if cluster.local:
         screen.say("stop     make cluster-down   (data stays)      make clean   (nothing stays)")
     else:

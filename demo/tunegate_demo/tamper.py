@@ -29,7 +29,7 @@ with path.open("r+b") as stream:
 def weights_blob(admin: Kubectl, served_name: str) -> str:
     """Return the SHA-256 (hex) of the served adapter's weights, from what the operator told the serving pods."""
     for found in admin.items("configmaps", TEAM):
-        for entry in json.loads(found.get("data", {}).get("adapters.json", "[]")):
+        for entry in json.loads(found.get("data", {}).get("adapters.json", "{}")).get("adapters", []):
             if entry["servedName"] == served_name:
                 files = {file["path"]: file["sha256"] for file in entry["manifest"]["files"]}
                 return str(files["adapter_model.safetensors"])

@@ -1,7 +1,8 @@
 // Command issuer is an OpenID provider for the local cluster: zitadel/oidc, a certified implementation, with people from a file.
 //
 // Its tokens say which account it is (sub, preferred_username), which human (employee_id), in which groups, and when the
-// person signed in (auth_time). Everything is kept in memory: who restarts it signs in anew.
+// person signed in (auth_time). People sign in by a browser (code with PKCE) or on another device (RFC 8628). Everything is
+// kept in memory: who restarts it signs in anew.
 package main
 
 import (
@@ -53,6 +54,43 @@ type provider struct {
 	people directory
 }
 
+// client is the native application, which may also sign people in on another device.
+type client struct {
+	op.Client
+}
+
+func (c client) GrantTypes() []oidc.GrantType {
+	return append(c.Client.GrantTypes(), oidc.GrantTypeDeviceCode)
+}
+
+func (p provider) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
+	found, err := p.Storage.GetClientByClientID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return client{found}, nil
+}
+
+// CompleteDeviceAuthorization keeps when the person signed in, which the example's storage does for browsers only.
+func (p provider) CompleteDeviceAuthorization(ctx context.Context, code, subject string) error {
+	state, err := p.GetDeviceAuthorizationByUserCode(ctx, code)
+	if err != nil {
+		return err
+	}
+	state.AuthTime = time.Now()
+	return p.Storage.CompleteDeviceAuthorization(ctx, code, subject)
+}
+
+// CreateAccessAndRefreshTokens keeps whose token it is that another device gets: the example's storage forgets the client.
+func (p provider) CreateAccessAndRefreshTokens(ctx context.Context, request op.TokenRequest, current string) (string, string, time.Time, error) {
+	if state, ok := request.(*op.DeviceAuthorizationState); ok {
+		request = storage.RefreshTokenRequestFromBusiness(&storage.RefreshToken{
+			ApplicationID: state.ClientID, UserID: state.Subject, Audience: state.GetAudience(), Scopes: state.Scopes, AuthTime: state.AuthTime,
+		})
+	}
+	return p.Storage.CreateAccessAndRefreshTokens(ctx, request, current)
+}
+
 func (p provider) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInfo, request op.IDTokenRequest, scopes []string) error {
 	if err := p.Storage.SetUserinfoFromRequest(ctx, info, request, scopes); err != nil {
 		return err
@@ -71,14 +109,14 @@ func main() {
 	certificate := flag.String("certificate", "", "file of the server's certificate")
 	key := flag.String("key", "", "file of its private key")
 	file := flag.String("people", "", "JSON file: a list of accounts")
-	client := flag.String("client", "", "id of the only client, a native application")
+	name := flag.String("client", "", "id of the only client, a native application")
 	flag.Parse()
 
 	people, err := read(*file)
 	if err != nil {
 		log.Fatalf("%s: %v", *file, err)
 	}
-	storage.RegisterClients(storage.NativeClient(*client))
+	storage.RegisterClients(storage.NativeClient(*name, "http://localhost"))
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	handler := exampleop.SetupServer("https://"+*address, provider{storage.NewStorage(people), people}, logger, false)
 	server := &http.Server{Addr: *address, Handler: handler, ReadHeaderTimeout: 10 * time.Second}

@@ -1,4 +1,5 @@
-"""Entry point of the containers: `python -m tunegate operator`, `… exchange`, `… gateway --config-digest D`, `… pull --config-digest D`.
+"""Entry point of the containers: `python -m tunegate operator`, `… exchange`; in serving pods `… check-base`, `… adapters` and `… gateway`,
+each with `--config-digest D`.
 
 The registry's pod runs `python -m tunegate registry-volume`.
 """
@@ -13,15 +14,16 @@ from importlib import import_module
 COMMANDS = {
     "operator": "tunegate.runtime.operator",
     "gateway": "tunegate.gateway.app",
-    "pull": "tunegate.serving.pull",
+    "check-base": "tunegate.serving.check",
+    "adapters": "tunegate.serving.sidecar",
     "exchange": "tunegate.exchange.app",
     "registry-volume": "tunegate.registry_volume",
 }
-"""Each module is imported only when it is asked for: the gateway's image part needs no kopf, the puller no aiohttp."""
+"""Each module is imported only when it is asked for: the gateway needs no kopf, the check of a base model no aiohttp."""
 
 
 CONFIG_DIGEST_FLAG = "--config-digest"
-CONFIGURED = ("gateway", "pull")
+CONFIGURED = ("gateway", "check-base", "adapters")
 """Commands that read a mounted ConfigMap: its digest has to stand in the pod's own template."""
 
 

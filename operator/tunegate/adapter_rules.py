@@ -14,10 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunegate import digests
+from tunegate.regular_files import read_regular
 from tunegate.safetensors_files import BrokenFile, Tensor, read_header
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+KEPT_SETTINGS = (
+    "r", "lora_alpha", "lora_dropout", "fan_in_fan_out", "use_rslora", "rank_pattern", "alpha_pattern",
+)  # fmt: skip
+"""Settings that change what the adapter does. All others are paths, names and versions of where it was made."""
 UNSUPPORTED = {
     "use_dora": "DoRA", "modules_to_save": "fully trained modules (modules_to_save)", "lora_bias": "LoRA biases",
     "layer_replication": "layer replication", "use_qalora": "QALoRA", "alora_invocation_tokens": "activated LoRA",
@@ -56,9 +62,7 @@ class BrokenConfig(Exception):
 def read_config(folder: Path) -> dict[str, Any]:
     """Return `adapter_config.json`. Raises ``BrokenConfig``."""
     try:
-        if not (folder / CONFIG).is_file():  # a pipe would be waited for
-            raise BrokenConfig(f"{CONFIG} is missing or not a regular file")
-        document = json.loads((folder / CONFIG).read_bytes())
+        document = json.loads(read_regular(folder / CONFIG))
     except (OSError, ValueError, RecursionError) as error:
         raise BrokenConfig(f"{CONFIG} is missing or not JSON") from error
     if not isinstance(document, dict):
@@ -85,7 +89,9 @@ def largest_rank(config: Mapping[str, Any]) -> int:
 
 def config_problems(config: Mapping[str, Any], max_rank: int) -> list[Problem]:
     """Return what is wrong with the settings."""
-    problems = [*_wrong_kind(config), *_wrong_numbers(config, max_rank), *_wrong_patterns(config, max_rank)]
+    problems = [
+        *_wrong_kind(config), *_wrong_numbers(config, max_rank), *_wrong_patterns(config, max_rank), *_unwritable(config),
+    ]  # fmt: skip
     if config.get("bias", "none") != "none":
         problems.append(Problem("Bias", "bias is trained (bias other than none): the engine can't load it"))
     start = config.get("init_lora_weights", True)
@@ -183,6 +189,18 @@ def _wrong_numbers(config: Mapping[str, Any], max_rank: int) -> Iterator[Problem
             f"{CONFIG}: lora_alpha {known}: the engine scales by it. Write the number that the adapter was trained with"
         )
         yield Problem("Settings", message)
+
+
+def _unwritable(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is sealed is RFC 8785 JSON, which holds no number that doubles cannot and no text that UTF-8 cannot."""
+    for key in (*KEPT_SETTINGS, "target_modules"):
+        try:
+            digests.canonical(config.get(key))
+        except ValueError:
+            allowed = "whole numbers up to 2^53, finite fractions, whole characters"
+            yield Problem(
+                "Settings", f"{CONFIG}: {key} cannot be read alike by all readers of JSON; allowed are {allowed}"
+            )
 
 
 def _wrong_patterns(config: Mapping[str, Any], max_rank: int) -> Iterator[Problem]:

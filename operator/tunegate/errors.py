@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+MOST_PLACES = 20
+"""Of a document that a message names."""
+
 
 class Waiting(Exception):
     """Something else has to happen first.
@@ -42,10 +45,18 @@ class Terminal(Exception):
 
 def wrong_fields(error: ValidationError) -> str:
     """Return the places that a document fails at. Not the error's own text: it quotes the document, which may hold data."""
-    return "these fields are wrong: " + ", ".join(wrong_places(error))
+    places = wrong_places(error)
+    more = f", and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
+    return "these fields are wrong: " + ", ".join(places[:MOST_PLACES]) + more
 
 
 def wrong_places(error: ValidationError) -> list[str]:
-    """Return the places that a document fails at."""
+    """Return the places that a document fails at, each with at most 200 characters: names in it may be of any length."""
     places = (".".join(map(str, entry["loc"])) for entry in error.errors(include_input=False, include_url=False))
-    return [place or "the whole document" for place in places]
+    return [shorten(place) or "the whole document" for place in places]
+
+
+def shorten(text: str, most: int = 200) -> str:
+    """Return text with at most ``most`` characters, its middle left out."""
+    half = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"

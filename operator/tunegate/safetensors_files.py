@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from tunegate.regular_files import NotRegular, open_regular
+
 MAX_HEADER_BYTES = 100_000_000
 """The library's own bound."""
 BITS = {
@@ -46,9 +48,7 @@ class Tensor:
 def read_header(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file without reading its weights. Raises ``BrokenFile``."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise BrokenFile(f"{path.name}: not a regular file")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             begin = stream.read(8)
             if begin and POINTER.startswith(begin):
                 raise BrokenFile(
@@ -59,6 +59,8 @@ def read_header(path: Path) -> dict[str, Tensor]:
                 raise BrokenFile(f"{path.name}: not a safetensors file")
             header = json.loads(stream.read(length))
         held = path.stat().st_size - 8 - length
+    except NotRegular as error:
+        raise BrokenFile(f"{path.name}: not a regular file") from error
     except OSError as error:
         raise BrokenFile(f"{path.name}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.gateway.allowed_fields import CHAT
 from tunegate.gateway.bodies import check_body
+from tunegate.gateway.endpoints import CHAT
 from tunegate.gateway.problems import Problem
 from tunegate.strict_json import RepeatedName, strict_json
 from tunegate_trainer.data.strict_json import NotJson, parse_json

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support import helm
+from tests.support.helm import Json
+from tunegate.cli import access
+from tunegate.rbac import rights
 
 PEOPLE: dict[str, list[dict[str, Any]]] = {
     "requesters": [{"groups": ["ml", "research"]}, {"groups": ["guests"], "namespaces": ["team-b"]}],
@@ -116,3 +119,20 @@ def test_suites_and_policies_are_two_duties() -> None:
         "evaluationsuites": {"tunegate-evaluation-owner"},
         "approvalpolicies": {"tunegate-policy-owner"},
     }
+
+
+@pytest.mark.parametrize("right", [pytest.param(right, id=right.does) for right in access.RIGHTS])
+def test_tunegate_access_names_the_values_that_give_a_right(right: access.Right) -> None:
+    keys = [key for key in PEOPLE if key != "approvers"]
+    people = {key: [{"groups": [key]}] for key in keys} | {
+        "approvers": [{"role": "model-risk", "groups": ["approvers"]}]
+    }
+    kinds: dict[str, list[Json]] = {}
+    for obj in helm.render(helm.values(people=people)):
+        kinds.setdefault(obj["kind"], []).append(obj)
+    bound = rights.Rights(rights.grants(*(
+        kinds.get(kind, []) for kind in ("ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding")
+    )))  # fmt: skip
+    need = rights.Need((right.verb,), right.group, right.resource, right.name)
+    holders = bound.holders([need], "" if right.everywhere else "team-a")
+    assert {subject.name for subject in holders if subject.kind == "Group"} == set(right.people)

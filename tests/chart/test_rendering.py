@@ -40,6 +40,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         },
         "networkPolicies": {"anchorEgress": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
     },
+    "identity provider": {"networkPolicies": {"issuerEgress": [{"ports": [{"port": 443, "protocol": "TCP"}]}]}},
     "one replica": {"operator": {"replicas": 1, "priorityClassName": "high", "nodeSelector": {"a": "b"}}},
 }
 AUTHORITIES = "--authorities=/etc/tunegate/authorities/authorities.pem"
@@ -192,6 +193,40 @@ def test_the_exchange_understands_every_setting_that_it_is_given() -> None:
     told = settings.from_environment({one["name"]: one["value"] for one in container["env"]})
     assert told.namespaces == ("team-a", "team-b")
     assert told.max_bytes == 5 * settings.GIB
+    assert (told.registry_host, told.mlflow_uri) == (
+        "tunegate-registry.tunegate-system.svc:5000",
+        "https://tunegate-mlflow.tunegate-system.svc:5000",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "volumes"),
+    [
+        (MATRIX["no lineage"], {"tmp", "ca", "tls", "registry-token"}),
+        ({"registry": EXTERNAL["registry"]}, {"tmp", "ca", "tls", "mlflow"}),
+    ],
+    ids=["a registry and no MLflow", "MLflow and a registry of the site"],
+)
+def test_the_exchange_holds_keys_of_those_stores_alone_that_the_chart_runs(
+    changes: dict[str, Any], volumes: set[str]
+) -> None:
+    from tunegate.exchange import settings
+
+    objects = helm.render(helm.values(**changes))
+    spec = dict(helm.pod_specs(objects))["tunegate-exchange"]
+    settings.from_environment({one["name"]: one["value"] for one in spec["containers"][0]["env"]})
+    assert {one["name"] for one in spec["volumes"] if not one["name"].startswith("token")} == volumes
+    assert "--server=exchange" in hook_arguments(objects)
+
+
+def test_mlflow_is_reached_by_the_operator_and_the_exchange_which_has_one_password() -> None:
+    objects = helm.render(helm.values())
+    peers = helm.one(objects, "NetworkPolicy", "tunegate-mlflow")["spec"]["ingress"][0]["from"]
+    labels = [one["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in peers]
+    assert labels == ["operator", "exchange"]
+    volumes = {volume["name"]: volume for volume in dict(helm.pod_specs(objects))["tunegate-exchange"]["volumes"]}
+    assert volumes["mlflow"]["secret"]["items"] == [{"key": "exchange", "path": "password"}]
+    assert "tunegate-exchange" not in dict(helm.pod_specs(helm.render(helm.values(**EXTERNAL))))
 
 
 def test_a_given_ledger_key_and_anchor_claim_are_mounted_and_no_key_is_made() -> None:

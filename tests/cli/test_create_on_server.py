@@ -21,6 +21,7 @@ from tests.support.command_line import Cli, say
 from tests.support.control_plane import Member
 from tests.support.governed_namespace import World
 from tests.support.separate_server import governed_alone
+from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
 pytestmark = [
     pytest.mark.cluster,
@@ -31,8 +32,16 @@ MEMBERS = (
     Member("admin", "tunegate-admin", ("system:masters",)),
     Member("reviewer-risk", "ravi", ("tunegate:model-risk",)),
     Member("engineer", "erin", ("tunegate:engineers",)),
+    Member("newcomer", "olga"),
 )
 Json = dict[str, Any]
+ASK_ONLY: Json = {
+    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "ask-only"},
+    "rules": [
+        {"apiGroups": ["tunegate.io"], "resources": ["*"], "verbs": ["get", "list", "create"]},
+        {"apiGroups": ["tunegate.io"], "resources": ["modelservers"], "verbs": ["use"]},
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +55,29 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             make_evaluationsuite("accepted", world.namespace),
             make_evaluationsuite("own", world.namespace),
             make_approvalpolicy(requiredSuiteRefs=[{"name": "accepted"}]),
+            claim(world, "data", {USABLE_BY_JOBS_LABEL: "true"}),
+            claim(world, "closed", {}),
+            ASK_ONLY,
         ):
             world.kubectl("admin", "create", "-f", "-", stdin=made).passes()
+        world.kubectl(
+            "admin", "create", "clusterrolebinding", "ask-only", "--clusterrole=ask-only", "--user=olga"
+        ).passes()
         yield world
+
+
+def claim(world: World, name: str, labels: Json) -> Json:
+    return {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": world.namespace, "labels": labels},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+    }  # fmt: skip
+
+
+def ready(world: World) -> None:
+    say(world, "basemodel", "base", {"phase": "Ready", "manifestDigest": DIGEST, "resultDigest": DIGEST})
+    made = claim(world, "models", {})
+    world.kubectl("admin", "apply", "-f", "-", stdin=made).passes()
 
 
 def job(world: World, name: str = "job", **changes: Any) -> Json:
@@ -96,12 +125,59 @@ def test_a_dry_run_warns_of_what_will_refuse_the_job_or_keep_it_waiting(
 
 
 def test_a_job_that_nothing_stops_is_created_without_a_warning(world: World, cli: Cli, tmp_path: Path) -> None:
-    say(world, "basemodel", "base", {"phase": "Ready", "manifestDigest": DIGEST, "resultDigest": DIGEST})
+    ready(world)
     said = create(cli, tmp_path, job(world, "fine"))
     assert warnings(said) == []
     assert f"FineTuneJob {world.namespace}/fine created\n" in said
     again = create(cli, tmp_path, job(world, "fine"), code=1)
     assert '"fine" already exists. Choose another name: change metadata.name' in again
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "code"),
+    [
+        ({"uri": "pvc://closed/train.jsonl"}, "which its owner has not opened for jobs", 2),
+        ({"uri": "pvc://nowhere/train.jsonl"}, "PersistentVolumeClaim nowhere, which does not exist in namespace", 2),
+        ({"expirationDate": "2020-01-01"}, "The data may be kept until 2020-01-01", 1),
+        ({"uri": f"oci://other/datasets/rows@sha256:{'7' * 64}"}, "names data of namespace other", 1),
+    ],
+)
+def test_what_only_the_cluster_knows_of_the_data_is_told_beforehand_by_create_and_plan(
+    changes: Json, says: str, code: int, world: World, cli: Cli, tmp_path: Path
+) -> None:
+    ready(world)
+    asked = job(world, dataset=dataset(**changes))
+    assert any(says in line for line in warnings(create(cli, tmp_path, asked, "--dry-run")))
+    path = tmp_path / "document.yaml"
+    said = cli.run("engineer", "plan", "-f", str(path), "--from-cluster", "--policy", "policy", code=code)
+    assert says in said
+
+
+def test_a_pool_that_may_not_be_used_and_a_server_without_routes_are_told(
+    world: World, cli: Cli, tmp_path: Path
+) -> None:
+    ready(world)
+    path = tmp_path / "document.yaml"
+    path.write_text(yaml.safe_dump(job(world)))
+    said = cli.run("newcomer", "create", "job", "-f", str(path), "--dry-run")
+    assert "olga may not use computepools/pool" in said
+    bare = make_modelserver("bare", namespace=world.namespace)
+    world.kubectl("admin", "apply", "-f", "-", stdin=bare).passes()
+    assert "ModelServer bare has no route yet" in create(
+        cli, tmp_path, job(world, serverRef={"name": "bare"}), "--dry-run"
+    )
+
+
+def test_what_admission_refuses_is_refused_by_plan(world: World, cli: Cli, tmp_path: Path) -> None:
+    ready(world)
+    path = tmp_path / "document.yaml"
+    stranger = {"username": "somebody-else", "groups": ["tunegate:engineers"]}
+    path.write_text(yaml.safe_dump(job(world) | {"spec": {**job(world)["spec"], "requestedBy": stranger}}))
+    plan = ("plan", "-f", str(path), "--from-cluster", "--policy", "policy")
+    assert "the API server would refuse the job: spec.requestedBy must be you" in cli.run("engineer", *plan, code=1)
+    path.write_text(yaml.safe_dump(job(world)))
+    said = cli.run("reviewer-risk", *plan, code=2)
+    assert f"you may not create jobs in namespace {world.namespace}" in said
 
 
 def test_a_generated_name_is_told(world: World, cli: Cli, tmp_path: Path) -> None:
@@ -153,6 +229,7 @@ def test_plan_takes_from_the_cluster_what_no_file_has(world: World, cli: Cli, tm
 
 
 def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path: Path) -> None:
+    ready(world)
     create(cli, tmp_path, job(world, "unfit", suiteRef={"name": "own"}))
     asked = ("--risk", "Low", "--intended-use", "Fill the holder column of the inventory.", "--dry-run")
     said = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "invoices", *asked)
@@ -164,6 +241,21 @@ def test_a_release_of_an_unfit_job_is_warned_of(world: World, cli: Cli, tmp_path
     assert warnings(near)[2].endswith("Did you mean holders?")
     routed = cli.run("engineer", "create", "release", "--from-job", "unfit", "--model", "holders", *asked)
     assert len(warnings(routed)) == 2
+
+
+def test_what_policy_and_catalogue_will_say_of_a_release_is_told(world: World, cli: Cli, tmp_path: Path) -> None:
+    ready(world)
+    create(cli, tmp_path, job(world, "secret-data", dataset=dataset(classification="PHI")))
+    asked = ("--risk", "Low", "--intended-use", "Fill the holder column of the inventory.", "--dry-run")
+    release = ("create", "release", "--from-job", "secret-data", "--model", "holders", *asked)
+    assert any("PHI data is not allowed by policy policy" in line for line in warnings(cli.run("engineer", *release)))
+    say(world, "basemodel", "base", {"phase": "Hashing"})
+    try:
+        assert "BaseModel base is Hashing: the release waits until it is Ready" in warnings(
+            cli.run("engineer", *release)
+        )
+    finally:
+        ready(world)
 
 
 def _asked(text: str) -> str:

@@ -31,7 +31,7 @@ from tests.support.command_line import Cli, get, say
 from tests.support.control_plane import Member
 from tests.support.governed_namespace import World
 from tests.support.separate_server import governed_alone
-from tunegate.api.asked import AskedAs
+from tunegate.api.asked import AskedAs, keeping_to
 from tunegate.gateway.app import running
 
 pytestmark = [
@@ -226,7 +226,7 @@ def gateway(folder: Path, asked_as: AskedAs) -> Iterator[str]:
     address: list[str] = []
 
     async def serve() -> None:
-        async with stand_ins(folder, asked_as=asked_as) as (_, _, settings), running(settings) as running_gateway:
+        async with stand_ins(folder, asked_as=asked_as) as (_, _, _, settings), running(settings) as running_gateway:
             while not running_gateway.ready:  # noqa: ASYNC110 - what is waited for announces nothing
                 await asyncio.sleep(0.05)
             address.append(f"http://127.0.0.1:{settings.port}")
@@ -254,13 +254,14 @@ def test_a_model_is_asked_through_its_gateway_as_the_gate_asked(world: World, cl
     assert "--service-account NAME" in cli.run("engineer", "ask", "extract", "Hello", code=1)
     refused = cli.run("engineer", "ask", "extract", "Hello", "--service-account", "default", code=1)
     assert "no token of service account default" in refused
-    with gateway(tmp_path, AskedAs(max_tokens=48)) as address:
+    schema = {"type": "object", "required": ["holder"]}
+    with gateway(tmp_path, AskedAs(max_tokens=48, json_schema=json.dumps(schema))) as address:
         there = ("--gateway", address, "--token-file", str(key))
         assert cli.run("engineer", "ask", "extract", "Hello", *there) == "good-00000001 answers\n"
         both = cli.run("engineer", "ask", "extract", "Hello", "--base", *there).splitlines()
         assert both == ["extract", "good-00000001 answers", "base", "base answers"]
         found = json.loads(cli.run("engineer", "ask", "extract", "Hello", "-o", "json", *there))
-        assert found["askedAs"] == {"temperature": 0, "max_tokens": 48}
+        assert found["askedAs"] == {"temperature": 0, "max_tokens": 48, "response_format": keeping_to(schema)}
         key.write_text("wrong-horse-battery-staple")
         assert "401 invalid_credential" in cli.run("engineer", "ask", "extract", "Hello", *there, code=1)
     away = cli.run("engineer", "ask", "extract", "Hello", *there, code=1)

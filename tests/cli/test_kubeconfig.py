@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,21 @@ def kubeconfigs(tmp_path: Path, site: Site) -> Kubeconfigs:
 
 
 def shown(path: str | None, context: str | None = None) -> Json:
-    return Cluster(path, context).read("/") or {}
+    return Cluster(path, context).read("/shown") or {}
 
 
-def answer(token: str) -> str:
-    return f"""echo '{{"apiVersion": "{VERSION}", "kind": "ExecCredential", "status": {{"token": "{token}"}}}}'"""
+def answer(token: str, **more: str) -> str:
+    return said({"token": token, **more})
+
+
+def said(status: Json, version: str = VERSION) -> str:
+    """Return the line of a script that prints an ExecCredential."""
+    return f"printf %s '{json.dumps({'apiVersion': version, 'kind': 'ExecCredential', 'status': status})}'"
+
+
+def at(seconds: float) -> str:
+    """Return a time from now on, as plugins write it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
 
 
 def test_token_and_password_are_shown_as_the_header_that_kubectl_sends(kubeconfigs: Kubeconfigs) -> None:
@@ -145,6 +156,19 @@ def test_a_server_of_another_authority_is_refused_unless_the_kubeconfig_says_oth
     assert shown(path)["authorization"] == "Bearer abc"
 
 
+def test_a_server_that_is_no_api_server_is_not_taken_for_an_empty_one(kubeconfigs: Kubeconfigs) -> None:
+    cluster = Cluster(kubeconfigs.write({"token": "a.b.c"}))
+    with pytest.raises(CommandFailure, match="is no Kubernetes API server: look at `server` in the kubeconfig"):
+        cluster.listed("/api/v1/pods")
+
+
+@pytest.mark.parametrize("name", ["..", "a/../b", "a?b", "a\0b", "", "é", "%2e%2e"])
+def test_a_name_that_would_lead_to_another_address_is_not_sent(name: str, kubeconfigs: Kubeconfigs) -> None:
+    cluster = Cluster(kubeconfigs.write({"token": "a.b.c"}))
+    with pytest.raises(CommandFailure, match="is no address of the API server"):
+        cluster.read(f"/api/v1/namespaces/{name}/pods")
+
+
 def test_a_program_logs_in_and_is_asked_again_once_its_token_has_run_out(kubeconfigs: Kubeconfigs) -> None:
     used = kubeconfigs.folder / "used"
     script = f"if [ -e {used} ]; then {answer('new')}; else : > {used}; {answer('old')}; fi"
@@ -159,7 +183,35 @@ def test_a_program_is_told_of_the_cluster_and_by_its_own_variables(kubeconfigs: 
     assert shown(kubeconfigs.write(user))["authorization"] == "Bearer abc"
     told = json.loads(place.read_text())
     assert told["apiVersion"] == VERSION
-    assert told["spec"] == {"interactive": False, "cluster": {"server": kubeconfigs.cluster["server"]}}
+    authority = base64.b64encode(Path(kubeconfigs.cluster["certificate-authority"]).read_bytes()).decode()
+    cluster = {"server": kubeconfigs.cluster["server"], "certificate-authority-data": authority}
+    assert told["spec"] == {"interactive": False, "cluster": cluster}
+
+
+def test_a_program_is_asked_once_for_many_requests_and_again_before_its_token_ends(kubeconfigs: Kubeconfigs) -> None:
+    used = kubeconfigs.folder / "used"
+    first, lasting = answer("first", expirationTimestamp=at(5)), answer("lasting", expirationTimestamp=at(3600))
+    script = f"echo x >> {used}; if [ $(wc -l < {used}) = 1 ]; then {first}; else {lasting}; fi"
+    cluster = Cluster(kubeconfigs.write(kubeconfigs.plugin(script)))
+    assert [(cluster.read("/") or {})["authorization"] for _ in range(3)] == ["Bearer lasting"] * 3
+    assert used.read_text() == "x\n" * 2
+
+
+def test_a_program_whose_tokens_are_short_is_not_asked_before_each_request(kubeconfigs: Kubeconfigs) -> None:
+    used = kubeconfigs.folder / "used"
+    script = f"echo x >> {used}; {answer('short', expirationTimestamp=at(5))}"
+    cluster = Cluster(kubeconfigs.write(kubeconfigs.plugin(script)))
+    assert [(cluster.read("/") or {})["authorization"] for _ in range(3)] == ["Bearer short"] * 3
+    assert used.read_text() == "x\n" * 2
+
+
+def test_a_program_may_give_a_certificate_and_may_speak_the_older_version(kubeconfigs: Kubeconfigs, site: Site) -> None:
+    certificate, key = (file.read_text() for file in site.person)
+    older = "client.authentication.k8s.io/v1beta1"
+    user = kubeconfigs.plugin(
+        said({"clientCertificateData": certificate, "clientKeyData": key}, older), apiVersion=older
+    )
+    assert shown(kubeconfigs.write(user)) == {"authorization": None, "subject": "erin"}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +221,17 @@ def test_a_program_is_told_of_the_cluster_and_by_its_own_variables(kubeconfigs: 
         ("echo secret-token", {}, f"failed: no ExecCredential of {VERSION}"),
         ("true", {"interactiveMode": "Always"}, "has to ask you something: log in on a terminal first"),
         ("true", {"command": "no-such-login", "installHint": "Ask the platform team."}, "Ask the platform team."),
-        ("true", {"apiVersion": "v1"}, "the kubeconfig's exec needs command and apiVersion"),
+        ("true", {"apiVersion": "v1"}, f"the kubeconfig's exec needs command, and an apiVersion of {VERSION}, "),
+        ("true", {"apiVersion": "client.authentication.k8s.io/v1alpha1"}, "and an apiVersion of"),
+        ("true", {"interactiveMode": "Sometimes"}, "interactiveMode Sometimes; allowed are Never, IfAvailable, Always"),
+        (said({}), {}, "neither a token nor a certificate with its key"),
+        (said({"clientCertificateData": "secret-token"}), {}, "neither a token nor a certificate with its key"),
+        (answer("secret-token", expirationTimestamp="soon"), {}, "its expirationTimestamp is no time"),
+        (
+            said({"token": "secret-token"}, "client.authentication.k8s.io/v1beta1"),
+            {},
+            f"no ExecCredential of {VERSION}",
+        ),
     ],
 )
 def test_a_login_that_fails_says_why_and_never_what_was_answered(

@@ -43,6 +43,13 @@ def test_a_field_that_must_be_an_object_is_named(field: str, tmp_path: Path, cap
     assert f"FineTuneJob: {field} must be an object" in refused(arguments, capsys)
 
 
+def test_an_object_without_a_name_is_named_by_its_kind(tmp_path: Path, capsys: Capture) -> None:
+    arguments = write_plan_files(tmp_path / "files")
+    file = tmp_path / "files" / "job.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "metadata": {"namespace": "team"}}))
+    assert "FineTuneJob: metadata.name is missing or no text" in refused(arguments, capsys)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.cli import config, oci_registry
+from tunegate.cli import config, exchange, oci_registry
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.main import parser
 
 NONE = {"registry": None, "registry_auth": None, "registry_ca": None, "registry_plain_http": False}
 
@@ -52,6 +53,32 @@ def test_a_credential_of_the_settings_is_not_shown_to_another_registry(settings:
     assert asked(registry="other.example") == oci_registry.Place(
         "other.example", tmp_path / ".docker/config.json", None, False
     )
+
+
+def test_what_the_settings_give_an_exchange_goes_to_no_other(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.write_text(
+        "registry: {host: r.example, exchange: 'e.example:8443', tokenFile: token, caFile: ca.crt, plainHTTP: true}"
+    )
+    (settings.parent / "token").write_text("secret")
+    own = exchange.address(parser().parse_args(["data", "list", "--exchange", "e.example:8443"]))
+    assert (own.ca_file, own.plain_http, own.token()) == (settings.parent / "ca.crt", True, "secret")
+    monkeypatch.setenv("KUBECONFIG", str(settings.parent / "none"))
+    for account in ("", ", serviceAccount: stella"):
+        settings.write_text(settings.read_text().replace("}", f"{account}}}"))
+        other = exchange.address(parser().parse_args(["data", "list", "--exchange", "other.example"]))
+        assert (other.host, other.ca_file, other.plain_http) == ("other.example", None, False)
+        with pytest.raises(CommandFailure, match="no usable kubeconfig"):
+            other.token()
+    named = ["data", "list", "--exchange", "other.example", "--token-file", str(settings.parent / "token")]
+    assert exchange.address(parser().parse_args(named)).token() == "secret"
+
+
+def test_a_section_of_the_settings_belongs_to_its_own_address_alone() -> None:
+    gateway = config.GatewaySettings(address="https://g.example", token_file="token")
+    assert config.belonging(gateway, "address", None) is gateway
+    assert config.belonging(gateway, "address", "https://g.example") is gateway
+    assert config.belonging(gateway, "address", "https://other.example") is None
+    assert config.belonging(None, "address", None) is None
 
 
 def test_the_environment_names_another_file_which_must_be_there(

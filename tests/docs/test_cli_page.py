@@ -37,7 +37,12 @@ def test_the_commands_for_waiting_and_logs_are_understood() -> None:
 
 @pytest.mark.parametrize(
     ("page", "title", "count"),
-    [("cli.md", "Jobs day by day", 7), ("cli.md", "Ask a model", 2), ("operate.md", "Route a name", 3)],
+    [
+        ("cli.md", "Sign in", 1),
+        ("cli.md", "Jobs day by day", 7),
+        ("cli.md", "Ask a model", 2),
+        ("operate.md", "Route a name", 3),
+    ],
 )
 def test_the_commands_of_every_day_are_understood(page: str, title: str, count: int) -> None:
     lines = list(commands(page, title))

@@ -95,7 +95,7 @@ def decoy() -> Iterator[str]:
         "der": f"MIIB{der}",
         "hex": base64.b64decode(der).hex(),
         "password": f"https://user:{word}@mlflow.example",
-        "basic": "Basic " + base64.b64encode(f"tunegate-viewer:{word}".encode()).decode(),
+        "basic": "Basic " + base64.b64encode(f"tunegate-exchange:{word}".encode()).decode(),
     }
     metadata = {"namespace": SYSTEM, "labels": {"tunegate.io/decoy": name}}
     held = {"key.pem": curve, "tls.key": rsa, "password": word}
@@ -120,7 +120,7 @@ def test_keys_and_passwords_stand_in_their_secrets_and_nowhere_else(decoy: str) 
     kept = secrets_in([secret for secret in stored if secret["type"] != HELM])
     held = {secret.name.removeprefix(f"{SYSTEM}/") for secret in kept}
     assert {"tunegate-ledger-key key.pem", "tunegate-ca tls.key", "tunegate-registry-token tls.key"} <= held
-    assert "tunegate-mlflow-users viewer" in held
+    assert "tunegate-mlflow-users exchange" in held
     assert not [name for name in held if name.startswith(f"{TEAM}/") and "tracking" in name]
 
     places = {name: text for part in (objects_to_search(), logs(), releases(stored), image()) for name, text in part}

@@ -43,3 +43,21 @@ def test_rows_of_a_prompt_are_taken_together() -> None:
     lora_ops.sgmv_shrink(inputs, weights, small, starts, lengths, slots, 2, 3, 5, 1.0)
     assert torch.equal(small[:2], torch.zeros(2, 8))
     assert torch.allclose(small[2:], inputs[2:] @ weights[1, 0].T, atol=1e-4)
+
+
+def test_rows_that_are_not_those_of_the_batch_get_nothing_and_end_nothing() -> None:
+    """The output layer is asked for a prompt's rows while three requests are in the batch."""
+    import torch
+    from vllm.lora.ops.torch_ops import lora_ops
+
+    slots, none = torch.tensor([0, -1, 1]), torch.zeros(2, 1, 8, 32)
+    for rows in (1, 2, 40):
+        small = torch.ones(rows, 8)
+        lora_ops.bgmv_shrink(torch.randn(rows, 32), none, small, slots, 1.0)
+        assert torch.equal(small, torch.zeros(rows, 8))
+        logits = torch.randn(rows, 64)
+        before = logits.clone()
+        lora_ops.bgmv_expand(small, torch.zeros(2, 1, 64, 8), logits, slots, add_inputs=True)
+        assert torch.equal(logits, before)
+    with pytest.raises(RuntimeError, match="output layer"):
+        lora_ops.bgmv_shrink(torch.randn(40, 32), none + 1, torch.zeros(40, 8), slots, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tunegate.api.stage.configs import DatasetInput, SuiteInput
 from tunegate.digests import document_digest
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers
-from tunegate_trainer.evaluation.arms import Author, asks_of, base_arm_names
+from tunegate_trainer.evaluation.arms import Author, asks_of, base_arm_names, tuned_asks
 from tunegate_trainer.evaluation.engine import Reply
 from tunegate_trainer.evaluation.metrics import metric_for
 from tunegate_trainer.evaluation.prompts import choose_shots, describe, shrinking, shrinking_passages, similar_shots
@@ -123,6 +124,14 @@ def test_arms_follow_the_suite_and_the_author() -> None:
         "BasePlain", "BaseFewShot", "BaseRetrievedShots", "BaseAuthorPrompt", "BaseRetrieval",
     ]  # fmt: skip
     assert base_arm_names(guided, mine)[-2:] == ["BaseAuthorPromptGuided", "BaseRetrievalGuided"]
+
+
+@pytest.mark.parametrize(("decoding", "schema"), [("Free", None), ("Guided", SCHEMA)])
+def test_the_tuned_model_is_asked_with_the_schema_where_the_suite_says_so(
+    tmp_path: Path, decoding: str, schema: Any
+) -> None:
+    spec = suite_spec(task={"type": "Extraction", "jsonSchema": json.dumps(SCHEMA), "decoding": decoding})
+    assert [ask.schema for ask in tuned_asks(suite(tmp_path), spec)] == [schema, schema]
 
 
 def test_the_authors_prompt_takes_the_place_of_the_rows_own(tmp_path: Path) -> None:

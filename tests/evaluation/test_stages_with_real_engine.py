@@ -26,6 +26,7 @@ from tests.support.stage_process import REPOSITORY, base_model_input, stage_base
 from tests.support.suites import SCHEMA, suite_spec, write_rows
 from tunegate import digests
 from tunegate.api.answers import of_lines
+from tunegate.api.asked import keeping_to
 from tunegate.api.modelserver import EngineProfile
 from tunegate.api.stage.configs import (
     AdapterInput,
@@ -101,7 +102,7 @@ def inputs(folder: Path) -> dict[str, Any]:
             "digest": write_rows(folder / "suite.jsonl", ROWS[:12]),
             "groupField": "group",
         },
-        task={"type": "Extraction", "maxTokens": 24, "jsonSchema": json.dumps(SCHEMA)},
+        task={"type": "Extraction", "maxTokens": 24, "jsonSchema": json.dumps(SCHEMA), "decoding": "Guided"},
         fewShot={"shots": 3},
         baselines={
             "nearestNeighbor": True,
@@ -204,6 +205,11 @@ def test_adapter_that_earns_nothing_fails_and_the_probe_recognizes_it(
     head, questions = of_lines(document)
     assert head.arms == ["Tuned", *(arm.name for arm in result.arms)], "one document holds all that was compared"
     assert [one.answers["Regex"].score for one in questions] == [1] * 12
+    assert all(one.answers["Tuned"].answer.lstrip().startswith("{") for one in questions), (
+        "the suite's decoding is Guided"
+    )
+    assert result.asked_as is not None
+    assert result.asked_as.response_format == keeping_to(SCHEMA)
     assert sum(one.answers["Tuned"].score for one in questions) == pytest.approx(12 * result.tuned["ExactMatch"])
 
     async def score(tuned: str) -> list[Scored]:

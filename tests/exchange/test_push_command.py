@@ -19,7 +19,7 @@ import yaml
 
 from tests.support.exchange_site import OWN, PROGRAMS, Site
 from tunegate.api.pushed import PART_BYTES, PushedPlace
-from tunegate.cli.exchange import kubernetes_token
+from tunegate.cli.exchange import address
 from tunegate.cli.failure import CommandFailure
 from tunegate.cli.main import parser
 
@@ -223,12 +223,12 @@ def test_a_certificate_is_no_token_and_a_service_account_helps(
     monkeypatch.setenv("TUNEGATE_CONFIG", str(desk.folder / "config.yaml"))
     options = parser().parse_args(["data", "list", "--kubeconfig", str(tmp_path / "certificate.kubeconfig")])
     with pytest.raises(CommandFailure, match="such as a client certificate.*serviceAccount: NAME"):
-        kubernetes_token(options)
+        address(options).token()
     options = parser().parse_args(
         ["data", "list", "--kubeconfig", desk.site.plane.kubeconfig("steward"), "--as", "somebody"]
     )
     with pytest.raises(CommandFailure, match="not whom --as names"):
-        kubernetes_token(options)
+        address(options).token()
     role = (
         "create",
         "rolebinding",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 
 import jwt
 import pytest
 
 from tests.support.exchange_site import FREE, OTHER, OWN, Site
+from tests.support.pages import commands
 from tunegate.registry.tokens import SERVICE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -100,6 +102,15 @@ def test_a_right_that_is_taken_away_opens_nothing_from_then_on(site: Site) -> No
     gone = site.account_token(OWN, "short")
     site.kubectl("delete", "serviceaccount", "short", "-n", OWN)
     assert [site.exchanged(gone, ANSWERS).status_code for _ in range(20)][-1] in {401, 403}
+
+
+def test_a_program_reads_with_a_token_that_the_pages_commands_make(site: Site) -> None:
+    *makes, token = [
+        shlex.split(line.partition(" > ")[0])[1:] for line in commands("operate.md", "Let somebody read the registry")
+    ][:3]
+    for words in makes:
+        site.kubectl(*words)
+    assert site.exchanged(site.kubectl(*token).strip(), ANSWERS).status_code == 200
 
 
 def test_docker_clients_give_the_token_as_their_password(site: Site) -> None:

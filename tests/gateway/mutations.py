@@ -38,8 +38,20 @@ FIELDS = [
     "repetition_penalty", "request_id", "response_format", "return_token_ids", "return_tokens_as_token_ids", "seed",
     "skip_special_tokens", "spaces_between_special_tokens", "stop", "stop_token_ids", "store", "stream", "stream_interval",
     "stream_options", "structured_outputs", "suffix", "temperature", "thinking_token_budget", "tool_choice", "tools", "top_k",
-    "top_logprobs", "top_p", "truncate_prompt_tokens", "truncation_side", "use_beam_search", "user", "vllm_xargs", "\ud800",
+    "top_logprobs", "top_p", "truncate_prompt_tokens", "truncation_side", "use_beam_search", "user", "vllm_xargs", "\ud800", "background",
+    "enable_response_messages", "include", "input", "instructions", "max_output_tokens", "output_config", "previous_response_id",
+    "reasoning", "stop_sequences", "system", "text", "thinking", "truncation",
 ]  # fmt: skip
+CHAT, COMPLETIONS, RESPONSES, MESSAGES = PATHS = (
+    "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"
+)  # fmt: skip
+PARTS = ("text", "image_url", "input_audio", "file", "input_text", "input_image", "image", "thinking", "tool_result")
+ITEMS: list[dict[str, Any]] = [
+    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
+    {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"},
+    {"type": "function_call_output", "call_id": "c", "output": "42"},
+    {"type": "reasoning", "summary": []},
+]
 CHARSETS = [
     "utf-8",
     "UTF-8",
@@ -85,22 +97,26 @@ class Mutations:
     def next(self) -> Sent:
         """Return another request."""
         pick = self._random
-        chat = pick.random() < 0.7
-        body = self._good(chat)
+        (path,) = pick.choices(PATHS, (4, 2, 2, 2))
+        body = self._good(path)
         for _ in range(pick.choice((0, 1, 1, 2, 2, 3, 3, 4))):
             pick.choice((self._field, self._field, self._field, self._constrain, self._remove, self._message))(body)
-        sent = Sent("/v1/chat/completions" if chat else "/v1/completions", self._encoded(body))
+        sent = Sent(path, self._encoded(body))
         if pick.random() < 0.15:
             self._bytes(sent)
         if pick.random() < 0.15:
             self._headers(sent)
         return sent
 
-    def _good(self, chat: bool) -> dict[str, Any]:
+    def _good(self, path: str) -> dict[str, Any]:
         pick = self._random
-        body: dict[str, Any] = {"model": pick.choice(self._models), "max_tokens": pick.randint(1, 4)}
-        if chat:
-            return {**body, "messages": [{"role": "user", "content": f"Say {pick.randint(0, 99)}."}]}
+        length = "max_output_tokens" if path == RESPONSES else "max_tokens"
+        body: dict[str, Any] = {"model": pick.choice(self._models), length: pick.randint(1, 4)}
+        turns = [{"role": "user", "content": f"Say {pick.randint(0, 99)}."}]
+        if path in (CHAT, MESSAGES):
+            return {**body, "messages": turns}
+        if path == RESPONSES:
+            return {**body, "input": pick.choice(["Hello", turns, [*turns, *ITEMS]])}
         return {**body, "prompt": pick.choice(["Hello", ["Hello", "World"], [1, 2, 3], [[1, 2], [3]]])}
 
     def _value(self, depth: int = 0) -> Any:
@@ -122,14 +138,14 @@ class Mutations:
             del body[self._random.choice(list(body))]
 
     def _message(self, body: dict[str, Any]) -> None:
-        messages = body.get("messages")
+        messages = body.get("messages", body.get("input"))
         if not isinstance(messages, list) or not messages or not isinstance(messages[0], dict):
             return
         pick = self._random
         name = pick.choice(
             ["role", "content", "name", "tool_calls", "tool_call_id", "audio", "refusal", "reasoning", "x"]
         )
-        parts = [{"type": kind, kind: self._value()} for kind in ("text", "image_url", "input_audio", "file")]
+        parts = [{"type": kind, kind: self._value()} for kind in PARTS]
         messages[0][name] = pick.choice([self._value(), [pick.choice(parts)], "assistant", "tool", "system"])
 
     def _constrain(self, body: dict[str, Any]) -> None:
@@ -137,6 +153,8 @@ class Mutations:
         schema = self._schema(0)
         named = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
         tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+        flat = {"type": "function", "name": "f", "parameters": schema}
+        block = {"name": "f", "input_schema": schema}
         body.update(
             pick.choice(
                 [
@@ -147,6 +165,14 @@ class Mutations:
                     {"structured_outputs": {"regex": self._pattern()}},
                     {"structured_outputs": {"choice": [pick.choice(WORDS) for _ in range(pick.choice((1, 3, 50)))]}},
                     {"structured_outputs": {"grammar": 'root ::= "a" | root root'}},
+                    {"text": {"format": {"type": "json_schema", "name": "s", "schema": schema}}},
+                    {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
+                    {
+                        "tools": [flat],
+                        "tool_choice": pick.choice(["none", "required", {"type": "function", "name": "f"}]),
+                    },
+                    {"tools": [block], "tool_choice": {"type": pick.choice(["none", "any", "auto"])}},
+                    {"tools": [block], "tool_choice": {"type": "tool", "name": "f"}},
                     {"tools": [tool], "tool_choice": pick.choice(["none", "auto", "required", tool])},
                 ]
             )

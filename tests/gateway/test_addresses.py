@@ -15,7 +15,7 @@ from tunegate.gateway.app import running
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 async def test_both_ports_answer_on_ipv4_and_ipv6(tmp_path: Path, host: str) -> None:
     async with (
-        stand_ins(tmp_path) as (_, _, settings),
+        stand_ins(tmp_path) as (_, _, _, settings),
         running(replace(settings, host=None)) as gateway,
         aiohttp.ClientSession() as http,
     ):

@@ -57,7 +57,7 @@ VALUES = st.recursive(
 NAMES = st.sampled_from([
     "model", "messages", "prompt", "stream", "stream_options", "n", "max_tokens", "temperature", "stop", "logit_bias", "tools",
     "tool_choice", "response_format", "structured_outputs", "user", "metadata", "seed", "logprobs", "top_logprobs",
-    "chat_template_kwargs", "best_of", "echo",
+    "chat_template_kwargs", "best_of", "echo", "input", "instructions", "system", "text", "thinking", "include", "reasoning",
 ]) | ANY_TEXT  # fmt: skip
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
@@ -83,14 +83,26 @@ def documents(draw: st.DrawFn) -> Body:
         opening = draw(st.sampled_from([b"[", b'{"a":', b'{"model":"base","metadata":[', b'{"messages":[{"content":[']))
         return Body(opening, draw(st.sampled_from([1, 50, 2_000, 30_000])))
     body: dict[str, Any] = {"model": draw(st.sampled_from(["base", "extract", "worthless"]) | ANY_TEXT)}
-    body |= draw(st.sampled_from([{"messages": MESSAGES}, {"prompt": "Hello"}]))
+    body |= draw(
+        st.sampled_from([{"messages": MESSAGES}, {"prompt": "Hello"}, {"input": "Hello"}, {"input": MESSAGES}])
+    )
     body |= draw(st.dictionaries(NAMES, VALUES, max_size=3))
     return Body(json.dumps(body).encode())
 
 
 SEGMENTS = st.binary(max_size=12).map(lambda raw: bytes(byte for byte in raw if byte not in b" \r\n\t"))
 PATHS = st.one_of(
-    st.sampled_from([b"/v1/chat/completions", b"/v1/chat/completions", b"/v1/completions", b"/v1/models", b"/healthz"]),
+    st.sampled_from(
+        [
+            b"/v1/chat/completions",
+            b"/v1/chat/completions",
+            b"/v1/completions",
+            b"/v1/models",
+            b"/healthz",
+            b"/v1/responses",
+            b"/v1/messages",
+        ]
+    ),
     st.builds(lambda name: b"/v1/models/" + name, SEGMENTS | ANY_TEXT.map(lambda text: _percent(text))),
     st.builds(lambda path: b"/" + path, SEGMENTS),
 )
@@ -131,7 +143,9 @@ def test_no_request_gives_a_500_and_every_error_has_the_form_of_the_api(
         assert len(sent) > AT_ONCE, "a connection may only be cut while a long body of a malformed request is sent"
         return
     if status >= 400 and method != "HEAD":
-        error = json.loads(answer)["error"]
+        told = json.loads(answer)
+        assert told.get("type") in (None, "error")
+        error = told["error"]
         assert error.keys() == {"message", "type", "param", "code"}
         assert status < 500 or (status == 503 and error["code"] in NOT_NOW), (status, error)
     assert status < 500 or status == 503

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunegate.gateway import patterns
-from tunegate.gateway.allowed_fields import CHAT
 from tunegate.gateway.bodies import check_body
+from tunegate.gateway.endpoints import CHAT
 from tunegate.gateway.problems import Problem, Wrong
 from tunegate.gateway.schemas import Budget, check_schema
 

@@ -131,9 +131,9 @@ async def test_an_adapter_that_answers_as_the_base_is_left_out_and_its_route_sta
     ("method", "path"),
     [
         ("POST", "/v1/load_lora_adapter"), ("POST", "/adapters"), ("DELETE", "/adapters/x"), ("POST", "/invocations"),
-        ("POST", "/tokenize"), ("GET", "/metrics"), ("GET", "/status"), ("POST", "/v1/responses"), ("GET", "/docs"),
+        ("POST", "/tokenize"), ("GET", "/metrics"), ("GET", "/status"), ("GET", "/v1/responses/resp_1"), ("GET", "/docs"),
         ("POST", "/v1/chat/completions/"), ("POST", "/v1/chat/../../adapters"), ("PUT", "/v1/chat/completions"),
-        ("POST", "/update_weights"), ("POST", "/v1/messages"), ("POST", "/sleep"),
+        ("POST", "/update_weights"), ("POST", "/v1/messages/count_tokens"), ("POST", "/sleep"),
     ],
 )  # fmt: skip
 async def test_no_other_endpoint_exists(stage: Scene, method: str, path: str) -> None:
@@ -275,7 +275,7 @@ async def test_a_deleted_config_map_closes_every_route(stage: Scene) -> None:
 
 
 async def test_a_config_map_without_routes_closes_every_route(stage: Scene) -> None:
-    stage.cluster.text = ""
+    stage.cluster.routes.text = ""
     await stage.cluster.put(routes(revision=2))
     await until(lambda: stage.gateway.routes.open == {}, "closed")
     assert "has no routes.json" in stage.gateway.status().message
@@ -294,7 +294,7 @@ async def test_the_last_known_routes_hold_while_the_api_server_is_away(stage: Sc
 
 @pytest.mark.attack(20)
 async def test_a_name_that_nobody_approved_in_the_engine_stops_everything(stage: Scene) -> None:
-    stage.engine.models.append("stranger")
+    stage.engine.models["stranger"] = "/elsewhere"
     await until(lambda: stage.gateway.status().engine == "Tampered", "noticed")
     assert (await stage.ask("extract"))[0] == 503
     assert (await stage.ask("base"))[0] == 503
@@ -322,14 +322,15 @@ async def test_base_weights_that_were_replaced_since_they_were_hashed_stop_every
 @pytest.mark.attack(51)
 async def test_a_gateway_with_other_documents_than_its_pod_was_made_with_does_not_start(tmp_path: Path) -> None:
     document = ServerDocument(
-        namespace="team", server="server", server_uid="uid", registry_host="registry:5000", max_lora_rank=16, max_loras=1,
+        namespace="team", server="server", server_uid="uid", registry_host="registry:5000", max_lora_rank=16, max_cpu_loras=3,
         base=ServedBase(name="base", path="/mnt/base", manifest=Manifest(files=[]), manifest_digest=f"sha256:{'0' * 64}"),
     )  # fmt: skip
-    data = {"adapters.json": "[]", "server.json": document.model_dump_json(by_alias=True)}
+    data = {"server.json": document.model_dump_json(by_alias=True)}
     for name, text in data.items():
         (tmp_path / name).write_text(text)
     environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
-    assert in_pod(document_digest(data), environment, tmp_path).server == "server"
+    settings = in_pod(document_digest(data), environment, tmp_path)
+    assert (settings.server, settings.most_adapters, settings.credential_secret) == ("server", 3, None)
     with pytest.raises(Terminal, match="TUNEGATE_BODY_BYTES is no setting"):
         in_pod(document_digest(data), environment | {"TUNEGATE_BODY_BYTES": "1"}, tmp_path)
     (tmp_path / "server.json").write_text(data["server.json"].replace('"team"', '"evil"'))

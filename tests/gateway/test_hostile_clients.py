@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.fuzzing import fuzz
-from tests.gateway.standins import KEY, OTHER_KEY, Apart, apart, until
+from tests.gateway.standins import KEY, OTHER_KEY, Apart, apart, scene, until
 from tunegate.gateway.settings import Limits
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -317,3 +318,20 @@ async def test_no_mutated_request_gives_a_500_and_the_other_client_is_answered(g
     assert {"200", "400", "404", "415"} <= report.statuses.keys()
     assert gateway.process.returncode is None
     assert b"Traceback" not in gateway.log.read_bytes()
+
+
+@pytest.mark.attack(67)
+async def test_connections_that_came_together_count_as_idle_before_the_gateway_has_turned_to_them(
+    tmp_path: Path,
+) -> None:
+    """On a busy machine many are accepted in one go: the one that asks is the last of them, and no other has begun to wait."""
+    limits = Limits(connections=4, connections_each=4, drain_delay=0.1, drain_seconds=5)
+    async with scene(tmp_path, limits) as stage:
+        await asyncio.sleep(0.1)
+        sockets = [socket.create_connection(("127.0.0.1", stage.settings.port)) for _ in range(12)]
+        sockets[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        sockets[-1].setblocking(False)
+        answered = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sockets[-1], 1024), 30)
+        assert answered.startswith(b"HTTP/1.1 200")
+        for one in sockets:
+            one.close()

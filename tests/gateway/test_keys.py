@@ -71,32 +71,32 @@ def test_a_key_holds_while_the_kubelet_replaces_the_folder(tmp_path: Path) -> No
     keys = ApiKeys(tmp_path, Clock())
     with replaced_all_the_time(tmp_path) as often:
         while not often.is_set():
-            assert all(keys.holds(key) for key in KEYS.values())
-            assert not keys.holds("never-was-a-key-of-this-secret")
+            assert all(keys.name_of(key) == name for name, key in KEYS.items())
+            assert not keys.name_of("never-was-a-key-of-this-secret")
 
 
 def test_a_key_that_left_the_secret_is_refused_at_the_next_reading(tmp_path: Path) -> None:
     replace(tmp_path, 0, KEYS)
     keys = ApiKeys(tmp_path, Clock())
-    assert keys.holds(KEYS["other"])
+    assert keys.name_of(KEYS["other"])
     replace(tmp_path, 1, {"team": KEYS["team"]})
-    assert keys.holds(KEYS["team"])
-    assert not keys.holds(KEYS["other"])
+    assert keys.name_of(KEYS["team"])
+    assert not keys.name_of(KEYS["other"])
 
 
 def test_keys_hold_for_a_minute_while_the_folder_cannot_be_read(tmp_path: Path) -> None:
     now = 0.0
     (tmp_path / "team").write_text(KEYS["team"])
     keys = ApiKeys(tmp_path, lambda: now)
-    assert keys.holds(KEYS["team"])
+    assert keys.name_of(KEYS["team"])
     (tmp_path / "unreadable").symlink_to("unreadable")
     now = KEPT_SECONDS - 1
-    assert keys.holds(KEYS["team"])
+    assert keys.name_of(KEYS["team"])
     now = KEPT_SECONDS
-    assert not keys.holds(KEYS["team"])
+    assert not keys.name_of(KEYS["team"])
     (tmp_path / "unreadable").unlink()
     now += RETRY_SECONDS
-    assert keys.holds(KEYS["team"])
+    assert keys.name_of(KEYS["team"])
 
 
 def test_a_folder_that_cannot_be_read_is_not_tried_at_every_request(
@@ -106,8 +106,8 @@ def test_a_folder_that_cannot_be_read_is_not_tried_at_every_request(
     (tmp_path / "unreadable").symlink_to("unreadable")
     keys = ApiKeys(tmp_path, lambda: now)
 
-    assert not any(keys.holds(f"made-up-key-number-{number}") for number in range(100))
+    assert not any(keys.name_of(f"made-up-key-number-{number}") for number in range(100))
     assert len(caplog.records) == 1
     now += RETRY_SECONDS
-    assert not keys.holds("made-up-key")
+    assert not keys.name_of("made-up-key")
     assert len(caplog.records) == 2

@@ -55,14 +55,14 @@ async def test_routes_that_are_not_the_operators_are_not_followed(
 ) -> None:
     async with apart(tmp_path) as gateway:
         assert (await gateway.ask())[0] == 200
-        honest = dict(gateway.cluster.metadata)
-        gateway.cluster.metadata |= changed
+        honest = dict(gateway.cluster.routes.metadata)
+        gateway.cluster.routes.metadata |= changed
         await gateway.cluster.put(routes(revision=7))
         status = await gateway.told(lambda said: said["routes"] == {})
         assert why in status["message"]
         assert status["ready"] is False
         assert (await gateway.ask())[0] in {404, 503}
-        gateway.cluster.metadata = honest
+        gateway.cluster.routes.metadata = honest
         await gateway.cluster.put(routes(revision=8))
         await gateway.told(lambda said: said["routes"] != {})
         assert (await gateway.ask())[0] == 200

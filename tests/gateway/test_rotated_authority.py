@@ -54,7 +54,7 @@ async def test_a_new_authority_and_a_new_token_are_followed_without_a_restart(tm
     trusted, token, port = tmp_path / "ca.crt", tmp_path / "token", free_port()
     trusted.write_bytes((old / "tls.crt").read_bytes())
     seen: list[str] = []
-    async with stand_ins(tmp_path) as (_, cluster, plain), aiohttp.ClientSession() as http:
+    async with stand_ins(tmp_path) as (_, cluster, _, plain), aiohttp.ClientSession() as http:
         settings = replace(plain, cluster=Cluster(f"https://localhost:{port}", token, trusted))
         async with api_server(cluster, port, old, seen):
             gateway_runs = running(settings)

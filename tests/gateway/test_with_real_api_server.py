@@ -99,7 +99,7 @@ def _token_reviewer(name: str, namespace: str) -> list[dict[str, Any]]:
 
 
 async def test_routes_are_followed_from_creation_to_deletion(site: Site) -> None:
-    changes = site.gateway.follow(site.namespace, ROUTES)
+    changes = site.gateway.follow(site.namespace, ROUTES, "routes")
 
     async def following() -> str | None:
         found = await asyncio.wait_for(anext(changes), 20)
@@ -119,9 +119,23 @@ async def test_routes_are_followed_from_creation_to_deletion(site: Site) -> None
 
 async def test_another_config_map_is_out_of_reach(site: Site) -> None:
     await site.put("tunegate-routes-other", json.dumps({}))
-    changes = site.gateway.follow(site.namespace, "tunegate-routes-other")
+    changes = site.gateway.follow(site.namespace, "tunegate-routes-other", "routes")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(changes), 3)
+
+
+async def test_the_credential_of_its_own_server_can_be_read_and_no_other_secret(site: Site) -> None:
+    (name,) = [rule["resourceNames"][0] for rule in _gateway_rules() if rule["resources"] == ["secrets"]]
+    for one in (name, "of-others"):
+        secret = {"metadata": {"name": one, "namespace": site.namespace}, "stringData": {"config.json": "{}"}}
+        await site.kube.create({"apiVersion": "v1", "kind": "Secret", **secret})
+    assert await site.gateway.credential(site.namespace, name) == "{}"
+    with pytest.raises(Unreachable, match="403"):
+        await site.gateway.credential(site.namespace, "of-others")
+
+
+def _gateway_rules() -> list[dict[str, Any]]:
+    return list(next(obj for obj in World().step().applies if obj["kind"] == "Role")["rules"])
 
 
 async def test_a_token_for_the_gateway_says_who_its_holder_is(site: Site) -> None:

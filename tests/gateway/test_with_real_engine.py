@@ -9,169 +9,58 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import httpx
 import pytest
-from aiohttp import web
 
 from tests.gateway.fuzzing import CANARY, fuzz
-from tests.gateway.standins import KEY, OTHER_KEY, SERVER_UID, ScriptedApiServer, base, gateway_program, until
-from tests.support.ports import free_port
-from tests.support.small_adapter import write_adapter
-from tunegate.api.modelserver import EngineProfile
-from tunegate.api.serving import AdapterOutcome, PullReport, RoutesDocument
+from tests.gateway.real_engine import (
+    GOOD,
+    HELLO,
+    OTHER_BYTES,
+    WRONG_NAMES,
+    Front,
+    RunningEngine,
+    gateway_of,
+    prepared,
+    record,
+    started_engine,
+)
+from tests.gateway.standins import KEY, OTHER_KEY, gateway_program
+from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe
-from tunegate.gateway.app import running
 from tunegate.gateway.engine import Engine
-from tunegate.gateway.gateway import Gateway
-from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
-from tunegate.manifests.engine import engine_args, engine_command, engine_env
-from tunegate.manifests.serving import BACKEND
-from tunegate.probes import EngineRequest, Scored, choose, drive, score_answer, tolerance_of
-from tunegate.reconcile.modelserver.planner import CPU_SEQUENCES
+from tunegate.gateway.settings import Limits
+from tunegate.probes import EngineRequest
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
-
-GOOD, WRONG_NAMES, OTHER_BYTES = "good-00000001", "dead-00000002", "swap-00000003"
-QUESTIONS = ["Who wrote Hamlet?", "What is 2+2?", "Capital of Italy?", "Name a fruit.", "Largest planet?"]  # fmt: skip
-HELLO = [{"role": "user", "content": "Say hello."}]
-
-
-@dataclass(frozen=True)
-class RunningEngine:
-    """A vLLM on a Unix socket and its process."""
-
-    socket: Path
-    process: subprocess.Popen[bytes]
+NAMES = (GOOD, WRONG_NAMES, OTHER_BYTES)
+ROUTES = RoutesDocument(
+    revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, names=["extract", "other"], approved=list(NAMES)
+)
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
-    cache = Path(os.environ.get("TUNEGATE_CACHE", str(Path.home() / ".cache/tunegate")))
-    base = Path(os.environ.get("TUNEGATE_TEST_MODEL", str(cache / "models" / "smollm2")))
-    folder = tmp_path_factory.mktemp("engine")
-    write_adapter(folder / GOOD, base)
-    write_adapter(folder / WRONG_NAMES, base, prefix="base_model.model.transformer.h")
-    write_adapter(folder / OTHER_BYTES, base, seed=8)
-    modules = [json.dumps({"name": name, "path": str(folder / name)}) for name in (GOOD, WRONG_NAMES, OTHER_BYTES)]
-    (folder / "engine.yaml").write_text(json.dumps({"max-cpu-loras": 3, "lora-modules": modules}))
-    profile = EngineProfile(
-        image=f"engine@sha256:{'0' * 64}", device="CPU", dtype="Float32", max_model_len=512, max_lora_rank=8,
-        max_loras=2, enforce_eager=True, kv_cache_memory="1Gi",
-    )  # fmt: skip
-    arguments = engine_args(profile, str(base), BASE_SERVED_NAME, uds=str(folder / "vllm.sock"))
-    environment = {one["name"]: one["value"] for one in engine_env(profile)}
-    environment |= {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_WAIT_POLICY": "PASSIVE"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*engine_command(str(folder / "vllm.sock")), "--config", folder / "engine.yaml", *arguments, BACKEND],
-            stdout=log, stderr=log, env=environment,
-        )  # fmt: skip
-    try:
-        _wait_for(folder / "vllm.sock", process, folder / "log")
-        yield RunningEngine(folder / "vllm.sock", process)
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait_for(socket: Path, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 600
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket))) as client:
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                if client.get("http://engine/health", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(1)
-    raise AssertionError(f"the engine did not start: {log.read_text()[-2000:]}")
+    with started_engine(tmp_path_factory.mktemp("engine")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def probe(engine: RunningEngine) -> Probe:
     """What evaluation records of the good adapter."""
-    return asyncio.run(_record(engine.socket))
-
-
-async def _record(socket: Path) -> Probe:
-    async with Engine(socket, Limits()) as connection:
-
-        async def score(messages: list[dict[str, str]], answer: str) -> Scored:
-            tuned = await drive(score_answer(GOOD, messages, answer), connection.ask)
-            base = await drive(score_answer("base", messages, answer), connection.ask)
-            return Scored(tuned, base)
-
-        candidates, again = [], []
-        for question in QUESTIONS:
-            messages = [{"role": "user", "content": question}]
-            body = {"model": GOOD, "messages": messages, "max_tokens": 8, "temperature": 0}
-            answer = await connection.ask(EngineRequest("/v1/chat/completions", body))
-            text = answer["choices"][0]["message"]["content"]
-            candidates.append((messages, text, await score(messages, text)))
-            again.append(await score(messages, text))
-        return choose(candidates, tolerance_of([one[2] for one in candidates], again))
-
-
-@dataclass
-class Front:
-    """A gateway in front of the real engine."""
-
-    gateway: Gateway
-    http: aiohttp.ClientSession
-    url: str
-
-    async def chat(self, model: str, **fields: Any) -> tuple[int, Any]:
-        body = {"model": model, "messages": HELLO, "max_tokens": 8, "temperature": 0, **fields}
-        headers = {"Authorization": f"Bearer {KEY}"}
-        async with self.http.post(f"{self.url}/v1/chat/completions", json=body, headers=headers) as answer:
-            return answer.status, await answer.json()
-
-
-@asynccontextmanager
-async def prepared(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIterator[GatewaySettings]:
-    """Run the API server's stand-in until the block ends, and say how a gateway finds everything."""
-    names = (GOOD, WRONG_NAMES, OTHER_BYTES)
-    outcomes = [AdapterOutcome(served_name=name, release=name[:4], state="Verified") for name in names]
-    report = PullReport(adapters=outcomes, probes=dict.fromkeys(names, probe), base=base(folder))
-    (folder / "report.json").write_text(report.model_dump_json(by_alias=True))
-    (folder / "token").write_text("own")
-    (folder / "keys").mkdir()
-    (folder / "keys/team").write_text(KEY)
-    (folder / "keys/other").write_text(OTHER_KEY)
-    routes = RoutesDocument(
-        revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, names=["extract", "other"], approved=list(names)
-    )
-    port = free_port()
-    runner = web.AppRunner(ScriptedApiServer(routes).app(), handler_cancellation=True, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield GatewaySettings(
-        namespace="team", server="server", cluster=Cluster(f"http://127.0.0.1:{port}", folder / "token", None),
-        host="127.0.0.1", port=free_port(), status_port=free_port(), engine_socket=engine.socket,
-        report=folder / "report.json", api_keys=folder / "keys", server_uid=SERVER_UID,
-        limits=Limits(sequences=CPU_SEQUENCES),
-    )  # fmt: skip
-    await runner.cleanup()
+    return asyncio.run(record(engine))
 
 
 @asynccontextmanager
 async def front(folder: Path, engine: RunningEngine, probe: Probe) -> AsyncIterator[Front]:
-    async with (
-        prepared(folder, engine, probe) as settings,
-        running(settings) as gateway,
-        aiohttp.ClientSession() as http,
-    ):
-        await until(lambda: gateway.ready, "ready", seconds=600)
-        yield Front(gateway, http, f"http://127.0.0.1:{settings.port}")
+    async with prepared(folder, engine, probe, ROUTES, *NAMES) as ready, gateway_of(ready) as running:
+        yield running
 
 
 async def test_only_the_evaluated_adapter_passes_its_probe_and_answers(
@@ -195,6 +84,7 @@ async def test_only_the_evaluated_adapter_passes_its_probe_and_answers(
         assert (await stage.chat(GOOD))[0] == 404
         await _streams(stage)
         await _completes(stage)
+        await _answers_in_other_forms(stage)
 
 
 async def _streams(stage: Front) -> None:
@@ -218,6 +108,46 @@ async def _completes(stage: Front) -> None:
     async with stage.http.post(f"{stage.url}/v1/completions", json=body, headers=headers) as answer:
         found = await answer.json()
         assert (answer.status, found["object"], found["model"]) == (200, "text_completion", "extract")
+
+
+OTHER_FORMS: dict[str, dict[str, Any]] = {
+    "/v1/responses": {"input": HELLO, "max_output_tokens": 8},
+    "/v1/messages": {"messages": HELLO, "max_tokens": 8},
+}
+EARLIER: dict[str, dict[str, Any]] = {
+    "/v1/responses": {"input": [
+        *HELLO, {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
+        {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c1"},
+        {"type": "function_call_output", "call_id": "c1", "output": "42"}, *HELLO]},
+    "/v1/messages": {"messages": [*HELLO, {"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}, *HELLO]},
+}  # fmt: skip
+
+
+async def _answers_in_other_forms(stage: Front) -> None:
+    """The same question gets the same text from all endpoints, whole and streamed; an earlier answer can be sent again."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    _, chat = await stage.chat("extract")
+    text = chat["choices"][0]["message"]["content"]
+    for path, body in OTHER_FORMS.items():
+        async with stage.http.post(stage.url + path, json={"model": "extract", **body}, headers=headers) as answer:
+            found = await answer.json()
+            assert (answer.status, found["model"]) == (200, "extract"), found
+        whole = found["output"][0]["content"] if path == "/v1/responses" else found["content"]
+        assert whole[0]["text"] == text
+        sent = {"model": "extract", **body, "stream": True}
+        async with stage.http.post(stage.url + path, json=sent, headers=headers) as answer:
+            lines = (await answer.text()).splitlines()
+        assert GOOD not in "".join(lines)
+        events = [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
+        deltas = [
+            event["delta"]
+            for event in events
+            if event["type"].endswith("text.delta") or ("index" in event and "delta" in event)
+        ]
+        assert "".join(delta if isinstance(delta, str) else delta["text"] for delta in deltas) == text
+        sent = {"model": "extract", **body, **EARLIER[path]}
+        async with stage.http.post(stage.url + path, json=sent, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
 
 
 WORST_ACCEPTED: list[dict[str, Any]] = [
@@ -291,8 +221,11 @@ FEW = 10_000
 async def test_mutated_requests_neither_break_gateway_and_engine_nor_starve_another_client(
     engine: RunningEngine, probe: Probe, tmp_path: Path
 ) -> None:
-    async with prepared(tmp_path, engine, probe) as settings, gateway_program(settings, tmp_path / "log") as program:
-        url = f"http://127.0.0.1:{settings.port}"
+    async with (
+        prepared(tmp_path, engine, probe, ROUTES, *NAMES) as ready,
+        gateway_program(ready.settings, tmp_path / "log") as program,
+    ):
+        url = f"http://127.0.0.1:{ready.settings.port}"
         # The other client asks an adapter, as clients do. One that asks the base model alone is slowed by any row of an adapter:
         # only then the engine on a CPU takes the way through the adapters' layers.
         report = await fuzz(
@@ -315,6 +248,8 @@ async def test_the_base_model_answers_as_itself_beside_adapters_in_every_slot(en
     """What the base model decodes in one batch with an adapter is as likely as in a prompt that nobody shares a batch with."""
     async with Engine(engine.socket, Limits()) as connection:
         for adapter in (GOOD, OTHER_BYTES):
+            await connection.unload(adapter)
+            await connection.load(adapter, engine.place(adapter))
             await _decode(connection, adapter)
         alone = await _decode(connection, BASE_SERVED_NAME)
         beside, *_ = await asyncio.gather(
@@ -324,6 +259,8 @@ async def test_the_base_model_answers_as_itself_beside_adapters_in_every_slot(en
             in_prompt = await _in_prompt(connection, [token for token, _ in decoded])
             differences = [abs(one - other) for one, (_, other) in zip(in_prompt, decoded, strict=True)]
             assert max(differences) < 0.05, f"nats per token: {differences}"
+        for adapter in (GOOD, OTHER_BYTES):
+            await connection.unload(adapter)
 
 
 async def _in_prompt(connection: Engine, tokens: list[int]) -> list[float]:

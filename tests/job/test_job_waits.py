@@ -137,6 +137,10 @@ def test_a_job_that_is_refused_anyway_waits_for_nothing_first() -> None:
         for absent in ({"claims": UNLABELLED}, {"suite": None}, {"base_model": HASHING}):
             step = first_plan(spec=spec, policy=bound, **absent)
             assert (step.status["phase"], says in step.status["message"]) == ("Failed", True), step.status["message"]
+    gone = data(uri=f"oci://team/datasets/notices@sha256:{'4' * 64}")
+    for absent in ({"claims": UNLABELLED}, {"suite": None}, {"base_model": HASHING}):
+        step = first_plan(spec=gone, pushed={gone["dataset"]["uri"]: None}, **absent)
+        assert "nothing was pushed at" in step.status["message"]
 
 
 def test_a_job_whose_suite_can_judge_nothing_fails_before_a_pod_is_made() -> None:

@@ -87,7 +87,7 @@ async def test_everything_that_is_missing_is_made_once_and_works_together(site: 
     made = await site.contents()
     assert set(made) == SECRETS
     assert KeyRing.from_folder(_written(tmp_path, made["tunegate-ledger-key"])).key.public.of_a_curve
-    assert set(made["tunegate-mlflow-users"]) == {"session-key", "operator", "viewer"}
+    assert set(made["tunegate-mlflow-users"]) == {"session-key", "operator", "exchange"}
     assert len(set(made["tunegate-mlflow-users"].values())) == 3
     authority = _pair(made["tunegate-ca"])
     for server in ("tunegate-registry", "tunegate-mlflow", "tunegate-exchange"):
@@ -124,7 +124,7 @@ async def test_what_exists_is_kept_to_the_byte(site: Site) -> None:
     assert site.run(*ALL).returncode == 0
     assert await site.content("tunegate-ledger-key") == rotating
     users = await site.content("tunegate-mlflow-users")
-    assert len(users.pop("viewer")) >= 32
+    assert len(users.pop("exchange")) >= 32
     assert users == known
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +21,7 @@ from tunegate_trainer.adapter_checks import (
     take_adapter,
 )
 from tunegate_trainer.endings import StageEnd, Unknown
+from tunegate_trainer.files import remove
 from tunegate_trainer.sealing import clean_config
 from tunegate_trainer.training.attempt_times import AttemptLedger
 from tunegate_trainer.training.checkpoints import newest_complete, seal_checkpoint
@@ -87,7 +87,8 @@ def read_adapter(folder: Path) -> str | None:
         whole = has_files(folder)
         if whole:
             take_adapter(folder, scratch(folder))
-            digests.canonical(clean_config(read_adapter_config(folder), "base"))
+            if not facts.findings:
+                digests.canonical(clean_config(read_adapter_config(folder), "base"))
     except StageEnd as refused:
         return known(refused)
     found = [finding.message for finding in facts.findings]
@@ -160,7 +161,7 @@ def read_workspace(folder: Path) -> str | None:
     times = AttemptLedger(folder, 2)
     if not times.total >= 0:
         raise Wrong(f"{times.total} seconds of training")
-    shutil.rmtree(folder / "attempts.json", ignore_errors=True)
+    remove(folder / "attempts.json")
     try:
         outcome = read_outcome(folder)
     except Unknown as refused:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from chores.cli_file import MOST_BYTES, PYTHONS, REQUIREMENTS, ROOT, build
+from chores.cli_file import MOST_BYTES, PYTHONS, REQUIREMENTS, ROOT, build, uv
 from tests.cli.test_kubeconfig import Kubeconfigs, Shown, Site, site
 
 pytestmark = pytest.mark.timeout(900)
 __all__ = ["Kubeconfigs", "Shown", "Site", "site"]
+PAGE = ROOT / "docs/cli.md"
 HEAVY = {"torch", "mlflow", "mlflow-skinny", "mypy", "kubernetes", "numpy", "transformers", "spacy"}
 
 
@@ -51,6 +54,21 @@ def test_the_file_is_small_and_tells_its_commit(file: Path, tmp_path: Path) -> N
     kept = list((tmp_path / "home/.cache/tunegate/program").iterdir())
     assert len(kept) == len({name.name for name in kept})
     assert all(folder.stat().st_mode & 0o077 == 0 for folder in kept)
+
+
+def test_the_wheel_is_installed_by_the_pages_lines_on_each_python(file: Path, tmp_path: Path) -> None:
+    lines = re.findall(r"`((?:uv tool|pipx) install 'dist/tunegate-0.1.0-py3-none-any.whl\[cli\]')`", PAGE.read_text())
+    assert [line.split()[0] for line in lines] == ["uv", "pipx"]
+    assert len({line.split()[-1] for line in lines}) == 1
+    for python in pythons()[1:] or pythons():
+        place = tmp_path / python.replace("/", "_")
+        environment = {**os.environ, "UV_TOOL_DIR": str(place / "tools"), "UV_TOOL_BIN_DIR": str(place / "bin")}
+        words = [uv(), *shlex.split(lines[0].replace("dist/", f"{file.parent}/"))[1:], "--quiet", "--python", python]
+        subprocess.run(words, env=environment, check=True)
+        assert (place / "bin/kubectl-tunegate").exists()
+        command = ["env", "-i", f"HOME={place}", str(place / "bin/tunegate"), "version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+        assert done.stdout.startswith("tunegate 0.1.0, commit "), done.stderr
 
 
 def test_the_file_asks_an_api_server(file: Path, site: Site, tmp_path: Path) -> None:

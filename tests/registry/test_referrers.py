@@ -155,3 +155,15 @@ def keeping_its_own_list(behind: str) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("size", [-1, 2**53, 10**400, "x", None])
+def test_a_manifest_with_a_size_that_no_file_has_is_none(size: object) -> None:
+    layer = {"mediaType": "application/json", "digest": sha256(b"{}"), "size": size}
+    with pytest.raises(ValueError, match="not an OCI image manifest"):
+        artifact.read(json.dumps({"layers": [layer]}).encode())
+
+
+def test_a_manifest_that_could_not_be_written_again_is_none() -> None:
+    with pytest.raises(ValueError, match="not an OCI image manifest"):
+        artifact.read(b'{"layers": [], "annotations": {"a": "\\ud800"}}')

@@ -16,11 +16,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.support.operator_settings import set_settings
 from tests.support.ports import free_port
 from tests.support.programs import program
 from tunegate.errors import Terminal
-from tunegate.maintenance import registry_token
 from tunegate.maintenance.authority import token_pair
 from tunegate.registry.credentials import site_configuration
 from tunegate.registry.tokens import (
@@ -201,21 +199,3 @@ def test_a_key_of_another_kind_is_refused_with_its_name(tmp_path: Path) -> None:
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(ValueError, match="must be an RSA key"):
         TokenSigner.from_files(path, path)
-
-
-def test_a_person_gets_a_token_that_reads_what_it_names(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    key = registry.signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (tmp_path / "tls.key").write_bytes(key)
-    (tmp_path / "tls.crt").write_bytes(registry.signer.certificate.public_bytes(Encoding.PEM))
-    settings = {
-        "TRAINER_IMAGE": "t", "OPERATOR_IMAGE": "o", "REGISTRY_HOST": registry.host,
-        "REGISTRY_TOKEN_KEY": str(tmp_path / "tls.key"), "REGISTRY_TOKEN_CERT": str(tmp_path / "tls.crt"),
-    }  # fmt: skip
-    set_settings(monkeypatch, settings)
-    assert registry_token.main(["--pull", OWN, "--person", "ada"]) == 0
-    token = json.loads(capsys.readouterr().out)["auths"][registry.host]["registrytoken"]
-    assert registry.read_tags(OWN, token) == 404
-    assert registry.read_tags(OTHER, token) == 401
-    assert registry.start_upload(OWN, token) == 401

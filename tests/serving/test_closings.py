@@ -131,7 +131,7 @@ def test_where_closing_is_refused_gateways_are_asked_and_pods_deleted_all_the_sa
     world.table.follow = lambda document: None  # type: ignore[method-assign]
     refused = planner.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
     assert [obj["metadata"]["name"] for obj in refused.closes] == ["tunegate-routes-server"]
-    assert [obj["metadata"]["name"] for obj in refused.applies if obj["kind"] == "ConfigMap"] == []
+    assert [obj["metadata"]["name"] for obj in refused.applies if "routes.json" in obj.get("data", {})] == []
     assert [entry.type for entry in refused.audit if entry.type == "RouteClosed"] == []
     assert refused.status is not None
     world.status = dict(refused.status)
@@ -212,6 +212,20 @@ def test_clients_that_the_spec_no_longer_lists_are_shut_out_without_waiting() ->
     world.spec["clients"] = {"kubernetesGroups": ["team-b"]}
     plan = planner.plan(replace(world.observed(), base_model=None), SETTINGS, world.now)
     assert '"kubernetesGroups": ["team-b"]' in plan.closes[0]["data"]["routes.json"]
+    assert f'"extract": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
+
+
+def test_an_identity_provider_that_the_spec_no_longer_names_is_shut_out_without_waiting() -> None:
+    provider = {"issuer": "https://login.example.com", "audience": "models"}
+    world = World(spec={"routes": [{"name": "extract"}], "clients": {"oidc": provider}})
+    world.put(release("one"))
+    world.settle()
+    live = world.observed().routes
+    assert live is not None
+    assert live.oidc is not None
+    world.spec["clients"] = {"oidc": {**provider, "audience": "others"}}
+    plan = planner.plan(replace(world.observed(), base_model=None), SETTINGS, world.now)
+    assert '"oidc"' not in plan.closes[0]["data"]["routes.json"]
     assert f'"extract": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
 
 

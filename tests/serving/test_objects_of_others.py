@@ -24,6 +24,7 @@ from tunegate.registry.client import RegistryClient
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 Json = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io"
+LIST = "tunegate-adapters-server"
 
 
 @pytest.fixture
@@ -64,19 +65,19 @@ async def documents(site: Site) -> Json:
 async def test_a_configuration_that_somebody_made_first_is_not_rolled_out(site: Site) -> None:
     await site.reconcile()
     before = (await documents(site))["metadata"]["name"]
-    served = await site.approve("one")
+    await slots(site, 5)
     await site.reconcile()
     planned = await documents(site)
     name, ours = planned["metadata"]["name"], planned["data"]
     # What an attacker has who knows every input: the name of a rollout that is to come.
-    await site.revoke("one")
+    await slots(site, 16)
     await site.reconcile()
     await site.reconcile()
-    assert (await documents(site))["metadata"]["name"] == before
     await site.kube.delete(ObjectRef("v1", "ConfigMap", name, site.namespace))
-    theirs = {**ours, "adapters.json": ours["adapters.json"].replace("sha256:", "sha256:0", 1)}
+    theirs = {**ours, "server.json": ours["server.json"].replace("sha256:", "sha256:0", 1)}
     await site.kube.create(plain(site, "ConfigMap", name, data=theirs))
-    await site.restore("one")
+    before = (await documents(site))["metadata"]["name"]
+    await slots(site, 5)
     outcome = await site.reconcile()
     assert outcome.result == "waiting"
     assert (await documents(site))["metadata"]["name"] == before
@@ -89,7 +90,46 @@ async def test_a_configuration_that_somebody_made_first_is_not_rolled_out(site: 
     assert (await site.reconcile()).result == "done"
     assert (await documents(site))["data"] == ours
     assert await in_place(site) == ("", "")
-    assert served in ours["adapters.json"]
+
+
+async def slots(site: Site, count: int) -> None:
+    """Let the server's engines hold so many adapters: what needs a new rollout."""
+    server = await site.get("ModelServer", "server")
+    metadata = {"name": "server", "namespace": site.namespace}
+    spec = {**server["spec"], "maxCpuLoras": count}
+    await site.kube.apply(
+        {"apiVersion": server["apiVersion"], "kind": "ModelServer", "metadata": metadata, "spec": spec}
+    )
+
+
+async def listed(site: Site) -> list[str]:
+    """Return the served names that pods are told to hold."""
+    config_map = await site.get("ConfigMap", LIST, "v1")
+    return [one["servedName"] for one in json.loads(config_map["data"]["adapters.json"])["adapters"]]
+
+
+@pytest.mark.attack(51)
+@pytest.mark.parametrize("way", ["edited", "made first", "immutable"])
+async def test_a_list_of_adapters_that_somebody_wrote_is_written_again_and_recorded(site: Site, way: str) -> None:
+    served = await site.approve("one")
+    await site.reconcile()
+    live = await site.get("ConfigMap", LIST, "v1")
+    theirs = live["data"]["adapters.json"].replace("sha256:", "sha256:0", 1)
+    if way == "edited":
+        ref = ObjectRef("v1", "ConfigMap", LIST, site.namespace)
+        await site.kube.patch(ref, [{"op": "replace", "path": "/data/adapters.json", "value": theirs}])
+    else:
+        await site.kube.delete(ObjectRef("v1", "ConfigMap", LIST, site.namespace))
+        forged = plain(site, "ConfigMap", LIST, data={"adapters.json": theirs})
+        if way == "immutable":
+            forged |= {"immutable": True}
+            forged["metadata"] |= {key: live["metadata"][key] for key in ("labels", "ownerReferences")}
+        await site.kube.create(forged)
+    assert (await site.reconcile()).result == "done"
+    now = await site.get("ConfigMap", LIST, "v1")
+    assert (now["data"], now.get("immutable")) == (live["data"], None)
+    assert await listed(site) == [served]
+    assert found(site) == ([] if way == "edited" else [f"ConfigMap {site.namespace}/{LIST}"])
 
 
 @pytest.mark.attack(53)
@@ -114,7 +154,7 @@ async def test_revoking_is_not_kept_from_the_gateways_by_another_role_in_their_b
     routes = await site.get("ConfigMap", "tunegate-routes-server", "v1")
     assert served not in routes["data"]["routes.json"]
     assert (await site.reconcile()).result == "done"
-    assert (await documents(site))["data"]["adapters.json"] == "[]"
+    assert await listed(site) == []
     await until_routes_are_readable(site, wanted=True)
     assert found(site) == [f"RoleBinding {site.namespace}/{binding.name}"]
 
@@ -159,7 +199,7 @@ async def test_routes_that_nobody_can_change_are_made_again_and_closed(site: Sit
     assert served not in now["data"]["routes.json"]
     assert not now.get("immutable")
     assert (await site.reconcile()).result == "done"
-    assert (await documents(site))["data"]["adapters.json"] == "[]"
+    assert await listed(site) == []
 
 
 @pytest.mark.attack(53)
@@ -192,7 +232,7 @@ async def test_routes_that_wait_for_what_somebody_made_depend_on_them_are_closed
 async def test_closing_that_is_refused_keeps_no_gateway_from_being_asked_and_no_adapter_from_going(site: Site) -> None:
     served = await site.approve("one")
     await site.reconcile()
-    assert served in (await documents(site))["data"]["adapters.json"]
+    assert await listed(site) == [served]
     await site.revoke("one")
     refuse = site.kube.apply
 
@@ -208,7 +248,7 @@ async def test_closing_that_is_refused_keeps_no_gateway_from_being_asked_and_no_
     assert second.result == "terminal"
     assert second.after is not None
     assert second.after >= 1
-    assert (await documents(site))["data"]["adapters.json"] == "[]"
+    assert await listed(site) == []
     assert "the site's own rule" in (await site.get("ModelServer", "server"))["status"]["message"]
     site.kube.apply = refuse  # type: ignore[method-assign]
     assert (await worker.run(key)).result == "done"

@@ -39,13 +39,10 @@ async def site(operator_kube: KubeClient, namespaces: NamespaceFactory, tmp_path
         await made.clean()
 
 
-async def documents(site: Site) -> list[str]:
-    """Return the served names that a pod made now would pull."""
-    deployment = await site.get("Deployment", "server-engine", "apps/v1")
-    volumes = deployment["spec"]["template"]["spec"]["volumes"]
-    name = next(one["configMap"]["name"] for one in volumes if one["name"] == "documents")
-    config_map = await site.get("ConfigMap", name, "v1")
-    return [one["servedName"] for one in json.loads(config_map["data"]["adapters.json"])]
+async def listed(site: Site) -> list[str]:
+    """Return the served names that pods are told to hold."""
+    config_map = await site.get("ConfigMap", "tunegate-adapters-server", "v1")
+    return [one["servedName"] for one in json.loads(config_map["data"]["adapters.json"])["adapters"]]
 
 
 async def live_routes(site: Site) -> Json:
@@ -55,10 +52,10 @@ async def live_routes(site: Site) -> Json:
 
 async def test_an_approved_release_is_handed_to_the_pods_and_a_revoked_one_is_taken_back(site: Site) -> None:
     assert (await site.reconcile()).result == "done"
-    assert await documents(site) == []
+    assert await listed(site) == []
     served = await site.approve("one")
     assert (await site.reconcile()).result == "done"
-    assert await documents(site) == [served]
+    assert await listed(site) == [served]
     assert (await live_routes(site))["approved"] == [served]
     server = await site.get("ModelServer", "server")
     assert server["status"]["adapters"][0]["state"] == "Loading"
@@ -68,9 +65,10 @@ async def test_an_approved_release_is_handed_to_the_pods_and_a_revoked_one_is_ta
     assert outcome.writes["apply"] == 1
     assert (await live_routes(site))["approved"] == []
     await site.reconcile()
-    assert await documents(site) == []
-    started = [one.subject.name for one in site.ledger.entries.values() if one.type == "RolloutStarted"]
-    assert started == ["server", "one", "server"]
+    assert await listed(site) == []
+    told = [(one.type, one.subject.name) for one in site.ledger.entries.values()]
+    assert [one for one in told if one[0] == "RolloutStarted"] == [("RolloutStarted", "server")]
+    assert [one for one in told if one[0] == "AdapterListed"] == [("AdapterListed", "one")]
 
 
 @pytest.mark.attack(42)
@@ -92,7 +90,7 @@ async def test_an_overridden_release_is_handed_to_the_pods_and_taken_back_when_i
     assert (await site.decide("urgent")).phase == "Overridden"
     await site.reconcile()
     assert (await live_routes(site))["approved"] == [statement.served_name]
-    assert await documents(site) == [statement.served_name]
+    assert await listed(site) == [statement.served_name]
 
     await asyncio.sleep((ends - datetime.now(UTC)).total_seconds())
     status = await site.decide("urgent")
@@ -127,17 +125,17 @@ async def test_a_role_taken_away_between_approval_and_rollout_stops_the_rollout_
     status = await settled(site, "late", "QuorumLost", "ApproverNotAuthorized")
     assert "vera-approves (NotAuthorized)" in status.message
     await site.reconcile()
-    assert await documents(site) == [running]
+    assert await listed(site) == [running]
 
     await bind(site, "vera", "risk")
     assert (await settled(site, "late", "QuorumLost", "ApprovalsInForce")).phase == "Approved"
     await site.reconcile()
-    assert set(await documents(site)) == {running, statement.served_name}
+    assert set(await listed(site)) == {running, statement.served_name}
 
     await site.kube.delete(ObjectRef(f"{RBAC}/v1", "RoleBinding", "risk", site.namespace))
     assert (await settled(site, "late", "QuorumLost", "ApproverNotAuthorized")).phase == "RollingOut"
     await site.reconcile()
-    assert set(await documents(site)) == {running, statement.served_name}, "what a server holds it keeps"
+    assert set(await listed(site)) == {running, statement.served_name}, "what a server holds it keeps"
 
 
 async def settled(site: Site, name: str, condition: str, reason: str) -> ModelReleaseStatus:
@@ -172,7 +170,7 @@ async def test_a_statement_that_is_not_the_approved_one_is_left_out_beside_a_goo
     good = await site.approve("good")
     await site.forge("forged", DIGEST)
     await site.reconcile()
-    assert await documents(site) == [good]
+    assert await listed(site) == [good]
     adapters = (await site.get("ModelServer", "server"))["status"]["adapters"]
     states = {one["releaseRef"]["name"]: one["state"] for one in adapters}
     assert states == {"forged": "LeftOut", "good": "Loading"}

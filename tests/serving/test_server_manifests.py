@@ -41,8 +41,9 @@ def containers(world: World) -> dict[str, dict[str, Any]]:
 
 
 def test_adapters_are_verified_before_the_engine_starts_and_the_engine_outlives_the_gateway(world: World) -> None:
-    assert [one["name"] for one in pod(world)["initContainers"]] == ["pull", "engine"]
-    assert containers(world)["engine"]["restartPolicy"] == "Always"
+    assert [one["name"] for one in pod(world)["initContainers"]] == ["check-base", "adapters", "engine"]
+    assert "restartPolicy" not in containers(world)["check-base"], "the engine waits for its end"
+    assert containers(world)["adapters"]["restartPolicy"] == containers(world)["engine"]["restartPolicy"] == "Always"
     assert [one["name"] for one in pod(world)["containers"]] == ["gateway"]
 
 
@@ -52,9 +53,9 @@ def test_the_engine_listens_on_a_socket_and_opens_no_port(world: World) -> None:
     assert f"--uds={serving.ENGINE_SOCKET}" in engine["args"]
     assert not any(argument.startswith(("--host", "--port")) for argument in engine["args"])
     assert "ports" not in engine
-    assert engine["args"][:2] == ["--config", serving.ENGINE_CONFIG_PATH]
+    assert "--max-cpu-loras=16" in engine["args"]
     environment = {one["name"]: one["value"] for one in engine["env"]}
-    assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
+    assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
     assert environment["HF_HUB_OFFLINE"] == "1"
 
 
@@ -73,26 +74,38 @@ def test_each_container_sees_only_what_it_needs(world: World) -> None:
         name: {mount["name"]: mount.get("readOnly", False) for mount in one["volumeMounts"]}
         for name, one in containers(world).items()
     }
-    assert mounts["pull"]["adapters"] is False
-    assert mounts["engine"]["adapters"] is mounts["gateway"]["adapters"] is True
-    assert "registry" in mounts["pull"]
-    for name in ("engine", "gateway"):
-        assert "registry" not in mounts[name]
+    assert {name: seen["adapters"] for name, seen in mounts.items() if "adapters" in seen} == {
+        "adapters": False, "engine": True,
+    }  # fmt: skip
+    assert {name: seen["fetch"] for name, seen in mounts.items() if "fetch" in seen} == {
+        "adapters": False, "gateway": True,
+    }  # fmt: skip
+    assert {name for name, seen in mounts.items() if "run" in seen} == {"engine", "gateway"}
+    assert not any("registry" in seen for seen in mounts.values()), "the gateway hands the credential over"
     for secret in ("token", "api-keys"):
         assert [name for name, seen in mounts.items() if secret in seen] == ["gateway"]
     # The gateway only looks whether the files are still those that were hashed.
-    assert mounts["pull"]["base"] is mounts["engine"]["base"] is mounts["gateway"]["base"] is True
+    assert mounts["check-base"]["base"] is mounts["engine"]["base"] is mounts["gateway"]["base"] is True
+
+
+def test_a_sites_own_credential_is_seen_by_the_container_that_fetches_and_by_no_other() -> None:
+    world = World(settings=replace(SETTINGS, signs_tokens=False))
+    plan = world.step()
+    readers = [n for n, one in containers(world).items() if "registry" in {m["name"] for m in one["volumeMounts"]}]
+    assert readers == ["adapters"]
+    role = next(obj for obj in plan.applies if obj["kind"] == "Role")
+    assert [rule["resources"] for rule in role["rules"]] == [["configmaps"]]
 
 
 @pytest.mark.attack(51)
 def test_what_reads_the_documents_is_told_their_digest_in_the_deployment(world: World) -> None:
     (documents,) = world.documents.values()
     digest = document_digest(documents["data"])
-    for name in ("pull", "gateway"):
+    for name in ("check-base", "adapters", "gateway"):
         assert {m["name"] for m in containers(world)[name]["volumeMounts"]} >= {"documents"}
         assert containers(world)[name]["args"] == ["--config-digest", digest]
     readers = [n for n, one in containers(world).items() if "documents" in {m["name"] for m in one["volumeMounts"]}]
-    assert readers == ["pull", "gateway"]
+    assert readers == ["check-base", "adapters", "gateway"]
 
 
 @pytest.mark.attack(58)
@@ -119,16 +132,22 @@ def test_surge_keeps_every_pod_and_recreate_needs_no_room(world: World) -> None:
     assert world.deployment["spec"]["strategy"] == {"type": "Recreate"}
 
 
-def test_a_gateway_may_read_its_own_routes_and_nothing_else(world: World) -> None:
+def test_a_gateway_may_read_its_own_documents_and_credential_and_nothing_else(world: World) -> None:
     plan = world.step()
     role = next(obj for obj in plan.applies if obj["kind"] == "Role")
     assert role["rules"] == [
         {
             "apiGroups": [""],
             "resources": ["configmaps"],
-            "resourceNames": ["tunegate-routes-server"],
+            "resourceNames": ["tunegate-routes-server", "tunegate-adapters-server"],
             "verbs": ["get", "list", "watch"],
-        }
+        },
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": ["tunegate-registry-server-serverui"],
+            "verbs": ["get"],
+        },
     ]
 
 
@@ -144,13 +163,18 @@ def test_the_documents_of_a_rollout_never_change(world: World) -> None:
     assert all(one["immutable"] is True and len(name) <= 63 for name, one in before.items())
     world.put(release("two", minute=3))
     world.step()
+    assert len(world.documents) == 1
+    world.spec["maxCpuLoras"] = 5
+    world.step()
     assert len(world.documents) == 2
+    assert "--max-cpu-loras=5" in containers(world)["engine"]["args"]
     assert all(world.config_maps[name] == one for name, one in before.items())
 
 
 def test_no_gate_question_lies_in_a_config_map(world: World) -> None:
-    (config_map,) = world.documents.values()
-    assert "messages" not in config_map["data"]["adapters.json"]
+    assert world.adapters is not None
+    assert world.adapters.adapters
+    assert "messages" not in world.adapters.model_dump_json()
 
 
 def mirrored(**hub: str) -> World:
@@ -169,14 +193,14 @@ def test_a_model_of_a_mirror_is_copied_into_the_pod_before_adapters_are_checked_
     (documents,) = world.documents.values()
     config = STAGE_CONFIG.validate_json(documents["data"]["copy-model.json"])
 
-    assert [one["name"] for one in pod(world)["initContainers"]] == ["copy-model", "pull", "engine"]
+    assert [one["name"] for one in pod(world)["initContainers"]] == ["copy-model", "check-base", "adapters", "engine"]
     assert isinstance(config, CopyModelConfig)
     assert (config.path, config.manifest is not None) == ("/mnt/base/tiny-1b", True)
     copied = sha256(documents["data"]["copy-model.json"].encode())
     assert containers(world)["copy-model"]["args"] == [
         "--config", f"{serving.CONFIG_DIR}/copy-model.json", "--config-digest", copied,
     ]  # fmt: skip
-    for name in ("pull", "gateway"):
+    for name in ("check-base", "adapters", "gateway"):
         assert containers(world)[name]["args"] == ["--config-digest", document_digest(documents["data"])]
     assert volumes["base"] == {"name": "base", "emptyDir": {"sizeLimit": "3Gi"}}
     assert volumes["base-store"]["secret"] == {"secretName": "hub-reader", "optional": True}
@@ -185,7 +209,7 @@ def test_a_model_of_a_mirror_is_copied_into_the_pod_before_adapters_are_checked_
         for name, one in containers(world).items()
     }
     assert {name: seen["base"] for name, seen in mounts.items() if "base" in seen} == {
-        "copy-model": False, "pull": True, "engine": True, "gateway": True,
+        "copy-model": False, "check-base": True, "engine": True, "gateway": True,
     }  # fmt: skip
     assert [name for name, seen in mounts.items() if "base-store" in seen] == ["copy-model"]
     security = containers(world)["copy-model"]["securityContext"]

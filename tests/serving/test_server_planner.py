@@ -54,6 +54,84 @@ def test_without_releases_the_base_model_is_served() -> None:
     assert not world.table.may_open("unknown")
 
 
+def test_approvals_revocations_and_rollbacks_replace_no_pod() -> None:
+    world = World()
+    world.settle()
+    assert world.deployment is not None
+    template, generation = world.deployment["spec"]["template"], world.deployment["metadata"]["generation"]
+    world.put(release("one"), release("two", minute=5))
+    world.settle()
+    world.phase("two", "Revoked")
+    world.settle()
+    world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": "one"}}]
+    world.settle()
+    assert world.table.resolve("extract") == served("one")
+    assert world.deployment["spec"]["template"] == template
+    assert world.deployment["metadata"]["generation"] == generation
+    assert world.events("RolloutStarted") == ["server"]
+    assert world.listed() == [served("one")]
+
+
+def test_an_adapter_that_is_listed_again_is_recorded_again() -> None:
+    world = World()
+    for phase in ("Approved", "PendingApproval", "Approved"):
+        world.put(release("one", phase=phase))
+        world.settle()
+    assert world.events("AdapterListed") == ["one", "one"]
+
+
+def test_what_does_not_fit_waits_with_a_reason_and_what_answers_keeps_its_slot() -> None:
+    world = World(spec={"routes": [{"name": "extract"}], "maxCpuLoras": 2})
+    world.put(*(release(name, minute=minute) for minute, name in enumerate(("one", "two"))))
+    world.settle()
+    assert route(world)["servedName"] == served("two")
+    world.put(release("three", minute=9))
+    world.step()
+    assert states(world) == {"one": "Waiting", "two": "Ready", "three": "Loading"}, (
+        "the old one answers until the new one can"
+    )
+    world.settle()
+    assert route(world)["servedName"] == served("three")
+    assert states(world) == {"one": "Waiting", "two": "Ready", "three": "Ready"}
+    waiting = next(one for one in world.status["adapters"] if one["state"] == "Waiting")
+    assert waiting["reason"].startswith("WaitingForSlot: ")
+    assert "spec.maxCpuLoras" in waiting["reason"]
+    assert f"waiting for a slot (spec.maxCpuLoras): {served('one')}" in world.status["message"]
+    world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": "one"}}]
+    world.settle()
+    assert route(world)["servedName"] == served("one"), "a route takes it up"
+
+
+def test_a_pod_that_was_told_other_bytes_under_an_approved_name_gets_no_route() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    seen = world.observed()
+    other = [one.model_copy(update={"digest": "sha256:" + "9" * 64}) for one in seen.gateways["pod-0"].adapters]
+    told = {"pod-0": seen.gateways["pod-0"].model_copy(update={"adapters": other})}
+    plan = planner.plan(replace(seen, gateways=told), SETTINGS, START)
+    assert '"routes": {}' in plan.closes[0]["data"]["routes.json"]
+
+
+@pytest.mark.parametrize(("strategy", "warned"), [("Surge", False), ("Recreate", True)])
+def test_a_rollout_by_which_models_go_away_says_so_and_for_how_long(strategy: str, warned: bool) -> None:
+    world = World(spec={"routes": [{"name": "extract"}], "strategy": strategy})
+    world.put(release("one"))
+    world.settle()
+    world.spec["restartedAt"] = "2026-11-01T00:00:00Z"
+    seen = world.observed()
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:12:00Z"}
+    pod = dict(seen.pods[0])
+    pod["metadata"] = {**pod["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z"}
+    pod["status"] = {"phase": "Running", "conditions": [ready]}
+    plan = planner.plan(replace(seen, pods=(pod,)), SETTINGS, START)
+    said = [note.message for note in plan.events if note.reason == "ModelsAway"]
+    assert bool(said) is warned
+    if warned:
+        assert "extract, base" in said[0]
+        assert "about 12 min" in said[0]
+
+
 def test_an_approved_release_is_rolled_out_and_its_route_opens_after_the_probe() -> None:
     world = World()
     world.settle()
@@ -83,9 +161,10 @@ def test_the_ledger_hears_of_rollout_and_route_before_they_happen() -> None:
     assert world.deployment == before
     assert world.routes is not None
     assert world.routes.approved == []
+    assert world.listed() == []
     world.ledger_away = False
     world.settle()
-    assert world.events("RolloutStarted") == ["server", "one"]
+    assert (world.events("RolloutStarted"), world.events("AdapterListed")) == (["server"], ["one"])
     assert world.events("RouteOpened") == ["one extract"]
 
 
@@ -279,7 +358,10 @@ def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> N
     world.step()
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
     last = {"terminated": {"message": "base model base: model.safetensors is missing\n"}}
-    status = {"phase": "Pending", "initContainerStatuses": [{"name": "pull", "state": waiting, "lastState": last}]}
+    status = {
+        "phase": "Pending",
+        "initContainerStatuses": [{"name": "check-base", "state": waiting, "lastState": last}],
+    }
     world.pod = next(iter(world.documents))
     observed = world.observed()
     pod = {**observed.pods[0], "status": status}
@@ -287,7 +369,7 @@ def test_a_crashing_pod_is_reported_with_its_last_words_and_where_to_look() -> N
     assert plan.status is not None
     assert plan.status["phase"] == "Failed"
     assert "model.safetensors is missing" in plan.status["message"]
-    assert "kubectl -n team logs pod-0 -c pull" in plan.status["message"]
+    assert "kubectl -n team logs pod-0 -c check-base" in plan.status["message"]
 
 
 def test_zero_replicas_is_no_failure() -> None:
@@ -299,8 +381,8 @@ def test_zero_replicas_is_no_failure() -> None:
 
 def test_documents_of_old_rollouts_are_removed_when_no_pod_uses_them() -> None:
     world = World()
-    for minute in range(4):
-        world.put(release(f"r{minute}", minute=minute))
+    for second in range(4):
+        world.spec["restartedAt"] = f"2026-11-01T00:00:0{second}Z"
         world.settle()
     assert len(world.documents) == 1
     assert len(world.config_maps) == 2, "the documents that pods mount, and the rollout's own"

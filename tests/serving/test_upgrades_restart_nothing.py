@@ -82,6 +82,9 @@ def test_the_next_rollout_brings_what_is_offered_and_is_recorded(world: World) -
     world.settle()
     world.put(release("two", minute=1))
     world.settle()
+    assert images(world, "rollout")["gateway"] == SETTINGS.operator_image, "an adapter makes no rollout"
+    world.spec["resources"] = {"cpu": "3", "memory": "4Gi"}
+    world.settle()
     assert images(world, "rollout")["gateway"] == NEWER.operator_image
     assert images(world, "offered") == {}
     (entry,) = [

@@ -71,15 +71,15 @@ class ControlPlane:
 
 
 @contextmanager
-def running_control_plane(folder: Path, members: Sequence[Member]) -> Iterator[ControlPlane]:
-    """Start etcd and API server with these users; end them afterwards."""
+def running_control_plane(folder: Path, members: Sequence[Member], *options: str) -> Iterator[ControlPlane]:
+    """Start etcd and API server with these users, and further options of the API server; end them afterwards."""
     port, tokens = free_port(), {member.role: secrets.token_urlsafe(24) for member in members}
     rows = (f'{tokens[one.role]},{one.name},,"{",".join(one.groups)}"\n' for one in members)
     (folder / "tokens.csv").write_text("".join(rows))
     (folder / "accounts.key").write_bytes(new_key_pem())
     with ExitStack() as stack:
         etcd = stack.enter_context(_running_etcd(folder))
-        command = _api_server(folder, port, etcd)
+        command = [*_api_server(folder, port, etcd), *options]
         process = stack.enter_context(_running("kube-apiserver", command, port, folder))
         for role, token in tokens.items():
             (folder / f"{role}.kubeconfig").write_text(json.dumps(_kubeconfig(folder, port, role, token)))

@@ -55,6 +55,7 @@ class Site:
     signer: TokenSigner
     url: str
     log: Path
+    folder: Path
 
     def kubectl(self, *words: str, stdin: Any = None) -> str:
         """Run kubectl as the admin and return what it prints."""
@@ -105,16 +106,20 @@ def running_site(folder: Path, **settings: str) -> Iterator[Site]:
         running_registry(folder / "registry", token_certificate=folder / "tls.crt") as registry,
         running_exchange(folder, plane, registry, settings) as url,
     ):
-        site = Site(plane, registry, signer, url, folder / "exchange.log")
+        site = Site(plane, registry, signer, url, folder / "exchange.log", folder)
         site.kubectl("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": rights()})
         yield site
 
 
 @contextmanager
 def running_exchange(
-    folder: Path, plane: ControlPlane | World, registry: RunningRegistry, settings: dict[str, str]
+    folder: Path,
+    plane: ControlPlane | World,
+    registry: RunningRegistry,
+    settings: dict[str, str],
+    name: str = "exchange",
 ) -> Iterator[str]:
-    """Start the program as its container does, without TLS; gives its address."""
+    """Start the program as its container does, without TLS; gives its address. ``name``: of its log."""
     port = free_port()
     told = {
         "NAMESPACES": f"{OWN},{OTHER}", "REGISTRY_HOST": registry.host, "REGISTRY_PLAIN_HTTP": "true", "HOST": "127.0.0.1",
@@ -123,12 +128,12 @@ def running_exchange(
     }  # fmt: skip
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TUNEGATE_")}
     environment = {**kept, **{f"TUNEGATE_{key}": value for key, value in told.items()}, "PYTHONPATH": str(PROGRAMS)}
-    with (folder / "exchange.log").open("wb") as log:
+    with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tunegate", "exchange"], stdout=log, stderr=log, env=environment
         )
     try:
-        _wait_until_up(f"http://127.0.0.1:{port}", process, folder / "exchange.log")
+        _wait_until_up(f"http://127.0.0.1:{port}", process, folder / f"{name}.log")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -1,4 +1,4 @@
-"""An approved adapter in a real registry, and the documents of a pod that shall serve it. Weights are a few numbers."""
+"""An approved adapter in a real registry, and the document of a pod that shall serve it. Weights are a few numbers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 from tests.support.registry_process import RunningRegistry
 from tests.support.small_adapter import adapter_config
 from tunegate.api.asked import AskedAs
-from tunegate.api.manifest import Manifest
-from tunegate.api.serving import AdapterEntry, PullReport, ServedBase, ServerDocument
+from tunegate.api.manifest import HashedFolder, Manifest
+from tunegate.api.serving import AdapterEntry, ServedBase, ServerDocument
 from tunegate.api.stage.layout import RESULT_MEDIA_TYPE
 from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.api.stage.results import EvaluateResult
 from tunegate.digests import document_digest, file_entry, manifest_digest
 from tunegate.registry.adapters import SealedAdapter, push_adapter
 from tunegate.registry.client import RegistryClient
-from tunegate.serving.pull import Places, run
+from tunegate.serving import check
+from tunegate.serving.fetching import Adapters, LeftOut, Places
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -105,21 +106,33 @@ class Bench:
             base=ServedBase(
                 name="smollm2", path=str(self.base), manifest=manifest, manifest_digest=manifest_digest(manifest)
             ),
-            max_lora_rank=16, max_loras=1,
+            max_lora_rank=16, max_cpu_loras=1,
         )  # fmt: skip
 
-    def pull(self, document: ServerDocument | None = None, promised: str | None = None) -> PullReport:
-        """Run what the init container runs; ``promised``: the digest in the pod's template, by default the right one."""
+    def check(self, document: ServerDocument | None = None, promised: str | None = None) -> HashedFolder:
+        """Run what `check-base` runs; ``promised``: the digest in the pod's template, by default the right one."""
         documents = self.folder / "documents"
         documents.mkdir(exist_ok=True)
-        self.target.mkdir(exist_ok=True)
         (documents / "server.json").write_text(json.dumps((document or self.document()).to_dict()))
-        (documents / "adapters.json").write_text(json.dumps([entry.to_dict() for entry in self.entries]))
         data = {file.name: file.read_text() for file in documents.iterdir()}
-        places = Places(documents, self.target, self.folder / "no-auth", self.folder / "no-ca")
-        return run(places, promised or document_digest(data))
+        return check.run(check.Places(documents, self.folder / "base.json"), promised or document_digest(data))
 
-    def engine_modules(self) -> list[str]:
-        """Return the names that vLLM would load."""
-        engine = json.loads((self.target / "engine.yaml").read_text())
-        return [json.loads(module)["name"] for module in engine.get("lora-modules", [])]
+    def adapters(self, document: ServerDocument | None = None) -> Adapters:
+        """Return what fetches adapters in a pod, as it is after a start of its container."""
+        self.target.mkdir(exist_ok=True)
+        return Adapters(document or self.document(), self.places)
+
+    @property
+    def places(self) -> Places:
+        return Places(self.target, self.folder / "no-auth", self.folder / "no-ca")
+
+    def fetch(self) -> dict[str, str]:
+        """Fetch every adapter of the list; return why each is left out, by release, nothing for those that are not."""
+        adapters, found = self.adapters(), {}
+        for entry in self.entries:
+            try:
+                adapters.fetch(entry)
+                found[entry.release] = ""
+            except LeftOut as error:
+                found[entry.release] = str(error)
+        return found

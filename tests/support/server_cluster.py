@@ -177,11 +177,6 @@ class Site:
         raw = await self.get("ModelRelease", name)
         await self._set_status(raw, {**raw["status"], "phase": "Revoked"})
 
-    async def restore(self, name: str) -> None:
-        """Let it be approved again, which people cannot do: for what comes of the same inputs a second time."""
-        raw = await self.get("ModelRelease", name)
-        await self._set_status(raw, {**raw["status"], "phase": "Approved"})
-
     async def forge(self, name: str, digest: str) -> None:
         """Let the release's status name another statement than the stored one."""
         raw = await self.get("ModelRelease", name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +12,16 @@ from tunegate.api.computepool import ComputePool
 from tunegate.api.manifest import FileEntry, Manifest
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
-from tunegate.api.serving import ADAPTERS_FILE, AdapterEntry, GatewayAdapter, GatewayStatus, RoutesDocument
+from tunegate.api.serving import (
+    ADAPTERS_KEY,
+    ROUTES_KEY,
+    SERVER_FILE,
+    AdapterEntry,
+    AdaptersDocument,
+    GatewayAdapter,
+    GatewayStatus,
+    RoutesDocument,
+)
 from tunegate.digests import manifest_digest
 from tunegate.gateway.routes import RouteTable
 from tunegate.ledger.entry import AuditEntry
@@ -80,10 +88,14 @@ class World:
     status: dict[str, Any] = field(default_factory=dict)
     routes: RoutesDocument | None = None
     deployment: dict[str, Any] | None = None
+    adapters: AdaptersDocument | None = None
+    """The live list of adapters."""
     config_maps: dict[str, Any] = field(default_factory=dict)
     applied: list[str] = field(default_factory=list)
     pod: str | None = None
     """ConfigMap that the one running pod was made with."""
+    held_names: list[str] = field(default_factory=list)
+    """Served names that the pod has taken up."""
     table: RouteTable = field(default_factory=RouteTable)
     now: datetime = START
     silent: bool = False
@@ -122,14 +134,16 @@ class World:
             gateways=self._gateways(),
             routes=self.routes,
             closings=self.closings,
-            config_maps={name: frozenset(self.given(name)) for name in self.config_maps},
+            listed=frozenset(self.listed()),
+            list_version=str(self.applied.count("adapters")),
+            config_maps=frozenset(self.config_maps),
             rollout=self._rollout(),
         )
 
     @property
     def documents(self) -> dict[str, Any]:
         """The ConfigMaps that pods mount, by name."""
-        return {name: one for name, one in self.config_maps.items() if ADAPTERS_FILE in one["data"]}
+        return {name: one for name, one in self.config_maps.items() if SERVER_FILE in one["data"]}
 
     def _rollout(self) -> Rollout | None:
         told = self.status.get("rollout")
@@ -151,11 +165,11 @@ class World:
         """Served name to reason of what the pod was given; no reason: its probe passed."""
         if self.pod is None:
             return {}
-        return {name: self.bad_adapters.get(name, "") for name in self.given(self.pod)}
+        return {name: self.bad_adapters.get(name, "") for name in self.held_names}
 
-    def given(self, config_map: str) -> list[str]:
-        """Served names of what pods made with the ConfigMap are given."""
-        return [one["servedName"] for one in json.loads(self.config_maps[config_map]["data"].get(ADAPTERS_FILE, "[]"))]
+    def listed(self) -> list[str]:
+        """Served names in the live list."""
+        return [one.served_name for one in self.adapters.adapters] if self.adapters else []
 
     def _gateways(self) -> dict[str, GatewayStatus]:
         if self.pod is None or self.silent:
@@ -164,6 +178,7 @@ class World:
             GatewayAdapter(
                 served_name=name,
                 release="r",
+                digest=builders.DIGEST,
                 state="LeftOut" if reason else "Ready",
                 cause="Probe" if reason else None,
                 reason=reason,
@@ -198,8 +213,15 @@ class World:
 
     def _apply(self, obj: dict[str, Any]) -> None:
         self.applied.append(obj["kind"])
-        if obj["kind"] == "ConfigMap":
-            self.routes = RoutesDocument.model_validate_json(obj["data"]["routes.json"])
+        if obj["kind"] == "ConfigMap" and ADAPTERS_KEY in obj["data"]:
+            before, self.adapters = (
+                self.adapters,
+                AdaptersDocument.model_validate_json(obj["data"][ADAPTERS_KEY]),
+            )
+            if before != self.adapters:
+                self.applied.append("adapters")
+        elif obj["kind"] == "ConfigMap":
+            self.routes = RoutesDocument.model_validate_json(obj["data"][ROUTES_KEY])
             self.table.follow(self.routes)
         if obj["kind"] == "Deployment":
             old = self.deployment or {"metadata": {"generation": 0}, "status": {"readyReplicas": 0}}
@@ -208,11 +230,16 @@ class World:
             self.deployment = {**obj, "status": old["status"]}
 
     def roll_out(self) -> None:
-        """Let the pod be replaced by one of the present Deployment, and its probes end."""
+        """Let the pod be replaced by one of the present Deployment, take up the live list, and its probes end."""
         assert self.deployment is not None
         volumes = self.deployment["spec"]["template"]["spec"]["volumes"]
         self.pod = next(one["configMap"]["name"] for one in volumes if one["name"] == "documents")
         self.deployment["status"]["readyReplicas"] = 1
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Let the running pod load and probe what is listed now, and unload the rest."""
+        self.held_names = self.listed()
         self.table.hold(frozenset(name for name, reason in self.held().items() if not reason))
 
     def settle(self) -> None:

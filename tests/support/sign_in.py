@@ -23,7 +23,7 @@ from tests.support.ports import running_server
 from tunegate_local import certificates, settings, sign_in
 
 Json = dict[str, Any]
-REDIRECT = "http://localhost/auth/callback"
+REDIRECT = "http://localhost"
 RISK, COMPLIANCE, ENGINEERS = "tunegate:model-risk", "tunegate:compliance", "tunegate:engineers"
 ACCOUNTS = {
     "erin": ("E-1001", [ENGINEERS]),

@@ -19,7 +19,7 @@ from tests.support.programs import CACHE, program
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART_FILES = ROOT / "charts/tunegate/files"
-PASSWORDS = {"operator": "operator-password-1", "viewer": "viewer-password-12"}
+PASSWORDS = {"operator": "operator-password-1", "exchange": "exchange-password"}
 START_SECONDS = 180
 
 
@@ -115,14 +115,17 @@ class MlflowServer:
             self.process = None
 
     def ask(self, user: str, path: str, body: object | None = None, *, method: str = "") -> httpx.Response:
-        """Send one request of the REST interface as a user (`operator` or `viewer`); POST if it has a body."""
+        """Send one request of the REST interface as a user (`operator` or `exchange`); POST if it has a body."""
         method = method or ("GET" if body is None else "POST")
         return self.request(user, method, f"/api/2.0/mlflow/{path}", body)
 
-    def request(self, user: str, method: str, path: str, body: object | None = None) -> httpx.Response:
-        """Send one request to any address as a user."""
+    def request(
+        self, user: str, method: str, path: str, body: object | None = None, namespaces: str | None = "*"
+    ) -> httpx.Response:
+        """Send one request to any address as a user; as the exchange for a person who may read ``namespaces``."""
+        headers = {"X-Tunegate-Namespaces": namespaces} if user == "exchange" and namespaces is not None else {}
         with httpx.Client(auth=(f"tunegate-{user}", PASSWORDS[user]), verify=self._trust(), trust_env=False) as client:
-            return client.request(method, f"{self.uri}{path}", json=body, timeout=60)
+            return client.request(method, f"{self.uri}{path}", json=body, headers=headers, timeout=60)
 
     def routes(self) -> list[tuple[str, str]]:
         """Return all addresses of the server's application and their methods, variables of a path filled in."""

@@ -69,6 +69,16 @@ def test_half_written_checkpoints_are_removed_also_when_a_kill_came_before(tmp_p
     assert kinds(tmp_path) == ["checkpoint"]
 
 
+def test_a_pipe_or_link_in_place_of_a_checkpoint_is_removed_without_waiting(tmp_path: Path) -> None:
+    make_checkpoint(tmp_path, 100)
+    os.mkfifo(tmp_path / "checkpoint-200")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "checkpoint-300").symlink_to(tmp_path / "elsewhere")
+
+    assert newest(tmp_path) == 100
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-100", "elsewhere"]
+
+
 def test_a_checkpoint_that_the_volume_cannot_read_is_put_aside(tmp_path: Path) -> None:
     make_checkpoint(tmp_path, 10)
     seal = make_checkpoint(tmp_path, 20) / SEAL

@@ -46,6 +46,8 @@ def test_matrices_but_for_the_embeddings_are_linear_layers(tmp_path: Path) -> No
         (PLAIN, {"model_type": "mamba"}),
         (PLAIN, {"quantization_config": {"bits": 4}}),
         (PLAIN, {"num_hidden_layers": 2}),
+        (PLAIN, {"num_hidden_layers": "1"}),
+        (PLAIN, {"model_type": ["llama"]}),
         (PLAIN, {"hidden_size": 9}),
         (PLAIN, {"tie_word_embeddings": "yes"}),
         ({**PLAIN, "model.layers.0.experts": (4, 8, 8)}, {}),

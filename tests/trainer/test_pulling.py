@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,26 @@ def test_what_is_not_required_is_left_out_and_the_rest_arrives(
     assert ending.exit_code == ExitCode.VERDICT, ending.log
     assert (tmp_path / "rows.jsonl").read_bytes() == b"".join(ROWS)
     assert not (tmp_path / "gone").exists()
+
+
+@pytest.mark.attack(76)
+def test_data_that_is_withdrawn_while_a_stage_reads_it_arrives_whole_or_not_at_all(
+    pod: Pod, client: RegistryClient, tmp_path: Path
+) -> None:
+    parts = [b'{"prompt": "%d", "completion": "b"}\n' % number * 1000 for number in range(40)]
+    place, target = pushed(client, {"rows.jsonl": parts}, "leaving"), tmp_path / "rows.jsonl"
+    with ThreadPoolExecutor(1) as stage:
+        reading = stage.submit(pull, pod, place.uri, target)
+        withdraw(client, place, "stella", "2026-11-29T11:00:00Z")
+        ending = reading.result()
+    if ending.exit_code == ExitCode.VERDICT:
+        assert target.read_bytes() == b"".join(parts)
+    else:
+        assert "stella withdrew the data" in ending.termination.message
+        assert not target.exists()
+    after = pull(Pod(tmp_path / "after", pod.host), place.uri, tmp_path / "again.jsonl")
+    assert after.exit_code == ExitCode.BAD_INPUT
+    assert client.pull_artifact(place.repository, place.digest).layers, "what was trained on stays verifiable"
 
 
 @pytest.mark.attack(76)

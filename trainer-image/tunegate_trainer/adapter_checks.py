@@ -54,9 +54,15 @@ def check_adapter(folder: Path, architecture: Architecture | None, max_rank: int
             findings += _check_layers(header, architecture)
         parameters = sum(tensor.size for tensor in header.values())
     findings += [block(problem.check, f"adapter: {problem.message}", count=problem.count) for problem in problems]
-    targets = config.get("target_modules") or []
-    names = [targets] if isinstance(targets, str) else sorted(str(name) for name in targets)
-    return AdapterFacts(findings, adapter_rules.largest_rank(config), names, parameters)
+    return AdapterFacts(findings, adapter_rules.largest_rank(config), _targets(config), parameters)
+
+
+def _targets(config: Mapping[str, Any]) -> list[str]:
+    """Return the layers that the settings name; none where they are of another form, which is a finding."""
+    targets = config.get("target_modules")
+    if isinstance(targets, str):
+        return [targets]
+    return sorted(map(str, targets)) if isinstance(targets, list) else []
 
 
 def check_recorded_base(folder: Path, base_model: str) -> list[Finding]:

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tunegate.regular_files import read_regular
 from tunegate_trainer.endings import BadInput
-from tunegate_trainer.files import read_regular
 
 TEMPLATE, OTHER_TEMPLATE, TOKENIZER = "chat_template.jinja", "chat_template.json", "tokenizer_config.json"
 GENERATION, CONFIGURATION = "generation_config.json", "config.json"

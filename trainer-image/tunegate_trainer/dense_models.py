@@ -33,8 +33,11 @@ def read_dense(folder: Path) -> tuple[dict[str, tuple[int, int]], int, int, tupl
     None for a model that is of none of the families, or whose files are not as theirs are.
     """
     config = _config(folder)
-    tied = config.get("tie_word_embeddings", TIED.get(str(config.get("model_type"))))
-    if not isinstance(tied, bool) or config.get("model_type") not in TIED or "quantization_config" in config:
+    family = config.get("model_type")
+    if not isinstance(family, str) or family not in TIED or "quantization_config" in config:
+        return None
+    tied = config.get("tie_word_embeddings", TIED[family])
+    if not isinstance(tied, bool):
         return None
     tensors = read_tensors(folder)
     if not tensors:
@@ -72,6 +75,7 @@ def _as_usual(tensors: Mapping[str, Tensor], config: Mapping[str, Any], layers: 
         and all(name.endswith((".weight", ".bias")) for name in tensors)
         and all(name.startswith("model.") or name == OUTPUT for name in tensors)
         and all(len(tensor.shape) <= 2 and tensor.dtype in ("F16", "BF16", "F32") for tensor in tensors.values())
-        and layers == set(range(int(config.get("num_hidden_layers", len(layers)))))
+        and layers == set(range(len(layers)))
+        and config.get("num_hidden_layers", len(layers)) == len(layers)
         and all(config.get(name, embedding.shape[axis]) == embedding.shape[axis] for name, axis in named.items())
     )

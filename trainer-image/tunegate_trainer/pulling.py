@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tunegate.api.pushed import DATA_TYPE, PART_TYPE, PATH, PushedPlace
-from tunegate.api.stage.configs import Pull, PullDataConfig
+from tunegate.api.stage.configs import PullDataConfig
 from tunegate.logs import event
 from tunegate.registry.artifact import Layer
 from tunegate.registry.pushed import read_push
@@ -23,37 +23,41 @@ log = logging.getLogger(__name__)
 
 
 def run(config: PullDataConfig, context: StageContext) -> None:
-    """Copy everything to its place. Raises ``BadInput``, a registry failure, and ``Unavailable`` when the disk is full."""
+    """Copy everything to its place. Raises as ``pull`` does, for what is required."""
     for one in config.pulls:
         try:
-            _pull(one, config, context)
+            pull(one.uri, Path(one.path), config.max_bytes, config.too_large, context)
         except BadInput as end:
             if one.required:
                 raise
             log.warning("not pulled: %s", end.message, extra=event("PullLeftOut", uri=one.uri, problem=end.message))
 
 
-def _pull(one: Pull, config: PullDataConfig, context: StageContext) -> None:
-    place = PushedPlace.of(one.uri)
+def pull(uri: str, root: Path, max_bytes: int, too_large: str, context: StageContext) -> None:
+    """Copy the file, or the folder of files, to ``root``; ``too_large``: what to do about more than ``max_bytes``.
+
+    Raises ``BadInput``, a registry failure, and ``Unavailable`` when the disk is full.
+    """
+    place = PushedPlace.of(uri)
     pushed = read_push(context.registry, place)
     if pushed is None:
-        raise BadInput(f"{one.uri}: nothing was pushed there")
+        raise BadInput(f"{uri}: nothing was pushed there")
     if pushed.withdrawn_by is not None:
-        raise BadInput(f"{one.uri}: {pushed.withdrawn_by} withdrew the data")
+        raise BadInput(f"{uri}: {pushed.withdrawn_by} withdrew the data")
     layers = context.registry.pull_artifact(place.repository, place.digest).layers
     total = sum(layer.size for layer in layers)
-    if total > config.max_bytes:
-        raise BadInput(f"{one.uri} has {total} bytes, at most {config.max_bytes} are read: {config.too_large}")
+    if total > max_bytes:
+        raise BadInput(f"{uri} has {total} bytes, at most {max_bytes} are read: {too_large}")
     files = [(path, list(parts)) for path, parts in groupby(layers, key=lambda layer: layer.title)]
-    _check(one.uri, files)
-    root, done = Path(one.path), 0
+    _check(uri, files)
+    done = 0
     for path, parts in files:
         target = root if pushed.file is not None else root / path
         try:
             done = _join(context, place.repository, parts, target, (done, total))
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise Unavailable(f"{one.uri}: the node's disk has no room for the data") from error
+                raise Unavailable(f"{uri}: the node's disk has no room for the data") from error
             raise
     log.info("pulled", extra=event("DataPulled", files=len(files), bytes=total))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate import digests
-from tunegate.adapter_rules import CONFIG, WEIGHTS
+from tunegate.adapter_rules import CONFIG, KEPT_SETTINGS, WEIGHTS
 from tunegate.api.numbers import agreeing
 from tunegate.api.stage.configs import SealConfig
 from tunegate.api.stage.findings import Finding
@@ -21,11 +21,6 @@ from tunegate_trainer.endings import BadInput
 from tunegate_trainer.findings import block
 
 log = logging.getLogger(__name__)
-
-KEPT_SETTINGS = (
-    "r", "lora_alpha", "lora_dropout", "fan_in_fan_out", "use_rslora", "rank_pattern", "alpha_pattern",
-)  # fmt: skip
-"""Settings that change what the adapter does. All others are paths, names and versions of where it was made."""
 
 
 def run(config: SealConfig, context: StageContext) -> SealResult:

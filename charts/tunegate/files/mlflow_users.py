@@ -1,8 +1,8 @@
-"""Make MLflow's users and grants before the server starts; running it again changes nothing.
+"""Make MLflow's users before the server starts; running it again changes nothing.
 
-Runs inside the MLflow image as init container, on the database itself, so that the grants exist before the first request.
-There are two users: the operator, who writes, and the viewer, who reads. No program in a governed namespace has an account:
-the operator reads what stages report from their results.
+Runs inside the MLflow image as init container, on the database itself, so that they exist before the first request.
+There are two: the operator, who writes, and the exchange, which reads for people, see `tunegate_mlflow_access.py`. No program in
+a governed namespace has an account: the operator reads what stages report from their results.
 """
 
 import os
@@ -19,9 +19,7 @@ def main() -> None:
     users = UserStore()
     users.init_db(read_auth_config().database_uri)
     ensure_user(users, "tunegate-operator", (passwords / "operator").read_text(), admin=True)
-    ensure_user(users, "tunegate-viewer", (passwords / "viewer").read_text())
-    for kind in ("experiment", "registered_model"):
-        users.grant_user_permission("tunegate-viewer", kind, "*", "READ")
+    ensure_user(users, "tunegate-exchange", (passwords / "exchange").read_text())
 
 
 def ensure_user(users: UserStore, name: str, password: str, *, admin: bool = False) -> None:

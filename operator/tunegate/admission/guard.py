@@ -36,7 +36,7 @@ from tunegate.sketch import Sketch
 logger = logging.getLogger(__name__)
 
 HELD_BACK: frozenset[EventType] = frozenset(
-    {"ReleaseApproved", "BreakGlassGranted", "WaiverGranted", "RolloutStarted", "RouteOpened"}
+    {"ReleaseApproved", "BreakGlassGranted", "WaiverGranted", "RolloutStarted", "AdapterListed", "RouteOpened"}
 )
 """Records that let something new happen."""
 UNREAD = timedelta(seconds=60)

@@ -11,8 +11,8 @@ from tunegate.api.markers import ApiModel, Column, Digest, Kind, Names, Resource
 EventType = Literal[
     "JobRequested", "BudgetReserved", "SuiteAsked", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
     "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
-    "WaiverGranted", "WaiverRejected", "RolloutStarted", "RouteOpened", "RouteClosed", "AdapterLeftOut", "AdmissionVerified",
-    "AdmissionDrift", "PowersChanged", "TrackingDrift", "ForeignObjectFound", "RevocationConfirmed", "ServingPodDeleted",
+    "WaiverGranted", "WaiverRejected", "RolloutStarted", "AdapterListed", "RouteOpened", "RouteClosed", "AdapterLeftOut",
+    "AdmissionVerified", "AdmissionDrift", "PowersChanged", "TrackingDrift", "ForeignObjectFound", "RevocationConfirmed", "ServingPodDeleted",
     "RegistryContentDeleted", "HistoryRemoved", "CheckpointSigned", "KeyRotated", "EpochStarted",
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tunegate.api.asked import JsonSchemaText
 from tunegate.api.markers import (
     LIST_SET,
     ApiModel,
@@ -18,6 +19,7 @@ from tunegate.api.markers import (
     ShortText,
     cel,
     immutable,
+    later,
     list_map,
     reason_column,
     rules,
@@ -53,13 +55,20 @@ class SuiteTask(ApiModel):
             "(self.type == 'Classification') == (size(self.labels) > 0)",
             "labels are required for type Classification and not allowed for others",
         ),
+        cel(
+            "self.decoding != 'Guided' || has(self.jsonSchema)",
+            "decoding: Guided needs jsonSchema: the form that answers keep to",
+        ),
     )
 
     type: Literal["Extraction", "Classification", "Generation"]
     max_tokens: Annotated[int, Field(ge=1, le=8192)] = 128
     """Longest answer in tokens."""
-    json_schema: Annotated[str, Field(max_length=16384)] | None = None
+    json_schema: JsonSchemaText | None = None
     """JSON Schema of the answer, as text; enables the guided arms and SchemaValidity."""
+    decoding: Literal["Free", "Guided"] = later("Free")
+    """How the tuned model is asked, by the gate and by default in serving. `Guided`: its answers keep to jsonSchema. The base model
+    is asked both ways."""
     labels: Annotated[list[ShortText], Field(max_length=100, json_schema_extra=LIST_SET)] = []
 
 

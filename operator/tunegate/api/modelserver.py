@@ -30,6 +30,10 @@ ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-
 ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 DataType = Literal["BFloat16", "Float16", "Float32"]
 Quantization = Literal["None", "FP8"]
+MOST_ADAPTERS = 64
+"""Adapters that a server holds at most, whatever `maxCpuLoras` says."""
+LEAST_SLOTS = 16
+"""Adapters that an engine holds where neither server nor profile asks for more: old and new of a few routes, and what waits for one."""
 ToolParser = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
 
 
@@ -69,6 +73,27 @@ class Route(ApiModel):
     release_ref: NamedRef | None = None
 
 
+class IdentityProvider(ApiModel):
+    """A company's identity provider that speaks OpenID Connect. Gateways read its keys by
+    `<issuer>/.well-known/openid-configuration`; the chart's `networkPolicies.issuerEgress` must let them reach it."""
+
+    issuer: Annotated[
+        str, Field(max_length=512, pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    ]
+    """As tokens name it in `iss`."""
+    audience: Annotated[str, Field(min_length=1, max_length=256)]
+    """What tokens carry in `aud`: one that no other service takes, so that a token for it opens nothing else."""
+    username_claim: Annotated[str, Field(min_length=1, max_length=64)] = "sub"
+    groups_claim: Annotated[str, Field(min_length=1, max_length=64)] = "groups"
+    groups: Annotated[
+        list[Annotated[str, Field(max_length=256)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = []
+    """Members of these groups may ask; empty: everybody to whom the provider gives a token for `audience`."""
+    certificate_authority: Annotated[str, Field(max_length=32768)] | None = None
+    """PEM of who signed the provider's certificate; absent: the authorities of the operator's image."""
+
+
 class Clients(ApiModel):
     """Who may ask the gateway."""
 
@@ -79,6 +104,8 @@ class Clients(ApiModel):
         Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = []
     """Members of these groups may use their Kubernetes token (audience `tunegate-gateway`)."""
+    oidc: IdentityProvider | None = None
+    """Whose tokens are taken beside that. Gateways follow a change within seconds; no pod starts again."""
 
 
 class ServerTls(ApiModel):
@@ -89,14 +116,27 @@ class ServerTls(ApiModel):
     then speaks HTTPS only, on port 443 of its Service; without the Secret it does not start."""
 
 
+class ClientQuota(ApiModel):
+    """How much one client may ask of one pod, whatever credential it has. Without a number only its fair share binds it."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Of any length; a minute's worth may come at once."""
+    tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """Of prompts and answers. They are counted when an answer ends: a client that used more waits longer for its next."""
+    concurrent_answers: Annotated[int, Field(ge=1, le=2048)] | None = None
+    """Answers that are written for it at once. It has at most half of `limits.concurrentAnswers` in any case."""
+
+
 class ClientLimits(ApiModel):
-    """How much all clients together, and one request, may ask for."""
+    """How much all clients together, one client, and one request may ask for."""
 
     concurrent_answers: Annotated[int, Field(ge=2, le=4096)] | None = None
     """Answers that the engine writes at once; `n` answers count as many, and one client has at most half of them. Default:
     256 on CUDA, 8 on a CPU."""
     body_kilobytes: Annotated[int, Field(ge=16, le=8192)] = 1024
     """Of one request's body, in KiB."""
+    per_client: ClientQuota = ClientQuota()
+    """Gateways follow a change within seconds; no pod starts again."""
 
 
 class ModelServerSpec(ApiModel):
@@ -124,10 +164,20 @@ class ModelServerSpec(ApiModel):
     model to call a tool. vLLM refuses to start with a name that it does not know, and lists those that it knows."""
     limits: ClientLimits = ClientLimits()
     tls: ServerTls | None = None
+    max_cpu_loras: Annotated[int, Field(ge=1, le=MOST_ADAPTERS)] | None = None
+    """Adapters that each engine holds in memory at once: those that routes lead to first, then the newest. Further approved ones
+    wait (`WaitingForSlot`) until one leaves. Another value restarts the engines. Default: four times `profile.maxLoras`, at least
+    16."""
     restarted_at: Time | None = None
     """Another value replaces all pods by new ones with the images and settings of the operator that runs now: `status.offered` says
-    which. Without it they come with the next rollout: another adapter, pool or setting of the server."""
+    which. Without it they come with the next rollout: another pool or setting of the server. An adapter makes no rollout."""
     routes: Annotated[list[Route], Field(max_length=64, json_schema_extra=list_map("name"))] = []
+
+    @property
+    def slots(self) -> int:
+        """Adapters that an engine holds at once: `maxCpuLoras`, or what follows from the profile."""
+        derived = max(4 * self.profile.max_loras, LEAST_SLOTS)
+        return min(self.max_cpu_loras or derived, MOST_ADAPTERS)
 
 
 LeftOutCause = Literal["Documents", "Files", "Probe", "ProbeUnanswered"]
@@ -143,8 +193,9 @@ class ServedAdapter(ApiModel):
     served_name: ModelName
     adapter_digest: Digest | None = None
     """OCI digest of the artifact; absent while the registry cannot say it."""
-    state: Literal["Loading", "Ready", "LeftOut"]
-    """`LeftOut`: verification or the probe failed; the reason says why; the server runs on without it."""
+    state: Literal["Waiting", "Loading", "Ready", "LeftOut"]
+    """`LeftOut`: verification or the probe failed; the reason says why; the server runs on without it. `Waiting`: the engines hold
+    `maxCpuLoras` others."""
     cause: LeftOutCause | None = None
     """Present in state `LeftOut`."""
     reason: Text = ""

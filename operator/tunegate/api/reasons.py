@@ -119,6 +119,7 @@ class ReleaseReason(StrEnum):
     REVOKED = "Revoked"
     WAITING_FOR_LEDGER = "WaitingForLedger"
     ROLLING_OUT = "RollingOut"
+    WAITING_FOR_SLOT = "WaitingForSlot"
     ROUTE_OPEN = "RouteOpen"
     LEFT_OUT = "LeftOut"
     APPROVAL_EXPIRED = "ApprovalExpired"
@@ -149,6 +150,8 @@ class ServerReason(StrEnum):
     REVOCATION_NOT_CONFIRMED = "RevocationNotConfirmed"
     REVOCATION_CONFIRMED = "RevocationConfirmed"
     SERVING_POD_DELETED = "ServingPodDeleted"
+    WAITING_FOR_SLOT = "WaitingForSlot"
+    MODELS_AWAY = "ModelsAway"
     AS_OFFERED = "AsOffered"
     NEWER_OFFERED = "NewerOffered"
 

@@ -1,31 +1,35 @@
-"""The contract of serving pods: what the operator hands to `pull` and to the gateway, and what they say about themselves.
+"""The contract of serving pods: what the operator hands to them, what their containers hand to each other, and what they say.
 
-Two documents travel in an immutable ConfigMap (``CONFIG_DIR``): another content is another ConfigMap
-and another rollout. One document is watched live (``RoutesDocument``), so that a revocation acts within seconds without
-a new pod. Documents that an older gateway may read from a newer operator are lenient about unknown fields.
+One document travels in an immutable ConfigMap (``CONFIG_DIR``): another content is another ConfigMap and another rollout. Two are
+watched live by the gateway: which adapters the pod shall hold (``AdaptersDocument``) and which of them answers under which name
+(``RoutesDocument``). So an approval or a revocation acts within seconds and restarts nothing. Documents that an older gateway may
+read from a newer operator are lenient about unknown fields.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AwareDatetime, Field
 
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.asked import AskedAs
-from tunegate.api.manifest import HashedFolder, Manifest
+from tunegate.api.manifest import Manifest
 from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
-from tunegate.api.modelserver import LeftOutCause, ModelName
+from tunegate.api.modelserver import MOST_ADAPTERS, ClientQuota, IdentityProvider, LeftOutCause, ModelName
 from tunegate.api.stage.probe import Probe
 
-CONFIG_DIR = "/etc/tunegate/adapters"
-ADAPTERS_FILE = "adapters.json"
+CONFIG_DIR = "/etc/tunegate/server"
 SERVER_FILE = "server.json"
+CHECKED_DIR = "/run/checked"
+BASE_REPORT = f"{CHECKED_DIR}/base.json"
+"""The base model as container `check-base` hashed it: the gateway sees whether the engine's files are still these."""
 ADAPTERS_DIR = "/adapters"
-"""`pull` writes here; the engine and the gateway see it read-only."""
-ENGINE_CONFIG_PATH = f"{ADAPTERS_DIR}/engine.yaml"
-"""Given to vLLM as `--config`: the adapters that were verified, as static `lora-modules`."""
-REPORT_PATH = f"{ADAPTERS_DIR}/report.json"
+"""Container `adapters` publishes verified adapters here, each in a folder named by its digest; engine and gateway see it
+read-only."""
+FETCH_DIR = "/run/fetch"
+FETCH_SOCKET = f"{FETCH_DIR}/adapters.sock"
+"""Where container `adapters` is asked by the gateway, its only client."""
 ENGINE_SOCKET_DIR = "/run/engine"
 ENGINE_SOCKET = f"{ENGINE_SOCKET_DIR}/vllm.sock"
 API_KEYS_DIR = "/etc/tunegate/api-keys"
@@ -37,14 +41,25 @@ STATUS_PORT = 8081
 TOKEN_AUDIENCE = "tunegate-gateway"
 """Audience that a client's Kubernetes token must carry."""
 ROUTES_KEY = "routes.json"
+ADAPTERS_KEY = "adapters.json"
 
 
 def routes_name(server: str) -> str:
-    """Return the name of the ConfigMap that a server's gateways watch."""
+    """Return the name of the ConfigMap with a server's routes, which its gateways watch."""
     return f"{RESERVED}routes-{server}"
 
 
-class AdapterEntry(StrictModel):
+def adapters_name(server: str) -> str:
+    """Return the name of the ConfigMap with the adapters that a server shall hold, which its gateways watch."""
+    return f"{RESERVED}adapters-{server}"
+
+
+def folder_of(digest: str) -> str:
+    """Return the name of the folder in which an adapter of that OCI digest lies: its 64 hex digits."""
+    return digest.removeprefix("sha256:")
+
+
+class AdapterEntry(ApiModel):
     """One approved adapter that a pod shall hold."""
 
     release: ResourceName
@@ -61,7 +76,39 @@ class AdapterEntry(StrictModel):
     registry, out of a ConfigMap that everybody in the namespace may read."""
 
 
-ADAPTER_ENTRIES: TypeAdapter[list[AdapterEntry]] = TypeAdapter(list[AdapterEntry])
+class AdaptersDocument(ApiModel):
+    """The adapters that the pods of a server shall hold now. What is not in it any more is unloaded."""
+
+    adapters: Annotated[list[AdapterEntry], Field(max_length=MOST_ADAPTERS)] = []
+
+
+class FetchRequest(StrictModel):
+    """`POST /fetch` to container `adapters`: put this adapter into its folder and say what the gate recorded of it."""
+
+    entry: AdapterEntry
+    auth: str | None = None
+    """A Docker configuration that opens the adapter's repositories; None: the container has one mounted."""
+
+
+class Fetched(StrictModel):
+    """The answer: every byte is the approved one. Answers 422 (never to be served) and 503 (not now) hold a ``Refusal``."""
+
+    folder: str
+    probe: Probe
+    asked_as: AskedAs | None = None
+    """How the gate asked it, as far as its evaluation says it."""
+
+
+class Refusal(StrictModel):
+    """Why an adapter is not there."""
+
+    reason: str
+
+
+class KeepRequest(StrictModel):
+    """`POST /keep`: remove the folder of every adapter that is not among these, which the engine has unloaded."""
+
+    digests: list[Digest]
 
 
 class ServedBase(StrictModel):
@@ -84,7 +131,11 @@ class ServerDocument(StrictModel):
     registry_plain_http: bool = False
     base: ServedBase
     max_lora_rank: int
-    max_loras: int
+    max_cpu_loras: int
+    """Adapters that the engine holds at most."""
+    credential_secret: str | None = None
+    """Secret with the registry credential that the gateway reads for container `adapters`; None: the site's own, which is mounted
+    there and which the gateway never sees."""
     tls: bool = False
     """The gateway has a certificate and serves HTTPS only."""
     sequences: int = 256
@@ -93,28 +144,6 @@ class ServerDocument(StrictModel):
     """Of a client's request."""
     tool_parser: str | None = None
     """With which the engine finds tool calls in an answer."""
-
-
-class AdapterOutcome(StrictModel):
-    """What `pull` found about one adapter."""
-
-    served_name: str
-    release: str
-    state: Literal["Verified", "LeftOut"]
-    cause: LeftOutCause | None = None
-    reason: str = ""
-
-
-class PullReport(StrictModel):
-    """What `pull` leaves for the gateway."""
-
-    adapters: list[AdapterOutcome]
-    probes: dict[str, Probe]
-    """Probe of each verified adapter, by served name."""
-    asked_as: dict[str, AskedAs] = {}
-    """How the gate asked each of them, by served name, as far as its evaluation says it."""
-    base: HashedFolder
-    """The base model as it was hashed: the gateway sees whether the engine's files are still these."""
 
 
 class RoutesDocument(ApiModel):
@@ -131,12 +160,16 @@ class RoutesDocument(ApiModel):
     closes: dict[str, AwareDatetime] = {}
     """Of them those that an override opened, and when it ends: the gateway closes them then, even if no operator runs."""
     kubernetes_groups: list[str] = []
+    oidc: IdentityProvider | None = None
+    """Whose tokens are taken, too."""
+    per_client: ClientQuota = ClientQuota()
+    """What one client may ask of one pod."""
     valid_seconds: Annotated[int, Field(ge=1)] = DEFAULT_CLOSE_AFTER_SECONDS
     """For how long these routes may answer after they were last read; then the gateway closes them. From the policy's
     `serving.closeAfterSeconds`."""
 
 
-AdapterState = Literal["Loading", "Ready", "LeftOut"]
+AdapterState = Literal["Loading", "Ready", "LeftOut", "Unloading"]
 EngineState = Literal["Starting", "Ready", "Unhealthy", "Tampered"]
 
 
@@ -145,6 +178,8 @@ class GatewayAdapter(ApiModel):
 
     served_name: str
     release: str
+    digest: str = ""
+    """OCI digest of what the pod was told to hold under this name."""
     state: AdapterState
     cause: LeftOutCause | None = None
     reason: str = ""

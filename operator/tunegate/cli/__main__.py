@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tunegate.cli.main import main
+from tunegate.cli.start import main
 
 # Signing starts a process that imports this file once more.
 if __name__ == "__main__":

@@ -19,41 +19,54 @@ CORE = ""
 
 @dataclass(frozen=True)
 class Right:
-    """Something that people do, the right that it takes, and which value of the chart gives it."""
+    """Something that people do, the right that it takes, and which values of the chart give it."""
 
     does: str
     verb: str
     resource: str
-    value: str
-    """Of the chart `tunegate`; of a right that the chart binds to nobody, its ClusterRole."""
+    people: tuple[str, ...]
+    """Of the chart `tunegate`, under `people`; none: the chart binds its role to nobody. A test compares them with the chart."""
     name: str = ""
     group: str = GROUP
     everywhere: bool = False
     """It is a right in the whole cluster."""
 
+    @property
+    def given_by(self) -> str:
+        """What the platform team changes to give it."""
+        if not self.people:
+            return f"ClusterRole tunegate-{self.name}, bound by hand"
+        first, last = ", ".join(self.people[:-1]), self.people[-1]
+        return f"people.{first} or {last}" if first else f"people.{last}"
+
 
 RIGHTS = (
-    Right("read jobs, releases and servers", "list", "modelreleases", "people.requesters, approvers, servingOperators or auditors"),
-    Right("read base models, pools and policies", "list", "approvalpolicies", "people.requesters, approvers or servingOperators", everywhere=True),
-    Right("ask for jobs, suspend and delete them", "create", "finetunejobs", "people.requesters"),
-    Right("have jobs use servers", "use", "modelservers", "people.requesters"),
-    Right("have jobs use pools", "use", "computepools", "people.requesters", everywhere=True),
-    Right("ask for releases", "create", "modelreleases", "people.requesters"),
-    Right("read logs of stages", "get", "pods/log", "people.requesters or servingOperators", group=CORE),
-    Right("change servers and their routes", "patch", "modelservers", "people.servingOperators"),
-    Right("revoke as on-call", "revoke", "approvalroles", "people.servingOperators", name="serving-operator"),
-    Right("override a missing quorum", "override", "approvalroles", "ClusterRole tunegate-break-glass, bound by hand", name="break-glass"),
-    Right("push questions", "create", "questions", "people.evaluationOwners"),
-    Right("push data and documents", "create", "datasets", "people.dataStewards"),
-    Right("make evaluation suites", "create", "evaluationsuites", "people.evaluationOwners"),
-    Right("write approval policies", "create", "approvalpolicies", "people.policyOwners", everywhere=True),
-    Right("read the ledger", "list", "auditrecords", "people.auditors", everywhere=True),
-    Right("maintain the installation", "maintain", "installations", "people.maintainers", name="tunegate", everywhere=True),
+    Right("read jobs, releases and servers", "list", "modelreleases",
+          ("requesters", "approvers", "evaluationOwners", "servingOperators", "auditors")),
+    Right("read base models, pools and policies", "list", "computepools",
+          ("requesters", "approvers", "evaluationOwners", "servingOperators", "auditors"), everywhere=True),
+    Right("ask for jobs, suspend and delete them", "create", "finetunejobs", ("requesters",)),
+    Right("have jobs use servers", "use", "modelservers", ("requesters",)),
+    Right("have jobs use pools", "use", "computepools", ("requesters",), everywhere=True),
+    Right("ask for releases", "create", "modelreleases", ("requesters",)),
+    Right("read logs of stages", "get", "pods/log", ("requesters", "servingOperators"), group=CORE),
+    Right("read findings and results", "get", "evidence/results", ("requesters", "approvers", "evaluationOwners", "auditors")),
+    Right("read answers, rows and statements", "get", "evidence/answers", ("approvers", "evaluationOwners", "auditors")),
+    Right("list pushed data and documents", "list", "datasets",
+          ("requesters", "approvers", "evaluationOwners", "dataStewards", "auditors")),
+    Right("push, read and withdraw questions", "create", "questions", ("evaluationOwners",)),
+    Right("push and read data and documents", "create", "datasets", ("dataStewards",)),
+    Right("see runs and models in MLflow", "get", "runs", ("requesters", "approvers", "auditors")),
+    Right("change servers and their routes", "patch", "modelservers", ("servingOperators",)),
+    Right("revoke as on-call", "revoke", "approvalroles", ("servingOperators",), name="serving-operator"),
+    Right("override a missing quorum", "override", "approvalroles", (), name="break-glass"),
+    Right("make evaluation suites", "create", "evaluationsuites", ("evaluationOwners",)),
+    Right("write approval policies", "create", "approvalpolicies", ("policyOwners",), everywhere=True),
+    Right("read the ledger", "list", "auditrecords", ("auditors",), everywhere=True),
+    Right("maintain the installation", "maintain", "installations", ("maintainers",), name="tunegate", everywhere=True),
 )  # fmt: skip
-OUTSIDE = (
-    "Findings, answers, data and statements lie in the registry: see docs/review.md for a credential.",
-    "Asking a served model is for the clients of its server: see docs/use.md.",
-)
+CLIENTS = "Asking a served model is for the clients that its server names in spec.clients: see docs/use.md."
+"""No right of RBAC, so the chart gives it to nobody."""
 
 
 def add(commands: Grammar) -> None:
@@ -72,16 +85,15 @@ def access(cluster: Cluster, options: Namespace) -> int:
     rights = [(one, held(cluster, one, namespace)) for one in _all(cluster)]
     document: Json = {"username": me["username"], "groups": own_groups(me), "namespace": namespace}
     if options.output != "text":
-        told = [{"right": one.does, "held": has, "givenBy": one.value} for one, has in rights]
+        told = [{"right": one.does, "held": has, "givenBy": one.given_by} for one, has in rights]
         screen.write({**document, "rights": told}, options.output)
         return 0
     out = screen.console()
     groups = ", ".join(document["groups"]) or "no groups"
     screen.heading(out, f"{me['username']} ({groups})", f"in namespace {namespace}")
-    rows = [(one.does, "yes", "") if has else (one.does, "no", one.value) for one, has in rights]
+    rows = [(one.does, "yes", "") if has else (one.does, "no", one.given_by) for one, has in rights]
     screen.table(out, ("right", "you", "given by"), rows, indent=2)
-    for line in OUTSIDE:
-        out.print(f"  {line}")
+    out.print(f"  {CLIENTS}")
     if not all(has for _, has in rights):
         out.print("  What you lack, the platform team gives by adding one of your groups to that value.")
     return 0
@@ -100,5 +112,4 @@ def _all(cluster: Cluster) -> Iterator[Right]:
         yield right
         if right.resource == "modelreleases" and right.verb == "create":
             for role in sorted({role.name for policy in policies for role in policy.spec.roles}):
-                value = f"people.approvers, role {role}"
-                yield Right(f"approve and revoke as {role}", "approve", "approvalroles", value, name=role)
+                yield Right(f"approve and revoke as {role}", "approve", "approvalroles", ("approvers",), name=role)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -25,6 +26,8 @@ UNUSABLE = (
     OSError, httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, TypeError, LookupError, AttributeError, RecursionError,
 )  # fmt: skip
 """What parts of another form than a kubeconfig's raise: nobody compares each of them with a form."""
+PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~:-]+)+")
+"""Of a request: no segment that leads elsewhere, nothing that would begin a query."""
 
 
 class Cluster:
@@ -93,9 +96,12 @@ class Cluster:
         found: list[Json] = []
         token = ""
         while True:
-            page = self._send("GET", path, {**only, "limit": "500", "continue": token}) or {}
-            found += page.get("items") or []
-            token = page.get("metadata", {}).get("continue") or ""
+            page = self._send("GET", path, {**only, "limit": "500", "continue": token}) or {"items": []}
+            try:
+                found += page["items"] or []
+                token = page.get("metadata", {}).get("continue") or ""
+            except (KeyError, TypeError, AttributeError) as error:
+                raise self._stranger() from error
             if not token:
                 return found
 
@@ -174,16 +180,26 @@ class Cluster:
         content_type: str = "application/json",
     ) -> Json | None:
         headers = {"Content-Type": content_type} if body is not None else {}
+        if not PATH.fullmatch(path):
+            raise CommandFailure(
+                f"{path[:200]!a} is no address of the API server: names are letters, digits, - . and _"
+            )
         try:
             answer = self._http.request(method, path, params=dict(query or {}), json=body, headers=headers)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if answer.status_code < 300:
-            return dict(answer.json())
+            try:
+                return dict(answer.json())
+            except (ValueError, TypeError) as error:
+                raise self._stranger() from error
         unknown_kind = "could not find the requested resource" in _message(answer)
         if answer.status_code == 404 and method == "GET" and not unknown_kind:
             return None
         raise _refused(answer)
+
+    def _stranger(self) -> CommandFailure:
+        return CommandFailure(f"{self._http.base_url} is no Kubernetes API server: look at `server` in the kubeconfig")
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         return Unreachable(f"the API server at {self._http.base_url} does not answer: {error}")

@@ -76,10 +76,16 @@ def completed(argument: Action, completer: Completer) -> None:
 
 
 def add_reference(
-    parser: ArgumentParser, kinds: tuple[str, ...], name: str = "subject", metavar: str = "KIND/NAME"
+    parser: ArgumentParser,
+    kinds: tuple[str, ...],
+    name: str = "subject",
+    metavar: str = "KIND/NAME",
+    *,
+    optional: bool = False,
 ) -> None:
     """Add an argument that names an object of these kinds, and is completed."""
-    argument = parser.add_argument(name, metavar=metavar, type=reference_to(*kinds), help=expected(kinds))
+    number = "?" if optional else None
+    argument = parser.add_argument(name, metavar=metavar, type=reference_to(*kinds), help=expected(kinds), nargs=number)
     completed(argument, references_to(*kinds))
 
 

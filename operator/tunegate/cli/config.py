@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError
@@ -15,6 +15,9 @@ from tunegate.errors import wrong_fields
 
 VARIABLE = "TUNEGATE_CONFIG"
 """Environment variable that names another file."""
+
+
+Section = TypeVar("Section", bound=StrictModel)
 
 
 class RegistrySettings(StrictModel):
@@ -79,6 +82,14 @@ def read() -> Settings:
         raise CommandFailure(f"the settings {file} are not YAML: {error}") from error
     except ValidationError as error:
         raise CommandFailure(f"the settings {file}: {wrong_fields(error)}") from None
+
+
+def belonging(told: Section | None, field: str, typed: str | None) -> Section | None:
+    """Return a section of the settings for the address in its ``field``; None where an option names another one.
+
+    So tokens, accounts and authorities of the settings go to the address beside which they stand, and to no other.
+    """
+    return told if told is not None and typed in (None, getattr(told, field)) else None
 
 
 def beside(name: str | None) -> Path | None:

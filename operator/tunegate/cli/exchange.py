@@ -64,26 +64,30 @@ def address(options: Namespace) -> Address:
 def known(options: Namespace) -> Address | None:
     """Return the exchange that options or settings name, or None."""
     told = config.read().registry
-    host = getattr(options, "exchange", None) or (told.exchange if told else None)
+    typed = getattr(options, "exchange", None)
+    host = typed or (told.exchange if told else None)
     if host is None:
         return None
+    own = config.belonging(told, "exchange", typed)
     named = getattr(options, "registry_ca", None)
-    authority = Path(named) if named else config.beside(told.ca_file if told else None)
-    plain = getattr(options, "registry_plain_http", False) or bool(told and told.plain_http)
-    return Address(host, authority, plain, lambda: kubernetes_token(options))
+    authority = Path(named) if named else config.beside(own.ca_file if own else None)
+    plain = getattr(options, "registry_plain_http", False) or bool(own and own.plain_http)
+    return Address(host, authority, plain, lambda: kubernetes_token(options, own))
 
 
-def kubernetes_token(options: Namespace) -> str:
-    """Return the token to show: from a file, of a service account, or the kubeconfig's own. Raises ``CommandFailure``."""
-    told = config.read().registry or config.RegistrySettings(host="-")
-    file = getattr(options, "token_file", None) or config.beside(told.token_file)
+def kubernetes_token(options: Namespace, own: config.RegistrySettings | None) -> str:
+    """Return the token to show: from a file, of a service account, or the kubeconfig's own. Raises ``CommandFailure``.
+
+    ``own``: the settings of this exchange.
+    """
+    file = getattr(options, "token_file", None) or config.beside(own.token_file if own else None)
     if file is not None:
         try:
             return Path(file).read_text().strip()
         except OSError as error:
             raise CommandFailure(f"the token file {file} cannot be read: {error.strerror}") from error
     cluster = Cluster.of(options)
-    account = getattr(options, "service_account", None) or told.service_account
+    account = getattr(options, "service_account", None) or (own.service_account if own else None)
     if account is not None:
         namespace, _, name = account.rpartition("/")
         return cluster.account_token(namespace or options.namespace or cluster.namespace, name, AUDIENCE, TOKEN_SECONDS)
@@ -148,6 +152,16 @@ class Exchange:
         """Let nobody use a push any more; return what is recorded."""
         where = f"{path(place.namespace, place.kind, place.name)}/{place.digest}"
         return dict(self._send("DELETE", where).json())
+
+    def mlflow(
+        self, method: str, path: str, headers: dict[str, str] | None = None, content: bytes | None = None
+    ) -> httpx.Response:
+        """Send a question to MLflow's pages. Raises ``Forbidden`` where no runs may be read, ``CommandFailure``."""
+        where = f"/mlflow/{path}"
+        answer = self._send(method, where, headers=headers or {}, content=content, accept_refusal=True)
+        if answer.status_code in (401, 403) and "json" in answer.headers.get("Content-Type", ""):
+            return _accepted(answer, accept_refusal=False)
+        return answer
 
     def close(self) -> None:
         """Give the connections back."""

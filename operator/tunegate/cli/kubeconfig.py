@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from tunegate.cli.credentials import Credentials, Plugin
+from tunegate.cli.credentials import NO_PROOF, Credentials, Plugin, Proof
 from tunegate.cli.failure import CommandFailure
 
 Json = dict[str, Any]
@@ -48,28 +48,34 @@ def connection(path: str | None = None, context: str | None = None) -> Connectio
 
     Raises ``CommandFailure`` when it cannot be used.
     """
-    config = _merged(_files(path))
-    chosen = context or config["current-context"]
-    if not chosen:
-        raise _unusable("it has no current-context: give --context")
-    named = _entry(config, "contexts", chosen, "--context")
-    cluster = _entry(config, "clusters", str(named.get("cluster") or ""), f"context {chosen}")
-    user = _entry(config, "users", str(named["user"]), f"context {chosen}") if named.get("user") else {}
+    named, cluster, user = chosen(path, context)
     if not cluster.get("server"):
         raise _unusable(f"cluster {named['cluster']} has no server")
-    plugin = Plugin.of(user["exec"], cluster) if user.get("exec") else None
+    plugin = Plugin.of(user["exec"], _shown(cluster)) if user.get("exec") else None
     if user.get("auth-provider"):
         raise _unusable(f"user {named['user']} logs in by an auth-provider, which kubectl dropped too: use exec")
-    proof = plugin.run() if plugin else {}
+    proof = plugin.run() if plugin else NO_PROOF
     trust = _trust(cluster)
     _show_certificate(trust, user, proof)
     return Connection(
         server=str(cluster["server"]),
         namespace=str(named.get("namespace") or "default"),
         trust=trust,
-        credentials=Credentials(_authorization(user, proof), plugin, cluster.get("tls-server-name")),
+        credentials=Credentials(_authorization(user, proof), plugin, cluster.get("tls-server-name"), proof.expires),
         proxy=cluster.get("proxy-url"),
     )
+
+
+def chosen(path: str | None = None, context: str | None = None) -> tuple[Json, Json, Json]:
+    """Return the context that is used, its cluster and its user. Raises ``CommandFailure`` where there is none."""
+    config = _merged(_files(path))
+    name = context or config["current-context"]
+    if not name:
+        raise _unusable("it has no current-context: give --context")
+    named = _entry(config, "contexts", name, "--context")
+    cluster = _entry(config, "clusters", str(named.get("cluster") or ""), f"context {name}")
+    user = _entry(config, "users", str(named["user"]), f"context {name}") if named.get("user") else {}
+    return named, cluster, user
 
 
 def _unusable(why: str) -> CommandFailure:
@@ -91,7 +97,7 @@ def _files(path: str | None) -> list[Path]:
 def _merged(files: list[Path]) -> Json:
     merged: Json = {"current-context": "", **{kind: {} for kind in INNER}}
     for file in files:
-        document = _read(file)
+        document = read(file)
         merged["current-context"] = merged["current-context"] or str(document.get("current-context") or "")
         for kind, inner in INNER.items():
             for entry in document.get(kind) or []:
@@ -99,7 +105,8 @@ def _merged(files: list[Path]) -> Json:
     return merged
 
 
-def _read(file: Path) -> Json:
+def read(file: Path) -> Json:
+    """Return the content of one file. Raises ``CommandFailure`` for one that is no kubeconfig."""
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -140,6 +147,13 @@ def _content(entry: Mapping[str, Any], name: str) -> bytes | None:
         raise _unusable(f"{entry[name]} ({name}): {error.strerror}") from error
 
 
+def _shown(cluster: Json) -> Json:
+    """Return a cluster as a program is told of it: with its authority's text, as kubectl does."""
+    authority = _content(cluster, "certificate-authority")
+    shown = {"certificate-authority-data": base64.b64encode(authority).decode()} if authority else {}
+    return {**cluster, **shown}
+
+
 def _trust(cluster: Json) -> ssl.SSLContext:
     authority = _content(cluster, "certificate-authority")
     try:
@@ -154,10 +168,10 @@ def _trust(cluster: Json) -> ssl.SSLContext:
     return context
 
 
-def _show_certificate(trust: ssl.SSLContext, user: Json, proof: Json) -> None:
+def _show_certificate(trust: ssl.SSLContext, user: Json, proof: Proof) -> None:
     """Load the person's certificate, which ``ssl`` takes from a file only."""
     names = ("client-certificate", "client-key")
-    given = [str(proof.get(name) or "").encode() for name in ("clientCertificateData", "clientKeyData")]
+    given = [proof.certificate.encode(), proof.key.encode()]
     pair = given if all(given) else [_content(user, name) or b"" for name in names]
     if not all(pair):
         return
@@ -170,10 +184,10 @@ def _show_certificate(trust: ssl.SSLContext, user: Json, proof: Json) -> None:
             raise _unusable("client-certificate and client-key do not belong together") from error
 
 
-def _authorization(user: Json, proof: Json) -> str | None:
+def _authorization(user: Json, proof: Proof) -> str | None:
     """Return the header that proves who calls; a certificate needs none."""
-    if proof.get("token"):
-        return f"Bearer {proof['token']}"
+    if proof.token:
+        return f"Bearer {proof.token}"
     kept = _content({"token": user.get("tokenFile")}, "token")
     if kept or user.get("token"):
         return f"Bearer {kept.decode().strip() if kept else user['token']}"

@@ -19,6 +19,8 @@ from tunegate.cli.get import commands as get
 from tunegate.cli.grammar import Command, Grammar, program
 from tunegate.cli.inspect import commands as inspect
 from tunegate.cli.jobs import commands as jobs
+from tunegate.cli.login import commands as login
+from tunegate.cli.mlflow import commands as mlflow
 from tunegate.cli.plan import commands as plan
 from tunegate.cli.pushed import commands as pushed
 from tunegate.cli.serve import commands as serve
@@ -51,12 +53,14 @@ def parser() -> ArgumentParser:
     """Return the command line's grammar."""
     top = program()
     commands = Grammar(top, "COMMAND")
+    login.add(commands)
     get.add(commands)
     describe.add(commands)
     create.add(commands)
     plan.add(commands)
     follow.add(commands)
     jobs.add(commands)
+    mlflow.add(commands)
     serve.add(commands)
     decide.add(commands)
     inspect.add(commands)

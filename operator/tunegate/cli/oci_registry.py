@@ -46,8 +46,7 @@ def known(options: Namespace) -> Place | None:
     host = options.registry or (told.host if told else None)
     if host is None:
         return None
-    # A credential and an authority of the settings belong to the host there, and to no other.
-    same = told if told is not None and told.host == host else None
+    same = config.belonging(told, "host", options.registry)
     auth = Path(options.registry_auth) if options.registry_auth else config.beside(same.auth_file if same else None)
     authority = Path(options.registry_ca) if options.registry_ca else config.beside(same.ca_file if same else None)
     plain = options.registry_plain_http or bool(same and same.plain_http)

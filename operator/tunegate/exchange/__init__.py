@@ -1,1 +1,1 @@
-"""The exchange: a Kubernetes token opens what its holder may read in the registry, and lets in what they may push."""
+"""The exchange: a Kubernetes token opens what its holder may read in registry and MLflow, and lets in what they may push."""

@@ -7,13 +7,14 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
 from tunegate.api.pushed import KINDS, PART_BYTES
 from tunegate.errors import Terminal, Transient
+from tunegate.exchange import runs
 from tunegate.exchange.identity import Identity
 from tunegate.exchange.pushes import Pushes
 from tunegate.exchange.rights import own_writing
@@ -42,59 +43,82 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @asynccontextmanager
 async def running(settings: ExchangeSettings) -> AsyncIterator[int]:
     """Run the exchange; gives its port. Raises ``OSError``, ``ValueError`` for files that are no keys."""
-    signer = TokenSigner.from_files(settings.registry_token_key, settings.registry_token_cert)
     certificate = Certificate(settings.tls) if settings.tls is not None else None
     limits = Limits(idle_seconds=30.0, connections=512, connections_each=256)
-    registry = RegistryClient(
-        settings.registry_host,
+    async with await KubeClient.connect(settings.kubeconfig) as kube:
+        identity = Identity(kube)
+        async with runs.opened(settings, identity) as door:
+            with _registry(settings, identity) as registry_routes:
+                app = application([*registry_routes, *_runs_routes(door)])
+                watch = ConnectionWatch(limits, Metrics())
+                context = certificate.context if certificate is not None else None
+                runner, server = await listen(app, settings.host, settings.port, watch, limits, context)
+                tasks = [asyncio.create_task(watch.watch())]
+                tasks += [asyncio.create_task(certificate.follow())] if certificate is not None else []
+                try:
+                    yield int(server.sockets[0].getsockname()[1])
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    server.close()
+                    await runner.cleanup()
+
+
+def application(routes: Sequence[web.RouteDef]) -> web.Application:
+    """Return what answers."""
+    app = web.Application(middlewares=[_answered], client_max_size=PART_BYTES + 1)
+
+    async def healthy(request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    app.add_routes([web.get("/healthz", healthy), *routes])
+    return app
+
+
+@contextmanager
+def _registry(settings: ExchangeSettings, identity: Identity) -> Iterator[list[web.RouteDef]]:
+    """Give the addresses that are about the chart's registry; none where it runs none."""
+    host, key, certificate = settings.registry_host, settings.registry_token_key, settings.registry_token_cert
+    if host is None or key is None or certificate is None:
+        yield []
+        return
+    signer = TokenSigner.from_files(key, certificate)
+    with RegistryClient(
+        host,
         plain_http=settings.registry_plain_http,
         ca_file=settings.ca_file,
         token_source=ProgramCredential(signer, subject=SUBJECT, writes=own_writing),
         total=60.0,
-    )
-    async with await KubeClient.connect(settings.kubeconfig) as kube:
-        with registry:
-            identity = Identity(kube)
-            app = application(Tokens(identity, signer), Pushes(settings, identity, registry), identity)
-            watch = ConnectionWatch(limits, Metrics())
-            context = certificate.context if certificate is not None else None
-            runner, server = await listen(app, settings.host, settings.port, watch, limits, context)
-            tasks = [asyncio.create_task(watch.watch())]
-            tasks += [asyncio.create_task(certificate.follow())] if certificate is not None else []
-            try:
-                yield int(server.sockets[0].getsockname()[1])
-            finally:
-                for task in tasks:
-                    task.cancel()
-                server.close()
-                await runner.cleanup()
+    ) as registry:
+        yield _registry_routes(Tokens(identity, signer), Pushes(settings, identity, registry), identity)
 
 
-def application(tokens: Tokens, pushes: Pushes, identity: Identity) -> web.Application:
-    """Return what answers."""
-    app = web.Application(middlewares=[_answered], client_max_size=PART_BYTES + 1)
-
+def _registry_routes(tokens: Tokens, pushes: Pushes, identity: Identity) -> list[web.RouteDef]:
     async def token(request: web.Request) -> web.Response:
         caller = await identity.caller(request.headers.get("Authorization"))
         service = request.query.get("service", "")
         return web.json_response(await tokens.issue(caller, service, request.query.getall("scope", [])))
 
-    async def healthy(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
     part = BASE + "/{name}/parts/{digest}"
-    app.add_routes(
-        [
-            web.get("/healthz", healthy),
-            web.get("/token", token),
-            web.get(BASE, pushes.listed),
-            web.head(part, pushes.has_part),
-            web.put(part, pushes.store_part),
-            web.post(BASE + "/{name}", pushes.complete),
-            web.delete(BASE + "/{name}/{digest}", pushes.withdrawn),
-        ]
-    )
-    return app
+    return [
+        web.get("/token", token),
+        web.get(BASE, pushes.listed),
+        web.head(part, pushes.has_part),
+        web.put(part, pushes.store_part),
+        web.post(BASE + "/{name}", pushes.complete),
+        web.delete(BASE + "/{name}/{digest}", pushes.withdrawn),
+    ]
+
+
+def _runs_routes(door: runs.Runs | None) -> list[web.RouteDef]:
+    if door is None:
+        return []
+
+    async def slash(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": runs.PREFIX.strip("/") + "/"})
+
+    below = runs.PREFIX + "{path:.*}"
+    return [web.get(runs.PREFIX.rstrip("/"), slash), web.get(below, door.shown), web.post(below, door.shown)]
 
 
 @web.middleware

@@ -31,9 +31,10 @@ from tunegate.api.pushed import (
 )
 from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES
 from tunegate.deadlines import Threads
-from tunegate.errors import wrong_fields
+from tunegate.errors import MOST_PLACES, wrong_places
 from tunegate.exchange.allowances import Allowances
 from tunegate.exchange.identity import Caller, Identity
+from tunegate.exchange.places import Places
 from tunegate.exchange.rights import Right
 from tunegate.exchange.settings import GIB, ExchangeSettings
 from tunegate.gateway.errors import ApiError
@@ -43,11 +44,14 @@ from tunegate.registry.pushed import absent_parts, count_pushes, list_pushes, re
 
 log = logging.getLogger("tunegate.exchange")
 PARTS_AT_ONCE = 4
-"""Held in memory; others wait."""
+"""Held in memory; others wait. Half of them are one caller's at most."""
 BODY_SECONDS = 120.0
 """To receive a part or the description of a push."""
 STORE_SECONDS = 120.0
 """To store a part, or to look for all parts of a push."""
+SAID = frozenset({"missing", "too_long", "too_short", "string_too_long", "string_pattern_mismatch", "literal_error",
+                  "greater_than_equal", "less_than_equal", "extra_forbidden", "date_from_datetime_parsing"})  # fmt: skip
+"""Faults of pydantic whose text says what is allowed, and nothing of what was given."""
 LARGEST_DESCRIPTION = 2 * 1024 * 1024
 _DIGEST: TypeAdapter[str] = TypeAdapter(Digest)
 
@@ -60,7 +64,7 @@ class Pushes:
         self._identity = identity
         self._registry = registry
         self._threads = Threads("the registry", PARTS_AT_ONCE)
-        self._parts = asyncio.Semaphore(PARTS_AT_ONCE)
+        self._places = Places(PARTS_AT_ONCE)
         self._allowances = Allowances(int(settings.gibibytes_per_day * GIB))
         self._completing = asyncio.Lock()
         """One push is completed at a time, so that the count of a namespace's pushes holds."""
@@ -79,7 +83,7 @@ class Pushes:
             raise ApiError(411, "length_required", "say by Content-Length how long the part is")
         if not 0 < size <= PART_BYTES:
             raise ApiError(413, "part_too_large", f"a part has between 1 and {PART_BYTES} bytes, this one {size}")
-        async with self._parts:
+        async with self._places.taken(caller.username):
             self._allowances.take(caller.username, size)
             content = await _body(request)
             found = await asyncio.to_thread(digests.sha256, content)
@@ -225,4 +229,14 @@ async def _description(request: web.Request) -> Push:
     try:
         return Push.model_validate_json(content)
     except ValidationError as error:
-        raise ApiError(400, "bad_description", wrong_fields(error)) from None
+        raise ApiError(400, "bad_description", _wrong(error)) from None
+
+
+def _wrong(error: ValidationError) -> str:
+    """Return the places that a description fails at, and what is allowed there where that quotes nothing of it."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    told = [
+        f"{place}: {fault['msg']}" if fault["type"] in SAID else place
+        for place, fault in zip(wrong_places(error), faults[:MOST_PLACES], strict=False)
+    ]
+    return "; ".join(told)

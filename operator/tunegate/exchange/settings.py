@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tunegate.environment import PREFIX, unknown_variables
 from tunegate.errors import Terminal, wrong_fields
@@ -22,10 +22,14 @@ class ExchangeSettings(BaseModel):
 
     namespaces: tuple[str, ...] = ()
     """Governed namespaces, separated by commas: data is pushed to no other."""
-    registry_host: str
+    registry_host: str | None = None
+    """Absent: a registry of the site, which the exchange does not open."""
     registry_plain_http: bool = False
-    registry_token_key: Path
-    registry_token_cert: Path
+    registry_token_key: Path | None = None
+    registry_token_cert: Path | None = None
+    mlflow_uri: str | None = None
+    """The chart's own MLflow; absent: none, or one of the site, which has rights of its own."""
+    mlflow_password_file: Path | None = None
     ca_file: Path | None = None
     tls: Path | None = None
     """Folder with `tls.crt` and `tls.key`; absent only in tests."""
@@ -39,6 +43,15 @@ class ExchangeSettings(BaseModel):
     """Pushes of each kind that a namespace may have, withdrawn ones included."""
     kubeconfig: str | None = None
     """Absent: the pod's own service account."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        registry = (self.registry_host, self.registry_token_key, self.registry_token_cert)
+        if any(registry) and not all(registry):
+            raise ValueError("registry_host, registry_token_key and registry_token_cert belong together")
+        if (self.mlflow_uri is None) != (self.mlflow_password_file is None):
+            raise ValueError("mlflow_uri and mlflow_password_file belong together")
+        return self
 
     @property
     def max_bytes(self) -> int:

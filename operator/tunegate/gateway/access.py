@@ -1,4 +1,4 @@
-"""Who may ask: holders of an API key, or of a Kubernetes token of an allowed group. Without either nobody may."""
+"""Who may ask: holders of an API key, of a Kubernetes token of an allowed group, or of a company's token. Else nobody may."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from tunegate.api.modelserver import IdentityProvider
 from tunegate.api.serving import TOKEN_AUDIENCE
 from tunegate.api.shared import SERVICE_ACCOUNT
 from tunegate.gateway.cluster import Reviewed, Unreachable
 from tunegate.gateway.errors import ApiError
+from tunegate.gateway.identity_provider import IdentityProviders, issuer_of
 from tunegate.gateway.keys import ApiKeys
 from tunegate.gateway.shares import Shares
 from tunegate.logs import event
@@ -49,6 +51,7 @@ class Access:
         self._keys = keys
         self._reviewer = reviewer
         self._clock = clock
+        self._providers = IdentityProviders(clock)
         self._known: OrderedDict[bytes, tuple[float, Reviewed]] = OrderedDict()
         """Reviews of tokens that the cluster knows; kept apart, so that made-up tokens push none of them out."""
         self._unknown: OrderedDict[bytes, tuple[float, Reviewed]] = OrderedDict()
@@ -57,17 +60,26 @@ class Access:
         self._first = Shares("token reviews", REVIEWS_AT_ONCE, REVIEWS_AT_ONCE // 2, REVIEW_PATIENCE, line=256)
         """Places for questions about other tokens, shared by the addresses that send them."""
 
-    async def admit(self, authorization: str | None, groups: Collection[str], address: str) -> str:
-        """Return who the caller is, for fair shares. Raises ``ApiError`` 401, 403, 429, or 503 if tokens can't be checked.
+    async def admit(
+        self,
+        authorization: str | None,
+        groups: Collection[str],
+        address: str,
+        provider: IdentityProvider | None = None,
+    ) -> str:
+        """Return who the caller is: for shares, quotas and metrics. Raises ``ApiError`` 401, 403, 429, or 503 if tokens can't be checked.
 
         ``address``: where the connection comes from. Nobody there can use up the questions about tokens for others.
+        ``provider``: whose tokens are taken beside the cluster's.
         """
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN or not token.isascii():
-            raise ApiError(401, "missing_credential", "send an API key or a Kubernetes token as a bearer token")
-        if self._keys.holds(token):
-            return f"key:{hashlib.sha256(token.encode()).hexdigest()[:16]}"
+            raise ApiError(401, "missing_credential", "send an API key or a token as a bearer token")
+        if (name := self._keys.name_of(token)) is not None:
+            return f"key:{name}"
+        if provider is not None and token.count(".") == 2 and issuer_of(token) == provider.issuer:
+            return f"user:{(await self._providers.person(token, provider)).username}"
         if not groups or token.count(".") != 2:
             raise ApiError(401, "invalid_credential", "this credential is not known here")
         if not claims_audience(token, TOKEN_AUDIENCE):

@@ -1,9 +1,8 @@
-"""The fields that each endpoint takes, and their bounds. What is not listed here is refused by name.
+"""The fields that chats and completions take, and their bounds. What is not listed is refused by name.
 
-Read from the request models of vLLM 0.32 and of the OpenAI API. Three kinds are left out on purpose. What reaches into the
-engine or past other clients: `priority`, `prompt_logprobs` and `echo` (they end vLLM 0.32 for everybody when an adapter is
-active in the same batch), `prompt_embeds`, `kv_transfer_params`, `vllm_xargs`, templates. What costs the engine more than
-its text shows: beam search, grammars, structural tags. And what no engine here can do: images, audio, files.
+Read from the request models of vLLM 0.32 and of the OpenAI API. Three kinds are left out on purpose, and ``refused_fields``
+says why of each: what reaches into the engine or past other clients, what costs the engine more than its text shows (beam
+search, grammars, structural tags), and what no engine here can do (images, audio, files).
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ from tunegate.gateway.checks import (
 from tunegate.gateway.problems import Wrong
 from tunegate.gateway.schemas import Budget
 
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MOST_ANSWERS = 128
 MOST_TOKENS = 1_000_000
 MOST_MESSAGES = 2_048
@@ -40,13 +38,16 @@ MOST_PARTS = 256
 MOST_PROMPTS = 64
 MOST_TOOLS = 64
 MOST_LOGPROBS = 20
+MOST_STOPS = 4
+"""Of vLLM (`VLLM_MAX_STOP_STRINGS`) and of OpenAI's API."""
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 WHOLE_BODY = 64 * 1024 * 1024
 """Texts are bounded by the body, whose bound is a setting."""
 TEMPLATE_NAMES = frozenset({"chat_template", "conversation", "documents", "messages", "tokenize", "tools"})
 
 
 def _stop(place: str, value: Any) -> Any:
-    return either(text(256, 1), each(text(256, 1), 16))(place, value)
+    return either(text(256, 1), each(text(256, 1), MOST_STOPS))(place, value)
 
 
 def _logit_bias(place: str, value: Any) -> Any:
@@ -60,7 +61,14 @@ def _logit_bias(place: str, value: Any) -> Any:
     return value
 
 
-def _template_kwargs(place: str, value: Any) -> Any:
+def _cache_salt(place: str, value: Any) -> Any:
+    if any(character in "@/\\\x00" for character in text(128, 1)(place, value)):
+        raise Wrong(place, "must hold none of @, /, \\ and NUL")
+    return value
+
+
+def template_kwargs(place: str, value: Any) -> Any:
+    """Take plain values for the switches that the model's own template has."""
     if not isinstance(value, dict) or len(value) > 16:
         raise Wrong(place, "must be an object of at most 16 switches of the model's own template")
     for name, one in value.items():
@@ -78,7 +86,7 @@ SAMPLING: Mapping[str, Check] = {
     "add_special_tokens": boolean,
     "allowed_token_ids": token_ids(1024),
     "bad_words": each(text(128, 1), 64),
-    "cache_salt": text(128, 1),
+    "cache_salt": _cache_salt,
     "frequency_penalty": number(-2, 2),
     "ignore_eos": boolean,
     "include_stop_str_in_output": boolean,
@@ -122,24 +130,24 @@ HARMLESS: Mapping[str, Check] = {
 }
 """Taken, since ordinary clients send them, and not sent on."""
 
-_TEXT = text(WHOLE_BODY)
-_PART = fields({"type": only("text"), "text": _TEXT}, ("type", "text"), "a part of text: nothing else is taken")
+TEXT = text(WHOLE_BODY)
+_PART = fields({"type": only("text"), "text": TEXT}, ("type", "text"), "a part of text: nothing else is taken")
 _CALL = fields(
     {
         "id": text(128), "type": only("function"), "index": dropped(anything),
-        "function": fields({"name": text(64, 1), "arguments": _TEXT}, ("name",)),
+        "function": fields({"name": text(64, 1), "arguments": TEXT}, ("name",)),
     },
     ("function",),
 )  # fmt: skip
 _MESSAGE = fields(
     {
         "role": only("system", "developer", "user", "assistant", "tool"),
-        "content": either(_TEXT, each(_PART, MOST_PARTS)),
+        "content": either(TEXT, each(_PART, MOST_PARTS)),
         "name": text(64),
         "tool_call_id": text(128),
         "tool_calls": each(_CALL, MOST_TOOLS),
-        "reasoning": _TEXT,
-        "reasoning_content": _TEXT,
+        "reasoning": TEXT,
+        "reasoning_content": TEXT,
         "refusal": dropped(anything),
         "annotations": dropped(anything),
     },
@@ -147,11 +155,18 @@ _MESSAGE = fields(
 )
 
 
-def constraint_fields(budget: Budget) -> dict[str, Check]:
-    """Return the checks of fields that bind the answer's form; they draw on one budget."""
+def schema_check(budget: Budget) -> Check:
+    """Return the check of a JSON schema that draws on ``budget``."""
 
     def schema(place: str, value: Any) -> Any:
         return schemas.check_schema(place, value, budget)
+
+    return schema
+
+
+def constraint_fields(budget: Budget) -> dict[str, Check]:
+    """Return the checks of fields that bind the answer's form; they draw on one budget."""
+    schema = schema_check(budget)
 
     def pattern(place: str, value: Any) -> Any:
         return schemas.check_pattern(place, value, budget)
@@ -184,10 +199,7 @@ def constraint_fields(budget: Budget) -> dict[str, Check]:
 
 def tool_fields(budget: Budget) -> dict[str, Check]:
     """Return the checks of fields about tools."""
-
-    def schema(place: str, value: Any) -> Any:
-        return schemas.check_schema(place, value, budget)
-
+    schema = schema_check(budget)
     function = fields(
         {"name": text(64, 1), "description": text(8192), "parameters": schema, "strict": boolean}, ("name",)
     )
@@ -212,7 +224,7 @@ def chat_fields(budget: Budget) -> dict[str, Check]:
         **constraint_fields(budget),
         **tool_fields(budget),
         "add_generation_prompt": boolean,
-        "chat_template_kwargs": _template_kwargs,
+        "chat_template_kwargs": template_kwargs,
         "continue_final_message": boolean,
         "include_reasoning": boolean,
         "logprobs": boolean,
@@ -220,7 +232,7 @@ def chat_fields(budget: Budget) -> dict[str, Check]:
         "messages": each(_MESSAGE, MOST_MESSAGES, 1),
         "modalities": dropped(only(["text"])),
         "model": text(256, 1),
-        "reasoning_effort": only("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+        "reasoning_effort": only(*EFFORTS),
         "top_logprobs": whole(0, MOST_LOGPROBS),
     }
 

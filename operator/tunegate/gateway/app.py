@@ -11,13 +11,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tunegate.api.serving import PullReport
+from tunegate.api.manifest import HashedFolder
 from tunegate.api.stage.ends import ExitCode
 from tunegate.errors import Terminal
 from tunegate.gateway import logs
 from tunegate.gateway.cluster import ApiServer
 from tunegate.gateway.connections import ConnectionWatch
 from tunegate.gateway.engine import Engine
+from tunegate.gateway.fetching import Credential, Fetching
 from tunegate.gateway.gateway import Gateway
 from tunegate.gateway.inspection import Inspection
 from tunegate.gateway.listeners import listen
@@ -33,16 +34,17 @@ log = logging.getLogger("tunegate.gateway")
 
 @asynccontextmanager
 async def running(settings: GatewaySettings) -> AsyncIterator[Gateway]:
-    """Run a gateway: both ports, and the watchers of engine, routes and connections. Raises ``OSError``, ``ssl.SSLError``."""
-    report = PullReport.model_validate_json(settings.report.read_bytes())
+    """Run a gateway: both ports, and the watchers of engine, documents and connections. Raises ``OSError``, ``ssl.SSLError``."""
+    base = HashedFolder.model_validate_json(settings.base_report.read_bytes())
     certificate = Certificate(settings.tls) if settings.tls is not None else None
     limits = settings.limits
     async with (
         Engine(settings.engine_socket, limits) as engine,
         ApiServer(settings.cluster) as cluster,
+        Fetching(settings.fetch_socket, credential_of(settings, cluster)) as fetching,
         Inspection() as inspection,
     ):
-        gateway = Gateway(settings, engine, cluster, inspection, report)
+        gateway = Gateway(settings, engine, cluster, fetching, inspection, base)
         told = ConnectionWatch(limits, Metrics())
         clients = client_app(gateway, limits.body_bytes)
         ports = [
@@ -51,6 +53,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         ]
         watchers = {
             "engine": gateway.adapter_states.watch,
+            "adapters": gateway.adapter_states.work,
+            "adapter-list": gateway.follow_adapters,
             "routes": gateway.follow_routes,
             "closing": gateway.close_in_time,
             "connections": gateway.connections.watch,
@@ -65,6 +69,17 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Gateway]:
                 server.close()
             for runner, _ in ports:
                 await runner.cleanup()
+
+
+def credential_of(settings: GatewaySettings, cluster: ApiServer) -> Credential:
+    """Return what reads the registry credential for each question, so that it opens what was approved a moment ago."""
+
+    async def credential() -> str | None:
+        if settings.credential_secret is None:
+            return None
+        return await cluster.credential(settings.namespace, settings.credential_secret)
+
+    return credential
 
 
 def _context(certificate: Certificate | None) -> ssl.SSLContext | None:

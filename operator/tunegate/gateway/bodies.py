@@ -12,21 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.api.asked import AskedAs
-from tunegate.gateway.allowed_fields import CHAT, COMPLETIONS, chat_fields, completion_fields
 from tunegate.gateway.checks import fields, shown
+from tunegate.gateway.endpoints import CHAT, ENDPOINTS, MESSAGES, RESPONSES, Endpoint
 from tunegate.gateway.problems import Problem, Wrong
 from tunegate.gateway.schemas import Budget
 from tunegate.strict_json import RepeatedName, strict_json
 
-ENDPOINTS = (CHAT, COMPLETIONS)
-DEFAULT_TOKENS = 256
-"""What a chat of no stated length is counted as when shares are weighed; the engine's own bound is the context."""
-DEFAULT_COMPLETION_TOKENS = 16
-"""What vLLM and the OpenAI API take for a completion of no stated length."""
 BYTES_PER_TOKEN = 4
 SAMPLING_CHOICES = ("temperature", "top_p", "top_k", "min_p")
 """A client that sets one of these, or wants several answers, chooses how the next token is drawn."""
-LENGTHS = ("max_tokens", "max_completion_tokens", "min_tokens")
 INSTRUCTIONS = ("system", "developer")
 """Roles of turns that tell the model what to do."""
 
@@ -51,8 +45,10 @@ class Checked:
     """Whether the client says how long an answer may be, or must be."""
     instructed: bool
     """Whether the client sends an instruction of its own: a turn of the role system or developer."""
-    chats: bool
-    """Whether it is a chat, which is how the gate asks."""
+    formed: bool
+    """Whether the client says which form the answer has, `text` included, or offers tools."""
+    endpoint: str
+    """The path that it was sent to."""
     messages: bytes
     """Of a chat, its turns as one JSON array; empty otherwise."""
     may_call_tools: bool
@@ -63,29 +59,33 @@ class Checked:
 
         ``asked_as``: how the gate asked that adapter; taken for what the client does not say.
         """
-        head: dict[str, Any] = {"model": served}
-        if self.streams:
+        endpoint = ENDPOINTS[self.endpoint]
+        head: dict[str, Any] = {"model": served, **endpoint.forced}
+        if self.streams and self.endpoint not in (RESPONSES, MESSAGES):  # Those count tokens without being asked to.
             head["stream_options"] = {**self.stream_options, "include_usage": True}
         turns = self.messages
-        if self.chats and asked_as is not None:
+        if endpoint.turns is not None and asked_as is not None:
             if not self.states_length:
-                head["max_tokens"] = asked_as.max_tokens
+                head[endpoint.lengths[-1]] = asked_as.max_tokens
+            if not self.formed and asked_as.response_format is not None:
+                head |= endpoint.in_form(asked_as.response_format)
             if not self.instructed and asked_as.system_prompt is not None:
-                instruction = {"role": "system", "content": asked_as.system_prompt}
-                turns = b"[" + _written(instruction) + b", " + turns[1:]
-        told = b', "messages": ' + turns if self.chats else b""
+                if endpoint.instruction is not None:
+                    head[endpoint.instruction] = asked_as.system_prompt
+                else:
+                    instruction = {"role": "system", "content": asked_as.system_prompt}
+                    turns = b"[" + _written(instruction) + b", " + turns[1:]
+        told = b', "messages": ' + turns if self.endpoint == CHAT else b""
         rest = self.rest[1:] if self.rest == b"{}" else b", " + self.rest[1:]
         return json.dumps(head).encode()[:-1] + told + rest
 
 
-def check_body(endpoint: str, raw: bytes) -> Checked | Problem:
-    """Return the checked request, or what is wrong with it."""
+def check_body(path: str, raw: bytes) -> Checked | Problem:
+    """Return the checked request to one of ``ENDPOINTS``, or what is wrong with it."""
+    endpoint = ENDPOINTS[path]
     try:
-        document = _parse(raw)
-        budget = Budget()
-        known = chat_fields(budget) if endpoint == CHAT else completion_fields(budget)
-        required = ("model", "messages") if endpoint == CHAT else ("model", "prompt")
-        body = fields(known, required)("", document)
+        known = endpoint.checks(Budget())
+        body = fields(known, endpoint.required, refused=endpoint.refused)("", _parse(raw))
         return _checked(endpoint, body)
     except Wrong as error:
         return error.problem
@@ -103,23 +103,18 @@ def _parse(raw: bytes) -> dict[str, Any]:
     return document
 
 
-def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
+def _checked(endpoint: Endpoint, body: dict[str, Any]) -> Checked:
     streams = body.get("stream", False)
     options = body.pop("stream_options", {})
     if options and not streams:
         raise Wrong("stream_options", "stands only with stream: true")
-    if body.get("min_tokens", 0) > _tokens(endpoint, body):
-        raise Wrong("min_tokens", "must not be more than max_tokens")
-    if "top_logprobs" in body and not body.get("logprobs"):
-        raise Wrong("top_logprobs", "stands only with logprobs: true")
-    if "logprobs" in body and body["logprobs"] is False:
-        del body["logprobs"]
+    _check_together(endpoint, body)
     if body.get("n", 1) == 1 and not body.keys() & set(SAMPLING_CHOICES):
         body["temperature"] = 0  # As the gate asked: the answers that people approved are the most likely ones.
     public = body.pop("model")
     prompts = _prompts(body)
-    turns = body.pop("messages", None)
-    messages = b"" if turns is None else _written(turns)
+    turns = body.get(endpoint.turns or "")
+    messages = _written(body.pop("messages")) if endpoint.path == CHAT else b""
     rest = _written(body)
     sequences = body.get("n", 1) * prompts
     answer = sequences * _tokens(endpoint, body)
@@ -131,22 +126,54 @@ def _checked(endpoint: str, body: dict[str, Any]) -> Checked:
         sequences=sequences,
         work=answer + (len(rest) + len(messages)) // BYTES_PER_TOKEN,
         structured=_structured(body),
-        states_length=bool(body.keys() & set(LENGTHS)),
-        instructed=any(turn["role"] in INSTRUCTIONS for turn in turns or ()),
-        chats=endpoint == CHAT,
+        states_length=bool(body.keys() & {*endpoint.lengths, "min_tokens"}),
+        instructed=_instructed(endpoint, body, turns),
+        formed=bool(body.keys() & {*endpoint.forms, "tools"}),
+        endpoint=endpoint.path,
         messages=messages,
-        may_call_tools=bool(body.get("tools")) and body.get("tool_choice", "auto") == "auto",
+        may_call_tools=bool(body.get("tools")) and _tool_choice(body) in _PARSED.get(endpoint.path, ("auto",)),
     )
+
+
+def _check_together(endpoint: Endpoint, body: dict[str, Any]) -> None:
+    """Check fields that stand only with others. Raises ``Wrong``."""
+    if body.get("min_tokens", 0) > _tokens(endpoint, body):
+        raise Wrong("min_tokens", "must not be more than max_tokens")
+    if "top_logprobs" in body and endpoint.path == CHAT and not body.get("logprobs"):
+        raise Wrong("top_logprobs", "stands only with logprobs: true")
+    if "logprobs" in body and body["logprobs"] is False:
+        del body["logprobs"]
+    if "structured_outputs" in body and "format" in body.get("text", {}):
+        raise Wrong("structured_outputs", "stands only without text.format")
+    budget = body.get("thinking", {}).get("budget_tokens", 0)
+    if budget and budget >= body["max_tokens"]:
+        raise Wrong("thinking.budget_tokens", "must be less than max_tokens")
+
+
+def _instructed(endpoint: Endpoint, body: Mapping[str, Any], turns: Any) -> bool:
+    """Tell whether the client tells the model what to do, by a field or by a turn of such a role."""
+    if endpoint.instruction is not None and endpoint.instruction in body:
+        return True
+    return isinstance(turns, list) and any(turn.get("role") in INSTRUCTIONS for turn in turns)
+
+
+_PARSED = {RESPONSES: ("auto", "required", "function")}
+"""Choices at which the engine has to find calls in an answer. On other endpoints it writes a forced call by a schema."""
+
+
+def _tool_choice(body: Mapping[str, Any]) -> str:
+    """Return the choice in one word: none, auto, required, or the kind of a named tool."""
+    choice = body.get("tool_choice", "auto")
+    return str(choice.get("type", "function")) if isinstance(choice, dict) else str(choice)
 
 
 def _written(part: Any) -> bytes:
     return json.dumps(part, ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 
-def _tokens(endpoint: str, body: Mapping[str, Any]) -> int:
-    stated = body.get("max_completion_tokens", body.get("max_tokens"))
-    default = DEFAULT_TOKENS if endpoint == CHAT else DEFAULT_COMPLETION_TOKENS
-    return int(stated) if stated is not None else max(default, body.get("min_tokens", 0))
+def _tokens(endpoint: Endpoint, body: Mapping[str, Any]) -> int:
+    stated = [int(body[name]) for name in endpoint.lengths if name in body]
+    return stated[0] if stated else max(endpoint.default_tokens, int(body.get("min_tokens", 0)))
 
 
 def _prompts(body: Mapping[str, Any]) -> int:
@@ -155,6 +182,7 @@ def _prompts(body: Mapping[str, Any]) -> int:
 
 
 def _structured(body: Mapping[str, Any]) -> bool:
-    asked = body.get("response_format", {}).get("type", "text") != "text"
-    forced = body.get("tools") and body.get("tool_choice", "auto") not in ("none", "auto")
+    forms = (body.get("response_format", {}), body.get("text", {}).get("format", {}))
+    asked = any(form.get("type", "text") != "text" for form in forms) or "format" in body.get("output_config", {})
+    forced = body.get("tools") and _tool_choice(body) not in ("none", "auto")
     return bool(asked or "structured_outputs" in body or forced)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tunegate.gateway.problems import Wrong
@@ -123,8 +124,30 @@ def token_ids(most: int) -> Check:
     return check
 
 
-def fields(known: Mapping[str, Check], required: tuple[str, ...] = (), what: str = "") -> Check:
-    """Take an object of ``known`` fields and no other. A field that is null counts as absent."""
+def by_kind(kinds: Mapping[str, Check], default: str) -> Check:
+    """Take an object by the check of its `type`. ``default``: the kind of one that names none; empty: it has to."""
+
+    def check(place: str, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise Wrong(place, f"must be an object whose type is one of {', '.join(sorted(kinds))}")
+        kind = value.get("type") or default
+        if not isinstance(kind, str) or kind not in kinds:
+            raise Wrong(f"{place}.type", f"must be one of {', '.join(sorted(kinds))}: nothing else is taken")
+        return kinds[kind](place, value)
+
+    return check
+
+
+def fields(
+    known: Mapping[str, Check],
+    required: tuple[str, ...] = (),
+    what: str = "",
+    refused: Mapping[str, str] = MappingProxyType({}),
+) -> Check:
+    """Take an object of ``known`` fields and no other. A field that is null counts as absent.
+
+    ``refused``: why a field that others take is not taken here, to say so.
+    """
 
     def check(place: str, value: Any) -> Any:
         if not isinstance(value, dict):
@@ -134,6 +157,8 @@ def fields(known: Mapping[str, Check], required: tuple[str, ...] = (), what: str
             if one is None:
                 continue
             inner = f"{place}.{shown(name)}" if place else shown(name)
+            if name in refused:
+                raise Wrong(inner, f"not taken: {refused[name]}", "field_not_allowed")
             if name not in known:
                 raise Wrong(inner, f"not allowed here. Allowed: {', '.join(sorted(known))}", "field_not_allowed")
             if (found := known[name](inner, one)) is not DROPPED:

@@ -1,4 +1,4 @@
-"""The two things that a gateway asks the API server: who a token belongs to, and what its routes are now."""
+"""What a gateway asks the API server: who a token belongs to, what its documents say now, and what opens the registry."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import aiohttp
 
 from tunegate.gateway.settings import Cluster
 from tunegate.logs import event
+from tunegate.manifests.workspace import credential_of
 
 log = logging.getLogger("tunegate.gateway")
 WATCH_SECONDS = 15
@@ -106,10 +107,25 @@ class ApiServer:
         user = status.get("user") or {}
         return Reviewed(True, str(user.get("username", "")), tuple(user.get("groups") or ()))
 
-    async def follow(self, namespace: str, name: str) -> AsyncIterator[dict[str, Any] | None]:
+    async def credential(self, namespace: str, name: str) -> str:
+        """Return the Docker configuration in a Secret. Raises ``Unreachable``, also when there is none."""
+        url = f"{self._cluster.url}/api/v1/namespaces/{namespace}/secrets/{name}"
+        try:
+            async with self._http.get(url, headers=self._headers()) as answer:
+                if answer.status != 200:
+                    raise Unreachable(f"Secret {name}: {answer.status}")
+                found = credential_of(await answer.json())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Unreachable(f"Secret {name}: {type(error).__name__}") from error
+        if not found:
+            raise Unreachable(f"Secret {name} holds no credential")
+        return found
+
+    async def follow(self, namespace: str, name: str, what: str) -> AsyncIterator[dict[str, Any] | None]:
         """Yield the ConfigMap now, after every change and at each renewal, None when there is none; forever.
 
-        While the API server can't be reached nothing is yielded: how old the last word is, the caller knows.
+        While the API server can't be reached nothing is yielded: how old the last word is, the caller knows. ``what`` lies there,
+        for the log: "routes", "adapters".
         """
         pause = PAUSE[0]
         while True:
@@ -121,10 +137,11 @@ class ApiServer:
                     yield found
             except (Unreachable, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 log.warning(
-                    "routes cannot be read now: %s %s",
+                    "the %s cannot be read now: %s %s",
+                    what,
                     type(error).__name__,
                     error,
-                    extra=event("RoutesUnread", kind=type(error).__name__, error=error),
+                    extra=event("DocumentUnread", what=what, kind=type(error).__name__, error=error),
                 )
                 await asyncio.sleep(pause)
                 with contextlib.suppress(OSError, ValueError):

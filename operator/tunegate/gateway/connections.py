@@ -69,8 +69,8 @@ class Connection(RequestHandler):
 
     @property
     def waiting(self) -> bool:
-        """Whether no request is being handled and none is complete."""
-        return self._waiter is not None and not self._messages
+        """Whether no request is being handled and none is complete: also before aiohttp's own task has begun to wait."""
+        return not self._messages and (self._waiter is not None or not self._request_count)
 
     @property
     def unread(self) -> int:

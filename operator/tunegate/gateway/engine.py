@@ -14,11 +14,17 @@ from tunegate.probes import EngineRequest
 
 ORIGIN = "http://engine"
 """Host name for the Host header; the socket is what is connected to."""
+LOADING_SECONDS = 300.0
+"""For the engine to read one adapter, or to forget it."""
 FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class EngineFailure(Exception):
     """The engine does not answer, or answers something unusable."""
+
+
+class AdapterRefused(Exception):
+    """The engine lives and does not load this adapter; the message is its own, cut short."""
 
 
 class Engine:
@@ -58,14 +64,37 @@ class Engine:
         except FAILURES:
             return False
 
-    async def models(self) -> frozenset[str]:
-        """Return the names that the engine answers to. Raises ``EngineFailure``."""
+    async def models(self) -> dict[str, str]:
+        """Return the names that the engine answers to, each with the folder that it was loaded from. Raises ``EngineFailure``."""
         try:
             async with self._http.get(f"{ORIGIN}/v1/models", timeout=aiohttp.ClientTimeout(total=10)) as answer:
                 document = await answer.json()
-                return frozenset(str(model["id"]) for model in document["data"])
-        except (*FAILURES, ValueError, KeyError, TypeError) as error:
+                return {str(model["id"]): str(model.get("root") or "") for model in document["data"]}
+        except (*FAILURES, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineFailure(f"/v1/models: {type(error).__name__}") from error
+
+    async def load(self, name: str, folder: str) -> None:
+        """Make the engine hold an adapter. Raises ``AdapterRefused``, and ``EngineFailure`` when nobody knows whether it does."""
+        status, text = await self._change("/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
+        if status != 200:
+            if not await self.healthy():
+                raise EngineFailure(f"/v1/load_lora_adapter is answered with {status}")
+            raise AdapterRefused(f"the engine answers {status}: {text[:300]}")
+
+    async def unload(self, name: str) -> None:
+        """Make the engine forget an adapter, also one that it does not hold. Raises ``EngineFailure``."""
+        status, _ = await self._change("/v1/unload_lora_adapter", {"lora_name": name})
+        if status not in {200, 404}:
+            raise EngineFailure(f"/v1/unload_lora_adapter is answered with {status}")
+
+    async def _change(self, path: str, body: Mapping[str, str]) -> tuple[int, str]:
+        try:
+            async with self._http.post(
+                f"{ORIGIN}{path}", json=dict(body), timeout=aiohttp.ClientTimeout(total=LOADING_SECONDS)
+            ) as answer:
+                return answer.status, await answer.text()
+        except (*FAILURES, ValueError) as error:
+            raise EngineFailure(f"{path}: {type(error).__name__}") from error
 
     async def ask(self, request: EngineRequest) -> Mapping[str, Any]:
         """Post one request of a probe and return the decoded answer. Raises ``EngineFailure``."""

@@ -9,14 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tunegate.api.manifest import HashedFolder
 from tunegate.api.markers import MANAGED_BY_LABEL
-from tunegate.api.serving import ROUTES_KEY, GatewayStatus, PullReport, RoutesDocument
+from tunegate.api.serving import ADAPTERS_KEY, ROUTES_KEY, AdaptersDocument, GatewayStatus, RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
 from tunegate.gateway.adapter_states import AdapterStates
 from tunegate.gateway.cluster import ApiServer
 from tunegate.gateway.connections import ConnectionWatch
 from tunegate.gateway.engine import Engine
+from tunegate.gateway.fetching import Fetching
 from tunegate.gateway.in_flight import InFlight
 from tunegate.gateway.inspection import Inspection
 from tunegate.gateway.keys import ApiKeys
@@ -33,7 +35,7 @@ EXPIRY_SECONDS = 0.5
 
 
 class NotOurs(Exception):
-    """What lies under the routes' name is not the operator's document for this server; the message says why."""
+    """What lies under a document's name is not the operator's for this server; the message says why."""
 
 
 class Gateway:
@@ -44,8 +46,9 @@ class Gateway:
         settings: GatewaySettings,
         engine: Engine,
         cluster: ApiServer,
+        fetching: Fetching,
         inspection: Inspection,
-        report: PullReport,
+        base: HashedFolder,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -53,7 +56,17 @@ class Gateway:
         self.metrics.routes_age.set_function(lambda: self.routes.age)
         self.routes = RouteTable()
         self.in_flight = InFlight(self.metrics)
-        self.adapter_states = AdapterStates(engine, report, self._hold, self.in_flight.finished)
+        self.adapter_states = AdapterStates(
+            engine,
+            fetching,
+            base,
+            self.in_flight,
+            lambda: self.routes.approved,
+            self._hold,
+            most=settings.most_adapters,
+            adapters=settings.adapters,
+        )
+        self._shown: frozenset[str] = frozenset()
         self.connections = ConnectionWatch(settings.limits, self.metrics)
         self.watchers = Watchers(self.metrics)
         self.proxy = Proxy(
@@ -100,8 +113,9 @@ class Gateway:
 
     def _message(self) -> str:
         name = self._settings.routes_config_map
-        if not self.adapter_states.ready:
-            return self.adapter_states.message
+        states = self.adapter_states
+        if not states.ready:
+            return states.message
         if self.routes.obstacle:
             return f"ConfigMap {name} is not followed, every route is closed: {self.routes.obstacle}"
         if not self.routes.known:
@@ -110,15 +124,37 @@ class Gateway:
             return f"ConfigMap {name} could not be read for {self.routes.age:.0f} s: every route is closed until it can"
         if self.watchers.down:
             return f"started again soon: {', '.join(f'{name}: {self.watchers.ends[name]}' for name in sorted(self.watchers.down))}"
+        if states.list.obstacle:
+            return f"ConfigMap {self._settings.adapters_config_map} is not followed: {states.list.obstacle}"
         return ""
+
+    async def follow_adapters(self) -> None:
+        """Take over every change of the list of adapters, forever. What is there and not the operator's changes nothing."""
+        settings, adapters = self._settings, self.adapter_states.list
+        async for found in self._cluster.follow(settings.namespace, settings.adapters_config_map, "adapters"):
+            try:
+                adapters.follow(AdaptersDocument.model_validate_json(self._ours(found, ADAPTERS_KEY)))
+            except NotOurs as error:
+                log.error(
+                    "the list of adapters is not followed: %s", error, extra=event("AdaptersNotFollowed", error=error)
+                )
+                adapters.close(str(error))
+            except ValidationError as error:
+                log.error(
+                    "the list of adapters cannot be understood: %d errors",
+                    error.error_count(),
+                    extra=event("AdaptersUnreadable", errors=error.error_count()),
+                )
+                adapters.close("it cannot be understood")
+            self.adapter_states.notice()
 
     async def follow_routes(self) -> None:
         """Take over every change of the routes, forever."""
         settings = self._settings
-        async for found in self._cluster.follow(settings.namespace, settings.routes_config_map):
+        async for found in self._cluster.follow(settings.namespace, settings.routes_config_map, "routes"):
             before = self.routes.open
             try:
-                self.routes.follow(self._document(found))
+                self.routes.follow(RoutesDocument.model_validate_json(self._ours(found, ROUTES_KEY)))
             except NotOurs as error:
                 log.error("the routes are not followed: %s", error, extra=event("RoutesNotFollowed", error=error))
                 self.routes.close(str(error))
@@ -129,6 +165,7 @@ class Gateway:
                     extra=event("RoutesUnreadable", errors=error.error_count()),
                 )
                 continue
+            self.adapter_states.notice()
             cut = self.in_flight.cut(self.routes.allowed)
             if before != self.routes.open or cut:
                 log.info(
@@ -140,8 +177,8 @@ class Gateway:
                 )
             self._show()
 
-    def _document(self, found: Mapping[str, Any] | None) -> RoutesDocument:
-        """Return the operator's document for this server. Raises ``NotOurs`` and ``ValidationError``."""
+    def _ours(self, found: Mapping[str, Any] | None, key: str) -> str:
+        """Return the text of the operator's document for this server. Raises ``NotOurs``."""
         if found is None:
             raise NotOurs("it does not exist")
         metadata = found.get("metadata") or {}
@@ -151,10 +188,10 @@ class Gateway:
             raise NotOurs(f"its owner is not ModelServer {self._settings.server} with uid {self._settings.server_uid}")
         if (labels.get(MANAGED_BY_LABEL), labels.get(SERVER_LABEL)) != (MANAGED_BY, self._settings.server):
             raise NotOurs("it does not carry the operator's labels of this server")
-        text = (found.get("data") or {}).get(ROUTES_KEY)
+        text = (found.get("data") or {}).get(key)
         if not text:
-            raise NotOurs(f"it has no {ROUTES_KEY}")
-        return RoutesDocument.model_validate_json(text)
+            raise NotOurs(f"it has no {key}")
+        return str(text)
 
     async def close_in_time(self) -> None:
         """Close what an override opened when its time is over, and every route when the operator's document is too old.
@@ -181,5 +218,9 @@ class Gateway:
 
     def _show(self) -> None:
         answering = self.routes.answering
-        for entry in self.adapter_states.adapters:
-            self.metrics.holding.labels(entry.served_name).set(entry.served_name in answering)
+        names = frozenset(entry.served_name for entry in self.adapter_states.adapters)
+        for name in self._shown - names:
+            self.metrics.holding.remove(name)
+        for name in names:
+            self.metrics.holding.labels(name).set(name in answering)
+        self._shown = names

@@ -51,6 +51,13 @@ class InFlight:
             task.cancel()
         return len(doomed)
 
+    def cut_one(self, served: str) -> int:
+        """Break off every request that this model is answering."""
+        doomed = [task for task, name in self._tasks.items() if name == served]
+        for task in doomed:
+            task.cancel()
+        return len(doomed)
+
     async def finished(self, timeout: float) -> bool:
         """Wait until nothing is in flight, at most ``timeout`` seconds; tell whether it came to that."""
         try:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tunegate.gateway.bodies import Checked, check_body
+from tunegate.gateway.endpoints import ErrorForm
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.problems import Problem
 from tunegate.gateway.stream import Rewritten, rewrite_answer
@@ -71,11 +72,11 @@ class Inspection:
             raise ApiError.of(found)
         return found
 
-    async def answer(self, raw: bytes, served: str, public: str) -> Rewritten | None:
+    async def answer(self, raw: bytes, served: str, public: str, status: int, form: ErrorForm) -> Rewritten | None:
         """Put the public name into an engine's answer; None when it is no JSON object. Raises ``Overloaded``."""
         if len(raw) <= INLINE_BYTES:
-            return rewrite_answer(raw, served, public)
-        return await self._call(rewrite_answer, raw, served, public)
+            return rewrite_answer(raw, served, public, status, form)
+        return await self._call(rewrite_answer, raw, served, public, status, form)
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         process = await self._idle.get()

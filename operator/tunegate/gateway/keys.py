@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunegate.logs import event
@@ -31,21 +31,21 @@ class ApiKeys:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._clock = clock
-        self._hashes: tuple[bytes, ...] = ()
+        self._hashes: Mapping[str, bytes] = {}
         self._read_at: float | None = None
         self._tried_at: float | None = None
 
-    def holds(self, key: str) -> bool:
-        """Tell whether ``key`` is one of the Secret's values."""
+    def name_of(self, key: str) -> str | None:
+        """Return under which name ``key`` is in the Secret; None: it is not."""
         now = self._clock()
         if _older(self._read_at, now, RELOAD_SECONDS) and _older(self._tried_at, now, RETRY_SECONDS):
             self._tried_at = now
             self._reload(now)
         if _older(self._read_at, now, KEPT_SECONDS):
-            self._hashes = ()
+            self._hashes = {}
         offered = hashlib.sha256(key.encode()).digest()
-        matches = [hmac.compare_digest(offered, known) for known in self._hashes]
-        return any(matches)
+        matches = [name for name, known in self._hashes.items() if hmac.compare_digest(offered, known)]
+        return matches[0] if matches else None
 
     def _reload(self, now: float) -> None:
         try:
@@ -62,8 +62,8 @@ def _older(time: float | None, now: float, seconds: float) -> bool:
     return time is None or now - time >= seconds
 
 
-def _read(folder: Path) -> tuple[bytes, ...]:
-    """Return the hashes of one version of the folder's keys. Raises ``OSError`` when every try fell into a replacement."""
+def _read(folder: Path) -> Mapping[str, bytes]:
+    """Return the hashes of one version of the folder's keys, by name. Raises ``OSError`` when every try fell into a replacement."""
     link = folder / DATA_LINK
     if not link.is_symlink():
         return _hashes(folder)
@@ -80,8 +80,8 @@ def _read(folder: Path) -> tuple[bytes, ...]:
     raise OSError("the folder was replaced at every try")
 
 
-def _hashes(folder: Path) -> tuple[bytes, ...]:
-    hashes = []
+def _hashes(folder: Path) -> Mapping[str, bytes]:
+    hashes = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or path.is_dir():
             continue
@@ -94,5 +94,5 @@ def _hashes(folder: Path) -> tuple[bytes, ...]:
                 extra=event("ApiKeyIgnored", key=path.name, least=SHORTEST_KEY),
             )
             continue
-        hashes.append(hashlib.sha256(key).digest())
-    return tuple(hashes)
+        hashes[path.name] = hashlib.sha256(key).digest()
+    return hashes

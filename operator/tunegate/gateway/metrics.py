@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+CLIENTS = 256
+"""Clients that have series of their own."""
+CLIENT_CHARACTERS = 128
+OTHERS = "others"
+"""All other clients. No client has this name: each has its kind before it, as in `key:team`."""
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """All series. The label `model` is `base` or a served name that this pod holds: its values are bounded."""
+    """All series. The label `model` is `base` or a served name that this pod holds, and `client` one of a bounded number."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,6 +39,19 @@ class Metrics:
             "tunegate_gateway_tokens", "Tokens, by kind (prompt, completion).", ("model", "kind"),
             registry=self.registry,
         )  # fmt: skip
+        self.client_requests = Counter(
+            "tunegate_gateway_client_requests", "Requests that reached a model, by client.", ("client", "model", "status"),
+            registry=self.registry,
+        )  # fmt: skip
+        self.client_tokens = Counter(
+            "tunegate_gateway_client_tokens", "Tokens by client and kind (prompt, completion).", ("client", "model", "kind"),
+            registry=self.registry,
+        )  # fmt: skip
+        self.client_refused = Counter(
+            "tunegate_gateway_client_refused", "Requests of known clients that were refused, by reason.",
+            ("client", "reason"), registry=self.registry,
+        )  # fmt: skip
+        self._clients: set[str] = set()
         self.in_flight = Gauge(
             "tunegate_gateway_in_flight", "Requests being answered now.", ("model",), registry=self.registry
         )
@@ -57,3 +75,13 @@ class Metrics:
             "tunegate_gateway_watcher_restarts", "Watchers that ended and were started again.", ("watcher",),
             registry=self.registry,
         )  # fmt: skip
+
+    def client_label(self, client: str) -> str:
+        """Return the label of a client: what ``Access`` calls it, which is never a credential. Those beyond the first
+        ``CLIENTS`` share one, so that no client makes series without end."""
+        label = client[:CLIENT_CHARACTERS]
+        if label not in self._clients:
+            if len(self._clients) >= CLIENTS:
+                return OTHERS
+            self._clients.add(label)
+        return label

@@ -10,9 +10,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from tunegate.gateway.endpoints import ENDPOINTS, error_form
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.gateway import Gateway
-from tunegate.gateway.proxy import ENDPOINTS
 from tunegate.logs import event, kinds
 
 log = logging.getLogger("tunegate.gateway")
@@ -49,16 +49,17 @@ def _errors(gateway: Gateway) -> Any:
             return await handler(request)
         except ApiError as error:
             gateway.metrics.refused.labels(error.code).inc()
-            return error.response()
+            return error.response(error_form(request.path))
         except web.HTTPException as error:
             refusal = _refusal(request, error)
             gateway.metrics.refused.labels(refusal.code).inc()
-            return refusal.response()
+            return refusal.response(error_form(request.path))
         except (ConnectionError, asyncio.CancelledError):
             raise
         except web.RequestPayloadError:
             gateway.metrics.refused.labels("body_broken").inc()
-            return ApiError(400, "body_broken", "the request's body did not arrive as its headers say").response()
+            broken = ApiError(400, "body_broken", "the request's body did not arrive as its headers say")
+            return broken.response(error_form(request.path))
         except Exception as error:
             gateway.metrics.refused.labels("internal_error").inc()
             log.error(
@@ -66,7 +67,8 @@ def _errors(gateway: Gateway) -> Any:
                 kinds(error),
                 extra=event("RequestFailed", error=kinds(error)),
             )
-            return ApiError(500, "internal_error", "the gateway failed at this request").response()
+            failed = ApiError(500, "internal_error", "the gateway failed at this request")
+            return failed.response(error_form(request.path))
 
     return errors
 

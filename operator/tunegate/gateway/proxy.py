@@ -1,4 +1,4 @@
-"""The OpenAI endpoints: from a client's request to a checked request for the engine, and the answer back.
+"""The endpoints that ask a model: from a client's request to a checked request for the engine, and the answer back.
 
 The order is the protection: who asks, a place for that client, bytes for its body, the body itself, the checks, a share
 of the engine. Whatever is refused is refused before the next thing is spent on it.
@@ -18,8 +18,10 @@ from aiohttp import web
 
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
+from tunegate.gateway.accounts import Accounts, Spent
 from tunegate.gateway.adapter_states import AdapterStates
-from tunegate.gateway.bodies import ENDPOINTS, Checked
+from tunegate.gateway.bodies import Checked
+from tunegate.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, error_form
 from tunegate.gateway.engine import FAILURES, Engine
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.in_flight import InFlight
@@ -28,11 +30,12 @@ from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import Limits
 from tunegate.gateway.shares import Shares
-from tunegate.gateway.stream import EventRewriter, Usage
+from tunegate.gateway.stream import EventRewriter
 
-__all__ = ["ENDPOINTS", "Proxy"]
 SERVED_NAME_HEADER = "X-Tunegate-Served-Name"
 REQUEST_ID_HEADER = "X-Request-Id"
+KEY_HEADER = "X-Api-Key"
+"""Where clients of Anthropic's API put what others send as a bearer token."""
 KIBIBYTE = 1024
 
 
@@ -69,6 +72,7 @@ class Proxy:
         self._inspection = inspection
         self._metrics = metrics
         self._limits = limits
+        self._accounts = Accounts(metrics, routes)
         self._started = int(time.time())
         patience = limits.queue_seconds
         self._places = _shares("requests", limits.places, limits.share, patience)
@@ -81,7 +85,7 @@ class Proxy:
     async def models(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/models`: the names that can be asked now."""
         await self._admit(request)
-        names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.ready else []
+        names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.answers else []
         return web.json_response({"object": "list", "data": [self._model(name) for name in names]})
 
     async def model(self, request: web.Request) -> web.StreamResponse:
@@ -97,11 +101,19 @@ class Proxy:
         asked_as = self._adapter_states.asked_as.get(self._routes.resolve(name) or "")
         if asked_as is None:
             return told
-        return told | {"asked_as": {"temperature": 0, **asked_as.model_dump(exclude_none=True)}}
+        return told | {"asked_as": asked_as.defaults()}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """`POST` on one of ``ENDPOINTS``."""
+        """`POST` on one of ``endpoints.ENDPOINTS``."""
         client = await self._admit(request)
+        try:
+            self._accounts.admit(client)
+            return await self._answer(request, client)
+        except ApiError as error:
+            self._accounts.refused(client, error)
+            raise
+
+    async def _answer(self, request: web.Request, client: str) -> web.StreamResponse:
         _check_headers(request)
         async with self._places.hold(client, 1):
             give_back = await self._reading.take(client, self._kibibytes(request))
@@ -118,7 +130,11 @@ class Proxy:
                 give_back()
 
     async def _admit(self, request: web.Request) -> str:
-        return await self._access.admit(request.headers.get("Authorization"), self._routes.groups, request.remote or "")
+        sent = request.headers.get("Authorization")
+        if sent is None and error_form(request.path) == "Anthropic" and (key := request.headers.get(KEY_HEADER)):
+            sent = f"Bearer {key}"
+        routes = self._routes
+        return await self._access.admit(sent, routes.groups, request.remote or "", routes.provider)
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length
@@ -142,18 +158,24 @@ class Proxy:
 
     def _check_tools(self, asked: Checked) -> None:
         if asked.may_call_tools and not self._limits.tool_calls:
+            send = (
+                'tool_choice "none"'
+                if asked.endpoint == RESPONSES
+                else 'tool_choice "none", or "required" or one function'
+            )
             raise ApiError(
                 400,
                 "tools_not_enabled",
                 "this server finds no tool calls in answers: its owner sets spec.toolParser of the ModelServer; until then send "
-                'tool_choice "none", or "required" or one function',
+                f"{send}",
                 param="tools",
             )
 
     @asynccontextmanager
     async def _turn(self, client: str, asked: Checked) -> AsyncIterator[None]:
         """Hold the client's share of the engine while the block runs. Raises ``ApiError`` 400, 429."""
-        most = self._sequences.each
+        most = self._accounts.most_answers(int(self._limits.sequences * self._limits.share))
+        self._sequences.bound(most)
         if asked.sequences > most:
             raise ApiError(
                 400,
@@ -177,7 +199,7 @@ class Proxy:
                 compiling()
 
     def _served(self, public: str) -> str:
-        if not self._adapter_states.ready:
+        if not self._adapter_states.answers:
             raise ApiError(
                 503, "engine_not_ready", self._adapter_states.message or "the engine is not ready", retry_after=10
             )
@@ -195,7 +217,7 @@ class Proxy:
     ) -> web.StreamResponse:
         labels = (question.served, question.endpoint)
         begun = time.monotonic()
-        status = "aborted"
+        status, spent = "aborted", Spent()
         try:
             body = question.asked.for_engine(question.served, self._adapter_states.asked_as.get(question.served))
             answer = await self._engine.forward(question.endpoint, body, question.request_id)
@@ -205,9 +227,9 @@ class Proxy:
                     raise aiohttp.ClientResponseError(answer.request_info, (), status=answer.status)
                 self._metrics.first_byte.labels(*labels).observe(time.monotonic() - begun)
                 if answer.status == 200 and question.asked.streams:
-                    response = await self._stream(request, question, answer)
+                    response = await self._stream(request, question, answer, spent)
                 else:
-                    response = await self._whole(request, question, answer)
+                    response = await self._whole(request, question, answer, spent)
                 status = str(answer.status)
                 return response
         except FAILURES as error:
@@ -216,9 +238,10 @@ class Proxy:
         finally:
             self._metrics.requests.labels(*labels, status).inc()
             self._metrics.seconds.labels(*labels).observe(time.monotonic() - begun)
+            self._accounts.ended(question.client, question.served, status, question.asked, spent)
 
     async def _whole(
-        self, request: web.Request, question: Question, answer: aiohttp.ClientResponse
+        self, request: web.Request, question: Question, answer: aiohttp.ClientResponse, spent: Spent
     ) -> web.StreamResponse:
         """Pass on an answer that is held as a whole, until its client has read it: such bytes are bounded in all."""
         most = self._limits.answer_bytes
@@ -231,12 +254,14 @@ class Proxy:
                     text = f"the answer has more than {most} bytes: ask for fewer logprobs, or stream"
                     raise ApiError(502, "answer_too_large", text)
             try:
-                found = await self._inspection.answer(bytes(raw), question.served, question.asked.public)
+                found = await self._inspection.answer(
+                    bytes(raw), question.served, question.asked.public, answer.status, error_form(question.endpoint)
+                )
             except Overloaded as error:
                 raise ApiError(502, "engine_failed", "the engine's answer could not be read") from error
             if found is None:
                 raise ApiError(502, "engine_failed", "the engine's answer is no JSON object")
-            self._count(question, found.usage)
+            spent.usage = found.usage
             response = web.StreamResponse(status=answer.status, headers=_headers(question))
             response.content_type = "application/json"
             response.charset = "utf-8"
@@ -250,10 +275,11 @@ class Proxy:
             return response
 
     async def _stream(
-        self, request: web.Request, question: Question, answer: aiohttp.ClientResponse
+        self, request: web.Request, question: Question, answer: aiohttp.ClientResponse, spent: Spent
     ) -> web.StreamResponse:
         """Pass events on as they come. Once begun, a failure can only break the connection off."""
-        wants_usage = question.asked.stream_options.get("include_usage", False)
+        asks_for_usage = question.endpoint in (CHAT, COMPLETIONS)
+        wants_usage = not asks_for_usage or question.asked.stream_options.get("include_usage", False)
         rewriter = EventRewriter(question.asked.public, question.served, wants_usage)
         headers = {**_headers(question), "Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         response = web.StreamResponse(headers=headers)
@@ -268,17 +294,13 @@ class Proxy:
         except FAILURES:
             _break_off(request)
         finally:
-            self._count(question, rewriter.usage)
+            spent.usage, spent.events = rewriter.usage, rewriter.events
         return response
 
     async def _write(self, response: web.StreamResponse, out: bytes) -> None:
         """Send a piece; a client that reads nothing for too long ends the answer (``TimeoutError``)."""
         async with asyncio.timeout(self._limits.write_seconds):
             await response.write(out)
-
-    def _count(self, question: Question, usage: Usage) -> None:
-        self._metrics.tokens.labels(question.served, "prompt").inc(usage.prompt)
-        self._metrics.tokens.labels(question.served, "completion").inc(usage.completion)
 
 
 def _break_off(request: web.Request) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from tunegate.api.modelserver import ClientQuota, IdentityProvider
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 
@@ -56,6 +57,16 @@ class RouteTable:
         return tuple(self._document.kubernetes_groups) if self._document else ()
 
     @property
+    def provider(self) -> IdentityProvider | None:
+        """Whose tokens are taken beside the cluster's."""
+        return self._document.oidc if self._document else None
+
+    @property
+    def per_client(self) -> ClientQuota:
+        """What one client may ask."""
+        return self._document.per_client if self._document else ClientQuota()
+
+    @property
     def allowed(self) -> frozenset[str]:
         """Served names that may answer now by the operator's document: approved, or overridden for a time that is not over."""
         if self._document is None or self.stale:
@@ -63,6 +74,11 @@ class RouteTable:
         now = self._clock()
         over = {name for name, end in self._document.closes.items() if end <= now}
         return frozenset(self._document.approved) - over
+
+    @property
+    def approved(self) -> frozenset[str] | None:
+        """Served names that the operator's document calls approved, however old it is; None: there is no such document."""
+        return None if self._document is None or self.obstacle else frozenset(self._document.approved)
 
     @property
     def answering(self) -> frozenset[str]:

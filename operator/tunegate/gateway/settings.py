@@ -81,7 +81,14 @@ class GatewaySettings:
     port: int = serving.GATEWAY_PORT
     status_port: int = serving.STATUS_PORT
     engine_socket: Path = Path(serving.ENGINE_SOCKET)
-    report: Path = Path(serving.REPORT_PATH)
+    fetch_socket: Path = Path(serving.FETCH_SOCKET)
+    base_report: Path = Path(serving.BASE_REPORT)
+    adapters: str = serving.ADAPTERS_DIR
+    """Folder of the verified adapters, as the engine names it."""
+    most_adapters: int = 16
+    """That the engine holds at once."""
+    credential_secret: str | None = None
+    """Secret whose registry credential goes to the container that fetches; None: it has its own."""
     api_keys: Path = Path(serving.API_KEYS_DIR)
     tls: Path | None = None
     """Folder of `tls.crt` and `tls.key`; None: plain HTTP."""
@@ -91,8 +98,13 @@ class GatewaySettings:
 
     @property
     def routes_config_map(self) -> str:
-        """Name of the ConfigMap that is watched."""
+        """Name of the ConfigMap with the routes, which is watched."""
         return serving.routes_name(self.server)
+
+    @property
+    def adapters_config_map(self) -> str:
+        """Name of the ConfigMap with the adapters to hold, which is watched."""
+        return serving.adapters_name(self.server)
 
 
 def in_pod(
@@ -116,6 +128,8 @@ def in_pod(
         server=document.server,
         server_uid=document.server_uid,
         tls=Path(serving.TLS_DIR) if document.tls else None,
+        most_adapters=document.max_cpu_loras,
+        credential_secret=document.credential_secret,
         limits=Limits(
             sequences=document.sequences,
             body_bytes=document.body_bytes,

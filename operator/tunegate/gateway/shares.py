@@ -65,6 +65,10 @@ class Shares:
         """Requests that wait."""
         return sum(len(client.line) for client in self._clients.values())
 
+    def bound(self, each: int) -> None:
+        """Let one client hold at most ``each`` from now on. What it holds already goes on."""
+        self.each = max(1, min(each, self.total))
+
     async def take(self, name: str, units: int, work: float = 0.0) -> Callable[[], None]:
         """Wait for ``units`` and return what gives them back, once. Raises ``ApiError`` 429."""
         client = self._clients.setdefault(name, _Client())

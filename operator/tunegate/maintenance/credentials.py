@@ -64,7 +64,7 @@ class Credentials:
 
     async def passwords(self) -> None:
         """Make the passwords of MLflow's two users. Nothing that runs in a governed namespace has one."""
-        wanted = ("session-key", "operator", "viewer")
+        wanted = ("session-key", "operator", "exchange")
         fresh = {name: secrets.token_urlsafe(PASSWORD_BYTES).encode() for name in wanted}
         if await self._create(PASSWORDS, "mlflow", fresh):
             return

@@ -64,13 +64,13 @@ def engine_args(
     host: str = "127.0.0.1",
     port: int = 8000,
     uds: str | None = None,
+    max_cpu_loras: int | None = None,
 ) -> list[str]:
     """Return vLLM's arguments for ``profile``.
 
-    ``lora_modules`` are pairs of served name and folder, loaded once at the start; loading at run time is never enabled,
-    because it would let anybody who reaches the engine swap the bytes behind an approved name. With ``uds`` the engine
-    listens on that Unix socket and opens no TCP port. LoRA support is on even without adapters: the base model has to
-    answer through the same kernels as the tuned one.
+    ``lora_modules`` are pairs of served name and folder, loaded once at the start. With ``uds`` the engine listens on that Unix
+    socket and opens no TCP port. ``max_cpu_loras``: adapters that it holds at once, where they come and go. LoRA support is on even
+    without adapters: the base model has to answer through the same kernels as the tuned one.
     """
     args = [
         f"--model={model_path}",
@@ -81,6 +81,8 @@ def engine_args(
         f"--max-lora-rank={profile.max_lora_rank}",
         f"--max-loras={profile.max_loras}",
     ]
+    if max_cpu_loras is not None:
+        args.append(f"--max-cpu-loras={max(max_cpu_loras, profile.max_loras)}")
     if (quantization := QUANTIZATIONS[profile.quantization]) is not None:
         args.append(f"--quantization={quantization}")
     if profile.enforce_eager:
@@ -94,15 +96,19 @@ def engine_args(
     return args
 
 
-def engine_env(profile: EngineProfile, *, threads: int = 2) -> list[dict[str, Any]]:
-    """Return the environment of the engine's container. ``threads`` is for arithmetic on the CPU."""
+def engine_env(profile: EngineProfile, *, threads: int = 2, loads: bool = False) -> list[dict[str, Any]]:
+    """Return the environment of the engine's container. ``threads`` is for arithmetic on the CPU.
+
+    ``loads``: whether adapters come and go while it runs. Whoever reaches such an engine can have any folder answer under any name,
+    so it may only listen on a Unix socket that nobody but the gateway sees (docs/decisions/0014).
+    """
     values = {
         "HOME": SCRATCH,
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
-        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1" if loads else "0",
         "VLLM_SERVER_DEV_MODE": "0",
         "OMP_NUM_THREADS": str(threads),
     }

@@ -73,7 +73,7 @@ def images_of(template: Json) -> dict[str, str]:
 
 def documents_name(server: str, configuration: str) -> str:
     """Return the name of the immutable ConfigMap that pods mount: those of an older rollout keep the one they were made with."""
-    return f"{RESERVED}adapters-{server}-{configuration.removeprefix('sha256:')[:_SHOWN]}"
+    return f"{RESERVED}server-{server}-{configuration.removeprefix('sha256:')[:_SHOWN]}"
 
 
 def rollout_name(server: str, digest: str) -> str:

@@ -1,8 +1,8 @@
 """The Kubernetes objects of a ModelServer: one Deployment and what its pods read, may and are reached by.
 
-A pod pulls and verifies its adapters, then runs vLLM on a Unix socket, then the gateway. vLLM is a native sidecar (an
-init container that keeps running) rather than a second container, because the kubelet stops sidecars last: on
-termination the gateway finishes its requests while the engine is still there to answer them.
+A pod hashes its base model, then runs the container that fetches adapters, then vLLM on a Unix socket, then the gateway. The
+second and third are native sidecars (init containers that keep running) rather than further containers, because the kubelet stops
+sidecars last: on termination the gateway finishes its requests while the engine is still there to answer them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tunegate.api import serving
 from tunegate.api.computepool import ComputePoolSpec
 from tunegate.api.markers import GROUP, RESERVED
 from tunegate.api.modelserver import ModelServerSpec
-from tunegate.api.serving import AdapterEntry, RoutesDocument, ServerDocument, routes_name
+from tunegate.api.serving import AdaptersDocument, RoutesDocument, ServerDocument, adapters_name, routes_name
 from tunegate.api.shared import Resources
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT, BASE_SERVED_NAME, CA_PATH, REGISTRY_AUTH_PATH
 from tunegate.digests import document_digest
@@ -44,9 +44,11 @@ OPENS_ANNOTATION = f"{GROUP}/opens"
 """On the registry credential: digest of the list of repositories that it opens."""
 ENGINE_CONTAINER = "engine"
 GATEWAY_CONTAINER = "gateway"
-PULL_CONTAINER = "pull"
-SMALL = Resources(cpu="100m", memory="384Mi")
-"""Of `pull`, which holds no adapter in memory."""
+CHECK_CONTAINER = "check-base"
+FETCH_CONTAINER = "adapters"
+CHECKING = Resources(cpu="100m", memory="384Mi")
+FETCHING = Resources(cpu="20m", memory="256Mi")
+"""Of the container that fetches adapters, which holds none of them in memory."""
 GATEWAY_CPU = "100m"
 GATEWAY_MEBIBYTES = 448
 """Of the gateway itself, of whole answers, and of the two processes that read them and bodies beside it."""
@@ -79,7 +81,6 @@ class Serving:
     base: str | Download
     """The claim that holds the base model, or how it is copied into each pod."""
     document: ServerDocument
-    adapters: Sequence[AdapterEntry]
     operator_image: str
     trainer_image: str
     service_account: str
@@ -92,10 +93,8 @@ class Serving:
     @property
     def data(self) -> dict[str, str]:
         """The documents that pods mount; sorted, so that equal content is equal text."""
-        adapters = [entry.to_dict() for entry in sorted(self.adapters, key=lambda entry: entry.served_name)]
         copied = {self.base.config_file: self.base.config_text} if isinstance(self.base, Download) else {}
         return {
-            serving.ADAPTERS_FILE: json.dumps(adapters, sort_keys=True),
             serving.SERVER_FILE: json.dumps(self.document.to_dict(), sort_keys=True),
             **copied,
         }
@@ -132,17 +131,31 @@ def _config_map(made: Serving, name: str, data: Mapping[str, str]) -> dict[str, 
 def routes_config_map(
     server: str, namespace: str, document: RoutesDocument, *, labels: Mapping[str, str], owner: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the live ConfigMap. It needs nothing but the decision itself: closing a route waits for no other object."""
+    """Return the live ConfigMap of routes. It needs nothing but the decision: closing a route waits for no other object."""
+    data = {serving.ROUTES_KEY: json.dumps(document.to_dict(), sort_keys=True)}
+    return _live(routes_name(server), namespace, data, labels, owner)
+
+
+def adapters_config_map(made: Serving, document: AdaptersDocument) -> dict[str, Any]:
+    """Return the live ConfigMap of the adapters that pods shall hold; sorted, so that equal content is equal text."""
+    entries = sorted(document.adapters, key=lambda entry: entry.served_name)
+    text = json.dumps(AdaptersDocument(adapters=entries).to_dict(), sort_keys=True)
+    return _live(adapters_name(made.name), made.namespace, {serving.ADAPTERS_KEY: text}, made.labels, made.owner)
+
+
+def _live(
+    name: str, namespace: str, data: Mapping[str, str], labels: Mapping[str, str], owner: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": routes_name(server),
+            "name": name,
             "namespace": namespace,
             "labels": dict(labels),
             "ownerReferences": [dict(owner)],
         },
-        "data": {serving.ROUTES_KEY: json.dumps(document.to_dict(), sort_keys=True)},
+        "data": dict(data),
     }
 
 
@@ -166,14 +179,7 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": _metadata(made, role),
-            "rules": [
-                {
-                    "apiGroups": [""],
-                    "resources": ["configmaps"],
-                    "resourceNames": [routes_name(made.name)],
-                    "verbs": ["get", "list", "watch"],
-                }
-            ],
+            "rules": _gateway_rules(made),
         },
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -194,6 +200,18 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
             },
         },
     ]
+
+
+def _gateway_rules(made: Serving) -> list[dict[str, Any]]:
+    """Return what a gateway may: watch its two documents, and read the credential that opens what it is told to hold."""
+    names = [routes_name(made.name), adapters_name(made.name)]
+    rules = [
+        {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get", "list", "watch"]}
+    ]
+    if made.document.credential_secret is not None:
+        secret = [made.document.credential_secret]
+        rules.append({"apiGroups": [""], "resources": ["secrets"], "resourceNames": secret, "verbs": ["get"]})
+    return rules
 
 
 def _service_port(made: Serving) -> dict[str, Any]:
@@ -234,7 +252,7 @@ def _pod(made: Serving) -> dict[str, Any]:
         **placement(made.pool, pinned=True),
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "initContainers": [*_copy_model(made), _pull(made), _engine(made)],
+        "initContainers": [*_copy_model(made), _check_base(made), _fetch(made), _engine(made)],
         "containers": [_gateway(made)],
         "volumes": _volumes(made),
     }
@@ -253,7 +271,7 @@ def _copy_model(made: Serving) -> list[dict[str, Any]]:
         "securityContext": container_security(),
         "resources": container_resources(COPYING),
         "volumeMounts": [
-            {"name": "pull-tmp", "mountPath": SCRATCH},
+            {"name": "check-tmp", "mountPath": SCRATCH},
             _read_only("documents", serving.CONFIG_DIR),
             _read_only("ca", CA_PATH.rpartition("/")[0]),
             *made.base.own_mounts,
@@ -262,23 +280,46 @@ def _copy_model(made: Serving) -> list[dict[str, Any]]:
     return [container]
 
 
-def _pull(made: Serving) -> dict[str, Any]:
+def _check_base(made: Serving) -> dict[str, Any]:
     return {
-        **_own_container(made, PULL_CONTAINER, "pull"),
+        **_own_container(made, CHECK_CONTAINER, "check-base"),
         "volumeMounts": [
-            {"name": "pull-tmp", "mountPath": SCRATCH},
-            {"name": "adapters", "mountPath": serving.ADAPTERS_DIR},
+            {"name": "check-tmp", "mountPath": SCRATCH},
+            {"name": "checked", "mountPath": serving.CHECKED_DIR},
             _read_only("documents", serving.CONFIG_DIR),
             _read_only("base", BASE_MODEL_MOUNT),
-            _read_only("registry", REGISTRY_AUTH_PATH.rpartition("/")[0]),
+        ],
+    }
+
+
+def _fetch(made: Serving) -> dict[str, Any]:
+    """Return the container that fetches adapters. Only where the site's own credential opens the registry it is mounted here."""
+    own = made.document.credential_secret is None
+    credential = [_read_only("registry", REGISTRY_AUTH_PATH.rpartition("/")[0])] if own else []
+    return {
+        **_own_container(made, FETCH_CONTAINER, "adapters"),
+        "restartPolicy": "Always",
+        "resources": container_resources(FETCHING),
+        "volumeMounts": [
+            {"name": "fetch-tmp", "mountPath": SCRATCH},
+            {"name": "fetch", "mountPath": serving.FETCH_DIR},
+            {"name": "adapters", "mountPath": serving.ADAPTERS_DIR},
+            _read_only("documents", serving.CONFIG_DIR),
             _read_only("ca", CA_PATH.rpartition("/")[0]),
+            *credential,
         ],
     }
 
 
 def _engine(made: Serving) -> dict[str, Any]:
     profile = made.spec.profile
-    arguments = engine_args(profile, made.document.base.path, BASE_SERVED_NAME, uds=serving.ENGINE_SOCKET)
+    arguments = engine_args(
+        profile,
+        made.document.base.path,
+        BASE_SERVED_NAME,
+        uds=serving.ENGINE_SOCKET,
+        max_cpu_loras=made.document.max_cpu_loras,
+    )
     if (parser := made.document.tool_parser) is not None:
         arguments += ["--enable-auto-tool-choice", f"--tool-call-parser={parser}"]
     on_device = made.pool.device_resource if profile.device != "CPU" else None
@@ -287,8 +328,8 @@ def _engine(made: Serving) -> dict[str, Any]:
         "image": profile.image,
         "restartPolicy": "Always",
         "command": engine_command(serving.ENGINE_SOCKET),
-        "args": ["--config", serving.ENGINE_CONFIG_PATH, *arguments, BACKEND],
-        "env": engine_env(profile, threads=threads(made.spec.resources)),
+        "args": [*arguments, BACKEND],
+        "env": engine_env(profile, threads=threads(made.spec.resources), loads=True),
         "securityContext": container_security(),
         "resources": container_resources(made.spec.resources, on_device, ENGINE_DEVICES),
         "livenessProbe": liveness_probe(serving.ENGINE_SOCKET),
@@ -323,7 +364,8 @@ def _gateway(made: Serving) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "gateway-tmp", "mountPath": SCRATCH},
             _read_only("run", serving.ENGINE_SOCKET_DIR),
-            _read_only("adapters", serving.ADAPTERS_DIR),
+            _read_only("fetch", serving.FETCH_DIR),
+            _read_only("checked", serving.CHECKED_DIR),
             _read_only("documents", serving.CONFIG_DIR),
             _read_only("base", BASE_MODEL_MOUNT),
             _read_only("api-keys", serving.API_KEYS_DIR),
@@ -340,7 +382,7 @@ def _gateway_resources(made: Serving) -> Resources:
 
 
 def _own_container(made: Serving, name: str, command: str) -> dict[str, Any]:
-    """Return what `pull` and the gateway share: the operator's image, which holds this very code."""
+    """Return what containers of the operator's image share, which holds this very code."""
     return {
         "name": name,
         "image": made.operator_image,
@@ -349,7 +391,7 @@ def _own_container(made: Serving, name: str, command: str) -> dict[str, Any]:
         "args": [CONFIG_DIGEST_FLAG, made.configuration],
         "env": [{"name": "HOME", "value": SCRATCH}, {"name": "PYTHONUNBUFFERED", "value": "1"}],
         "securityContext": container_security(),
-        "resources": container_resources(SMALL),
+        "resources": container_resources(CHECKING),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
@@ -369,11 +411,12 @@ def _volumes(made: Serving) -> list[dict[str, Any]]:
         base = made.base.volumes
     else:
         base = [{"name": "base", "persistentVolumeClaim": {"claimName": made.base, "readOnly": True}}]
+    own = made.document.credential_secret is None
     return [
-        *scratch_volumes("pull-tmp", "engine-tmp", "gateway-tmp", "adapters", "run"),
+        *scratch_volumes("check-tmp", "fetch-tmp", "engine-tmp", "gateway-tmp", "checked", "fetch", "adapters", "run"),
         {"name": "documents", "configMap": {"name": documents_name(made.name, made.configuration)}},
         *base,
-        {"name": "registry", "secret": {"secretName": made.registry_secret}},
+        *([{"name": "registry", "secret": {"secretName": made.registry_secret}}] if own else []),
         {"name": "ca", "configMap": {"name": made.ca_config_map, "optional": True}},
         keys,
         {"name": "token", "projected": token},

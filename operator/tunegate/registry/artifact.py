@@ -59,6 +59,7 @@ def read(manifest: bytes) -> Artifact:
     """Return what a manifest says, whoever wrote it. Raises ``ValueError`` for anything else."""
     try:
         said = json.loads(manifest)
+        digests.canonical(said)  # What RFC 8785 cannot hold, nobody could write again.
         layers = tuple(_layer(layer) for layer in said["layers"])
         subject = said.get("subject")
         annotations = {str(name): str(value) for name, value in (said.get("annotations") or {}).items()}
@@ -69,7 +70,10 @@ def read(manifest: bytes) -> Artifact:
 
 def _layer(said: Any) -> Layer:
     title = str(said.get("annotations", {}).get(TITLE, ""))
-    return Layer(str(said["mediaType"]), str(said["digest"]), int(said["size"]), title)
+    size = int(said["size"])
+    if not 0 <= size < 2**53:
+        raise ValueError("size")
+    return Layer(str(said["mediaType"]), str(said["digest"]), size, title)
 
 
 def _descriptor(layer: Layer) -> dict[str, Any]:

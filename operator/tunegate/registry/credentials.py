@@ -57,6 +57,15 @@ def read_credential(auth_file: Path | None, host: str) -> Credential:
     return Credential()
 
 
+def bearer_in(config: str, host: str) -> str | None:
+    """Return the ready bearer token for ``host`` in the text of a Docker configuration; None: it holds none."""
+    try:
+        token = json.loads(config)["auths"][host]["registrytoken"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return token if isinstance(token, str) and token else None
+
+
 def site_configuration(auth_file: Path | None) -> str:
     """Return the site's Docker configuration to hand on to pods; one that opens nothing where the site gave none.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tunegate.api.basemodel import BaseModel
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.reasons import ReleaseReason
 from tunegate.digests import document_digest
 from tunegate.release.identity import unknown_requester
 from tunegate.release.requesters import refused
-from tunegate.release.statement import Complete, Evidence, evaluation_digest
+from tunegate.release.statement import Complete, Evidence, Policy, evaluation_digest
 from tunegate.release.suites import not_accepted
 
 
@@ -107,7 +110,11 @@ def assess(evidence: Evidence) -> Complete | Shortfall:
         result_digest=digest,
         tries=evidence.tries,
     )
-    return _misfit(complete) or _refusal(complete) or complete
+    return (
+        _misfit(complete)
+        or refusal(complete.policy, complete.job, complete.release, base, evidence.evaluation.margin)
+        or complete
+    )
 
 
 def _waiting(message: str) -> Shortfall:
@@ -134,30 +141,32 @@ def _misfit(complete: Complete) -> Shortfall | None:
     )
 
 
-def _refusal(complete: Complete) -> Shortfall | None:
-    policy, name = complete.policy.spec, complete.policy.name
-    for kind, asked in (("job", complete.job.spec), ("release", complete.release.spec)):
+def refusal(
+    owner: Policy, job: FineTuneJob, release: ModelRelease, base: BaseModel | None, margin: float | None
+) -> Shortfall | None:
+    """Return why the policy lets nobody approve the release; ``base`` and ``margin``, which the gate used: None where unknown."""
+    policy, name = owner.spec, owner.name
+    for kind, asked in (("job", job.spec), ("release", release.spec)):
         unknown = unknown_requester(policy.identity, name, asked.requested_by)
         if unknown is not None:
             return Shortfall(ReleaseReason.NOT_ALLOWED, f"{unknown} and create a new {kind}", final=True)
-    wrong = refused(name, policy, complete.release.spec.requested_by, complete.job.spec.requested_by)
+    wrong = refused(name, policy, release.spec.requested_by, job.spec.requested_by)
     if wrong is not None:
         return Shortfall(ReleaseReason.REQUESTER_UNVERIFIED, f"{wrong}. Then create a new release", final=True)
-    if (wrong := not_accepted(name, policy, complete.suite.name)) is not None:
+    if (wrong := not_accepted(name, policy, job.spec.suite_ref.name)) is not None:
         return Shortfall(ReleaseReason.SUITE_NOT_ACCEPTED, f"{wrong}. Then create a new job and release", final=True)
-    if Decimal(repr(complete.evaluation.margin)) < Decimal(policy.min_margin):
+    if margin is not None and Decimal(repr(margin)) < Decimal(policy.min_margin):
         return Shortfall(
             ReleaseReason.SUITE_NOT_ACCEPTED,
-            f"policy {name} asks for a margin of {policy.min_margin}; the gate used "
-            f"{complete.evaluation.margin}. Run a new job: its gate takes the policy's margin of now",
+            f"policy {name} asks for a margin of {policy.min_margin}; the gate used {margin}. Run a new job: its gate takes the policy's margin of now",
             final=True,
         )
-    classification = complete.job.spec.dataset.classification
-    if classification not in policy.allowed_data or classification not in complete.base.spec.cleared_for:
+    classification = job.spec.dataset.classification
+    if classification not in policy.allowed_data or (base and classification not in base.spec.cleared_for):
+        named = f"base model {base.name}" if base else "the base model"
         return Shortfall(
             ReleaseReason.DATA_NOT_ALLOWED,
-            f"{classification} data is not allowed by policy {name} or not cleared for base model "
-            f"{complete.base.name}. Train on data of another class, or ask the owners of policy and base model",
+            f"{classification} data is not allowed by policy {name} or not cleared for {named}. Train on data of another class, or ask the owners of policy and base model",
             final=True,
         )
     return None

@@ -1,1 +1,1 @@
-"""What runs before the engine: pulling approved adapters and verifying every byte of them."""
+"""What a serving pod has beside engine and gateway: the check of the base model, and the container that fetches adapters."""

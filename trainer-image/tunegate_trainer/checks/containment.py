@@ -157,6 +157,18 @@ class Contents:
         sizes = self._sizes[self._sizes > 0]
         return max(1.0, WORTH_COMPARING * float(sizes.min())) if len(sizes) else numpy.inf
 
+    def worth_a_look(self, said: Sequence[Letters]) -> Any:
+        """Return which rows, of which these are the letters, may hold a question: all at once, and of most rows no."""
+        if not said:
+            return numpy.empty(0, bool)
+        marks, shift = self._bloom
+        hashes = runs(numpy.concatenate(said))
+        ends = numpy.cumsum([len(each) for each in said])
+        # A run that begins in one row and ends in the next is in neither: it only adds a row to look at.
+        marked = numpy.concatenate([[0], numpy.cumsum(marks[hashes >> shift])])
+        starts = numpy.minimum(ends - [len(each) for each in said], len(hashes))
+        return marked[numpy.minimum(ends, len(hashes))] - marked[starts] >= self._least
+
     def within(self, said: Letters) -> Iterator[Held]:
         """Yield the questions that a row's letters hold, fully or nearly."""
         marks, shift = self._bloom

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
-from typing import Any
+from dataclasses import dataclass, field
 
+from tunegate_trainer.checks import language_model
 from tunegate_trainer.data.rows import Row
 
 LEAST_LETTERS = 60
@@ -22,26 +22,36 @@ LEAST = 5
 FEW = (0.005, 0.20)
 """Shares of the rows between which a second language is a finding: below it may be a mistake, above it is meant."""
 UNKNOWN = ""
+TOGETHER = 1024
+"""Texts that are looked at together."""
 
 
-def languages(row: Row) -> tuple[str, str]:
-    """Return the ISO 639-1 codes of what the user says in a row and of its answer, ``UNKNOWN`` where none is sure."""
-    asked = "\n".join(turn["content"] for turn in row.messages if turn["role"] == "user")
-    return _language(asked), _language(row.answer)
+@dataclass
+class Languages:
+    """The languages of rows that are given one after the other. Only a few of their texts are kept, until they are looked at."""
 
+    _found: list[str] = field(default_factory=list)
+    _waiting: list[str] = field(default_factory=list)
 
-def _language(text: str) -> str:
-    if sum(map(str.isalpha, text[:LOOKED_AT])) < LEAST_LETTERS:
-        return UNKNOWN
-    code, probability = _identifier().classify(text[:LOOKED_AT])
-    return str(code) if probability >= SURE else UNKNOWN
+    def add(self, row: Row) -> None:
+        """Take the next row."""
+        asked = "\n".join(turn["content"] for turn in row.messages if turn["role"] == "user")
+        self._waiting += [asked[:LOOKED_AT], row.answer[:LOOKED_AT]]
+        if len(self._waiting) >= TOGETHER:
+            self._look()
 
+    def found(self) -> list[tuple[str, str]]:
+        """Return for each row the ISO 639-1 codes of what the user says and of the answer, ``UNKNOWN`` where none is sure."""
+        self._look()
+        return list(zip(self._found[::2], self._found[1::2], strict=True))
 
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    def _look(self) -> None:
+        long = [text for text in self._waiting if sum(map(str.isalpha, text)) >= LEAST_LETTERS]
+        told = dict(zip(long, language_model.classify(long), strict=True))
+        for text in self._waiting:
+            code, probability = told.get(text, (UNKNOWN, 0.0))
+            self._found.append(code if probability >= SURE else UNKNOWN)
+        self._waiting.clear()
 
 
 def mixed(found: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[int]]]:

@@ -199,12 +199,15 @@ class Questions:
             Vocabularies.together([part.vocabularies for part in parts], shifts),
         )  # fmt: skip
 
-    def found_in(self, row: Row) -> tuple[int, int]:
-        """Return the suites that ask what the row asks or holds, and those of which it nearly holds a question."""
+    def found_in(self, row: Row, letters: Letters | None) -> tuple[int, int]:
+        """Return the suites that ask what the row asks or holds, and those of which it nearly holds a question.
+
+        ``letters``: of the row, None where it is known to hold none.
+        """
         fully, nearly = 0, 0
         for key in ways_to_ask(row):
             fully |= self.exact.get(key, 0)
-        for held in self.contents.within(letters_of(row.messages, row.tools)):
+        for held in self.contents.within(letters) if letters is not None else ():
             if held.fully:
                 fully |= held.suites
             nearly |= held.suites

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy
 
-from tunegate.api.datachecks import COMPARING, DataCheck
+from tunegate.api.datachecks import DataCheck
 from tunegate.api.normalization import normalize_label
 from tunegate_trainer.checks import privacy, text
-from tunegate_trainer.checks.leakage import OWN, CommonGrams, Questions, grams_of, positions
+from tunegate_trainer.checks.comparison import Comparison
+from tunegate_trainer.checks.leakage import CommonGrams, Questions
 from tunegate_trainer.checks.letters import legible
 from tunegate_trainer.checks.near_duplicates import PERMUTATIONS, signature
-from tunegate_trainer.checks.vocabulary import WordHashes
-from tunegate_trainer.checks.words import normal, text_hash, word_hashes, words
+from tunegate_trainer.checks.words import normal, text_hash, words
 from tunegate_trainer.data.conversations import ChatTokenizer, ConversationProblem
 from tunegate_trainer.data.rows import BrokenRow, Row
 from tunegate_trainer.data.splitting import group_key
@@ -92,20 +92,30 @@ class Meter:
     group_field: str | None
     seed: int
 
-    def measure(self, rows: Sequence[Row | BrokenRow]) -> Measured:
-        """Return what the checks need to know of these rows."""
+    def tokens(self, rows: Sequence[Row | BrokenRow]) -> list[int | ConversationProblem]:
+        """Return the tokens of each row that is not broken, or why the template refuses it."""
+        return self.tokenizer.count([row for row in rows if isinstance(row, Row)])
+
+    def measure(
+        self, rows: Sequence[Row | BrokenRow], tokens: Sequence[int | ConversationProblem] | None = None
+    ) -> Measured:
+        """Return what the checks need to know of these rows; ``tokens``: of them, where they are known already."""
         measured = Measured(numpy.zeros(len(rows), COLUMNS), common=self.questions.counter(), records=len(rows))
         sound = 0
         for broken in rows:
             if isinstance(broken, BrokenRow):
                 measured.hits["BrokenRows", broken.problem].append(broken.number)
         good = [row for row in rows if isinstance(row, Row)]
-        for row, tokens in zip(good, self.tokenizer.count(good), strict=True):
+        said = [[words(turn_text(turn)) for turn in row.messages] for row in good]
+        compared = Comparison.of(self.questions, self.checks, good, said)
+        counts = self.tokenizer.count(good) if tokens is None else tokens
+        for at, (row, found, count) in enumerate(zip(good, said, counts, strict=True)):
             self._look(row, measured)
-            if isinstance(tokens, ConversationProblem):
-                measured.hits[tokens.check, str(tokens)].append(row.number)
+            if isinstance(count, ConversationProblem):
+                measured.hits[count.check, str(count)].append(row.number)
                 continue
-            measured.rows[sound] = self._entry(row, tokens, measured)
+            compared.look(at, measured.hits, measured.common)
+            measured.rows[sound] = self._entry(row, count, found)
             sound += 1
         measured.rows = measured.rows[:sound]
         return measured
@@ -125,10 +135,7 @@ class Meter:
             if check in self.checks:
                 measured.hits[check, kind].append(row.number)
 
-    def _entry(self, row: Row, tokens: int, measured: Measured) -> tuple[Any, ...]:
-        found = [words(turn_text(turn)) for turn in row.messages]
-        if self.checks & set(COMPARING):
-            self._compare(row, found, measured)
+    def _entry(self, row: Row, tokens: int, found: Sequence[Sequence[str]]) -> tuple[Any, ...]:
         tools = json.dumps(row.tools, sort_keys=True) if row.tools else ""
         turns = [("tools", tools), *((turn["role"], normal(turn_text(turn))) for turn in row.messages)]
         # Without the system turn, which many rows share.
@@ -147,35 +154,6 @@ class Meter:
             row.content,
             signature(said) if "NearDuplicates" in self.checks else 0,
         )
-
-    def _compare(self, row: Row, found: Sequence[Sequence[str]], measured: Measured) -> None:
-        """Look for the suites' questions in a row, of which ``found`` are the words of its turns."""
-        fully, nearly = self.questions.found_in(row)
-        if "Overlap" in self.checks:
-            for name in self.questions.named(fully):
-                measured.hits["Overlap", name].append(row.number)
-        else:
-            fully, nearly = 0, nearly | fully
-        if "SharedText" in self.checks and fully.bit_count() < len(self.questions.names):
-            self._share(row, [word_hashes(each) for each in found], nearly, fully, measured)
-
-    def _share(self, row: Row, found: Sequence[WordHashes], nearly: int, fully: int, measured: Measured) -> None:
-        """Look for the suites' grams and words in the turns of a row, the answer's too: an answer may quote a question.
-
-        Suites in ``fully`` have their finding already; ``nearly``: suites of which the row nearly holds a question."""
-        questions, grams = self.questions, grams_of(found)
-        told = int(numpy.bitwise_or.reduce(questions.telling_in[positions(questions.telling, grams)])) | nearly
-        said = [each for turn, each in zip(row.messages, found, strict=True) if turn["role"] != "system"]
-        for suites in questions.vocabularies.nearly_all_in(numpy.concatenate(said)):
-            told |= suites
-        told &= ~fully
-        for name in questions.named(told):
-            measured.hits["SharedText", name].append(row.number)
-        common = positions(questions.common, grams)
-        left = questions.common_in[common] & ~numpy.uint64(told | fully)
-        # Apart, so that what further suites share with the row does not push the own suite's grams out of the sample.
-        own = left & numpy.uint64(OWN) != 0
-        measured.common.add(row.number, common, (common[own], common[~own & (left != 0)]))
 
 
 def _joined(turns: Sequence[tuple[str, str]]) -> str:

@@ -207,8 +207,12 @@ def worth_a_look(text: str) -> str:
 def find(text: str) -> Iterator[tuple[DataCheck, str]]:
     """Yield check and kind of everything that the text holds, each kind once."""
     parts = worth_a_look(text)
+    looked: dict[re.Pattern[str], bool] = {}
     for recognizer in recognizers() if parts else ():
-        if not recognizer.quick.search(parts):
+        # Several have the same quick look.
+        if recognizer.quick not in looked:
+            looked[recognizer.quick] = recognizer.quick.search(parts) is not None
+        if not looked[recognizer.quick]:
             continue
         try:
             if any(True for _ in recognizer.matches(text)):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tunegate_trainer.checks.meter import Measured, Meter, joined
 from tunegate_trainer.data.rows import BrokenRow, Row, RowStream
+from tunegate_trainer.meanwhile import one_ahead
 
 CHUNK = 512
 CHUNK_TEXT = 1 << 20
@@ -38,7 +39,8 @@ def scan(
     """
     workers = workers if workers is not None else worker_count()
     if workers < 2 or stream.shards.size() < worth_sharing:
-        return joined(_shown(map(meter.measure, _chunks(stream)), show))
+        measured = (meter.measure(chunk, tokens) for chunk, tokens in one_ahead(meter.tokens, _chunks(stream)))
+        return joined(_shown(measured, show))
     return joined(_shown(_shared(stream, meter, workers), show))
 
 

@@ -92,6 +92,11 @@ class Vocabularies:
         marks[self.rarest & 0xFFFF] = True
         return marks
 
+    def worth_a_look(self, words: WordHashes, ends: Any) -> Any:
+        """Return which rows may have nearly all words of a question: the words of all rows, and where those of each end."""
+        marked = numpy.concatenate([[0], numpy.cumsum(self._marks[words & 0xFFFF])])
+        return numpy.diff(marked[ends], prepend=0) >= RAREST - 1
+
     def nearly_all_in(self, words: WordHashes) -> Iterator[int]:
         """Yield the suites of each question of which a row has nearly all words."""
         marked = set(words[self._marks[words & 0xFFFF]].tolist())

@@ -12,6 +12,7 @@ the engine generates, and ends with the first token at which the engine stops.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -91,7 +92,7 @@ class ChatTokenizer:
             raise BadInput(f"base model: the tokenizer cannot be loaded ({type(error).__name__})") from error
         own = self.tokenizer.eos_token_id
         self.stop_ids = stops if own is None else {int(own), *stops}
-        self._special = control_tokens(self.tokenizer)
+        self._special = re.compile("|".join(map(re.escape, sorted(control_tokens(self.tokenizer)))) or "(?!)")
         if self._backend is not None:
             # A tokenizer's file may ask for either; transformers lifts both with its first call.
             self._backend.no_truncation()
@@ -160,7 +161,7 @@ class ChatTokenizer:
 
     def _rendered(self, row: Row) -> Rendered:
         """Return the row behind the chat template. Raises ``ConversationProblem``."""
-        if any(mark in text for text in row.texts for mark in self._special):
+        if any(map(self._special.search, row.texts)):
             raise ControlTokens("contains a control token of the chat template")
         whole = self.render(row.messages, row.tools, open_turn=False)
         if not all(name in whole for name in function_names(row.tools, row.messages)):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tunegate_trainer.data.forms import NEEDED, Form, convert, detect
@@ -16,6 +17,10 @@ from tunegate_trainer.endings import BadInput
 
 MAX_DEPTH = 100
 """Objects and lists within each other; conversations need five or so, and Python stops at some hundreds."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""Of a data set whose rows stay in memory when they were read once; where it is compressed, also the characters of its rows."""
+ROW_BYTES = 512
+"""By which a row counts more than its text has."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -31,10 +36,10 @@ class Row:
     tools: tuple[Mapping[str, Any], ...] = ()
     """JSON schemas of the functions that the model may call."""
 
-    @property
-    def texts(self) -> list[str]:
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
         """All text of the row that the model sees: each turn, then each tool as JSON."""
-        return [*map(turn_text, self.messages), *map(written, self.tools)]
+        return (*map(turn_text, self.messages), *map(written, self.tools))
 
     @property
     def prompt(self) -> list[dict[str, Any]]:
@@ -54,14 +59,20 @@ class Row:
     @property
     def content(self) -> bytes:
         """SHA-256 of the conversation with its tools: the same in whatever form, file or order rows are written."""
-        return hashlib.sha256(json.dumps([self.messages, self.tools], sort_keys=True).encode()).digest()
+        tools = json.dumps(self.tools, sort_keys=True)
+        return hashlib.sha256(f"[{self._turns}, {tools}]".encode()).digest()
 
     def group(self, field: str | None) -> str:
         """Return the row's group. Without the field, rows with the same turns are a group: copies stay on one side."""
         value = self.fields.get(field) if field else None
         if value is not None:
             return f"group {value}"
-        return "content " + hashlib.sha256(json.dumps(self.messages, sort_keys=True).encode()).hexdigest()
+        return "content " + hashlib.sha256(self._turns.encode()).hexdigest()
+
+    @property
+    def _turns(self) -> str:
+        """The conversation as JSON."""
+        return json.dumps(self.messages, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -78,13 +89,34 @@ class RowStream:
     def __init__(self, shards: Shards) -> None:
         self.shards = shards
         self.form: Form | None = None
+        self._kept: list[Row] | None = None
+        """The readable rows of a small data set, once all are read."""
 
     def __iter__(self) -> Iterator[Row | BrokenRow]:
         """Yield rows in order; reading goes on after a broken one. Raises ``BadInput`` for a damaged file."""
+        kept: list[Row] | None = [] if self.shards.size() <= KEPT_BYTES else None
+        room = KEPT_BYTES
         for record in self.shards.records():
             if self.form is None and record.value is not None:
                 self.form = detect(record.value)
-            yield make_row(record, self.form)
+            row = make_row(record, self.form)
+            if kept is not None and isinstance(row, Row):
+                room -= ROW_BYTES + sum(map(len, row.texts))
+                kept.append(row)
+                kept = kept if room >= 0 else None
+            yield row
+        self._kept = kept
+
+    def again(self, numbers: Container[int]) -> Iterator[Row]:
+        """Yield the readable rows of these numbers once more, after all were read; of a large data set from its files."""
+        if self._kept is not None:
+            yield from (row for row in self._kept if row.number in numbers)
+            return
+        for record in self.shards.records():
+            if record.number in numbers:
+                row = make_row(record, self.form)
+                if isinstance(row, Row):
+                    yield row
 
 
 def read_rows(shards: Shards) -> tuple[list[Row], list[BrokenRow]]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from tunegate.api.answers import AnsweredQuestion, AnswersHead, GivenAnswer, of_lines, to_lines
 from tunegate.api.normalization import NORMALIZATION
+from tunegate.errors import shorten
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation.engine import Reply
 from tunegate_trainer.evaluation.metrics import Metric
@@ -40,7 +41,7 @@ def read(content: bytes, suite: Suite) -> dict[str, list[Reply]]:
     except ValidationError as error:
         raise BadInput("the kept answers are no answers of this version") from error
     if head.normalization != NORMALIZATION:
-        raise BadInput(f"answers were judged by {head.normalization}, this image judges by {NORMALIZATION}")
+        raise BadInput(f"answers were judged by {shorten(head.normalization)}, this image judges by {NORMALIZATION}")
     kept = [(one.question, one.asked, one.expected) for one in questions]
     if kept != [(row.number, row.prompt, row.answer) for row in suite.rows]:
         raise BadInput("the kept answers do not belong to the questions of the suite")

@@ -68,8 +68,14 @@ def base_arm_names(spec: EvaluationSuiteSpec, author: Author) -> list[ArmName]:
 
 
 def plain_asks(suite: Suite, spec: EvaluationSuiteSpec, schema: Mapping[str, Any] | None = None) -> list[Ask]:
-    """Return the questions as they are; this is also how the tuned model is asked."""
+    """Return the questions as they are."""
     return [Ask([row.prompt], spec.task.max_tokens, schema) for row in suite.rows]
+
+
+def tuned_asks(suite: Suite, spec: EvaluationSuiteSpec) -> list[Ask]:
+    """Return the questions as the tuned model gets them: as they are, with the answer's form where the suite is guided."""
+    guided = spec.task.decoding == "Guided" and spec.task.json_schema is not None
+    return plain_asks(suite, spec, json.loads(spec.task.json_schema or "") if guided else None)
 
 
 def asks_of(name: ArmName, spec: EvaluationSuiteSpec, suite: Suite, training: Training, author: Author) -> list[Ask]:

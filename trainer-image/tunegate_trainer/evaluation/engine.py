@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tunegate.api.asked import keeping_to
 from tunegate.api.stage.layout import ENGINE_PORT
 from tunegate.probes import EngineRequest, Scored, drive, score_answer
 from tunegate_trainer.endings import BadInput, Unavailable
@@ -122,10 +123,7 @@ class Engine:
     async def _ask(self, model: str, ask: Ask, seed: int) -> Reply:
         body: dict[str, Any] = {"model": model, "temperature": 0, "seed": seed, "max_tokens": ask.max_tokens}
         if ask.schema is not None:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": dict(ask.schema), "strict": True},
-            }
+            body["response_format"] = keeping_to(dict(ask.schema))
         for tried, messages in enumerate(ask.prompts):
             turns = [dict(turn) for turn in messages]
             try:

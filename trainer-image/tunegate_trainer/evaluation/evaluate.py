@@ -29,7 +29,7 @@ from tunegate.registry.adapters import verify
 from tunegate_trainer.context import StageContext
 from tunegate_trainer.endings import BadInput
 from tunegate_trainer.evaluation import answers, gate
-from tunegate_trainer.evaluation.arms import plain_asks
+from tunegate_trainer.evaluation.arms import tuned_asks
 from tunegate_trainer.evaluation.baseline import cache_key, load_inputs
 from tunegate_trainer.evaluation.engine import Engine, Reply
 from tunegate_trainer.evaluation.probing import record_probe
@@ -53,6 +53,7 @@ def run(
     verify(Path(config.adapter.path), config.adapter.manifest)
     context.notes.note(adapter=digests.manifest_digest(config.adapter.manifest))
     suite, training = load_inputs(config, context)
+    task = config.suite.spec.task
     metrics = metrics_of(config.suite.spec)
     kept = _baseline_answers(config, context, suite, training)
     arms = {name: [reply.text for reply in given] for name, given in kept.items()}
@@ -97,7 +98,11 @@ def run(
             f"{config.registry.repository}/answers", document, ANSWERS_MEDIA_TYPE
         ),
         probe=probe,
-        asked_as=AskedAs(max_tokens=config.suite.spec.task.max_tokens, system_prompt=shared_system_prompt(suite)),
+        asked_as=AskedAs(
+            max_tokens=task.max_tokens,
+            system_prompt=shared_system_prompt(suite),
+            json_schema=task.json_schema if task.decoding == "Guided" else None,
+        ),
         reasons=reasons,
     )
 
@@ -140,7 +145,7 @@ async def _ask(
     context.progress.show(0, "waiting for the engine")
     async with Engine(engine_url) as engine:
         await engine.wait_until_ready([BASE_SERVED_NAME, TUNED_SERVED_NAME])
-        asks = plain_asks(suite, config.suite.spec)
+        asks = tuned_asks(suite, config.suite.spec)
         replies = await engine.ask_all(TUNED_SERVED_NAME, asks, seed=config.seed, seen=seen)
     context.progress.show(92, "measuring the probe by which servers know the adapter")
     return replies, await record_probe(engine_url, suite, replies, base)

@@ -118,7 +118,8 @@ def _check_schema(questions: Sequence[Row], task: SuiteTask, place: Place) -> It
             f"task.jsonSchema uses {', '.join(ungated)}, which the gateway takes from no client: the served model could not be "
             "asked with this schema"
         )
-        yield warn("SuiteSchema", message, count=len(ungated))
+        kind = block if task.decoding == "Guided" else warn
+        yield kind("SuiteSchema", message, count=len(ungated))
     invalid = [row.number for row in questions if _is_json(row.answer) and not valid(row.answer)]
     if not invalid:
         return

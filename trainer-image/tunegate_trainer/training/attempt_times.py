@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tunegate_trainer.files import read_regular
+from tunegate.regular_files import read_regular
 
 FILE = "attempts.json"
 LONGEST_SECONDS = 1e9

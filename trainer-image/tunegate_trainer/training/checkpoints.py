@@ -12,7 +12,6 @@ import hmac
 import json
 import logging
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,9 @@ from tunegate import digests
 from tunegate.api.manifest import HashedFolder, Manifest
 from tunegate.base_files import ChangedMeanwhile, changed, hash_folder
 from tunegate.logs import event
+from tunegate.regular_files import read_regular
 from tunegate_trainer.endings import InputChanged, Unavailable
-from tunegate_trainer.files import read_regular, sync
+from tunegate_trainer.files import remove, sync
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def newest_complete(root: Path, key: bytes) -> Found:
         folder.rename(aside)
         log.warning("checkpoint is not read", extra=event("CheckpointNotRead", checkpoint=aside.name, why=WHY[found]))
     for broken in root.glob(f"{REMOVED}*") if root.is_dir() else ():
-        shutil.rmtree(broken, ignore_errors=True)
+        remove(broken)
     return Found(newest, len(list(root.glob(f"{ASIDE['Foreign']}*"))) if root.is_dir() else 0)
 
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from tunegate.regular_files import read_regular
 from tunegate_trainer.endings import Unknown
-from tunegate_trainer.files import read_regular
 
 CONFIG = "train.json"
 STOP = "stop"

@@ -28,6 +28,7 @@ from tunegate_trainer.data.rows import read_sound_rows
 from tunegate_trainer.data.shards import find_shards
 from tunegate_trainer.data.splitting import split
 from tunegate_trainer.endings import BadInput, InputChanged
+from tunegate_trainer.files import remove
 from tunegate_trainer.full_storage import storage_full, where_full
 from tunegate_trainer.logs import start_logging
 from tunegate_trainer.modules import read_architecture
@@ -281,7 +282,7 @@ def _save_adapter(trainer: Any, run: Path, workspace: Path) -> str | None:
     (own / "README.md").unlink(missing_ok=True)
     digest = take_adapter(own, run).digest
     for folder in (draft, target):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     shutil.copytree(own, draft)
     draft.rename(target)
     return digest

@@ -136,7 +136,7 @@ def look_closer(facts: DataFacts, stream: RowStream) -> DataFacts:
     asked = facts.enabled.intersection(SAMPLED)
     if not asked:
         return facts
-    rows = sample.read(stream, sample.choose(facts.rows, facts.distinct))
+    rows = stream.again(sample.choose(facts.rows, facts.distinct))
     return weigh_sample(facts, sample.take(rows, with_languages="LanguageMix" in asked))
 
 

@@ -23,6 +23,7 @@ from tunegate_trainer.adapter_checks import (
     take_adapter,
 )
 from tunegate_trainer.base_weights import read_weights
+from tunegate_trainer.checks import language_model
 from tunegate_trainer.checks.leakage import Questions
 from tunegate_trainer.checks.meter import Meter
 from tunegate_trainer.checks.scan import scan
@@ -36,6 +37,7 @@ from tunegate_trainer.evaluation.power import smallest_visible_gain
 from tunegate_trainer.evaluation.suite_checks import check_suite, groups_of
 from tunegate_trainer.findings import warn
 from tunegate_trainer.inputs import check_base_model
+from tunegate_trainer.meanwhile import meanwhile
 from tunegate_trainer.modules import Architecture, read_architecture
 from tunegate_trainer.validation import data_checks, estimates, limits
 from tunegate_trainer.validation.data_checks import DataFacts, check_groups, check_questions, look_closer, weigh
@@ -102,6 +104,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
     shards, dataset_digest = open_dataset(config.dataset, scratch)
     asked, suite_digest = open_suite(config.suite, scratch)
     questions = read_sound_rows(asked)
+    sketch = meanwhile(sketch_of, questions)
     profile_digest = digests.document_digest(config.profile.to_dict())
     context.notes.note(dataset=dataset_digest, suite=suite_digest, profile=profile_digest)
     context.progress.show(8, f"reading {len(config.further_suites)} further suites")
@@ -159,7 +162,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         training_rows=int((~development).sum()),
         development_rows=int(development.sum()),
         suite_questions=len(questions),
-        suite_sketch=sketch_of(questions).text,
+        suite_sketch=sketch().text,
         trainable_parameters=cost.trainable,
         total_parameters=read_weights(folder).parameters,
         adapter_bytes=2 * cost.trainable,
@@ -206,6 +209,8 @@ def _read(
     """Read all rows, some of them twice, and calculate what the checks need."""
     enabled = frozenset(setting.name for setting in config.checks if setting.action != "Off")
     seed = config.method.seed if config.method else 0
+    if "LanguageMix" in enabled:
+        meanwhile(language_model.prepare)
     meter = Meter(tokenizer, enabled, questions, config.dataset.group_field, seed)
     measured = scan(stream, meter, lambda rows: context.progress.show(percent, f"{rows} rows read"))
     max_length = config.method.max_length if config.method else config.profile.max_model_len

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from tunegate.keys import PublicKey
+from tunegate.regular_files import read_regular
 
 BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n?", re.DOTALL)
 
@@ -20,9 +21,7 @@ def read(folder: Path) -> dict[str, list[PublicKey]]:
 
 
 def _keys(path: Path) -> list[PublicKey]:
-    if path.exists() and not path.is_file():  # A pipe would be waited for.
-        raise ValueError(f"{path}: not a regular file")
-    blocks = BLOCK.findall(path.read_bytes())
+    blocks = BLOCK.findall(read_regular(path))
     if not blocks:
         raise ValueError(f"{path}: holds no public key in PEM form")
     try:

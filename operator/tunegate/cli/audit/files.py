@@ -12,10 +12,11 @@ from tunegate.api.markers import Resource
 from tunegate.cli.failure import CommandFailure
 from tunegate.digests import canonical
 from tunegate.keys import PublicKey
-from tunegate.ledger.anchors.places import Checkpoint, anchor_files, read_folder
+from tunegate.ledger.anchors.places import Checkpoint, read_folder
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import SEALS
 from tunegate.ledger.sequence import ordered
+from tunegate.regular_files import read_regular
 from tunegate.strict_json import strict_json
 
 Json = dict[str, Any]
@@ -112,10 +113,7 @@ def anchors(folders: Iterable[str]) -> list[Anchor]:
     found = []
     for folder in folders:
         try:
-            # A pipe would be waited for; the operator's own reading has a limit.
-            if strange := next((path.name for path in anchor_files(Path(folder)) if not path.is_file()), None):
-                raise ValueError(f"{strange} is not a regular file")
-            here = read_folder(Path(folder))
+            here = read_folder(Path(folder), read_regular)
         except (OSError, ValueError) as error:
             raise CommandFailure(f"--anchors {folder}: {error}") from error
         if not here:

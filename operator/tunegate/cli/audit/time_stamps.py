@@ -15,6 +15,7 @@ from tunegate.ledger.anchors.places import PREFIX, STAMP, SUFFIX
 from tunegate.ledger.anchors.timestamps import read_chain, read_stamp
 from tunegate.ledger.chain import Problem
 from tunegate.ledger.seal import read_seal
+from tunegate.regular_files import read_regular
 
 SKEW = timedelta(minutes=5)
 """By so much the clocks of operator and authority may differ."""
@@ -50,10 +51,11 @@ def check(folders: Iterable[str], certificates: Iterable[str]) -> tuple[list[Sta
 
 def _stamped(token: Path, roots: list[Certificate]) -> Stamped:
     """Check one token against the checkpoint of its name. Raises ``OSError``, or ``ValueError`` saying what is wrong."""
-    if not token.is_file() or not token.with_suffix(SUFFIX).is_file():  # A pipe would be waited for.
-        raise ValueError(f"no regular file, or no checkpoint {token.with_suffix(SUFFIX).name} beside it")
-    data = token.with_suffix(SUFFIX).read_bytes()
-    stamp = read_stamp(token.read_bytes(), data, roots)
+    checkpoint = token.with_suffix(SUFFIX)
+    if not checkpoint.exists():
+        raise ValueError(f"no checkpoint {checkpoint.name} beside it")
+    data = read_regular(checkpoint)
+    stamp = read_stamp(read_regular(token), data, roots)
     content = read_seal(data.decode()).content
     if stamp.time + SKEW < datetime.fromisoformat(content["ts"]):
         raise ValueError(

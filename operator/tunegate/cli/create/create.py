@@ -10,14 +10,13 @@ from typing import Any
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION, Resource
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.api.shared import SERVICE_ACCOUNT
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.create import obstacles
 from tunegate.cli.documents import read_documents
 from tunegate.cli.failure import AlreadyExists, CommandFailure, WrongUsage
 from tunegate.cli.reference import needed, reference_of
-from tunegate.cli.whoami import caller, own_groups
+from tunegate.cli.whoami import requester
 
 OTHERS = {
     "FineTuneJob": "tunegate create job",
@@ -27,12 +26,10 @@ OTHERS = {
 """By kind, the command that takes its documents."""
 ASKED = {"model": "--model", "intended_use": "--intended-use", "risk": "--risk"}
 """What the release of a job needs, by the option's destination; a file says it itself."""
-OBSTACLES: dict[type[Resource], Callable[[Cluster, Json], list[str]]] = {
+OBSTACLES: dict[type[Resource], Callable[[Cluster, Json, Namespace], list[str]]] = {
     FineTuneJob: obstacles.of_job,
     ModelRelease: obstacles.of_release,
 }
-MOST_GROUPS = 64
-"""What `spec.requestedBy.groups` takes."""
 
 
 def job(cluster: Cluster, options: Namespace) -> int:
@@ -70,13 +67,6 @@ def _check_release(options: Namespace) -> None:
         raise WrongUsage(f"with -f the file says everything: leave out {', '.join(sorted(given)) or 'NAME'}")
     if options.from_job is not None and len(given) < len(ASKED):
         raise WrongUsage(f"with --from-job also give {', '.join(one for one in ASKED.values() if one not in given)}")
-
-
-def requester(cluster: Cluster) -> Json:
-    """Return the caller as `spec.requestedBy`; the right to use servers and pools is usually a group's."""
-    me = cluster.whoami()
-    unverified = {"unverified": True} if me["username"].startswith(SERVICE_ACCOUNT) else {}
-    return {**caller(me, own_groups(me)[:MOST_GROUPS]), **unverified}
 
 
 def _create_from_file(cluster: Cluster, model: type[Resource], options: Namespace) -> int:
@@ -130,7 +120,7 @@ def create_all(cluster: Cluster, model: type[Resource], documents: list[Json], o
     made: list[Json] = []
     for document in documents:
         made.append(_send(cluster, model, document, dry_run=True))
-        for obstacle in OBSTACLES[model](cluster, document):
+        for obstacle in OBSTACLES[model](cluster, document, options):
             print(f"warning: {screen.shown(obstacle)}", file=sys.stderr)
     for document, pretended in zip(documents, made, strict=True):
         if not options.dry_run:

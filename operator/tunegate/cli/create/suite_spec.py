@@ -38,6 +38,7 @@ FIELDS = {
     "group-field": ("FIELD", "of a row that names its group, such as a document"),
 }
 SWITCHES = {
+    "guided": "answers of the tuned model keep to the schema, at the gate and in serving",
     "retrieved-shots": "also ask with the training rows that are most similar to each question",
     "no-nearest-neighbor": "without the alternative that gives the most similar row's answer",
     "classifier": "also compare with TF-IDF and logistic regression, for Classification",
@@ -75,6 +76,7 @@ def spec_of(options: Namespace, digest: str) -> Json:
         "type": options.task,
         "maxTokens": _number(options, "max-tokens"),
         "jsonSchema": _file(options.schema),
+        "decoding": "Guided" if options.guided else None,
         "labels": [one.strip() for one in options.labels.split(",")] if options.labels else None,
     }
     shots = {"shots": _number(options, "shots"), "systemPrompt": _file(options.system_prompt)}

@@ -137,7 +137,9 @@ def _asked(cluster: Cluster, job: FineTuneJob) -> dict[str, str]:
         "server, suite": f"{job.spec.server_ref.name}, {job.spec.suite_ref.name}",
     }
     method = text_of(job.spec.method.to_dict()) if job.spec.method is not None else "none: an adapter is taken over"
-    run = addresses.mlflow_run(cluster, job.namespace, job.status.mlflow_run_id) or job.status.mlflow_run_id
+    run = addresses.mlflow_run(cluster, job.namespace, job.status.mlflow_run_id)
+    if run is None and job.status.mlflow_run_id:
+        run = f"{job.status.mlflow_run_id}: tunegate mlflow job/{job.name} -n {job.namespace}"
     return facts | {"training": method} | ({"MLflow run": run} if run else {})
 
 

@@ -15,11 +15,12 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import API_VERSION
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json, readable
-from tunegate.cli.create.create import create_all, requester
+from tunegate.cli.create.create import create_all
 from tunegate.cli.describe.words import text_of
 from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.jobs.settings import Setting, applied, value_at
 from tunegate.cli.reference import needed
+from tunegate.cli.whoami import requester
 
 NUMBERED = re.compile(r"(.*)-([1-9][0-9]{0,3})")
 CONTRIBUTOR = ("username", "personId")

@@ -95,7 +95,10 @@ def _parsed(document: Any) -> Resource | None:
     if model is None:
         return None
     metadata, spec = (_object(document, field) for field in ("metadata", "spec"))
-    name = metadata.get("name")
+    name = metadata.get("name") or metadata.get("generateName")
+    if not isinstance(name, str):
+        raise CommandFailure(f"{document['kind']}: metadata.name is missing or no text")
+    metadata["name"] = name
     if model is FineTuneJob:
         # What the server and `create` fill in.
         metadata = {"uid": NO_UID, "namespace": NO_NAMESPACE, **metadata}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tunegate.cli import oci_registry
 from tunegate.cli.grammar import Grammar, add_output
 from tunegate.cli.plan import plan, report
 
@@ -20,7 +21,8 @@ def add(commands: Grammar) -> None:
     )  # fmt: skip
     one.add_argument(
         "--from-cluster", action="store_true",
-        help="take what no file has from the cluster, with your own rights: server, base model, pools, suites, policy",
+        help="take what no file has from the cluster, with your own rights: server, base model, pools, suites, policy; and ask "
+        "whether it would take the job, and what would keep it waiting",
     )  # fmt: skip
     one.add_argument("--policy", metavar="NAME", help="of the namespace, where the cluster has several")
     one.add_argument(
@@ -34,5 +36,12 @@ def add(commands: Grammar) -> None:
         tuple(report.FORMATS),
         "wide: all row numbers and unbroken lines; sarif: findings at their lines, for code review; json: the stage's result",
     )
+    one.add_argument(
+        "--max-download", metavar="BYTES", type=int,
+        help="how large a pushed data set (oci://…) may be that is fetched; default: 2 GiB",
+    )  # fmt: skip
     one.add_argument("--strict", action="store_true", help="warnings count as a refusal")
     one.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    oci_registry.add_options(
+        one, "where a job names pushed data (oci://…): it is fetched with your own right, and kept by digest"
+    )

@@ -45,8 +45,7 @@ def ask(cluster: Cluster, options: Namespace) -> int:
 def _as_the_gate_asked(asked_as: Json, turns: Sequence[Json]) -> Json:
     """Return the request that the tuned model got, for the base model, of which no gateway has defaults."""
     body: Json = {"model": BASE_SERVED_NAME, "messages": list(turns), "temperature": 0}
-    if "max_tokens" in asked_as:
-        body["max_tokens"] = asked_as["max_tokens"]
+    body |= {name: asked_as[name] for name in ("max_tokens", "response_format") if name in asked_as}
     if "system_prompt" in asked_as and turns[0]["role"] != "system":
         body["messages"] = [{"role": "system", "content": asked_as["system_prompt"]}, *turns]
     return body

@@ -72,8 +72,7 @@ def opened(cluster: Cluster, server: ModelServer, options: Namespace) -> Gateway
     address = pattern.replace("{server}", server.name).replace("{namespace}", server.namespace)
     if not address.startswith(("http://", "https://")):
         raise WrongUsage(f"{address}: a gateway's address begins with http:// or https://")
-    # What the settings name belongs to the address there, and to no other.
-    own = told if told is not None and not options.gateway else None
+    own = config.belonging(told, "address", options.gateway)
     authority = Path(options.gateway_ca) if options.gateway_ca else config.beside(own.ca_file if own else None)
     file = Path(options.token_file) if options.token_file else config.beside(own.token_file if own else None)
     hint = (

@@ -18,11 +18,12 @@ from tunegate.api.markers import API_VERSION
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import (
-    ADAPTER_ENTRIES,
-    ADAPTERS_FILE,
+    ADAPTERS_KEY,
     ROUTES_KEY,
     AdapterEntry,
+    AdaptersDocument,
     RoutesDocument,
+    adapters_name,
     routes_name,
 )
 from tunegate.api.shared import NamedRef
@@ -183,6 +184,7 @@ class ModelServerController:
         config_maps = await self._kube.list("v1", "ConfigMap", namespace, labels=labels)
         kept = {one["metadata"]["name"]: one for one in config_maps if controller_uid(one) == server.uid}
         kept.pop(routes_name(server.name), None)
+        listed = kept.pop(adapters_name(server.name), None)
         told = server.status.rollout
         # At once: a registry that does not answer takes its time once, not once for each adapter.
         candidates = await asyncio.gather(*(self._candidate(server, base, one.release) for one in quick.candidates))
@@ -200,7 +202,9 @@ class ModelServerController:
             routes=quick.routes,
             routes_forged=quick.routes_forged,
             close_after_seconds=quick.close_after_seconds,
-            config_maps={name: _served_names(one) for name, one in kept.items()},
+            listed=_served_names(listed),
+            list_version=listed["metadata"]["resourceVersion"] if listed is not None else "",
+            config_maps=frozenset(kept),
             rollout=stored_rollout(server.name, told.digest, kept) if told is not None else None,
             api_keys_usable=await self._api_keys_usable(server),
             tls_usable=await self._tls_usable(server),
@@ -348,6 +352,7 @@ class ModelServerController:
             registry_host=settings.registry_host,
             registry_plain_http=settings.registry_plain_http,
             pull_secrets=settings.image_pull_secrets,
+            signs_tokens=self._signer is not None,
         )
 
 
@@ -364,11 +369,11 @@ def _routes(config_map: Mapping[str, Any] | None) -> RoutesDocument | None:
         return None
 
 
-def _served_names(config_map: Mapping[str, Any]) -> frozenset[str]:
-    """Return the served names of the adapters that pods of a rollout hold."""
-    text = (config_map.get("data") or {}).get(ADAPTERS_FILE, "[]")
+def _served_names(config_map: Mapping[str, Any] | None) -> frozenset[str]:
+    """Return the served names in the live list of adapters."""
+    text = ((config_map or {}).get("data") or {}).get(ADAPTERS_KEY, "{}")
     try:
-        return frozenset(entry.served_name for entry in ADAPTER_ENTRIES.validate_json(text))
+        return frozenset(entry.served_name for entry in AdaptersDocument.model_validate_json(text).adapters)
     except ValidationError:
         return frozenset()
 

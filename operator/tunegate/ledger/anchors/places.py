@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -158,6 +158,9 @@ def anchor_files(folder: Path) -> list[Path]:
     return found
 
 
-def read_folder(folder: Path) -> list[Anchor]:
-    """Return the checkpoints in and below a folder. Raises ``OSError``, and ``ValueError`` for a file that is no text."""
-    return [Anchor(path.name, path.read_text().rstrip("\n")) for path in anchor_files(folder)]
+def read_folder(folder: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> list[Anchor]:
+    """Return the checkpoints in and below a folder. Raises ``OSError``, and ``ValueError`` for a file that is no text.
+
+    ``read``: where nothing bounds how long a file may take, one that does not wait.
+    """
+    return [Anchor(path.name, read(path).decode().rstrip("\n")) for path in anchor_files(folder)]

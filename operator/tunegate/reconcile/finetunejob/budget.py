@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tunegate.api.approvalpolicy import NamespaceBudget
+from tunegate.api.approvalpolicy import ApprovalPolicy, NamespaceBudget
+from tunegate.api.computepool import ComputePool
 from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import StageName
@@ -56,7 +57,7 @@ def over_budget(seen: Observed, inputs: Inputs, stage: StageName, now: datetime)
     ):
         return None
     need = _estimate(job, budget)
-    refused = _refused(inputs, budget, need)
+    refused = never_within(inputs.pool, inputs.policy, need)
     if refused is not None or stage != "Train":
         return refused
     start, end = period(budget, now)
@@ -75,9 +76,11 @@ def over_budget(seen: Observed, inputs: Inputs, stage: StageName, now: datetime)
     )
 
 
-def _refused(inputs: Inputs, budget: NamespaceBudget, need: Amount) -> Blocked | None:
-    """Return why the training can't begin in any period."""
-    pool, policy = inputs.pool, inputs.policy.name
+def never_within(pool: ComputePool, owner: ApprovalPolicy, need: Amount) -> Blocked | None:
+    """Return why a training that takes so much on the pool can't begin in any period of the policy's budget."""
+    budget, policy = owner.spec.budget, owner.name
+    if budget is None:
+        return None
     if budget.currency not in (None, pool.spec.currency):
         return Blocked(
             JobReason.NOT_ALLOWED,

@@ -66,29 +66,32 @@ class Inputs:
 
 def needed_claims(seen: Observed) -> list[str]:
     """Return the names of the claims that the job's inputs lie on, as far as they are known."""
-    names = []
-    for uri, _ in [*sources(seen), *base_source(seen)]:
-        try:
-            path = read_address(uri)
-        except ValueError:
-            continue
-        names += [path.claim] if isinstance(path, ClaimPath) else []
-    return list(dict.fromkeys(names))
+    names = (_claim_of(uri) for uri, _ in [*sources(seen), *base_source(seen)])
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _claim_of(uri: str) -> str | None:
+    """Return the claim that an address names; None: it names none, or is refused for another reason."""
+    try:
+        path = read_address(uri)
+    except ValueError:
+        return None
+    return path.claim if isinstance(path, ClaimPath) else None
 
 
 def resolve(seen: Observed) -> Inputs | Blocked:
     """Return the inputs, or the first thing that is in the way."""
-    blocked = next(refusals(seen), None) or missing(seen)
+    # What is refused for good waits for nothing first.
+    blocked = next((one for one in (*refusals(seen), *unusable(seen)) if one.final), None) or missing(seen)
     if blocked is not None:
         return blocked
     server, base_model, suite, policy = seen.server, seen.base_model, seen.suite, seen.policy
     pool, server_pool, manifest = seen.pool, seen.server_pool, seen.base_manifest
     if not (server and base_model and suite and policy and pool and server_pool and manifest):
         raise AssertionError("`missing` reports every absent object")
-    for check in (_image, _volumes, _store, unusable, _device, _rights):
-        blocked = next(check(seen), None)
-        if blocked is not None:
-            return blocked
+    blocked = next(in_the_way(seen), None)
+    if blocked is not None:
+        return blocked
     spec = seen.job.spec
     inputs = Inputs(
         server=server,
@@ -115,6 +118,12 @@ def _questions(seen: Observed, suite: EvaluationSuite) -> ClaimPath | RegistryPa
     if isinstance(path, StorePath):
         raise AssertionError("the API admits no suite in a store")
     return path
+
+
+def in_the_way(seen: Observed) -> Iterator[Blocked]:
+    """Yield why the job may not start now, though nothing that it names is absent."""
+    for check in (_image, _volumes, _store, unusable, _device, _rights):
+        yield from check(seen)
 
 
 def missing(seen: Observed) -> Blocked | None:
@@ -177,10 +186,9 @@ def _image(seen: Observed) -> Iterator[Blocked]:
 def _volumes(seen: Observed) -> Iterator[Blocked]:
     named = sources(seen)
     for uri, where in [*named, *base_source(seen)]:
-        path = read_address(uri)
-        if not isinstance(path, ClaimPath):
+        claim = _claim_of(uri)
+        if claim is None:
             continue
-        claim = path.claim
         found = seen.claims.get(claim)
         if found is None:
             yield Blocked(

@@ -34,6 +34,9 @@ def served(
     if entry.state == "LeftOut":
         message = f"{standing}, but ModelServer {name} leaves it out: {entry.reason}"
         return "Approved", message, (ConditionDraft("Ready", "False", ReleaseReason.LEFT_OUT, message),)
+    if entry.state == "Waiting":
+        message = f"{standing}, and waits: ModelServer {name} says: {entry.reason}"
+        return "Approved", message, (ConditionDraft("Ready", "False", ReleaseReason.WAITING_FOR_SLOT, message),)
     if entry.state == "Loading":
         message = f"ModelServer {name} is loading {served_name}"
         return "RollingOut", message, (ConditionDraft("Ready", "False", ReleaseReason.ROLLING_OUT, message),)

@@ -2,7 +2,7 @@
 
 Writing the routes closes nothing by itself: a gateway that is kept from reading them, or that does not work, goes on. So each
 pod that holds an adapter whose release may not answer any more is asked, until it says that no route leads there. One that
-still answers, or that cannot be asked for longer than it may trust old routes, is deleted: its successor is made without the
+still answers, or that cannot be asked for longer than it may trust old routes, is deleted: its successor is never told to hold the
 adapter.
 """
 
@@ -52,7 +52,7 @@ def confirm(seen: Observed, now: datetime) -> Confirmed:
     """Return how far closing is, and which pods have to go."""
     before = {one.served_name: one for one in (*seen.closings, *seen.server.status.closings)}
     pods = {str(pod["metadata"]["name"]): pod for pod in seen.pods if _gateway_runs(pod)}
-    names = sorted({name for pod in pods for name in _may_answer(seen, pod, pods[pod])} - seen.allowed | set(before))
+    names = sorted({name for pod in pods for name in _may_answer(seen, pod)} - seen.allowed | set(before))
     closings: list[Closing] = []
     stops: dict[str, ObjectRef] = {}
     audit: list[AuditEntry] = []
@@ -70,17 +70,20 @@ def confirm(seen: Observed, now: datetime) -> Confirmed:
             events.append(EventNote("Warning", ServerReason.SERVING_POD_DELETED, text))
         if not closing.pods and (old is None or old.pods):
             audit.append(_confirmed(seen, closing, old))
-        if closing.pods or closing.confirmed:
+        if closing.pods or (closing.confirmed and (old is None or old.pods or _holds(seen, closing))):
             closings.append(closing)
     return Confirmed(tuple(closings[:64]), tuple(stops.values()), tuple(audit), tuple(events))
 
 
 def _look(seen: Observed, name: str, old: Closing | None, pods: Mapping[str, Json], now: datetime) -> Closing:
-    holding = [pod for pod in sorted(pods) if name in _may_answer(seen, pod, pods[pod])]
+    """Return how far closing is. A pod that was waited for is, until it says that it closed or is gone."""
     known = set(old.confirmed) if old else set()
+    awaited = known | set(old.pods if old else ())
     waiting: list[str] = []
     confirmed: list[str] = []
-    for pod in holding:
+    for pod in sorted(pods):
+        if pod not in awaited and name not in _may_answer(seen, pod):
+            continue
         status = seen.gateways.get(pod)
         closed = pod in known if status is None else name not in status.routes.values()
         (confirmed if closed else waiting).append(pod)
@@ -89,10 +92,18 @@ def _look(seen: Observed, name: str, old: Closing | None, pods: Mapping[str, Jso
     )
 
 
-def _may_answer(seen: Observed, name: str, pod: Json) -> frozenset[str]:
-    """Return the served names that a pod could answer with: those it was made with, and those it says it answers."""
-    status = seen.gateways.get(name)
-    return seen.held_by(pod) | frozenset(status.routes.values() if status else ())
+def _may_answer(seen: Observed, pod: str) -> frozenset[str]:
+    """Return the served names that a pod could answer with: those it says, or, where it says nothing, those it may have heard of."""
+    status = seen.gateways.get(pod)
+    if status is None:
+        return seen.listed | seen.held
+    return frozenset(status.routes.values()) | {one.served_name for one in status.adapters}
+
+
+def _holds(seen: Observed, closing: Closing) -> bool:
+    """Tell whether a pod that closed it has it in its engine still, as far as is known."""
+    told = [seen.gateways.get(pod) for pod in closing.confirmed]
+    return any(one is None or closing.served_name in {held.served_name for held in one.adapters} for one in told)
 
 
 def _gateway_runs(pod: Json) -> bool:

@@ -35,6 +35,8 @@ class ServingSettings:
     """Those that may run as an engine."""
     hub_endpoint: str | None = None
     pull_secrets: tuple[str, ...] = ()
+    signs_tokens: bool = True
+    """The operator makes the registry's tokens; else pods have the site's own credential."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,12 @@ class Observed:
     """What the step before found of everything that may not answer any more, whether or not its status could be written."""
     close_after_seconds: int = DEFAULT_CLOSE_AFTER_SECONDS
     """From the namespace's policy."""
-    config_maps: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """The server's ConfigMaps with documents of rollouts: name, and served names of the adapters in it."""
+    listed: frozenset[str] = frozenset()
+    """Served names in the live list of adapters, which pods may have taken up."""
+    list_version: str = ""
+    """Resource version of that list; empty: there is none."""
+    config_maps: frozenset[str] = frozenset()
+    """Names of the server's ConfigMaps with documents of rollouts."""
     rollout: Rollout | None = None
     """What the status says that the pods are made from; None: nothing yet, or a part of it is gone."""
     strangers: tuple[Json, ...] = ()
@@ -130,7 +136,9 @@ class Observed:
     @property
     def held(self) -> frozenset[str]:
         """Served names of the adapters that the server was given and did not leave out."""
-        return frozenset(one.served_name for one in self.server.status.adapters if one.state != "LeftOut")
+        return frozenset(
+            one.served_name for one in self.server.status.adapters if one.state not in ("LeftOut", "Waiting")
+        )
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -141,12 +149,6 @@ class Observed:
     def live_pods(self) -> tuple[Json, ...]:
         """Pods that are not on their way out."""
         return tuple(pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp"))
-
-    def held_by(self, pod: Json) -> frozenset[str]:
-        """Return the served names of the adapters that the pod was made with."""
-        volumes = (pod.get("spec") or {}).get("volumes") or []
-        names = ((volume.get("configMap") or {}).get("name", "") for volume in volumes)
-        return frozenset().union(*(self.config_maps.get(name, frozenset()) for name in names))
 
     @property
     def ready_gateways(self) -> dict[str, GatewayStatus]:

@@ -15,7 +15,7 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.manifest import Manifest
 from tunegate.api.modelserver import ServedAdapter
 from tunegate.api.reasons import ServerReason
-from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument
+from tunegate.api.serving import AdapterEntry, AdaptersDocument, RoutesDocument, ServedBase, ServerDocument
 from tunegate.api.stage.configs import JobIdentity, RegistryTarget
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT
 from tunegate.kube.client import ObjectRef
@@ -29,7 +29,7 @@ from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import naming
 from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
-from tunegate.reconcile.modelserver import closings, rollouts, routes
+from tunegate.reconcile.modelserver import closings, outages, rollouts, routes
 from tunegate.reconcile.modelserver import status as state
 from tunegate.reconcile.modelserver.closings import Confirmed
 from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
@@ -83,10 +83,16 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     chosen: Chosen | None = None
     if isinstance(made, Serving):
         chosen = rollouts.choose(seen, made, settings)
-        audit += _rollout(seen, made, chosen.rollout)
+        listed = _listed(seen)
+        audit += [*_rollout(seen, made, chosen.rollout, listed), *_adapters_change(seen, listed)]
         creates = tuple(objects.config_maps(made, chosen.rollout))
-        # Pods before the rest, which must not hold them up: a rollout is what takes an adapter away.
-        applies += [*_credential(seen, made), objects.deployment(made, chosen.rollout), *objects.fixtures(made)]
+        # The credential before what it opens; pods before the rest, which must not hold them up.
+        applies += [
+            *_credential(seen, made),
+            objects.adapters_config_map(made, AdaptersDocument(adapters=listed)),
+            objects.deployment(made, chosen.rollout),
+            *objects.fixtures(made),
+        ]
         deletes = _outdated(seen, chosen.rollout)
     return Plan(
         closes=(_routes_object(seen, closed),) if closed is not None else (),
@@ -97,7 +103,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         claims_creates=False,
         applies=tuple(applies),
         status=state.status_of(seen, served, told, _noted(seen, how, waiting, confirmed), confirmed, now, chosen),
-        events=(*_events(seen, document, choices, how), *confirmed.events),
+        events=(*_events(seen, document, choices, how), *confirmed.events, *outages.announced(seen, chosen)),
         requeue_after=closings.LOOK_AGAIN
         if confirmed.waiting or closed is not None
         else _later(seen, served, how, waiting),
@@ -153,7 +159,6 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         pool=pool.spec,
         base=source.claim if isinstance(source, ClaimPath) else _copied(seen, settings, base, source, manifest),
         document=_document(seen, settings, source, base.status.manifest_digest, manifest),
-        adapters=[one.entry for one in held if one.entry is not None and not one.obstacle],
         operator_image=settings.operator_image,
         trainer_image=settings.trainer_image,
         service_account=naming.SERVING_SERVICE_ACCOUNT,
@@ -203,7 +208,8 @@ def _document(
             manifest_digest=digest,
         ),
         max_lora_rank=profile.max_lora_rank,
-        max_loras=profile.max_loras,
+        max_cpu_loras=server.spec.slots,
+        credential_secret=naming.registry_secret_name(server.name, server.uid) if settings.signs_tokens else None,
         tls=server.spec.tls is not None,
         sequences=limits.concurrent_answers or (CPU_SEQUENCES if profile.device == "CPU" else CUDA_SEQUENCES),
         body_bytes=limits.body_kilobytes * 1024,
@@ -229,40 +235,52 @@ def _credential(seen: Observed, made: Serving) -> list[dict[str, Any]]:
     return [secret]
 
 
-def _rollout(seen: Observed, made: Serving, rollout: Rollout) -> list[AuditEntry]:
-    """Return the entries of a rollout that begins: one for each release that comes, else one for the server."""
+def _listed(seen: Observed) -> list[AdapterEntry]:
+    """Return the adapters that the pods shall hold."""
+    return [one.entry for one in state.held_candidates(seen) if one.entry is not None and not one.obstacle]
+
+
+def _rollout(seen: Observed, made: Serving, rollout: Rollout, listed: Sequence[AdapterEntry]) -> list[AuditEntry]:
+    """Return the entry of a rollout that begins: the pods are replaced."""
     if _rolled_out(seen) == rollout.digest:
         return []
     server, metadata = seen.server, (seen.deployment or {}).get("metadata") or {}
-    key = f"{server.uid}:{rollout.digest}:{metadata.get('generation', 0)}"
     payload = {
         "server": server.name,
         "configuration": rollout.configuration,
         "rollout": rollout.digest,
         "gatewayImage": rollout.images[objects.GATEWAY_CONTAINER],
         "engineImage": rollout.images[objects.ENGINE_CONTAINER],
+        "adapters": str(len(listed)),
     }
-    found = [
+    key = f"{server.uid}:{rollout.digest}:{metadata.get('generation', 0)}"
+    subject = AuditSubject("ModelServer", server.namespace, server.name, server.uid)
+    return [AuditEntry(type="RolloutStarted", actor=OPERATOR, subject=subject, key=key, payload=payload)]
+
+
+def _adapters_change(seen: Observed, listed: Sequence[AdapterEntry]) -> list[AuditEntry]:
+    """Return an entry for each release whose adapter the pods are told to hold from now on.
+
+    The list's version is part of the key: an adapter that comes back is told once more, and a repeated reconcile finds the version
+    unchanged.
+    """
+    server = seen.server
+    return [
         AuditEntry(
-            type="RolloutStarted",
+            type="AdapterListed",
             actor=OPERATOR,
             subject=routes.subject_of(seen, entry.served_name),
-            key=key,
+            key=f"{server.uid}:{entry.served_name}:{entry.digest}:{seen.list_version}",
             payload={
-                **payload,
+                "server": server.name,
                 "servedName": entry.served_name,
                 "adapter": entry.digest,
                 "adapterManifest": entry.manifest_digest,
             },
         )
-        for entry in made.adapters
-        if entry.served_name not in seen.held
+        for entry in listed
+        if entry.served_name not in seen.listed
     ]
-    if found:
-        return found
-    subject = AuditSubject("ModelServer", server.namespace, server.name, server.uid)
-    payload["adapters"] = str(len(made.adapters))
-    return [AuditEntry(type="RolloutStarted", actor=OPERATOR, subject=subject, key=key, payload=payload)]
 
 
 def _left_out(seen: Observed, served: Sequence[ServedAdapter]) -> list[AuditEntry]:
@@ -337,6 +355,8 @@ def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confi
         message = (
             f"clients may reach pods with this server's labels that are not its own, delete them: {names}; {message}"
         )
+    if away := outages.going_on(seen):
+        message = f"{away}; {message}"
     if waiting is not None and waiting is not how:
         message = f"{message}; nothing new is rolled out: {waiting.message}"
     clients = seen.server.spec.clients
@@ -345,7 +365,7 @@ def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confi
             f"{message}; Secret {clients.api_keys_secret_name} is not used: it is missing or has no label "
             f'{naming.USABLE_BY_SERVERS_LABEL}: "true"'
         )
-    elif clients.api_keys_secret_name is None and not clients.kubernetes_groups:
+    elif clients.api_keys_secret_name is None and not clients.kubernetes_groups and clients.oidc is None:
         message = f"{message}; nobody may ask: set spec.clients"
     return Health(how.phase, how.reason, message)
 

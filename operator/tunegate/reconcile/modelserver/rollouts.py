@@ -55,10 +55,7 @@ def inputs_digest(seen: Observed, made: Serving, settings: ServingSettings) -> s
             "mirror": None if isinstance(made.base, str) else settings.hub_endpoint,
             "manifest": made.document.base.manifest_digest,
         },
-        "adapters": [
-            [one.served_name, one.repository, one.digest, one.manifest_digest, one.evaluation_digest]
-            for one in sorted(made.adapters, key=lambda one: one.served_name)
-        ],
+        "maxCpuLoras": spec.max_cpu_loras,
         "registry": {"host": settings.registry_host, "plainHttp": settings.registry_plain_http or None},
         "pullSecrets": list(made.pull_secrets),
         "apiKeys": made.api_keys_secret,

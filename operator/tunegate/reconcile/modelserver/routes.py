@@ -36,7 +36,7 @@ def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
     """Return the routes without what releases and server no longer let stand, or None when all may stand.
 
     Gone are routes whose release may not answer any more or that nothing in `spec.routes` can open, and groups of clients
-    that the spec no longer lists. This needs neither registry nor ledger nor pods: it is written before anything else is
+    and an identity provider that the spec no longer names. This needs neither registry nor ledger nor pods: it is written before anything else is
     looked at. Where the live routes are not ours all are closed, until the next step has looked at everything.
     """
     live, server = seen.routes, seen.server.spec
@@ -44,13 +44,14 @@ def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
         return RoutesDocument(revision=int(now.timestamp()), names=_names(seen))
     if live is None:
         return None
-    possible = {route.name for route in server.routes if _fitting(route, seen.candidates)}
+    possible = {route.name for route in server.routes if candidates_of(route, seen.candidates)}
     kept = {name: served for name, served in live.routes.items() if served in seen.allowed and name in possible}
     document = live.model_copy(
         update={
             "routes": kept,
             "approved": [name for name in live.approved if name in seen.allowed],
             "kubernetes_groups": [one for one in live.kubernetes_groups if one in server.clients.kubernetes_groups],
+            "oidc": live.oidc if live.oidc == server.clients.oidc else None,
             "revision": live.revision + (kept != live.routes),
         }
     )
@@ -81,7 +82,7 @@ def _choose(
 ) -> RouteChoice:
     if route.name == BASE_SERVED_NAME:
         return RouteChoice(route.name, None, "this name belongs to the base model: choose another")
-    fitting = _fitting(route, candidates)
+    fitting = candidates_of(route, candidates)
     if not fitting:
         missing = f"no approved release with model name {route.name}"
         if route.track == "Pinned":
@@ -99,7 +100,7 @@ def _choose(
     return RouteChoice(route.name, None, f"{why}: {newest.reason}" if newest and newest.reason else why)
 
 
-def _fitting(route: Route, candidates: Sequence[Candidate]) -> list[Candidate]:
+def candidates_of(route: Route, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the releases that the route may answer with, the newest first."""
     if route.name == BASE_SERVED_NAME:
         return []
@@ -136,6 +137,8 @@ def wanted(seen: Observed, choices: Sequence[RouteChoice], now: datetime) -> Rou
         approved=sorted(seen.allowed),
         closes={one.served_name: one.closes for one in seen.candidates if one.closes is not None},
         kubernetes_groups=sorted(seen.server.spec.clients.kubernetes_groups),
+        oidc=seen.server.spec.clients.oidc,
+        per_client=seen.server.spec.limits.per_client,
         valid_seconds=seen.close_after_seconds,
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.markers import RESERVED, TEXT_CHARACTERS
-from tunegate.api.modelserver import LeftOutCause, ModelServerStatus, RouteStatus, ServedAdapter
+from tunegate.api.modelserver import MOST_ADAPTERS, LeftOutCause, ModelServerStatus, RouteStatus, ServedAdapter
 from tunegate.api.numbers import count_of
 from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import GatewayAdapter
@@ -19,12 +19,10 @@ from tunegate.manifests.sources import ClaimPath, model_path
 from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver.observed import Candidate, Observed
 from tunegate.reconcile.modelserver.rollouts import Chosen, status_of_rollout
-from tunegate.reconcile.modelserver.routes import RouteChoice
+from tunegate.reconcile.modelserver.routes import RouteChoice, candidates_of
 from tunegate.reconcile.naming import server_labels
 
 Json = Mapping[str, Any]
-MOST = 64
-"""Adapters that a server holds at most: the newest ones."""
 CRASHING = "CrashLoopBackOff"
 FAILING = frozenset({CRASHING, "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerError",
                      "CreateContainerConfigError"})  # fmt: skip
@@ -42,22 +40,48 @@ class Health:
 
 
 def adapters(seen: Observed) -> list[ServedAdapter]:
-    """Return every adapter that the server shall hold, with its state over all ready pods.
+    """Return every adapter that the server shall hold or that waits for a slot, with its state over all ready pods.
 
     While none is ready, a pod that comes up may say already that it leaves an adapter out.
     """
-    held = held_candidates(seen)
-    return [_adapter(seen, candidate) for candidate in sorted(held, key=lambda one: one.served_name)]
+    held = {one.served_name: one for one in held_candidates(seen)}
+    shown = [_adapter(seen, candidate) for candidate in held.values()]
+    shown += [_waiting(seen, candidate) for candidate in _fit(seen) if candidate.served_name not in held]
+    return sorted(shown[:MOST_ADAPTERS], key=lambda one: one.served_name)
 
 
 def held_candidates(seen: Observed) -> list[Candidate]:
-    """Return the candidates to serve: the newest, and of doubtful ones only those that the server holds already.
+    """Return the candidates to hold: as many as the engines have slots, those of routes first, then the newest.
 
-    A doubtful one that was left out would be a new rollout as soon as it is repaired.
+    What answers now stays until another one answers in its place: else a route would close for want of a slot.
     """
+    fit = _fit(seen)
+    live = set(seen.routes.routes.values()) if seen.routes else set()
+    next_ = {one.served_name for route in seen.server.spec.routes for one in candidates_of(route, fit)[:1]}
+    ranked = sorted(fit, key=lambda one: (one.served_name not in live, one.served_name not in next_))
+    usable = [one for one in ranked if not one.obstacle]
+    return [*usable[: seen.server.spec.slots], *(one for one in ranked if one.obstacle)]
+
+
+def _fit(seen: Observed) -> list[Candidate]:
+    """Return the candidates that may be held, the newest first: of doubtful ones only those that the server holds already."""
     fit = [one for one in seen.candidates if not one.doubtful or one.served_name in seen.held]
-    fit.sort(key=lambda one: one.age, reverse=True)
-    return fit[:MOST]
+    return sorted(fit, key=lambda one: one.age, reverse=True)
+
+
+def _waiting(seen: Observed, candidate: Candidate) -> ServedAdapter:
+    count = count_of(seen.server.spec.slots, "other adapter")
+    reason = (
+        f"{ServerReason.WAITING_FOR_SLOT}: the engines hold {count}, those that routes lead to and newer ones; take it up by a route, or raise "
+        "spec.maxCpuLoras, which restarts the engines"
+    )
+    return ServedAdapter(
+        release_ref=NamedRef(name=candidate.release.name),
+        served_name=candidate.served_name,
+        adapter_digest=candidate.entry.digest if candidate.entry else None,
+        state="Waiting",
+        reason=reason,
+    )
 
 
 def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
@@ -70,10 +94,14 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     cause: LeftOutCause | None = None
     if candidate.obstacle:
         state, reason, cause = "LeftOut", candidate.obstacle, "Documents"
+    elif other := _other_bytes(candidate, heard):
+        state, reason, cause = "LeftOut", other, "Documents"
     elif rejected is not None:
         state, reason, cause = "LeftOut", f"pod {rejected[0]}: {rejected[1].reason}", rejected[1].cause
     elif reports and all(one is not None and one.state == "Ready" for one in reports.values()):
         state = "Ready"
+    elif waiting := next((one.reason for one in heard.values() if one is not None and one.reason), ""):
+        reason = waiting
     elif not reports and told is not None and told.state == "Ready" and ready_replicas(seen):
         state = "Ready"  # Pods are ready, and only their answer to us is missing: that takes nothing back.
     return ServedAdapter(
@@ -84,6 +112,15 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
         cause=cause,
         reason=reason[:TEXT_CHARACTERS],
     )
+
+
+def _other_bytes(candidate: Candidate, heard: Mapping[str, GatewayAdapter | None]) -> str:
+    """Say which pod was told to hold other bytes under the name than those that people approved."""
+    approved = candidate.entry.digest if candidate.entry else ""
+    other = next((pod for pod, one in heard.items() if one and one.digest not in ("", approved)), None)
+    if other is None or not approved:
+        return ""
+    return f"pod {other} was told to hold other bytes than the approved ones: somebody changed the list of adapters"
 
 
 def _report(reported: Sequence[GatewayAdapter], served_name: str) -> GatewayAdapter | None:
@@ -113,7 +150,7 @@ def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
     ready = ready_replicas(seen)
     out = [adapter for adapter in served if adapter.state == "LeftOut"]
     left_out = "; ".join(f"{adapter.served_name} is left out: {adapter.reason}" for adapter in out)
-    left_out += ". After a repair delete the pod: its successor fetches and checks again" if out else ""
+    left_out += ". Files are fetched again every minute; a probe is asked again when the pod was deleted" if out else ""
     if replicas == 0:
         return Health("Pending", ServerReason.SCALED_TO_ZERO, "scaled to zero: set spec.replicas to serve")
     failing = next((text for pod in seen.live_pods if (text := failure(pod))), "")
@@ -129,7 +166,9 @@ def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
     if ready < replicas:
         return Health("Degraded", ServerReason.SERVING, f"{count}; {_starting(seen)}")
     loading = [adapter.served_name for adapter in served if adapter.state == "Loading"]
-    rolling = f"; rolling out {', '.join(loading)}" if loading else ""
+    waiting = [adapter.served_name for adapter in served if adapter.state == "Waiting"]
+    rolling = f"; loading {', '.join(loading)}" if loading else ""
+    rolling += f"; waiting for a slot (spec.maxCpuLoras): {', '.join(waiting)}" if waiting else ""
     return Health("Ready", ServerReason.SERVING, count + rolling)
 
 
@@ -181,7 +220,7 @@ def _starting(seen: Observed) -> str:
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
                 return f"pod {pod['metadata']['name']} waits for a node: {condition.get('message', '')[:300]}"
     said = next((status.message for status in seen.gateways.values() if status.message and not status.ready), "")
-    return said or "pods are starting: pulling and verifying adapters, then loading the base model"
+    return said or "pods are starting: hashing and loading the base model, then verifying and loading adapters"
 
 
 def base_volume(seen: Observed) -> Literal["Protected", "Open", "Copied"] | None:
@@ -211,7 +250,7 @@ def status_of(
     if out:
         verified = ("False", ServerReason.ADAPTER_LEFT_OUT, f"left out: {', '.join(out)}")
     elif loading or how.reason is not ServerReason.SERVING:
-        verified = ("Unknown", ServerReason.STARTING, "adapters are verified and probed when a pod starts")
+        verified = ("Unknown", ServerReason.STARTING, "adapters are being fetched, verified, loaded and probed")
     ready: ConditionStatus = "True" if how.reason is ServerReason.SERVING else "False"
     conditions = [one for one in server.status.conditions if one.type != OBJECTS_IN_PLACE]
     said = {"Ready": (ready, how.reason, how.message), "AdaptersVerified": verified}

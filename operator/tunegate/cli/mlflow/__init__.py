@@ -1,0 +1,1 @@
+"""MLflow on one person's machine."""

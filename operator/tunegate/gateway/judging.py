@@ -1,0 +1,70 @@
+"""Probes an adapter that the engine holds: recorded answers must score as they did at evaluation (``tunegate.probes``)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tunegate.api.modelserver import LeftOutCause
+from tunegate.api.stage.layout import BASE_SERVED_NAME
+from tunegate.api.stage.probe import Probe
+from tunegate.gateway.engine import Engine, EngineFailure
+from tunegate.probes import Scored, drive, matches, score_answer
+
+TRIES = 3
+"""Probes that could not be asked to the end."""
+QUIET_SECONDS = 30.0
+"""So long a second asking waits until no client is being answered."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a probe said; no reason: the adapter is the evaluated one."""
+
+    reason: str = ""
+    cause: LeftOutCause | None = None
+
+
+class Judge:
+    """Asks the engine. ``busy`` tells whether clients are being answered, ``quiet`` waits for the end of that, for seconds."""
+
+    def __init__(self, engine: Engine, busy: Callable[[], bool], quiet: Callable[[float], Awaitable[bool]]) -> None:
+        self._engine = engine
+        self._busy = busy
+        self._quiet = quiet
+
+    async def judge(self, name: str, probe: Probe) -> Verdict:
+        """Probe one adapter, while clients are answered by others. Raises ``EngineFailure`` when the engine itself went away.
+
+        What scores otherwise beside clients is asked once more, in a quiet moment where there is one: with bfloat16 a
+        score depends a little on what else is in the engine's batch.
+        """
+        disturbed = self._busy()
+        verdict = await self._ask(name, probe)
+        if verdict.cause == "Probe" and (disturbed or self._busy()):
+            await self._quiet(QUIET_SECONDS)
+            verdict = await self._ask(name, probe)
+        return verdict
+
+    async def _ask(self, name: str, probe: Probe) -> Verdict:
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                verdict = matches(probe, await self._score(name, probe))
+            except (EngineFailure, ValueError) as error:
+                if not await self._engine.healthy():
+                    raise EngineFailure(str(error)) from error
+                reason = f"the probe could not be asked: {error}"
+                continue
+            return Verdict() if verdict.matched else Verdict(verdict.reason, "Probe")
+        return Verdict(reason, "ProbeUnanswered")
+
+    async def _score(self, name: str, probe: Probe) -> list[Scored]:
+        """Score every recorded answer under the adapter and under the base, one after the other: clients wait for one at most."""
+        return [
+            Scored(
+                tuned=await drive(score_answer(name, item.messages, item.answer), self._engine.ask),
+                base=await drive(score_answer(BASE_SERVED_NAME, item.messages, item.answer), self._engine.ask),
+            )
+            for item in probe.items
+        ]
