@@ -155,7 +155,7 @@ def readings(one: Shown) -> list[tuple[str, Json]]:
     ]
 
 
-@pytest.mark.attack(79)
+@pytest.mark.attack(80)
 @pytest.mark.parametrize(("person", "mine", "theirs"), PEOPLE)
 def test_a_persons_own_things_are_read_and_those_of_another_namespace_are_refused(
     door: Door, person: str, mine: str, theirs: str
@@ -181,7 +181,7 @@ QUERIES = {
 }
 
 
-@pytest.mark.attack(79)
+@pytest.mark.attack(80)
 def test_graphql_which_pages_use_tells_nothing_of_another_namespace(door: Door) -> None:
     def asked(name: str, data: Json) -> Any:
         body = {"operationName": name, "query": QUERIES[name], "variables": {"data": data}}
@@ -203,7 +203,7 @@ def test_graphql_which_pages_use_tells_nothing_of_another_namespace(door: Door) 
     assert asked("SearchRuns", {"experimentIds": [other.experiment]}) is None
 
 
-@pytest.mark.attack(79)
+@pytest.mark.attack(80)
 def test_nobody_writes_by_the_door_and_nothing_besides_runs_and_models_is_opened(door: Door) -> None:
     run = door.own.run
     for path, body in (
@@ -226,7 +226,7 @@ def test_nobody_writes_by_the_door_and_nothing_besides_runs_and_models_is_opened
         assert door.site.ask(method, f"{API}/runs/get", door.site.token("engineer")).status_code == 405, method
 
 
-@pytest.mark.attack(79)
+@pytest.mark.attack(80)
 def test_neither_header_nor_password_of_the_caller_opens_more(door: Door) -> None:
     forged = {"X-Tunegate-Namespaces": "*", "Cookie": "session=x", "Host": "tunegate-mlflow:5000"}
     answer = door.site.ask(
@@ -277,7 +277,7 @@ def test_each_opening_is_logged_with_the_person_and_no_credential(door: Door) ->
     assert PASSWORDS["exchange"] not in text
 
 
-@pytest.mark.attack(79)
+@pytest.mark.attack(80)
 def test_a_right_that_is_taken_away_closes_the_door_within_a_minute_and_a_new_one_opens_it(door: Door) -> None:
     who = f"{OWN}:pipeline"
     door.site.kubectl(

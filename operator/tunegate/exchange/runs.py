@@ -32,7 +32,7 @@ USER = "tunegate-exchange"
 NAMESPACES_HEADER = "X-Tunegate-Namespaces"
 EVERYTHING = "*"
 RIGHT_SECONDS = 5.0
-"""How long an answer of RBAC holds: a page asks for dozens of files. Source: docs/decisions/0014."""
+"""How long an answer of RBAC holds: a page asks for dozens of files. Source: docs/decisions/0015."""
 MOST_CALLERS = 2000
 TOLD_SECONDS = 3600.0
 """So often the log repeats that the same person reads the same namespaces."""
@@ -58,6 +58,8 @@ class Runs:
     identity: Identity
     http: aiohttp.ClientSession
     _rights: dict[bytes, tuple[float, str]] = field(default_factory=dict)
+    _asking: dict[bytes, asyncio.Lock] = field(default_factory=dict)
+    """A page asks for dozens of files at once: RBAC is asked for the first of them."""
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
 
     async def shown(self, request: web.Request) -> web.StreamResponse:
@@ -85,18 +87,21 @@ class Runs:
     async def _readable(self, authorization: str | None) -> str:
         """Return the namespaces whose runs the caller may read, as MLflow takes them. Raises ``ApiError`` 401, 403, 503."""
         key = hashlib.sha256(token_of(authorization).encode()).digest()
-        until, readable = self._rights.get(key, (0.0, ""))
-        if until <= time.monotonic():
-            caller = await self.identity.caller(authorization)
-            readable = await self._decided(caller)
-            if not readable:
-                raise ApiError(
-                    403, "not_allowed",
-                    f"{caller.username} may not get runs.tunegate.io in any governed namespace: ask the platform team for a role that does",
-                )  # fmt: skip
-            if len(self._rights) >= MOST_CALLERS:
-                self._rights.clear()
-            self._rights[key] = (time.monotonic() + RIGHT_SECONDS, readable)
+        if len(self._asking) >= MOST_CALLERS:
+            self._rights.clear()
+            self._asking.clear()
+        async with self._asking.setdefault(key, asyncio.Lock()):
+            until, readable = self._rights.get(key, (0.0, ""))
+            if until <= time.monotonic():
+                caller = await self.identity.caller(authorization)
+                readable = await self._decided(caller)
+                if not readable:
+                    raise ApiError(
+                        403, "not_allowed",
+                        f"{caller.username} may not get runs.tunegate.io in any governed namespace: ask the platform team for a role "
+                        "that does",
+                    )  # fmt: skip
+                self._rights[key] = (time.monotonic() + RIGHT_SECONDS, readable)
         return readable
 
     async def _decided(self, caller: Caller) -> str:
@@ -142,6 +147,7 @@ async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse, *, pa
             503, "mlflow_away", "MLflow does not take the exchange's password yet; try again", retry_after=30
         )
     headers = {name: answer.headers[name] for name in GIVEN_BACK if name in answer.headers}
+    headers.setdefault("Cache-Control", "no-store")
     headers |= {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
     if page and answer.status == 200 and answer.content_type == "text/html":
         text = (await answer.read()).replace(b"<head>", b"<head>" + PREFERENCES, 1)

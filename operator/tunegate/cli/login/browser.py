@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from oauthlib.oauth2 import WebApplicationClient
 
+from tunegate.api.numbers import duration
 from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.login.provider import Provider, Refused, Tokens
 
@@ -88,7 +89,7 @@ class _Returns(ThreadingHTTPServer):
             if self._code is not None:
                 return self._code
         raise CommandFailure(
-            f"nobody signed in within {PATIENCE_SECONDS / 60:g} minutes. Without a browser on this machine: --device"
+            f"nobody signed in within {duration(PATIENCE_SECONDS)}. Without a browser on this machine: --device"
         )
 
     def take(self, path: str) -> str | None:

@@ -7,6 +7,7 @@ import time
 
 from oauthlib.oauth2 import DeviceClient
 
+from tunegate.api.numbers import duration
 from tunegate.cli import screen
 from tunegate.cli.failure import CommandFailure, Unreachable
 from tunegate.cli.login.provider import Json, Provider, Refused, Tokens
@@ -48,7 +49,7 @@ def sign_in(provider: Provider) -> Tokens:
                 raise
         except Unreachable:
             interval *= 2
-    raise CommandFailure(f"nobody signed in within {lasts / 60:g} minutes: try again")
+    raise CommandFailure(f"nobody signed in within {duration(lasts)}: try again")
 
 
 def _say(told: Json, page: str, code: str) -> None:

@@ -23,7 +23,6 @@ from tunegate.cli.exchange import Exchange
 from tunegate.cli.failure import CommandFailure, Forbidden
 from tunegate.cli.reference import JOB, Reference, needed
 
-COOKIE = "tunegate"
 KEY_BYTES = 24
 LARGEST_QUESTION = 1024 * 1024
 SENT_ON = ("Accept", "Content-Type", "If-Modified-Since", "If-None-Match")
@@ -79,6 +78,8 @@ class Window(ThreadingHTTPServer):
         self.door = door
         self.key = secrets.token_urlsafe(KEY_BYTES)
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
+        self.cookie = f"tunegate-{self.server_address[1]}"
+        """Browsers send the cookies of one port of a machine to all its ports."""
         self.hosts = tuple(f"{name}:{self.server_address[1]}" for name in ("127.0.0.1", "localhost"))
 
     def opened_by(self, given: str) -> bool:
@@ -99,7 +100,7 @@ class _Request(BaseHTTPRequestHandler):
             self._pass_on(None)
         elif given.path == "/" and window.opened_by(parse_qs(given.query).get("key", [""])[0]):
             # A browser keeps the part behind # when it follows.
-            cookie = f"{COOKIE}={window.key}; HttpOnly; SameSite=Strict; Path=/"
+            cookie = f"{window.cookie}={window.key}; HttpOnly; SameSite=Strict; Path=/"
             self._answer(303, {"Location": "/", "Set-Cookie": cookie, "Referrer-Policy": "no-referrer"}, b"")
         else:
             self._say(403, "open the whole address that `tunegate mlflow` printed")
@@ -127,7 +128,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _cookie(self) -> str:
         try:
-            kept = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
+            kept = SimpleCookie(self.headers.get("Cookie", "")).get(self._window.cookie)
         except CookieError:
             return ""
         return kept.value if kept is not None else ""
