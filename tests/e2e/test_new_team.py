@@ -22,6 +22,9 @@ from tests.support.pages import DOCS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.timeout(5400)]
 TASK, REVIEW, APPLICATION = "road-task.md", "road-review.md", "road-application.md"
+MODEL, PAGES_NAME = "tickets", "tickets-1"
+NAME = f"{MODEL}-{time.strftime('%m%d-%H%M%S', time.gmtime())}"
+"""Of suite, job and release in this run."""
 MOST_COMMANDS, MOST_OF_THE_ENGINEER = 12, 7
 SECONDS = 2700.0
 
@@ -43,16 +46,21 @@ def job_of_the_page(dataset: dict[str, str]) -> dict[str, object]:
     assert shown.keys() == dataset.keys()
     assert {key for key in shown if shown[key] != dataset[key]} == {"uri"}
     job["spec"]["dataset"] = dataset
+    job["metadata"]["name"] = job["spec"]["suiteRef"]["name"] = NAME
     return dict(job)
 
 
-def remove_an_earlier_try() -> None:
-    """Take away what an earlier run left under the names of the page, as far as that may be: on a cluster that is kept."""
-    for kind in ("modelrelease", "finetunejob", "evaluationsuite"):
-        kubectl("-n", TEAM, "delete", kind, "tickets-1", "--ignore-not-found")
+def close_the_route_of_an_earlier_run() -> None:
+    """On a cluster that is kept the page's route is there already."""
+    routes = json.loads(kubectl("-n", TEAM, "get", "modelserver", "licenses", "-o", "json"))["spec"]["routes"]
+    others = [route for route in routes if route["name"] != MODEL]
+    patch = json.dumps({"spec": {"routes": others}})
+    kubectl("-n", TEAM, "patch", "modelserver", "licenses", "--type=merge", f"--patch={patch}")
 
 
 def follow(team: Team, role: str, line: str) -> str:
+    """Run a line of a page under the names of this run: records are kept, so a name is used once."""
+    line = line.replace(PAGES_NAME, NAME)
     began = time.monotonic()
     said = team.run(role, line, SECONDS)
     print(f"\n{time.monotonic() - began:5.0f} s  {role}: $ {line[:140]}\n{said[-3000:]}")
@@ -60,7 +68,7 @@ def follow(team: Team, role: str, line: str) -> str:
 
 
 def test_a_new_team_goes_from_rows_to_an_answer_by_the_commands_of_its_page(team: Team) -> None:
-    remove_an_earlier_try()
+    close_the_route_of_an_earlier_run()
     subprocess.run([sys.executable, CHECKOUT / "examples/tickets/make_rows.py", "--out", team.folder], check=True)
     lines = [(who(line, TASK), line) for line in commands(TASK)]
     assert len(lines) <= MOST_COMMANDS
@@ -83,7 +91,7 @@ def test_a_new_team_goes_from_rows_to_an_answer_by_the_commands_of_its_page(team
 def review(team: Team) -> None:
     """Follow the reviewer's page."""
     said = [(line, follow(team, "model-risk", line)) for line in commands(REVIEW)]
-    assert any("tickets-1" in printed for line, printed in said if line.startswith("tunegate get releases"))
+    assert any(NAME in printed for line, printed in said if line.startswith("tunegate get releases"))
     assert any("right" in printed for line, printed in said if "inspect answers" in line)
     assert "<html" in (team.folder / "data.html").read_text()
     assert "ravi" in said[-1][1]
@@ -96,7 +104,7 @@ def test_a_developer_gets_the_answer_in_a_program_of_their_own(team: Team) -> No
     (team.folder / "ask.py").write_text(block(APPLICATION, "python"))
     said = [follow(team, "developer", line) for line in commands(APPLICATION)]
     served, answer = said[-1].split()
-    assert served.startswith("tickets-1-")
+    assert served.startswith(f"{NAME}-")
     assert answer == "repair"
 
 

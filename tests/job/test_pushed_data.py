@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.stage_objects import STAGES, containers, objects
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.pushed import Declaration, Pushed, PushedPlace
 from tunegate.api.stage.configs import STAGE_CONFIG, Pull, PullDataConfig
+from tunegate.cli.job_obstacles import as_allowed, told
 from tunegate.controllers.finetunejob.pushed import pushed_places, pushed_repositories
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.planner import plan
@@ -218,3 +220,9 @@ def test_a_jobs_credential_opens_what_it_names_and_no_other_data() -> None:
 def test_no_other_form_of_address_is_read(uri: str) -> None:
     with pytest.raises(ValueError, match="oci://NAMESPACE/datasets/NAME@sha256"):
         PushedPlace.of(uri)
+
+
+def test_questions_that_a_person_may_not_read_are_no_obstacle_for_them() -> None:
+    facts = {**world_objects(), "suite": with_questions()}
+    allowed = as_allowed(job(), facts["server"], facts["suite"], list(facts["claims"]))
+    assert [one.message for one in told(Observed(**{"job": job(), **facts, **allowed}), date(2026, 11, 1))] == []
