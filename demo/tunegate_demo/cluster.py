@@ -18,6 +18,8 @@ PEOPLE = {
     "engineer": ("erin", "tunegate:engineers"),
     "reviewer-risk": ("ravi", "tunegate:model-risk"),
     "reviewer-compliance": ("cora", "tunegate:compliance"),
+    "evaluation-owner": ("eva", "tunegate:evaluation-owners"),
+    "policy-owner": ("paul", "tunegate:policy-owners"),
     "auditor": ("ada", "tunegate:auditors"),
 }
 

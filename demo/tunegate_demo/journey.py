@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import yaml
+
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate_demo.application import Application
 from tunegate_demo.cluster import Cluster
@@ -22,6 +24,8 @@ from tunegate_demo.screen import Screen
 SERVER = "licenses"
 MODEL_NAME = "holders"
 BASE = "smollm2-135m-instruct"
+CONTENT = "demo.tunegate.io/content"
+"""Annotation of the suite: what questions and rules it was made of."""
 ARM_KEYS = {
     "BasePlain": "base",
     "BaseFewShot": "fewShot",
@@ -53,10 +57,12 @@ class Journey:
         return f"holders-{self.run}"
 
     def catalogue(self) -> None:
-        """Apply what platform team, policy owner and evaluation owner own, and wait for the hashed base model."""
+        """Make what platform team, policy owner and evaluation owner own, each as its owner; wait for the hashed base model."""
         admin = self.cluster.admin
-        for name in ("computepool", "approvalpolicy", "basemodel", "evaluationsuite"):
+        for name in ("computepool", "basemodel"):
             admin.apply(self.manifest(name))
+        self.cluster.user("policy-owner").apply(self.manifest("approvalpolicy"))
+        self._make_suite()
         if admin.get("modelserver", SERVER, TEAM) is None:
             admin.apply(self.manifest("modelserver"))
             self.say(
@@ -77,6 +83,20 @@ class Journey:
         status = found["status"]
         self.say(f"base model: {status['parameters']:,} weights, {status['files']} files, {status['manifestDigest']}")
         self.report.digests["baseModel"] = status["manifestDigest"]
+
+    def _make_suite(self) -> None:
+        """Create the suite as its owner; one of an earlier run that was made of other questions or rules is replaced."""
+        owner, document = self.cluster.user("evaluation-owner"), self.manifest("evaluationsuite")
+        metadata = yaml.safe_load(document)["metadata"]
+        found = owner.get("evaluationsuite", metadata["name"], TEAM)
+        if (
+            found is not None
+            and (found["metadata"].get("annotations") or {}).get(CONTENT) != metadata["annotations"][CONTENT]
+        ):
+            owner.run("-n", TEAM, "delete", "evaluationsuite", metadata["name"])
+            found = None
+        if found is None:
+            owner.run("create", "-f", "-", document=document)
 
     def manifest(self, name: str, job_uid: str = "") -> str:
         """Return a manifest of the example with this run's names, digests and images filled in."""

@@ -28,6 +28,6 @@ def render(name: str, *, run: str, scale: Scale, inputs: Inputs, images: dict[st
 
 
 def _suite_version(questions: str, scale: Scale) -> str:
-    """Return what tells one suite from another: a suite never changes, so other questions or rules need another name."""
+    """Return what tells one suite from another of the same name: its questions and rules."""
     rules = scale.apply("evaluationsuite", (EXAMPLE / "evaluationsuite.yaml").read_text())
     return hashlib.sha256((questions + rules).encode()).hexdigest()[:8]

@@ -220,10 +220,11 @@ class Terminal(io.StringIO):
 def test_a_terminal_asks_for_what_is_missing_and_proposes_by_what_the_file_holds(
     tickets: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal("\n\n\n0.3\npvc://data/tickets.jsonl\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("\n\n\n0.3\n"))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
 
-    code = main(["create", "suite", "tickets", "--from", str(tickets), "--offline", "-o", "yaml"])
+    uri = "pvc://data/tickets.jsonl"
+    code = main(["create", "suite", "tickets", "--from", str(tickets), "--uri", uri, "--offline", "-o", "yaml"])
 
     printed = capsys.readouterr()
     assert code == 0, printed.err
@@ -232,7 +233,7 @@ def test_a_terminal_asks_for_what_is_missing_and_proposes_by_what_the_file_holds
     spec = yaml.safe_load(printed.out)["spec"]
     assert spec["task"] == {"type": "Classification", "labels": ["billing", "technical"]}
     assert spec["primaryMetric"] == {"name": "MacroF1", "margin": "0.3"}
-    assert spec["data"]["uri"] == "pvc://data/tickets.jsonl"
+    assert spec["data"]["uri"] == uri
 
 
 def test_every_field_of_the_options_has_words() -> None:

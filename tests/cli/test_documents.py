@@ -26,3 +26,11 @@ def test_a_field_that_is_written_twice_is_named_with_its_line(tmp_path: Path, te
 
     with pytest.raises(CommandFailure, match=r"(a|k) is given twice\n.*line \d+, column \d+"):
         read_documents(str(path))
+
+
+@pytest.mark.parametrize("text", ["4e7e6916-cf00-4b39-ad85-6a25d3ffbc9a", "1e3-notices", "12E4.jsonl"])
+def test_a_text_that_begins_like_a_number_is_text(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(f"metadata: {{uid: {text}, number: 1e-3}}\n")
+    (document,) = read_documents(str(file))
+    assert document["metadata"] == {"uid": text, "number": 1e-3}

@@ -176,3 +176,11 @@ def test_a_place_of_a_finding_is_a_line_of_its_file() -> None:
             "region": {"startLine": 7},
         }
     }
+
+
+def test_a_job_as_the_cluster_shows_it_has_no_unknown_fields(tmp_path: Path, capsys: Capture) -> None:
+    """The API server fills in every default, also of fields that our documents leave out while they have it."""
+    limits = {"maxErrors": 2, "maxDisruptions": 10, "maxSecondsWithoutProgress": 7200}
+    said = refused(write_plan_files(tmp_path / "files", limits=limits, suiteRef={"name": "none"}), capsys, status=2)
+    assert "no such fields" not in said
+    assert "EvaluationSuite none" in said

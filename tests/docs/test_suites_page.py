@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.builders import make_approvalpolicy, make_evaluationsuite
 from tests.support.command_line import Cli
 from tests.support.control_plane import Member
+from tests.support.exchange_site import running_exchange
 from tests.support.governed_namespace import World
 from tests.support.pages import commands, section
+from tests.support.registry_process import running_registry
 from tests.support.separate_server import governed_alone
 from tunegate.cli.main import main
+from tunegate.maintenance.authority import token_pair
 
 pytestmark = [
     pytest.mark.cluster,
@@ -30,6 +34,7 @@ MEMBERS = (
     Member("engineer", "erin", ("tunegate:engineers",)),
     Member("evaluation-owner", "eva", ("tunegate:evaluation-owners",)),
     Member("policy-owner", "paul", ("tunegate:policy-owners",)),
+    Member("exchange", "exchange"),
 )
 Json = dict[str, Any]
 
@@ -38,6 +43,23 @@ Json = dict[str, Any]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with governed_alone(tmp_path_factory.mktemp("plane"), MEMBERS) as world:
         yield world
+
+
+@pytest.fixture(scope="module")
+def settings(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The owner's settings, which name a registry and an exchange that run."""
+    folder = tmp_path_factory.mktemp("registry")
+    for name, content in token_pair("tunegate-operator").files().items():
+        (folder / name).write_bytes(content)
+    bound = ("create", "clusterrolebinding", "exchange", "--clusterrole=system:auth-delegator", "--user=exchange")
+    world.kubectl("admin", *bound).passes()
+    with (
+        running_registry(folder / "registry", token_certificate=folder / "tls.crt") as registry,
+        running_exchange(folder, world, registry, {"NAMESPACES": world.namespace}) as url,
+    ):
+        told = {"host": registry.host, "plainHTTP": True, "exchange": url.removeprefix("http://")}
+        (folder / "config.yaml").write_text(yaml.safe_dump({"registry": told}))
+        yield folder / "config.yaml"
 
 
 def block(title: str, language: str, number: int = 0) -> str:
@@ -73,8 +95,13 @@ def follow(cli: Cli, line: str) -> str:
 
 
 def test_every_command_of_the_page_runs_as_an_evaluation_owner(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    world: World,
+    settings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("TUNEGATE_CONFIG", str(settings))
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     lines = [line for title in ("Try it", "Create it") for line in commands("suites.md", title)]
@@ -85,8 +112,9 @@ def test_every_command_of_the_page_runs_as_an_evaluation_owner(
     assert "your regular expression matched 199 of 200; right are 199" in said[0]
     assert f"EvaluationSuite {world.namespace}/invoices-1 would be created" in said[1]
     assert f"EvaluationSuite {world.namespace}/invoices-1 created" in said[2]
-    assert "PersistentVolumeClaim invoices does not exist: jobs with this suite wait until it is" in said[2]
+    assert f"The questions lie at oci://{world.namespace}/questions/invoices-1@sha256:" in said[2]
     assert f"EvaluationSuite {world.namespace}/invoices-2 would be created" in said[6]
+    assert "PersistentVolumeClaim invoices does not exist: jobs with this suite wait until it is" in said[6]
 
 
 def test_a_suite_is_made_once_and_another_name_is_the_advice(
@@ -127,6 +155,8 @@ def test_evaluation_owners_make_suites_and_no_policies_and_policy_owners_the_rev
         ({"guardrails": [{"name": "SchemaValidity"}]}, "SchemaValidity, as primaryMetric or in guardrails, needs"),
         ({"data": "pvc://data/questions.json"}, "data.uri names a file of rows"),
         ({"data": "pvc://data/../questions.jsonl"}, "data.uri names a file of rows"),
+        ({"data": f"oci://team/datasets/a@sha256:{'0' * 64}"}, "spec.data.uri in body should match"),
+        ({"data": "oci://team/questions/a:latest"}, "spec.data.uri in body should match"),
         ({"data": "pvc://data/a//questions.jsonl"}, "data.uri names a file of rows"),
         ({"data": "pvc://data/questions/"}, "data.uri names a file of rows"),
     ],

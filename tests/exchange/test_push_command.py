@@ -73,6 +73,39 @@ def desk(site: Site, tmp_path: Path) -> Desk:
     return made
 
 
+def test_an_owner_makes_a_suite_and_its_questions_are_pushed_only_if_it_is_accepted(desk: Desk) -> None:
+    crds = PROGRAMS.parent / "crds/evaluationsuites.yaml"
+    desk.site.kubectl("apply", "--server-side", "-f", str(crds))
+    desk.site.kubectl("wait", "--for=condition=Established", "crd/evaluationsuites.tunegate.io", "--timeout=60s")
+    create = [
+        "create",
+        "suite",
+        "gate",
+        "--from",
+        desk.file("questions.jsonl"),
+        "--task",
+        "Generation",
+        "--metric",
+        "ExactMatch",
+    ]
+    tried = desk.run("evaluation-owner", *create, "--dry-run")
+    assert (tried.returncode, "would be pushed" in tried.stdout) == (0, True), tried.stderr
+    refused = desk.run("engineer", *create)
+    assert (refused.returncode, "cannot create resource" in refused.stderr) == (1, True)
+    assert json.loads(desk.run("evaluation-owner", "questions", "list", "-o", "json").stdout) == []
+
+    done = desk.run("evaluation-owner", *create)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(desk.run("evaluation-owner", "questions", "list", "-o", "json").stdout)
+    assert found["uri"].startswith(f"oci://{OWN}/questions/gate@sha256:")
+    assert found["uri"] in done.stdout
+    suite = json.loads(desk.site.kubectl("-n", OWN, "get", "evaluationsuite", "gate", "-o", "json"))
+    assert suite["spec"]["data"]["uri"] == found["uri"]
+    again = desk.run("evaluation-owner", *create)
+    assert (again.returncode, "give another NAME" in again.stderr) == (1, True)
+    assert len(json.loads(desk.run("evaluation-owner", "questions", "list", "-o", "json").stdout)) == 1
+
+
 def test_a_steward_pushes_by_one_command_and_gets_what_to_paste(desk: Desk) -> None:
     done = desk.run("steward", "data", "push", desk.file(), *DECLARED)
     assert done.returncode == 0, done.stderr

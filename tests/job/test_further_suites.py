@@ -12,9 +12,10 @@ from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.conditions import Condition
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.status import StageName
+from tunegate.api.pushed import Pushed, PushedPlace
 from tunegate.api.reasons import CatalogueReason
 from tunegate.api.shared import SuiteTries
-from tunegate.api.stage.configs import STAGE_CONFIG, ValidateConfig
+from tunegate.api.stage.configs import STAGE_CONFIG, Pull, PullDataConfig, ValidateConfig
 from tunegate.digests import document_digest, sha256
 from tunegate.reconcile.finetunejob.configs import attempt_objects
 from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
@@ -197,3 +198,48 @@ def test_only_validation_sees_further_suites(stage: StageName) -> None:
     objects = attempt_objects(seen, inputs(seen), SETTINGS, stage, 1)
 
     assert "questions" not in str([obj for obj in objects if obj["kind"] == "Job"])
+
+
+PUSHED = f"oci://{NAMESPACE}/questions/other@sha256:{'5' * 64}"
+
+
+def pushed_suite(uri: str = PUSHED, tries: int = 0) -> EvaluationSuite:
+    made = make_evaluationsuite("other", NAMESPACE, data={"uri": uri, "digest": DIGEST})
+    suite = EvaluationSuite.model_validate(made)
+    status = suite.status.model_copy(update={"tries": SuiteTries(total=tries, namespace=tries)})
+    return suite.model_copy(update={"status": status})
+
+
+def recorded(**changes: Any) -> Pushed:
+    said = {"pushed_by": "eva", "pushed_time": "2026-11-01T00:00:00Z", "files": 1, "bytes": 9, "file": "q.jsonl"}
+    return Pushed(place=PushedPlace.of(PUSHED), **{**said, **changes})
+
+
+def test_pushed_questions_of_others_are_pulled_and_never_in_a_jobs_way() -> None:
+    seen = observed([pushed_suite()], {}, pushed={PUSHED: recorded()})
+    config, _ = made(seen)
+    place = "/mnt/questions/other/q.jsonl"
+    assert [(one.name, one.path) for one in config.further_suites] == [("other", place)]
+    objects = {obj["kind"]: obj for obj in attempt_objects(seen, inputs(seen), SETTINGS, "Validate", 1)}
+    pull = STAGE_CONFIG.validate_json(objects["ConfigMap"]["data"]["download-questions.json"])
+    assert isinstance(pull, PullDataConfig)
+    assert pull.pulls == [Pull(uri=PUSHED, path=place, required=False)]
+
+
+@pytest.mark.parametrize(
+    ("found", "tries", "says"),
+    [
+        ({PUSHED: None}, 0, None),
+        ({PUSHED: recorded(withdrawn_by="eva")}, 0, None),
+        ({PUSHED: None}, 1, "nothing was pushed"),
+        ({PUSHED: recorded(withdrawn_by="eva")}, 1, "eva withdrew"),
+        ({}, 0, "can't be read now"),
+    ],
+)
+def test_pushed_questions_that_cannot_be_had_are_named_if_the_suite_matters(
+    found: Any, tries: int, says: str | None
+) -> None:
+    config, _ = made(observed([pushed_suite(tries=tries)], {}, pushed=found))
+    assert config.further_suites == []
+    assert config.unread_suites.keys() == ({"other"} if says else set())
+    assert (says or "") in config.unread_suites.get("other", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,14 +13,17 @@ from tests.support.builders import ENGINEER
 from tests.support.job_world import World, condition
 from tests.support.stage_documents import SETTINGS, job, world_objects
 from tests.support.stage_objects import STAGES, containers, objects
+from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.pushed import Declaration, Pushed, PushedPlace
-from tunegate.api.stage.configs import STAGE_CONFIG, PullDataConfig
+from tunegate.api.stage.configs import STAGE_CONFIG, Pull, PullDataConfig
+from tunegate.cli.job_obstacles import as_allowed, told
 from tunegate.controllers.finetunejob.pushed import pushed_places, pushed_repositories
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.planner import plan
 
 DIGEST = f"sha256:{'4' * 64}"
 URI = f"oci://team/datasets/notices@{DIGEST}"
+QUESTIONS = f"oci://team/questions/gate@{DIGEST}"
 TEXTS = f"oci://team/documents/manuals@{DIGEST}"
 DECLARED = {"classification": "Public", "license": "CC-BY-4.0", "source": "licence notices", "steward": "stella"}
 Json = dict[str, Any]
@@ -56,7 +60,7 @@ def test_the_one_container_that_pulls_runs_first_and_no_secret_of_the_site_is_ne
         return
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["download.json"])
     assert isinstance(config, PullDataConfig)
-    assert (config.uri, config.path, config.max_bytes) == (URI, "/mnt/dataset/rows.jsonl", 2 * 2**30)
+    assert (config.pulls, config.max_bytes) == ([Pull(uri=URI, path="/mnt/dataset/rows.jsonl")], 2 * 2**30)
     assert spec["initContainers"][0]["name"] == "download"
     assert not [one["name"] for one in spec["volumes"] if one["name"].endswith("-store")]
     writes = {
@@ -116,7 +120,63 @@ def test_documents_are_held_to_withdrawal_retention_and_contributors_too() -> No
     old = {**found, TEXTS: pushed(TEXTS, declared={"expiration_date": "2026-10-31"})}
     assert "may be kept until 2026-10-31" in planned(old, spec).status["message"]
     gone = {**found, TEXTS: pushed(TEXTS, withdrawn_by="zoe", withdrawn_time="")}
-    assert "spec.baseline.documents.uri: zoe withdrew the data." in planned(gone, spec).status["message"]
+    assert "spec.baseline.documents.uri: zoe withdrew the documents." in planned(gone, spec).status["message"]
+
+
+def with_questions(uri: str = QUESTIONS) -> EvaluationSuite:
+    suite: EvaluationSuite = world_objects()["suite"]
+    data = suite.spec.data.model_copy(update={"uri": uri})
+    return suite.model_copy(update={"spec": suite.spec.model_copy(update={"data": data})})
+
+
+def asked(**changes: Any) -> Pushed:
+    by = {"declaration": None, "pushed_by": "eva", "pushed_time": "2026-11-01T00:00:00Z", "files": 1, "bytes": 100}
+    return Pushed(place=PushedPlace.of(QUESTIONS), **{**by, "file": "gate.jsonl", **changes})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_pushed_questions_are_pulled_for_the_stages_that_ask_them(stage: str) -> None:
+    suite = with_questions()
+    made = objects(stage, suite=suite, pushed={QUESTIONS: asked()})
+    names = [one["name"] for one in made["Job"]["spec"]["template"]["spec"].get("initContainers", [])]
+    assert ("download-questions" in names) == (stage in ("Validate", "Baseline", "Evaluate"))
+    if "download-questions" not in names:
+        return
+    config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["download-questions.json"])
+    assert isinstance(config, PullDataConfig)
+    place = f"/mnt/questions/{suite.name}/gate.jsonl"
+    assert config.pulls == [Pull(uri=QUESTIONS, path=place)]
+    assert json.loads(made["ConfigMap"]["data"]["stage.json"])["suite"]["path"] == place
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (None, "`tunegate questions list` shows what was"),
+        (asked(withdrawn_by="eva", withdrawn_time="2026-11-01T08:00:00Z"), "eva withdrew the questions at"),
+    ],
+)
+def test_a_job_whose_questions_are_not_there_is_refused(found: Pushed | None, says: str) -> None:
+    step = planned({URI: pushed(), QUESTIONS: found}, suite=with_questions())
+    assert step.status["phase"] == "Failed"
+    assert says in step.status["message"]
+
+
+def test_the_owner_of_pushed_questions_is_no_contributor() -> None:
+    assert planned({URI: pushed(), QUESTIONS: asked()}, suite=with_questions()).creates
+
+
+@pytest.mark.attack(75)
+def test_questions_of_another_namespace_are_not_used() -> None:
+    foreign = QUESTIONS.replace("oci://team/", "oci://other/")
+    step = planned({URI: pushed(), foreign: asked()}, suite=with_questions(foreign))
+    assert step.status["phase"] == "Failed"
+    assert "uses what was pushed there only" in step.status["message"]
+    assert pushed_repositories(job(), [with_questions(foreign)]) == []
+
+
+def test_a_credential_opens_the_questions_of_the_suites_that_the_job_reads() -> None:
+    assert pushed_repositories(job(), [with_questions()]) == ["team/questions", "team/questions/gate"]
 
 
 def test_while_the_registry_is_away_a_job_waits() -> None:
@@ -160,3 +220,9 @@ def test_a_jobs_credential_opens_what_it_names_and_no_other_data() -> None:
 def test_no_other_form_of_address_is_read(uri: str) -> None:
     with pytest.raises(ValueError, match="oci://NAMESPACE/datasets/NAME@sha256"):
         PushedPlace.of(uri)
+
+
+def test_questions_that_a_person_may_not_read_are_no_obstacle_for_them() -> None:
+    facts = {**world_objects(), "suite": with_questions()}
+    allowed = as_allowed(job(), facts["server"], facts["suite"], list(facts["claims"]))
+    assert [one.message for one in told(Observed(**{"job": job(), **facts, **allowed}), date(2026, 11, 1))] == []

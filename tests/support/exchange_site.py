@@ -18,6 +18,7 @@ import yaml
 
 from tests.support import helm
 from tests.support.control_plane import ControlPlane, Member, running_control_plane
+from tests.support.governed_namespace import World
 from tests.support.ports import free_port
 from tests.support.programs import program
 from tests.support.registry_process import RunningRegistry, running_registry
@@ -33,6 +34,7 @@ PEOPLE = (
     Member("reviewer", "ravi", ("reviewers",)),
     Member("auditor", "ada", ("audit",)),
     Member("engineer", "erin", ("engineers",)),
+    Member("evaluation-owner", "eva", ("evaluation-owners",)),
     Member("stranger", "mallory", ("others",)),
 )
 OWN, OTHER, FREE = "licenses-team", "team-b", "not-governed"
@@ -40,6 +42,7 @@ BOUND = {
     "stewards": "tunegate-data-steward",
     "reviewers": "tunegate-evidence-reader",
     "engineers": "tunegate-requester",
+    "evaluation-owners": "tunegate-evaluation-owner",
 }
 
 
@@ -110,7 +113,11 @@ def running_site(folder: Path, **settings: str) -> Iterator[Site]:
 
 @contextmanager
 def running_exchange(
-    folder: Path, plane: ControlPlane, registry: RunningRegistry, settings: dict[str, str], name: str = "exchange"
+    folder: Path,
+    plane: ControlPlane | World,
+    registry: RunningRegistry,
+    settings: dict[str, str],
+    name: str = "exchange",
 ) -> Iterator[str]:
     """Start the program as its container does, without TLS; gives its address. ``name``: of its log."""
     port = free_port()

@@ -9,7 +9,7 @@ import re
 import secrets
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,12 +93,15 @@ class SignIn:
 
 
 @contextmanager
-def running_issuer(folder: Path) -> Iterator[SignIn]:
-    """Start the provider that the API server trusts, with passwords of its own."""
-    passwords = {username: secrets.token_urlsafe(16) for username in ACCOUNTS}
+def running_issuer(folder: Path, accounts: Mapping[str, tuple[str, list[str]]] = ACCOUNTS) -> Iterator[SignIn]:
+    """Start the provider that the API server trusts, with passwords of its own.
+
+    ``accounts``: employee id and groups by user name.
+    """
+    passwords = {username: secrets.token_urlsafe(16) for username in accounts}
     people = [
         {"username": username, "password": passwords[username], "employeeId": employee, "groups": groups}
-        for username, (employee, groups) in ACCOUNTS.items()
+        for username, (employee, groups) in accounts.items()
     ]
     (folder / "people.json").write_text(json.dumps(people))
     command = sign_in.issuer_command(folder / "people.json")

@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.builders import HUB_SOURCE, make_basemodel
 from tests.support.stage_documents import SETTINGS, job, sealed, trained, validated, world_objects
 from tunegate.api.basemodel import BaseModel
+from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.pushed import Pushed
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.api.stage.results import StageInputs
@@ -42,6 +43,7 @@ def objects(
     base_model: BaseModel | None = None,
     checkpoint_secret: Json | None = None,
     pushed: Mapping[str, Pushed | None] | None = None,
+    suite: EvaluationSuite | None = None,
     **spec: Any,
 ) -> dict[str, Json]:
     read = StageInputs(adapter=sha256(b"imported files"))
@@ -59,6 +61,7 @@ def objects(
     facts = {
         **world_objects(**(pool or {})), "store_secret": store_secret, "pushed": pushed or {}, "documents_secret": documents_secret,
         "checkpoint_secret": checkpoint_secret, "fresh_checkpoint_key": bytes(32), "hub_endpoint": "https://hub.example", **({"base_model": base_model} if base_model else {}),
+        **({"suite": suite} if suite else {}),
     }  # fmt: skip
     found = {"dataset": dataset_status, "documentsDigest": documents_digest}
     status = {"observedGeneration": 1, "stages": stages, **{key: value for key, value in found.items() if value}}

@@ -12,7 +12,7 @@ import pytest
 from tests.support.registry_process import RunningRegistry
 from tests.support.stage_process import Pod, StageEnding, stage_base
 from tunegate.api.pushed import PART_TYPE, Declaration, Part, Push, Pushed, PushedFile, PushedPlace
-from tunegate.api.stage.configs import DatasetInput, PullDataConfig
+from tunegate.api.stage.configs import DatasetInput, Pull, PullDataConfig
 from tunegate.api.stage.ends import ExitCode
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.pushed import withdraw, write_push
@@ -46,7 +46,7 @@ def pushed(client: RegistryClient, files: Mapping[str, Sequence[bytes]], name: s
 
 def pull(pod: Pod, uri: str, target: Path, *, max_bytes: int = 64 * 1024 * 1024) -> StageEnding:
     config = PullDataConfig(
-        **stage_base(pod.host), uri=uri, path=str(target), max_bytes=max_bytes, too_large="take fewer"
+        **stage_base(pod.host), pulls=[Pull(uri=uri, path=str(target))], max_bytes=max_bytes, too_large="take fewer"
     )
     return pod.run(config)
 
@@ -86,6 +86,18 @@ def test_withdrawn_absent_and_too_large_data_are_bad_input(pod: Pod, client: Reg
     assert "stella withdrew the data" in gone.termination.message
     assert "nothing was pushed there" in absent.termination.message
     assert not any((tmp_path / name).exists() for name in "abc")
+
+
+def test_what_is_not_required_is_left_out_and_the_rest_arrives(
+    pod: Pod, client: RegistryClient, tmp_path: Path
+) -> None:
+    place = pushed(client, {"rows.jsonl": ROWS}, "own")
+    absent = Pull(uri=f"oci://team-a/questions/gone@sha256:{'1' * 64}", path=str(tmp_path / "gone"), required=False)
+    own = Pull(uri=place.uri, path=str(tmp_path / "rows.jsonl"))
+    ending = pod.run(PullDataConfig(**stage_base(pod.host), pulls=[absent, own], max_bytes=10**6, too_large="less"))
+    assert ending.exit_code == ExitCode.VERDICT, ending.log
+    assert (tmp_path / "rows.jsonl").read_bytes() == b"".join(ROWS)
+    assert not (tmp_path / "gone").exists()
 
 
 @pytest.mark.attack(76)

@@ -23,8 +23,14 @@ log = logging.getLogger(__name__)
 
 
 def run(config: PullDataConfig, context: StageContext) -> None:
-    """Copy the files to ``config.path``. Raises as ``pull`` does."""
-    pull(config.uri, Path(config.path), config.max_bytes, config.too_large, context)
+    """Copy everything to its place. Raises as ``pull`` does, for what is required."""
+    for one in config.pulls:
+        try:
+            pull(one.uri, Path(one.path), config.max_bytes, config.too_large, context)
+        except BadInput as end:
+            if one.required:
+                raise
+            log.warning("not pulled: %s", end.message, extra=event("PullLeftOut", uri=one.uri, problem=end.message))
 
 
 def pull(uri: str, root: Path, max_bytes: int, too_large: str, context: StageContext) -> None:

@@ -14,9 +14,9 @@ from tunegate.api.markers import (
     Digest,
     Kind,
     Names,
+    QuestionsUri,
     Resource,
     ShortText,
-    VolumeUri,
     cel,
     immutable,
     later,
@@ -40,7 +40,7 @@ LongPattern = Annotated[str, Field(max_length=2048)]
 class SuiteData(ApiModel):
     """The gate's questions: chat JSONL, the last assistant turn is the expected answer."""
 
-    uri: VolumeUri
+    uri: QuestionsUri
     digest: Digest
     """SHA-256 of the file; stages refuse any other content."""
     group_field: ShortText | None = None

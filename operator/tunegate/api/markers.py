@@ -222,6 +222,15 @@ DataUri = Annotated[
 ]
 """A ``VolumeUri``, ``s3://<bucket>/<key>``: an object, or all objects below a key, or
 ``oci://<namespace>/datasets/<name>@sha256:<digest>``: what was pushed into the registry."""
+QuestionsUri = Annotated[
+    str,
+    Field(
+        max_length=600,
+        pattern=r"^(pvc://[a-z0-9]([-a-z0-9]*[a-z0-9])?/[A-Za-z0-9._/-]+"
+        r"|oci://[a-z0-9]([-a-z0-9]*[a-z0-9])?/questions/[a-z0-9]([-a-z0-9]*[a-z0-9])?@sha256:[0-9a-f]{64})$",
+    ),
+]
+"""A ``VolumeUri``, or ``oci://<namespace>/questions/<name>@sha256:<digest>``: what `tunegate create suite` pushed into the registry."""
 Day = Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
 """``YYYY-MM-DD``, in UTC."""
 Time = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]

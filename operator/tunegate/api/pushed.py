@@ -1,4 +1,4 @@
-"""Data sets and documents that people push into the registry: what they declare, and what is recorded of it.
+"""Data sets, documents and questions of suites that people push into the registry: what they declare, and what is recorded of it.
 
 The bytes lie in parts, as layers of an OCI manifest, in ``<namespace>/<kind>/<name>``. The manifest is written by the exchange alone;
 its annotations hold what was declared, and who pushed it as the API server proved them. A record under a tag of
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from tunegate.api.markers import DataClass, Day, Digest, ResourceName, StrictModel
 
-PushedKind = Literal["datasets", "documents"]
+PushedKind = Literal["datasets", "documents", "questions"]
 """Also the virtual resources that RBAC speaks of: `create`, `get`, `list`, `delete` on `datasets.tunegate.io` in a namespace."""
+KINDS: tuple[PushedKind, ...] = get_args(PushedKind)
 SCHEME = "oci://"
 AUDIENCE = "tunegate-exchange"
 """Of the Kubernetes tokens by which programs ask the exchange."""
@@ -31,13 +32,17 @@ MAX_PARTS = 4096
 MAX_FILES = 1000
 DATA_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 DOCUMENT_ENDINGS = (".md", ".markdown", ".txt")
-ENDINGS: Mapping[PushedKind, tuple[str, ...]] = {"datasets": DATA_ENDINGS, "documents": DOCUMENT_ENDINGS}
+ENDINGS: Mapping[PushedKind, tuple[str, ...]] = {
+    "datasets": DATA_ENDINGS,
+    "documents": DOCUMENT_ENDINGS,
+    "questions": DATA_ENDINGS,
+}
 PATH = r"^[A-Za-z0-9][A-Za-z0-9._=-]*(/[A-Za-z0-9][A-Za-z0-9._=-]*)*$"
 NAME: TypeAdapter[str] = TypeAdapter(ResourceName)
 """Of what is pushed, as an address has it."""
 _PREFIX = "io.tunegate.data."
 _URI = re.compile(
-    r"oci://(?P<namespace>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)/(?P<kind>datasets|documents)/"
+    r"oci://(?P<namespace>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)/(?P<kind>datasets|documents|questions)/"
     r"(?P<name>[a-z0-9](?:[-a-z0-9]{0,38}[a-z0-9])?)@(?P<digest>sha256:[0-9a-f]{64})"
 )
 Line = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
@@ -71,7 +76,8 @@ class PushedFile(StrictModel):
 class Push(StrictModel):
     """What completes a push: the files whose parts were stored before, and what is declared of them."""
 
-    declaration: Declaration
+    declaration: Declaration | None = None
+    """None: questions of a suite, which are trained on by nobody; other kinds need one."""
     files: Annotated[list[PushedFile], Field(min_length=1, max_length=MAX_FILES)]
 
     @model_validator(mode="after")
@@ -106,8 +112,8 @@ class PushedPlace(StrictModel):
         found = _URI.fullmatch(uri)
         if found is None:
             raise ValueError(
-                f"{uri}: an address in the registry has the form oci://NAMESPACE/datasets/NAME@sha256:… (or /documents/), "
-                "as `tunegate data push` prints it"
+                f"{uri}: an address in the registry has the form oci://NAMESPACE/datasets/NAME@sha256:… (or /documents/, "
+                "/questions/), as `tunegate data push` prints it"
             )
         return cls.model_validate(found.groupdict())
 
@@ -141,7 +147,7 @@ class Pushed(StrictModel):
     """One push, as recorded."""
 
     place: PushedPlace
-    declaration: Declaration
+    declaration: Declaration | None = None
     pushed_by: str
     """User name, as the API server proved it."""
     person_id: str | None = None
@@ -169,12 +175,15 @@ def said_of(pushed: Pushed) -> dict[str, str]:
         "files": str(pushed.files),
         "bytes": str(pushed.bytes),
         "file": pushed.file,
-        "classification": pushed.declaration.classification,
-        "license": pushed.declaration.license,
-        "source": pushed.declaration.source,
-        "steward": pushed.declaration.steward,
-        "expiration-date": pushed.declaration.expiration_date,
     }
+    if (declared := pushed.declaration) is not None:
+        said |= {
+            "classification": declared.classification,
+            "license": declared.license,
+            "source": declared.source,
+            "steward": declared.steward,
+            "expiration-date": declared.expiration_date,
+        }
     return {f"{_PREFIX}{key}": value for key, value in said.items() if value is not None}
 
 
@@ -185,7 +194,7 @@ def from_annotations(place: PushedPlace, said: Mapping[str, str]) -> Pushed:
     return Pushed.model_validate(
         {
             "place": place,
-            "declaration": {**declared, "expiration_date": found.get("expiration-date")},
+            "declaration": _declaration(place, declared, found.get("expiration-date")),
             "pushed_by": found.get("pushed-by"),
             "person_id": found.get("person-id"),
             "pushed_time": found.get("pushed-time"),
@@ -194,6 +203,11 @@ def from_annotations(place: PushedPlace, said: Mapping[str, str]) -> Pushed:
             "file": found.get("file"),
         }
     )
+
+
+def _declaration(place: PushedPlace, declared: Mapping[Any, str], until: str | None) -> dict[str, str | None] | None:
+    """Return what was declared; None for questions, of which nothing is."""
+    return None if place.kind == "questions" and not declared else {**declared, "expiration_date": until}
 
 
 def withdrawal(by: str, time: str) -> dict[str, str]:

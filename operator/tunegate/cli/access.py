@@ -54,6 +54,7 @@ RIGHTS = (
     Right("read answers, rows and statements", "get", "evidence/answers", ("approvers", "evaluationOwners", "auditors")),
     Right("list pushed data and documents", "list", "datasets",
           ("requesters", "approvers", "evaluationOwners", "dataStewards", "auditors")),
+    Right("push, read and withdraw questions", "create", "questions", ("evaluationOwners",)),
     Right("push and read data and documents", "create", "datasets", ("dataStewards",)),
     Right("see runs and models in MLflow", "get", "runs", ("requesters", "approvers", "auditors")),
     Right("change servers and their routes", "patch", "modelservers", ("servingOperators",)),

@@ -15,6 +15,7 @@ import httpx
 from tunegate.api.markers import API_VERSION, GROUP, Resource
 from tunegate.cli.failure import AlreadyExists, Changed, CommandFailure, Forbidden, Unreachable
 from tunegate.cli.kubeconfig import connection
+from tunegate.cli.server_words import with_advice
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
@@ -27,11 +28,6 @@ UNUSABLE = (
 """What parts of another form than a kubeconfig's raise: nobody compares each of them with a form."""
 PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~:-]+)+")
 """Of a request: no segment that leads elsewhere, nothing that would begin a query."""
-NOT_TEXT = re.compile(r'in body must be of type string: "(?:integer|number|boolean)"')
-NOT_CHECKED = re.compile(
-    r',? ?<nil>: Invalid value: "?null"?: some validation rules were not checked because the object was invalid; '
-    r"correct the existing errors to complete validation"
-)
 
 
 class Cluster:
@@ -239,10 +235,4 @@ def _message(answer: httpx.Response) -> str:
     except ValueError:
         message = answer.text[:500] or answer.reason_phrase
     # The API server puts policy and binding in front; what to do comes after.
-    return _with_advice(message.split("denied request: ")[-1])
-
-
-def _with_advice(message: str) -> str:
-    """Return the API server's message, with what to do where a number stands for text, and without rules that were not checked."""
-    message = NOT_CHECKED.sub("", message)
-    return NOT_TEXT.sub(r"\g<0> (put it in quotes)", message)
+    return with_advice(message.split("denied request: ")[-1])

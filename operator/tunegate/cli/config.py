@@ -63,6 +63,12 @@ def path() -> Path:
     return Path(named).expanduser() if named else home / "tunegate/config.yaml"
 
 
+def shown_path() -> str:
+    """Return where the settings are, as a person would write it."""
+    file, home = str(path()), str(Path.home())
+    return file.replace(home, "~", 1) if file.startswith(home + "/") else file
+
+
 def read() -> Settings:
     """Return the settings; empty ones where there is no file and none was named. Raises ``CommandFailure``."""
     file = path()

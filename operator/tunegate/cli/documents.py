@@ -11,8 +11,9 @@ import yaml
 
 from tunegate.cli.failure import CommandFailure, WrongUsage
 
-NUMBER_WITH_EXPONENT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
-"""PyYAML takes `1e-3` for text, since YAML 1.1 wants a point and a sign; kubectl and YAML 1.2 take it for a number."""
+NUMBER_WITH_EXPONENT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z")
+"""PyYAML takes `1e-3` for text, since YAML 1.1 wants a point and a sign; kubectl and YAML 1.2 take it for a number. To the end: PyYAML asks whether a text
+begins like this, and a UID may."""
 
 
 class Loader(yaml.SafeLoader):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,16 @@ NO_TOKEN = (
     "Name a service account whose tokens you may make (`registry: {serviceAccount: NAME}` in {settings}), or sign in by your "
     "identity provider: docs/bring-data-in.md says how"
 )
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options that say where the exchange is, and whose token it is shown."""
+    group = parser.add_argument_group("exchange", f"Each of these options overrides {config.shown_path()}.")
+    group.add_argument("--exchange", metavar="HOST:PORT")
+    group.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")
+    group.add_argument("--token-file", metavar="FILE", help="show the token in this file, as a pipeline's pod has it")
+    group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the exchange")
+    group.add_argument("--registry-plain-http", action="store_true")
 
 
 @dataclass(frozen=True)

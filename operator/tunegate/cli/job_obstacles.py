@@ -66,7 +66,9 @@ def told(view: Observed, today: date, need: Amount | None = None) -> list[Blocke
     return [*found, absent] if absent else [*found, *in_the_way(view)]
 
 
-def as_allowed(job: FineTuneJob, server: ModelServer | None, claims: Sequence[str]) -> dict[str, Any]:
+def as_allowed(
+    job: FineTuneJob, server: ModelServer | None, suite: EvaluationSuite | None, claims: Sequence[str]
+) -> dict[str, Any]:
     """Return what a person cannot read, as the job needs it to be."""
     opened = StoreSecret(LABELS, frozenset(STORE_REQUIRED))
     return {
@@ -76,7 +78,7 @@ def as_allowed(job: FineTuneJob, server: ModelServer | None, claims: Sequence[st
         "claims": dict.fromkeys(claims, OPEN_CLAIM),
         "store_secret": opened,
         "documents_secret": opened,
-        "pushed": {uri: pushed for uri in named_pushes(job) if (pushed := _as_stated(job, uri)) is not None},
+        "pushed": {uri: pushed for uri in named_pushes(job, suite) if (pushed := _as_stated(job, uri)) is not None},
         "today": datetime.now(UTC).date().isoformat(),
     }
 
@@ -93,7 +95,7 @@ def _as_stated(job: FineTuneJob, uri: str) -> Pushed | None:
         expiration_date=data.expiration_date,
     )  # fmt: skip
     return Pushed.model_construct(
-        place=place, declaration=declaration, pushed_by=job.spec.requested_by.username, person_id=None, pushed_time="", files=1,
+        place=place, declaration=None if place.kind == "questions" else declaration, pushed_by=job.spec.requested_by.username, person_id=None, pushed_time="", files=1,
         bytes=0, file=None, withdrawn_by=None, withdrawn_time=None,
     )  # fmt: skip
 
@@ -176,7 +178,7 @@ def views(
         "pool": reader.get(ComputePool, spec.pool_ref.name) if spec.pool_ref else server_pool,
     }
     claims = needed_claims(Observed(**facts))
-    facts |= as_allowed(job, server, claims)
+    facts |= as_allowed(job, server, facts["suite"], claims)
     facts["claims"] = {name: found for name in claims if (found := _claim(cluster, name, namespace)) is not None}
     facts["pushed"] |= pushed or {}
     facts["denied"] = tuple(_denied(cluster, job, server)) if server else ()

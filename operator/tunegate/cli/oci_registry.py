@@ -33,7 +33,7 @@ class RegistryAway(CommandFailure):
 
 def add_options(parser: ArgumentParser, text: str) -> None:
     """Add the options that say where the registry is and what opens it; each overrides the settings."""
-    group = parser.add_argument_group("registry", f"{text}. Each of these options overrides {settings_file()}.")
+    group = parser.add_argument_group("registry", f"{text}. Each of these options overrides {config.shown_path()}.")
     group.add_argument("--registry", metavar="HOST")
     group.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
     group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")
@@ -60,7 +60,7 @@ def opened(options: Namespace) -> Iterator[RegistryClient]:
     place = known(options)
     if place is None:
         raise CommandFailure(
-            f"which registry? Give --registry HOST, or name it once in {settings_file()}: "
+            f"which registry? Give --registry HOST, or name it once in {config.shown_path()}: "
             "registry: {host: HOST, authFile: auth.json, caFile: ca.crt}"
         )
     with opened_at(place) as client:
@@ -87,12 +87,6 @@ def opened_at(place: Place) -> Iterator[RegistryClient]:
     finally:
         if opening is not None:
             opening.close()
-
-
-def settings_file() -> str:
-    """Return where the settings are, as a person would write it."""
-    file, home = str(config.path()), str(Path.home())
-    return file.replace(home, "~", 1) if file.startswith(home + "/") else file
 
 
 def _docker_config() -> Path:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-from tunegate.api.pushed import PART_BYTES
+from tunegate.api.pushed import KINDS, PART_BYTES
 from tunegate.errors import Terminal, Transient
 from tunegate.exchange import runs
 from tunegate.exchange.identity import Identity
@@ -36,7 +36,7 @@ from tunegate.registry.tokens import ProgramCredential, TokenSigner
 log = logging.getLogger("tunegate.exchange")
 SUBJECT = "tunegate-exchange"
 """What the registry's log calls the exchange itself."""
-BASE = "/v1/namespaces/{namespace:[a-z0-9-]{1,63}}/{kind:datasets|documents}"
+BASE = f"/v1/namespaces/{{namespace:[a-z0-9-]{{1,63}}}}/{{kind:{'|'.join(KINDS)}}}"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

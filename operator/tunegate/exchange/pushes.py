@@ -18,6 +18,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.markers import Digest
 from tunegate.api.pushed import (
     ENDINGS,
+    KINDS,
     NAME,
     PART_BYTES,
     PART_TYPE,
@@ -126,7 +127,7 @@ class Pushes:
             "%s pushed %s", caller.username, pushed.place.uri,
             extra=event(
                 "DataPushed", person=caller.username, repository=pushed.place.repository, digest=pushed.place.digest,
-                classification=push.declaration.classification, files=pushed.files, bytes=pushed.bytes,
+                classification=push.declaration and push.declaration.classification, files=pushed.files, bytes=pushed.bytes,
             ),
         )  # fmt: skip
         return web.json_response(_shown(pushed), status=201)
@@ -174,7 +175,13 @@ class Pushes:
     def _check(self, kind: PushedKind, push: Push) -> None:
         if wrong := wrong_endings(kind, [file.path for file in push.files]):
             raise ApiError(400, "wrong_name", f"files: {wrong[0]} ends in none of {', '.join(ENDINGS[kind])}")
-        most = MAX_DOCUMENT_BYTES if kind == "documents" else self._settings.max_bytes
+        if (push.declaration is None) != (kind == "questions"):
+            raise ApiError(
+                400,
+                "bad_description",
+                f"declaration: {'questions have none' if push.declaration else f'{kind} need one'}",
+            )
+        most = self._settings.max_bytes if kind == "datasets" else MAX_DOCUMENT_BYTES
         if push.bytes > most:
             raise ApiError(413, "push_too_large", f"a push of {kind} has at most {most} bytes, this one {push.bytes}")
 
@@ -187,7 +194,7 @@ def _shown(pushed: Pushed) -> dict[str, Any]:
 
 
 def _kind(request: web.Request) -> PushedKind:
-    return "datasets" if request.match_info["kind"] == "datasets" else "documents"
+    return next(kind for kind in KINDS if kind == request.match_info["kind"])
 
 
 def _name(request: web.Request) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tunegate.api.pushed import KINDS
+
 EVIDENCE = ("results", "answers", "data", "adapter", "statement")
 """What lies below a job's or a release's prefix, and the subresources of the virtual resource `evidence`."""
-PUSHED = ("datasets", "documents")
+PUSHED = KINDS
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.api.stage.layout import BASE_MODEL_MOUNT, DATASET_MOUNT, DOCUMENTS_MOUNT, STORE_DIR
+from tunegate.api.stage.layout import BASE_MODEL_MOUNT, DATASET_MOUNT, DOCUMENTS_MOUNT, QUESTIONS_MOUNT, STORE_DIR
 from tunegate.digests import sha256
 
 CONFIG_DIGEST_FLAG = "--config-digest"
@@ -16,6 +16,7 @@ CONFIG_DIGEST_FLAG = "--config-digest"
 only as good as its digest."""
 DOWNLOAD_CONTAINER = "download"
 DOCUMENTS_CONTAINER = "download-documents"
+QUESTIONS_CONTAINER = "download-questions"
 COPY_MODEL_CONTAINER = "copy-model"
 
 
@@ -87,6 +88,11 @@ def data_download(config: Mapping[str, Any], secret: str | None, size: str) -> D
 def documents_download(config: Mapping[str, Any], secret: str | None, size: str) -> Download:
     """Return the download of an author's documents from a store or from the registry."""
     return Download(DOCUMENTS_CONTAINER, "documents", DOCUMENTS_MOUNT, config, secret, size)
+
+
+def questions_download(config: Mapping[str, Any], size: str) -> Download:
+    """Return the download of suites' questions from the registry."""
+    return Download(QUESTIONS_CONTAINER, "questions", QUESTIONS_MOUNT, config, None, size)
 
 
 def model_download(config: Mapping[str, Any], secret: str | None, size: str) -> Download:

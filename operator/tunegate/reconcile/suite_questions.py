@@ -7,7 +7,7 @@ from typing import Any
 
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.reasons import CatalogueReason
-from tunegate.manifests.sources import ClaimPath, claim_path
+from tunegate.manifests.sources import ClaimPath, RegistryPath, StorePath, data_path
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 
 Json = Mapping[str, Any]
@@ -47,9 +47,15 @@ def closed(name: str, claim: Json | None, *, own: bool) -> str | None:
     return None
 
 
-def questions_place(suite: EvaluationSuite) -> ClaimPath | str:
+def questions_place(suite: EvaluationSuite) -> ClaimPath | RegistryPath | str:
     """Return where a suite's questions lie, or what is wrong with the address."""
     try:
-        return claim_path(suite.spec.data.uri)
+        path = data_path(suite.spec.data.uri)
     except ValueError as error:
         return str(error)
+    if isinstance(path, StorePath):
+        return f"{suite.spec.data.uri}: questions are pushed, or lie on a claim"
+    namespace = suite.namespace
+    if isinstance(path, RegistryPath) and path.place.namespace != namespace:
+        return f"{suite.spec.data.uri} was pushed into another namespace: only what was pushed into {namespace} is read"
+    return path

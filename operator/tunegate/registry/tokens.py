@@ -126,6 +126,17 @@ def expiry(config: str, host: str) -> datetime | None:
         return None
 
 
+def names(config: str, host: str, access: Sequence[Access]) -> bool:
+    """Tell whether the token inside a Docker configuration says that it opens all of ``access``; unchecked, as in ``expiry``."""
+    try:
+        token = json.loads(config)["auths"][host]["registrytoken"]
+        entries = jwt.decode(token, options={"verify_signature": False})["access"]
+        opened = {(one["type"], one["name"], action) for one in entries for action in one["actions"]}
+    except (jwt.InvalidTokenError, LookupError, TypeError, ValueError, RecursionError):
+        return False
+    return all((one.type, one.repository, action) in opened for one in access for action in one.actions)
+
+
 def operator_writes(repository: str) -> bool:
     """Tell whether the operator itself writes a repository."""
     return repository.endswith(WRITTEN)

@@ -90,7 +90,7 @@ def _command(config: TrainConfig, places: Places) -> list[str]:
         "--machine_rank", str(_node_rank()), "--main_process_ip", host, "--main_process_port", str(port),
     ]  # fmt: skip
     return [
-        sys.executable, "-m", "accelerate.commands.launch", *kind,
+        sys.executable, "-m", "tunegate_trainer.training.start", *kind,
         "--num_processes", str(processes), "--num_machines", str(nodes), *(rendezvous if processes > 1 else []),
         "--mixed_precision", "no", "--dynamo_backend", "no",
         "--module", "tunegate_trainer.training.worker",

@@ -20,7 +20,7 @@ class FineTuneJob(Resource):
         (
             Column("Phase", ".status.phase"),
             reason_column("Complete"),
-            Column("Progress", ".status.progress.percent", "integer"),
+            Column("Percent", ".status.progress.percent", "integer"),
             Column("Gate", ".status.gate.outcome"),
             Column("Score", ".status.gate.tuned"),
             Column("Server", ".spec.serverRef.name", wide=True),

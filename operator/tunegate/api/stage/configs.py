@@ -244,16 +244,24 @@ class DownloadConfig(StageConfigBase):
     """What to do about it."""
 
 
-class PullDataConfig(StageConfigBase):
-    """Copy pushed data from the registry into ``path``, each part verified: init container of pods that read it."""
+class Pull(StrictModel):
+    """Something that was pushed, and where it is to lie."""
 
-    stage: Literal["PullData"] = "PullData"
     uri: str
-    """As the job names it."""
+    """As the job or the suite names it."""
     path: str
     """Where the file, or the folder, is to lie."""
+    required: bool = True
+    """False: questions of another suite. If they cannot be had, the stage finds no file and says so, and the job goes on."""
+
+
+class PullDataConfig(StageConfigBase):
+    """Copy what was pushed from the registry into folders, each part verified: init container of pods that read it."""
+
+    stage: Literal["PullData"] = "PullData"
+    pulls: list[Pull]
     max_bytes: int
-    """More than this is refused before a byte is read: the pod's folder has no more room."""
+    """Of each. More than this is refused before a byte is read: the pod's folder has no more room."""
     too_large: str
     """What to do about it."""
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import get_args
 
 from tunegate.api.markers import DataClass
-from tunegate.cli import completion
+from tunegate.cli import completion, exchange
 from tunegate.cli.create import create, init, suite
 from tunegate.cli.create.suite_spec import FIELDS, METRICS, SWITCHES, TASKS
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
@@ -92,9 +92,9 @@ def _init(commands: Grammar) -> None:
 
 def _suite(kinds: Grammar) -> None:
     one = kinds.add(
-        "suite", suite.suite, "try a suite on its questions, and create it",
+        "suite", suite.suite, "try a suite on its questions, push these, and create it",
         examples=[
-            "create suite invoices --from questions.jsonl --uri pvc://invoices/questions.jsonl "
+            "create suite invoices --from questions.jsonl "
             "--task Extraction --schema schema.json --metric ExactMatch --margin 0.1 --dry-run",
             "create suite tickets --from questions.jsonl --uri pvc://tickets/questions.jsonl "
             "--task Classification --labels billing,technical,other --metric MacroF1 --classifier",
@@ -120,6 +120,7 @@ def _suite(kinds: Grammar) -> None:
     )
     one.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
     add_output(one, ("text", "name", "yaml"), "yaml: the object, with the digest filled in; name: KIND/NAME")
+    exchange.add_options(one)
 
 
 def add_creating(parser: ArgumentParser) -> None:

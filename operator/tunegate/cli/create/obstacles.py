@@ -54,8 +54,8 @@ def _of_job(job: FineTuneJob) -> Iterator[str]:
     if gate is None and not job.status.ended:
         yield f"job {name} has no gate yet (it is {job.status.phase}): the release waits until the job has ended"
     elif gate is None or gate.outcome != "Pass":
-        ended = f"its gate is {gate.outcome}" if gate else f"it is {job.status.phase}"
-        yield f"job {name} has no passed gate ({ended}): the release will fail"
+        ended = f"its gate is {gate.outcome}" if gate else f"it is {job.status.phase}: {job.status.message}"
+        yield f"the release will fail, since job {name} has no passed gate: {ended}"
 
 
 def _of_catalogue(cluster: Cluster, release: ModelRelease, job: FineTuneJob) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""`create suite`: read the questions, try the suite on them, and only then freeze it."""
+"""`create suite`: read the questions, try the suite on them, push them, and only then freeze it."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -9,16 +10,20 @@ from pydantic import ValidationError
 
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.markers import API_VERSION
+from tunegate.api.pushed import SCHEME
 from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.create import suite_spec, suite_trial
 from tunegate.cli.documents import read_documents
+from tunegate.cli.exchange import Address, address
 from tunegate.cli.failure import AlreadyExists, CommandFailure, WrongUsage
+from tunegate.cli.local_files import chosen
+from tunegate.cli.sending import send
 from tunegate.manifests.sources import claim_path
 from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 from tunegate.reconcile.suite_questions import closed
 
-ADDRESS = "must be of the form pvc://CLAIM/path"
+ADDRESS = "must be of the form pvc://CLAIM/path, or be left out, so that the questions are pushed"
 NEW_NAME = "A suite never changes: give another NAME"
 
 
@@ -26,6 +31,11 @@ def suite(options: Namespace) -> int:
     """Try the suite, and create it unless it could not judge anything. Returns 1 when it is refused."""
     questions = suite_trial.read(options.from_)
     document = _from_file(options, questions) if options.filename else _from_options(options, questions)
+    cluster = None if options.offline else Cluster.of(options)
+    namespace = document["metadata"].get("namespace") or options.namespace or (cluster.namespace if cluster else None)
+    document["metadata"] |= {"namespace": namespace} if namespace else {}
+    pushes = _completed(document, options)
+    to = address(options) if pushes and not (options.offline or options.dry_run) else None
     parsed = _parsed(document)
     trial = suite_trial.try_out(parsed.spec, questions)
     trial.show(stderr=options.output != "text")
@@ -33,14 +43,43 @@ def suite(options: Namespace) -> int:
         raise CommandFailure(
             f"{parsed.name} was not created: correct what is refused above, and try again. A suite never changes once it is made"
         )
-    cluster = None if options.offline else Cluster.of(options)
-    namespace = document["metadata"].get("namespace") or options.namespace or (cluster.namespace if cluster else None)
-    document["metadata"] |= {"namespace": namespace} if namespace else {}
-    stored = _send(cluster, document, namespace, dry_run=options.dry_run) if cluster and namespace else None
+    stored = None
+    if cluster and namespace:
+        # Asked before anything is pushed: what is refused leaves nothing behind.
+        stored = _send(cluster, document, namespace, dry_run=options.dry_run or to is not None)
+        if to is not None:
+            document["spec"]["data"]["uri"] = _pushed(options.from_, parsed.name, namespace, to)
+            stored = _send(cluster, document, namespace, dry_run=False)
     _tell(options, document, stored)
     if options.output != "yaml":
-        _tell_place(cluster, parsed, str(namespace or "the suite's namespace"), stderr=options.output != "text")
+        where = _where(document["spec"]["data"]["uri"], stored, pushes=pushes, to=to)
+        where = where or _claimed(cluster, parsed, str(namespace or "the suite's namespace"))
+        # Not broken into lines: an address is copied.
+        print(where, file=sys.stderr if options.output != "text" else sys.stdout)
     return 0
+
+
+def _completed(document: Json, options: Namespace) -> bool:
+    """Tell whether the questions are pushed; then fill in an address of that form, which the push completes.
+
+    Raises ``WrongUsage`` where a file for somebody else would lack the address.
+    """
+    data = document["spec"].setdefault("data", {})
+    if data.get("uri"):
+        return False
+    if options.offline and options.output == "yaml":
+        raise WrongUsage(
+            "the object needs an address: give --uri pvc://CLAIM/path, or leave out --offline, and the questions are pushed"
+        )
+    metadata = document["metadata"]
+    place = f"{metadata.get('namespace', 'namespace')}/questions/{metadata['name']}"
+    data["uri"] = f"{SCHEME}{place}@sha256:{'0' * 64}"
+    return True
+
+
+def _pushed(file: str, name: str, namespace: str, to: Address) -> str:
+    """Push the questions and return their address."""
+    return str(send("questions", chosen("questions", [file]), name, namespace, None, to)["uri"])
 
 
 def _from_options(options: Namespace, questions: suite_trial.Questions) -> Json:
@@ -112,22 +151,25 @@ def _tell(options: Namespace, document: Json, stored: Json | None) -> None:
         print(f"EvaluationSuite {metadata['namespace']}/{metadata['name']} {done}")
 
 
-def _tell_place(cluster: Cluster | None, made: EvaluationSuite, namespace: str, *, stderr: bool) -> None:
-    """Say where the questions must lie, and what stands against it as far as this person may see."""
-    uri, digest = made.spec.data.uri, made.spec.data.digest
-    out = screen.console(stderr=stderr, pipe_width=screen.PAGE_WIDTH)
-    if not uri.startswith("pvc://"):
-        out.print(f"The questions must lie at {uri}, with digest {digest}.")
-        return
-    place = claim_path(uri)
-    out.print(
-        f"The questions must lie at {place.path} on the PersistentVolumeClaim {place.claim} of {namespace}, with digest {digest}. "
-        f"The claim carries the label {USABLE_BY_JOBS_LABEL}=true."
+def _where(uri: str, stored: Json | None, *, pushes: bool, to: Address | None) -> str | None:
+    """Return where pushed questions lie, or that they would; None: they lie on a claim."""
+    if to is not None and stored is not None:
+        return f"The questions lie at {uri}. Jobs read them there; people who ask for jobs cannot."
+    if pushes:
+        return "The questions would be pushed into the registry, since no --uri says where they lie."
+    return f"The questions lie at {uri}." if uri.startswith(SCHEME) else None
+
+
+def _claimed(cluster: Cluster | None, made: EvaluationSuite, namespace: str) -> str:
+    """Return where the questions must lie on a claim, and what stands against it as far as this person may see."""
+    place = claim_path(made.spec.data.uri)
+    told = (
+        f"The questions must lie at {place.path} on the PersistentVolumeClaim {place.claim} of {namespace}, with digest "
+        f"{made.spec.data.digest}. The claim carries the label {USABLE_BY_JOBS_LABEL}=true."
     )
     if cluster is None:
-        return
+        return told
     path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{place.claim}"
     claim = readable(lambda: [cluster.read(path)])
     why = closed(place.claim, claim[0], own=True) if claim else None
-    if why is not None:
-        out.print(f"warning: {why}: jobs with this suite wait until it is.", style="yellow")
+    return f"{told}\nwarning: {why}: jobs with this suite wait until it is." if why is not None else told

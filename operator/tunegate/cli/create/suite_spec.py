@@ -16,7 +16,10 @@ from tunegate.cli.failure import WrongUsage
 TASKS: tuple[str, ...] = get_args(SuiteTask.model_fields["type"].annotation)
 METRICS: tuple[str, ...] = get_args(MetricName)
 FIELDS = {
-    "uri": ("URI", "where the questions lie for the stages: pvc://CLAIM/path"),
+    "uri": (
+        "URI",
+        "where the questions lie for the stages, as pvc://CLAIM/path; left out: they are pushed into the registry",
+    ),
     "task": ("TASK", " | ".join(TASKS)),
     "metric": ("METRIC", f"that decides: {' | '.join(METRICS)}"),
     "margin": ("FRACTION", "the least gain over each alternative; default: 0.05"),
@@ -40,7 +43,7 @@ SWITCHES = {
     "no-nearest-neighbor": "without the alternative that gives the most similar row's answer",
     "classifier": "also compare with TF-IDF and logistic regression, for Classification",
 }
-NEEDED = ("uri", "task", "metric")
+NEEDED = ("task", "metric")
 MOST_LABELS = 20
 """Different answers up to which they may be the labels of a classification."""
 Ask = Callable[[str, str], str]
@@ -128,8 +131,6 @@ def _asked(options: Namespace, answers: Sequence[str], ask: Ask) -> Namespace:
         options.margin = ask(
             f"Least gain over each alternative ({len(answers)} questions show gains from {shown} on)", "0.05"
         )
-    if options.uri is None:
-        options.uri = ask("Where the stages find the questions, as pvc://CLAIM/path", "")
     return options
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tunegate.cli import completion
+from tunegate.cli import completion, exchange
 from tunegate.cli.grammar import Grammar, on_cluster
 from tunegate.cli.mlflow import window
-from tunegate.cli.pushed.commands import add_exchange
 from tunegate.cli.reference import JOB, RELEASE
 
 
@@ -19,4 +18,4 @@ def add(commands: Grammar) -> None:
     completion.add_reference(one, (JOB, RELEASE), metavar="job/NAME|release/NAME", optional=True)
     one.add_argument("--port", type=int, default=0, metavar="PORT", help="on this machine; default: any that is free")
     one.add_argument("--no-browser", action="store_true", help="only print the address")
-    add_exchange(one)
+    exchange.add_options(one)

@@ -12,7 +12,7 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.computepool import ComputePool
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.markers import API_VERSION, Resource
+from tunegate.api.markers import API_VERSION, ApiModel, Resource
 from tunegate.api.modelserver import ModelServer
 from tunegate.cli.cluster import Cluster, readable
 from tunegate.cli.failure import CommandFailure, WrongUsage
@@ -107,7 +107,7 @@ def _parsed(document: Any) -> Resource | None:
         found = model.model_validate({**document, "metadata": metadata, "spec": spec})
     except ValidationError as error:
         raise CommandFailure(f"{document['kind']} {name}: {wrong_fields(error)}{_quotes(error)}") from error
-    unknown = list(_unknown(spec, found.model_dump(mode="json", by_alias=True)["spec"], "spec"))
+    unknown = list(_unknown(spec, getattr(found, "spec", None), "spec"))
     if unknown:
         raise CommandFailure(f"{document['kind']} {name}: there are no such fields: {', '.join(unknown)}")
     return found
@@ -129,14 +129,15 @@ def _quotes(error: ValidationError) -> str:
     return "".join(f". {'.'.join(map(str, entry['loc']))} is text: put {entry['input']} in quotes" for entry in wrong)
 
 
-def _unknown(given: Any, known: Any, place: str) -> Iterator[str]:
-    """Yield the fields that the model dropped: the API server refuses them."""
-    if isinstance(given, dict) and isinstance(known, dict):
+def _unknown(given: Any, read: Any, place: str) -> Iterator[str]:
+    """Yield the fields that the model does not have: the API server refuses them. ``read``: what the model made of ``given``."""
+    if isinstance(given, dict) and isinstance(read, ApiModel):
+        fields = {info.alias or name: name for name, info in type(read).model_fields.items()}
         for name, value in given.items():
-            if name not in known:
+            if name not in fields:
                 yield f"{place}.{name}"
             else:
-                yield from _unknown(value, known[name], f"{place}.{name}")
-    elif isinstance(given, list) and isinstance(known, list):
-        for number, (value, kept) in enumerate(zip(given, known, strict=True)):
+                yield from _unknown(value, getattr(read, fields[name]), f"{place}.{name}")
+    elif isinstance(given, list) and isinstance(read, list):
+        for number, (value, kept) in enumerate(zip(given, read, strict=True)):
             yield from _unknown(value, kept, f"{place}[{number}]")

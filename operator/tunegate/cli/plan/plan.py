@@ -54,7 +54,7 @@ def plan(options: Namespace) -> int:
     warned = asked.warn(seen) if asked else False
     if missing := world.unmapped(seen, volumes):
         raise WrongUsage(f"say where these lie on this machine: {' '.join(f'--volume {one}=…' for one in missing)}")
-    here = Here(volumes, pushed_data.fetch(named_pushes(job), options, _board(options.quiet)))
+    here = Here(volumes, pushed_data.fetch(named_pushes(job, seen.suite), options, _board(options.quiet)))
     seen = world.admitted(seen, here)
     inputs = resolve(seen)
     if isinstance(inputs, Blocked):

@@ -65,7 +65,7 @@ def named(job: FineTuneJob, catalogue: Catalogue, policy: str | None) -> Observe
         "policy": catalogue.policy(policy), "other_suites": catalogue.other_suites(suite.name),
     }  # fmt: skip
     seen = Observed(**facts)
-    return replace(seen, **as_allowed(job, server, needed_claims(seen)))
+    return replace(seen, **as_allowed(job, server, suite, needed_claims(seen)))
 
 
 def refuse(seen: Observed) -> None:

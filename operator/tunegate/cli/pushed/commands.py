@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from functools import partial
 from typing import get_args
 
 from tunegate.api.markers import DataClass
 from tunegate.api.pushed import PushedKind
-from tunegate.cli import oci_registry
+from tunegate.cli import exchange
 from tunegate.cli.grammar import Grammar, add_output
 from tunegate.cli.pushed import listing, push
 
 VERBS: dict[PushedKind, tuple[str, str]] = {
     "datasets": ("data", "training data in the registry: push it, see what is there, withdraw it"),
     "documents": ("documents", "documents for baseline.documents in the registry: push, see, withdraw them"),
+    "questions": (
+        "questions",
+        "questions of suites in the registry, where `create suite` pushes them: see, withdraw them",
+    ),
 }
 
 
@@ -26,6 +29,12 @@ def add(commands: Grammar) -> None:
 
 def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     uri = f"oci://licenses-team/{kind}/notices@sha256:DIGEST"
+    if kind != "questions":
+        _add_push(parts, verb, kind)
+    _add_others(parts, verb, kind, uri)
+
+
+def _add_push(parts: Grammar, verb: str, kind: PushedKind) -> None:
     file, field = ("train.jsonl", "dataset.uri") if kind == "datasets" else ("manual.md", "baseline.documents.uri")
     declared = "--classification Internal --license CC-BY-4.0 --source 'notices of 2025' --steward licenses-team"
     one = parts.add(
@@ -42,15 +51,17 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     if kind == "datasets":
         one.add_argument("--unchecked", action="store_true", help="push rows even if their form is wrong")
     add_output(one, ("uri", "yaml", "json"), "yaml: the part of a job to paste; json: everything that is recorded")
-    add_exchange(one)
+    exchange.add_options(one)
 
+
+def _add_others(parts: Grammar, verb: str, kind: PushedKind, uri: str) -> None:
     one = parts.add(
         "list", partial(listing.list_all, kind), "list what was pushed and what was declared of it",
         examples=[f"{verb} list -n licenses-team", f"{verb} list notices -o json"],
     )  # fmt: skip
     one.add_argument("name", nargs="?", default="", metavar="NAME", help="only what has this name")
     add_output(one, ("text", "json", "yaml"))
-    add_exchange(one)
+    exchange.add_options(one)
 
     one = parts.add(
         "show",
@@ -60,7 +71,7 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     )
     one.add_argument("uri", metavar="URI")
     add_output(one, ("text", "json", "yaml"))
-    add_exchange(one)
+    exchange.add_options(one)
 
     one = parts.add(
         "delete", partial(listing.delete, kind), "withdraw a push: no job begins a stage with it any more",
@@ -68,14 +79,4 @@ def _add_verb(parts: Grammar, verb: str, kind: PushedKind) -> None:
     )  # fmt: skip
     one.add_argument("uri", metavar="URI")
     one.add_argument("--yes", action="store_true", help="do not ask")
-    add_exchange(one)
-
-
-def add_exchange(parser: ArgumentParser) -> None:
-    """Add what says where the exchange is, and who one is there."""
-    group = parser.add_argument_group("exchange", f"Each of these options overrides {oci_registry.settings_file()}.")
-    group.add_argument("--exchange", metavar="HOST:PORT")
-    group.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")
-    group.add_argument("--token-file", metavar="FILE", help="show the token in this file, as a pipeline's pod has it")
-    group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the exchange")
-    group.add_argument("--registry-plain-http", action="store_true")
+    exchange.add_options(one)

@@ -45,13 +45,15 @@ def show(kind: PushedKind, options: Namespace) -> int:
         return 0
     print(place.uri)  # Whole, so that it can be copied: a table would break it.
     out = screen.console(pipe_width=screen.PAGE_WIDTH)
-    declared = found["declaration"]
+    declared = found.get("declaration") or {}
     gone = f"by {found['withdrawnBy']} at {found['withdrawnTime']}" if found.get("withdrawnBy") else "no"
     screen.facts(
         out,
         [
-            ("class", declared["classification"]), ("license", declared["license"]),
-            ("source", declared["source"]), ("steward", declared["steward"]), ("may be used until", declared.get("expirationDate", "no such day")),
+            *([] if not declared else [
+                ("class", declared["classification"]), ("license", declared["license"]), ("source", declared["source"]),
+                ("steward", declared["steward"]), ("may be used until", declared.get("expirationDate", "no such day")),
+            ]),
             ("files", found["files"]), ("size", size(found["bytes"])), ("pushed by", found["pushedBy"]),
             ("pushed at", found["pushedTime"]), ("withdrawn", gone),
         ],
@@ -97,6 +99,6 @@ def namespace_of(options: Namespace) -> str:
 def _line(one: Json) -> tuple[str, ...]:
     digest = str(one["place"]["digest"])
     return (
-        one["place"]["name"], one["declaration"]["classification"], size(one["bytes"]), str(one["pushedTime"])[:16].replace("T", " "),
+        one["place"]["name"], (one.get("declaration") or {}).get("classification", "-"), size(one["bytes"]), str(one["pushedTime"])[:16].replace("T", " "),
         one["pushedBy"], f"withdrawn {digest}" if one.get("withdrawnBy") else digest,
     )  # fmt: skip

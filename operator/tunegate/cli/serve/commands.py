@@ -46,6 +46,8 @@ def add(commands: Grammar) -> None:
         "--token-file", metavar="FILE", help="an API key, or a Kubernetes token for audience tunegate-gateway"
     )
     group.add_argument(
-        "--service-account", metavar="NAME", help="make a token of this account, if you may; it lasts 10 minutes"
+        "--service-account",
+        metavar="[NAMESPACE/]NAME",
+        help="make a token of this account, if you may; it lasts 10 minutes",
     )
     add_output(one, ("text", "json"))

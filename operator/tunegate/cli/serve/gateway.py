@@ -84,8 +84,9 @@ def opened(cluster: Cluster, server: ModelServer, options: Namespace) -> Gateway
 
 def _token(cluster: Cluster, server: ModelServer, file: Path | None, account: str | None) -> str:
     if account:
+        namespace, _, name = account.rpartition("/")
         try:
-            return cluster.account_token(server.namespace, account, TOKEN_AUDIENCE, TOKEN_SECONDS)
+            return cluster.account_token(namespace or server.namespace, name, TOKEN_AUDIENCE, TOKEN_SECONDS)
         except Forbidden as error:
             raise Forbidden(f"no token of service account {account}: {error}") from error
     if file is not None:

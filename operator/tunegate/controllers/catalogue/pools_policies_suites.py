@@ -12,6 +12,7 @@ from tunegate.controllers.reading import read
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest
 from tunegate.kube.client import FIELD_MANAGER, ObjectKey, ObjectRef
+from tunegate.manifests.sources import ClaimPath
 from tunegate.reconcile.catalogue.pools_policies_suites import plan_policy, plan_pool, plan_suite
 from tunegate.reconcile.plan import Plan
 from tunegate.reconcile.suite_questions import closed, questions_place
@@ -75,11 +76,9 @@ class EvaluationSuiteController:
         digest = document_digest(suite.spec.to_dict())
         unusable = self._measurements.unusable(key.namespace, key.name, digest)
         place = questions_place(suite)
-        why = (
-            place
-            if isinstance(place, str)
-            else closed(place.claim, await self._claim(key.namespace, place.claim), own=False)
-        )
+        why = place if isinstance(place, str) else None
+        if isinstance(place, ClaimPath):
+            why = closed(place.claim, await self._claim(key.namespace, place.claim), own=False)
         return plan_suite(suite, tries, datetime.now(UTC), unread=why, unusable=unusable)
 
     async def _claim(self, namespace: str, name: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.stage.ends import ProgressReport
 from tunegate.api.stage.results import BaselineResult
@@ -44,7 +45,7 @@ from tunegate.reconcile.naming import (
 )
 from tunegate.reconcile.plan import Plan
 from tunegate.registry.credentials import site_configuration
-from tunegate.registry.tokens import Access, expiry, mint
+from tunegate.registry.tokens import Access, expiry, mint, names
 from tunegate.settings import Settings
 
 CREDENTIAL_LIFETIME = timedelta(hours=6)
@@ -124,7 +125,7 @@ class FineTuneJobController:
                 facts["pod_refusal"] = await pod_refusal(self._kube, made, there)
             else:
                 facts |= await self._surroundings.inputs(job, facts.get("server"), facts["policy"], now)
-                facts |= await self._pushes(job, now)
+                facts |= await self._pushes(job, now, [facts.get("suite"), *facts.get("other_suites", {}).values()])
         exists, fresh = credential
         facts |= {"credential_exists": exists, "fresh_credential": fresh, "checkpoint_secret": checkpoint}
         facts["claims"] = workspace | await self._claims(Observed(**facts))
@@ -156,10 +157,12 @@ class FineTuneJobController:
         authorized = await still_backed(self._kube, job, decisions.approvals, waiver.digest)
         return {"approvals": decisions.approvals, "unreadable": decisions.unreadable, "authorized": authorized}
 
-    async def _pushes(self, job: FineTuneJob, now: datetime) -> dict[str, Any]:
-        """Read what the registry says of pushed data that the job names."""
+    async def _pushes(
+        self, job: FineTuneJob, now: datetime, suites: Sequence[EvaluationSuite | None]
+    ) -> dict[str, Any]:
+        """Read what the registry says of pushed data that the job and the suites name."""
         takes = self._signer is not None
-        found = await self._pushed.read(job) if takes else {}
+        found = await self._pushed.read(job, [suite for suite in suites if suite is not None]) if takes else {}
         return {"takes_pushes": takes, "pushed": found, "today": now.date().isoformat()}
 
     async def _checkpoint_secret(self, job: FineTuneJob) -> Json | None:
@@ -219,26 +222,30 @@ class FineTuneJobController:
         if job.status.ended:
             return own, None
         kept = credential_of(secret) if secret is not None and own else None
-        return secret is not None, await asyncio.to_thread(self._renewed, job, kept, now)
+        suites = await self._surroundings.suites(job)
+        return secret is not None, await asyncio.to_thread(self._renewed, job, suites, kept, now)
 
-    def _renewed(self, job: FineTuneJob, kept: str | None, now: datetime) -> str | None:
+    def _renewed(
+        self, job: FineTuneJob, suites: Sequence[EvaluationSuite], kept: str | None, now: datetime
+    ) -> str | None:
         """Return a new Docker configuration, or None while ``kept`` will do."""
         settings = self._settings
         if self._signer is None:
             content = site_configuration(settings.registry_auth_file)
             return None if content == kept else content
-        until = expiry(kept, settings.registry_host) if kept else None
-        if until is not None and until - now > CREDENTIAL_LIFETIME / 2:
-            return None
         prefix = job_repository(job.namespace, job.name, job.uid)
         access = [Access(f"{prefix}/{part}", ("pull", "push")) for part in ("results", "data", "answers", "adapter")]
         elsewhere = {stage.repository for stage in job.status.stages if stage.repository}
         access += [
             Access(f"{place}/{part}", ("pull",)) for place in sorted(elsewhere) for part in ("results", "answers")
         ]
-        access += [Access(repository, ("pull",)) for repository in pushed_repositories(job)]
+        access += [Access(repository, ("pull",)) for repository in pushed_repositories(job, suites)]
         subject = f"finetunejob/{job.namespace}/{job.name}"
         host = settings.registry_host
+        until = expiry(kept, host) if kept else None
+        # A suite that was made meanwhile, or whose questions are now needed, is read with a new credential.
+        if until is not None and until - now > CREDENTIAL_LIFETIME / 2 and names(str(kept), host, access):
+            return None
         return mint(self._signer, host, access, subject=subject, lifetime=CREDENTIAL_LIFETIME, now=now)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 
+from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.pushed import Pushed, PushedPlace
 from tunegate.deadlines import REGISTRY_CALL_SECONDS, Threads
@@ -25,10 +27,13 @@ class PushedReader:
         self._registry = registry
         self._threads = threads
 
-    async def read(self, job: FineTuneJob) -> dict[str, Pushed | None]:
-        """Return what was pushed; None: nothing, or what no push made. An address that can't be read now is left out."""
+    async def read(self, job: FineTuneJob, suites: Iterable[EvaluationSuite] = ()) -> dict[str, Pushed | None]:
+        """Return what was pushed; None: nothing, or what no push made. An address that can't be read now is left out.
+
+        ``suites``: those whose questions validation may read.
+        """
         found: dict[str, Pushed | None] = {}
-        for place in pushed_places(job):
+        for place in pushed_places(job, suites):
             try:
                 found[place.uri] = await self._threads.call(REGISTRY_CALL_SECONDS, read_push, self._registry, place)
             except (Transient, failures.Unauthorized) as error:
@@ -45,15 +50,15 @@ class PushedReader:
         return found
 
 
-def pushed_places(job: FineTuneJob) -> list[PushedPlace]:
-    """Return the addresses of the job's own namespace that it names; the planner refuses others."""
+def pushed_places(job: FineTuneJob, suites: Iterable[EvaluationSuite] = ()) -> list[PushedPlace]:
+    """Return the addresses of the job's own namespace that it and the suites name; the planner refuses others."""
     found = []
-    for uri in named_pushes(job):
+    for uri in dict.fromkeys([*named_pushes(job), *(suite.spec.data.uri for suite in suites)]):
         with suppress(ValueError):
             found.append(PushedPlace.of(uri))
     return [place for place in found if place.namespace == job.namespace]
 
 
-def pushed_repositories(job: FineTuneJob) -> list[str]:
+def pushed_repositories(job: FineTuneJob, suites: Iterable[EvaluationSuite] = ()) -> list[str]:
     """Return the repositories that the job's stages read pushed data from: bytes, and records of what was withdrawn."""
-    return sorted({name for place in pushed_places(job) for name in (place.repository, place.records)})
+    return sorted({name for place in pushed_places(job, suites) for name in (place.repository, place.records)})

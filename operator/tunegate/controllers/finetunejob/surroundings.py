@@ -86,9 +86,7 @@ class Surroundings:
             "engine_images": self._settings.engine_images,
         }
         if job.status.stage("Validate").state == "Waiting":
-            suites = await self._recent.ask(
-                EvaluationSuite.KIND.kind, job.namespace, lambda: self._suites(job.namespace)
-            )
+            suites = await self._of_namespace(job.namespace)
             facts["other_suites"] = {name: one for name, one in suites.items() if name != job.spec.suite_ref.name}
         if policy is not None and policy.spec.budget is not None:
             facts |= await self._neighbors(job, period(policy.spec.budget, now)[0])
@@ -99,6 +97,16 @@ class Surroundings:
         facts["base_manifest"] = await self._manifest(base_model) if base_model else None
         facts["denied"] = await self._denied(job, server)
         return facts
+
+    async def suites(self, job: FineTuneJob) -> list[EvaluationSuite]:
+        """Return the job's suite, and until it was validated the others of its namespace, whose questions its rows are compared with."""
+        found = await self._of_namespace(job.namespace)
+        all_of_them = job.status.stage("Validate").state in ("Waiting", "Running")
+        known = {name: suite for name, suite in found.items() if suite is not None}
+        return [suite for name, suite in sorted(known.items()) if all_of_them or name == job.spec.suite_ref.name]
+
+    async def _of_namespace(self, namespace: str) -> dict[str, EvaluationSuite | None]:
+        return await self._recent.ask(EvaluationSuite.KIND.kind, namespace, lambda: self._suites(namespace))
 
     async def _read(self, model: type[T], name: str, namespace: str = "") -> T | None:
         async def question() -> T | None:

@@ -9,7 +9,12 @@ from typing import Any
 from tunegate.api.conditions import ConditionStatus
 from tunegate.api.numbers import count_of
 from tunegate.api.reasons import JobReason
-from tunegate.manifests.downloads import COPY_MODEL_CONTAINER, DOCUMENTS_CONTAINER, DOWNLOAD_CONTAINER
+from tunegate.manifests.downloads import (
+    COPY_MODEL_CONTAINER,
+    DOCUMENTS_CONTAINER,
+    DOWNLOAD_CONTAINER,
+    QUESTIONS_CONTAINER,
+)
 from tunegate.manifests.stage_job import ENGINE_CONTAINER, STAGE_CONTAINER
 from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.lost_result import Json
@@ -63,6 +68,8 @@ def place(attempt: Attempt, nodes: int, refusal: str | None = None) -> Placement
         return Placement("True", JobReason.STAGE_RUNNING, "the training data is being downloaded")
     if any(container_state(pod, DOCUMENTS_CONTAINER).get("running") for pod in pods):
         return Placement("True", JobReason.STAGE_RUNNING, "the documents are being downloaded")
+    if any(container_state(pod, QUESTIONS_CONTAINER).get("running") for pod in pods):
+        return Placement("True", JobReason.STAGE_RUNNING, "the suite's questions are being downloaded")
     if any(container_state(pod, COPY_MODEL_CONTAINER).get("running") for pod in pods):
         return Placement("True", JobReason.STAGE_RUNNING, "the base model is being copied from the Hub mirror")
     if any(container_state(pod, ENGINE_CONTAINER).get("running") for pod in pods):

@@ -45,7 +45,7 @@ from tunegate.manifests.sources import ClaimMount, ClaimPath
 from tunegate.manifests.stage_job import Engine, StageJob, stage_objects
 from tunegate.manifests.workspace import checkpoint_secret, workspace_claim
 from tunegate.reconcile.finetunejob.comparison import unsealed_adapter
-from tunegate.reconcile.finetunejob.downloads import downloads, reads_documents, reads_source
+from tunegate.reconcile.finetunejob.downloads import downloads, questions_path, reads_documents, reads_source
 from tunegate.reconcile.finetunejob.inputs import Inputs, engine_spec
 from tunegate.reconcile.finetunejob.observed import Observed, StageSettings
 from tunegate.reconcile.naming import (
@@ -265,7 +265,7 @@ def _origin(job: FineTuneJob) -> DataOrigin:
 def _suite(inputs: Inputs) -> SuiteInput:
     return SuiteInput(
         name=inputs.suite.name,
-        path=inputs.questions.below(SUITE_MOUNT),
+        path=questions_path(inputs.suite.name, inputs.questions, SUITE_MOUNT),
         digest=inputs.suite_digest,
         spec=inputs.suite.spec,
     )
@@ -283,7 +283,7 @@ def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMou
     dataset = []
     if isinstance(inputs.dataset, ClaimPath) and reads_source(job, stage):
         dataset = [ClaimMount(inputs.dataset.claim, DATASET_MOUNT)]
-    suite = ClaimMount(inputs.questions.claim, SUITE_MOUNT)
+    suite = [ClaimMount(inputs.questions.claim, SUITE_MOUNT)] if isinstance(inputs.questions, ClaimPath) else []
     imported = [ClaimMount(inputs.imported.claim, IMPORT_MOUNT)] if inputs.imported else []
     documents = []
     if isinstance(inputs.documents, ClaimPath) and reads_documents(stage):
@@ -294,13 +294,13 @@ def _mounts(job: FineTuneJob, inputs: Inputs, stage: StageName) -> list[ClaimMou
         workspace = [ClaimMount(name, WORKSPACE_MOUNT, read_only=not writes)]
     match stage:
         case "Validate":
-            return [*base, *dataset, suite, *inputs.further.mounts(), *imported, *documents, *workspace]
+            return [*base, *dataset, *suite, *inputs.further.mounts(), *imported, *documents, *workspace]
         case "Train":
             return [*base, *dataset, *workspace]
         case "Seal":
             return imported or workspace
         case _:
-            return [*base, *dataset, suite, *documents, *workspace]
+            return [*base, *dataset, *suite, *documents, *workspace]
 
 
 def _uses_workspace(job: FineTuneJob, inputs: Inputs, stage: StageName) -> bool:

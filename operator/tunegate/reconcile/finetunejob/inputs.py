@@ -42,7 +42,7 @@ class Inputs:
     server_pool: ComputePool
     policy: ApprovalPolicy
     dataset: ClaimPath | StorePath | RegistryPath
-    questions: ClaimPath
+    questions: ClaimPath | RegistryPath
     base: ClaimPath | HubPath
     imported: ClaimPath | None
     documents: ClaimPath | StorePath | RegistryPath | None
@@ -104,12 +104,20 @@ def resolve(seen: Observed) -> Inputs | Blocked:
         server_pool=server_pool,
         policy=policy,
         dataset=located(seen, spec.dataset.uri),
-        questions=claim_path(suite.spec.data.uri),
+        questions=_questions(seen, suite),
         base=model_path(base_model.spec.source),
         imported=claim_path(spec.adapter.uri) if spec.adapter else None,
         documents=located(seen, spec.baseline.documents.uri) if spec.baseline.documents else None,
     )
     return _changed(seen, inputs) or inputs
+
+
+def _questions(seen: Observed, suite: EvaluationSuite) -> ClaimPath | RegistryPath:
+    """Return where the job's questions lie, once `refusals` let the address pass."""
+    path = located(seen, suite.spec.data.uri)
+    if isinstance(path, StorePath):
+        raise AssertionError("the API admits no suite in a store")
+    return path
 
 
 def in_the_way(seen: Observed) -> Iterator[Blocked]:
@@ -191,8 +199,9 @@ def _volumes(seen: Observed) -> Iterator[Blocked]:
         elif (uri, where) in named and _labels(found).get(USABLE_BY_JOBS_LABEL) != "true":
             yield Blocked(
                 JobReason.WAITING_FOR_VOLUME,
-                f"{where} names the PersistentVolumeClaim {claim}, which its owner has not opened for jobs. Its owner "
-                f"runs: kubectl label pvc -n {seen.job.namespace} {claim} {USABLE_BY_JOBS_LABEL}=true",
+                f"{where} names the PersistentVolumeClaim {claim}, which is not open for jobs. Whoever may change claims "
+                f"there runs: kubectl label pvc -n {seen.job.namespace} {claim} {USABLE_BY_JOBS_LABEL}=true. Data that a steward "
+                "pushes (tunegate data push) needs no claim.",
             )
 
 
@@ -218,8 +227,8 @@ def _opened(name: str | None, where: str, secret: StoreSecret | None, namespace:
     elif secret.labels.get(USABLE_BY_JOBS_LABEL) != "true":
         yield Blocked(
             reason,
-            f"{where} names the Secret {name}, which its owner has not opened for jobs. Its owner runs: "
-            f"kubectl label secret -n {namespace} {name} {USABLE_BY_JOBS_LABEL}=true",
+            f"{where} names the Secret {name}, which is not open for jobs. Whoever may change Secrets "
+            f"there runs: kubectl label secret -n {namespace} {name} {USABLE_BY_JOBS_LABEL}=true",
         )
     elif missing := [key for key in STORE_REQUIRED if key not in secret.keys]:
         yield Blocked(reason, f"Secret {name} ({where}) lacks {', '.join(missing)}. Add what is missing.")

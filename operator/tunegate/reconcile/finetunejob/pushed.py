@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.finetunejob.kind import FineTuneJob
-from tunegate.api.pushed import SCHEME, Pushed
+from tunegate.api.pushed import SCHEME, Declaration, Pushed, PushedKind, PushedPlace
 from tunegate.api.reasons import JobReason
 from tunegate.api.shared import SERVICE_ACCOUNT
 from tunegate.manifests.sources import ClaimPath, RegistryPath, StorePath, data_path
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.refusals import Blocked
 
+NOUNS: Mapping[PushedKind, str] = {"datasets": "data", "documents": "documents", "questions": "questions"}
+"""What people and the command line call each kind."""
 
-def named_pushes(job: FineTuneJob) -> dict[str, str]:
-    """Return the addresses in the registry that a job names, each with its field. A malformed one is refused elsewhere."""
+
+def named_pushes(job: FineTuneJob, suite: EvaluationSuite | None = None) -> dict[str, str]:
+    """Return the addresses in the registry that a job and its suite name, each with its field. A malformed one is refused elsewhere."""
     spec = job.spec
     named = {spec.dataset.uri: "spec.dataset.uri"}
+    if suite is not None:
+        named[suite.spec.data.uri] = f"EvaluationSuite {suite.name} spec.data.uri"
     if spec.baseline.documents:
         named[spec.baseline.documents.uri] = "spec.baseline.documents.uri"
     return {uri: where for uri, where in named.items() if uri.startswith(SCHEME)}
@@ -31,7 +37,7 @@ def located(seen: Observed, uri: str) -> ClaimPath | StorePath | RegistryPath:
 
 def unusable(seen: Observed) -> Iterator[Blocked]:
     """Yield what is in the way of using pushed data."""
-    for uri, where in named_pushes(seen.job).items():
+    for uri, where in named_pushes(seen.job, seen.suite).items():
         if not seen.takes_pushes:
             message = f"{where}: data is pushed into the chart's own registry only, and this installation uses another. Use pvc:// or s3://."
             yield Blocked(JobReason.BAD_INPUT, message, final=True)
@@ -41,7 +47,8 @@ def unusable(seen: Observed) -> Iterator[Blocked]:
                 f"What was pushed at {uri} ({where}) can't be read now. It is tried again; see whether the registry runs.",
             )
         elif (pushed := seen.pushed[uri]) is None:
-            message = f"{where}: nothing was pushed at {uri}. `tunegate data list` shows what was. Create a new job with a right address."
+            program = NOUNS[PushedPlace.of(uri).kind]
+            message = f"{where}: nothing was pushed at {uri}. `tunegate {program} list` shows what was. Create a new job with a right address."
             yield Blocked(JobReason.BAD_INPUT, message, final=True)
         else:
             yield from _refused(seen, pushed, where)
@@ -50,21 +57,22 @@ def unusable(seen: Observed) -> Iterator[Blocked]:
 def _refused(seen: Observed, pushed: Pushed, where: str) -> Iterator[Blocked]:
     if pushed.withdrawn_by is not None:
         when = f" at {pushed.withdrawn_time}" if pushed.withdrawn_time else ""
-        message = (
-            f"{where}: {pushed.withdrawn_by} withdrew the data{when}. Create a new job with data that may be used."
-        )
+        message = f"{where}: {pushed.withdrawn_by} withdrew the {NOUNS[pushed.place.kind]}{when}. Create a new job with others that may be used."
         yield Blocked(JobReason.NOT_ALLOWED, message, final=True)
+    declared = pushed.declaration
+    if declared is None:  # Questions: nothing is trained on them.
+        return
     if pushed.place.kind == "datasets":
-        yield from _said_otherwise(seen, pushed)
-    elif pushed.declaration.expiration_date and seen.today > pushed.declaration.expiration_date:
-        message = f"{where}: the documents may be kept until {pushed.declaration.expiration_date}, as declared. Create a new job with others."
+        yield from _said_otherwise(seen, declared)
+    elif declared.expiration_date and seen.today > declared.expiration_date:
+        message = f"{where}: the documents may be kept until {declared.expiration_date}, as declared. Create a new job with others."
         yield Blocked(JobReason.NOT_ALLOWED, message, final=True)
     yield from _unnamed(seen, pushed, where)
 
 
-def _said_otherwise(seen: Observed, pushed: Pushed) -> Iterator[Blocked]:
+def _said_otherwise(seen: Observed, declared: Declaration) -> Iterator[Blocked]:
     """The job repeats what was declared: it is what policy, reviewers and evidence go by."""
-    said, declared = seen.job.spec.dataset, pushed.declaration
+    said = seen.job.spec.dataset
     pairs = {
         "classification": (said.classification, declared.classification),
         "license": (said.license, declared.license),

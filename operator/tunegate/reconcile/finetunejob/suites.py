@@ -9,15 +9,15 @@ mounted only where it cannot keep the pod from starting.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.datachecks import COMPARING, effective
 from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.stage.configs import FurtherSuite
-from tunegate.api.stage.layout import FURTHER_SUITES_MOUNT
+from tunegate.api.stage.layout import FURTHER_SUITES_MOUNT, QUESTIONS_MOUNT
 from tunegate.digests import document_digest
-from tunegate.manifests.sources import ClaimMount, ClaimPath
+from tunegate.manifests.sources import ClaimMount, ClaimPath, RegistryPath
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.suite_questions import asked_before, closed, matters, questions_place
 
@@ -30,7 +30,7 @@ MAX_CLAIMS = 8
 class FurtherSuites:
     """What validation reads of the other suites, and why it does not read the rest, by name."""
 
-    readable: tuple[tuple[EvaluationSuite, ClaimPath], ...] = ()
+    readable: tuple[tuple[EvaluationSuite, ClaimPath | RegistryPath], ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
 
     def inputs(self) -> list[FurtherSuite]:
@@ -38,7 +38,7 @@ class FurtherSuites:
         return [
             FurtherSuite(
                 name=suite.name,
-                path=questions.below(_mount(questions)),
+                path=_path(suite, questions),
                 digest=document_digest(suite.spec.to_dict()),
                 data_digest=suite.spec.data.digest,
                 asked=asked_before(suite),
@@ -48,7 +48,8 @@ class FurtherSuites:
 
     def mounts(self) -> list[ClaimMount]:
         """Return one mount for each of their claims."""
-        return list(dict.fromkeys(ClaimMount(path.claim, _mount(path)) for _, path in self.readable))
+        claims = [path for _, path in self.readable if isinstance(path, ClaimPath)]
+        return list(dict.fromkeys(ClaimMount(path.claim, _mount(path)) for path in claims))
 
 
 def further_claims(seen: Observed) -> dict[str, str]:
@@ -62,7 +63,7 @@ def further_suites(seen: Observed, policy: ApprovalPolicy, own_claims: Collectio
     checks = effective(policy.spec.data_checks, seen.job.spec.dataset.checks)
     if not any(setting.name in COMPARING and setting.action != "Off" for setting in checks):
         return FurtherSuites()
-    readable: list[tuple[EvaluationSuite, ClaimPath]] = []
+    readable: list[tuple[EvaluationSuite, ClaimPath | RegistryPath]] = []
     unread: dict[str, str] = {}
     claims: set[str] = set()
     for name, suite in sorted(seen.other_suites.items()):
@@ -72,24 +73,55 @@ def further_suites(seen: Observed, policy: ApprovalPolicy, own_claims: Collectio
         if not matters(suite):
             continue
         questions = questions_place(suite)
-        gone = isinstance(questions, str) or seen.claims.get(questions.claim) is None
-        if gone and not asked_before(suite):
+        why = questions if isinstance(questions, str) else _closed(seen, questions, own_claims)
+        if _gone(seen, questions) and not asked_before(suite):
             continue
-        if isinstance(questions, str):
-            unread[name] = questions
-            continue
-        wanted = claims | ({questions.claim} - set(own_claims))
-        why = closed(questions.claim, seen.claims.get(questions.claim), own=questions.claim in own_claims)
-        if why is not None:
-            unread[name] = why
+        wanted = claims | ({questions.claim} - set(own_claims)) if isinstance(questions, ClaimPath) else claims
+        if why is not None or isinstance(questions, str):
+            unread[name] = why or ""
         elif len(readable) == MAX_SUITES:
             unread[name] = f"at most {MAX_SUITES} further suites are read, the first by name"
         elif len(wanted) > MAX_CLAIMS:
             unread[name] = f"at most {MAX_CLAIMS} claims are mounted for further suites, those of the first by name"
         else:
-            readable.append((suite, questions))
+            readable.append((suite, _located(seen, questions)))
             claims = wanted
     return FurtherSuites(tuple(readable), unread)
+
+
+def _gone(seen: Observed, questions: ClaimPath | RegistryPath | str) -> bool:
+    """Whether nobody can be judged by the suite: its address is wrong, or nothing lies there."""
+    if isinstance(questions, str):
+        return True
+    if isinstance(questions, ClaimPath):
+        return questions.claim not in seen.claims
+    pushed = seen.pushed.get(questions.place.uri)
+    return questions.place.uri in seen.pushed and (pushed is None or pushed.withdrawn_by is not None)
+
+
+def _closed(seen: Observed, questions: ClaimPath | RegistryPath, own_claims: Collection[str]) -> str | None:
+    """Return why a suite's questions are not read."""
+    if isinstance(questions, ClaimPath):
+        return closed(questions.claim, seen.claims.get(questions.claim), own=questions.claim in own_claims)
+    uri = questions.place.uri
+    if uri not in seen.pushed:
+        return f"what was pushed at {uri} can't be read now"
+    pushed = seen.pushed[uri]
+    if pushed is None:
+        return f"nothing was pushed at {uri}"
+    return f"{pushed.withdrawn_by} withdrew {uri}" if pushed.withdrawn_by is not None else None
+
+
+def _located(seen: Observed, questions: ClaimPath | RegistryPath) -> ClaimPath | RegistryPath:
+    if isinstance(questions, ClaimPath):
+        return questions
+    pushed = seen.pushed[questions.place.uri]
+    return replace(questions, file=pushed.file) if pushed else questions
+
+
+def _path(suite: EvaluationSuite, questions: ClaimPath | RegistryPath) -> str:
+    mount = _mount(questions) if isinstance(questions, ClaimPath) else f"{QUESTIONS_MOUNT}/{suite.name}"
+    return questions.below(mount)
 
 
 def _mount(path: ClaimPath) -> str:
