@@ -33,6 +33,7 @@ from tests.gateway.documents import (
     base,
     probe,
     routes,
+    to,
     token,
 )
 from tests.gateway.scripted_cluster import ScriptedApiServer
@@ -46,7 +47,7 @@ from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 __all__ = [
     "CREDENTIAL", "DEAD", "DIES", "EXPLODES", "FLIPPED", "GOOD", "KEY", "KNOWN_TOKEN", "OTHER_KEY", "SECRET", "SERVER_UID",
     "Apart", "Scene", "ScriptedApiServer", "ScriptedEngine", "ScriptedFetching", "adapter", "adapters", "apart", "base",
-    "gateway_program", "probe", "routes", "scene", "stand_ins", "token", "until",
+    "gateway_program", "probe", "routes", "scene", "stand_ins", "to", "token", "until",
 ]  # fmt: skip
 ROOT = str(Path(__file__).parents[2])
 

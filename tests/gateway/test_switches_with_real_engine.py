@@ -20,7 +20,7 @@ from tests.gateway.real_engine import (
     record,
     started_engine,
 )
-from tests.gateway.standins import until
+from tests.gateway.standins import to, until
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.probe import Probe
 from tunegate.gateway.engine import Engine
@@ -28,9 +28,9 @@ from tunegate.gateway.settings import Limits
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 NEW = "late-00000004"
-ALONE = RoutesDocument(revision=1, routes={"extract": GOOD}, names=["extract", "later"], approved=[GOOD])
+ALONE = RoutesDocument(revision=1, routes={"extract": to(GOOD)}, names=["extract", "later"], approved=[GOOD])
 BOTH = RoutesDocument(
-    revision=2, routes={"extract": GOOD, "later": NEW}, names=["extract", "later"], approved=[GOOD, NEW]
+    revision=2, routes={"extract": to(GOOD), "later": to(NEW)}, names=["extract", "later"], approved=[GOOD, NEW]
 )
 
 
@@ -103,7 +103,7 @@ async def test_another_adapter_under_an_approved_name_is_found_beside_clients(
     engine: RunningEngine, probe: Probe, tmp_path: Path
 ) -> None:
     routes = BOTH.model_copy(
-        update={"routes": {"extract": GOOD, "later": OTHER_BYTES}, "approved": [GOOD, OTHER_BYTES]}
+        update={"routes": {"extract": to(GOOD), "later": to(OTHER_BYTES)}, "approved": [GOOD, OTHER_BYTES]}
     )
     async with prepared(tmp_path, engine, probe, ALONE, GOOD) as ready, gateway_of(ready) as stage:
         clients = Clients(stage)
