@@ -126,11 +126,10 @@ class Apart:
         async with self.http.post(self.url + path, data=data, headers=headers, **changes) as answer:
             return answer.status, await answer.json()
 
-    async def ask(self, key: str = KEY, **fields: Any) -> tuple[int, Any]:
+    async def ask(self, key: str = KEY, headers: Mapping[str, str] | None = None, **fields: Any) -> tuple[int, Any]:
         """Ask something short of the adapter."""
-        return await self.post(
-            {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}, key=key
-        )
+        body = {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}
+        return await self.post(body, key=key, headers=dict(headers or {}))
 
 
 @asynccontextmanager

@@ -138,6 +138,27 @@ async def test_a_gateway_that_takes_over_probes_what_it_finds_and_unloads_what_i
             assert NEW not in await connection.models()
 
 
+async def test_weights_move_between_two_releases_under_load_and_nobody_notices(
+    engine: RunningEngine, probe: Probe, tmp_path: Path
+) -> None:
+    async with prepared(tmp_path, engine, probe, BOTH, GOOD, NEW) as ready, gateway_of(ready) as stage:
+        await until(lambda: len(stage.gateway.routes.open) == 2, "both open", 300)
+        clients = Clients(stage)
+        try:
+            for number, weight in enumerate((0, 5, 25, 100, 50, 0, 100, 25, 0), 10):
+                route = to(GOOD, NEW, weights=(100 - weight, weight))
+                await stage.cluster.put(BOTH.model_copy(update={"revision": number, "routes": {"extract": route}}))
+                await until(lambda revision=number: stage.gateway.routes.revision == revision, "told")
+                asked = len(clients.answers)
+                await until(lambda before=asked: len(clients.answers) >= before + 4, "answered", 120)
+        finally:
+            await clients.end()
+        assert len(set(clients.answers)) == 1, "the same bytes under two names answer alike"
+        assert clients.answers[0][0] == 200
+        counted = {one.served_name for one in stage.gateway.status().traffic}
+        assert counted == {GOOD, NEW}
+
+
 @pytest.mark.attack(20)
 async def test_what_somebody_else_loaded_into_the_engine_closes_everything_until_it_is_gone(
     engine: RunningEngine, probe: Probe, tmp_path: Path
