@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 
 from tests.gateway.real_engine import GOOD, Prepared, RunningEngine, prepared, record, started_engine
-from tests.gateway.standins import KEY, OTHER_KEY, gateway_program
+from tests.gateway.standins import KEY, OTHER_KEY, gateway_program, to
 from tunegate.api.serving import RoutesDocument
 
 LATE = "late-00000004"
@@ -104,7 +104,7 @@ async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 600.0) ->
 
 def routes(revision: int, *, late: bool) -> RoutesDocument:
     """Return the operator's routes, with or without the second adapter."""
-    open_ = {"extract": GOOD, "later": LATE} if late else {"extract": GOOD}
+    open_ = {"extract": to(GOOD), "later": to(LATE)} if late else {"extract": to(GOOD)}
     return RoutesDocument(
         revision=revision, routes=open_, names=["extract", "later"], approved=[GOOD, LATE] if late else [GOOD]
     )

@@ -144,17 +144,17 @@ class RouteTable:
 
     @property
     def shadows(self) -> dict[str, OpenShadow]:
-        """Public name to the adapter that answers copies of its requests: approved, held by this pod, and no target itself."""
-        if self._document is None:
-            return {}
-        answering, open_ = self.answering, self.open
-        return {
-            public: shadow
-            for public, route in self._document.routes.items()
-            if (shadow := route.shadow) is not None
-            and shadow.served_name in answering
-            and shadow.served_name not in open_.get(public, {})
-        }
+        """Public name to the adapter that answers copies of its requests now."""
+        names = self._document.routes if self._document is not None else ()
+        return {public: shadow for public in names if (shadow := self.shadow_of(public)) is not None}
+
+    def shadow_of(self, public: str) -> OpenShadow | None:
+        """Return the adapter that answers copies of a route's requests: approved, held by this pod, and no target itself."""
+        route = self._document.routes.get(public) if self._document is not None else None
+        if route is None or route.shadow is None:
+            return None
+        name, answering = route.shadow.served_name, self.answering
+        return route.shadow if name in answering and name not in self._able(public, answering) else None
 
     def release_of(self, served: str) -> str:
         """Return the release behind a served name as the operator's document says it; empty: it does not."""

@@ -57,7 +57,7 @@ class Shadows:
 
     def copy(self, endpoint: str, asked: Checked, request_id: str, answer: bytes | None) -> None:
         """Ask the route's shadow, if it has one, what a client asked. ``answer``: what the client got as a whole."""
-        shadow = self._routes.shadows.get(asked.public)
+        shadow = self._routes.shadow_of(asked.public)
         if shadow is None or self._stopped or random.random() * 100 >= shadow.percent:  # noqa: S311 - no secret
             return
         served = shadow.served_name
