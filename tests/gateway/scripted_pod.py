@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class ScriptedEngine:
         """What it answers to, each with its folder."""
         self.changes: list[str] = []
         """Adapters that it was told to load (+) and to unload (-), and those whose probe it was asked (?), in order."""
+        self.scored: Counter[str] = Counter()
+        """How many recorded answers it scored under each name."""
         self.loading = asyncio.Event()
         self.loading.set()
         """Not set: it takes its time to load."""
@@ -98,6 +101,7 @@ class ScriptedEngine:
         if "prompt_logprobs" in body:
             if body["model"] not in self.models:
                 return web.json_response({"error": {"message": "no such model"}}, status=404)
+            self.scored[body["model"]] += 1
             if self.changes[-1:] != [f"?{body['model']}"] and body["model"] != "base":
                 self.changes.append(f"?{body['model']}")
             score = -2.0 if body["model"] in ("base", DEAD) or (body["model"] == GOOD and not self.tuned) else -0.2

@@ -95,6 +95,20 @@ async def test_what_is_listed_no_more_is_unloaded_and_its_folder_removed(stage: 
     assert (await stage.ask("extract"))[0] == 200
 
 
+async def test_the_base_model_is_scored_once_for_an_answer_until_the_engine_is_another_one(stage: Scene) -> None:
+    scored = stage.engine.scored["base"]
+    assert scored > 0
+    for names in ([DEAD], [GOOD, DEAD]):
+        await stage.cluster.list(*names)
+        await until(lambda: (state(stage, GOOD)[0] == "Ready") is (GOOD in names), "followed")  # noqa: B023
+    assert stage.engine.scored["base"] == scored
+    stage.engine.alive = False
+    await until(lambda: not stage.gateway.ready, "noticed")
+    stage.engine.alive = True
+    await until(lambda: stage.gateway.ready, "ready again")
+    assert stage.engine.scored["base"] == 2 * scored
+
+
 @pytest.mark.attack(26)
 async def test_a_revoked_adapter_is_cut_and_unloaded_even_while_the_list_still_names_it(stage: Scene) -> None:
     stage.engine.go.clear()

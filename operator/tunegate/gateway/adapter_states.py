@@ -222,6 +222,7 @@ class AdapterStates:
         if self._settled:
             self._must = frozenset(name for name, one in self._held.items() if one.state == "Ready")
         self._settled = False
+        self._judge.forget()
         for found in self._held.values():
             if found.fetched is not None and found.leaves_at is None:
                 found.begin()

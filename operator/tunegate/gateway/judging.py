@@ -17,6 +17,7 @@ TRIES = 3
 PAUSE_SHARE = 0.5
 """While clients are being answered a pause follows each score, so long in times of what it took."""
 LONGEST_PAUSE_SECONDS = 1.0
+MOST_SCORES = 4096
 QUIET_SECONDS = 30.0
 """So long a second asking waits until no client is being answered."""
 
@@ -36,6 +37,12 @@ class Judge:
         self._engine = engine
         self._busy = busy
         self._quiet = quiet
+        self._base_scores: dict[str, float] = {}
+        """What the base model scored for an answer since the engine was started: an adapter that comes back asks only itself."""
+
+    def forget(self) -> None:
+        """Forget what was found out about an engine that is gone."""
+        self._base_scores = {}
 
     async def judge(self, name: str, probe: Probe) -> Verdict:
         """Probe one adapter, while clients are answered by others. Raises ``EngineFailure`` when the engine itself went away.
@@ -68,10 +75,19 @@ class Judge:
         return [
             Scored(
                 tuned=await self._score_one(name, item),
-                base=await self._score_one(BASE_SERVED_NAME, item),
+                base=await self._base(item),
             )
             for item in probe.items
         ]
+
+    async def _base(self, item: ProbeItem) -> float:
+        asked = item.model_dump_json(include={"messages", "answer"})
+        if asked not in self._base_scores:
+            score = await self._score_one(BASE_SERVED_NAME, item)
+            if len(self._base_scores) >= MOST_SCORES:
+                self._base_scores.clear()
+            self._base_scores[asked] = score
+        return self._base_scores[asked]
 
     async def _score_one(self, model: str, item: ProbeItem) -> float:
         """Score one answer, and then leave the engine to clients for a while: each score takes a whole prompt's work."""
