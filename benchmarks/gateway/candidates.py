@@ -97,7 +97,7 @@ async def engine(folder: Path, socket: Path, tokens: int) -> AsyncIterator[int]:
 @asynccontextmanager
 async def gateway(folder: Path, socket: Path, running: Running) -> AsyncIterator[None]:
     """Run a gateway as in a pod, with a stand-in for the API server."""
-    async with stand_ins(folder, ROOMY) as (_, _, settings):
+    async with stand_ins(folder, ROOMY) as (*_, settings):
         settings = replace(settings, engine_socket=socket)
         async with gateway_program(settings, folder / "gateway.log") as process:
             running.targets["gateway"] = Target(settings.port, "extract", KEY)

@@ -14,7 +14,6 @@ from typing import Any
 BASE, ADAPTER = "base", "good-00000001"
 HOLD = b"hold this stream"
 """A prompt with these words gets one token and then nothing, until its client leaves."""
-MODELS = json.dumps({"object": "list", "data": [{"id": BASE}, {"id": ADAPTER}]}).encode()
 WORDS = " ".join(["word"] * 64)
 
 
@@ -71,6 +70,8 @@ class Engine(asyncio.Protocol):
     tokens = 0
     answers: dict[str, bytes] = {}
     streams: dict[str, list[bytes]] = {}
+    folders: dict[str, str] = {BASE: ""}
+    """Where each name was loaded from, as vLLM says it in `root`."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -106,13 +107,26 @@ class Engine(asyncio.Protocol):
         elif path == b"/tokenize":
             self._transport.write(_json({"tokens": [1, 2, 3] if b'"messages"' in body else [4, 5]}))
         elif path == b"/v1/models":
-            self._transport.write(_json(MODELS))
+            models = [{"id": name, "root": folder} for name, folder in self.folders.items()]
+            self._transport.write(_json({"object": "list", "data": models}))
+        elif path.endswith(b"_lora_adapter"):
+            self._change(json.loads(body))
         elif path == b"/health":
             self._transport.write(_json({}))
         elif b'"stream": true' in body or b'"stream":true' in body:
             self._task = asyncio.get_running_loop().create_task(self._write(self.streams[model], HOLD in body))
         else:
             self._transport.write(self.answers[model])
+
+    def _change(self, body: dict[str, str]) -> None:
+        """Hold an adapter, or forget it where no folder is named."""
+        if self._transport is None:
+            return
+        if "lora_path" in body:
+            self.folders[body["lora_name"]] = body["lora_path"]
+        else:
+            self.folders.pop(body["lora_name"], None)
+        self._transport.write(_json({}))
 
     async def _write(self, events: list[bytes], holds: bool) -> None:
         """Send an event in each turn of the loop, as an engine does that writes a token of every stream in each step."""
