@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -124,8 +125,11 @@ async def litellm(folder: Path, engine_port: int, running: Running, path: str) -
     port = free_port()
     (folder / "litellm.yaml").write_text(LITELLM.format(model=ADAPTER, port=engine_port))
     command = [path, "--config", str(folder / "litellm.yaml"), "--port", str(port), "--host", "127.0.0.1"]
-    environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": "", "LITELLM_LOG": "ERROR"}
+    key = f"sk-{secrets.token_hex(16)}"
+    environment = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": "", "LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": key
+    }  # fmt: skip
     async with program(command, folder / "litellm.log", environment) as pid:
-        running.targets["LiteLLM"], running.processes["LiteLLM"] = Target(port, "extract", "sk-none"), pid
+        running.targets["LiteLLM"], running.processes["LiteLLM"] = Target(port, "extract", key), pid
         await answers(running.targets["LiteLLM"])
         yield

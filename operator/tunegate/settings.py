@@ -116,6 +116,8 @@ class Settings(BaseModel):
     timestamp_roots: Path | None = None
     """The authority's certificate and those above it, as PEM."""
     ca_file: Path | None = None
+    expose_domains: tuple[str, ...] = ()
+    """Domains under which hosts may lead to servers from outside; none: servers are reached within the cluster only."""
     hub_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Hub mirror of base models that name none."""
     mlflow_uri: str | None = None
@@ -146,7 +148,7 @@ class Settings(BaseModel):
     kubeconfig: str | None = None
     """Absent: the pod's own service account."""
 
-    @field_validator("governed", "image_pull_secrets", "engine_images", mode="before")
+    @field_validator("governed", "image_pull_secrets", "engine_images", "expose_domains", mode="before")
     @classmethod
     def _parse_json(cls, value: Any) -> Any:
         return json.loads(value or "[]") if isinstance(value, str) else value

@@ -154,6 +154,10 @@ async def test_an_approval_may_have_a_longer_name(store: Store) -> None:
             "labels are required for type Classification",
         ),
         (builders.make_evaluationsuite(primaryMetric={"name": "SchemaValidity"}), "needs task.jsonSchema"),
+        (
+            builders.make_evaluationsuite(task={"type": "Generation", "decoding": "Guided"}),
+            "decoding: Guided needs jsonSchema",
+        ),
         (builders.make_evaluationsuite(baselines={"regex": "(?P<a>x)"}), "regexTemplate belong together"),
         (builders.make_evaluationsuite(baselines={"classifier": True}), "needs task.type Classification"),
         (builders.make_modelserver(routes=[{"name": "a", "track": "Pinned"}]), "releaseRef is required"),

@@ -41,6 +41,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         "networkPolicies": {"anchorEgress": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
     },
     "identity provider": {"networkPolicies": {"issuerEgress": [{"ports": [{"port": 443, "protocol": "TCP"}]}]}},
+    "exposed servers": {"expose": {"domains": ["models.example.com"]}},
     "one replica": {"operator": {"replicas": 1, "priorityClassName": "high", "nodeSelector": {"a": "b"}}},
 }
 AUTHORITIES = "--authorities=/etc/tunegate/authorities/authorities.pem"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,62 @@ def test_what_admission_refuses_is_refused_by_plan(world: World, cli: Cli, tmp_p
     path.write_text(yaml.safe_dump(job(world)))
     said = cli.run("reviewer-risk", *plan, code=2)
     assert f"you may not create jobs in namespace {world.namespace}" in said
+
+
+def test_a_first_job_and_suite_pass_admission_and_plan_as_init_writes_them(
+    world: World, cli: Cli, tmp_path: Path
+) -> None:
+    ready(world)
+    rows = [{"prompt": f"Who holds notice {n}?", "completion": f'{{"holder": "H{n}"}}'} for n in range(300)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    said = ("--classification", "Public", "--license", "CC-BY-4.0", "--source", "tests: #1", "--steward", "no")
+    asked = (
+        "init",
+        "first",
+        "--from",
+        str(tmp_path / "rows.jsonl"),
+        "--folder",
+        str(tmp_path / "first"),
+        "--pool",
+        "pool",
+        *said,
+    )
+    told = cli.run("engineer", *asked, "--split", "60")
+    assert "60 questions were split off" in told
+    assert "REPLACE" not in told
+    assert "ApprovalPolicy policy accepts the suites accepted only: give --suite with one of these" in told
+    suite = (
+        "create",
+        "suite",
+        "-f",
+        str(tmp_path / "first/suite.yaml"),
+        "--from",
+        str(tmp_path / "first/questions.jsonl"),
+    )
+    assert f"{world.namespace}/first would be created" in cli.run("admin", *suite, "--dry-run")
+    made = cli.run("engineer", "create", "job", "-f", str(tmp_path / "first/job.yaml"), "--dry-run")
+    assert [line for line in warnings(made) if "EvaluationSuite first" not in line] == []
+
+    asked = (*asked[:4], "--folder", str(tmp_path / "second"), *said, "--suite", "accepted")
+    assert "REPLACE" not in cli.run("engineer", *asked)
+    planned = ("plan", "-f", str(tmp_path / "second"), "--from-cluster", "--policy", "policy")
+    assert "say where these lie on this machine: --volume data=… --volume models=…" in cli.run(
+        "engineer", *planned, code=2
+    )
+    job = yaml.safe_load((tmp_path / "second/job.yaml").read_text())["spec"]
+    assert (job["dataset"]["uri"], job["dataset"]["source"], job["dataset"]["steward"]) == (
+        "pvc://data/first/train.jsonl",
+        "tests: #1",
+        "no",
+    )
+    wrong = (*asked[:4], "--folder", str(tmp_path / "third"), "--suite")
+    assert "there is no such EvaluationSuite in namespace team. Did you mean accepted?" in cli.run(
+        "engineer", *wrong, "acepted", code=2
+    )
+    assert "--server servre: there is no such ModelServer" in cli.run(
+        "engineer", *wrong, "accepted", "--server", "servre", code=2
+    )
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_generated_name_is_told(world: World, cli: Cli, tmp_path: Path) -> None:

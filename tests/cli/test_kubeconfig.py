@@ -26,14 +26,15 @@ VERSION = "client.authentication.k8s.io/v1"
 
 
 class Shown(BaseHTTPRequestHandler):
-    """Answers every request with the proof that came with it; a token that has run out gets a 401."""
+    """Answers every request with the proof that came with it, and lists no jobs; a token that has run out gets a 401."""
 
     def do_GET(self) -> None:
         """Answer."""
         told = self.headers.get("Authorization")
         certificate = self.connection.getpeercert()
         subject = dict(pair[0] for pair in certificate["subject"]) if certificate else {}
-        body = json.dumps({"authorization": told, "subject": subject.get("commonName")}).encode()
+        answer = {"authorization": told, "subject": subject.get("commonName")}
+        body = json.dumps({**answer, **({"items": []} if "/finetunejobs" in self.path else {})}).encode()
         self.send_response(401 if told == "Bearer old" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -193,7 +194,7 @@ def test_a_program_is_asked_once_for_many_requests_and_again_before_its_token_en
     first, lasting = answer("first", expirationTimestamp=at(5)), answer("lasting", expirationTimestamp=at(3600))
     script = f"echo x >> {used}; if [ $(wc -l < {used}) = 1 ]; then {first}; else {lasting}; fi"
     cluster = Cluster(kubeconfigs.write(kubeconfigs.plugin(script)))
-    assert [(cluster.read("/") or {})["authorization"] for _ in range(3)] == ["Bearer lasting"] * 3
+    assert [(cluster.read("/shown") or {})["authorization"] for _ in range(3)] == ["Bearer lasting"] * 3
     assert used.read_text() == "x\n" * 2
 
 
@@ -201,7 +202,7 @@ def test_a_program_whose_tokens_are_short_is_not_asked_before_each_request(kubec
     used = kubeconfigs.folder / "used"
     script = f"echo x >> {used}; {answer('short', expirationTimestamp=at(5))}"
     cluster = Cluster(kubeconfigs.write(kubeconfigs.plugin(script)))
-    assert [(cluster.read("/") or {})["authorization"] for _ in range(3)] == ["Bearer short"] * 3
+    assert [(cluster.read("/shown") or {})["authorization"] for _ in range(3)] == ["Bearer short"] * 3
     assert used.read_text() == "x\n" * 2
 
 

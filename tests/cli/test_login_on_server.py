@@ -245,7 +245,8 @@ def changed(words: list[str], option: str, value: str) -> list[str]:
         ("--issuer", "https://localhost:{port}/oauth", 1, "is no OpenID provider"),
         ("--issuer", "http://localhost:{port}", 2, "an OpenID provider's address begins with https://"),
         ("--issuer-ca", "{other}", 1, "does not answer, ConnectError: give --issuer-ca FILE, its authority"),
-        ("--issuer-ca", "/no/such/file", 2, "the authority /no/such/file cannot be read"),
+        ("--issuer-ca", "/no/such/file", 2, "--issuer-ca /no/such/file cannot be read"),
+        ("--issuer-ca", "{config}", 2, "--issuer-ca is no PEM certificate"),
         ("--ca", "{issuer}", 1, "has a certificate of another authority: give --ca FILE"),
         ("--ca", "/no/such/file", 2, "--ca /no/such/file cannot be read"),
         ("--server", "https://127.0.0.1:1", 1, "the API server at https://127.0.0.1:1 does not answer"),
@@ -258,6 +259,7 @@ def test_what_is_wrong_is_named_before_anything_is_kept(
 ) -> None:
     desk = terminal.desk
     places = {"port": desk.issuer.url.rpartition(":")[2], "other": desk.authority, "issuer": desk.issuer.authority}
+    places["config"] = desk.plane.kubeconfig("admin")
     said = terminal.run("login", *changed(desk.site, option, value.format(**places)), "--device", code=code)
     assert says.format(**places) in said
     assert not desk.logins
@@ -392,6 +394,7 @@ def test_the_platform_teams_kubeconfig_is_all_that_a_person_needs(
     signed_in: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed = tmp_path / "site.yaml"
+    assert str(signed_in.desk.issuer.authority.parent) not in signed_in.desk.kubeconfig.read_text()
     handed.write_text(signed_in.desk.kubeconfig.read_text())
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other"))
     monkeypatch.setenv("KUBECONFIG", str(handed))

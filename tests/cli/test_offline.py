@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -176,6 +177,9 @@ def test_namespace_that_was_gone_at_the_export_is_said_and_one_that_was_emptied_
         (["--anchors", "empty"], "--anchors empty: holds no file checkpoint-"),
         (["--head", "7"], "--head"),
         (["--objects", "key.pem"], "not a List of objects"),
+        (["--public-key", "pipe"], "--public-key pipe: pipe: not a regular file"),
+        (["--tsa-certificate", "pipe"], "--tsa-certificate pipe: pipe: not a regular file"),
+        (["--objects", "pipe"], "pipe: not a List of objects"),
     ],
 )
 def test_option_that_cannot_be_used_is_named(
@@ -183,6 +187,7 @@ def test_option_that_cannot_be_used_is_named(
 ) -> None:
     monkeypatch.chdir(taken.folder)
     Path("empty").mkdir()
+    os.mkfifo("pipe")
     assert taken.verify(*options) == 1
     assert says in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import yaml
 from tests.cli.test_grammar import leaves
 from tests.support.pages import DOCS, commands, section
 from tunegate.cli import config
-from tunegate.cli.main import FAILED, INTERRUPTED, NOBODY_READS, WRONG_USAGE, parser
+from tunegate.cli.main import FAILED, INTERRUPTED, NOBODY_READS, WRONG_USAGE, main, parser
 
 COMMANDS = {tuple(one.prog.split()[1:]) for one in leaves(parser())}
 MENTION = re.compile(r"(?:[`$(]|: |^)\s?tunegate (?:-n \S+ )?([a-z]+)\b(?: ([a-z]+)\b)?", re.MULTILINE)
@@ -49,6 +49,16 @@ def test_the_commands_of_every_day_are_understood(page: str, title: str, count: 
     assert len(lines) == count
     for line in lines:
         parser().parse_args(shlex.split(line.partition(" > ")[0], comments=True)[1:])
+
+
+def test_the_first_job_of_the_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = (f'{{"prompt": "Notice {n}?", "completion": "Holder {n}"}}\n' for n in range(300))
+    (tmp_path / "rows.jsonl").write_text("".join(rows))
+    line = next(line for line in commands("submit.md", "The job") if line.startswith("tunegate init"))
+    assert main([*shlex.split(line)[1:], "--offline"]) == 0
+    assert len((tmp_path / "notices/questions.jsonl").read_text().splitlines()) == 80
+    assert yaml.safe_load((tmp_path / "notices/job.yaml").read_text())["spec"]["dataset"]["steward"] == "licenses-team"
 
 
 def test_the_settings_of_the_pages_are_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

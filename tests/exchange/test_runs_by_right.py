@@ -20,7 +20,7 @@ import pytest
 from tests.support.exchange_site import OTHER, OWN, PROGRAMS, Site, running_site
 from tests.tracking import story
 from tests.tracking.mlflow_process import PASSWORDS, MlflowServer
-from tunegate.exchange.runs import RIGHT_SECONDS
+from tunegate.exchange.runs import PREFERENCES, RIGHT_SECONDS
 from tunegate.reconcile.mlflow_records import job_record
 from tunegate.tracking.mlflow import Login, Tracking
 from tunegate.tracking.records import LEDGER_EXPERIMENT, ReleaseRecord
@@ -256,11 +256,19 @@ def test_anyone_without_the_right_is_told_which_one_they_lack(door: Door) -> Non
     assert door.site.ask("GET", "/mlflow/", None).status_code == 401
 
 
+def scripts_of(mlflow: MlflowServer) -> str:
+    """Return MLflow's own pages as text."""
+    (folder,) = mlflow.venv.glob("lib/python*/site-packages/mlflow/server/js/build/static/js")
+    return "".join(file.read_text() for file in folder.glob("*.js"))
+
+
 def test_pages_open_without_a_banner_and_load_what_they_name(door: Door) -> None:
     page = door.get("engineer", "/mlflow/")
     assert page.status_code == 200
     assert page.headers["Content-Type"].startswith("text/html")
-    assert "'mlflow.telemetry.info.alert.dismissed_v1','true'" in page.text
+    assert '"mlflow.telemetry.info.alert.dismissed_v1": "true"' in page.text
+    scripts = scripts_of(door.mlflow)
+    assert [name for name in PREFERENCES if name.removesuffix("_v1") not in scripts] == []
     script = page.text.partition('src="')[2].partition('"')[0]
     assert door.get("engineer", f"/mlflow/{script}").status_code == 200
     assert door.get("engineer", "/mlflow/ajax-api/3.0/mlflow/ui-telemetry").json()["disable_ui_telemetry"] is True

@@ -160,6 +160,33 @@ async def test_a_list_that_is_not_the_operators_is_not_followed(stage: Scene) ->
     assert stage.gateway.status().message == ""
 
 
+@pytest.mark.attack(20)
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "//v1/load_lora_adapter", "/v1//load_lora_adapter", "/v1/./load_lora_adapter",
+        "/v1/chat/../load_lora_adapter", "/v1/chat/completions/../../load_lora_adapter", "/v1/%6coad_lora_adapter",
+        "/v1%2fload_lora_adapter", "/v1/chat/completions%2f..%2f..%2fload_lora_adapter", "/v1/models/..%2fload_lora_adapter",
+        "/v1/chat/completions;/v1/load_lora_adapter", "/v1/chat/completions?/v1/load_lora_adapter", "/V1/LOAD_LORA_ADAPTER",
+        "http://engine/v1/load_lora_adapter", "/v1/chat/completions#/v1/load_lora_adapter", "/v1\\load_lora_adapter", "*",
+    ],
+)  # fmt: skip
+async def test_no_client_reaches_what_loads_and_unloads(stage: Scene, target: str) -> None:
+    before, models = list(stage.engine.changes), dict(stage.engine.models)
+    body = b'{"lora_name": "mine", "lora_path": "/tmp"}'
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.settings.port)
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: engine\r\nAuthorization: {stage.headers['Authorization']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    assert answer.split(b" ")[1] in (b"400", b"404", b"405")
+    assert (stage.engine.changes, stage.engine.models) == (before, models)
+    assert not stage.engine.seen
+
+
 async def test_two_adapters_of_one_name_are_both_refused(stage: Scene) -> None:
     twice = adapters(NEW).adapters + adapters(NEW, repository="team/other/adapter").adapters
     stage.cluster.adapters.document = adapters(GOOD).model_copy(update={"adapters": [*adapters(GOOD).adapters, *twice]})

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,26 @@ def test_an_older_python_is_told_which_one_is_needed(file: Path, tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert re.search(r"this file runs on linux-\w+-3\.11, .*3\.13; here is linux-\w+-3\.8", done.stderr)
+
+
+def test_the_commands_need_nothing_that_the_file_does_not_hold() -> None:
+    pinned = re.findall(r"^([\w.-]+)==", REQUIREMENTS.read_text(), re.M)
+    held = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    installed = packages_distributions().items()
+    absent = [name for name, of in installed if not {re.sub(r"[-_.]+", "-", one).lower() for one in of} & held]
+    program = f"""
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {set(absent) - {"tunegate", "tunegate_trainer"}!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from tunegate.cli.main import parser
+parser()
+"""
+    environment = {"PYTHONPATH": str(ROOT / "operator")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_requirements_are_those_of_the_lock_file_and_hold_nothing_heavy() -> None:

@@ -116,6 +116,42 @@ class ServerTls(ApiModel):
     then speaks HTTPS only, on port 443 of its Service; without the Secret it does not start."""
 
 
+class GatewayRef(ApiModel):
+    """A Gateway of the site (Gateway API)."""
+
+    name: ResourceName
+    namespace: ResourceName | None = None
+    """Absent: the server's own. The Gateway's listener must allow routes from the server's namespace."""
+    section_name: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] | None = None
+    """One listener of it; absent: all that fit."""
+
+
+class Exposure(ApiModel):
+    """How clients outside the cluster reach the server."""
+
+    model_config = rules(
+        cel(
+            "has(self.ingressClassName) != has(self.gatewayRef)",
+            "exactly one of ingressClassName and gatewayRef says what leads to the server",
+        ),
+        cel(
+            "!has(self.gatewayRef) || !has(self.tlsSecretName)",
+            "tlsSecretName belongs to an Ingress: a Gateway's listener has its own certificate",
+        ),
+    )
+
+    host: Annotated[
+        str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$")
+    ]
+    """Name that clients ask for, under one of the domains that the installation allows (`expose.domains` of the chart)."""
+    ingress_class_name: ResourceName | None = None
+    """An Ingress of this class is made."""
+    gateway_ref: GatewayRef | None = None
+    """An HTTPRoute at this Gateway is made."""
+    tls_secret_name: ResourceName | None = None
+    """Secret of this namespace with the host's certificate, for the Ingress controller; absent: its default, or plain HTTP."""
+
+
 class ClientQuota(ApiModel):
     """How much one client may ask of one pod, whatever credential it has. Without a number only its fair share binds it."""
 
@@ -168,6 +204,8 @@ class ModelServerSpec(ApiModel):
     """Adapters that each engine holds in memory at once: those that routes lead to first, then the newest. Further approved ones
     wait (`WaitingForSlot`) until one leaves. Another value restarts the engines. Default: four times `profile.maxLoras`, at least
     16."""
+    expose: Exposure | None = None
+    """An Ingress or HTTPRoute that leads to the server from outside the cluster; absent: there is none."""
     restarted_at: Time | None = None
     """Another value replaces all pods by new ones with the images and settings of the operator that runs now: `status.offered` says
     which. Without it they come with the next rollout: another pool or setting of the server. An adapter makes no rollout."""
@@ -251,6 +289,8 @@ class ModelServerStatus(StatusBase):
     `tunegate-`), one that the namespace's people may, or a copy of each pod's own. Every start hashes all of it anyway."""
     endpoint: ShortText | None = None
     """Base URL of the gateway inside the cluster."""
+    external: ShortText | None = None
+    """Host that the operator made an Ingress or HTTPRoute for."""
     replicas: int = 0
     """Pods that there are, ready or not."""
     ready_replicas: int = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import ssl
 import time
@@ -41,11 +42,18 @@ ANSWER_SECONDS = 60.0
 PIECE = 64 * 1024
 SENT_ON = ("Accept", "Content-Type", "If-Modified-Since", "If-None-Match")
 GIVEN_BACK = ("Cache-Control", "Content-Disposition", "Content-Type", "ETag", "Last-Modified")
-PREFERENCES = (
-    b"<script>localStorage.setItem('mlflow.settings.telemetry.enabled_v1','false');"
-    b"localStorage.setItem('mlflow.telemetry.info.alert.dismissed_v1','true')</script>"
-)
-"""The server collects nothing (MLFLOW_DISABLE_TELEMETRY), but its page says that it does, unless these were chosen."""
+PREFERENCES = {
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "mlflow.settings.telemetry.enabled_v1": "false",
+    "mlflow.telemetry.info.alert.dismissed_v1": "true",
+    "mlflow.workflowType_v1": '"machine_learning"',
+}
+"""What a browser keeps of a person's choices in MLflow, taken for those who have not chosen: pages begin with training, without an
+assistant, which the server has not, and without saying that usage is collected, which it is not (MLFLOW_DISABLE_TELEMETRY)."""
+_CHOOSES = (
+    f"<script>for (const [name, value] of Object.entries({json.dumps(PREFERENCES)}))"
+    " if (localStorage.getItem(name) === null) localStorage.setItem(name, value);</script>"
+).encode()
 
 
 @dataclass
@@ -150,7 +158,7 @@ async def _passed_on(request: web.Request, answer: aiohttp.ClientResponse, *, pa
     headers.setdefault("Cache-Control", "no-store")
     headers |= {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
     if page and answer.status == 200 and answer.content_type == "text/html":
-        text = (await answer.read()).replace(b"<head>", b"<head>" + PREFERENCES, 1)
+        text = (await answer.read()).replace(b"<head>", b"<head>" + _CHOOSES, 1)
         kept = {name: value for name, value in headers.items() if name not in ("ETag", "Last-Modified")}
         return web.Response(body=text, headers={**kept, "Cache-Control": "no-store"})
     response = web.StreamResponse(status=answer.status, headers=headers)

@@ -167,8 +167,11 @@ def _tool_choice(body: Mapping[str, Any]) -> str:
     return str(choice.get("type", "function")) if isinstance(choice, dict) else str(choice)
 
 
+_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
 def _written(part: Any) -> bytes:
-    return json.dumps(part, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    return _write(part).encode("utf-8")
 
 
 def _tokens(endpoint: Endpoint, body: Mapping[str, Any]) -> int:

@@ -12,6 +12,8 @@ import aiohttp
 from tunegate.gateway.settings import Limits
 from tunegate.probes import EngineRequest
 
+KEPT_SECONDS = 2.0
+"""For so long an idle connection is kept: less than vLLM's server does (uvicorn, 5 s), so that it does not hang up first."""
 ORIGIN = "http://engine"
 """Host name for the Host header; the socket is what is connected to."""
 LOADING_SECONDS = 300.0
@@ -33,12 +35,10 @@ class Engine:
     def __init__(self, socket: Path, limits: Limits) -> None:
         self._limits = limits
         self._socket = socket
-        self._http = aiohttp.ClientSession(
-            # No connection is kept: each request reaches the engine that listens now, not one that was started before.
-            connector=aiohttp.UnixConnector(path=str(socket), limit=0, force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=256 * 1024,
-        )
+        # What is asked of the engine itself reaches the one that listens now, not one that was started before.
+        self._http = _session(aiohttp.UnixConnector(path=str(socket), limit=0, force_close=True))
+        self._kept: dict[tuple[int, int, int] | None, aiohttp.ClientSession] = {}
+        """Clients' requests use connections again, those of one start of the engine for nothing that was sent after another."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,7 +46,8 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.close()
+        for session in (self._http, *self._kept.values()):
+            await session.close()
 
     def instance(self) -> tuple[int, int, int] | None:
         """Return what differs between two starts of the engine, None while it does not listen: each makes its socket again."""
@@ -113,7 +114,23 @@ class Engine:
 
     async def forward(self, path: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
         """Start a client's request. Nothing of the client but the checked body goes along. Raises ``FAILURES``."""
-        return await self._http.post(
+        try:
+            return await self._post(self._session_of(self.instance()), path, body, request_id)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # The engine may have hung up a kept connection at this very moment. It has answered nothing yet.
+            return await self._post(self._http, path, body, request_id)
+
+    def _session_of(self, instance: tuple[int, int, int] | None) -> aiohttp.ClientSession:
+        """Return the connections to one start of the engine. Answers of an earlier one may still come to their end."""
+        if instance not in self._kept:
+            connector = aiohttp.UnixConnector(path=str(self._socket), limit=0, keepalive_timeout=KEPT_SECONDS)
+            self._kept[instance] = _session(connector)
+        return self._kept[instance]
+
+    async def _post(
+        self, session: aiohttp.ClientSession, path: str, body: bytes, request_id: str
+    ) -> aiohttp.ClientResponse:
+        return await session.post(
             f"{ORIGIN}{path}",
             data=body,
             headers={"Content-Type": "application/json", "X-Request-Id": request_id},
@@ -121,3 +138,7 @@ class Engine:
                 total=self._limits.request_seconds, sock_connect=5, sock_read=self._limits.silence_seconds
             ),
         )
+
+
+def _session(connector: aiohttp.UnixConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=256 * 1024)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tunegate.api.modelserver import LeftOutCause
 from tunegate.api.stage.layout import BASE_SERVED_NAME
-from tunegate.api.stage.probe import Probe
+from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.gateway.engine import Engine, EngineFailure
 from tunegate.probes import Scored, drive, matches, score_answer
 
 TRIES = 3
 """Probes that could not be asked to the end."""
+PAUSE_SHARE = 0.5
+"""While clients are being answered a pause follows each score, so long in times of what it took."""
+LONGEST_PAUSE_SECONDS = 1.0
 QUIET_SECONDS = 30.0
 """So long a second asking waits until no client is being answered."""
 
@@ -63,8 +67,17 @@ class Judge:
         """Score every recorded answer under the adapter and under the base, one after the other: clients wait for one at most."""
         return [
             Scored(
-                tuned=await drive(score_answer(name, item.messages, item.answer), self._engine.ask),
-                base=await drive(score_answer(BASE_SERVED_NAME, item.messages, item.answer), self._engine.ask),
+                tuned=await self._score_one(name, item),
+                base=await self._score_one(BASE_SERVED_NAME, item),
             )
             for item in probe.items
         ]
+
+    async def _score_one(self, model: str, item: ProbeItem) -> float:
+        """Score one answer, and then leave the engine to clients for a while: each score takes a whole prompt's work."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        score = await drive(score_answer(model, item.messages, item.answer), self._engine.ask)
+        if self._busy():
+            await asyncio.sleep(min(PAUSE_SHARE * (loop.time() - begun), LONGEST_PAUSE_SECONDS))
+        return score

@@ -34,6 +34,7 @@ from tunegate.kube.errors import (
     mapped,
     unreachable,
 )
+from tunegate.kube.references import ObjectKey, ObjectRef
 
 __all__ = ["AlreadyExists", "Conflict", "KubeClient", "NotFound", "ObjectKey", "ObjectRef", "Refused"]
 
@@ -43,35 +44,6 @@ LARGEST_LOG_BYTES = 256 * 1024
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ObjectRef:
-    """Address of one object; ``namespace`` is empty for cluster-scoped kinds."""
-
-    api_version: str
-    kind: str
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    """Present: only this very object is meant, none made again under its name. Deleting heeds it."""
-
-    @classmethod
-    def of(cls, obj: Mapping[str, Any]) -> ObjectRef:
-        """Return the address of an object that carries its own kind."""
-        metadata = obj["metadata"]
-        return cls(obj["apiVersion"], obj["kind"], metadata["name"], metadata.get("namespace", ""))
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
-
-
-@dataclass(frozen=True, order=True)
-class ObjectKey:
-    """Name of an object within its kind: what travels through a work queue."""
-
-    namespace: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -130,6 +102,14 @@ class KubeClient:
             return await self._request("GET", await self._path(ref, subresource), f"get {ref}")
         except NotFound:
             return None
+
+    async def knows(self, api_version: str, kind: str) -> bool:
+        """Tell whether the cluster has objects of this kind."""
+        try:
+            await self._discover(api_version, kind)
+        except NotFound:
+            return False
+        return True
 
     async def list(
         self,

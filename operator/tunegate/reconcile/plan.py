@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.ledger.entry import AuditEntry, AuditSubject
 
 __all__ = ["AuditEntry", "AuditSubject", "EventNote", "Plan"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from tunegate.ledger.anchors.places import Checkpoint, read_folder
 from tunegate.ledger.comparison import Anchor
 from tunegate.ledger.seal import SEALS
 from tunegate.ledger.sequence import ordered
-from tunegate.regular_files import read_regular
+from tunegate.regular_files import open_regular, read_regular
 from tunegate.strict_json import strict_json
 
 Json = dict[str, Any]
@@ -33,7 +34,7 @@ def records(path: Path) -> Iterator[Json]:
     Raises ``CommandFailure`` for what is no JSON or has a name twice.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
+        with TextIOWrapper(open_regular(path), encoding="utf-8") as stream:
             first = stream.readline()
             if _is_record(first):
                 yield from _lines(path, [first], 1)
@@ -67,7 +68,7 @@ def _lines(path: Path, lines: Iterable[str], start: int) -> Iterator[Json]:
 
 
 def _items(path: Path) -> list[Json]:
-    document = strict_json(path.read_text(encoding="utf-8"))
+    document = strict_json(read_regular(path).decode())
     items = document.get("items", [document]) if isinstance(document, dict) else document
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError("it must be a List, an array, or one object a line")
@@ -102,7 +103,7 @@ def public_keys(paths: Iterable[str]) -> list[PublicKey]:
     found = []
     for path in paths:
         try:
-            found.append(PublicKey.from_pem(Path(path).read_bytes()))
+            found.append(PublicKey.from_pem(read_regular(Path(path))))
         except (OSError, ValueError) as error:
             raise CommandFailure(f"--public-key {path}: {error}") from error
     return found

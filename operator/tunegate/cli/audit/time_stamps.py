@@ -68,7 +68,7 @@ def _roots(paths: Iterable[str]) -> list[Certificate]:
     found = []
     for path in paths:
         try:
-            found += read_chain(Path(path).read_bytes())
+            found += read_chain(read_regular(Path(path)))
         except (OSError, ValueError) as error:
             raise CommandFailure(f"--tsa-certificate {path}: {error}") from error
     return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from typing import get_args
 
+from tunegate.api.markers import DataClass
 from tunegate.cli import completion, exchange
-from tunegate.cli.create import create, suite
-from tunegate.cli.create.suite_spec import FIELDS, SWITCHES
+from tunegate.cli.create import create, init, suite
+from tunegate.cli.create.suite_spec import FIELDS, METRICS, SWITCHES, TASKS
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
 
 FORMATS = ("text", "name")
@@ -40,6 +42,52 @@ def add(commands: Grammar) -> None:
     add_creating(one)
 
     _suite(kinds)
+    _init(commands)
+
+
+def _init(commands: Grammar) -> None:
+    one = commands.add(
+        "init", init.init, "write a first job and suite, as commented YAML, from a file of rows and what the cluster has",
+        examples=[
+            "init invoices -n licenses-team --from rows.jsonl --split 80 --classification Internal --license LicenseRef-contract-17 "
+            "--source 'invoices of 2025' --steward billing",
+            "init invoices --from train.jsonl --suite invoices-2025 --uri oci://licenses-team/datasets/invoices@sha256:DIGEST",
+            "init invoices --from rows.jsonl --questions questions.jsonl --offline",
+        ],
+    )  # fmt: skip
+    one.add_argument("name", metavar="NAME", help="of the job, the suite and the folder")
+    one.add_argument(
+        "--from", dest="from_", metavar="FILE", required=True, help="rows to train on: .jsonl (or .gz, .zst, .parquet)"
+    )
+    one.add_argument("--folder", help="where to write; default: NAME. Files that exist are never overwritten")
+    asked = one.add_argument_group(
+        "the questions that judge the result; without any, the suite is left to be filled in"
+    )
+    asked.add_argument("--suite", metavar="NAME", help="a suite that exists; no suite is written")
+    asked.add_argument("--questions", metavar="FILE", help="a file of questions with their expected answers")
+    asked.add_argument(
+        "--split", metavar="COUNT", type=int,
+        help="split so many rows off FILE as questions: they leave the training file that is written, and FILE stays as it is",
+    )  # fmt: skip
+    asked.add_argument("--questions-uri", metavar="URI", help="where the stages find them: pvc://CLAIM/path")
+    asked.add_argument("--task", choices=TASKS, help="default: what the answers look like")
+    asked.add_argument("--metric", choices=METRICS, help="that decides; default: by the task")
+    data = one.add_argument_group("what the job says of its data")
+    data.add_argument(
+        "--uri", help="where the stages find it: pvc://CLAIM/path, s3://… or oci://…; default: on the only open claim"
+    )
+    data.add_argument("--classification", choices=get_args(DataClass), help="default: the only class that is allowed")
+    data.add_argument("--license", help="SPDX expression or the name of the contract")
+    data.add_argument("--source", help="where the rows came from")
+    data.add_argument("--steward", help="who answers for them")
+    data.add_argument("--expires", metavar="YYYY-MM-DD", help="last day on which they may be used")
+    data.add_argument("--group-field", metavar="FIELD", help="of a row that names its group, such as a document")
+    site = one.add_argument_group("objects of the cluster; default: the only one that you may see")
+    for kind in ("server", "pool", "policy"):
+        site.add_argument(f"--{kind}", metavar="NAME")
+    site.add_argument(
+        "--offline", action="store_true", help="ask no cluster: what it would say is left to be filled in"
+    )
 
 
 def _suite(kinds: Grammar) -> None:

@@ -70,6 +70,22 @@ def completed(options: Namespace, answers: Sequence[str]) -> Namespace:
     return _asked(Namespace(**vars(options)), answers, _prompt)
 
 
+def proposed_task(answers: Sequence[str]) -> str:
+    """Return the task that expected answers look like."""
+    looks_json = all(answer.lstrip().startswith(("{", "[")) for answer in answers)
+    return "Classification" if _classes(answers) else "Extraction" if looks_json else "Generation"
+
+
+def proposed_metric(task: str) -> str:
+    """Return the metric that fits most suites of a task."""
+    return {"Classification": "MacroF1", "Extraction": "ExactMatch"}.get(task, "RougeL")
+
+
+def _classes(answers: Sequence[str]) -> list[str]:
+    kinds = Counter(answer.strip() for answer in answers)
+    return sorted(kinds) if len(kinds) <= min(MOST_LABELS, len(answers) // 2) else []
+
+
 def spec_of(options: Namespace, digest: str) -> Json:
     """Return the spec, without what the server fills in. Raises ``WrongUsage`` for a file that cannot be read."""
     task = {
@@ -100,19 +116,14 @@ def spec_of(options: Namespace, digest: str) -> Json:
 
 def _asked(options: Namespace, answers: Sequence[str], ask: Ask) -> Namespace:
     """Fill in what is missing, each with a proposal by what the file holds."""
-    kinds = Counter(answer.strip() for answer in answers)
-    classes = sorted(kinds) if len(kinds) <= min(MOST_LABELS, len(answers) // 2) else []
-    looks_json = all(answer.lstrip().startswith(("{", "[")) for answer in answers)
     if options.task is None:
-        proposed = "Classification" if classes else "Extraction" if looks_json else "Generation"
-        options.task = ask(f"Task ({', '.join(TASKS)})", proposed)
+        options.task = ask(f"Task ({', '.join(TASKS)})", proposed_task(answers))
     if options.task == "Classification" and options.labels is None:
-        options.labels = ask("Labels, with commas between them", ",".join(classes))
+        options.labels = ask("Labels, with commas between them", ",".join(_classes(answers)))
     if options.task == "Extraction" and options.schema is None:
         options.schema = ask("File with the JSON Schema of the answers (empty: none)", "") or None
     if options.metric is None:
-        by_task = {"Classification": "MacroF1", "Extraction": "ExactMatch"}
-        options.metric = ask(f"Metric that decides ({', '.join(METRICS)})", by_task.get(options.task, "RougeL"))
+        options.metric = ask(f"Metric that decides ({', '.join(METRICS)})", proposed_metric(options.task))
     if options.margin is None:
         from tunegate_trainer.evaluation.power import smallest_visible_gain
 

@@ -23,6 +23,7 @@ from tunegate.cli.login.provider import Provider, Refused, Tokens
 
 PATIENCE_SECONDS = 300.0
 HOST = "127.0.0.1"
+DONE = "You are signed in. You can close this page."
 
 
 def is_there() -> bool:
@@ -92,20 +93,23 @@ class _Returns(ThreadingHTTPServer):
             f"nobody signed in within {duration(PATIENCE_SECONDS)}. Without a browser on this machine: --device"
         )
 
-    def take(self, path: str) -> str | None:
-        """Take what a request brings and return what its page says; None for a request that is not the provider's answer."""
+    def answer(self, path: str) -> str | CommandFailure | None:
+        """Return the code or the failure that a request brings; None for one that is not the provider's answer."""
         told = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
         if not secrets.compare_digest(told.get("state", "").encode(), self._state.encode()):
             return None
         if told.get("iss", self._issuer) != self._issuer:
-            self._failure = CommandFailure(f"the answer came from {told['iss']}, not from {self._issuer}: try again")
-        elif told.get("error"):
-            self._failure = Refused(self._issuer, told["error"], told.get("error_description"))
-        elif told.get("code"):
-            self._code = told["code"]
+            return CommandFailure(f"the answer came from {told['iss']}, not from {self._issuer}: try again")
+        if told.get("error"):
+            return Refused(self._issuer, told["error"], told.get("error_description"))
+        return told.get("code")
+
+    def end(self, answer: str | CommandFailure) -> None:
+        """Wait no longer."""
+        if isinstance(answer, CommandFailure):
+            self._failure = answer
         else:
-            return None
-        return str(self._failure) if self._failure else "You are signed in. You can close this page."
+            self._code = answer
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -116,15 +120,18 @@ class _Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a page that says how it went."""
-        text = self.server.take(self.path)
-        body = f"<!doctype html><title>tunegate</title><p>{html.escape(text or 'Nothing is here.')}</p>".encode()
-        self.send_response(404 if text is None else 200)
+        answer = self.server.answer(self.path)
+        text = str(answer) if isinstance(answer, CommandFailure) else DONE if answer else "Nothing is here."
+        body = f"<!doctype html><title>tunegate</title><p>{html.escape(text)}</p>".encode()
+        self.send_response(200 if answer else 404)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("Referrer-Policy", "no-referrer")
         self.end_headers()
         self.wfile.write(body)
+        if answer:  # Only now: the program may end at once, and the page with it.
+            self.server.end(answer)
 
     def log_message(self, *_: object) -> None:
         """Say nothing: the path has the code."""

@@ -6,6 +6,7 @@ Form: `client.authentication.k8s.io/v1`. It asks nothing and opens nothing: sign
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import sys
 import time
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tunegate.cli.failure import CommandFailure
+from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.login import kept
 from tunegate.cli.login.provider import Client, Provider, Refused, Tokens
 
@@ -26,27 +27,33 @@ LEAST_SECONDS = 30.0
 
 def add_options(parser: ArgumentParser, *, required: bool) -> None:
     """Add the options that name a provider and a client of it."""
-    parser.add_argument(
-        "--issuer", metavar="URL", required=required, help="the OpenID provider, as the API server has it"
-    )
-    parser.add_argument("--client-id", metavar="ID", required=required, help="what the provider calls this program")
-    parser.add_argument(
-        "--issuer-ca", metavar="FILE", help="PEM authority of the provider; default: those of the system"
-    )
-    parser.add_argument(
-        "--scope", action="append", metavar="SCOPE", help="beside openid; default: what the provider knows"
-    )
+    add = parser.add_argument
+    add("--issuer", metavar="URL", required=required, help="the OpenID provider, as the API server has it")
+    add("--client-id", metavar="ID", required=required, help="what the provider calls this program")
+    add("--issuer-ca", metavar="FILE", help="PEM authority of the provider; default: those of the system")
+    add("--issuer-ca-data", metavar="BASE64", help="the same, as a kubeconfig has it")
+    add("--scope", action="append", metavar="SCOPE", help="beside openid; default: what the provider knows")
 
 
 def client_of(options: Namespace) -> Client:
-    """Return the client that options name."""
-    authority = Path(options.issuer_ca).expanduser().absolute() if options.issuer_ca else None
-    return Client(options.issuer, options.client_id, authority, tuple(options.scope or ()))
+    """Return the client that options name. Raises ``WrongUsage``."""
+    return Client(options.issuer, options.client_id, _authority(options), tuple(options.scope or ()))
+
+
+def _authority(options: Namespace) -> str | None:
+    try:
+        if options.issuer_ca_data:
+            return base64.b64decode(options.issuer_ca_data, validate=True).decode()
+        return Path(options.issuer_ca).expanduser().read_text() if options.issuer_ca else None
+    except OSError as error:
+        raise WrongUsage(f"--issuer-ca {options.issuer_ca} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise WrongUsage("--issuer-ca is no PEM certificate") from error
 
 
 def words(client: Client) -> list[str]:
-    """Return the command by which a kubeconfig names a login."""
-    authority = ["--issuer-ca", str(client.authority)] if client.authority else []
+    """Return the command by which a kubeconfig names a login: without files, so that it can be handed out."""
+    authority = ["--issuer-ca-data", base64.b64encode(client.authority.encode()).decode()] if client.authority else []
     scopes = [word for scope in client.scopes for word in ("--scope", scope)]
     return [NAME, "--issuer", client.issuer, "--client-id", client.client_id, *authority, *scopes]
 

@@ -12,7 +12,6 @@ import json
 import ssl
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -35,8 +34,8 @@ class Client:
     issuer: str
     """As the API server has it, character by character."""
     client_id: str
-    authority: Path | None = None
-    """PEM certificates of who signed the provider's; None: those of the system."""
+    authority: str | None = None
+    """Certificates of who signed the provider's, as PEM text; None: those of the system."""
     scopes: tuple[str, ...] = ()
     """Instead of those of ``SCOPES`` that the provider knows."""
 
@@ -80,15 +79,15 @@ class Provider:
     """One connection. Redirects are not followed."""
 
     def __init__(self, client: Client) -> None:
-        """Raise ``WrongUsage`` for an issuer without TLS or an authority that cannot be read."""
+        """Raise ``WrongUsage`` for an issuer without TLS or an authority that is no certificate."""
         if not client.issuer.startswith("https://"):
             raise WrongUsage(f"--issuer {client.issuer}: an OpenID provider's address begins with https://")
         trust = ssl.create_default_context()
         if client.authority is not None:
             try:
-                trust.load_verify_locations(cafile=str(client.authority))
-            except (OSError, ssl.SSLError) as error:
-                raise WrongUsage(f"the authority {client.authority} cannot be read: {error}") from error
+                trust.load_verify_locations(cadata=client.authority)
+            except (ValueError, ssl.SSLError) as error:
+                raise WrongUsage("--issuer-ca is no PEM certificate") from error
         # From Python 3.13 on set by default; it refuses authorities that many sites have.
         trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
         self.client = client

@@ -21,7 +21,7 @@ from tunegate.api.stage.configs import HashConfig, JobIdentity, RegistryTarget
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT
 from tunegate.api.stage.results import HashResult, StageResult
 from tunegate.digests import manifest_digest
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.manifests.downloads import Download
 from tunegate.manifests.sources import ClaimMount, ClaimPath, model_path
 from tunegate.manifests.stage_job import StageJob, config_map_name, stage_objects

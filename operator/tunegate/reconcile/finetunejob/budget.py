@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from tunegate.api.approvalpolicy import ApprovalPolicy, NamespaceBudget
 from tunegate.api.computepool import ComputePool
@@ -18,10 +19,14 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import StageName
 from tunegate.api.numbers import plain
 from tunegate.api.reasons import JobReason
-from tunegate.reconcile.finetunejob.draft import Draft
 from tunegate.reconcile.finetunejob.inputs import Inputs
 from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.refusals import Blocked
+
+if TYPE_CHECKING:
+    from tunegate.reconcile.finetunejob.draft import (
+        Draft,  # with the operator's libraries, which the command line lacks
+    )
 
 MONTHS = {"Month": 1, "Quarter": 3}
 COUNTED = ("JobFinished", "BudgetReserved")

@@ -11,7 +11,7 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import JobPhase, StageName, StageStatus
 from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.reasons import JobReason
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.ledger.entry import OPERATOR
 from tunegate.reconcile.plan import AuditEntry, AuditSubject, EventNote, Plan
 

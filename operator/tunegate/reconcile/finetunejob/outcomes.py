@@ -11,7 +11,7 @@ from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.numbers import count_of, plain
 from tunegate.api.reasons import JobReason, StageReason
 from tunegate.api.stage.results import TrainResult
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.reconcile.attempt.attempt import Attempt, attempt_seconds, finished
 from tunegate.reconcile.attempt.images import run_images
 from tunegate.reconcile.attempt.pod_end import AWAY, MOVED_AWAY, OUTSIDE, Ended

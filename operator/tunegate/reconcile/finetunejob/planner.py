@@ -16,7 +16,7 @@ from tunegate.api.conditions import rfc3339
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.finetunejob.status import JobPhase, StageName
 from tunegate.api.reasons import JobReason, StageReason
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.manifests.stage_job import config_digest
 from tunegate.reconcile.approvals import created, human
 from tunegate.reconcile.attempt.attempt import Attempt, attempts, config_digest_of, finished

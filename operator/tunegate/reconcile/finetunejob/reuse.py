@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.reasons import StageReason
 from tunegate.digests import document_digest
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.reconcile.attempt.attempt import Attempt
 from tunegate.reconcile.attempt.pod_end import Ended
 from tunegate.reconcile.finetunejob.comparison import difference

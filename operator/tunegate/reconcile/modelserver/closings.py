@@ -17,7 +17,7 @@ from tunegate.api.conditions import Condition, rfc3339, set_condition
 from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.modelserver import Closing
 from tunegate.api.reasons import ServerReason
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.ledger.entry import OPERATOR, AuditEntry
 from tunegate.manifests.serving import GATEWAY_CONTAINER
 from tunegate.reconcile.modelserver.observed import Json, Observed

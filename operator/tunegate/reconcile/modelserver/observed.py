@@ -16,6 +16,7 @@ from tunegate.api.manifest import Manifest
 from tunegate.api.modelrelease import MAY_SERVE, ModelRelease
 from tunegate.api.modelserver import Closing, ModelServer
 from tunegate.api.serving import AdapterEntry, GatewayStatus, RoutesDocument
+from tunegate.manifests.exposure import Way
 from tunegate.manifests.rollouts import Rollout
 from tunegate.reconcile.stops import stop_of
 
@@ -37,6 +38,21 @@ class ServingSettings:
     pull_secrets: tuple[str, ...] = ()
     signs_tokens: bool = True
     """The operator makes the registry's tokens; else pods have the site's own credential."""
+    expose_domains: tuple[str, ...] = ()
+    """Under which hosts may lead to servers."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What leads to the server from outside the cluster."""
+
+    existing: frozenset[Way] = frozenset()
+    """Kinds of the server's own objects that do."""
+    unknown: frozenset[Way] = frozenset()
+    """Kinds of such objects that the cluster does not know."""
+
+
+NOTHING_OUTSIDE = Outside()
 
 
 @dataclass(frozen=True)
@@ -130,6 +146,7 @@ class Observed:
     """The Secret that `clients.apiKeysSecretName` names carries the label that opens it to servers."""
     tls_usable: bool = True
     """The Secret that `tls` names is a certificate and carries that label."""
+    outside: Outside = NOTHING_OUTSIDE
     fresh_credential: FreshCredential | None = None
     """Made because the old one is missing, opens other repositories or will soon end."""
 

@@ -18,7 +18,7 @@ from tunegate.api.reasons import ServerReason
 from tunegate.api.serving import AdapterEntry, AdaptersDocument, RoutesDocument, ServedBase, ServerDocument
 from tunegate.api.stage.configs import JobIdentity, RegistryTarget
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT
-from tunegate.kube.client import ObjectRef
+from tunegate.kube.references import ObjectRef
 from tunegate.ledger.entry import OPERATOR
 from tunegate.manifests import serving as objects
 from tunegate.manifests.downloads import Download
@@ -29,7 +29,7 @@ from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import naming
 from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
-from tunegate.reconcile.modelserver import closings, outages, rollouts, routes
+from tunegate.reconcile.modelserver import closings, exposures, outages, rollouts, routes
 from tunegate.reconcile.modelserver import status as state
 from tunegate.reconcile.modelserver.closings import Confirmed
 from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
@@ -94,6 +94,9 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
             *objects.fixtures(made),
         ]
         deletes = _outdated(seen, chosen.rollout)
+    if (leads := exposures.wanted(seen, settings.expose_domains, owner_of(seen))) is not None:
+        applies.append(leads)  # Last: nothing else waits for it.
+    deletes += exposures.left_over(seen, leads)
     return Plan(
         closes=(_routes_object(seen, closed),) if closed is not None else (),
         stops=confirmed.stops,
@@ -102,7 +105,16 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         creates=creates,
         claims_creates=False,
         applies=tuple(applies),
-        status=state.status_of(seen, served, told, _noted(seen, how, waiting, confirmed), confirmed, now, chosen),
+        status=state.status_of(
+            seen,
+            served,
+            told,
+            _noted(seen, how, waiting, confirmed, settings),
+            confirmed,
+            now,
+            chosen,
+            exposed=leads is not None,
+        ),
         events=(*_events(seen, document, choices, how), *confirmed.events, *outages.announced(seen, chosen)),
         requeue_after=closings.LOOK_AGAIN
         if confirmed.waiting or closed is not None
@@ -345,7 +357,9 @@ def _rolled_out(seen: Observed) -> str:
     return str((metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION, ""))
 
 
-def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confirmed) -> Health:
+def _noted(
+    seen: Observed, how: Health, waiting: Health | None, confirmed: Confirmed, settings: ServingSettings
+) -> Health:
     """Add to the sentence what people must know beside the pods."""
     message = how.message
     if confirmed.waiting:
@@ -359,6 +373,8 @@ def _noted(seen: Observed, how: Health, waiting: Health | None, confirmed: Confi
         message = f"{away}; {message}"
     if waiting is not None and waiting is not how:
         message = f"{message}; nothing new is rolled out: {waiting.message}"
+    if hidden := exposures.obstacle(seen, settings.expose_domains):
+        message = f"{message}; {hidden}"
     clients = seen.server.spec.clients
     if not seen.api_keys_usable:
         message = (

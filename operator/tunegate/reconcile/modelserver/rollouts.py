@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.api.modelserver import ContainerImage, RolloutStatus
+from tunegate.api.modelserver import ClientQuota, ContainerImage, RolloutStatus
 from tunegate.digests import document_digest
 from tunegate.manifests.pods import placement
 from tunegate.manifests.rollouts import Rollout
@@ -43,7 +43,8 @@ def inputs_digest(seen: Observed, made: Serving, settings: ServingSettings) -> s
     said: dict[str, Any] = {
         "profile": spec.profile.to_dict(),
         "resources": spec.resources.to_dict(),
-        "limits": spec.limits.to_dict(),
+        # Gateways follow what one client may ask without a new pod.
+        "limits": spec.limits.model_copy(update={"per_client": ClientQuota()}).to_dict(),
         "toolParser": spec.tool_parser,
         "restartedAt": spec.restarted_at,
         "placement": placement(made.pool, pinned=True),

@@ -241,8 +241,13 @@ def status_of(
     confirmed: Confirmed,
     now: datetime,
     chosen: Chosen | None = None,
+    *,
+    exposed: bool = False,
 ) -> dict[str, Any]:
-    """Return the whole status in the API's form. Without ``chosen``, nothing could be rolled out now."""
+    """Return the whole status in the API's form. Without ``chosen``, nothing could be rolled out now.
+
+    ``exposed``: something shall lead to the server from outside.
+    """
     server = seen.server
     out = [adapter.served_name for adapter in served if adapter.state == "LeftOut"]
     loading = any(adapter.state == "Loading" for adapter in served)
@@ -278,6 +283,7 @@ def status_of(
         profile_digest=document_digest(server.spec.profile.to_dict()),
         base_volume=base_volume(seen),
         endpoint=f"{'https' if server.spec.tls else 'http'}://{server.name}.{server.namespace}.svc",
+        external=server.spec.expose.host if exposed and server.spec.expose is not None else None,
         replicas=int(((seen.deployment or {}).get("status") or {}).get("replicas") or 0),
         ready_replicas=ready_replicas(seen),
         selector=",".join(f"{key}={value}" for key, value in sorted(server_labels(server.name).items())),
