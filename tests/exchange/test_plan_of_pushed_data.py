@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -112,7 +113,7 @@ def test_plan_compares_a_job_with_what_was_declared_and_reads_what_was_pushed(
     (tmp_path / "models").mkdir()
     make_model(tmp_path / "models" / "smollm2")
     said = {"classification": "Public", "license": "CC-BY-4.0", "source": "tests", "steward": "stella", "uri": uri}
-    person = {"contributors": [{"username": "stella"}]}
+    person: dict[str, Any] = {"contributors": [{"username": "stella"}]}
     for name, dataset, more, expected in (
         ("other", {**said, "steward": "zoe"}, person, "spec.dataset.steward is 'zoe', but the data was pushed as 'stella'"),
         ("unnamed", said, {}, "Create a new job with spec.contributors"),
