@@ -60,6 +60,18 @@ async def store(kube: KubeClient, operator_kube: KubeClient, namespace: str) -> 
         await kube.delete(ref)
 
 
+def pinned(*weights: tuple[str, int], track: str = "Pinned") -> Json:
+    """Return a server whose one route leads to releases with their weights."""
+    targets = [{"releaseRef": {"name": name}, "weight": weight} for name, weight in weights]
+    return builders.make_modelserver(routes=[{"name": "a", "track": track, "targets": targets}])
+
+
+def canary(*steps: tuple[int, int]) -> Json:
+    """Return a server whose one route has steps: weight and seconds."""
+    made = [{"weight": weight, "holdSeconds": seconds} for weight, seconds in steps]
+    return builders.make_modelserver(routes=[{"name": "a", "canary": {"steps": made}}])
+
+
 def merged(below: Any, above: Any) -> Any:
     """Return ``below`` with everything that ``above`` says in its place."""
     if not isinstance(below, dict) or not isinstance(above, dict):
@@ -160,7 +172,36 @@ async def test_an_approval_may_have_a_longer_name(store: Store) -> None:
         ),
         (builders.make_evaluationsuite(baselines={"regex": "(?P<a>x)"}), "regexTemplate belong together"),
         (builders.make_evaluationsuite(baselines={"classifier": True}), "needs task.type Classification"),
-        (builders.make_modelserver(routes=[{"name": "a", "track": "Pinned"}]), "releaseRef is required"),
+        (
+            builders.make_modelserver(routes=[{"name": "a", "track": "Pinned"}]),
+            "targets are required with track Pinned",
+        ),
+        (pinned(("one", 100), track="Latest"), "not allowed with track Latest"),
+        (pinned(("one", 90), ("two", 20)), "must add up to 100"),
+        (pinned(("one", 150), ("two", -50)), r"targets\[0\]\.weight"),
+        (pinned(("one", 50), ("one", 50)), "each release may be a target once"),
+        (canary((25, 60), (5, 60)), "the weights of steps must grow"),
+        (canary((5, 60), (5, 60)), "the weights of steps must grow"),
+        (canary((5, 60), (100, 60)), r"canary\.steps\[1\]\.weight"),
+        (canary((5, 1)), r"canary\.steps\[0\]\.holdSeconds"),
+        (canary(), r"routes\[0\]\.canary\.steps"),
+        (
+            builders.make_modelserver(
+                routes=[
+                    {
+                        **pinned(("one", 100))["spec"]["routes"][0],
+                        "shadow": {"releaseRef": {"name": "one"}, "percent": 5},
+                    }
+                ]
+            ),
+            "shadow names a release that answers itself",
+        ),
+        (
+            builders.make_modelserver(routes=[{"name": "a", "shadow": {"releaseRef": {"name": "one"}, "percent": 0}}]),
+            r"shadow\.percent",
+        ),
+        (pinned(), r"routes\[0\]\.targets"),
+        (pinned(*((f"r-{n}", 10 * (n < 10)) for n in range(11))), r"routes\[0\]\.targets"),
         (
             builders.make_modelserver(profile={"image": "vllm:latest", "maxModelLen": 1024}),
             "spec.profile.image",
@@ -272,6 +313,8 @@ async def test_a_frozen_field_cannot_change(
         (builders.make_finetunejob(), {"ttlSecondsAfterFinished": 60}),
         (builders.make_modelserver(), {"replicas": 0}),
         (builders.make_modelserver(), {"routes": [{"name": "extractor"}]}),
+        (builders.make_modelserver(), {"routes": canary((5, 600), (25, 3600))["spec"]["routes"]}),
+        (builders.make_modelserver(), {"routes": pinned(("one", 95), ("two", 5), ("three", 0))["spec"]["routes"]}),
         (builders.make_computepool(), {"maxNodes": 4}),
         (builders.make_approvalpolicy(), {"minMargin": "0.1"}),
         (builders.make_approvalpolicy(), {"budget": {"period": "Quarter", "maxCost": "9", "currency": "USD"}}),

@@ -16,8 +16,9 @@ Json = dict[str, Any]
 FIRST, SECOND = (AuditSubject("ModelRelease", "team", name, f"uid-{name}") for name in ("first", "second"))
 
 
-def route(type_: Any, subject: AuditSubject, served: str, revision: int) -> AuditEntry:
+def route(type_: Any, subject: AuditSubject, served: str, revision: int, weight: str = "") -> AuditEntry:
     payload = {"server": "licenses", "route": "holders", "servedName": served, "revision": str(revision)}
+    payload |= {"weight": weight} if weight else {}
     return AuditEntry(type_, "tunegate-operator", subject, f"holders:{served}:{revision}", payload)
 
 
@@ -58,3 +59,17 @@ def test_evidence_is_what_was_recorded_until_then(records: list[Json]) -> None:
     assert asked == {"data": "sha256:d", "policy": "p", "requestedBy": "erin"}
     later = at_time.evidence(records, "uid-first", datetime(2030, 1, 1, tzinfo=UTC))
     assert later == {**asked, "approvers": "ravi (risk)"}
+
+
+async def test_a_route_to_several_releases_tells_each_and_its_share_of_the_moment() -> None:
+    store = Store()
+    writer = LedgerWriter(store, Clock())
+    await writer.append(route("RouteOpened", FIRST, "first-1", 1))
+    await writer.append(route("RouteWeightChanged", FIRST, "first-1", 2, "95"))
+    await writer.append(route("RouteOpened", SECOND, "second-2", 2, "5"))
+    await writer.append(route("RouteClosed", FIRST, "first-1", 3))
+    records = [one["spec"] for one in store.records]
+    found = [at_time.answers(records, "holders", NOW + timedelta(minutes=minute)) for minute in (1, 2, 3, 4)]
+    assert [[(one.served_name, one.weight) for one in answers] for answers in found] == [
+        [("first-1", "100")], [("first-1", "95")], [("first-1", "95"), ("second-2", "5")], [("second-2", "5")],
+    ]  # fmt: skip

@@ -26,6 +26,7 @@ from tests.support.builders import (
     make_evaluationsuite,
     make_finetunejob,
     make_modelserver,
+    open_route,
 )
 from tests.support.command_line import Cli, get, say
 from tests.support.control_plane import Member
@@ -169,7 +170,9 @@ def test_a_serving_operator_adds_and_removes_routes_and_is_told_what_answers(wor
     assert routes(world) == []
     pinned = cli.run("serving", "route", "add", "server/server", "extractor", "--release", "asked")
     assert "before an approval: asked is PendingEvidence" in pinned
-    assert routes(world) == [{"name": "extractor", "track": "Pinned", "releaseRef": {"name": "asked"}}]
+    assert routes(world) == [
+        {"name": "extractor", "track": "Pinned", "targets": [{"releaseRef": {"name": "asked"}, "weight": 100}]}
+    ]
     assert "did you mean extractor?" in cli.run("serving", "route", "remove", "server/server", "extracter", code=1)
     assert "asks for the model name extractor" in cli.run(
         "serving", "route", "add", "server/server", "other", "--release", "asked", code=1
@@ -179,6 +182,80 @@ def test_a_serving_operator_adds_and_removes_routes_and_is_told_what_answers(wor
     assert "is forbidden" in cli.run("engineer", "route", "add", "server/server", "mine", code=1)
     assert "is forbidden" in cli.run("engineer", "route", "remove", "server/server", "extractor", code=1)
     cli.run("serving", "route", "remove", "server/server", "extractor")
+
+
+def test_a_serving_operator_stops_pins_goes_back_and_resumes_in_one_command_each(world: World, cli: Cli) -> None:
+    def command(verb: str, *words: str, code: int = 0) -> str:
+        return cli.run("serving", "route", verb, "server/server", "extractor", *words, code=code)
+
+    served = {"older": "older-00000001", "newer": "newer-00000002"}
+    for minute, (name, served_name) in enumerate(served.items()):
+        world.create("engineer", world.release(name), dry_run=False).passes()
+        status = {"phase": "Serving", "servedName": served_name, "approvedTime": f"2026-11-01T00:0{minute}:00Z"}
+        say(world, "modelrelease", name, status)
+    for words in (
+        ["--step", "5"],
+        ["--step", "0=10m"],
+        ["--step", "25=1h", "--step", "5=10m"],
+        ["--release", "older=60"],
+    ):
+        command("add", *words, code=2)
+    command("add", "--step", "5=10m", "--step", "25=1h")
+    steps = [{"weight": 5, "holdSeconds": 600}, {"weight": 25, "holdSeconds": 3600}]
+    assert routes(world)[0]["canary"]["steps"] == steps
+    canary = {
+        "state": "Stepping", "stable": served["older"], "candidate": served["newer"], "step": 1,
+        "startTime": "2026-11-01T01:00:00Z", "message": "step 1 of 2", "measuredTime": "2026-11-01T01:01:00Z",
+        "measured": [{"servedName": served["newer"], "requests": 31, "errors": 2, "latency": "0.71", "tokens": "48.2"}],
+    }  # fmt: skip
+    weights = {"older": 95, "newer": 5}
+    shares = [
+        {"servedName": served[name], "releaseRef": {"name": name}, "weight": weight} for name, weight in weights.items()
+    ]
+    say(
+        world,
+        "modelserver",
+        "server",
+        {"routes": [{"name": "extractor", "state": "Open", "targets": shares, "canary": canary}]},
+    )
+    assert f"extractor: {served['older']} 95 %, {served['newer']} 5 %" in cli.run(
+        "serving", "get", "servers", "server", "-o", "json"
+    )
+    told = cli.run("serving", "describe", "server/server")
+    assert all(
+        part in told for part in ("Newer release of route extractor", "Stepping", "0.71", f"{served['newer']} 5 %")
+    )
+
+    command("stop")
+    assert routes(world)[0]["canary"]["paused"] is True
+    command("pin")
+    targets = [{"releaseRef": {"name": name}, "weight": weight} for name, weight in weights.items()]
+    assert (routes(world)[0]["track"], routes(world)[0]["targets"]) == ("Pinned", targets)
+    assert "route pin" in command("stop", code=1)
+    command("resume")
+    (followed,) = routes(world)
+    assert (followed["track"], followed["canary"]["paused"], "targets" in followed) == ("Latest", False, False)
+    assert followed["canary"]["resumedAt"]
+    assert "pinned to older 100 %" in command("back")
+    say(world, "modelserver", "server", {"routes": [{"name": "extractor", "state": "Open", "targets": shares[1:]}]})
+    command("pin", "--release", "newer")
+    assert "copies of 10 %" in command("shadow", "--release", "older=10")
+    assert routes(world)[0]["shadow"] == {"releaseRef": {"name": "older"}, "percent": 10}
+    measured = {"releaseRef": {"name": "older"}, "state": "Open", "copies": 9, "errors": 1, "compared": 8, "agreed": 7}
+    copied = {"name": "extractor", "state": "Open", "targets": shares[1:], "shadow": measured}
+    say(world, "modelserver", "server", {"routes": [copied]})
+    assert "7 of 8 compared" in cli.run("serving", "describe", "server/server")
+    command("shadow", "--release", "older", code=2)
+    command("shadow")
+    assert "shadow" not in routes(world)[0]
+    assert "pinned to older 100 %" in command("back")
+    say(world, "modelserver", "server", {"routes": [{"name": "extractor", "state": "Open", "targets": shares[:1]}]})
+    assert "no approved release is older" in command("back", code=1)
+    assert "its routes are extractor" in cli.run("serving", "route", "stop", "server/server", "other", code=1)
+    assert "is forbidden" in cli.run(
+        "engineer", "route", "pin", "server/server", "extractor", "--release", "newer", code=1
+    )
+    command("remove")
 
 
 def test_a_person_sees_which_rights_they_hold_and_which_value_gives_the_rest(world: World, cli: Cli) -> None:
@@ -246,7 +323,7 @@ def gateway(folder: Path, asked_as: AskedAs) -> Iterator[str]:
 def test_a_model_is_asked_through_its_gateway_as_the_gate_asked(world: World, cli: Cli, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text(KEY)
-    route = {"name": "extract", "state": "Open", "servedName": "good-00000001"}
+    route = open_route("extract", "good-00000001", "good")
     closed = {"name": "worthless", "state": "Closed", "reason": "no approved release"}
     say(world, "modelserver", "server", {"routes": [route, closed], "endpoint": "http://server.team.svc"})
     assert "the route worthless of server/server is closed" in cli.run("engineer", "ask", "worthless", "Hello", code=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import release_evidence
-from tests.support.builders import make_finetunejob
+from tests.support.builders import make_finetunejob, open_route
 from tests.support.command_line import Cli, get, say
 from tests.support.governed_namespace import World
 from tests.support.registry_process import RunningRegistry
@@ -99,7 +99,7 @@ async def test_policies_of_two_releases_are_compared_by_their_statements(
         cli.run("engineer", *asked, "--intended-use", "Extract holder and years; not for legal advice.")
     served = (await settle("first"))["servedName"]
     await settle("second")
-    say(world, "modelserver", "server", {"routes": [{"name": "compared", "state": "Open", "servedName": served}]})
+    say(world, "modelserver", "server", {"routes": [open_route("compared", served, "first")]})
     try:
         unseen = cli.run("reviewer-risk", "describe", "second")
         where = ("--registry", registry.host, "--registry-plain-http", "--registry-auth", "/nonexistent")

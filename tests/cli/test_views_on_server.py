@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support import release_evidence
-from tests.support.builders import make_evaluationsuite, make_finetunejob, make_modelserver
+from tests.support.builders import make_evaluationsuite, make_finetunejob, make_modelserver, open_route
 from tests.support.command_line import Cli, get, say
 from tests.support.governed_namespace import World
 from tunegate.cli.screen import PAGE_WIDTH
@@ -41,7 +41,7 @@ def serving(world: World) -> Iterator[Callable[[str], str]]:
     )
     waiting = {"phase": "PendingApproval", "approvals": "0/2", "missing": MISSING, "releaseDigest": DIGEST}
     say(world, "modelrelease", "newer", waiting)
-    route = {"name": MODEL, "state": "Open", "servedName": "older-cccccccc"}
+    route = open_route(MODEL, "older-cccccccc", "older")
     say(world, "modelserver", "viewed", {"phase": "Ready", "readyReplicas": 1, "routes": [route]})
     yield lambda name: uids[name]
     # No record tells of its approval: other tests that verify the ledger would find that out.

@@ -11,6 +11,7 @@ import yaml
 
 from tests.cli.test_grammar import leaves
 from tests.support.pages import DOCS, commands, section
+from tunegate.api.routes import Route
 from tunegate.cli import config
 from tunegate.cli.main import FAILED, INTERRUPTED, NOBODY_READS, WRONG_USAGE, main, parser
 
@@ -35,13 +36,24 @@ def test_the_commands_for_waiting_and_logs_are_understood() -> None:
         parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
+def test_the_routes_of_the_page_are_ones() -> None:
+    for title in ("Share a route between releases", "Roll out step by step"):
+        (block,) = re.findall(r"```yaml\n(.*?)```", section("operate.md", title), re.DOTALL)
+        (shown,) = yaml.safe_load(block)["routes"]
+        route = Route.model_validate(shown).to_dict()
+        assert all(route[key] == value for key, value in shown.items() if key != "canary")
+        assert route.get("canary", {}).items() >= shown.get("canary", {}).items()
+
+
 @pytest.mark.parametrize(
     ("page", "title", "count"),
     [
         ("cli.md", "Sign in", 1),
         ("cli.md", "Jobs day by day", 7),
         ("cli.md", "Ask a model", 2),
-        ("operate.md", "Route a name", 3),
+        ("operate.md", "Route a name", 4),
+        ("operate.md", "Roll out step by step", 5),
+        ("operate.md", "Try a release on copies of requests", 2),
     ],
 )
 def test_the_commands_of_every_day_are_understood(page: str, title: str, count: int) -> None:

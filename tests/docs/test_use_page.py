@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.standins import GOOD, KEY, Scene, routes, scene, until
+from tests.gateway.standins import GOOD, KEY, Scene, routes, scene, to, until
 from tests.support.pages import section
 from tunegate.api.asked import AskedAs, keeping_to
 
@@ -30,7 +30,7 @@ ASKED_AS = AskedAs(max_tokens=48, system_prompt="Answer with JSON.", json_schema
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
     async with scene(tmp_path, asked_as=ASKED_AS) as running:
-        await running.cluster.put(routes(routes={"holders": GOOD}, names=["holders"], revision=2))
+        await running.cluster.put(routes(routes={"holders": to(GOOD)}, names=["holders"], revision=2))
         await until(lambda: "holders" in running.gateway.routes.open, "open")
         yield running
 

@@ -114,11 +114,12 @@ def test_plan_compares_a_job_with_what_was_declared_and_reads_what_was_pushed(
     make_model(tmp_path / "models" / "smollm2")
     said = {"classification": "Public", "license": "CC-BY-4.0", "source": "tests", "steward": "stella", "uri": uri}
     person: dict[str, Any] = {"contributors": [{"username": "stella"}]}
-    for name, dataset, more, expected in (
+    cases: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
         ("other", {**said, "steward": "zoe"}, person, "spec.dataset.steward is 'zoe', but the data was pushed as 'stella'"),
         ("unnamed", said, {}, "Create a new job with spec.contributors"),
         ("same", said, person, "tokenizer"),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for name, dataset, more, expected in cases:
         files = write_plan_files(tmp_path / name, dataset=dataset, **more)
         job = yaml.safe_load((tmp_path / name / "job.yaml").read_text())
         job["metadata"]["namespace"] = OWN

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tunegate.api.manifest import HashedFolder, Manifest
-from tunegate.api.serving import TOKEN_AUDIENCE, AdapterEntry, AdaptersDocument, RoutesDocument
+from tunegate.api.serving import TOKEN_AUDIENCE, AdapterEntry, AdaptersDocument, OpenRoute, OpenTarget, RoutesDocument
 from tunegate.api.stage.probe import Probe, ProbeItem
 from tunegate.base_files import hash_folder
 from tunegate.digests import manifest_digest
@@ -62,9 +63,18 @@ def adapters(*names: str, **changes: Any) -> AdaptersDocument:
     return AdaptersDocument(adapters=[adapter(name, **changes) for name in names])
 
 
+def to(*served_names: str, weights: Sequence[int] = (100,)) -> OpenRoute:
+    """Return a route to adapters with their weights."""
+    targets = [
+        OpenTarget(served_name=name, release=name.rpartition("-")[0], weight=weight)
+        for name, weight in zip(served_names, weights, strict=True)
+    ]
+    return OpenRoute(targets=targets)
+
+
 def routes(**changes: Any) -> RoutesDocument:
     document = RoutesDocument(
-        revision=1, routes={"extract": GOOD, "worthless": DEAD}, names=["extract", "future", "worthless"],
+        revision=1, routes={"extract": to(GOOD), "worthless": to(DEAD)}, names=["extract", "future", "worthless"],
         approved=[GOOD, DEAD, FLIPPED],
     )  # fmt: skip
     return document.model_copy(update=changes)

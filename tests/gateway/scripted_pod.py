@@ -49,6 +49,8 @@ class ScriptedEngine:
         """Whether adapter `GOOD` scores as it did at evaluation."""
         self.fails = 0
         """As what seed every request is answered, for endpoints that take none."""
+        self.held = ""
+        """Model whose answers wait until they are broken off."""
         self.padding = 0
         """Bytes that each answer and each piece of a stream is made longer by."""
 
@@ -107,6 +109,8 @@ class ScriptedEngine:
             return await self._stream(request, body)
         try:
             await self.go.wait()
+            if body.get("model") == self.held:
+                await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.aborted.set()
             raise
@@ -140,6 +144,8 @@ class ScriptedEngine:
             for piece in pieces:
                 await response.write(f"data: {json.dumps({'model': body['model'], **piece})}\n\n".encode())
                 await self.go.wait()
+                if body.get("seed") == DIES and request.transport is not None:
+                    request.transport.abort()
             await response.write(b"data: [DONE]\n\n")
         except (asyncio.CancelledError, ConnectionError):
             self.aborted.set()

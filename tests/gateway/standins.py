@@ -33,6 +33,7 @@ from tests.gateway.documents import (
     base,
     probe,
     routes,
+    to,
     token,
 )
 from tests.gateway.scripted_cluster import ScriptedApiServer
@@ -46,7 +47,7 @@ from tunegate.gateway.settings import Cluster, GatewaySettings, Limits
 __all__ = [
     "CREDENTIAL", "DEAD", "DIES", "EXPLODES", "FLIPPED", "GOOD", "KEY", "KNOWN_TOKEN", "OTHER_KEY", "SECRET", "SERVER_UID",
     "Apart", "Scene", "ScriptedApiServer", "ScriptedEngine", "ScriptedFetching", "adapter", "adapters", "apart", "base",
-    "gateway_program", "probe", "routes", "scene", "stand_ins", "token", "until",
+    "gateway_program", "probe", "routes", "scene", "stand_ins", "to", "token", "until",
 ]  # fmt: skip
 ROOT = str(Path(__file__).parents[2])
 
@@ -125,11 +126,10 @@ class Apart:
         async with self.http.post(self.url + path, data=data, headers=headers, **changes) as answer:
             return answer.status, await answer.json()
 
-    async def ask(self, key: str = KEY, **fields: Any) -> tuple[int, Any]:
+    async def ask(self, key: str = KEY, headers: Mapping[str, str] | None = None, **fields: Any) -> tuple[int, Any]:
         """Ask something short of the adapter."""
-        return await self.post(
-            {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}, key=key
-        )
+        body = {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], **fields}
+        return await self.post(body, key=key, headers=dict(headers or {}))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.gateway.standins import CREDENTIAL, DEAD, FLIPPED, GOOD, Scene, adapter, adapters, routes, scene, until
+from tests.gateway.standins import CREDENTIAL, DEAD, FLIPPED, GOOD, Scene, adapter, adapters, routes, scene, to, until
 from tunegate.api.serving import RoutesDocument, folder_of
 from tunegate.gateway import adapter_states
 
@@ -24,7 +24,11 @@ async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
 
 def with_new(revision: int = 2, **changes: object) -> RoutesDocument:
     """Return routes in which the new adapter answers beside the old one."""
-    both = {"routes": {"extract": GOOD, "later": NEW}, "names": ["extract", "later"], "approved": [GOOD, DEAD, NEW]}
+    both = {
+        "routes": {"extract": to(GOOD), "later": to(NEW)},
+        "names": ["extract", "later"],
+        "approved": [GOOD, DEAD, NEW],
+    }
     return routes(revision=revision, **{**both, **changes})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,23 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.gateway.standins import DEAD, DIES, EXPLODES, FLIPPED, GOOD, KEY, KNOWN_TOKEN, Scene, routes, scene, until
+from tests.gateway.standins import (
+    DEAD,
+    DIES,
+    EXPLODES,
+    FLIPPED,
+    GOOD,
+    KEY,
+    KNOWN_TOKEN,
+    Scene,
+    routes,
+    scene,
+    to,
+    until,
+)
 from tunegate.api.manifest import Manifest
-from tunegate.api.serving import ServedBase, ServerDocument
+from tunegate.api.routes import Canary
+from tunegate.api.serving import RoutesDocument, ServedBase, ServerDocument, Traffic
 from tunegate.digests import document_digest
 from tunegate.errors import Terminal
 from tunegate.gateway.app import drain
@@ -43,6 +58,66 @@ async def test_a_request_reaches_the_adapter_behind_the_route(stage: Scene) -> N
     path, sent, sent_headers = stage.engine.seen[-1]
     assert (path, sent["model"]) == ("/v1/chat/completions", GOOD)
     assert KEY not in json.dumps(sent_headers)
+
+
+async def test_a_session_stays_with_its_release_and_the_answer_names_it(stage: Scene) -> None:
+    _, _, headers = await stage.ask("extract")
+    assert headers["X-Tunegate-Release"] == "good"
+    assert "X-Tunegate-Release" not in (await stage.ask("base"))[2]
+    stage.gateway.routes.hold(frozenset({GOOD, DEAD}))
+    both = to(GOOD, DEAD, weights=(50, 50))
+    await stage.cluster.put(routes(revision=2, routes={"extract": both}))
+    await until(lambda: stage.gateway.routes.revision == 2, "told the new routes")
+
+    async def answered(session: str) -> str:
+        sent = {**stage.headers, "X-Tunegate-Session": session} if session else stage.headers
+        status, _, told = await stage.post(
+            "/v1/chat/completions", {"model": "extract", "messages": HELLO}, headers=sent
+        )
+        assert status == 200
+        assert told["X-Tunegate-Served-Name"].startswith(told["X-Tunegate-Release"])
+        return told["X-Tunegate-Release"]
+
+    sessions = {f"conversation {number}": await answered(f"conversation {number}") for number in range(20)}
+    assert set(sessions.values()) == {"good", "dead"}
+    assert {name: await answered(name) for name in sessions} == sessions
+    assert len({await answered("") for _ in range(10)}) == 1, "without a session a client stays as a whole"
+    text = await metrics(stage)
+    assert f'tunegate_gateway_requests_total{{endpoint="/v1/chat/completions",model="{DEAD}",status="200"}}' in text
+
+
+async def test_the_operator_is_told_what_each_release_did_at_a_step(stage: Scene) -> None:
+    def step(number: int) -> RoutesDocument:
+        canary = Canary(state="Stepping", stable=DEAD, candidate=GOOD, step=number, start_time="2026-01-01T00:00:00Z")
+        return routes(revision=1 + number, routes={"extract": to(GOOD).model_copy(update={"canary": canary})})
+
+    def told() -> list[Traffic]:
+        return stage.gateway.status().traffic
+
+    await stage.cluster.put(step(1))
+    await until(lambda: stage.gateway.routes.revision == 2, "told the new routes")
+    await stage.ask("extract")
+    whole = {"model": "extract", "messages": HELLO, "stream": True, "stream_options": {"include_usage": True}}
+    for body in (whole, {**whole, "seed": DIES}):
+        with contextlib.suppress(aiohttp.ClientError):
+            async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:
+                await answer.read()
+    assert (await stage.ask("extract", seed=DIES))[0] == 502
+    assert (await stage.ask("extract", seed=EXPLODES))[0] == 400, (
+        "what a client asks wrongly is not the release's fault"
+    )
+    await stage.ask("base")
+    stage.engine.go.clear()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(stage.ask("extract"), 0.3)
+    stage.engine.go.set()
+    await until(lambda: not len(stage.gateway.in_flight), "given up")
+    (counted,) = told()
+    assert (counted.route, counted.served_name, counted.window) == ("extract", GOOD, f"{GOOD}/1/2026-01-01T00:00:00Z")
+    assert (counted.requests, counted.errors, counted.tokens, sum(counted.seconds.values())) == (4, 2, 4, 2)
+    await stage.cluster.put(step(2))
+    await until(lambda: stage.gateway.routes.revision == 3, "told the next step")
+    assert told() == []
 
 
 async def test_base_is_reachable_and_listed_beside_the_open_routes(stage: Scene) -> None:
@@ -122,7 +197,7 @@ async def test_an_adapter_that_answers_as_the_base_is_left_out_and_its_route_sta
     assert states[DEAD][0] == "LeftOut"
     assert "like the base model" in states[DEAD][1]
     assert states[FLIPPED] == ("LeftOut", "a byte differs")
-    assert told["routes"] == {"extract": GOOD}
+    assert told["routes"] == {"extract": {GOOD: 100}}
     assert told["ready"] is True
 
 

@@ -20,7 +20,7 @@ from tests.gateway.real_engine import (
     record,
     started_engine,
 )
-from tests.gateway.standins import until
+from tests.gateway.standins import to, until
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.probe import Probe
 from tunegate.gateway.engine import Engine
@@ -28,9 +28,9 @@ from tunegate.gateway.settings import Limits
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 NEW = "late-00000004"
-ALONE = RoutesDocument(revision=1, routes={"extract": GOOD}, names=["extract", "later"], approved=[GOOD])
+ALONE = RoutesDocument(revision=1, routes={"extract": to(GOOD)}, names=["extract", "later"], approved=[GOOD])
 BOTH = RoutesDocument(
-    revision=2, routes={"extract": GOOD, "later": NEW}, names=["extract", "later"], approved=[GOOD, NEW]
+    revision=2, routes={"extract": to(GOOD), "later": to(NEW)}, names=["extract", "later"], approved=[GOOD, NEW]
 )
 
 
@@ -103,7 +103,7 @@ async def test_another_adapter_under_an_approved_name_is_found_beside_clients(
     engine: RunningEngine, probe: Probe, tmp_path: Path
 ) -> None:
     routes = BOTH.model_copy(
-        update={"routes": {"extract": GOOD, "later": OTHER_BYTES}, "approved": [GOOD, OTHER_BYTES]}
+        update={"routes": {"extract": to(GOOD), "later": to(OTHER_BYTES)}, "approved": [GOOD, OTHER_BYTES]}
     )
     async with prepared(tmp_path, engine, probe, ALONE, GOOD) as ready, gateway_of(ready) as stage:
         clients = Clients(stage)
@@ -136,6 +136,27 @@ async def test_a_gateway_that_takes_over_probes_what_it_finds_and_unloads_what_i
                 assert (await stage.chat("extract", max_tokens=2))[0] == 200
                 assert await closed(stage)
             assert NEW not in await connection.models()
+
+
+async def test_weights_move_between_two_releases_under_load_and_nobody_notices(
+    engine: RunningEngine, probe: Probe, tmp_path: Path
+) -> None:
+    async with prepared(tmp_path, engine, probe, BOTH, GOOD, NEW) as ready, gateway_of(ready) as stage:
+        await until(lambda: len(stage.gateway.routes.open) == 2, "both open", 300)
+        clients = Clients(stage)
+        try:
+            for number, weight in enumerate((0, 5, 25, 100, 50, 0, 100, 25, 0), 10):
+                route = to(GOOD, NEW, weights=(100 - weight, weight))
+                await stage.cluster.put(BOTH.model_copy(update={"revision": number, "routes": {"extract": route}}))
+                await until(lambda revision=number: stage.gateway.routes.revision == revision, "told")
+                asked = len(clients.answers)
+                await until(lambda before=asked: len(clients.answers) >= before + 4, "answered", 120)
+        finally:
+            await clients.end()
+        assert len(set(clients.answers)) == 1, "the same bytes under two names answer alike"
+        assert clients.answers[0][0] == 200
+        counted = {one.served_name for one in stage.gateway.status().traffic}
+        assert counted == {GOOD, NEW}
 
 
 @pytest.mark.attack(20)

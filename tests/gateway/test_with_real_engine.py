@@ -30,7 +30,7 @@ from tests.gateway.real_engine import (
     record,
     started_engine,
 )
-from tests.gateway.standins import KEY, OTHER_KEY, gateway_program
+from tests.gateway.standins import KEY, OTHER_KEY, gateway_program, to
 from tunegate.api.serving import RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.probe import Probe
@@ -41,7 +41,7 @@ from tunegate.probes import EngineRequest
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 NAMES = (GOOD, WRONG_NAMES, OTHER_BYTES)
 ROUTES = RoutesDocument(
-    revision=1, routes={"extract": GOOD, "other": WRONG_NAMES}, names=["extract", "other"], approved=list(NAMES)
+    revision=1, routes={"extract": to(GOOD), "other": to(WRONG_NAMES)}, names=["extract", "other"], approved=list(NAMES)
 )
 
 

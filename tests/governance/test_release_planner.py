@@ -319,6 +319,6 @@ def test_route_that_moved_on_supersedes(walk: Walk) -> None:
     walk.approve()
     walk.serve()
     walk.settle()
-    walk.world["ModelServer"]["status"]["routes"][0]["servedName"] = "newer-12345678"
+    walk.world["ModelServer"]["status"]["routes"][0]["targets"][0]["servedName"] = "newer-12345678"
     assert walk.settle() == "Approved"
     assert walk.condition("Superseded").status == "True"

@@ -47,7 +47,7 @@ def test_revocation_is_confirmed_by_the_gateway_and_recorded_once() -> None:
 @pytest.mark.attack(53)
 def test_a_gateway_that_still_answers_is_named_and_its_pod_is_deleted() -> None:
     world = revoked()
-    world.deaf = {"extract": served("one")}
+    world.deaf = {"extract": {served("one"): 100}}
     plan = world.step()
     assert conditions(world)["RevocationConfirmed"] == ("False", "RevocationNotConfirmed")
     assert f"{served('one')}: pod-0" in world.status["message"]
@@ -111,7 +111,7 @@ def test_routes_that_are_not_the_operators_are_closed_before_anything_else_is_lo
 @pytest.mark.attack(53)
 def test_a_status_that_cannot_be_written_gives_a_gateway_that_still_answers_no_more_time() -> None:
     world = revoked()
-    world.deaf = {"extract": served("one")}
+    world.deaf = {"extract": {served("one"): 100}}
     world.ledger_away = True  # and with it every status
     plan = world.step()
     assert plan.status is not None
@@ -139,7 +139,7 @@ def test_where_closing_is_refused_gateways_are_asked_and_pods_deleted_all_the_sa
     plan = planner.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
     assert [ref.name for ref in plan.stops] == ["pod-0"]
     assert plan.status is not None
-    assert [route["servedName"] for route in plan.status["routes"]] == [served("one")]
+    assert [route["targets"][0]["servedName"] for route in plan.status["routes"]] == [served("one")]
 
 
 @pytest.mark.attack(53)
@@ -212,7 +212,7 @@ def test_clients_that_the_spec_no_longer_lists_are_shut_out_without_waiting() ->
     world.spec["clients"] = {"kubernetesGroups": ["team-b"]}
     plan = planner.plan(replace(world.observed(), base_model=None), SETTINGS, world.now)
     assert '"kubernetesGroups": ["team-b"]' in plan.closes[0]["data"]["routes.json"]
-    assert f'"extract": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
+    assert f'"servedName": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
 
 
 def test_an_identity_provider_that_the_spec_no_longer_names_is_shut_out_without_waiting() -> None:
@@ -226,7 +226,7 @@ def test_an_identity_provider_that_the_spec_no_longer_names_is_shut_out_without_
     world.spec["clients"] = {"oidc": {**provider, "audience": "others"}}
     plan = planner.plan(replace(world.observed(), base_model=None), SETTINGS, world.now)
     assert '"oidc"' not in plan.closes[0]["data"]["routes.json"]
-    assert f'"extract": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
+    assert f'"servedName": "{served("one")}"' in plan.closes[0]["data"]["routes.json"]
 
 
 def test_a_closing_that_is_refused_again_and_again_holds_up_nothing_else() -> None:

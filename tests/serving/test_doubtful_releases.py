@@ -20,7 +20,7 @@ def doubt(world: World, name: str, condition: str) -> None:
 def answering(world: World) -> str | None:
     """Return the served name that answers under the one route."""
     (route,) = world.status["routes"]
-    return str(route["servedName"]) if route["state"] == "Open" else None
+    return str(route["targets"][0]["servedName"]) if route["state"] == "Open" else None
 
 
 @pytest.mark.attack(25)

@@ -189,7 +189,8 @@ async def test_routes_that_nobody_can_change_are_made_again_and_closed(site: Sit
     await site.kube.delete(ref)
     metadata = live["metadata"] if owned else {}
     kept = {key: metadata[key] for key in ("labels", "ownerReferences") if key in metadata}
-    text = json.dumps({"revision": 9, "routes": {"extractor": served}, "approved": [served]})
+    target = {"servedName": served, "release": "one", "weight": 100}
+    text = json.dumps({"revision": 9, "routes": {"extractor": {"targets": [target]}}, "approved": [served]})
     forged = plain(site, "ConfigMap", ref.name, immutable=True, data={"routes.json": text})
     forged["metadata"] |= kept | {"finalizers": ["example.org/mine"]}
     await site.kube.create(forged)

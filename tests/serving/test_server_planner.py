@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,18 @@ def conditions(world: World) -> dict[str, tuple[str, str]]:
 
 def route(world: World, name: str = "extract") -> dict[str, Any]:
     return next(one for one in world.status["routes"] if one["name"] == name)
+
+
+def answers(world: World, name: str = "extract") -> str:
+    """Return the one adapter that a route answers with."""
+    (target,) = route(world, name)["targets"]
+    return str(target["servedName"])
+
+
+def pinned(weights: Mapping[str, int]) -> dict[str, Any]:
+    """Return a route to releases with their weights."""
+    targets = [{"releaseRef": {"name": release}, "weight": weight} for release, weight in weights.items()]
+    return {"name": "extract", "track": "Pinned", "targets": targets}
 
 
 def states(world: World) -> dict[str, str]:
@@ -63,7 +76,7 @@ def test_approvals_revocations_and_rollbacks_replace_no_pod() -> None:
     world.settle()
     world.phase("two", "Revoked")
     world.settle()
-    world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": "one"}}]
+    world.spec["routes"] = [pinned({"one": 100})]
     world.settle()
     assert world.table.resolve("extract") == served("one")
     assert world.deployment["spec"]["template"] == template
@@ -84,22 +97,24 @@ def test_what_does_not_fit_waits_with_a_reason_and_what_answers_keeps_its_slot()
     world = World(spec={"routes": [{"name": "extract"}], "maxCpuLoras": 2})
     world.put(*(release(name, minute=minute) for minute, name in enumerate(("one", "two"))))
     world.settle()
-    assert route(world)["servedName"] == served("two")
+    assert answers(world) == served("two")
     world.put(release("three", minute=9))
     world.step()
     assert states(world) == {"one": "Waiting", "two": "Ready", "three": "Loading"}, (
         "the old one answers until the new one can"
     )
     world.settle()
-    assert route(world)["servedName"] == served("three")
+    assert answers(world) == served("three")
     assert states(world) == {"one": "Waiting", "two": "Ready", "three": "Ready"}
     waiting = next(one for one in world.status["adapters"] if one["state"] == "Waiting")
     assert waiting["reason"].startswith("WaitingForSlot: ")
     assert "spec.maxCpuLoras" in waiting["reason"]
     assert f"waiting for a slot (spec.maxCpuLoras): {served('one')}" in world.status["message"]
-    world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": "one"}}]
+    world.spec["routes"] = [pinned({"one": 100})]
+    world.step()
+    assert answers(world) == served("three"), "what answers goes on until the one that is named is loaded"
     world.settle()
-    assert route(world)["servedName"] == served("one"), "a route takes it up"
+    assert answers(world) == served("one"), "a route takes it up"
 
 
 def test_a_pod_that_was_told_other_bytes_under_an_approved_name_gets_no_route() -> None:
@@ -142,7 +157,7 @@ def test_an_approved_release_is_rolled_out_and_its_route_opens_after_the_probe()
     world.roll_out()
     world.step()
     assert states(world) == {"one": "Ready"}
-    assert (route(world)["state"], route(world)["servedName"]) == ("Open", served("one"))
+    assert (route(world)["state"], answers(world)) == ("Open", served("one"))
     assert conditions(world) == {
         "Ready": ("True", "Serving"),
         "AdaptersVerified": ("True", "Serving"),
@@ -185,9 +200,9 @@ def test_latest_moves_to_the_newer_release_once_it_is_ready() -> None:
     world.settle()
     world.put(release("two", minute=5))
     world.step()
-    assert route(world)["servedName"] == served("one")
+    assert answers(world) == served("one")
     world.settle()
-    assert route(world)["servedName"] == served("two")
+    assert answers(world) == served("two")
     assert world.events("RouteClosed") == ["one extract"]
     assert states(world) == {"one": "Ready", "two": "Ready"}
 
@@ -199,7 +214,7 @@ def test_an_overridden_release_is_the_newest_and_the_gateway_knows_when_it_ends(
     world.settle()
     world.put(overridden("two", granted=10, until=20))
     world.settle()
-    assert route(world)["servedName"] == served("two")
+    assert answers(world) == served("two")
     assert world.routes is not None
     assert world.routes.closes == {served("two"): START + timedelta(minutes=20)}
     world.phase("two", "Serving")
@@ -207,7 +222,7 @@ def test_an_overridden_release_is_the_newest_and_the_gateway_knows_when_it_ends(
     assert world.routes.closes == {}, "the quorum was reached: it stays open"
     world.phase("two", "PendingApproval")
     world.settle()
-    assert route(world)["servedName"] == served("one"), "the route falls back to what is approved"
+    assert answers(world) == served("one"), "the route falls back to what is approved"
     assert world.table.resolve("extract") == served("one")
 
 
@@ -227,7 +242,7 @@ def test_a_newer_release_that_is_left_out_does_not_take_the_route() -> None:
     world.put(release("two", minute=5))
     world.settle()
     assert states(world) == {"one": "Ready", "two": "LeftOut"}
-    assert (route(world)["state"], route(world)["servedName"]) == ("Open", served("one"))
+    assert (route(world)["state"], answers(world)) == ("Open", served("one"))
     assert world.status["phase"] == "Degraded"
     assert "like the base model" in world.status["message"]
     assert conditions(world)["AdaptersVerified"] == ("False", "AdapterLeftOut")
@@ -268,21 +283,115 @@ def test_pinned_is_an_instant_rollback_and_back_again() -> None:
     world = World()
     world.put(release("one"), release("two", minute=5))
     world.settle()
-    assert route(world)["servedName"] == served("two")
+    assert answers(world) == served("two")
     rollouts = len(world.events("RolloutStarted"))
     for name in ("one", "two", "one"):
-        world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": name}}]
+        world.spec["routes"] = [pinned({name: 100})]
         world.step()
         assert world.table.resolve("extract") == served(name)
     assert len(world.events("RolloutStarted")) == rollouts
     assert world.events("RouteOpened") == ["two extract", "one extract", "two extract", "one extract"]
 
 
+def weights(world: World) -> dict[str, int]:
+    """Return what the gateways answer under the route, and compare it with what the status says."""
+    told = {one["servedName"]: one["weight"] for one in route(world)["targets"]}
+    open_ = world.table.open.get("extract", {})
+    assert told == open_
+    return open_
+
+
+def test_targets_share_a_route_by_weight_and_every_change_is_recorded() -> None:
+    world = World()
+    world.put(release("one"), release("two", minute=5))
+    world.spec["routes"] = [pinned({"one": 95, "two": 5})]
+    world.settle()
+    assert weights(world) == {served("one"): 95, served("two"): 5}
+    assert world.status["answers"] == f"extract: {served('one')} 95 %, {served('two')} 5 %"
+    rollouts = len(world.events("RolloutStarted"))
+    world.spec["routes"] = [pinned({"two": 50, "one": 50})]
+    world.settle()
+    assert weights(world) == {served("one"): 50, served("two"): 50}
+    world.spec["routes"] = [pinned({"two": 100})]
+    world.settle()
+    assert weights(world) == {served("two"): 100}
+    assert len(world.events("RolloutStarted")) == rollouts, "nothing starts again for a weight"
+    assert world.events("RouteOpened") == ["one extract", "two extract"]
+    changes = [
+        (one.subject.name, one.payload["weight"]) for one in world.ledger.values() if one.type == "RouteWeightChanged"
+    ]
+    assert changes == [("two", "50"), ("one", "50"), ("two", "100")]
+    assert world.events("RouteClosed") == ["one extract"]
+
+
+def test_a_weight_is_recorded_before_it_moves() -> None:
+    world = World()
+    world.put(release("one"), release("two", minute=5))
+    world.spec["routes"] = [pinned({"one": 100})]
+    world.settle()
+    world.ledger_away = True
+    world.spec["routes"] = [pinned({"one": 95, "two": 5})]
+    world.step()
+    assert world.table.open == {"extract": {served("one"): 100}}
+    world.ledger_away = False
+    world.step()
+    assert world.table.open == {"extract": {served("one"): 95, served("two"): 5}}
+
+
+@pytest.mark.attack(81)
+@pytest.mark.attack(26)
+@pytest.mark.parametrize("gone", ["one", "two"])
+def test_a_revoked_target_is_closed_at_once_and_its_share_goes_to_the_others(gone: str) -> None:
+    world = World()
+    world.put(release("one"), release("two", minute=5))
+    world.spec["routes"] = [pinned({"one": 90, "two": 10})]
+    world.settle()
+    world.registry_away, world.ledger_away = True, True
+    world.phase(gone, "Revoked")
+    plan = world.step()
+    assert (plan.audit, plan.applies, plan.status) == ((), (), None)
+    (stays,) = {"one", "two"} - {gone}
+    assert {world.table.resolve("extract", f"client-{number}") for number in range(200)} == {served(stays)}
+    world.registry_away, world.ledger_away = False, False
+    world.settle()
+    assert world.events("RouteClosed") == [f"{gone} extract"]
+    assert list(weights(world)) == [served(stays)]
+    assert f"release {gone} is not approved" in route(world)["reason"]
+
+
+def test_a_target_that_is_taken_out_leaves_before_the_ledger_answers() -> None:
+    world = World()
+    world.put(release("one"), release("two", minute=5))
+    world.spec["routes"] = [pinned({"one": 50, "two": 50})]
+    world.settle()
+    world.ledger_away = True
+    world.spec["routes"] = [pinned({"one": 100})]
+    world.step()
+    assert list(world.table.open["extract"]) == [served("one")]
+    world.ledger_away = False
+    world.settle()
+    assert world.events("RouteClosed") == ["two extract"]
+    assert weights(world) == {served("one"): 100}
+
+
+def test_a_target_that_is_left_out_or_of_weight_zero_gets_nothing() -> None:
+    world = World(bad_adapters={served("two"): "the adapter answers like the base model"})
+    world.put(release("one"), release("two", minute=5), release("three", minute=6))
+    world.spec["routes"] = [pinned({"one": 50, "two": 50, "three": 0})]
+    world.settle()
+    assert weights(world) == {served("one"): 50}
+    assert "like the base model" in route(world)["reason"]
+    world.phase("one", "Revoked")
+    world.settle()
+    assert route(world)["state"] == "Closed"
+    assert world.table.resolve("extract") is None
+
+
 def test_pinned_to_what_is_not_approved_or_has_another_name_stays_closed() -> None:
     world = World()
     world.put(release("one", phase="PendingApproval"), release("other", model="translate"))
     for name in ("one", "other", "absent"):
-        world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": name}}]
+        world.spec["routes"] = [pinned({name: 100})]
         world.settle()
         assert route(world)["state"] == "Closed"
         assert name in route(world)["reason"]
@@ -335,7 +444,7 @@ def test_a_release_whose_documents_do_not_fit_is_left_out_and_stops_nobody() -> 
     world.put(release("bad", minute=9), release("good"))
     world.settle()
     assert states(world) == {"bad": "LeftOut", "good": "Ready"}
-    assert route(world)["servedName"] == served("good")
+    assert answers(world) == served("good")
     assert served("bad") not in world.held()
 
 
@@ -409,7 +518,7 @@ def test_whatever_happens_only_approved_releases_answer_and_the_ledger_knows_eac
         elif what == "revoke" and name in world.releases:
             world.phase(name, "Revoked")
             world.step()
-            assert served(name) not in world.table.open.values()
+            assert served(name) not in world.table.open_names
         elif what == "roll" and world.deployment is not None:
             world.roll_out()
         elif what == "registry":
@@ -419,14 +528,15 @@ def test_whatever_happens_only_approved_releases_answer_and_the_ledger_knows_eac
         elif what == "break":
             world.bad_adapters[served(name)] = "probe failed"
         elif what == "pin":
-            world.spec["routes"] = [{"name": "extract", "track": "Pinned", "releaseRef": {"name": name}}]
+            world.spec["routes"] = [pinned({name: 100})]
         elif what == "latest":
             world.spec["routes"] = [{"name": "extract"}]
         world.step()
         allowed = {one.status.served_name for one in world.releases.values() if one.status.phase == "Approved"}
-        assert set(world.table.open.values()) <= allowed
+        assert world.table.open_names <= allowed
         opened = {one.payload["servedName"] for one in world.ledger.values() if one.type == "RouteOpened"}
-        assert set((world.routes.routes if world.routes else {}).values()) <= opened
+        routes = (world.routes.routes if world.routes else {}).values()
+        assert {name for one in routes for name in one.weights} <= opened
     world.registry_away = world.ledger_away = False
     world.settle()
     for one in world.releases.values():

@@ -21,6 +21,7 @@ from tests.support.operator_settings import ROOT, operator_environment
 from tests.support.other_versions import LATER_FIELD, Version
 from tests.support.ports import free_port
 from tests.support.server_cluster import Site
+from tests.support.stopped_site import open_routes
 from tests.support.waiting import Cluster
 from tunegate.api.conditions import rfc3339
 from tunegate.api.kinds import KINDS
@@ -127,7 +128,7 @@ class AlternatingSite:
         ref = ObjectRef("v1", "ConfigMap", "tunegate-routes-server", self.name)
         await Cluster(self.kube).until(
             ref,
-            lambda live: json.loads(live["data"]["routes.json"])["routes"] == routes,
+            lambda live: open_routes(live) == routes,
             what=f"{routes}",
             seconds=SECONDS,
         )

@@ -53,6 +53,12 @@ def make_modelserver(name: str = "server", namespace: str = "team", **changes: A
     return _object("ModelServer", name, namespace, spec, changes)
 
 
+def open_route(name: str, served_name: str, release: str = "release") -> Json:
+    """Return the status of a route that one release answers under."""
+    target = {"servedName": served_name, "releaseRef": {"name": release}, "weight": 100}
+    return {"name": name, "state": "Open", "targets": [target]}
+
+
 def make_evaluationsuite(name: str = "suite", namespace: str = "team", **changes: Any) -> Json:
     spec: Json = {
         "data": {"uri": "pvc://data/gate.jsonl", "digest": DIGEST},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support import release_evidence
+from tests.support import builders, release_evidence
 from tunegate.admission.rules import Window
 from tunegate.api.approval import Approval
 from tunegate.api.approvalpolicy import ApprovalPolicy
@@ -141,7 +141,7 @@ class Walk:
             "state": state,
             "reason": "bad bytes",
         }
-        routes = [{"name": route, "state": "Open", "servedName": served}] if route else []
+        routes = [builders.open_route(route, served)] if route else []
         self.world["ModelServer"]["status"] = {"adapters": [adapter], "routes": routes}
 
     @property

@@ -83,6 +83,8 @@ class World:
     ledger_away: bool = False
     bad_adapters: dict[str, str] = field(default_factory=dict)
     """Served name to reason, for adapters that a pod's probe refuses."""
+    classes: dict[str, str] = field(default_factory=dict)
+    """Class of the data that a release was trained on, where it is not `Internal`."""
     base: BaseModel | None = field(default_factory=base_model)
     ledger: dict[str, AuditEntry] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
@@ -100,7 +102,7 @@ class World:
     now: datetime = START
     silent: bool = False
     """The gateway of the pod cannot be asked."""
-    deaf: dict[str, str] = field(default_factory=dict)
+    deaf: dict[str, dict[str, int]] = field(default_factory=dict)
     """Routes that the gateway answers whatever the ConfigMap says."""
     closings: tuple[Closing, ...] = ()
     """What the controller keeps of the step before."""
@@ -152,7 +154,9 @@ class World:
     def _candidate(self, one: ModelRelease) -> Candidate:
         if one.name in self.obstacles:
             return Candidate(one, obstacle=self.obstacles[one.name])
-        return Candidate(one, entry=None if self.registry_away else entry(one.name))
+        if self.registry_away:
+            return Candidate(one)
+        return Candidate(one, entry=entry(one.name), data_class=self.classes.get(one.name, "Internal"))
 
     def _pods(self) -> tuple[dict[str, Any], ...]:
         if self.pod is None:
@@ -186,8 +190,12 @@ class World:
             for name, reason in self.held().items()
         ]
         return {
-            "pod-0": GatewayStatus(engine="Ready", ready=True, adapters=adapters, routes=self.deaf or self.table.open)
-        }
+            "pod-0": GatewayStatus(
+                engine="Ready", ready=True, adapters=adapters, routes=self.deaf or self.table.open,
+                shadows={name: one.served_name for name, one in self.table.shadows.items()},
+                traffic=self.table.traffic.told,
+            )
+        }  # fmt: skip
 
     def step(self) -> Plan:
         """Reconcile once."""

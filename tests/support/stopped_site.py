@@ -19,7 +19,7 @@ from tests.support.operator_settings import operator_environment
 from tests.support.ports import free_port
 from tests.support.waiting import Cluster
 from tunegate.api.markers import API_VERSION
-from tunegate.api.serving import RoutesDocument
+from tunegate.api.serving import OpenRoute, OpenTarget, RoutesDocument
 from tunegate.kube.client import KubeClient, ObjectRef
 from tunegate.ledger.entry import OPERATOR, AuditEntry, AuditSubject
 from tunegate.ledger.writer import LedgerWriter
@@ -67,8 +67,9 @@ class StoppedSite:
         """Create a release and let the server answer with it alone."""
         self.live = release
         served = served_name(release)
-        open_route = {"name": ROUTE, "state": "Open", "servedName": served}
-        await self._say(await self.get("ModelServer", "server"), phase="Ready", routes=[open_route])
+        await self._say(
+            await self.get("ModelServer", "server"), phase="Ready", routes=[builders.open_route(ROUTE, served, release)]
+        )
         await self.open(served)
         counted = [{"name": "first", "username": "reviewer-risk", "role": "risk", "time": "2026-11-01T00:00:00Z"}]
         given = {"phase": "Serving", "counted": counted, "approvedTime": "2026-11-01T00:00:00Z"}
@@ -76,7 +77,11 @@ class StoppedSite:
 
     async def open(self, served: str) -> None:
         """Let the server's route answer with a release, as the operator writes it."""
-        document = RoutesDocument(revision=1, routes={ROUTE: served}, approved=[served])
+        document = RoutesDocument(
+            revision=1,
+            routes={ROUTE: OpenRoute(targets=[OpenTarget(served_name=served, release=self.live, weight=100)])},
+            approved=[served],
+        )
         owner = owner_reference(await self.get("ModelServer", "server"))
         await self.kube.apply(
             routes_config_map("server", self.name, document, labels=server_labels("server"), owner=owner)
@@ -162,7 +167,8 @@ def served_name(release: str) -> str:
 
 def open_routes(config_map: Json) -> dict[str, str]:
     """Return what the routes' ConfigMap opens."""
-    return dict(json.loads(config_map["data"]["routes.json"])["routes"])
+    routes = json.loads(config_map["data"]["routes.json"])["routes"]
+    return {name: ", ".join(one["servedName"] for one in route["targets"]) for name, route in routes.items()}
 
 
 def settings_of(site: StoppedSite, registry: str, settings: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from tunegate.api.markers import ApiModel, Column, Digest, Kind, Names, Resource
 EventType = Literal[
     "JobRequested", "BudgetReserved", "SuiteAsked", "JobFinished", "AdapterSealed", "ReleaseRequested", "EvidenceSealed",
     "ApprovalRecorded", "ReleaseApproved", "ReleaseDenied", "ReleaseRevoked", "BreakGlassGranted", "BreakGlassEnded",
-    "WaiverGranted", "WaiverRejected", "RolloutStarted", "AdapterListed", "RouteOpened", "RouteClosed", "AdapterLeftOut",
+    "WaiverGranted", "WaiverRejected", "RolloutStarted", "AdapterListed", "RouteOpened", "RouteClosed", "RouteWeightChanged",
+    "RouteWentBack", "ShadowOpened", "ShadowClosed", "AdapterLeftOut",
     "AdmissionVerified", "AdmissionDrift", "PowersChanged", "TrackingDrift", "ForeignObjectFound", "RevocationConfirmed", "ServingPodDeleted",
     "RegistryContentDeleted", "HistoryRemoved", "CheckpointSigned", "KeyRotated", "EpochStarted",
 ]  # fmt: skip

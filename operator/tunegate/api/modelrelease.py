@@ -22,7 +22,7 @@ from tunegate.api.markers import (
     reason_column,
     rules,
 )
-from tunegate.api.modelserver import ModelName
+from tunegate.api.routes import ModelName
 from tunegate.api.shared import NamedRef, Requester, StatusBase
 
 ReleasePhase = Literal[

@@ -24,10 +24,10 @@ from tunegate.api.markers import (
     reason_column,
     rules,
 )
+from tunegate.api.routes import ModelName, Route, RouteStatus
 from tunegate.api.shared import NamedRef, Resources, StatusBase
 
 ImageReference = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9._:/-]+@sha256:[0-9a-f]{64}$")]
-ModelName = Annotated[str, Field(max_length=64, min_length=1, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 DataType = Literal["BFloat16", "Float16", "Float32"]
 Quantization = Literal["None", "FP8"]
 MOST_ADAPTERS = 64
@@ -54,23 +54,6 @@ class EngineProfile(ApiModel):
     enforce_eager: bool = False
     kv_cache_memory: Quantity = "2Gi"
     """Key-value cache of a CPU server; a CUDA server takes what the device has left."""
-
-
-class Route(ApiModel):
-    """A public model name and the release that answers under it."""
-
-    model_config = rules(
-        cel(
-            "(self.track == 'Pinned') == has(self.releaseRef)",
-            "releaseRef is required with track Pinned and not allowed with track Latest",
-        )
-    )
-
-    name: ModelName
-    """What clients put into `model`; releases with this `modelName` may answer."""
-    track: Literal["Latest", "Pinned"] = "Latest"
-    """`Latest` follows approvals; `Pinned` names one approved release (instant rollback)."""
-    release_ref: NamedRef | None = None
 
 
 class IdentityProvider(ApiModel):
@@ -239,15 +222,6 @@ class ServedAdapter(ApiModel):
     reason: Text = ""
 
 
-class RouteStatus(ApiModel):
-    """Which release answers under a public name now."""
-
-    name: ModelName
-    state: Literal["Open", "Closed"]
-    served_name: ModelName | None = None
-    reason: Text = ""
-
-
 class Closing(ApiModel):
     """A served name that may not answer any more, and what the pods that hold it say."""
 
@@ -305,7 +279,8 @@ class ModelServerStatus(StatusBase):
     offered: Annotated[list[ContainerImage], CONTAINER_IMAGES] = []
     """Images of the operator that runs now, where they are others: the next rollout brings them, or `spec.restartedAt`."""
     answers: Annotated[str, Field(max_length=1024)] = ""
-    """Every route and who answers it, on one line for people: "holders: holders-1f2e3d4c, summaries: nobody"."""
+    """Every route and who answers it, on one line for people: "holders: holders-1f2e3d4c, summaries: nobody", and with several releases
+    their shares."""
 
 
 class ModelServer(Resource):

@@ -8,6 +8,7 @@ read from a newer operator are lenient about unknown fields.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
@@ -16,7 +17,8 @@ from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import Manifest
 from tunegate.api.markers import RESERVED, ApiModel, Digest, ResourceName, StrictModel
-from tunegate.api.modelserver import MOST_ADAPTERS, ClientQuota, IdentityProvider, LeftOutCause, ModelName
+from tunegate.api.modelserver import MOST_ADAPTERS, ClientQuota, IdentityProvider, LeftOutCause
+from tunegate.api.routes import Canary, ModelName, Weight
 from tunegate.api.stage.probe import Probe
 
 CONFIG_DIR = "/etc/tunegate/server"
@@ -146,13 +148,53 @@ class ServerDocument(StrictModel):
     """With which the engine finds tool calls in an answer."""
 
 
+class OpenTarget(ApiModel):
+    """One adapter under a public name, and its share of the name's clients, relative to that of the others."""
+
+    served_name: ModelName
+    release: str = ""
+    weight: Weight
+
+
+class OpenShadow(ApiModel):
+    """The adapter that answers copies of a route's requests."""
+
+    served_name: ModelName
+    percent: Annotated[int, Field(ge=0, le=100)]
+
+
+class OpenRoute(ApiModel):
+    """The adapters that answer under one public name."""
+
+    targets: list[OpenTarget] = []
+    canary: Canary | None = None
+    """How far a newer release among them is. It stands here, where it changes together with the weights."""
+    shadow: OpenShadow | None = None
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Served name to weight."""
+        return {one.served_name: one.weight for one in self.targets}
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Served names that the route needs: of its targets, and of its shadow."""
+        return frozenset({*self.weights} | ({self.shadow.served_name} if self.shadow else set()))
+
+    def only(self, allowed: Collection[str]) -> OpenRoute:
+        """Return the route without what is not in ``allowed``: targets, and the adapter that answers copies."""
+        targets = [one for one in self.targets if one.served_name in allowed]
+        shadow = self.shadow if self.shadow is not None and self.shadow.served_name in allowed else None
+        return self.model_copy(update={"targets": targets, "shadow": shadow})
+
+
 class RoutesDocument(ApiModel):
-    """The live part: which served name answers under which public name, and who may ask."""
+    """The live part: which adapters answer under which public name, and who may ask."""
 
     revision: int = 0
     """Counts changes of `routes`; part of the ledger's keys."""
-    routes: dict[str, str] = {}
-    """Public model name to served name."""
+    routes: dict[str, OpenRoute] = {}
+    """Public model name to the adapters that answer; each has at least one."""
     names: list[str] = []
     """Every public name that the server has a route of; a name that `routes` does not hold is closed now."""
     approved: list[str] = []
@@ -185,6 +227,27 @@ class GatewayAdapter(ApiModel):
     reason: str = ""
 
 
+class Traffic(ApiModel):
+    """What this gateway counted of one release under one public name, since the route's step began or the gateway did."""
+
+    route: str
+    served_name: str
+    shadow: bool = False
+    """Counted of copies, whose answers nobody gets."""
+    window: str = ""
+    """The step (``Canary.window``); empty: the route has no canary."""
+    requests: int = 0
+    """Answers that ended, or failed by the engine's fault. What clients broke off or asked wrongly is not counted."""
+    errors: int = 0
+    tokens: int = 0
+    """In all answers together."""
+    seconds: dict[int, int] = {}
+    """Times to the end of an answer that did not fail: bucket to count (``tunegate.api.latency``)."""
+    compared: int = 0
+    """Copies whose text could be compared with that of the client's answer."""
+    agreed: int = 0
+
+
 class GatewayStatus(ApiModel):
     """What a gateway tells the operator about its pod."""
 
@@ -192,8 +255,11 @@ class GatewayStatus(ApiModel):
     ready: bool
     draining: bool = False
     adapters: list[GatewayAdapter] = []
-    routes: dict[str, str] = {}
-    """Routes that this pod answers now."""
+    routes: dict[str, dict[str, int]] = {}
+    """Routes that this pod answers now: public model name to served names and their weights."""
+    shadows: dict[str, str] = {}
+    """Public model name to the served name that answers copies of its requests now."""
+    traffic: list[Traffic] = []
     routes_revision: int = 0
     routes_age_seconds: int = 0
     """Since the routes were last read."""

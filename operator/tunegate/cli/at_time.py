@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 Spec = Mapping[str, Any]
 NAMED = {"server", "route", "servedName"}
 """Of a record about a route; one that lacks them tells nothing here."""
+ROUTE_TYPES = ("RouteOpened", "RouteClosed", "RouteWeightChanged")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One route of one server, open for one release."""
+    """One route of one server, open for one release; a route may be open for several at once."""
 
     namespace: str
     server: str
@@ -25,22 +26,27 @@ class Answer:
     since: str
     record: int
     """Sequence of the record that opened it."""
+    weight: str = "100"
+    """Its share of the clients at that moment, relative to the others'."""
 
 
 def answers(records: Iterable[Spec], name: str, moment: datetime) -> list[Answer]:
     """Return what answered at ``moment`` under a route's name or a served name; ``records`` come in order."""
-    is_open: dict[tuple[str, str, str], Answer] = {}
+    is_open: dict[tuple[str, str, str, str], Answer] = {}
     for spec in before(records, moment):
         subject, payload = spec["subject"], spec["payload"]
-        if spec["type"] not in ("RouteOpened", "RouteClosed") or not payload.keys() >= NAMED:
+        if spec["type"] not in ROUTE_TYPES or not payload.keys() >= NAMED:
             continue
-        key = (str(subject["namespace"]), str(payload["server"]), str(payload["route"]))
+        names = (payload[field] for field in ("server", "route", "servedName"))
+        server, route, served = map(str, names)
+        key = (str(subject["namespace"]), server, route, served)
         if spec["type"] == "RouteOpened":
-            is_open[key] = Answer(
-                *key, payload["servedName"], subject["name"], subject["uid"], spec["time"], spec["sequence"]
-            )
-        elif key in is_open and is_open[key].served_name == payload["servedName"]:
-            del is_open[key]
+            opened = (subject["name"], subject["uid"], spec["time"], spec["sequence"])
+            is_open[key] = Answer(*key, *opened, payload.get("weight", "100"))
+        elif spec["type"] == "RouteClosed":
+            is_open.pop(key, None)
+        elif key in is_open and "weight" in payload:
+            is_open[key] = replace(is_open[key], weight=payload["weight"])
     return [one for one in is_open.values() if name in (one.route, one.served_name, one.release)]
 
 

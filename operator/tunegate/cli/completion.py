@@ -131,7 +131,7 @@ def answering(prefix: str, parsed_args: Namespace, **_: Any) -> list[str]:
         servers = cluster.all(ModelServer, parsed_args.namespace or cluster.namespace)
     except CommandFailure:
         return []
-    names = {name for one in servers for route in one.status.routes for name in (route.name, route.served_name) if name}
+    names = {name for one in servers for route in one.status.routes for name in (route.name, *route.served_names)}
     return sorted(name for name in names if name.startswith(prefix))
 
 

@@ -64,6 +64,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         try:
             yield gateway
         finally:
+            await gateway.proxy.shadows.stop()
             await gateway.watchers.stop()
             for _, server in ports:
                 server.close()
@@ -89,6 +90,7 @@ def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
 async def drain(gateway: Gateway, settings: GatewaySettings) -> None:
     """Leave: not ready any more, a moment until nobody is sent here, then finish what was begun."""
     gateway.draining = True
+    await gateway.proxy.shadows.stop()
     await asyncio.sleep(settings.limits.drain_delay)
     if not await gateway.in_flight.finished(settings.limits.drain_seconds):
         log.warning(

@@ -51,6 +51,8 @@ class Checked:
     """The path that it was sent to."""
     messages: bytes
     """Of a chat, its turns as one JSON array; empty otherwise."""
+    greedy: bool
+    """Whether it is asked at temperature 0, so that two answers can be compared."""
     may_call_tools: bool
     """Whether the model decides if it calls a tool, which the engine has to find in its answer."""
 
@@ -131,6 +133,7 @@ def _checked(endpoint: Endpoint, body: dict[str, Any]) -> Checked:
         formed=bool(body.keys() & {*endpoint.forms, "tools"}),
         endpoint=endpoint.path,
         messages=messages,
+        greedy=body.get("temperature") == 0,
         may_call_tools=bool(body.get("tools")) and _tool_choice(body) in _PARSED.get(endpoint.path, ("auto",)),
     )
 

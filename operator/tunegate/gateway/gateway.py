@@ -96,13 +96,15 @@ class Gateway:
 
     def status(self) -> GatewayStatus:
         """Return what the operator asks for."""
-        open_now = set(self.routes.open.values()) | self.in_flight.served
+        open_now = self.routes.open_names | self.in_flight.served
         return GatewayStatus(
             engine=self.adapter_states.engine_state,
             ready=self.ready,
             draining=self.draining,
             adapters=self.adapter_states.adapters,
             routes=self.routes.open,
+            shadows={public: one.served_name for public, one in self.routes.shadows.items()},
+            traffic=self.routes.traffic.told,
             routes_revision=self.routes.revision,
             routes_age_seconds=int(self.routes.age),
             answering=sorted(open_now - {BASE_SERVED_NAME}),

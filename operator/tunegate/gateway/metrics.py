@@ -52,6 +52,11 @@ class Metrics:
             ("client", "reason"), registry=self.registry,
         )  # fmt: skip
         self._clients: set[str] = set()
+        self.shadows = Counter(
+            "tunegate_gateway_shadow_copies",
+            "Copies of requests for a shadow, by outcome (answered, refused, failed, dropped, cut).",
+            ("model", "outcome"), registry=self.registry,
+        )  # fmt: skip
         self.in_flight = Gauge(
             "tunegate_gateway_in_flight", "Requests being answered now.", ("model",), registry=self.registry
         )

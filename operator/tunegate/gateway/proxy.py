@@ -29,10 +29,14 @@ from tunegate.gateway.inspection import Inspection, Overloaded
 from tunegate.gateway.metrics import Metrics
 from tunegate.gateway.routes import RouteTable
 from tunegate.gateway.settings import Limits
+from tunegate.gateway.shadows import Shadows
 from tunegate.gateway.shares import Shares
 from tunegate.gateway.stream import EventRewriter
+from tunegate.gateway.traffic import Asked
+from tunegate.gateway.weights import SESSION_HEADER, sticky_key
 
 SERVED_NAME_HEADER = "X-Tunegate-Served-Name"
+RELEASE_HEADER = "X-Tunegate-Release"
 REQUEST_ID_HEADER = "X-Request-Id"
 KEY_HEADER = "X-Api-Key"
 """Where clients of Anthropic's API put what others send as a bearer token."""
@@ -46,8 +50,11 @@ class Question:
     endpoint: str
     asked: Checked
     served: str
+    release: str
+    """Behind the served name; empty for the base model."""
     request_id: str
     client: str
+    traffic: Asked
 
 
 class Proxy:
@@ -81,24 +88,25 @@ class Proxy:
         self._answers = _shares("whole answers", limits.reading_bytes // KIBIBYTE, limits.share, patience)
         self._sequences = _shares("answers", limits.sequences, limits.share, patience)
         self._structured = _shares("structured answers", limits.structured, limits.structured_share, patience)
+        self.shadows = Shadows(engine, routes, adapter_states, in_flight, self._sequences, metrics, limits)
 
     async def models(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/models`: the names that can be asked now."""
-        await self._admit(request)
+        key = _key(request, await self._admit(request))
         names = [BASE_SERVED_NAME, *sorted(self._routes.open)] if self._adapter_states.answers else []
-        return web.json_response({"object": "list", "data": [self._model(name) for name in names]})
+        return web.json_response({"object": "list", "data": [self._model(name, key) for name in names]})
 
     async def model(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/models/{name}`: one name, if it can be asked now."""
-        await self._admit(request)
+        key = _key(request, await self._admit(request))
         name = request.match_info["name"]
-        self._served(name)
-        return web.json_response(self._model(name))
+        self._served(name, key)
+        return web.json_response(self._model(name, key))
 
-    def _model(self, name: str) -> dict[str, object]:
+    def _model(self, name: str, key: str) -> dict[str, object]:
         """Return what is told of a model: with how the gate asked it, which is also how it is asked here by default."""
         told: dict[str, object] = {"id": name, "object": "model", "created": self._started, "owned_by": "tunegate"}
-        asked_as = self._adapter_states.asked_as.get(self._routes.resolve(name) or "")
+        asked_as = self._adapter_states.asked_as.get(self._routes.resolve(name, key) or "")
         if asked_as is None:
             return told
         return told | {"asked_as": asked_as.defaults()}
@@ -120,11 +128,15 @@ class Proxy:
             try:
                 asked = await self._body(request, client)
                 self._check_tools(asked)
-                self._served(asked.public)
+                key = _key(request, client)
+                self._served(asked.public, key)
                 async with self._turn(client, asked):
                     # Whose turn comes only now asks only now: what was open before may be closed.
-                    question = Question(request.path, asked, self._served(asked.public), uuid.uuid4().hex, client)
-                    with self._in_flight.enter(question.served):
+                    served = self._served(asked.public, key)
+                    release = self._routes.release_of(served)
+                    traffic = self._routes.traffic.begin(asked.public, served)
+                    question = Question(request.path, asked, served, release, uuid.uuid4().hex, client, traffic)
+                    with self._in_flight.enter(served):
                         return await self._forward(request, question, give_back)
             finally:
                 give_back()
@@ -198,12 +210,13 @@ class Proxy:
             if compiling is not None:
                 compiling()
 
-    def _served(self, public: str) -> str:
+    def _served(self, public: str, key: str) -> str:
+        """Return who answers a client's ``key`` under a public name. Raises ``ApiError`` 404, 503."""
         if not self._adapter_states.answers:
             raise ApiError(
                 503, "engine_not_ready", self._adapter_states.message or "the engine is not ready", retry_after=10
             )
-        served = self._routes.resolve(public)
+        served = self._routes.resolve(public, key)
         if served is None and self._routes.may_open(public):
             raise ApiError(
                 503, "route_closed", f"model {public[:64]} has no adapter that may answer now", retry_after=10
@@ -232,10 +245,16 @@ class Proxy:
                     response = await self._whole(request, question, answer, spent)
                 status = str(answer.status)
                 return response
+        except ApiError as error:
+            question.traffic.failed = error.status >= 500
+            raise
         except FAILURES as error:
+            question.traffic.failed = not isinstance(error, ConnectionError)  # That one is the client's connection.
             status = "504" if isinstance(error, TimeoutError) else "502"
             raise ApiError(int(status), "engine_failed", "the engine did not answer", retry_after=5) from error
         finally:
+            question.traffic.tokens = spent.usage.completion
+            question.traffic.end()
             self._metrics.requests.labels(*labels, status).inc()
             self._metrics.seconds.labels(*labels).observe(time.monotonic() - begun)
             self._accounts.ended(question.client, question.served, status, question.asked, spent)
@@ -270,6 +289,9 @@ class Proxy:
             try:
                 await self._write(response, found.body)
                 await response.write_eof()
+                question.traffic.finished = answer.status == 200
+                if question.traffic.finished:
+                    self._copy(question, found.body if question.asked.greedy else None)
             except FAILURES:
                 _break_off(request)
             return response
@@ -291,11 +313,18 @@ class Proxy:
             if out := rewriter.close():
                 await self._write(response, out)
             await response.write_eof()
-        except FAILURES:
+            question.traffic.finished = True
+            self._copy(question, None)
+        except FAILURES as error:
+            # What comes of writing to the client is a reset or a timeout; what comes of the engine is one of its client's errors.
+            question.traffic.failed = isinstance(error, aiohttp.ClientError) and not isinstance(error, ConnectionError)
             _break_off(request)
         finally:
             spent.usage, spent.events = rewriter.usage, rewriter.events
         return response
+
+    def _copy(self, question: Question, answer: bytes | None) -> None:
+        self.shadows.copy(question.endpoint, question.asked, question.request_id, answer)
 
     async def _write(self, response: web.StreamResponse, out: bytes) -> None:
         """Send a piece; a client that reads nothing for too long ends the answer (``TimeoutError``)."""
@@ -323,5 +352,10 @@ def _check_headers(request: web.Request) -> None:
         raise ApiError(415, "unsupported_media_type", "Content-Encoding: send the body as it is, not compressed")
 
 
+def _key(request: web.Request, client: str) -> str:
+    return sticky_key(client, request.headers.get(SESSION_HEADER))
+
+
 def _headers(question: Question) -> dict[str, str]:
-    return {SERVED_NAME_HEADER: question.served, REQUEST_ID_HEADER: question.request_id}
+    headers = {SERVED_NAME_HEADER: question.served, REQUEST_ID_HEADER: question.request_id}
+    return headers | ({RELEASE_HEADER: question.release} if question.release else {})

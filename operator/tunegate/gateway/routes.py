@@ -1,4 +1,4 @@
-"""Which adapter answers under which public name, in this pod, now."""
+"""Which adapters answer under which public name, in this pod, now."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tunegate.api.modelserver import ClientQuota, IdentityProvider
-from tunegate.api.serving import RoutesDocument
+from tunegate.api.serving import OpenShadow, RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
+from tunegate.gateway.traffic import TrafficCounts
+from tunegate.gateway.weights import pick
 
 
 class RouteTable:
     """Joins what the operator wants (routes, approvals) with what this pod holds (adapters whose probe passed).
 
-    A name keeps its adapter while the one it shall move to is not held here, as long as the old one is still approved:
-    so a rollout needs no moment at which all pods agree. An adapter that is no longer approved answers nothing, and
+    Of several targets, one that is not held here or not approved gets nothing, and the others have its share. A name keeps its
+    adapters while none that it shall move to is held here, as long as the old ones are still approved: so a rollout needs no
+    moment at which all pods agree. An adapter that is no longer approved answers nothing, and
     neither does one whose time is over. An adapter answers only while the operator's document is fresh: anyone who keeps a
     gateway from reading it closes all routes instead of keeping them open.
     """
@@ -33,7 +36,9 @@ class RouteTable:
         self.obstacle = ""
         """Why what was read is not followed."""
         self._ready: frozenset[str] = frozenset()
-        self._open: dict[str, str] = {}
+        self._releases: dict[str, str] = {}
+        self.traffic = TrafficCounts()
+        self._open: dict[str, dict[str, int]] = {}
 
     @property
     def known(self) -> bool:
@@ -46,10 +51,18 @@ class RouteTable:
         return self._document.revision if self._document else 0
 
     @property
-    def open(self) -> dict[str, str]:
-        """Public name to served name, of the routes that this pod answers now, to the second: nobody has to close them."""
+    def open(self) -> dict[str, dict[str, int]]:
+        """Public name to served names and their weights, of the routes that this pod answers now.
+
+        It is right to the second: nobody has to close what has come to its end.
+        """
         answering = self.answering
-        return {public: served for public, served in self._open.items() if served in answering}
+        return {public: weights for public in self._open if (weights := self._able(public, answering))}
+
+    @property
+    def open_names(self) -> frozenset[str]:
+        """Served names that a route leads to now."""
+        return frozenset(name for weights in self.open.values() for name in weights)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -98,6 +111,9 @@ class RouteTable:
     def follow(self, document: RoutesDocument) -> None:
         """Take over what the operator wants now."""
         self._document = document
+        told = {one.served_name: one.release for route in document.routes.values() for one in route.targets}
+        self._releases = {name: one for name, one in (self._releases | told).items() if name in document.approved}
+        self.traffic.follow(document.routes)
         self._read_at = self._seconds()
         self.obstacle = ""
         self._join()
@@ -120,9 +136,32 @@ class RouteTable:
         self._join()
         return before != self._open
 
-    def resolve(self, public: str) -> str | None:
-        """Return the served name behind a public name, or None when nothing answers."""
-        return BASE_SERVED_NAME if public == BASE_SERVED_NAME else self.open.get(public)
+    def resolve(self, public: str, key: str = "") -> str | None:
+        """Return the served name behind a public name for a client's ``key``, or None when nothing answers."""
+        if public == BASE_SERVED_NAME:
+            return BASE_SERVED_NAME
+        return pick(public, key, self._able(public, self.answering))
+
+    @property
+    def shadows(self) -> dict[str, OpenShadow]:
+        """Public name to the adapter that answers copies of its requests: approved, held by this pod, and no target itself."""
+        if self._document is None:
+            return {}
+        answering, open_ = self.answering, self.open
+        return {
+            public: shadow
+            for public, route in self._document.routes.items()
+            if (shadow := route.shadow) is not None
+            and shadow.served_name in answering
+            and shadow.served_name not in open_.get(public, {})
+        }
+
+    def release_of(self, served: str) -> str:
+        """Return the release behind a served name as the operator's document says it; empty: it does not."""
+        return self._releases.get(served, "")
+
+    def _able(self, public: str, answering: frozenset[str]) -> dict[str, int]:
+        return {name: weight for name, weight in self._open.get(public, {}).items() if name in answering and weight}
 
     def may_open(self, public: str) -> bool:
         """Tell whether a name that nothing answers is a closed route: always while nobody can say which routes there are."""
@@ -130,12 +169,12 @@ class RouteTable:
 
     def _join(self) -> None:
         answering = self.answering
-        joined: dict[str, str] = {}
-        for public, target in (self._document.routes if self._document else {}).items():
+        joined: dict[str, dict[str, int]] = {}
+        for public, route in (self._document.routes if self._document else {}).items():
             if public == BASE_SERVED_NAME:
                 continue
-            for candidate in (target, self._open.get(public)):
-                if candidate is not None and candidate in answering:
-                    joined[public] = candidate
+            for weights in (route.weights, self._open.get(public, {})):
+                if able := {name: weight for name, weight in weights.items() if name in answering and weight}:
+                    joined[public] = able
                     break
         self._open = joined

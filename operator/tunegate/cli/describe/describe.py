@@ -15,6 +15,7 @@ from tunegate.api.finetunejob.status import JobWaiver
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
+from tunegate.api.routes import CanaryStatus, ShadowStatus
 from tunegate.api.shared import StatusBase
 from tunegate.cli import addresses, decisions, oci_registry, screen, waits
 from tunegate.cli.cluster import Cluster, Json, readable
@@ -167,8 +168,50 @@ def _decisions(out: Console, cluster: Cluster, job: FineTuneJob, waiver: JobWaiv
 def _server(out: Console, server: ModelServer) -> None:
     adapters = [(one.served_name, one.release_ref.name, one.state, one.reason) for one in server.status.adapters]
     _part(out, "Adapters", ("served name", "release", "state", "reason"), adapters)
-    routes = [(one.name, one.state, one.served_name or "", one.reason) for one in server.status.routes]
+    routes = [
+        (one.name, one.state, ", ".join(f"{to.served_name} {to.weight} %" for to in one.targets), one.reason)
+        for one in server.status.routes
+    ]
     _part(out, "Routes", ("route", "state", "answers with", "reason"), routes)
+    for one in server.status.routes:
+        if one.canary is not None:
+            _canary(out, one.name, one.canary)
+        if one.shadow is not None:
+            _shadow(out, one.name, one.shadow)
+
+
+def _canary(out: Console, route: str, canary: CanaryStatus) -> None:
+    """Print how far a newer release is, and what was measured of both."""
+    screen.heading(out, f"Newer release of route {route}", canary.state)
+    facts = [
+        ("release", canary.candidate),
+        ("beside", canary.stable),
+        ("step", str(canary.step)),
+        ("since", canary.start_time),
+    ]
+    screen.facts(out, [*facts, ("", canary.message)])
+    if canary.measured:
+        rows = [
+            (one.served_name, str(one.requests), str(one.errors), one.latency, one.tokens) for one in canary.measured
+        ]
+        headers = ("served name", "answers", "failed", "95 % within (s)", "tokens")
+        _part(out, f"Measured until {canary.measured_time}", headers, rows)
+
+
+def _shadow(out: Console, route: str, shadow: ShadowStatus) -> None:
+    """Print what copies of a route's requests showed."""
+    screen.heading(out, f"Shadow of route {route}", shadow.state)
+    facts = [
+        ("release", shadow.release_ref.name),
+        ("why", shadow.reason),
+        ("measured until", shadow.measured_time or ""),
+    ]
+    if shadow.copies:
+        facts += [
+            ("copies", f"{shadow.copies}, {shadow.errors} failed"), ("95 % within (s)", shadow.latency),
+            ("tokens", shadow.tokens), ("same text", f"{shadow.agreed} of {shadow.compared} compared"),
+        ]  # fmt: skip
+    screen.facts(out, [(name, value) for name, value in facts if value])
 
 
 def _conditions(out: Console, status: StatusBase) -> None:

@@ -186,7 +186,7 @@ def _running(server: ModelServer | None, release: ModelRelease) -> Json:
     if server is None:
         return {"note": "no server is known or readable"}
     adapter = next((one for one in server.status.adapters if one.served_name == served), None)
-    routes = [one.name for one in server.status.routes if one.served_name == served and one.state == "Open"]
+    routes = [one.name for one in server.status.routes if served in one.served_names and one.state == "Open"]
     return {
         "server": server.name, "phase": server.status.phase, "endpoint": server.status.endpoint, "servedName": served,
         "adapter": adapter.to_dict() if adapter else None, "answersAs": routes,
@@ -202,10 +202,11 @@ def _serving_now(
         return {"note": "you may not read the servers of this namespace"}
     name = release.spec.model_name
     served = {
-        route.served_name
+        name_of_target
         for server in servers
         for route in server.status.routes
-        if route.name == name and route.state == "Open" and route.served_name is not None
+        if route.name == name and route.state == "Open"
+        for name_of_target in route.served_names
     }
     if not served:
         return {"note": f"nothing answers as {name} now"}

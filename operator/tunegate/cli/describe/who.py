@@ -10,6 +10,7 @@ from tunegate.api.approval import Approval
 from tunegate.api.auditrecord import AuditRecord
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
+from tunegate.api.routes import RouteStatus, TargetStatus
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.cli import at_time, screen
 from tunegate.cli.cluster import Cluster, Json, readable
@@ -52,12 +53,14 @@ def _now(cluster: Cluster, name: str, namespace: str) -> list[Json]:
     by_name = {one.status.served_name: one for one in releases if one.status.served_name}
     found: list[Json] = []
     for server in servers:
-        for route in server.status.routes:
-            release = by_name.get(route.served_name or "")
-            if name in (route.name, route.served_name, release.name if release else ""):
+        for route, target in _targets(server):
+            served = target.served_name if target is not None else None
+            release = by_name.get(served or "")
+            if name in (route.name, served, release.name if release else ""):
+                share = f"{target.weight} %" if target is not None and len(route.targets) > 1 else None
                 answers = {
                     "answers": f"{namespace}/{server.name}", "route": route.name, "state": route.state,
-                    "servedName": route.served_name, "why": route.reason or None,
+                    "servedName": served, "share": share, "why": route.reason or None,
                 }  # fmt: skip
                 if route.state != "Open":
                     answers |= _revoked(cluster, releases, route.name)
@@ -79,6 +82,11 @@ def _now(cluster: Cluster, name: str, namespace: str) -> list[Json]:
         }
         for one in known
     ]
+
+
+def _targets(server: ModelServer) -> list[tuple[RouteStatus, TargetStatus | None]]:
+    """Return every route with each of its targets; one without targets is there once."""
+    return [(route, target) for route in server.status.routes for target in (*route.targets,) or (None,)]
 
 
 def _revoked(cluster: Cluster, releases: Sequence[ModelRelease], model: str) -> Json:
@@ -137,7 +145,7 @@ def _then(cluster: Cluster, name: str, namespace: str, at: datetime) -> tuple[li
     return [
         {
             "answers": f"{one.namespace}/{one.server}", "route": one.route, "state": "Open", "at": at.isoformat(),
-            "servedName": one.served_name, "since": one.since, "record": one.record,
+            "servedName": one.served_name, "share": f"{one.weight} %", "since": one.since, "record": one.record,
             "release": {"name": f"{one.namespace}/{one.release}", "uid": one.uid},
             "evidence": at_time.evidence(records, one.uid, at),
         }

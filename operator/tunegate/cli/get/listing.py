@@ -106,7 +106,7 @@ def servers(cluster: Cluster, options: Namespace) -> int:
     """List servers and what answers under which name."""
 
     def row(one: ModelServer) -> Json:
-        routes = [f"{route.name}: {route.served_name or 'nobody'}" for route in one.status.routes]
+        routes = [f"{route.name}: {route.told}" for route in one.status.routes]
         ready = f"{one.status.ready_replicas}/{one.spec.replicas}"
         return {
             "phase": one.status.phase, "base": one.spec.base_model_ref.name, "ready": ready,

@@ -1,11 +1,13 @@
-"""`route add|remove` and `ask`, and what they take."""
+"""`route` and `ask`, and what they take."""
 
 from __future__ import annotations
+
+from argparse import ArgumentParser
 
 from tunegate.cli import completion
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
 from tunegate.cli.reference import SERVER
-from tunegate.cli.serve import ask, route
+from tunegate.cli.serve import ask, moves, route
 
 
 def add(commands: Grammar) -> None:
@@ -13,18 +15,69 @@ def add(commands: Grammar) -> None:
     routes = commands.group("route", "change the names under which a server answers, as a serving operator")
     one = routes.add(
         "add", on_cluster(route.add), "let a server answer under a name: the newest approved release with that model name",
-        examples=["route add server/licenses holders -n licenses-team", "route add server/licenses holders --release holders-1"],
+        examples=[
+            "route add server/licenses holders -n licenses-team", "route add server/licenses holders --release holders-1",
+            "route add server/licenses holders --release holders-1=90 --release holders-2=10",
+            "route add server/licenses holders --step 5=10m --step 25=1h",
+        ],
     )  # fmt: skip
     completion.add_reference(one, (SERVER,), metavar="server/NAME")
     one.add_argument("name", metavar="ROUTE", help="what clients put into `model`")
-    pinned = one.add_argument("--release", metavar="RELEASE", help="only this release, whatever is approved later")
+    pinned = one.add_argument(
+        "--release",
+        metavar="RELEASE[=PERCENT]",
+        action="append",
+        help="only this release, whatever is approved later; several with their shares of the clients",
+    )
     completion.completed(pinned, completion.RELEASES)
+    one.add_argument(
+        "--step",
+        metavar="PERCENT=TIME",
+        action="append",
+        help="give a newer release this share of the clients for this time first; all of them after the last step",
+    )
     one = routes.add(
         "remove", on_cluster(route.remove), "let a server answer under a name no more; the release stays approved",
         examples=["route remove server/licenses holders -n licenses-team"],
     )  # fmt: skip
-    completion.add_reference(one, (SERVER,), metavar="server/NAME")
-    completion.completed(one.add_argument("name", metavar="ROUTE", help="the route"), completion.answering)
+    _add_route(one)
+    one = routes.add(
+        "stop", on_cluster(moves.stop), "take no further step to a newer release; a broken bound still goes back",
+        examples=["route stop server/licenses holders -n licenses-team"],
+    )  # fmt: skip
+    _add_route(one)
+    one = routes.add(
+        "resume", on_cluster(moves.resume), "follow approvals again, and try again what a route went back from",
+        examples=["route resume server/licenses holders -n licenses-team"],
+    )  # fmt: skip
+    _add_route(one)
+    one = routes.add(
+        "pin", on_cluster(moves.pin), "keep who answers now, with their shares, or name who answers",
+        examples=[
+            "route pin server/licenses holders -n licenses-team", "route pin server/licenses holders --release holders-1",
+            "route pin server/licenses holders --release holders-1=90 --release holders-2=10",
+        ],
+    )  # fmt: skip
+    _add_route(one)
+    pinned = one.add_argument(
+        "--release", metavar="RELEASE[=PERCENT]", action="append", help="default: those that answer now"
+    )
+    completion.completed(pinned, completion.RELEASES)
+    one = routes.add(
+        "back", on_cluster(moves.back), "go back to the release that answered before, and stay there",
+        examples=["route back server/licenses holders -n licenses-team"],
+    )  # fmt: skip
+    _add_route(one)
+    one = routes.add(
+        "shadow", on_cluster(moves.shadow), "have a release answer copies of the requests, whose answers are thrown away",
+        examples=[
+            "route shadow server/licenses holders --release holders-2=10 -n licenses-team",
+            "route shadow server/licenses holders",
+        ],
+    )  # fmt: skip
+    _add_route(one)
+    copied = one.add_argument("--release", metavar="RELEASE=PERCENT", help="default: copy nothing any more")
+    completion.completed(copied, completion.RELEASES)
 
     one = commands.add(
         "ask", on_cluster(ask.ask), "ask a served model one question, as the gate asked",
@@ -51,3 +104,8 @@ def add(commands: Grammar) -> None:
         help="make a token of this account, if you may; it lasts 10 minutes",
     )
     add_output(one, ("text", "json"))
+
+
+def _add_route(one: ArgumentParser) -> None:
+    completion.add_reference(one, (SERVER,), metavar="server/NAME")
+    completion.completed(one.add_argument("name", metavar="ROUTE", help="the route"), completion.answering)

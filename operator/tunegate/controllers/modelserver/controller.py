@@ -261,7 +261,8 @@ class ModelServerController:
     async def _candidate(self, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> Candidate:
         """Read what was approved from the registry, and compare it with this server."""
         try:
-            return Candidate(release, entry=await self._entry(server, base, release))
+            entry, data_class = await self._entry(server, base, release)
+            return Candidate(release, entry=entry, data_class=data_class)
         except Unservable as error:
             return Candidate(release, obstacle=str(error)[:1000])
         except UNSERVABLE as error:
@@ -269,7 +270,10 @@ class ModelServerController:
         except failures.RegistryError:
             return Candidate(release)
 
-    async def _entry(self, server: ModelServer, base: BaseModel | None, release: ModelRelease) -> AdapterEntry:
+    async def _entry(
+        self, server: ModelServer, base: BaseModel | None, release: ModelRelease
+    ) -> tuple[AdapterEntry, str]:
+        """Return the adapter of a release, and the class of the data that it was trained on."""
         status = release.status
         if status.statement_digest is None or status.release_digest is None:
             raise Unservable("the release has no statement")
@@ -284,7 +288,7 @@ class ModelServerController:
         _check(statement, server, base, release)
         job = statement.job
         results = f"{naming.job_repository(release.namespace, job.name, job.uid)}/results"
-        return AdapterEntry(
+        entry = AdapterEntry(
             release=release.name,
             served_name=statement.served_name,
             repository=statement.adapter.repository,
@@ -294,6 +298,7 @@ class ModelServerController:
             results_repository=results,
             evaluation_digest=statement.evaluation.result_digest,
         )
+        return entry, statement.data.classification
 
     async def _adapter_manifest(self, results: str, statement: ReleaseStatement) -> Manifest:
         """Return the adapter's file list from the seal's result; it must have the digest that was approved."""

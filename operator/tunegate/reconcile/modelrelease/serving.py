@@ -41,11 +41,11 @@ def served(
         message = f"ModelServer {name} is loading {served_name}"
         return "RollingOut", message, (ConditionDraft("Ready", "False", ReleaseReason.ROLLING_OUT, message),)
     open_ = [route for route in status.routes if route.state == "Open"]
-    own = [route.name for route in open_ if route.served_name == served_name]
+    own = [route.name for route in open_ if served_name in route.served_names]
     if own:
         message = f"answers as {', '.join(own)} on ModelServer {name}"
         return "Serving", message, (ConditionDraft("Ready", "True", ReleaseReason.ROUTE_OPEN, message),)
-    other = next((route.served_name for route in open_ if route.name == model), None)
+    other = next((", ".join(route.served_names) for route in open_ if route.name == model), None)
     if other is not None:
         message = f"loaded; route {model} of ModelServer {name} answers with {other}"
         condition = ConditionDraft("Ready", "False", ReleaseReason.NEWER_RELEASE, message)

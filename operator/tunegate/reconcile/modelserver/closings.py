@@ -17,6 +17,7 @@ from tunegate.api.conditions import Condition, rfc3339, set_condition
 from tunegate.api.markers import TEXT_CHARACTERS
 from tunegate.api.modelserver import Closing
 from tunegate.api.reasons import ServerReason
+from tunegate.api.serving import GatewayStatus
 from tunegate.kube.references import ObjectRef
 from tunegate.ledger.entry import OPERATOR, AuditEntry
 from tunegate.manifests.serving import GATEWAY_CONTAINER
@@ -85,7 +86,7 @@ def _look(seen: Observed, name: str, old: Closing | None, pods: Mapping[str, Jso
         if pod not in awaited and name not in _may_answer(seen, pod):
             continue
         status = seen.gateways.get(pod)
-        closed = pod in known if status is None else name not in status.routes.values()
+        closed = pod in known if status is None else name not in _open(status)
         (confirmed if closed else waiting).append(pod)
     return Closing(
         served_name=name, start_time=old.start_time if old else rfc3339(now), pods=waiting, confirmed=confirmed
@@ -97,13 +98,18 @@ def _may_answer(seen: Observed, pod: str) -> frozenset[str]:
     status = seen.gateways.get(pod)
     if status is None:
         return seen.listed | seen.held
-    return frozenset(status.routes.values()) | {one.served_name for one in status.adapters}
+    return _open(status) | {one.served_name for one in status.adapters}
 
 
 def _holds(seen: Observed, closing: Closing) -> bool:
     """Tell whether a pod that closed it has it in its engine still, as far as is known."""
     told = [seen.gateways.get(pod) for pod in closing.confirmed]
     return any(one is None or closing.served_name in {held.served_name for held in one.adapters} for one in told)
+
+
+def _open(status: GatewayStatus) -> frozenset[str]:
+    """Return the served names that a route of the gateway leads to, also with copies."""
+    return frozenset(name for weights in status.routes.values() for name in weights) | {*status.shadows.values()}
 
 
 def _gateway_runs(pod: Json) -> bool:

@@ -73,6 +73,9 @@ class Candidate:
     obstacle: str = ""
     """Why it cannot be served, for good. Neither entry nor obstacle: the registry could not be asked now."""
 
+    data_class: str = ""
+    """Of the data that it was trained on, by its statement; empty while that cannot be read."""
+
     @property
     def served_name(self) -> str:
         """Immutable name of the adapter; a candidate always has one."""

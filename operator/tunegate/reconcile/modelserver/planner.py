@@ -15,7 +15,7 @@ from tunegate.api.basemodel import BaseModel
 from tunegate.api.manifest import Manifest
 from tunegate.api.modelserver import ServedAdapter
 from tunegate.api.reasons import ServerReason
-from tunegate.api.serving import AdapterEntry, AdaptersDocument, RoutesDocument, ServedBase, ServerDocument
+from tunegate.api.serving import AdapterEntry, AdaptersDocument, OpenRoute, RoutesDocument, ServedBase, ServerDocument
 from tunegate.api.stage.configs import JobIdentity, RegistryTarget
 from tunegate.api.stage.layout import BASE_MODEL_MOUNT
 from tunegate.kube.references import ObjectRef
@@ -29,7 +29,7 @@ from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import naming
 from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
-from tunegate.reconcile.modelserver import closings, exposures, outages, rollouts, routes
+from tunegate.reconcile.modelserver import canary, closings, exposures, outages, rollouts, routes
 from tunegate.reconcile.modelserver import status as state
 from tunegate.reconcile.modelserver.closings import Confirmed
 from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
@@ -58,7 +58,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     if closed is not None and not seen.closing_refused:
         return _close(seen, closed, {})
     served = state.adapters(seen)
-    choices = routes.choose(seen, served)
+    choices = routes.choose(seen, served, now)
     document = closed or routes.wanted(seen, choices, now)
     closed = closed or routes.closed(seen, document)
     if closed is not None and not seen.closing_refused:
@@ -69,7 +69,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     waiting = made if isinstance(made, Health) else None
     how = waiting if waiting and seen.deployment is None else state.health(seen, served)
     # What closing was refused keeps its status, from which the next step records that it is closed.
-    told = state.routes(choices, served, seen) if closed is None else seen.server.status.routes
+    told = state.routes(choices, served, seen, now) if closed is None else seen.server.status.routes
     audit = [*_left_out(seen, served), *confirmed.audit, *_strangers(seen)]
     applies: list[Any] = []
     if closed is None:
@@ -118,7 +118,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
         events=(*_events(seen, document, choices, how), *confirmed.events, *outages.announced(seen, chosen)),
         requeue_after=closings.LOOK_AGAIN
         if confirmed.waiting or closed is not None
-        else _later(seen, served, how, waiting),
+        else _later(seen, served, how, waiting, document),
         uid=seen.server.uid,
     )
 
@@ -387,13 +387,20 @@ def _noted(
 
 
 def _closings(seen: Observed, closed: RoutesDocument, reasons: Mapping[str, str]) -> tuple[EventNote, ...]:
-    before = seen.routes.routes if seen.routes else {}
     names = {route.name for route in seen.server.spec.routes}
     return tuple(
         EventNote("Warning", "RouteClosed", f"route {name}: {_why_closed(seen, name, served, names, reasons)}")
-        for name, served in before.items()
-        if name not in closed.routes
+        for name, served in _lost(seen, closed)
     )
+
+
+def _lost(seen: Observed, document: RoutesDocument) -> list[tuple[str, str]]:
+    """Return the live routes and served names that a document lacks."""
+    found = []
+    for name, route in (seen.routes.routes if seen.routes else {}).items():
+        after = document.routes[name].weights if name in document.routes else {}
+        found += [(name, served) for served in route.weights if served not in after]
+    return found
 
 
 def _why_closed(seen: Observed, name: str, served: str, names: set[str], reasons: Mapping[str, str]) -> str:
@@ -407,9 +414,9 @@ def _events(
 ) -> tuple[EventNote, ...]:
     before = seen.routes.routes if seen.routes else {}
     notes = [
-        EventNote("Normal", "RouteOpened", f"route {name} answers with {served}")
-        for name, served in document.routes.items()
-        if before.get(name) != served
+        EventNote("Normal", "RouteOpened", f"route {name} answers with {_told(route)}")
+        for name, route in document.routes.items()
+        if before.get(name, OpenRoute()).weights != route.weights
     ]
     reasons = {choice.name: choice.reason for choice in choices}
     notes += [
@@ -423,11 +430,20 @@ def _events(
     return tuple(notes)
 
 
-def _later(seen: Observed, served: Sequence[ServedAdapter], how: Health, waiting: Health | None) -> float | None:
+def _told(route: OpenRoute) -> str:
+    if len(route.targets) == 1:
+        return route.targets[0].served_name
+    return ", ".join(f"{name} {weight} %" for name, weight in route.weights.items())
+
+
+def _later(
+    seen: Observed, served: Sequence[ServedAdapter], how: Health, waiting: Health | None, document: RoutesDocument
+) -> float | None:
     if waiting is not None:
         return 15.0
     if how.reason is ServerReason.SCALED_TO_ZERO:
         return None
     short = state.ready_replicas(seen) < seen.server.spec.replicas
     moving = short or any(adapter.state == "Loading" for adapter in served)
-    return STARTING_SECONDS if moving else STEADY_SECONDS
+    steady = canary.LOOK_SECONDS if canary.stepping(document.routes.values()) else STEADY_SECONDS
+    return STARTING_SECONDS if moving else steady

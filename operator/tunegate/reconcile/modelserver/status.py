@@ -9,17 +9,19 @@ from typing import Any, Literal
 
 from tunegate.api.conditions import OBJECTS_IN_PLACE, Condition, ConditionStatus, rfc3339, set_condition
 from tunegate.api.markers import RESERVED, TEXT_CHARACTERS
-from tunegate.api.modelserver import MOST_ADAPTERS, LeftOutCause, ModelServerStatus, RouteStatus, ServedAdapter
+from tunegate.api.modelserver import MOST_ADAPTERS, LeftOutCause, ModelServerStatus, ServedAdapter
 from tunegate.api.numbers import count_of
 from tunegate.api.reasons import ServerReason
+from tunegate.api.routes import RouteStatus
 from tunegate.api.serving import GatewayAdapter
 from tunegate.api.shared import NamedRef
 from tunegate.digests import document_digest
 from tunegate.manifests.sources import ClaimPath, model_path
+from tunegate.reconcile.modelserver import canary, shadows
 from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver.observed import Candidate, Observed
 from tunegate.reconcile.modelserver.rollouts import Chosen, status_of_rollout
-from tunegate.reconcile.modelserver.routes import RouteChoice, candidates_of
+from tunegate.reconcile.modelserver.routes import RouteChoice, next_of
 from tunegate.reconcile.naming import server_labels
 
 Json = Mapping[str, Any]
@@ -56,8 +58,8 @@ def held_candidates(seen: Observed) -> list[Candidate]:
     What answers now stays until another one answers in its place: else a route would close for want of a slot.
     """
     fit = _fit(seen)
-    live = set(seen.routes.routes.values()) if seen.routes else set()
-    next_ = {one.served_name for route in seen.server.spec.routes for one in candidates_of(route, fit)[:1]}
+    live = {name for route in (seen.routes.routes.values() if seen.routes else ()) for name in route.held}
+    next_ = {name for route in seen.server.spec.routes for name in next_of(route, fit)}
     ranked = sorted(fit, key=lambda one: (one.served_name not in live, one.served_name not in next_))
     usable = [one for one in ranked if not one.obstacle]
     return [*usable[: seen.server.spec.slots], *(one for one in ranked if one.obstacle)]
@@ -127,7 +129,9 @@ def _report(reported: Sequence[GatewayAdapter], served_name: str) -> GatewayAdap
     return next((adapter for adapter in reported if adapter.served_name == served_name), None)
 
 
-def routes(choices: Sequence[RouteChoice], served: Sequence[ServedAdapter], seen: Observed) -> list[RouteStatus]:
+def routes(
+    choices: Sequence[RouteChoice], served: Sequence[ServedAdapter], seen: Observed, now: datetime
+) -> list[RouteStatus]:
     """Return the state of every route: open where some ready pod holds the adapter."""
     held = {
         adapter.served_name
@@ -136,12 +140,21 @@ def routes(choices: Sequence[RouteChoice], served: Sequence[ServedAdapter], seen
         if adapter.state == "Ready"
     }
     out = {one.served_name: f"{one.served_name} is left out: {one.reason}" for one in served if one.state == "LeftOut"}
-    return [
-        choice.status(
-            choice.served_name in held, out.get(choice.served_name or "", "no ready pod holds the adapter now")
-        )
-        for choice in choices
-    ]
+    before = {one.name: one for one in seen.server.status.routes}
+    told = []
+    for choice in choices:
+        route = choice.status(held, out)
+        if choice.canary is not None:
+            progress = canary.told(
+                choice.name, choice.canary, choice.reason, before.get(choice.name), seen.gateways, now
+            )
+            route = route.model_copy(update={"canary": progress})
+        if choice.shadow is not None:
+            old = before[choice.name].shadow if choice.name in before else None
+            copied = shadows.told(choice.name, choice.shadow, old, seen.gateways, now)
+            route = route.model_copy(update={"shadow": copied})
+        told.append(route)
+    return told
 
 
 def health(seen: Observed, served: Sequence[ServedAdapter]) -> Health:
@@ -273,7 +286,7 @@ def status_of(
                 observed_generation=server.generation,
             ),
         )
-    answers = ", ".join(f"{one.name}: {one.served_name if one.state == 'Open' else 'nobody'}" for one in told)
+    answers = ", ".join(f"{one.name}: {one.told}" for one in told)
     return ModelServerStatus(
         observed_generation=server.generation,
         phase=how.phase,  # type: ignore[arg-type]
