@@ -42,7 +42,6 @@ def test_what_nobody_said_is_left_empty_marked_and_listed_and_plan_refuses_it(tm
     for place in (
         "job.yaml: a ModelServer",
         "job.yaml: who answers for the rows",
-        "suite.yaml: pvc://CLAIM/path of the questions",
     ):
         assert place in told
     job = yaml.safe_load((tmp_path / "out/job.yaml").read_text())

@@ -39,15 +39,17 @@ def block(page: str, language: str, number: int = 0) -> str:
     return str(re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)[number])
 
 
-def job_of_the_page(dataset: dict[str, str]) -> dict[str, object]:
-    """Return `job.yaml` as the page shows it, with what `data push` printed."""
-    job = yaml.safe_load(block(TASK, "yaml"))
-    shown = job["spec"]["dataset"]
-    assert shown.keys() == dataset.keys()
-    assert {key for key in shown if shown[key] != dataset[key]} == {"uri"}
-    job["spec"]["dataset"] = dataset
-    job["metadata"]["name"] = job["spec"]["suiteRef"]["name"] = NAME
-    return dict(job)
+def change_the_job(team: Team, dataset: dict[str, str]) -> None:
+    """Make what `init` wrote into the job that the page shows: of what only the page has, nothing else was to be filled in."""
+    file = team.folder / "job.yaml"
+    written, shown = yaml.safe_load(file.read_text()), yaml.safe_load(block(TASK, "yaml"))
+    shown["metadata"]["name"] = shown["spec"]["suiteRef"]["name"] = NAME
+    shown["spec"]["dataset"]["uri"] = dataset["uri"]
+    assert written["metadata"] == shown["metadata"]
+    for field in ("serverRef", "suiteRef", "dataset"):
+        assert written["spec"][field] == shown["spec"][field]
+    assert shown["spec"]["dataset"] == dataset
+    file.write_text(yaml.safe_dump(shown))
 
 
 def close_the_route_of_an_earlier_run() -> None:
@@ -74,17 +76,19 @@ def test_a_new_team_goes_from_rows_to_an_answer_by_the_commands_of_its_page(team
     assert len(lines) <= MOST_COMMANDS
     assert sum(role == "engineer" for role, _ in lines) <= MOST_OF_THE_ENGINEER
     said = ""
+    dataset: dict[str, str] = {}
     for role, line in lines:
         if role == "model-risk":
             # What this reviewer does stands on a page of its own, which has the same decision.
             assert line in commands(REVIEW)
             review(team)
             continue
-        said = follow(team, role, line)
+        said = follow(team, role, line.replace("DIGEST", str(dataset.get("uri", "")).rpartition(":")[2]))
         if line.startswith("tunegate data push"):
             dataset = yaml.safe_load(said)["dataset"]
             assert dataset["uri"].startswith(f"oci://{TEAM}/datasets/tickets@sha256:")
-            (team.folder / "job.yaml").write_text(yaml.safe_dump(job_of_the_page(dataset)))
+        if line.startswith("tunegate init"):
+            change_the_job(team, dataset)
     assert said.strip() == block(TASK, "text").strip()
 
 

@@ -69,7 +69,9 @@ def _init(commands: Grammar) -> None:
         "--split", metavar="COUNT", type=int,
         help="split so many rows off FILE as questions: they leave the training file that is written, and FILE stays as it is",
     )  # fmt: skip
-    asked.add_argument("--questions-uri", metavar="URI", help="where the stages find them: pvc://CLAIM/path")
+    asked.add_argument(
+        "--questions-uri", metavar="URI", help="where they lie, as pvc://CLAIM/path; default: create suite pushes them"
+    )
     asked.add_argument("--task", choices=TASKS, help="default: what the answers look like")
     asked.add_argument("--metric", choices=METRICS, help="that decides; default: by the task")
     data = one.add_argument_group("what the job says of its data")

@@ -114,7 +114,8 @@ def suite(said: Said) -> str:
         "spec:",
         "  data:",
         f"    # Where the stages find {count}; never rows that are trained on.",
-        _field("    uri", said.place(options.questions_uri, "questions.jsonl"), "pvc://CLAIM/path of the questions"),
+        _field("    uri", options.questions_uri, "") if options.questions_uri
+        else "    # `tunegate create suite` pushes them, and writes `uri`; or say pvc://CLAIM/path here.",
         _field("    digest", asked.digest if asked else None, "`tunegate create suite` fills it in; --questions or --split does so here"),
         *([f"    groupField: {_text(options.group_field)}"] if options.group_field else []),
         "  task:",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,11 @@ from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.plan import pushed_data, report, world
 from tunegate.cli.plan.asked import Asked
 from tunegate.cli.plan.catalogue import NO_NAMESPACE, Catalogue, of_cluster
+from tunegate.cli.plan.pushed_data import Fetched
 from tunegate.cli.plan.world import LIBRARIES, NOWHERE, Here, Volumes
 from tunegate.reconcile.finetunejob.budget import Amount, never_within
 from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
+from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.pushed import named_pushes
 from tunegate.reconcile.finetunejob.refusals import Blocked
 from tunegate.registry.client import RegistryClient
@@ -54,7 +56,7 @@ def plan(options: Namespace) -> int:
     warned = asked.warn(seen) if asked else False
     if missing := world.unmapped(seen, volumes):
         raise WrongUsage(f"say where these lie on this machine: {' '.join(f'--volume {one}=…' for one in missing)}")
-    here = Here(volumes, pushed_data.fetch(named_pushes(job, seen.suite), options, _board(options.quiet)))
+    here = Here(volumes, _pushed(job, seen, options))
     seen = world.admitted(seen, here)
     inputs = resolve(seen)
     if isinstance(inputs, Blocked):
@@ -64,6 +66,20 @@ def plan(options: Namespace) -> int:
     _check_budget(result, inputs)
     warned = warned or any(finding.action == "Warn" for finding in result.findings)
     return 1 if result.outcome == "Refused" or (options.strict and warned) else 0
+
+
+def _pushed(job: FineTuneJob, seen: Observed, options: Namespace) -> Mapping[str, Fetched]:
+    """Return what was pushed of the data and of the suite's questions. Raises ``CommandFailure``, with what to do about questions."""
+    board = _board(options.quiet)
+    found = dict(pushed_data.fetch(named_pushes(job), options, board))
+    questions = [uri for uri in named_pushes(job, seen.suite) if uri not in found]
+    try:
+        return found | dict(pushed_data.fetch(questions, options, board))
+    except CommandFailure as error:
+        raise CommandFailure(
+            f"the questions of the suite {job.spec.suite_ref.name} cannot be read here, and `plan` checks the job with them: {error}. Ask the "
+            "suite's owner to run it, or create the job: its validation makes the same checks before anything is trained"
+        ) from error
 
 
 def _asked(options: Namespace, documents: Iterable[Any], job: FineTuneJob) -> Asked:
