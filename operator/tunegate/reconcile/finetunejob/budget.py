@@ -24,7 +24,9 @@ from tunegate.reconcile.finetunejob.observed import Observed
 from tunegate.reconcile.finetunejob.refusals import Blocked
 
 if TYPE_CHECKING:
-    from tunegate.reconcile.finetunejob.draft import Draft  # with the operator's libraries, which the command line lacks
+    from tunegate.reconcile.finetunejob.draft import (
+        Draft,  # with the operator's libraries, which the command line lacks
+    )
 
 MONTHS = {"Month": 1, "Quarter": 3}
 COUNTED = ("JobFinished", "BudgetReserved")
