@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -113,14 +112,13 @@ def test_plan_compares_a_job_with_what_was_declared_and_reads_what_was_pushed(
     (tmp_path / "models").mkdir()
     make_model(tmp_path / "models" / "smollm2")
     said = {"classification": "Public", "license": "CC-BY-4.0", "source": "tests", "steward": "stella", "uri": uri}
-    person: dict[str, Any] = {"contributors": [{"username": "stella"}]}
-    cases: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
+    person = [{"username": "stella"}]
+    for name, dataset, more, expected in (
         ("other", {**said, "steward": "zoe"}, person, "spec.dataset.steward is 'zoe', but the data was pushed as 'stella'"),
-        ("unnamed", said, {}, "Create a new job with spec.contributors"),
+        ("unnamed", said, [], "Create a new job with spec.contributors"),
         ("same", said, person, "tokenizer"),
-    ]  # fmt: skip
-    for name, dataset, more, expected in cases:
-        files = write_plan_files(tmp_path / name, dataset=dataset, **more)
+    ):  # fmt: skip
+        files = write_plan_files(tmp_path / name, dataset=dataset, contributors=more)
         job = yaml.safe_load((tmp_path / name / "job.yaml").read_text())
         job["metadata"]["namespace"] = OWN
         (tmp_path / name / "job.yaml").write_text(yaml.safe_dump(job))
