@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.serving.test_server_planner import conditions
-from tests.support.server_world import SETTINGS, World, release, served
+from tests.support.server_world import SETTINGS, World, conditions, release, served
 from tunegate.api.approvalpolicy import DEFAULT_CLOSE_AFTER_SECONDS
 from tunegate.api.modelserver import Closing
 from tunegate.reconcile.modelserver import planner

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.test_server_planner import pinned
-from tests.support.server_world import World, release, served
+from tests.support.server_world import World, pinned, release, served
 
 ONE, TWO = served("one"), served("two")
 

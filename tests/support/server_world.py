@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -269,3 +270,27 @@ class World:
 def annotation(deployment: dict[str, Any] | None) -> str:
     metadata = (deployment or {}).get("metadata", {})
     return str((metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION, ""))
+
+
+def conditions(world: World) -> dict[str, tuple[str, str]]:
+    return {one["type"]: (one["status"], one["reason"]) for one in world.status["conditions"]}
+
+
+def route(world: World, name: str = "extract") -> dict[str, Any]:
+    return next(one for one in world.status["routes"] if one["name"] == name)
+
+
+def answers(world: World, name: str = "extract") -> str:
+    """Return the one adapter that a route answers with."""
+    (target,) = route(world, name)["targets"]
+    return str(target["servedName"])
+
+
+def pinned(weights: Mapping[str, int]) -> dict[str, Any]:
+    """Return a route to releases with their weights."""
+    targets = [{"releaseRef": {"name": release}, "weight": weight} for release, weight in weights.items()]
+    return {"name": "extract", "track": "Pinned", "targets": targets}
+
+
+def states(world: World) -> dict[str, str]:
+    return {one["releaseRef"]["name"]: one["state"] for one in world.status["adapters"]}
