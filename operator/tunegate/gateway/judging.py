@@ -81,13 +81,13 @@ class Judge:
         ]
 
     async def _base(self, item: ProbeItem) -> float:
-        asked = item.model_dump_json(include={"messages", "answer"})
-        if asked not in self._base_scores:
+        asked, scores = item.model_dump_json(include={"messages", "answer"}), self._base_scores
+        if asked not in scores:
             score = await self._score_one(BASE_SERVED_NAME, item)
-            if len(self._base_scores) >= MOST_SCORES:
-                self._base_scores.clear()
-            self._base_scores[asked] = score
-        return self._base_scores[asked]
+            if len(scores) >= MOST_SCORES:
+                scores.clear()
+            scores[asked] = score
+        return scores[asked]
 
     async def _score_one(self, model: str, item: ProbeItem) -> float:
         """Score one answer, and then leave the engine to clients for a while: each score takes a whole prompt's work."""

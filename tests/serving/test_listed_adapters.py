@@ -1,0 +1,90 @@
+"""Adapters are listed for the pods that run: no pod is replaced for them, and what does not fit waits with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.server_world import SETTINGS, START, World, answers, pinned, release, served, states
+from tunegate.reconcile.modelserver import planner
+
+
+def test_approvals_revocations_and_rollbacks_replace_no_pod() -> None:
+    world = World()
+    world.settle()
+    assert world.deployment is not None
+    template, generation = world.deployment["spec"]["template"], world.deployment["metadata"]["generation"]
+    world.put(release("one"), release("two", minute=5))
+    world.settle()
+    world.phase("two", "Revoked")
+    world.settle()
+    world.spec["routes"] = [pinned({"one": 100})]
+    world.settle()
+    assert world.table.resolve("extract") == served("one")
+    assert world.deployment["spec"]["template"] == template
+    assert world.deployment["metadata"]["generation"] == generation
+    assert world.events("RolloutStarted") == ["server"]
+    assert world.listed() == [served("one")]
+
+
+def test_an_adapter_that_is_listed_again_is_recorded_again() -> None:
+    world = World()
+    for phase in ("Approved", "PendingApproval", "Approved"):
+        world.put(release("one", phase=phase))
+        world.settle()
+    assert world.events("AdapterListed") == ["one", "one"]
+
+
+def test_what_does_not_fit_waits_with_a_reason_and_what_answers_keeps_its_slot() -> None:
+    world = World(spec={"routes": [{"name": "extract"}], "maxCpuLoras": 2})
+    world.put(*(release(name, minute=minute) for minute, name in enumerate(("one", "two"))))
+    world.settle()
+    assert answers(world) == served("two")
+    world.put(release("three", minute=9))
+    world.step()
+    assert states(world) == {"one": "Waiting", "two": "Ready", "three": "Loading"}, (
+        "the old one answers until the new one can"
+    )
+    world.settle()
+    assert answers(world) == served("three")
+    assert states(world) == {"one": "Waiting", "two": "Ready", "three": "Ready"}
+    waiting = next(one for one in world.status["adapters"] if one["state"] == "Waiting")
+    assert waiting["reason"].startswith("WaitingForSlot: ")
+    assert "spec.maxCpuLoras" in waiting["reason"]
+    assert f"waiting for a slot (spec.maxCpuLoras): {served('one')}" in world.status["message"]
+    world.spec["routes"] = [pinned({"one": 100})]
+    world.step()
+    assert answers(world) == served("three"), "what answers goes on until the one that is named is loaded"
+    world.settle()
+    assert answers(world) == served("one"), "a route takes it up"
+
+
+def test_a_pod_that_was_told_other_bytes_under_an_approved_name_gets_no_route() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    seen = world.observed()
+    other = [one.model_copy(update={"digest": "sha256:" + "9" * 64}) for one in seen.gateways["pod-0"].adapters]
+    told = {"pod-0": seen.gateways["pod-0"].model_copy(update={"adapters": other})}
+    plan = planner.plan(replace(seen, gateways=told), SETTINGS, START)
+    assert '"routes": {}' in plan.closes[0]["data"]["routes.json"]
+
+
+@pytest.mark.parametrize(("strategy", "warned"), [("Surge", False), ("Recreate", True)])
+def test_a_rollout_by_which_models_go_away_says_so_and_for_how_long(strategy: str, warned: bool) -> None:
+    world = World(spec={"routes": [{"name": "extract"}], "strategy": strategy})
+    world.put(release("one"))
+    world.settle()
+    world.spec["restartedAt"] = "2026-11-01T00:00:00Z"
+    seen = world.observed()
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:12:00Z"}
+    pod = dict(seen.pods[0])
+    pod["metadata"] = {**pod["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z"}
+    pod["status"] = {"phase": "Running", "conditions": [ready]}
+    plan = planner.plan(replace(seen, pods=(pod,)), SETTINGS, START)
+    said = [note.message for note in plan.events if note.reason == "ModelsAway"]
+    assert bool(said) is warned
+    if warned:
+        assert "extract, base" in said[0]
+        assert "about 12 min" in said[0]
