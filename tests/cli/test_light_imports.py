@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 ABSENT = ("kubernetes", "kopf", "aiohttp", "mlflow", "numpy", "torch", "transformers", "tokenizers", "jinja2")
 PROGRAM = f"""
@@ -15,5 +17,6 @@ parser()
 
 
 def test_no_command_needs_a_library_of_the_operator_or_of_a_stage_to_start() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "operator")}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
