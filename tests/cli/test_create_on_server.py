@@ -137,7 +137,7 @@ def test_a_job_that_nothing_stops_is_created_without_a_warning(world: World, cli
 @pytest.mark.parametrize(
     ("changes", "says", "code"),
     [
-        ({"uri": "pvc://closed/train.jsonl"}, "which its owner has not opened for jobs", 2),
+        ({"uri": "pvc://closed/train.jsonl"}, "which is not open for jobs", 2),
         ({"uri": "pvc://nowhere/train.jsonl"}, "PersistentVolumeClaim nowhere, which does not exist in namespace", 2),
         ({"expirationDate": "2020-01-01"}, "The data may be kept until 2020-01-01", 1),
         ({"uri": f"oci://other/datasets/rows@sha256:{'7' * 64}"}, "names data of namespace other", 1),
@@ -164,9 +164,9 @@ def test_a_pool_that_may_not_be_used_and_a_server_without_routes_are_told(
     assert "olga may not use computepools/pool" in said
     bare = make_modelserver("bare", namespace=world.namespace)
     world.kubectl("admin", "apply", "-f", "-", stdin=bare).passes()
-    assert "ModelServer bare has no route yet" in create(
-        cli, tmp_path, job(world, serverRef={"name": "bare"}), "--dry-run"
-    )
+    said = create(cli, tmp_path, job(world, serverRef={"name": "bare"}), "--dry-run")
+    assert "ModelServer bare has no route yet" in said
+    world.kubectl("admin", "delete", "modelserver", "bare", "-n", world.namespace).passes()
 
 
 def test_what_admission_refuses_is_refused_by_plan(world: World, cli: Cli, tmp_path: Path) -> None:
