@@ -143,7 +143,7 @@ async def test_nothing_new_happens_while_approvals_can_be_edited_and_what_was_ma
     await until(lambda: defined.edited("before"), "the approval can be edited")
     made = datetime.now(UTC).replace(microsecond=0)
     guarded = GuardedLedger(defined.ledger, defined.guard)
-    for held_back in ("ReleaseApproved", "RolloutStarted", "AdapterListed", "RouteOpened"):
+    for held_back in ("ReleaseApproved", "RolloutStarted", "AdapterListed", "RouteOpened", "ShadowOpened"):
         with pytest.raises(Waiting, match="x-kubernetes-validations was removed"):
             await guarded.append(AuditEntry(held_back, "operator", subject, "1"))
     await guarded.append(AuditEntry("RouteClosed", "operator", subject, "1"))

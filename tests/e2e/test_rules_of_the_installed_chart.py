@@ -35,7 +35,15 @@ BY_HELM = "meta.helm.sh/release-name"
 """Annotation of what Helm installed: other tests may have copies of the rules, with their labels."""
 RULE = "tunegate-approver"
 POLICY = ("validatingadmissionpolicy", RULE)
-STEPS_UP = {"ReleaseApproved", "BreakGlassGranted", "WaiverGranted", "RolloutStarted", "AdapterListed", "RouteOpened"}
+STEPS_UP = {
+    "ReleaseApproved",
+    "BreakGlassGranted",
+    "WaiverGranted",
+    "RolloutStarted",
+    "AdapterListed",
+    "RouteOpened",
+    "ShadowOpened",
+}
 WATCHED_SECONDS = 60
 
 

@@ -121,7 +121,7 @@ def test_a_broken_bound_goes_back_without_waiting_for_the_ledger_and_is_recorded
     assert (canary(world)["state"], canary(world)["step"]) == ("WentBack", 1)
     assert canary(world)["reason"].startswith(f"{bound}: ")
     assert [entry[:2] for entry in shares(world)][-3:] == [
-        ("RouteClosed", "two"), ("RouteWeightChanged", "one"), ("RouteWentBack", "two"),
+        ("RouteClosed", "two"), ("RouteWentBack", "two"), ("RouteWeightChanged", "one"),
     ]  # fmt: skip
     assert any("went back" in event.message for event in plan.events)
 

@@ -36,7 +36,15 @@ from tunegate.sketch import Sketch
 logger = logging.getLogger(__name__)
 
 HELD_BACK: frozenset[EventType] = frozenset(
-    {"ReleaseApproved", "BreakGlassGranted", "WaiverGranted", "RolloutStarted", "AdapterListed", "RouteOpened"}
+    {
+        "ReleaseApproved",
+        "BreakGlassGranted",
+        "WaiverGranted",
+        "RolloutStarted",
+        "AdapterListed",
+        "RouteOpened",
+        "ShadowOpened",
+    }
 )
 """Records that let something new happen."""
 UNREAD = timedelta(seconds=60)

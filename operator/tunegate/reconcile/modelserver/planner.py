@@ -75,7 +75,7 @@ def plan(seen: Observed, settings: ServingSettings, now: datetime) -> Plan:
     if closed is None:
         entries = routes.entries(seen, document, now)
         # What opens comes last: the guard may hold its record back, and with it everything after it.
-        shut = [entry for entry in entries if entry.type == "RouteClosed"]
+        shut = [entry for entry in entries if entry.type in routes.CLOSING]
         audit = [*shut, *audit, *(entry for entry in entries if entry not in shut)]
         applies = [_routes_object(seen, document)]
     creates: tuple[Any, ...] = ()

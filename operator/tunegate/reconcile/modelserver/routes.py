@@ -21,6 +21,8 @@ from tunegate.reconcile.modelserver.shadows import ShadowChoice
 
 KEPT = "kept: no pod reports it ready at this moment"
 NOT_HELD = "no ready pod holds the adapter now"
+CLOSING = ("RouteClosed", "ShadowClosed", "RouteWentBack")
+"""Records of what is closed already: none of them waits behind a record that may be held back."""
 
 
 @dataclass(frozen=True)
