@@ -1,6 +1,6 @@
 """Evaluates the CEL of the chart's admission policies without an API server, with Google's library.
 
-Of the additions of Kubernetes it has those that our rules use: `authorizer`, `cidr(…).containsIP(…)`, `isSorted`, and functions of strings. It does not
+Of the additions of Kubernetes it has those that our rules use: `authorizer`, `cidr(…).containsIP(…)`, `isSorted`, `sum`, and functions of strings. It does not
 check which requests a policy matches, types of fields, or cost limits. So a server may reject an expression that works here. The other tests
 in tests/admission run the same rules on a real server.
 """
@@ -113,17 +113,16 @@ def _functions() -> list[cel.FunctionDecl]:
         return ipaddress.ip_address(address) in ipaddress.ip_network(network["cidr"])
 
     cidr = cel.Overload("cidr", MAP, [cel.Type.STRING], impl=lambda text: {"cidr": text})
-    ordered = cel.Overload(
-        "isSorted",
-        cel.Type.BOOL,
-        [cel.Type.List(cel.Type.DYN)],
-        is_member=True,
-        impl=lambda items: items == sorted(items),
-    )
+
+    def of_list(name: str, returns: cel.Type, implementation: Any) -> cel.FunctionDecl:
+        listed = [cel.Type.List(cel.Type.DYN)]
+        return cel.FunctionDecl(name, [cel.Overload(name, returns, listed, is_member=True, impl=implementation)])
+
     return [
         *map(asks, ("group", "resource", "subresource", "namespace", "name", "check")),
         method("allowed", cel.Type.BOOL, allowed),
         method("containsIP", cel.Type.BOOL, contains, cel.Type.STRING),
         cel.FunctionDecl("cidr", [cidr]),
-        cel.FunctionDecl("isSorted", [ordered]),
+        of_list("isSorted", cel.Type.BOOL, lambda items: items == sorted(items)),
+        of_list("sum", cel.Type.INT, sum),
     ]
