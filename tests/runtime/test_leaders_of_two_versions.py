@@ -21,6 +21,7 @@ from tests.support.other_versions import (
     LATER_FIELD,
     LATER_PHASE,
     LATER_TYPE,
+    NoPredecessor,
     Version,
     next_version,
     previous_commit,
@@ -158,9 +159,10 @@ async def test_the_next_version_and_this_one_lead_in_turn(
 
 
 async def test_the_commit_before_and_this_one_lead_in_turn(here: AlternatingSite, tmp_path: Path) -> None:
-    before, this = previous_commit(tmp_path / "before"), working_tree()
-    if before is None:
-        pytest.skip("left out, not passed: this clone has no commit before HEAD (git fetch --unshallow brings it)")
+    try:
+        before, this = previous_commit(tmp_path / "before"), working_tree()
+    except NoPredecessor as reason:
+        pytest.skip(f"left out, not passed: {reason}")
     kept = await begin(here, before)
     for number, version in enumerate((this, before, this), 2):
         log = await lead(here, version, number)

@@ -14,6 +14,9 @@ import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parents[2]
 LATER_PHASE, LATER_TYPE, LATER_FIELD = "Rehearsing", "AdapterExported", "laterLimit"
@@ -81,12 +84,42 @@ def next_version(folder: Path) -> Version:
     return Version("next", source, crds, images)
 
 
-def previous_commit(folder: Path) -> Version | None:
-    """Write the operator of the commit before into ``folder``; None where the clone does not have it."""
+class NoPredecessor(Exception):
+    """The message says why there is no earlier version that this one could take turns with."""
+
+
+def previous_commit(folder: Path) -> Version:
+    """Write the operator of the commit before into ``folder``.
+
+    Raises ``NoPredecessor`` where the clone does not have it, and where this version took fields away that it writes: no
+    cluster can be upgraded across that, and after the first release no version may do it.
+    """
     command = ["git", "-C", str(ROOT), "archive", "HEAD~1", "operator", "crds"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
-        return None
+        raise NoPredecessor("this clone has no commit before HEAD (git fetch --unshallow brings it)")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
+    gone = sorted(_fields(folder / "crds") - _fields(ROOT / "crds"))
+    if gone:
+        raise NoPredecessor(f"the commit before has fields that are no more: {', '.join(gone[:5])}")
     return Version("previous", folder / "operator", folder / "crds", {})
+
+
+def _fields(crds: Path) -> set[str]:
+    """Return the paths of all fields of the kinds."""
+    found: set[str] = set()
+
+    def walk(schema: Any, place: str) -> None:
+        found.add(place)
+        for name, inner in schema.get("properties", {}).items():
+            walk(inner, f"{place}.{name}")
+        for name in ("items", "additionalProperties"):
+            if isinstance(schema.get(name), dict):
+                walk(schema[name], f"{place}[]")
+
+    for file in crds.glob("*.yaml"):
+        spec = yaml.safe_load(file.read_text())["spec"]
+        for version in spec["versions"]:
+            walk(version["schema"]["openAPIV3Schema"], f"{version['name']}/{spec['names']['kind']}")
+    return found
