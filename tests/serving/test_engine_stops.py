@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunegate.manifests.engine import VLLM, engine_command
+from tunegate.manifests.engine import LAST_SECONDS, VLLM, engine_command
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
 LOADING = "import time; print(flush=True); time.sleep(60)"
@@ -18,12 +18,19 @@ signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit(5)))
 print(flush=True)
 time.sleep(60)
 """
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(flush=True)
+time.sleep(60)
+"""
 
 
 @contextmanager
 def started(code: str, uds: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Run Python ``code`` where vLLM would run."""
-    shell = engine_command(str(uds) if uds else None)[: -len(VLLM)]
+    command = engine_command(str(uds) if uds else None)[: -len(VLLM)]
+    shell = [word.replace(f"sleep {LAST_SECONDS}", "sleep 1") for word in command]
     command = [*NAMESPACE, *shell, sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as outside:
         try:
@@ -50,6 +57,12 @@ def test_an_engine_that_finishes_its_work_is_waited_for() -> None:
     with started(READY) as outside:
         terminate(outside)
         assert outside.wait(timeout=10) == 5
+
+
+def test_an_engine_that_does_not_hear_is_killed_in_the_end() -> None:
+    with started(DEAF) as outside:
+        terminate(outside)
+        assert outside.wait(timeout=30) == 128 + 9
 
 
 def test_an_engine_that_fails_by_itself_keeps_its_exit_code() -> None:

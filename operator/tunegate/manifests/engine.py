@@ -12,17 +12,20 @@ from tunegate.manifests.pods import SCRATCH
 VLLM = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
 """Not the console script `vllm`: the CPU build of 0.32 registers no distribution of that name and it fails there."""
 
-STOPPABLE = """\
+LAST_SECONDS = 20
+"""Of an engine that was told to end. Nothing is being answered any more then."""
+STOPPABLE = f"""\
 "$@" & engine=$!
-trap 'kill -TERM "$engine"' TERM INT
+trap 'kill -TERM "$engine"; {{ sleep {LAST_SECONDS}; kill -KILL "$engine"; }} 2>/dev/null &' TERM INT
 wait "$engine"; code=$?
 while kill -0 "$engine" 2>/dev/null; do wait "$engine"; code=$?; done
 exit "$code"
 """
-"""Runs vLLM as a child of the container's first process.
+"""Runs vLLM as a child of the container's first process, and ends it when it does not end by itself.
 
 The kernel drops a SIGTERM for a first process that has no handler yet. vLLM imports for most of a minute before it has one,
-so a pod deleted in that time would keep its device until the grace period is over.
+and has one that is not heard while it waits for its engine core (0.32), so a pod deleted in that time would keep its device
+until the grace period is over.
 """
 
 KNOWN_CLASSES = "/opt/vllm-cache"
