@@ -192,7 +192,7 @@ class RoutesDocument(ApiModel):
     """The live part: which adapters answer under which public name, and who may ask."""
 
     revision: int = 0
-    """Counts changes of `routes`; part of the ledger's keys."""
+    """Counts changes of `routes`, and what `approved` loses: gateways that say it have read them. Part of the ledger's keys."""
     routes: dict[str, OpenRoute] = {}
     """Public model name to the adapters that answer; each has at least one."""
     names: list[str] = []

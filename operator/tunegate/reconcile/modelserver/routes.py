@@ -67,13 +67,14 @@ def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
     possible = {route.name for route in server.routes if candidates_of(route, seen.candidates)}
     left = {name: route.only(seen.allowed) for name, route in live.routes.items() if name in possible}
     kept = {name: route for name, route in left.items() if route.targets}
+    approved = [name for name in live.approved if name in seen.allowed]
     document = live.model_copy(
         update={
             "routes": kept,
-            "approved": [name for name in live.approved if name in seen.allowed],
+            "approved": approved,
             "kubernetes_groups": [one for one in live.kubernetes_groups if one in server.clients.kubernetes_groups],
             "oidc": live.oidc if live.oidc == server.clients.oidc else None,
-            "revision": live.revision + (kept != live.routes),
+            "revision": live.revision + ((kept, approved) != (live.routes, live.approved)),
         }
     )
     return None if document == live else document
