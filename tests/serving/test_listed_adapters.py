@@ -60,10 +60,12 @@ def test_what_does_not_fit_waits_with_a_reason_and_what_answers_keeps_its_slot()
     assert answers(world) == served("one"), "a route takes it up"
 
 
-def test_a_pod_that_was_told_other_bytes_under_an_approved_name_gets_no_route() -> None:
+@pytest.mark.parametrize("registry_away", [False, True])
+def test_a_pod_that_was_told_other_bytes_under_an_approved_name_gets_no_route(registry_away: bool) -> None:
     world = World()
     world.put(release("one"))
     world.settle()
+    world.registry_away = registry_away
     seen = world.observed()
     other = [one.model_copy(update={"digest": "sha256:" + "9" * 64}) for one in seen.gateways["pod-0"].adapters]
     told = {"pod-0": seen.gateways["pod-0"].model_copy(update={"adapters": other})}

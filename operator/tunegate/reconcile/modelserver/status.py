@@ -92,11 +92,13 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     reports = {pod: _report(status.adapters, name) for pod, status in seen.ready_gateways.items()}
     heard = reports or {pod: _report(status.adapters, name) for pod, status in seen.gateways.items()}
     rejected = next(((pod, one) for pod, one in heard.items() if one is not None and one.state == "LeftOut"), None)
+    # While the statement cannot be read, the digest that it said before: a served name has one for good.
+    approved = candidate.entry.digest if candidate.entry else told.adapter_digest if told else None
     state, reason = "Loading", ""
     cause: LeftOutCause | None = None
     if candidate.obstacle:
         state, reason, cause = "LeftOut", candidate.obstacle, "Documents"
-    elif other := _other_bytes(candidate, heard):
+    elif other := _other_bytes(approved, heard):
         state, reason, cause = "LeftOut", other, "Documents"
     elif rejected is not None:
         state, reason, cause = "LeftOut", f"pod {rejected[0]}: {rejected[1].reason}", rejected[1].cause
@@ -109,16 +111,15 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     return ServedAdapter(
         release_ref=NamedRef(name=candidate.release.name),
         served_name=name,
-        adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
+        adapter_digest=approved,
         state=state,  # type: ignore[arg-type]
         cause=cause,
         reason=reason[:TEXT_CHARACTERS],
     )
 
 
-def _other_bytes(candidate: Candidate, heard: Mapping[str, GatewayAdapter | None]) -> str:
+def _other_bytes(approved: str | None, heard: Mapping[str, GatewayAdapter | None]) -> str:
     """Say which pod was told to hold other bytes under the name than those that people approved."""
-    approved = candidate.entry.digest if candidate.entry else ""
     other = next((pod for pod, one in heard.items() if one and one.digest not in ("", approved)), None)
     if other is None or not approved:
         return ""
