@@ -3,7 +3,7 @@
 One document travels in an immutable ConfigMap (``CONFIG_DIR``): another content is another ConfigMap and another rollout. Two are
 watched live by the gateway: which adapters the pod shall hold (``AdaptersDocument``) and which of them answers under which name
 (``RoutesDocument``). So an approval or a revocation acts within seconds and restarts nothing. Documents that an older gateway may
-read from a newer operator are lenient about unknown fields.
+read from a newer operator are lenient about unknown fields, and grow by fields alone (docs/decisions/0012).
 """
 
 from __future__ import annotations
