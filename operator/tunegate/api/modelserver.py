@@ -230,9 +230,10 @@ class Closing(ApiModel):
     start_time: Time
     """When it was found that the name may not answer any more."""
     pods: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
-    """Pods that have not confirmed that they closed it: they answer it still, or cannot be asked."""
+    """Pods that have not confirmed that they closed it: they answer it still, have not read the routes that close it, or cannot be
+    asked."""
     confirmed: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
-    """Pods that hold the adapter and said that no route leads to it."""
+    """Pods that hold the adapter, have read the routes that close it, and said that none leads to it."""
 
 
 class ContainerImage(ApiModel):
