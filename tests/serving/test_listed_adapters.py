@@ -120,6 +120,16 @@ def test_of_several_moves_one_waits_and_says_for_what() -> None:
     assert (answers(world), answers(world, "other")) == (served("two"), served("new"))
 
 
+def test_a_move_that_cannot_be_made_does_not_hold_up_another() -> None:
+    world = World(spec={"routes": [{"name": "extract"}, {"name": "other"}], "maxCpuLoras": 2})
+    world.put(release("one"), release("old", model="other"))
+    world.settle()
+    world.bad_adapters[served("two")] = "its probe differs"
+    world.put(release("two", minute=2), release("new", model="other", minute=1))
+    world.settle()
+    assert (answers(world), answers(world, "other")) == (served("one"), served("new"))
+
+
 @pytest.mark.parametrize("registry_away", [False, True])
 def test_a_pod_that_was_told_other_bytes_under_an_approved_name_gets_no_route(registry_away: bool) -> None:
     world = World()

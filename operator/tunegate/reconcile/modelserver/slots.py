@@ -35,7 +35,12 @@ def held_candidates(seen: Observed) -> list[Candidate]:
         key=lambda one: (one.served_name not in live, one.served_name in live & moves, one.served_name not in next_)
     )
     slots = seen.server.spec.slots
-    spare = [one for one in usable[slots:] if one.served_name in moves]
+    left_out = {one.served_name for one in seen.server.status.adapters if one.state == "LeftOut"}
+    # What is loading for a move goes on; what turned out not to fit leaves the place to another.
+    spare = sorted(
+        (one for one in usable[slots:] if one.served_name in moves),
+        key=lambda one: (one.served_name not in live, one.served_name in left_out, one.served_name not in seen.held),
+    )
     held = usable[:slots] + spare[: places(seen.server) - slots]
     return [*held, *(one for one in found if one.obstacle)]
 
