@@ -18,10 +18,12 @@ COMMAND = "python -m chores.log_events"
 PROGRAMS = {
     "operator/tunegate/exchange": "exchange",
     "operator/tunegate/gateway": "gateway",
+    "operator/tunegate/registry_volume.py": "volume",
+    "operator/tunegate/serving": "adapters",
     "operator/tunegate": "operator",
     "trainer-image/tunegate_trainer": "stage",
 }
-"""Folder to the program that logs, the inner folders first."""
+"""Folder or file to the program that logs, the inner ones first."""
 LOGGERS = ("log", "logger")
 LEVELS = {"info": "info", "warning": "warning", "error": "error", "exception": "error", "critical": "critical"}
 """Method to level. What is logged for debugging has no event."""
@@ -47,7 +49,7 @@ def calls() -> list[Call]:
 
 def _calls(file: Path) -> Iterator[Call]:
     path = file.relative_to(ROOT).as_posix()
-    program = next(name for folder, name in PROGRAMS.items() if path.startswith(f"{folder}/"))
+    program = next(name for folder, name in PROGRAMS.items() if path == folder or path.startswith(f"{folder}/"))
     for node in ast.walk(ast.parse(file.read_text())):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue

@@ -146,6 +146,21 @@ def test_the_operator_reads_our_crds_and_no_others() -> None:
     assert rule["verbs"] == ["get"]
 
 
+@pytest.mark.parametrize(
+    ("domains", "verbs"),
+    [([], ["get", "delete"]), (["models.example.com"], ["get", "create", "patch", "delete"])],
+    ids=["none", "one"],
+)
+def test_what_leads_to_servers_is_made_only_under_a_domain_and_deleted_always(
+    domains: list[str], verbs: list[str]
+) -> None:
+    given = helm.values(expose={"domains": domains})
+    namespace = given["governedNamespaces"][0]["name"]
+    rules = helm.one(helm.render(given), "Role", "tunegate-operator", namespace=namespace)["rules"]
+    granted = [rule["verbs"] for rule in rules if set(rule["resources"]) & {"ingresses", "httproutes"}]
+    assert granted == [verbs, verbs]
+
+
 def test_each_governed_namespace_gets_its_identities() -> None:
     objects = helm.render(helm.values())
     for namespace in ("team-a", "team-b"):

@@ -39,6 +39,19 @@ def test_every_argument_of_a_sentence_is_a_field_too() -> None:
     assert fewer == []
 
 
+@pytest.mark.parametrize(
+    ("event_", "program"),
+    [
+        ("AdapterRefused", "adapters"),
+        ("VolumeUnread", "volume"),
+        ("AdapterJudged", "gateway"),
+        ("LedgerChanged", "operator"),
+    ],
+)
+def test_an_event_is_of_the_container_whose_log_has_it(event_: str, program: str) -> None:
+    assert {call.program for call in CALLS if call.event == event_} == {program}
+
+
 def test_the_page_lists_the_events_of_the_code() -> None:
     assert log_events.main(["--check"]) == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,39 @@ def test_a_gateway_that_still_answers_is_named_and_its_pod_is_deleted() -> None:
     world.step()
     assert world.events("RevocationConfirmed") == ["one"]
     assert "RevocationConfirmed" not in conditions(world)
+
+
+@pytest.mark.attack(53)
+@pytest.mark.parametrize("routes", [[{"name": "extract"}], []], ids=["a route leads there", "only approved"])
+def test_a_gateway_that_answers_nothing_has_not_confirmed_a_closing_that_it_has_not_read(routes: list[Any]) -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.spec["routes"] = routes
+    world.settle()
+    world.table.hold(frozenset())  # The engine is away.
+    world.table.follow = lambda document: None  # type: ignore[method-assign]
+    world.phase("one", "Revoked")
+    world.step()
+    world.step()
+    assert conditions(world)["RevocationConfirmed"] == ("False", "RevocationNotConfirmed")
+    assert world.events("RevocationConfirmed") == []
+    later(world, 11)
+    plan = world.step()
+    assert world.stopped == ["pod-0"]
+    (note,) = [note for note in plan.events if note.reason == "ServingPodDeleted"]
+    assert "has not read the routes that close it after 11 seconds" in note.message
+
+
+@pytest.mark.attack(53)
+def test_a_gateway_that_answers_nothing_confirms_no_closing_that_is_refused() -> None:
+    world = World()
+    world.put(release("one"))
+    world.settle()
+    world.table.hold(frozenset())
+    world.phase("one", "Revoked")
+    plan = planner.plan(replace(world.observed(), closing_refused=True), SETTINGS, world.now)
+    assert "RevocationConfirmed" not in types(plan)
 
 
 @pytest.mark.attack(53)

@@ -14,6 +14,7 @@ from tests.support.governed_namespace import World as Cluster
 from tests.support.programs import sources
 from tests.support.server_world import SETTINGS, World, release
 from tunegate.api.modelserver import ModelServer
+from tunegate.controllers.modelserver.outside import look_outside
 from tunegate.controllers.ownership import Ownership
 from tunegate.kube.client import KubeClient, ObjectRef, Refused
 from tunegate.manifests.exposure import API_VERSIONS
@@ -152,6 +153,26 @@ async def test_the_api_server_takes_what_leads_to_a_server_and_leaves_it_as_plan
         ref = ObjectRef.of(made)
         await kube.delete(ref)
         assert await kube.get(ref) is None
+
+
+@pytest.mark.cluster
+@pytest.mark.local_cluster("starts its own API server and etcd, from the binaries of the local cluster")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("expose", [INGRESS, ROUTE], ids=["Ingress", "HTTPRoute"])
+async def test_what_was_made_is_deleted_when_no_domain_is_allowed_any_more(kube: KubeClient, expose: Json) -> None:
+    name = f"closed-{'gatewayRef' in expose:d}"
+    server = ModelServer.model_validate(await kube.create(make_modelserver(name, TEAM, routes=[], expose=expose)))
+    made = exposures.wanted(Observed(server=server), DOMAINS, planner.owner_of(Observed(server=server)))
+    assert made is not None
+    await Ownership(kube).apply(made)
+    seen = Observed(server=server, outside=await look_outside(kube, server))
+    plan = planner.plan(seen, replace(SETTINGS, expose_domains=()), World().now)
+    assert plan.status is not None
+    assert "not exposed" in plan.status["message"]
+    assert [ref.name for ref in plan.deletes] == [f"tunegate-{name}"]
+    for ref in plan.deletes:
+        await kube.delete(ref)
+    assert await kube.get(ObjectRef.of(made)) is None
 
 
 @pytest.mark.cluster

@@ -53,7 +53,7 @@ def test_the_engine_listens_on_a_socket_and_opens_no_port(world: World) -> None:
     assert f"--uds={serving.ENGINE_SOCKET}" in engine["args"]
     assert not any(argument.startswith(("--host", "--port")) for argument in engine["args"])
     assert "ports" not in engine
-    assert "--max-cpu-loras=16" in engine["args"]
+    assert "--max-cpu-loras=17" in engine["args"]
     environment = {one["name"]: one["value"] for one in engine["env"]}
     assert environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
     assert environment["HF_HUB_OFFLINE"] == "1"
@@ -167,7 +167,7 @@ def test_the_documents_of_a_rollout_never_change(world: World) -> None:
     world.spec["maxCpuLoras"] = 5
     world.step()
     assert len(world.documents) == 2
-    assert "--max-cpu-loras=5" in containers(world)["engine"]["args"]
+    assert "--max-cpu-loras=6" in containers(world)["engine"]["args"]
     assert all(world.config_maps[name] == one for name, one in before.items())
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.support.server_world import World, pinned, release, served
+from tests.support.server_world import SETTINGS, World, pinned, release, served
+from tunegate.reconcile.modelserver import planner
 
 ONE, TWO = served("one"), served("two")
 
@@ -80,6 +82,35 @@ def test_a_shadow_of_another_data_class_or_that_is_left_out_gets_no_copy(prepare
     assert shadow(world)["state"] == "Closed"
     assert why in shadow(world)["reason"]
     assert world.events("ShadowOpened") == []
+
+
+@pytest.mark.attack(81)
+def test_a_shadow_goes_on_while_the_registry_is_away_but_not_beside_a_release_of_a_class_that_nobody_knows() -> None:
+    world = copied()
+    world.put(release("three", minute=6))
+    world.settle()
+    world.registry_away = True
+    world.settle()
+    assert world.table.shadows["extract"].served_name == TWO
+    world.spec["routes"] = [{**pinned({"three": 100}), "shadow": world.spec["routes"][0]["shadow"]}]
+    world.settle()
+    assert world.table.open == {"extract": {served("three"): 100}}
+    assert world.table.shadows == {}
+    assert "the registry cannot be read now" in shadow(world)["reason"]
+
+
+@pytest.mark.attack(81)
+def test_one_class_that_is_known_to_be_another_closes_a_shadow_whatever_is_unknown() -> None:
+    world = copied(classes={"four": "PHI"})
+    world.put(release("three", minute=6), release("four", minute=7))
+    world.settle()
+    seen = world.observed()
+    unknown = tuple(replace(one, data_class="") if one.release.name == "one" else one for one in seen.candidates)
+    world.spec["routes"] = [{**pinned({"one": 50, "four": 50}), "shadow": world.spec["routes"][0]["shadow"]}]
+    plan = planner.plan(replace(seen, server=world.observed().server, candidates=unknown), SETTINGS, world.now)
+    assert [note.message for note in plan.events] == []
+    (routes,) = plan.closes
+    assert '"shadow"' not in routes["data"]["routes.json"]
 
 
 @pytest.mark.parametrize("phase", ["PendingApproval", "Denied"])

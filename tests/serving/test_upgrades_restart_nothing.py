@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.support import builders
 from tests.support.server_world import SETTINGS, World, release
+from tunegate.api.computepool import ComputePool
 from tunegate.manifests import engine
 from tunegate.manifests.rollouts import ROLLOUT_FILE, stored_rollout
+from tunegate.reconcile.modelserver import planner
 
 NEWER = replace(
     SETTINGS,
@@ -121,6 +124,33 @@ def test_what_is_no_matter_of_the_pods_makes_no_rollout(world: World, change: di
     assert template(world) == before
 
 
+REPLACING: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "resources": ({"resources": {"cpu": "3", "memory": "4Gi"}}, {}, {}),
+    "tool parser": ({"toolParser": "hermes"}, {}, {}),
+    "slots": ({"maxCpuLoras": 5}, {}, {}),
+    "answers at once": ({"limits": {"concurrentAnswers": 4}}, {}, {}),
+    "size of a body": ({"limits": {"bodyKilobytes": 512}}, {}, {}),
+    "certificate": ({"tls": {"secretName": "server-tls"}}, {}, {}),
+    "API keys": ({"clients": {"apiKeysSecretName": "keys"}}, {}, {}),
+    "node selector": ({}, {"nodeSelector": {"a": "b"}}, {}),
+    "tolerations": ({}, {"tolerations": [{"key": "gpu", "operator": "Exists"}]}, {}),
+    "registry": ({}, {}, {"registry_host": "other.example"}),
+    "pull secret": ({}, {}, {"pull_secrets": ("pull",)}),
+}
+"""What docs/operate.md says that pods are replaced for: changes of server, pool and the operator's settings."""
+
+
+@pytest.mark.parametrize("change", list(REPLACING))
+def test_what_is_a_matter_of_the_pods_makes_a_rollout(world: World, change: str) -> None:
+    spec, pool, chart = REPLACING[change]
+    seen = world.observed()
+    world.spec = {**world.spec, **spec}
+    found = ComputePool.model_validate(builders.make_computepool(**pool))
+    changed = replace(seen, server=world.observed().server, pool=found)
+    plan = planner.plan(changed, replace(SETTINGS, **chart), world.now)
+    assert [entry.type for entry in plan.audit] == ["RolloutStarted"]
+
+
 def test_a_rollout_that_somebody_altered_is_not_applied(world: World) -> None:
     digest = world.status["rollout"]["digest"]
     (name,) = [name for name, one in world.config_maps.items() if ROLLOUT_FILE in one["data"]]
@@ -131,6 +161,25 @@ def test_a_rollout_that_somebody_altered_is_not_applied(world: World) -> None:
     assert stored_rollout("server", digest, world.config_maps) is None
     world.step()
     assert images(world, "rollout")["gateway"] == SETTINGS.operator_image
+
+
+def test_pods_that_can_take_up_no_adapter_are_made_again(world: World) -> None:
+    """Before adapters came and went in a running engine, a server without any had the same inputs and no such container."""
+    world.releases.clear()
+    world.settle()
+    found = stored_rollout("server", world.status["rollout"]["digest"], world.config_maps)
+    assert found is not None
+    old = json.loads(found.content)
+    kept = [one for one in old["template"]["spec"]["initContainers"] if one["name"] != "adapters"]
+    old["template"]["spec"]["initContainers"] = kept
+    earlier = replace(found, template=old["template"], text=json.dumps(old, sort_keys=True))
+    name = f"tunegate-rollout-server-{earlier.digest.removeprefix('sha256:')[:10]}"
+    world.config_maps[name] = {"data": {ROLLOUT_FILE: earlier.content}}
+    world.status["rollout"]["digest"] = earlier.digest
+    world.put(release("one"))
+    world.settle()
+    assert "adapters" in {one["name"] for one in template(world)["spec"]["initContainers"]}
+    assert world.status["rollout"]["digest"] == found.digest
 
 
 def test_a_rollout_of_a_later_form_is_kept(world: World) -> None:

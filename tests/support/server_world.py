@@ -194,7 +194,7 @@ class World:
             "pod-0": GatewayStatus(
                 engine="Ready", ready=True, adapters=adapters, routes=self.deaf or self.table.open,
                 shadows={name: one.served_name for name, one in self.table.shadows.items()},
-                traffic=self.table.traffic.told,
+                traffic=self.table.traffic.told, routes_revision=self.table.revision,
             )
         }  # fmt: skip
 

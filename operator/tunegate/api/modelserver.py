@@ -185,7 +185,8 @@ class ModelServerSpec(ApiModel):
     tls: ServerTls | None = None
     max_cpu_loras: Annotated[int, Field(ge=1, le=MOST_ADAPTERS)] | None = None
     """Adapters that each engine holds in memory at once: those that routes lead to first, then the newest. Further approved ones
-    wait (`WaitingForSlot`) until one leaves. Another value restarts the engines. Default: four times `profile.maxLoras`, at least
+    wait (`WaitingForSlot`) until one leaves. Below 64, there is room for one more, which only a route that moves takes: old and new
+    adapter are held until the new one answers. Another value restarts the engines. Default: four times `profile.maxLoras`, at least
     16."""
     expose: Exposure | None = None
     """An Ingress or HTTPRoute that leads to the server from outside the cluster; absent: there is none."""
@@ -196,7 +197,7 @@ class ModelServerSpec(ApiModel):
 
     @property
     def slots(self) -> int:
-        """Adapters that an engine holds at once: `maxCpuLoras`, or what follows from the profile."""
+        """Adapters that an engine holds while no route moves: `maxCpuLoras`, or what follows from the profile."""
         derived = max(4 * self.profile.max_loras, LEAST_SLOTS)
         return min(self.max_cpu_loras or derived, MOST_ADAPTERS)
 
@@ -229,9 +230,10 @@ class Closing(ApiModel):
     start_time: Time
     """When it was found that the name may not answer any more."""
     pods: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
-    """Pods that have not confirmed that they closed it: they answer it still, or cannot be asked."""
+    """Pods that have not confirmed that they closed it: they answer it still, have not read the routes that close it, or cannot be
+    asked."""
     confirmed: Annotated[list[ShortText], Field(max_length=128, json_schema_extra=LIST_ATOMIC)] = []
-    """Pods that hold the adapter and said that no route leads to it."""
+    """Pods that hold the adapter, have read the routes that close it, and said that none leads to it."""
 
 
 class ContainerImage(ApiModel):

@@ -3,7 +3,7 @@
 One document travels in an immutable ConfigMap (``CONFIG_DIR``): another content is another ConfigMap and another rollout. Two are
 watched live by the gateway: which adapters the pod shall hold (``AdaptersDocument``) and which of them answers under which name
 (``RoutesDocument``). So an approval or a revocation acts within seconds and restarts nothing. Documents that an older gateway may
-read from a newer operator are lenient about unknown fields.
+read from a newer operator are lenient about unknown fields, and grow by fields alone (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class RoutesDocument(ApiModel):
     """The live part: which adapters answer under which public name, and who may ask."""
 
     revision: int = 0
-    """Counts changes of `routes`; part of the ledger's keys."""
+    """Counts changes of `routes`, and what `approved` loses: gateways that say it have read them. Part of the ledger's keys."""
     routes: dict[str, OpenRoute] = {}
     """Public model name to the adapters that answer; each has at least one."""
     names: list[str] = []

@@ -1,7 +1,8 @@
 """How a server is reached from outside the cluster: an Ingress, or an HTTPRoute at a Gateway of the site.
 
-Either leads every path of one host to the server's Service, whose gateway asks for a credential. Nothing else of such an object
-is the owner's to say: annotations command the controllers that read them.
+Either leads every path of one host to the server's Service, whose gateway answers no model without a credential; `/healthz` and
+`/readyz`, which the kubelet asks, need none. Nothing else of such an object is the owner's to say: annotations command the
+controllers that read them.
 """
 
 from __future__ import annotations

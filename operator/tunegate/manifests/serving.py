@@ -203,7 +203,10 @@ def fixtures(made: Serving) -> list[dict[str, Any]]:
 
 
 def _gateway_rules(made: Serving) -> list[dict[str, Any]]:
-    """Return what a gateway may: watch its two documents, and read the credential that opens what it is told to hold."""
+    """Return what a gateway needs: watch its two documents, and read the credential that opens what it is told to hold.
+
+    All servers of a namespace run under one account, which the bindings of all of them add to.
+    """
     names = [routes_name(made.name), adapters_name(made.name)]
     rules = [
         {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get", "list", "watch"]}

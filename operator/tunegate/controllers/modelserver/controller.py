@@ -32,12 +32,12 @@ from tunegate.api.stage.results import STAGE_RESULT, HashResult, SealResult
 from tunegate.controllers.approvals import read_stops
 from tunegate.controllers.documents import Documents
 from tunegate.controllers.modelserver.gateways import ask_gateways
+from tunegate.controllers.modelserver.outside import look_outside
 from tunegate.controllers.reading import parsed, read
 from tunegate.controllers.services import Services
 from tunegate.digests import document_digest, manifest_digest, sha256
 from tunegate.kube.client import ObjectKey, ObjectRef
 from tunegate.kube.likeness import controller_uid
-from tunegate.manifests.exposure import API_VERSIONS, Way, exposure_name
 from tunegate.manifests.rollouts import stored_rollout
 from tunegate.manifests.serving import OPENS_ANNOTATION, deployment_name
 from tunegate.manifests.workspace import credential_of
@@ -47,7 +47,6 @@ from tunegate.reconcile.modelserver.observed import (
     Candidate,
     FreshCredential,
     Observed,
-    Outside,
     ServingSettings,
     may_answer,
 )
@@ -216,22 +215,9 @@ class ModelServerController:
             rollout=stored_rollout(server.name, told.digest, kept) if told is not None else None,
             api_keys_usable=await self._api_keys_usable(server),
             tls_usable=await self._tls_usable(server),
-            outside=await self._outside(server),
+            outside=await look_outside(self._kube, server),
             fresh_credential=await self._credential(server, candidates),
         )
-
-    async def _outside(self, server: ModelServer) -> Outside:
-        """Return what leads to the server from outside, and what the cluster cannot make; nobody looks where nothing may."""
-        if not self._settings.expose_domains:
-            return Outside()
-        found: set[Way] = set()
-        known = {way for way, api_version in API_VERSIONS.items() if await self._kube.knows(api_version, way)}
-        for way in known:
-            ref = ObjectRef(API_VERSIONS[way], way, exposure_name(server.name), server.namespace)
-            live = await self._kube.get(ref)
-            if live is not None and controller_uid(live) == server.uid:
-                found.add(way)
-        return Outside(frozenset(found), frozenset(API_VERSIONS) - known)
 
     async def _deployment(self, server: ModelServer) -> Mapping[str, Any] | None:
         """Return the server's Deployment; one of somebody else under its name says nothing about it."""

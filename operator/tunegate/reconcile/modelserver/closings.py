@@ -1,8 +1,8 @@
 """Whether what was closed is closed: every gateway that could answer it has to say so. Pure.
 
 Writing the routes closes nothing by itself: a gateway that is kept from reading them, or that does not work, goes on. So each
-pod that holds an adapter whose release may not answer any more is asked, until it says that no route leads there. One that
-still answers, or that cannot be asked for longer than it may trust old routes, is deleted: its successor is never told to hold the
+pod that holds an adapter whose release may not answer any more is asked, until it has read the routes that close it and says that
+none leads there. One that still answers, or goes by older routes, or cannot be asked for longer than it may trust old routes, is deleted: its successor is never told to hold the
 adapter.
 """
 
@@ -27,7 +27,7 @@ from tunegate.reconcile.plan import EventNote
 
 CONDITION = "RevocationConfirmed"
 ANSWERS_SECONDS = 10.0
-"""A gateway that still answers after so long does not follow its routes: it hears of a change within a second."""
+"""A gateway that still answers after so long, or goes by older routes, does not follow them: it hears of a change within a second."""
 SILENT_SECONDS = 30.0
 """A gateway that cannot be asked is left so much more time than it may trust routes that it cannot read."""
 LOOK_AGAIN = 2.0
@@ -86,11 +86,22 @@ def _look(seen: Observed, name: str, old: Closing | None, pods: Mapping[str, Jso
         if pod not in awaited and name not in _may_answer(seen, pod):
             continue
         status = seen.gateways.get(pod)
-        closed = pod in known if status is None else name not in _open(status)
+        closed = pod in known if status is None else _has_read(seen, status, name) and name not in _open(status)
         (confirmed if closed else waiting).append(pod)
     return Closing(
         served_name=name, start_time=old.start_time if old else rfc3339(now), pods=waiting, confirmed=confirmed
     )
+
+
+def _has_read(seen: Observed, status: GatewayStatus, name: str) -> bool:
+    """Tell whether a gateway goes by routes that do not allow a release: one whose engine is away answers nothing by any routes.
+
+    Revision 0 is a gateway that never read routes: the first ones that it reads are those in force.
+    """
+    live = seen.routes
+    if live is None:
+        return True
+    return name not in live.approved and not 0 < status.routes_revision < live.revision
 
 
 def _may_answer(seen: Observed, pod: str) -> frozenset[str]:
@@ -128,9 +139,11 @@ def _to_stop(seen: Observed, closing: Closing, pods: Mapping[str, Json], now: da
             continue
         begins = max(closing.start_time, str(metadata.get("creationTimestamp") or ""))
         waited = (now - datetime.fromisoformat(begins)).total_seconds()
-        if name in seen.gateways:
+        if (status := seen.gateways.get(name)) is not None:
             if waited >= ANSWERS_SECONDS:
-                yield name, f"still answers with it after {waited:.0f} seconds"
+                answers = closing.served_name in _open(status)
+                what = "still answers with it" if answers else "has not read the routes that close it"
+                yield name, f"{what} after {waited:.0f} seconds"
         elif waited >= seen.close_after_seconds + SILENT_SECONDS:
             yield name, f"could not be asked for {waited:.0f} seconds"
 

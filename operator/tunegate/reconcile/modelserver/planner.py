@@ -29,7 +29,7 @@ from tunegate.manifests.workspace import credential_secret
 from tunegate.reconcile import naming
 from tunegate.reconcile.engines import not_listed
 from tunegate.reconcile.hub_mirror import copied_model, without_mirror
-from tunegate.reconcile.modelserver import canary, closings, exposures, outages, rollouts, routes
+from tunegate.reconcile.modelserver import canary, closings, exposures, outages, rollouts, routes, slots
 from tunegate.reconcile.modelserver import status as state
 from tunegate.reconcile.modelserver.closings import Confirmed
 from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
@@ -154,7 +154,7 @@ def _serving(seen: Observed, settings: ServingSettings) -> Serving | Health:
         return Health(
             "Pending", ServerReason.WAITING_FOR_CERTIFICATE, _without_certificate(server.spec.tls.secret_name)
         )
-    held = state.held_candidates(seen)
+    held = slots.held_candidates(seen)
     unknown = [one.release.name for one in held if not one.known]
     if manifest is None or unknown:
         what = ", ".join(unknown) if unknown else f"base model {base.name}"
@@ -220,7 +220,7 @@ def _document(
             manifest_digest=digest,
         ),
         max_lora_rank=profile.max_lora_rank,
-        max_cpu_loras=server.spec.slots,
+        max_cpu_loras=slots.places(server),
         credential_secret=naming.registry_secret_name(server.name, server.uid) if settings.signs_tokens else None,
         tls=server.spec.tls is not None,
         sequences=limits.concurrent_answers or (CPU_SEQUENCES if profile.device == "CPU" else CUDA_SEQUENCES),
@@ -249,7 +249,7 @@ def _credential(seen: Observed, made: Serving) -> list[dict[str, Any]]:
 
 def _listed(seen: Observed) -> list[AdapterEntry]:
     """Return the adapters that the pods shall hold."""
-    return [one.entry for one in state.held_candidates(seen) if one.entry is not None and not one.obstacle]
+    return [one.entry for one in slots.held_candidates(seen) if one.entry is not None and not one.obstacle]
 
 
 def _rollout(seen: Observed, made: Serving, rollout: Rollout, listed: Sequence[AdapterEntry]) -> list[AuditEntry]:

@@ -9,7 +9,7 @@ from tunegate.api.modelserver import ClientQuota, ContainerImage, RolloutStatus
 from tunegate.digests import document_digest
 from tunegate.manifests.pods import placement
 from tunegate.manifests.rollouts import Rollout
-from tunegate.manifests.serving import Serving, pod_template
+from tunegate.manifests.serving import FETCH_CONTAINER, Serving, pod_template
 from tunegate.reconcile.modelserver.observed import Observed, ServingSettings
 
 
@@ -27,10 +27,15 @@ class Chosen:
 
 
 def choose(seen: Observed, made: Serving, settings: ServingSettings) -> Chosen:
-    """Return the rollout in force where it was made for the same inputs, else a new one."""
+    """Return the rollout in force where it was made for the same inputs, else a new one.
+
+    One without the container that fetches adapters is of the time when they were arguments of the engine: it can take none up.
+    """
     offered = Rollout(inputs_digest(seen, made, settings), made.configuration, pod_template(made), made.data)
     kept = seen.rollout
-    return Chosen(kept if kept is not None and kept.inputs == offered.inputs else offered, offered)
+    if kept is None or kept.inputs != offered.inputs or FETCH_CONTAINER not in kept.images:
+        return Chosen(offered, offered)
+    return Chosen(kept, offered)
 
 
 def inputs_digest(seen: Observed, made: Serving, settings: ServingSettings) -> str:

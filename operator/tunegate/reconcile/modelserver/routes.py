@@ -67,13 +67,14 @@ def narrowed(seen: Observed, now: datetime) -> RoutesDocument | None:
     possible = {route.name for route in server.routes if candidates_of(route, seen.candidates)}
     left = {name: route.only(seen.allowed) for name, route in live.routes.items() if name in possible}
     kept = {name: route for name, route in left.items() if route.targets}
+    approved = [name for name in live.approved if name in seen.allowed]
     document = live.model_copy(
         update={
             "routes": kept,
-            "approved": [name for name in live.approved if name in seen.allowed],
+            "approved": approved,
             "kubernetes_groups": [one for one in live.kubernetes_groups if one in server.clients.kubernetes_groups],
             "oidc": live.oidc if live.oidc == server.clients.oidc else None,
-            "revision": live.revision + (kept != live.routes),
+            "revision": live.revision + ((kept, approved) != (live.routes, live.approved)),
         }
     )
     return None if document == live else document
@@ -249,10 +250,14 @@ def _why_not(states: Mapping[str, ServedAdapter], candidate: Candidate) -> str:
 
 def next_of(route: Route, candidates: Sequence[Candidate]) -> set[str]:
     """Return the served names that a route needs held next: those it names, else the newest, and its shadow."""
-    fitting = candidates_of(route, candidates)
-    wanted = fitting if route.targets is not None else fitting[:1]
     shadow = route.shadow.release_ref.name if route.shadow is not None else None
-    return _names_of(wanted) | {one.served_name for one in candidates if one.release.name == shadow}
+    return newest_of(route, candidates) | {one.served_name for one in candidates if one.release.name == shadow}
+
+
+def newest_of(route: Route, candidates: Sequence[Candidate]) -> set[str]:
+    """Return the served names that shall answer a route next: those it names, else the newest."""
+    fitting = candidates_of(route, candidates)
+    return _names_of(fitting if route.targets is not None else fitting[:1])
 
 
 def candidates_of(route: Route, candidates: Sequence[Candidate]) -> list[Candidate]:

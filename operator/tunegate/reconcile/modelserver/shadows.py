@@ -52,12 +52,14 @@ def choose(
         return ShadowChoice(shadow, reason=f"release {name} answers itself")
     was_open = before.shadow is not None and before.shadow.served_name == served
     classes = {one.data_class for one in candidates if one.served_name in answering}
-    if candidate.data_class and "" not in classes and classes != {candidate.data_class}:
-        others = ", ".join(sorted(classes))
+    others = ", ".join(sorted(classes - {"", candidate.data_class}))
+    if candidate.data_class and others:
         return ShadowChoice(
             shadow, reason=f"release {name} is for data of class {candidate.data_class}, what answers for {others}"
         )
-    if not was_open and (not candidate.data_class or "" in classes):
+    # What was compared once stays so while the registry is away: this shadow with those that answered beside it, and no other.
+    compared = was_open and answering <= before.weights.keys()
+    if not compared and (not candidate.data_class or "" in classes):
         return ShadowChoice(shadow, reason="the registry cannot be read now (needed for the classes of data)")
     state = states[served].state if served in states else "Loading"
     if state != "Ready" and not (state == "Loading" and was_open):

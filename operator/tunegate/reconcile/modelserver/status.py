@@ -21,7 +21,8 @@ from tunegate.reconcile.modelserver import canary, shadows
 from tunegate.reconcile.modelserver.closings import Confirmed, with_condition
 from tunegate.reconcile.modelserver.observed import Candidate, Observed
 from tunegate.reconcile.modelserver.rollouts import Chosen, status_of_rollout
-from tunegate.reconcile.modelserver.routes import RouteChoice, next_of
+from tunegate.reconcile.modelserver.routes import RouteChoice
+from tunegate.reconcile.modelserver.slots import fit, held_candidates, why_waiting
 from tunegate.reconcile.naming import server_labels
 
 Json = Mapping[str, Any]
@@ -48,41 +49,17 @@ def adapters(seen: Observed) -> list[ServedAdapter]:
     """
     held = {one.served_name: one for one in held_candidates(seen)}
     shown = [_adapter(seen, candidate) for candidate in held.values()]
-    shown += [_waiting(seen, candidate) for candidate in _fit(seen) if candidate.served_name not in held]
+    shown += [_waiting(seen, candidate) for candidate in fit(seen) if candidate.served_name not in held]
     return sorted(shown[:MOST_ADAPTERS], key=lambda one: one.served_name)
 
 
-def held_candidates(seen: Observed) -> list[Candidate]:
-    """Return the candidates to hold: as many as the engines have slots, those of routes first, then the newest.
-
-    What answers now stays until another one answers in its place: else a route would close for want of a slot.
-    """
-    fit = _fit(seen)
-    live = {name for route in (seen.routes.routes.values() if seen.routes else ()) for name in route.held}
-    next_ = {name for route in seen.server.spec.routes for name in next_of(route, fit)}
-    ranked = sorted(fit, key=lambda one: (one.served_name not in live, one.served_name not in next_))
-    usable = [one for one in ranked if not one.obstacle]
-    return [*usable[: seen.server.spec.slots], *(one for one in ranked if one.obstacle)]
-
-
-def _fit(seen: Observed) -> list[Candidate]:
-    """Return the candidates that may be held, the newest first: of doubtful ones only those that the server holds already."""
-    fit = [one for one in seen.candidates if not one.doubtful or one.served_name in seen.held]
-    return sorted(fit, key=lambda one: one.age, reverse=True)
-
-
 def _waiting(seen: Observed, candidate: Candidate) -> ServedAdapter:
-    count = count_of(seen.server.spec.slots, "other adapter")
-    reason = (
-        f"{ServerReason.WAITING_FOR_SLOT}: the engines hold {count}, those that routes lead to and newer ones; take it up by a route, or raise "
-        "spec.maxCpuLoras, which restarts the engines"
-    )
     return ServedAdapter(
         release_ref=NamedRef(name=candidate.release.name),
         served_name=candidate.served_name,
         adapter_digest=candidate.entry.digest if candidate.entry else None,
         state="Waiting",
-        reason=reason,
+        reason=why_waiting(seen, candidate.served_name),
     )
 
 
@@ -92,11 +69,13 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     reports = {pod: _report(status.adapters, name) for pod, status in seen.ready_gateways.items()}
     heard = reports or {pod: _report(status.adapters, name) for pod, status in seen.gateways.items()}
     rejected = next(((pod, one) for pod, one in heard.items() if one is not None and one.state == "LeftOut"), None)
+    # While the statement cannot be read, the digest that it said before: a served name has one for good.
+    approved = candidate.entry.digest if candidate.entry else told.adapter_digest if told else None
     state, reason = "Loading", ""
     cause: LeftOutCause | None = None
     if candidate.obstacle:
         state, reason, cause = "LeftOut", candidate.obstacle, "Documents"
-    elif other := _other_bytes(candidate, heard):
+    elif other := _other_bytes(approved, heard):
         state, reason, cause = "LeftOut", other, "Documents"
     elif rejected is not None:
         state, reason, cause = "LeftOut", f"pod {rejected[0]}: {rejected[1].reason}", rejected[1].cause
@@ -109,16 +88,15 @@ def _adapter(seen: Observed, candidate: Candidate) -> ServedAdapter:
     return ServedAdapter(
         release_ref=NamedRef(name=candidate.release.name),
         served_name=name,
-        adapter_digest=candidate.entry.digest if candidate.entry else told.adapter_digest if told else None,
+        adapter_digest=approved,
         state=state,  # type: ignore[arg-type]
         cause=cause,
         reason=reason[:TEXT_CHARACTERS],
     )
 
 
-def _other_bytes(candidate: Candidate, heard: Mapping[str, GatewayAdapter | None]) -> str:
+def _other_bytes(approved: str | None, heard: Mapping[str, GatewayAdapter | None]) -> str:
     """Say which pod was told to hold other bytes under the name than those that people approved."""
-    approved = candidate.entry.digest if candidate.entry else ""
     other = next((pod for pod, one in heard.items() if one and one.digest not in ("", approved)), None)
     if other is None or not approved:
         return ""
