@@ -71,7 +71,7 @@ def welcomed(folder: Path) -> Iterator[Team]:
 def _follow_the_platform_team(folder: Path) -> None:
     """Run the page's commands as the cluster's administrator, with the files and values that the demo was installed by."""
     image = json.loads(kubectl("-n", TEAM, "get", "modelserver", "licenses", "-o", "json"))["spec"]["profile"]["image"]
-    for name in ("computepool", "basemodel", "approvalpolicy", "modelserver"):
+    for name in ("computepool", "basemodel", "approvalpolicy", "modelserver", "accounts"):
         text = (CHECKOUT / "examples/licenses" / f"{name}.yaml").read_text()
         # The demo has something to serve by now.
         text = text.replace("${ENGINE_IMAGE}", image).replace("replicas: 0", "replicas: 1")

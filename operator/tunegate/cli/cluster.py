@@ -39,14 +39,18 @@ class Cluster:
         context: str | None = None,
         as_: str | None = None,
         as_groups: tuple[str, ...] = (),
+        token: str | None = None,
     ) -> None:
-        """Read the kubeconfig (default: as kubectl does). Raises ``CommandFailure`` when it cannot be used."""
+        """Read the kubeconfig (default: as kubectl does). Raises ``CommandFailure`` when it cannot be used.
+
+        ``token`` proves who calls, in place of what the kubeconfig has for that.
+        """
         headers = [("Accept", "application/json")]
         if as_:
             headers += [("Impersonate-User", as_), *(("Impersonate-Group", group) for group in as_groups)]
         self.impersonates = bool(as_)
         try:
-            found = connection(kubeconfig, context)
+            found = connection(kubeconfig, context, token)
             self.namespace = found.namespace
             self.bearer: str | None = found.credentials.bearer
             """The person's own token, where the kubeconfig has or makes one."""
@@ -161,12 +165,16 @@ class Cluster:
         answer = self._send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, review) or {}
         return bool(answer.get("status", {}).get("allowed"))
 
-    def account_token(self, namespace: str, name: str, audience: str, seconds: int) -> str:
-        """Return a new token of a service account for one audience. Raises ``Forbidden`` without `create` on `serviceaccounts/token`."""
+    def account_token(self, namespace: str, name: str, audience: str | None, seconds: int) -> str:
+        """Return a new token of a service account for one audience. Raises ``Forbidden`` without `create` on `serviceaccounts/token`.
+
+        Without an ``audience`` it is for the API server.
+        """
+        audiences = {"audiences": [audience]} if audience else {}
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"audiences": [audience], "expirationSeconds": seconds},
+            "spec": {**audiences, "expirationSeconds": seconds},
         }
         answer = self._send("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", {}, body) or {}
         return str(answer.get("status", {}).get("token", ""))

@@ -26,7 +26,7 @@ TOKEN_SECONDS = 3600
 NO_TOKEN = (
     "your kubeconfig has no token but another credential, such as a client certificate, and only tokens can be shown to the exchange. "
     "Name a service account whose tokens you may make (`registry: {serviceAccount: NAME}` in {settings}), or sign in by your "
-    "identity provider: docs/bring-data-in.md says how"
+    "identity provider: docs/bring-data-in.md says how, and docs/road-cluster.md what the platform team makes for it"
 )
 
 
@@ -89,8 +89,7 @@ def kubernetes_token(options: Namespace, own: config.RegistrySettings | None) ->
     cluster = Cluster.of(options)
     account = getattr(options, "service_account", None) or (own.service_account if own else None)
     if account is not None:
-        namespace, _, name = account.rpartition("/")
-        return cluster.account_token(namespace or options.namespace or cluster.namespace, name, AUDIENCE, TOKEN_SECONDS)
+        return cluster.account_token(*placed(account, options, cluster), AUDIENCE, TOKEN_SECONDS)
     if cluster.impersonates:
         raise CommandFailure(
             "the exchange sees the token, not whom --as names: use a kubeconfig of that person, or --service-account"
@@ -98,6 +97,12 @@ def kubernetes_token(options: Namespace, own: config.RegistrySettings | None) ->
     if cluster.bearer is None:
         raise CommandFailure(NO_TOKEN.replace("{settings}", str(config.path())))
     return cluster.bearer
+
+
+def placed(account: str, options: Namespace, cluster: Cluster) -> tuple[str, str]:
+    """Return namespace and name of an account that options or settings name."""
+    namespace, _, name = account.rpartition("/")
+    return namespace or options.namespace or cluster.namespace, name
 
 
 class Exchange:

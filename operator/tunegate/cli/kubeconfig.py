@@ -43,12 +43,13 @@ class Connection:
     proxy: str | None = None
 
 
-def connection(path: str | None = None, context: str | None = None) -> Connection:
+def connection(path: str | None = None, context: str | None = None, token: str | None = None) -> Connection:
     """Return what the kubeconfig says; ``path`` and ``context`` are used instead of its own choice.
 
-    Raises ``CommandFailure`` when it cannot be used.
+    ``token`` proves who calls, in place of everything that the kubeconfig has for that. Raises ``CommandFailure`` when it cannot be used.
     """
     named, cluster, user = chosen(path, context)
+    user = user if token is None else {"token": token}
     if not cluster.get("server"):
         raise _unusable(f"cluster {named['cluster']} has no server")
     plugin = Plugin.of(user["exec"], _shown(cluster)) if user.get("exec") else None

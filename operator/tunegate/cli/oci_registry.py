@@ -70,6 +70,15 @@ def opened(options: Namespace) -> Iterator[RegistryClient]:
 @contextmanager
 def opened_at(place: Place) -> Iterator[RegistryClient]:
     """Open a registry. Raises ``RegistryAway``, or another ``CommandFailure`` for content that is not what it must be."""
+
+    def token(repository: str) -> str:
+        if opening is None:
+            raise AssertionError("without an exchange nobody asks for its tokens")
+        try:
+            return opening.registry_token(repository)
+        except CommandFailure as error:  # no token to show, no right, no answer: its words say which
+            raise RegistryAway(str(error)) from error
+
     opening = exchange.Exchange(place.exchange) if place.exchange is not None else None
     try:
         with RegistryClient(
@@ -77,7 +86,7 @@ def opened_at(place: Place) -> Iterator[RegistryClient]:
             plain_http=place.plain_http,
             auth_file=place.auth_file if place.auth_file.exists() else None,
             ca_file=place.ca_file,
-            token_source=opening.registry_token if opening is not None else None,
+            token_source=token if opening is not None else None,
         ) as client:
             yield client
     except (Unavailable, Unauthorized, Missing) as error:
