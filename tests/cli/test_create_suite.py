@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.cli.create import suite_spec
+from tunegate.cli.create.suite import OPTIONS
 from tunegate.cli.create.suite_spec import FIELDS
 from tunegate.cli.main import main
 from tunegate.digests import sha256
@@ -107,9 +110,20 @@ def test_what_cannot_judge_is_refused_by_its_field(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--uri", "pvc://Data/q.jsonl", *GENERATION[2:]), "spec.data.uri: must be of the form pvc://CLAIM/path"),
-        ((*GENERATION[:3], "Extract", *GENERATION[4:]), "spec.task.type: Input should be"),
-        ((*GENERATION, "--margin=2"), "spec.primaryMetric.margin"),
+        (
+            ("--uri", "pvc://Data/q.jsonl", *GENERATION[2:]),
+            "--uri (spec.data.uri): must be of the form pvc://CLAIM/path",
+        ),
+        (
+            (*GENERATION[:3], "Rewriting", *GENERATION[4:]),
+            "--task (spec.task.type): must be one of Extraction, Classification, Generation. Rewriting",
+        ),
+        ((*GENERATION[:5], "Rouge"), "--metric (spec.primaryMetric.name): must be one of ExactMatch, MacroF1"),
+        ((*GENERATION, "--margin=2"), "--margin (spec.primaryMetric.margin): must be a fraction from 0 to 1"),
+        ((*GENERATION, "--minimum=80"), "--minimum (spec.primaryMetric.minimum): must be a fraction from 0 to 1"),
+        ((*GENERATION, "--quality-bar=95"), "--quality-bar (spec.qualityBar): must be a fraction from 0 to 1"),
+        ((*GENERATION, "--guardrail=Rouge=0.1"), "--guardrail (spec.guardrails.0.name): Input should be"),
+        ((*GENERATION, "--max-tokens=0"), "--max-tokens (spec.task.maxTokens): "),
     ],
 )
 def test_a_value_that_a_field_does_not_take_is_named(
@@ -119,6 +133,31 @@ def test_a_value_that_a_field_does_not_take_is_named(
 
     assert code == 1
     assert says in err
+
+
+def test_every_option_that_fills_a_field_is_named_for_it() -> None:
+    fields = EvaluationSuite.model_json_schema(by_alias=True)["$defs"]["EvaluationSuiteSpec"]["properties"]
+    assert {path.split(".")[1] for path in OPTIONS} <= set(fields)
+    assert set(OPTIONS.values()) <= {*suite_spec.FIELDS, "guardrail"}
+
+
+def test_what_the_metric_ignores_is_said_before_the_suite_is_frozen(
+    dates: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(capsys, dates, *GENERATION[:5], "RougeL")
+    assert "RougeL ignores case, punctuation, endings of words" in out
+    assert "for fixed forms use ExactMatch" in out
+    assert "ignores" not in run(capsys, dates, *GENERATION)[1]
+
+
+def test_answers_that_the_longest_answer_would_cut_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = write(tmp_path / "q.jsonl", [(f"say {n}", f"answer {n} has a few words") for n in range(80)])
+    code, out, _ = run(capsys, texts, *GENERATION, "--max-tokens", "3")
+    assert (code, "80 expected answers of 80 have more words than task.maxTokens allows tokens (3)" in out) == (0, True)
+    assert "Give a larger --max-tokens" in out
+    assert "more words" not in run(capsys, texts, *GENERATION, "--max-tokens", "8")[1]
 
 
 def test_a_warning_refuses_only_if_that_was_asked_for(dates: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.exchange.test_push_command import DECLARED, Desk
-from tests.support.builders import make_modelrelease
+from tests.support.builders import make_finetunejob, make_modelrelease
 from tests.support.exchange_site import OWN, PROGRAMS, Site
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -26,7 +26,7 @@ NEVER = [("create", "finetunejobs"), ("create", "approvals"), ("create", "modelr
 @pytest.fixture(scope="module")
 def kinds(site: Site) -> Site:
     """A site that knows our kinds, on which the platform team made the accounts."""
-    for name in ("approvalpolicies", "modelreleases", "finetunejobs", "auditrecords", "approvals", "modelservers"):
+    for name in ("approvalpolicies", "modelreleases", "finetunejobs", "auditrecords", "approvals", "modelservers", "basemodels", "computepools"):
         site.kubectl("apply", "--server-side", "-f", str(CHECKOUT / f"crds/{name}.yaml"))
         site.kubectl("wait", "--for=condition=Established", f"crd/{name}.tunegate.io", "--timeout=60s")
     site.kubectl("apply", "-f", str(CHECKOUT / "examples/licenses/accounts.yaml"))
@@ -101,3 +101,74 @@ def test_a_release_is_shown_without_what_the_registry_holds_where_no_token_can_b
     assert "licenses-team/looked-at" in done.stdout
     assert "note: the exchange sees the token" in done.stderr
     assert "The page is shown without what the registry holds" in done.stderr
+
+
+def test_what_the_registry_would_have_shown_is_refused_with_what_shows_the_rest(desk: Desk) -> None:
+    desk.site.kubectl("create", "-f", "-", stdin=make_finetunejob("looked-into", OWN))
+    stages = [{"name": "Validate", "state": "Done", "attempt": 1, "resultDigest": "sha256:" + "2" * 64}]
+    status = json.dumps({"status": {"phase": "Training", "stages": stages}})
+    desk.site.kubectl(
+        "-n", OWN, "patch", "finetunejob", "looked-into", "--type=merge", "--subresource=status", "-p", status
+    )
+    done = shown(desk, "inspect", "data", "job/looked-into")
+    assert done.returncode == 1
+    assert f"What stands in the cluster is shown by: tunegate describe job/looked-into -n {OWN}" in done.stderr
+    # The account opens the door: what is said then is that there is nothing.
+    by_account = shown(desk, "inspect", "data", "job/looked-into", "--service-account", "ravi")
+    assert "the exchange sees the token" not in by_account.stderr
+    assert "the registry: " in by_account.stderr
+
+
+def dry_run(desk: Desk, *words: str, **changes: object) -> subprocess.CompletedProcess[str]:
+    """Ask, without asking, for a job with data that the steward has pushed."""
+    uri = desk.run("steward", "data", "push", desk.file(), *DECLARED).stdout.strip()
+    declared = {"classification": "Internal", "license": "CC-BY-4.0", "source": "tests", "steward": "stella"}
+    requester = {"username": "erin", "groups": ["system:masters"]}
+    job = make_finetunejob("asked", OWN, dataset={"uri": uri, **declared, **changes}, requestedBy=requester)
+    (desk.folder / "job.yaml").write_text(json.dumps(job))
+    return shown(desk, "create", "job", "-f", str(desk.folder / "job.yaml"), "--dry-run", *words)
+
+
+def test_a_job_says_that_its_pushed_data_was_not_checked_and_an_account_checks_it(desk: Desk) -> None:
+    done = dry_run(desk, license="MIT")
+    assert done.returncode == 0, done.stderr
+    assert "warning: pushed data was not checked: the exchange sees the token" in done.stderr
+    assert done.stdout.endswith("asked would be created\n")
+    checked = dry_run(desk, "--service-account", "erin", license="MIT")
+    assert (checked.returncode, "not checked" in checked.stderr) == (0, False), checked.stderr
+
+
+def test_a_dry_run_of_what_is_sure_to_be_refused_says_so_and_fails_where_warnings_count(desk: Desk) -> None:
+    done = dry_run(desk, "--service-account", "erin", expirationDate="2020-01-01")
+    assert done.returncode == 0
+    assert "warning: The data may be kept until 2020-01-01" in done.stderr
+    assert done.stdout.endswith("asked would be created, and be refused\n")
+    strict = dry_run(desk, "--service-account", "erin", "--strict", expirationDate="2020-01-01")
+    assert (strict.returncode, strict.stdout) == (1, "")
+    assert "nothing was created: with --strict warnings count as a refusal" in strict.stderr
+
+
+@pytest.mark.parametrize(
+    ("account", "says"),
+    [((), "stella"), (("--service-account", "erin"), f"system:serviceaccount:{OWN}:erin, an account: it keeps nobody")],
+    ids=["person", "account"],
+)
+def test_the_page_of_a_release_says_who_pushed_the_data_and_that_nobody_is_named(
+    desk: Desk, account: tuple[str, ...], says: str
+) -> None:
+    name = "by-account" if account else "by-person"
+    file = desk.file(rows=[{"prompt": f"{name} {n}", "completion": str(n)} for n in range(50)])
+    pushed = desk.run("admin" if account else "steward", "data", "push", file, *DECLARED, *account)
+    assert pushed.returncode == 0, pushed.stderr
+    declared = {"classification": "Internal", "license": "CC-BY-4.0", "source": "tests", "steward": "stella"}
+    job = make_finetunejob(name, OWN, dataset={"uri": pushed.stdout.strip(), **declared})
+    made = json.loads(desk.site.kubectl("create", "-o", "json", "-f", "-", stdin=job))
+    release = make_modelrelease(name, OWN, jobRef={"name": name, "uid": made["metadata"]["uid"]})
+    desk.site.kubectl("create", "-f", "-", stdin=release)
+    page = json.loads(desk.run("auditor", "describe", f"release/{name}", "-o", "json").stdout)
+    assert page["data"]["pushedBy"].startswith(says)
+    assert page["release"]["contributors"] == "none are named"
+    text = desk.run("auditor", "describe", f"release/{name}").stdout
+    assert "pushed by" in text
+    closed = shown(desk, "describe", f"release/{name}")
+    assert "not read: the exchange sees the token" in " ".join(closed.stdout.split())

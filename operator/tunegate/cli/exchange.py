@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,15 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options that say where the exchange is, and whose token it is shown."""
     group = parser.add_argument_group("exchange", f"Each of these options overrides {config.shown_path()}.")
     group.add_argument("--exchange", metavar="HOST:PORT")
-    group.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")
-    group.add_argument("--token-file", metavar="FILE", help="show the token in this file, as a pipeline's pod has it")
+    add_token_options(group)
     group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the exchange")
     group.add_argument("--registry-plain-http", action="store_true")
+
+
+def add_token_options(parser: ArgumentParser | _ArgumentGroup) -> None:
+    """Add the options that say whose token the exchange is shown."""
+    parser.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")
+    parser.add_argument("--token-file", metavar="FILE", help="show the token in this file, as a pipeline's pod has it")
 
 
 @dataclass(frozen=True)

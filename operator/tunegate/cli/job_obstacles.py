@@ -26,6 +26,7 @@ from tunegate.api.markers import Resource
 from tunegate.api.modelserver import ModelServer
 from tunegate.api.pushed import Declaration, Pushed, PushedPlace
 from tunegate.api.reasons import JobReason
+from tunegate.api.shared import SERVICE_ACCOUNT
 from tunegate.api.stage.layout import STORE_REQUIRED
 from tunegate.cli import exchange
 from tunegate.cli.cluster import Cluster, Json, readable
@@ -133,21 +134,39 @@ def without_routes(server: ModelServer) -> str | None:
     )
 
 
-def recorded(job: FineTuneJob, options: Namespace) -> dict[str, Pushed | None]:
-    """Return what the exchange recorded of the pushed data that a job names; nothing where it cannot be asked."""
+def recorded(job: FineTuneJob, options: Namespace) -> tuple[dict[str, Pushed | None], str | None]:
+    """Return what the exchange recorded of the pushed data that a job names, or nothing and why it can't be asked."""
     places = [PushedPlace.of(uri) for uri in named_pushes(job) if _as_stated(job, uri) is not None]
+    if not places:
+        return {}, None
     found: dict[str, Pushed | None] = {}
     try:
-        where = exchange.known(options) if places else None
-        if where is not None:
-            with closing(exchange.Exchange(where)) as asked:
-                for place in places:
-                    known = asked.pushes(place.namespace, place.kind, place.name)
-                    mine = next((one for one in known if one["uri"] == place.uri), None)
-                    found[place.uri] = None if mine is None else _read(mine)
-    except (CommandFailure, ValidationError):
-        return {}  # a right or a setting is missing, or the exchange is another version: the operator decides
-    return found
+        with closing(exchange.Exchange(exchange.address(options))) as asked:
+            for place in places:
+                known = asked.pushes(place.namespace, place.kind, place.name)
+                mine = next((one for one in known if one["uri"] == place.uri), None)
+                found[place.uri] = None if mine is None else _read(mine)
+    except CommandFailure as error:  # a right or a setting is missing: the operator decides
+        return {}, str(error)
+    except ValidationError:
+        return {}, "the exchange is of another version than this program"
+    return found, None
+
+
+def pushed_by(job: FineTuneJob, options: Namespace) -> str | None:
+    """Return who pushed the job's training data, or why that is not known; None: it was not pushed."""
+    uri = job.spec.dataset.uri
+    if uri not in named_pushes(job):
+        return None
+    found, unknown = recorded(job, options)
+    if unknown is not None or uri not in found:
+        return f"not read: {unknown or 'the address is none'}"
+    pushed = found[uri]
+    if pushed is None:
+        return "nobody: nothing was pushed there"
+    if pushed.pushed_by.startswith(SERVICE_ACCOUNT):
+        return f"{pushed.pushed_by}, an account: it keeps nobody from approving, so ask who used it"
+    return f"{pushed.pushed_by} ({pushed.person_id})" if pushed.person_id else pushed.pushed_by
 
 
 def _read(record: Json) -> Pushed:

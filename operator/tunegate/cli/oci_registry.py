@@ -38,6 +38,7 @@ def add_options(parser: ArgumentParser, text: str) -> None:
     group.add_argument("--registry-auth", metavar="FILE", help="Docker configuration; default: your own")
     group.add_argument("--registry-ca", metavar="FILE", help="PEM authority of the registry")
     group.add_argument("--registry-plain-http", action="store_true")
+    exchange.add_token_options(group)
 
 
 def known(options: Namespace) -> Place | None:
@@ -55,16 +56,24 @@ def known(options: Namespace) -> Place | None:
 
 
 @contextmanager
-def opened(options: Namespace) -> Iterator[RegistryClient]:
-    """Open the registry. Raises ``CommandFailure`` where none is known, and for whatever it refuses."""
+def opened(options: Namespace, instead: str = "") -> Iterator[RegistryClient]:
+    """Open the registry. Raises ``CommandFailure`` where none is known, and for whatever it refuses.
+
+    ``instead``: the command that shows a part without the registry.
+    """
     place = known(options)
     if place is None:
         raise CommandFailure(
             f"which registry? Give --registry HOST, or name it once in {config.shown_path()}: "
             "registry: {host: HOST, authFile: auth.json, caFile: ca.crt}"
         )
-    with opened_at(place) as client:
-        yield client
+    try:
+        with opened_at(place) as client:
+            yield client
+    except RegistryAway as error:
+        if not instead:
+            raise
+        raise RegistryAway(f"{error}. What stands in the cluster is shown by: {instead}") from error
 
 
 @contextmanager

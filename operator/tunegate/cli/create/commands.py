@@ -24,6 +24,7 @@ def add(commands: Grammar) -> None:
     )  # fmt: skip
     one.add_argument("-f", "--filename", required=True, help="YAML file; - reads standard input")
     add_creating(one)
+    exchange.add_options(one)
 
     one = kinds.add(
         "release", create.release, "ask to serve a job's adapter, in your name",
@@ -128,4 +129,5 @@ def _suite(kinds: Grammar) -> None:
 def add_creating(parser: ArgumentParser) -> None:
     """Add what every command takes that creates objects."""
     parser.add_argument("--dry-run", action="store_true", help="let the server check, create nothing")
+    parser.add_argument("--strict", action="store_true", help="warnings count as a refusal: nothing is created")
     add_output(parser, FORMATS, "name: KIND/NAME, as other commands take it")

@@ -26,7 +26,7 @@ OTHERS = {
 """By kind, the command that takes its documents."""
 ASKED = {"model": "--model", "intended_use": "--intended-use", "risk": "--risk"}
 """What the release of a job needs, by the option's destination; a file says it itself."""
-OBSTACLES: dict[type[Resource], Callable[[Cluster, Json, Namespace], list[str]]] = {
+OBSTACLES: dict[type[Resource], Callable[[Cluster, Json, Namespace], list[obstacles.Obstacle]]] = {
     FineTuneJob: obstacles.of_job,
     ModelRelease: obstacles.of_release,
 }
@@ -116,20 +116,32 @@ def _completed(cluster: Cluster, model: type[Resource], document: Any, namespace
 
 
 def create_all(cluster: Cluster, model: type[Resource], documents: list[Json], options: Namespace) -> None:
-    """Create the documents once the server has agreed to all of them, or with ``options.dry_run`` none."""
+    """Create the documents once the server has agreed to all of them, or with ``options.dry_run`` none.
+
+    With ``options.strict`` none is created where one will be refused or has to wait: raises ``CommandFailure``.
+    """
     made: list[Json] = []
+    found: list[list[obstacles.Obstacle]] = []
     for document in documents:
         made.append(_send(cluster, model, document, dry_run=True))
-        for obstacle in OBSTACLES[model](cluster, document, options):
-            print(f"warning: {screen.shown(obstacle)}", file=sys.stderr)
-    for document, pretended in zip(documents, made, strict=True):
+        found.append(OBSTACLES[model](cluster, document, options))
+        for obstacle in found[-1]:
+            print(f"warning: {screen.shown(obstacle.message)}", file=sys.stderr)
+    if options.strict and any(found):
+        raise CommandFailure("nothing was created: with --strict warnings count as a refusal")
+    for document, pretended, told in zip(documents, made, found, strict=True):
         if not options.dry_run:
             _show(document)
         stored = pretended if options.dry_run else _send(cluster, model, document, dry_run=False)
         # Not of the document, which may have a `generateName` only.
         name, namespace = stored["metadata"]["name"], stored["metadata"]["namespace"]
-        done = "would be created" if options.dry_run else "created"
+        done = _told(told) if options.dry_run else "created"
         print(reference_of(model, name) if options.output == "name" else f"{model.KIND.kind} {namespace}/{name} {done}")
+
+
+def _told(found: list[obstacles.Obstacle]) -> str:
+    """Return what a dry run says of a document that the server would take."""
+    return "would be created, and be refused" if any(one.refused for one in found) else "would be created"
 
 
 def _send(cluster: Cluster, model: type[Resource], document: Json, *, dry_run: bool) -> Json:

@@ -24,6 +24,22 @@ from tunegate.reconcile.naming import USABLE_BY_JOBS_LABEL
 from tunegate.reconcile.suite_questions import closed
 
 ADDRESS = "must be of the form pvc://CLAIM/path, or be left out, so that the questions are pushed"
+OPTIONS = {
+    "spec.data.uri": "uri", "spec.data.groupField": "group-field", "spec.task.type": "task", "spec.task.maxTokens": "max-tokens",
+    "spec.task.jsonSchema": "schema", "spec.task.labels": "labels", "spec.primaryMetric.name": "metric",
+    "spec.primaryMetric.margin": "margin", "spec.primaryMetric.minimum": "minimum", "spec.qualityBar": "quality-bar",
+    "spec.guardrails": "guardrail", "spec.fewShot.shots": "shots", "spec.fewShot.systemPrompt": "system-prompt",
+}  # fmt: skip
+"""By field, the option that fills it."""
+FRACTION = "must be a fraction from 0 to 1, such as 0.8"
+HINTS = {
+    "task": f"must be one of {', '.join(suite_spec.TASKS)}. Rewriting, summaries and all other free text are Generation; docs/suites.md has a table",
+    "metric": f"must be one of {', '.join(suite_spec.METRICS)}",
+    "margin": FRACTION,
+    "minimum": FRACTION,
+    "quality-bar": FRACTION,
+}
+"""By option, what it takes."""
 NEW_NAME = "A suite never changes: give another NAME"
 
 
@@ -36,7 +52,7 @@ def suite(options: Namespace) -> int:
     document["metadata"] |= {"namespace": namespace} if namespace else {}
     pushes = _completed(document, options)
     to = address(options) if pushes and not (options.offline or options.dry_run) else None
-    parsed = _parsed(document)
+    parsed = _parsed(document, by_options=options.filename is None)
     trial = suite_trial.try_out(parsed.spec, questions)
     trial.show(stderr=options.output != "text")
     if trial.refuses(strict=options.strict):
@@ -120,15 +136,20 @@ def _from_file(options: Namespace, questions: suite_trial.Questions) -> Json:
     return {**found, "metadata": dict(metadata), "spec": {**spec, "data": {**data, "digest": questions.digest}}}
 
 
-def _parsed(document: Json) -> EvaluationSuite:
+def _parsed(document: Json, *, by_options: bool) -> EvaluationSuite:
+    """Return the suite. Raises ``CommandFailure`` that names the field, or with ``by_options`` the option that was given."""
     try:
         return EvaluationSuite.model_validate(document)
     except ValidationError as error:
-        reasons = [
-            f"{'.'.join(map(str, one['loc']))}: {ADDRESS if one['loc'][-1:] == ('uri',) else one['msg']}"
-            for one in error.errors(include_input=False, include_url=False)
-        ]
+        reasons = [_reason(one, by_options) for one in error.errors(include_input=False, include_url=False)]
         raise CommandFailure(f"{'; '.join(reasons)}. See kubectl explain evaluationsuite.spec") from error
+
+
+def _reason(error: Any, by_options: bool) -> str:
+    path = ".".join(map(str, error["loc"]))
+    option = next((name for field, name in OPTIONS.items() if path.startswith(field)), None) if by_options else None
+    words = ADDRESS if path.endswith(".uri") else HINTS.get(option or "", str(error["msg"]))
+    return f"--{option} ({path}): {words}" if option else f"{path}: {words}"
 
 
 def _send(cluster: Cluster, document: Json, namespace: str, *, dry_run: bool) -> Json:

@@ -22,6 +22,12 @@ REFUSING = frozenset({"SuiteRegex"})
 """Warnings of validation that keep a suite from being made: what was meant to be a rival answers nothing, for good."""
 
 
+FORM_IGNORED = (
+    "RougeL ignores case, punctuation, endings of words and letters outside a-z: for fixed forms use ExactMatch, with --minimum "
+    "as the least share of right answers"
+)
+
+
 @dataclass(frozen=True)
 class Questions:
     """What the file holds."""
@@ -94,6 +100,9 @@ def try_out(spec: EvaluationSuiteSpec, questions: Questions) -> Trial:
         ("gain", f"from {smallest_visible_gain(groups):.3f} on with 80 % power; the margin is {margin}"),
     ]
     broken = any(one.action == "Block" for one in findings)
+    if spec.primary_metric.name == "RougeL":
+        facts.append(("metric", FORM_IGNORED))
+    findings += _cut(rows, spec.task.max_tokens)
     if spec.task.json_schema is not None and not broken:
         unfit = sum(one.count for one in findings if one.check == "SuiteAnswers")
         fits = len(rows) - unfit
@@ -109,6 +118,23 @@ def try_out(spec: EvaluationSuiteSpec, questions: Questions) -> Trial:
             ("regex", f"your regular expression matched {trial.matched} of {trial.questions}; right are {trial.right}")
         )
     return Trial(facts, findings)
+
+
+def _cut(rows: Sequence[Row], most: int) -> list[Finding]:
+    """Return a warning of expected answers with more words than tokens are allowed: a token is seldom more than a word.
+
+    How many tokens they have, validation says by the base model's tokenizer.
+    """
+    from tunegate_trainer.findings import warn
+
+    long = [row.number for row in rows if len(row.answer.split()) > most]
+    if not long:
+        return []
+    message = (
+        f"{count_of(len(long), 'expected answer')} of {len(rows)} have more words than task.maxTokens allows tokens ({most}): answers "
+        "are cut before they can be right. Give a larger --max-tokens"
+    )
+    return [warn("SuiteAnswers", message, count=len(long), rows=long, place=str)]
 
 
 def _shares(labels: Sequence[str], answers: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from tunegate.api.modelserver import ModelServer
 from tunegate.api.reasons import JobReason
 from tunegate.api.routes import CanaryStatus, ShadowStatus
 from tunegate.api.shared import StatusBase
-from tunegate.cli import addresses, decisions, oci_registry, screen, waits
+from tunegate.cli import addresses, decisions, job_obstacles, oci_registry, screen, waits
 from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.describe import page, release_view
 from tunegate.cli.describe.words import text_of
@@ -56,6 +56,14 @@ def _dossier(cluster: Cluster, release: ModelRelease, options: Namespace) -> Jso
     If the registry of the settings does not answer or lets this person in no further, the page says so and goes without.
     Content that differs from what was approved is always a failure.
     """
+    document = _collected(cluster, release, options)
+    job = release_view.job_of(cluster, release)
+    pushed = job_obstacles.pushed_by(job, options) if job is not None else None
+    document["data"] |= {} if pushed is None else {"pushedBy": pushed}
+    return document
+
+
+def _collected(cluster: Cluster, release: ModelRelease, options: Namespace) -> Json:
     place = oci_registry.known(options)
     if place is None or (release.status.statement_digest is None and not options.registry):
         return release_view.collect(cluster, release)

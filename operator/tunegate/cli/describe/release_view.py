@@ -87,7 +87,7 @@ def _release(release: ModelRelease, job: FineTuneJob | None) -> Json:
         "created": release.metadata.get("creationTimestamp"), "servedName": status.served_name,
         "conditions": {one.type: f"{one.status} ({one.reason})" for one in status.conditions},
         "job": spec.job_ref.name, "jobRequestedBy": job.spec.requested_by.username if job else None,
-        "contributors": ", ".join(one.username for one in job.spec.contributors) if job else None,
+        "contributors": (", ".join(one.username for one in job.spec.contributors) or "none are named") if job else None,
     }  # fmt: skip
 
 

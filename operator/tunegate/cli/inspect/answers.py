@@ -25,7 +25,8 @@ from tunegate.registry.client import RegistryClient
 def answers(cluster: Cluster, options: Namespace) -> int:
     """Print the answers that a job's gate was judged by, verified against the digest in the job's result."""
     job = results.job_named(cluster, options.subject, options.namespace or cluster.namespace)
-    with oci_registry.opened(options) as client:
+    instead = f"tunegate describe {options.subject} -n {job.namespace}"
+    with oci_registry.opened(options, instead) as client:
         kept, document = _pull(client, job)
     if options.output == "json":
         print(document, end="")
