@@ -86,6 +86,11 @@ def farewell(screen: Screen, journey: Journey, cluster: Cluster) -> None:
     screen.say(f"ledger   {kubectl} get auditrecords")
     screen.say('MLflow   tunegate mlflow   (docs/operate.md, "MLflow", says with which token)')
     if cluster.local:
+        address = cluster.admin.get("service", SERVER, inputs.TEAM) or {}
+        gateway = f"http://{address.get('spec', {}).get('clusterIP', 'ADDRESS')}"
+        screen.say(
+            f"ask      tunegate ask MODEL QUESTION -n {inputs.TEAM} --gateway {gateway} --service-account …   (docs/road-task.md)"
+        )
         screen.say("stop     make cluster-down   (data stays)      make clean   (nothing stays)")
     else:
         screen.say("remove   docs/uninstall.md")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import helm
 from tests.support.helm import Json
-from tunegate.cli import access
+from tunegate.cli.rights import RIGHTS, Right
 from tunegate.rbac import rights
 
 PEOPLE: dict[str, list[dict[str, Any]]] = {
@@ -121,8 +121,8 @@ def test_suites_and_policies_are_two_duties() -> None:
     }
 
 
-@pytest.mark.parametrize("right", [pytest.param(right, id=right.does) for right in access.RIGHTS])
-def test_tunegate_access_names_the_values_that_give_a_right(right: access.Right) -> None:
+@pytest.mark.parametrize("right", [pytest.param(right, id=right.does) for right in RIGHTS])
+def test_tunegate_access_names_the_values_that_give_a_right(right: Right) -> None:
     keys = [key for key in PEOPLE if key != "approvers"]
     people = {key: [{"groups": [key]}] for key in keys} | {
         "approvers": [{"role": "model-risk", "groups": ["approvers"]}]

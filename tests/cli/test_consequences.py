@@ -48,3 +48,18 @@ def test_an_override_says_when_it_ends() -> None:
     found = told("ModelRelease", "Override")
     assert found["counts until"] == "2026-12-03T12:00:00Z"
     assert "closed then" in found["afterwards"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "complete", "words"),
+    [
+        ({}, True, "the quorum is complete already"),
+        ({"compliance": 1}, False, "all slots of role risk are filled already"),
+    ],
+)
+def test_an_approval_that_fills_no_slot_promises_nothing(missing: dict[str, int], complete: bool, words: str) -> None:
+    spec = {"decision": "Approve", "role": "risk", "expirationTime": "2026-12-03T12:00:00Z"}
+    found = dict(consequences("ModelRelease", spec, missing, complete=complete))
+    assert set(found) == {"counts until", "at once"}
+    assert found["at once"].startswith(f"nothing: {words}")
+    assert "rolled out" not in found["at once"]

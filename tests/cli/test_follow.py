@@ -12,9 +12,11 @@ import pytest
 
 from tests.support.builders import make_finetunejob, make_modelrelease, make_modelserver
 from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.finetunejob.status import Progress
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.api.modelserver import ModelServer
 from tunegate.cli.follow import logs, wait
+from tunegate.cli.main import parser
 from tunegate.reconcile.naming import ATTEMPT_LABEL, STAGE_LABEL
 
 OPERATOR = Path(__file__).parents[2] / "operator"
@@ -58,6 +60,23 @@ def test_a_condition_is_awaited_with_its_status_and_true_when_none_is_said() -> 
     assert wait.awaited("condition=Scheduled").met(job("Training", condition("Scheduled", "True")))
     assert not wait.awaited("condition=Scheduled").met(job("Training"))
     assert wait.awaited("condition=Scheduled=False").met(job("Queued", condition("Scheduled", "False")))
+
+
+def test_each_tenth_of_a_stage_is_news_and_no_percent_between() -> None:
+    def at(percent: int) -> FineTuneJob:
+        made = job("Training")
+        return made.model_copy(
+            update={"status": made.status.model_copy(update={"progress": Progress(percent=percent)})}
+        )
+
+    assert [wait.tenths(at(percent)) for percent in (0, 9, 10, 55, 100)] == [0, 0, 1, 5, 10]
+    assert wait.tenths(job("Training")) is None
+    assert wait.tenths(release("Serving")) is None
+
+
+@pytest.mark.parametrize("stage", ["Train", "train", "TRAIN"])
+def test_a_stage_is_named_in_any_case(stage: str) -> None:
+    assert parser().parse_args(["logs", "job/holders", "--stage", stage]).stage == "Train"
 
 
 @pytest.mark.parametrize("text", ["phase=Succeeded", "condition=Scheduled"])

@@ -106,3 +106,14 @@ def test_the_version_is_told_in_every_form(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out.count(__version__) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "words"), [(("ask",), "json is for programs"), (("data", "show"), "json and yaml are for programs")]
+)
+def test_help_names_only_the_formats_that_a_command_has(
+    command: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args([*command, "--help"])
+    assert words in " ".join(capsys.readouterr().out.split())

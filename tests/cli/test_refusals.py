@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 import pytest
 
 from tests.support import release_evidence
+from tunegate.api.approval import CountedApproval
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.decide import refusals
 from tunegate.cli.failure import CommandFailure
@@ -60,4 +63,22 @@ def test_whoever_is_in_none_of_the_groups_of_a_role_is_warned(capsys: pytest.Cap
     assert "role risk takes members of model-risk; you are in engineers" in capsys.readouterr().err
     refusals.warn_of_groups("risk", {"model-risk"}, ["engineers", "model-risk"])
     refusals.warn_of_groups("risk", set(), ["engineers"])
+    assert capsys.readouterr().err == ""
+
+
+FIRST = CountedApproval(name="holders-1-approve-x", username="ravi", role="risk", time="2026-12-01T12:00:00Z")
+
+
+def test_a_second_approval_of_a_person_in_a_role_is_refused_unless_it_prolongs_the_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at_once = Namespace(yes=True, expires=None)
+    with pytest.raises(CommandFailure, match="holders-1-approve-x.*one person counts once.*give --expires"):
+        refusals.check_second([FIRST], "ravi", "risk", at_once)
+    assert capsys.readouterr().err == ""
+    for options in (Namespace(yes=True, expires=3600), Namespace(yes=False, expires=None)):
+        refusals.check_second([FIRST], "ravi", "risk", options)
+        assert "This may not count: you approved this as risk at 2026-12-01" in capsys.readouterr().err
+    for username, role in (("cora", "risk"), ("ravi", "compliance")):
+        refusals.check_second([FIRST], username, role, at_once)
     assert capsys.readouterr().err == ""

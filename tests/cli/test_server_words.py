@@ -49,3 +49,34 @@ def test_other_patterns_stay() -> None:
     assert with_advice("spec.digest in body should match '^sha256:[0-9a-f]{64}$'").endswith(
         "match '^sha256:[0-9a-f]{64}$'"
     )
+
+
+DENIED = '{0}.tunegate.io is forbidden: User "erin" cannot {1} resource "{0}" in API group "tunegate.io" in the namespace "team"'
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "value"),
+    [
+        ("create", "evaluationsuites", "people.evaluationOwners"),
+        ("patch", "modelservers", "people.servingOperators"),
+        ("create", "finetunejobs", "people.requesters"),
+        ("delete", "modelreleases", "people.requesters"),
+        ("create", "approvals", "people.approvers"),
+        ("get", "finetunejobs", "people.requesters, approvers, evaluationOwners, servingOperators or auditors"),
+    ],
+)
+def test_a_right_that_is_missing_comes_with_the_value_of_the_chart_that_gives_it(
+    verb: str, resource: str, value: str
+) -> None:
+    said = with_advice(DENIED.format(resource, verb))
+    assert said.startswith(DENIED.format(resource, verb))
+    assert f". The chart's {value} gives this right" in said
+    assert "If namespace team does not exist or is not governed, nobody has it: correct -n" in said
+
+
+def test_a_right_in_the_whole_cluster_names_no_namespace() -> None:
+    denied = 'basemodels.tunegate.io is forbidden: User "erin" cannot {} resource "basemodels" in API group "tunegate.io" at the cluster scope'
+    assert with_advice(denied.format("create")).endswith(". The platform team gives this right")
+    assert "people.requesters" in with_advice(denied.format("list"))
+    others = 'pods is forbidden: User "erin" cannot list resource "pods" in API group "" in the namespace "team"'
+    assert with_advice(others) == others

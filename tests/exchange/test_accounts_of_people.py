@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.exchange.test_push_command import DECLARED, Desk
-from tests.support.builders import make_finetunejob, make_modelrelease
+from tests.support.builders import make_approvalpolicy, make_finetunejob, make_modelrelease
 from tests.support.exchange_site import OWN, PROGRAMS, Site
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -19,14 +19,28 @@ OPENS = {
     "ravi": {("get", "evidence/answers"), ("get", "evidence/statement"), ("get", "runs"), ("list", "datasets")},
     "ada": {("get", "evidence/answers"), ("get", "evidence/statement"), ("get", "runs"), ("list", "datasets")},
 }
-NEVER = [("create", "finetunejobs"), ("create", "approvals"), ("create", "modelreleases"), ("create", "evaluationsuites")]
+NEVER = [
+    ("create", "finetunejobs"),
+    ("create", "approvals"),
+    ("create", "modelreleases"),
+    ("create", "evaluationsuites"),
+]
 """What an account would do in a second name of its person."""
 
 
 @pytest.fixture(scope="module")
 def kinds(site: Site) -> Site:
     """A site that knows our kinds, on which the platform team made the accounts."""
-    for name in ("approvalpolicies", "modelreleases", "finetunejobs", "auditrecords", "approvals", "modelservers", "basemodels", "computepools"):
+    for name in (
+        "approvalpolicies",
+        "modelreleases",
+        "finetunejobs",
+        "auditrecords",
+        "approvals",
+        "modelservers",
+        "basemodels",
+        "computepools",
+    ):
         site.kubectl("apply", "--server-side", "-f", str(CHECKOUT / f"crds/{name}.yaml"))
         site.kubectl("wait", "--for=condition=Established", f"crd/{name}.tunegate.io", "--timeout=60s")
     site.kubectl("apply", "-f", str(CHECKOUT / "examples/licenses/accounts.yaml"))
@@ -172,3 +186,47 @@ def test_the_page_of_a_release_says_who_pushed_the_data_and_that_nobody_is_named
     assert "pushed by" in text
     closed = shown(desk, "describe", f"release/{name}")
     assert "not read: the exchange sees the token" in " ".join(closed.stdout.split())
+
+
+def test_a_push_that_no_readable_policy_lets_a_job_use_is_warned_of(desk: Desk) -> None:
+    policy = make_approvalpolicy("strict", allowedData=["Public"], requiredRights=["SpdxLicense", "Retention"])
+    desk.site.kubectl("create", "-f", "-", stdin=policy)
+    declared = ["--classification", "Internal", "--license", "our own", "--source", "tests", "--steward", "stella"]
+    try:
+        done = desk.run("admin", "data", "push", desk.file(), *declared)
+        unread = desk.run("steward", "data", "push", desk.file(), *declared)
+    finally:
+        desk.site.kubectl("delete", "approvalpolicy", "strict")
+    assert done.returncode == unread.returncode == 0
+    assert "warning: --classification Internal: ApprovalPolicy strict allows Public only" in done.stderr
+    assert "warning: --license 'our own': ApprovalPolicy strict asks for an SPDX expression" in done.stderr
+    assert "asks how long the data may be kept" in done.stderr
+    assert "warning" not in unread.stderr, "stewards need not read policies"
+    allowed = desk.run("admin", "data", "push", desk.file(), *declared)
+    assert "warning" not in allowed.stderr
+
+
+def test_a_namespace_that_is_misspelled_is_named_as_such(desk: Desk) -> None:
+    desk.settings(serviceAccount="erin")
+    command = [*desk.run("engineer", "data", "list").args[:-1], "licenses-taem"]
+    done = subprocess.run(command, env=desk.environment("engineer"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "You hold no right of Tunegate in namespace licenses-taem either" in done.stderr
+    own = desk.run("reviewer", "data", "list", "--service-account", "stella")
+    assert "You hold no right" not in own.stderr
+
+
+def test_a_role_that_no_policy_has_comes_with_those_that_there_are(desk: Desk) -> None:
+    desk.site.kubectl("create", "-f", "-", stdin=make_approvalpolicy("two-person"))
+    desk.site.kubectl("create", "-f", "-", stdin=make_modelrelease("decided", OWN))
+    digest = "sha256:" + "3" * 64
+    status = json.dumps({"status": {"phase": "PendingApproval", "releaseDigest": digest}})
+    desk.site.kubectl(
+        "-n", OWN, "patch", "modelrelease", "decided", "--type=merge", "--subresource=status", "-p", status
+    )
+    desk.site.kubectl("create", "clusterrole", "policies", "--verb=get,list", "--resource=approvalpolicies.tunegate.io")
+    desk.site.kubectl("create", "clusterrolebinding", "policies", "--clusterrole=policies", "--group=engineers")
+    done = desk.run("engineer", "approve", "release/decided", "--role", "rsik", "--reason", "fine", "--yes")
+    desk.site.kubectl("delete", "approvalpolicy", "two-person")
+    assert done.returncode == 1
+    assert "no policy has such a role: there are compliance, risk" in done.stderr

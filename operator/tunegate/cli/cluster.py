@@ -176,7 +176,15 @@ class Cluster:
             "kind": "TokenRequest",
             "spec": {**audiences, "expirationSeconds": seconds},
         }
-        answer = self._send("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", {}, body) or {}
+        try:
+            answer = self._send("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", {}, body) or {}
+        except Forbidden as error:
+            if self.may("list", "modelreleases", "", namespace) or self.may("list", "datasets", "", namespace):
+                raise
+            raise Forbidden(
+                f"{error}. You hold no right of Tunegate in namespace {namespace} either: either it is the account's own, or it does not "
+                "exist or is not governed: correct -n"
+            ) from error
         return str(answer.get("status", {}).get("token", ""))
 
     def _send(

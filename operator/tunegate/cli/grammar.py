@@ -77,8 +77,10 @@ def on_cluster(command: Callable[[Cluster, Namespace], int]) -> Command:
     return lambda options: command(Cluster.of(options), options)
 
 
-def add_output(parser: ArgumentParser, formats: Sequence[str], text: str = "json and yaml are for programs") -> None:
+def add_output(parser: ArgumentParser, formats: Sequence[str], text: str | None = None) -> None:
     """Add `-o`, which is a format everywhere; the first is the default."""
+    programs = [one for one in formats if one in ("json", "yaml")]
+    text = text or f"{' and '.join(programs)} {'is' if len(programs) == 1 else 'are'} for programs"
     parser.add_argument("-o", "--output", choices=formats, default=formats[0], help=text)
 
 

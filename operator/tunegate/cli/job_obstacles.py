@@ -33,7 +33,7 @@ from tunegate.cli.cluster import Cluster, Json, readable
 from tunegate.cli.failure import CommandFailure, Forbidden
 from tunegate.cli.nearest import did_you_mean
 from tunegate.reconcile.finetunejob.budget import Amount, never_within
-from tunegate.reconcile.finetunejob.data_rights import past_retention
+from tunegate.reconcile.finetunejob.data_rights import no_spdx, past_retention
 from tunegate.reconcile.finetunejob.inputs import in_the_way, missing, needed_claims
 from tunegate.reconcile.finetunejob.observed import Observed, StoreSecret
 from tunegate.reconcile.finetunejob.pushed import named_pushes
@@ -167,6 +167,33 @@ def pushed_by(job: FineTuneJob, options: Namespace) -> str | None:
     if pushed.pushed_by.startswith(SERVICE_ACCOUNT):
         return f"{pushed.pushed_by}, an account: it keeps nobody from approving, so ask who used it"
     return f"{pushed.pushed_by} ({pushed.person_id})" if pushed.person_id else pushed.pushed_by
+
+
+def refused_by_policy(options: Namespace, declared: Declaration) -> list[str]:
+    """Return why jobs with data that is declared so are refused, as far as this person may read policies.
+
+    Only the operator knows which policy is the namespace's own, so all that are readable must refuse it.
+    """
+    try:
+        policies: list[ApprovalPolicy] = Cluster.of(options).all(ApprovalPolicy)
+    except CommandFailure:  # a pipeline has no kubeconfig, and stewards need not read policies: the operator decides
+        return []
+    found = [list(_shortfalls(policy, declared)) for policy in policies]
+    return min(found, key=len, default=[])
+
+
+def _shortfalls(policy: ApprovalPolicy, declared: Declaration) -> Iterator[str]:
+    spec, refused = policy.spec, "jobs with this data are refused; push again with another declaration"
+    if declared.classification not in spec.allowed_data:
+        allowed = ", ".join(spec.allowed_data)
+        yield f"--classification {declared.classification}: ApprovalPolicy {policy.name} allows {allowed} only, so {refused}"
+    if "SpdxLicense" in spec.required_rights and (wrong := no_spdx(declared.license)):
+        yield (
+            f"--license {declared.license!r}: ApprovalPolicy {policy.name} asks for an SPDX expression ({wrong}), so {refused}, such as "
+            "CC-BY-4.0 or LicenseRef-contract-17"
+        )
+    if "Retention" in spec.required_rights and declared.expiration_date is None:
+        yield f"ApprovalPolicy {policy.name} asks how long the data may be kept, so {refused}: --expires"
 
 
 def _read(record: Json) -> Pushed:

@@ -11,6 +11,7 @@ from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.markers import DataUri, QuestionsUri, Resource, VolumeUri
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.nearest import nearest
+from tunegate.cli.rights import with_givers
 
 NOT_TEXT = re.compile(r'in body must be of type string: "(?:integer|number|boolean)"')
 NOT_CHECKED = re.compile(
@@ -32,7 +33,7 @@ def with_advice(message: str) -> str:
     """Return the API server's message, with what to do, and without rules that were not checked."""
     message = NOT_TEXT.sub(r"\g<0> (put it in quotes)", NOT_CHECKED.sub("", message))
     message = PATTERN.sub(lambda found: f"should be {_FORM[found[1]]}" if found[1] in _FORM else found[0], message)
-    return UNKNOWN.sub(lambda found: found[0] + _meant(found[1]), message)
+    return with_givers(UNKNOWN.sub(lambda found: found[0] + _meant(found[1]), message))
 
 
 def _meant(path: str) -> str:

@@ -20,14 +20,19 @@ FINAL = {
 """By decision, and whether it is about a release."""
 
 
-def consequences(kind: str, spec: Json, missing: Mapping[str, int]) -> Facts:
-    """Return what follows. ``missing`` are the open slots by role, before this decision."""
+def consequences(kind: str, spec: Json, missing: Mapping[str, int], *, complete: bool = False) -> Facts:
+    """Return what follows. ``missing`` are the open slots by role, before this decision; ``complete``: none was missing."""
     decision, release = spec["decision"], kind == RELEASE
     if (decision, release) in FINAL:
         return [("afterwards", FINAL[decision, release])]
     lapse = ("counts until", spec["expirationTime"])
     if decision == "Override":
         return [lapse, ("afterwards", "what it opened is closed then, unless the quorum was reached")]
+    if complete or (missing and spec["role"] not in missing):
+        filled = (
+            "the quorum is complete already" if complete else f"all slots of role {spec['role']} are filled already"
+        )
+        return [lapse, ("at once", f"nothing: {filled}. It counts only once another approval lapses or is withdrawn")]
     rest = {role: slots - (role == spec["role"]) for role, slots in missing.items()}
     others = ", ".join(f"{slots} of role {role}" for role, slots in rest.items() if slots > 0)
     effect = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from tunegate.api.approval import Approval, DroppedApproval
+from tunegate.api.approval import Approval, DroppedApproval, Tally
 from tunegate.api.approvalpolicy import ApprovalPolicy, ApprovalRole
 from tunegate.api.conditions import rfc3339
 from tunegate.api.evaluationsuite import unanswered
@@ -60,8 +60,15 @@ class Subject:
     """Longest life of an approval in seconds, by role."""
     withdrawn: frozenset[str]
     """Usernames of those who took an approval of it back."""
+    tally: Tally
+    """What counts of it now."""
     lines: Mapping[str, str]
     """What to show before the decision, by heading."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was counted, and no approval is missing."""
+        return bool(self.tally.approvals) and not self.tally.missing
 
 
 def decide(cluster: Cluster, options: Namespace) -> int:
@@ -81,6 +88,8 @@ def decide(cluster: Cluster, options: Namespace) -> int:
     if options.decision == "Withdraw":
         refusals.check_given(cluster, subject.uid, me, namespace)
     refusals.check_withdrawn(subject.withdrawn, str(me.get("username", "")), options.decision)
+    if options.decision == "Approve":
+        refusals.check_second(subject.tally.counted, str(me.get("username", "")), role.name, options)
     refusals.warn_of_groups(role.name, role.groups, own_groups(me))
     document = _approval(subject, role, me, options)
     _show(subject, document["spec"])
@@ -124,6 +133,7 @@ def _release(cluster: Cluster, release: ModelRelease, policies: list[ApprovalPol
         roles=tuple(role for role, _ in roles),
         max_ages=_ages(roles),
         withdrawn=_withdrawn(status.dropped),
+        tally=status,
         lines=lines,
     )
 
@@ -152,6 +162,7 @@ def _waiver(job: FineTuneJob, policies: list[ApprovalPolicy], decision: str) -> 
             [(rule, policy.spec.max_approval_age_seconds) for policy in policies for rule in policy.spec.waivers]
         ),
         withdrawn=_withdrawn(waiver.dropped),
+        tally=waiver,
         lines=lines,
     )
 
@@ -214,7 +225,8 @@ def _reviewer_role(cluster: Cluster, options: Namespace, subject: Subject) -> Re
             raise CommandFailure(f"you hold several roles: name one with --role: {', '.join(held)}")
         name = held[0]
     else:
-        refusals.check_role(cluster, verb, name, subject.namespace)
+        known_roles = [role.name for role in subject.roles] + ([ON_CALL_ROLE] if verb == "revoke" else [])
+        refusals.check_role(cluster, verb, name, subject.namespace, known_roles)
     known_as = [role for role in subject.roles if role.name == name]
     groups = frozenset(group for role in known_as for group in role.groups)
     signed = any(role.signers is not None for role in known_as)
@@ -257,7 +269,7 @@ def _show(subject: Subject, spec: Json) -> None:
             ("by", f"{spec['approver']['username']} ({groups})"),
             *person.items(),
             ("reason", spec["reason"]),
-            *consequences(subject.kind, spec, subject.missing),
+            *consequences(subject.kind, spec, subject.missing, complete=subject.complete),
         ],
     )
 

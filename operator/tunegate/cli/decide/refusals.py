@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from argparse import Namespace
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from tunegate.api.approval import REASON_LIMIT, REASON_MINIMUM, REASON_RULE, Approval
+from tunegate.api.approval import REASON_LIMIT, REASON_MINIMUM, REASON_RULE, Approval, CountedApproval
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
 from tunegate.cli.cluster import Cluster, readable
@@ -50,6 +51,23 @@ def check_withdrawn(withdrawn: Collection[str], username: str, decision: str) ->
         )
 
 
+def check_second(counted: Iterable[CountedApproval], username: str, role: str, options: Namespace) -> None:
+    """Refuse with `--yes`, and otherwise warn of, a second approval of a person in a role: one person counts once.
+
+    It counts once the first lapses, so whoever says by `--expires` until when means it.
+    """
+    first = next((one for one in counted if (one.username, one.role) == (username, role)), None)
+    if first is None:
+        return
+    message = (
+        f"you approved this as {role} at {first.time} ({first.name}), and one person counts once: a second approval counts only after "
+        "the first has lapsed"
+    )
+    if options.yes and options.expires is None:
+        raise CommandFailure(f"{message}. Nothing was recorded; to prolong yours, give --expires")
+    print(f"This may not count: {message}", file=sys.stderr)
+
+
 def check_given(cluster: Cluster, subject_uid: str, me: Mapping[str, Any], namespace: str) -> None:
     """Raise ``CommandFailure`` for who takes back what they never gave: they could not approve it later either."""
     own = [
@@ -79,11 +97,16 @@ def check_waiver(job: FineTuneJob, decision: str) -> None:
     )
 
 
-def check_role(cluster: Cluster, verb: str, role: str, namespace: str) -> None:
-    """Raise ``CommandFailure`` for a role that the API server does not let this person decide in."""
+def check_role(cluster: Cluster, verb: str, role: str, namespace: str, known: Collection[str] = ()) -> None:
+    """Raise ``CommandFailure`` for a role that the API server does not let this person decide in.
+
+    ``known``: the roles of the policies that this person may read.
+    """
+    roles = ", ".join(sorted(set(known)))
+    there = "" if not roles or role in known else f", and no policy has such a role: there are {roles}"
     if not cluster.may(verb, "approvalroles", role, namespace):
         raise CommandFailure(
-            f"role {role} is not yours in namespace {namespace}: you do not hold the verb {verb!r} on it. "
+            f"role {role} is not yours in namespace {namespace}: you do not hold the verb {verb!r} on it{there}. "
             "Leave --role out to decide in your own"
         )
 

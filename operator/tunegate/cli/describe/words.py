@@ -10,6 +10,7 @@ SPELLED = {
     "overlapRows": "rows shared with suites", "manifestDigest": "manifest", "engineProfileDigest": "engine profile",
     "suiteDigest": "suite digest", "suiteMargin": "margin asked for", "suiteMinimum": "minimum asked for",
     "suiteTries": "tries on these questions", "resultDigest": "result", "jobRequestedBy": "job requested by", "contributors": "job contributors",
+    "pushedBy": "pushed by",
     "mlflowRun": "MLflow run", "mlflowPage": "MLflow page", "answersAs": "answers as", "approvedBy": "approved by", "askedAs": "asked with",
     "maxTokens": "max_tokens", "systemPrompt": "system prompt", "documentsDigest": "documents",
 }  # fmt: skip

@@ -36,6 +36,9 @@ def add(commands: Grammar) -> None:
     )  # fmt: skip
     completion.add_reference(one, (JOB,), metavar="job/NAME")
     one.add_argument(
-        "--stage", choices=get_args(StageName), help="its last attempt; default: the stage whose pods are newest"
+        "--stage",
+        type=str.capitalize,
+        choices=get_args(StageName),
+        help="its last attempt; default: the stage whose pods are newest",
     )
     one.add_argument("-f", "--follow", action="store_true", help="go on until the pod ends")

@@ -93,7 +93,9 @@ def wait(options: Namespace) -> int:
             return TIMED_OUT
         time.sleep(min(POLL_SECONDS, left))
         before, seen = seen, _again(cluster, seen, namespace)
-        if (before.status.phase, wanted.found(before)) != (seen.status.phase, wanted.found(seen)):
+        if (before.status.phase, wanted.found(before), tenths(before)) != (
+            seen.status.phase, wanted.found(seen), tenths(seen),
+        ):  # fmt: skip
             _say(f"{subject}: {_standing(seen)}")
     print(f"{subject}: {wanted}")
     return MET
@@ -111,9 +113,17 @@ def _again(cluster: Cluster, seen: Waited, namespace: str) -> Waited:
     return found
 
 
+def tenths(one: Waited) -> int | None:
+    """Return how many tenths of its stage a job has done; None where nothing is said of it."""
+    progress = one.status.progress if isinstance(one, FineTuneJob) else None
+    return progress.percent // 10 if progress is not None else None
+
+
 def _standing(one: Waited) -> str:
     message = f": {one.status.message}" if one.status.message else ""
-    return f"it is {one.status.phase}{message}"
+    progress = one.status.progress if isinstance(one, FineTuneJob) else None
+    percent = f"{progress.percent} %" if progress is not None else ""
+    return f"it is {one.status.phase}{message}{f', {percent}' if percent not in message else ''}"
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunegate.api.pushed import NAME, Declaration, PushedKind
-from tunegate.cli import screen
+from tunegate.cli import job_obstacles, screen
 from tunegate.cli.cluster import Json
 from tunegate.cli.exchange import address
 from tunegate.cli.failure import WrongUsage
@@ -34,6 +34,9 @@ def push(kind: PushedKind, options: Namespace) -> int:
     if kind == "datasets" and not options.unchecked:
         rows, form = check_rows(found)
         print(f"{rows} rows of form {form}", file=sys.stderr)
+    if kind == "datasets":
+        for message in job_obstacles.refused_by_policy(options, declaration):
+            print(f"warning: {screen.shown(message)}", file=sys.stderr)
     recorded = send(kind, found, name, namespace_of(options), declaration, address(options))
     _print(kind, recorded, options.output)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ TOKEN_SECONDS = 600
 class Gateway:
     """One gateway, asked with one token. Redirects are not followed: the token is for this address."""
 
-    def __init__(self, address: str, token: str, authority: Path | None, hint: str) -> None:
-        """``hint``: what to do when nobody answers there."""
+    def __init__(self, address: str, token: str, authority: Path | None, hint: Callable[[], str]) -> None:
+        """``hint`` says what to do when nobody answers there."""
         if authority is not None and not authority.is_file():
             raise WrongUsage(f"{authority}: no such file")
         self.address = address
@@ -47,7 +48,7 @@ class Gateway:
         try:
             answer = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise CommandFailure(f"the gateway at {self.address} does not answer: {error}. {self._hint}") from error
+            raise CommandFailure(f"the gateway at {self.address} does not answer: {error}. {self._hint()}") from error
         try:
             document: Any = answer.json()
         except ValueError:
@@ -75,11 +76,23 @@ def opened(cluster: Cluster, server: ModelServer, options: Namespace) -> Gateway
     own = config.belonging(told, "address", options.gateway)
     authority = Path(options.gateway_ca) if options.gateway_ca else config.beside(own.ca_file if own else None)
     file = Path(options.token_file) if options.token_file else config.beside(own.token_file if own else None)
-    hint = (
-        f"From outside the cluster: kubectl -n {server.namespace} port-forward service/{server.name} 8080:"
-        f"{443 if address.startswith('https') else 80}, and give --gateway with that address; or ask the platform team for one"
+    token = _token(cluster, server, file, options.service_account)
+    return Gateway(address.rstrip("/"), token, authority, lambda: _way_in(cluster, server, address))
+
+
+def _way_in(cluster: Cluster, server: ModelServer, address: str) -> str:
+    """Return what this person may do where the address is not theirs to reach."""
+    asked = (
+        "ask the platform team for the gateways' address from outside, and give it with --gateway or once in the settings: "
+        "gateway: {address: ADDRESS}; for everybody it is the chart's addresses.gateway"
     )
-    return Gateway(address.rstrip("/"), _token(cluster, server, file, options.service_account), authority, hint)
+    if not cluster.may("create", "pods/portforward", "", server.namespace, group=""):
+        return f"From outside the cluster: {asked}"
+    port = 443 if address.startswith("https") else 80
+    return (
+        f"From outside the cluster: kubectl -n {server.namespace} port-forward service/{server.name} 8080:{port}, and give --gateway "
+        f"with that address; or {asked}"
+    )
 
 
 def _token(cluster: Cluster, server: ModelServer, file: Path | None, account: str | None) -> str:

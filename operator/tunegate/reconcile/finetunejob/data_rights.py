@@ -44,7 +44,7 @@ def not_stated(seen: Observed) -> Iterator[str]:
         yield f"{asks} who answers for the data. Create a new job with spec.dataset.steward."
     if "Retention" in required and dataset.expiration_date is None:
         yield f"{asks} how long the data may be kept. Create a new job with spec.dataset.expirationDate, a day as YYYY-MM-DD."
-    if "SpdxLicense" in required and (wrong := _no_spdx(dataset.license)):
+    if "SpdxLicense" in required and (wrong := no_spdx(dataset.license)):
         yield (
             f"{asks} for an SPDX license expression in spec.dataset.license: {wrong}. Create a new job with one such as "
             "CC-BY-4.0 or LicenseRef-contract-17 (https://spdx.org/licenses)."
@@ -66,7 +66,7 @@ def _licenses() -> Licensing:
     return get_spdx_licensing()
 
 
-def _no_spdx(expression: str) -> str | None:
+def no_spdx(expression: str) -> str | None:
     """Return why this is no SPDX license expression (SPDX 2.3, annex D); names of one's own begin with `LicenseRef-`."""
     try:
         parsed = _licenses().parse(expression, strict=True)
