@@ -92,6 +92,12 @@ def test_access_shows_the_rights_of_the_account_that_the_settings_name(desk: Des
     assert rights["see runs and models in MLflow"] == (True, True)
     assert rights["read answers, rows and statements"] == (False, False)
     assert rights["ask for jobs, suspend and delete them"] == (True, None)
+    desk.settings(serviceAccount="ravi")
+    foreign = desk.run("engineer", "access", "-o", "json")
+    assert foreign.returncode == 0
+    assert f"the rights of the account {OWN}/ravi, which your settings name, are not known" in foreign.stderr
+    assert "heldByAccount" not in foreign.stdout
+    desk.settings(serviceAccount="erin")
     page = desk.run("engineer", "access").stdout
     assert "account erin" in page
     (row,) = [line for line in page.splitlines() if "push and read data" in line]

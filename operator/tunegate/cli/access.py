@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.cli import config, exchange, screen
 from tunegate.cli.cluster import Cluster, Json, readable
+from tunegate.cli.failure import CommandFailure
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
 from tunegate.cli.rights import RIGHTS, Right
 from tunegate.cli.whoami import own_groups
@@ -37,9 +39,8 @@ def access(cluster: Cluster, options: Namespace) -> int:
     namespace = options.namespace or cluster.namespace
     me = cluster.whoami()
     rights = [(one, held(cluster, one, namespace)) for one in _all(cluster)]
-    account, shown = _account(cluster, options), None
-    if account is not None:
-        shown = Cluster(options.kubeconfig, options.context, token=cluster.account_token(*account, None, TOKEN_SECONDS))
+    account = _account(cluster, options)
+    shown = _as_account(cluster, account, options) if account is not None else None
     opened = {one: held(shown, one, namespace) for one, _ in rights if shown is not None and one.at_exchange}
     document: Json = {"username": me["username"], "groups": own_groups(me), "namespace": namespace}
     if options.output != "text":
@@ -82,6 +83,19 @@ def _account(cluster: Cluster, options: Namespace) -> tuple[str, str] | None:
     if told is None or told.exchange is None or told.service_account is None or told.token_file is not None:
         return None
     return exchange.placed(told.service_account, options, cluster)
+
+
+def _as_account(cluster: Cluster, account: tuple[str, str], options: Namespace) -> Cluster | None:
+    """Return the connection of an account; None, with a warning, where this person may not make its tokens."""
+    try:
+        token = cluster.account_token(*account, None, TOKEN_SECONDS)
+    except CommandFailure as error:
+        message = (
+            f"warning: the rights of the account {'/'.join(account)}, which your settings name, are not known: {error}"
+        )
+        print(screen.shown(message), file=sys.stderr)
+        return None
+    return Cluster(options.kubeconfig, options.context, token=token)
 
 
 def held(cluster: Cluster, right: Right, namespace: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tunegate.cli import completion, oci_registry, screen
+from tunegate.cli import completion, exchange, oci_registry, screen
 from tunegate.cli.create import commands as create
 from tunegate.cli.grammar import Grammar, add_output, on_cluster
 from tunegate.cli.jobs import compare, plot, rerun, suspend
@@ -68,3 +68,4 @@ def _copying(parser: ArgumentParser) -> None:
         help="a field of spec by its path, such as method.learningRate=0.0001; null takes it away; may be repeated",
     )  # fmt: skip
     create.add_creating(parser)
+    exchange.add_options(parser)
