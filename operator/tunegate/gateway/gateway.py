@@ -198,12 +198,13 @@ class Gateway:
     async def close_in_time(self) -> None:
         """Close what an override opened when its time is over, and every route when the operator's document is too old.
 
-        This goes on forever and needs no operator.
+        This goes on forever and needs no operator. Requests are cut whether or not a route changed at this moment: the adapter may
+        have no route any more, or somebody else noticed first.
         """
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
-            if self.routes.expire():
-                cut = self.in_flight.cut(self.routes.allowed)
+            expired, cut = self.routes.expire(), self.in_flight.cut(self.routes.allowed)
+            if expired or cut:
                 why = "the routes could not be read for too long" if self.routes.stale else "an override is over"
                 log.warning(
                     "%s: %s; %d requests cut",
