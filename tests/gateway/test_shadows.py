@@ -14,6 +14,8 @@ from tunegate.api.serving import OpenShadow, Traffic
 from tunegate.gateway.app import drain
 from tunegate.gateway.shadows import MOST
 
+NEW = "new-00000004"
+
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
@@ -78,6 +80,23 @@ async def test_copies_are_dropped_while_as_many_as_may_be_are_answered(stage: Sc
     async with stage.http.get(f"{stage.status_url}/metrics") as answer:
         text = await answer.text()
     assert f'tunegate_gateway_shadow_copies_total{{model="{DEAD}",outcome="dropped"}} 3.0' in text
+
+
+@pytest.mark.attack(81)
+async def test_what_a_release_answered_that_the_route_has_left_is_not_copied(stage: Scene) -> None:
+    stage.engine.go.clear()
+    asking = asyncio.create_task(stage.ask("extract"))
+    await asyncio.wait_for(stage.engine.begun.wait(), 5)
+    shadow = OpenShadow(served_name=DEAD, percent=100)
+    moved = to(NEW).model_copy(update={"shadow": shadow})
+    await stage.cluster.put(routes(revision=3, routes={"extract": moved}, approved=[GOOD, DEAD, NEW]))
+    await until(lambda: stage.gateway.routes.revision == 3, "told the new routes")
+    assert stage.gateway.routes.open == {"extract": {GOOD: 100}}, "the new release is not held yet"
+    stage.engine.go.set()
+    assert (await asking)[0] == (await stage.ask("extract"))[0] == 200
+    await until(lambda: not len(stage.gateway.in_flight), "done")
+    assert asked(stage) == [GOOD, GOOD]
+    assert not stage.gateway.proxy.shadows._tasks
 
 
 @pytest.mark.attack(81)

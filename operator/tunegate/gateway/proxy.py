@@ -324,7 +324,7 @@ class Proxy:
         return response
 
     def _copy(self, question: Question, answer: bytes | None) -> None:
-        self.shadows.copy(question.endpoint, question.asked, question.request_id, answer)
+        self.shadows.copy(question.endpoint, question.asked, question.served, question.request_id, answer)
 
     async def _write(self, response: web.StreamResponse, out: bytes) -> None:
         """Send a piece; a client that reads nothing for too long ends the answer (``TimeoutError``)."""

@@ -55,9 +55,12 @@ class Shadows:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
-    def copy(self, endpoint: str, asked: Checked, request_id: str, answer: bytes | None) -> None:
-        """Ask the route's shadow, if it has one, what a client asked. ``answer``: what the client got as a whole."""
-        shadow = self._routes.shadow_of(asked.public)
+    def copy(self, endpoint: str, asked: Checked, answered_by: str, request_id: str, answer: bytes | None) -> None:
+        """Ask the route's shadow, if it has one, what a client asked.
+
+        ``answered_by``: the served name that answered the client; ``answer``: what the client got as a whole.
+        """
+        shadow = self._routes.shadow_of(asked.public, answered_by)
         if shadow is None or self._stopped or random.random() * 100 >= shadow.percent:  # noqa: S311 - no secret
             return
         served = shadow.served_name
