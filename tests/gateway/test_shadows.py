@@ -12,6 +12,7 @@ import pytest
 from tests.gateway.standins import DEAD, DIES, GOOD, Scene, routes, scene, to, until
 from tunegate.api.serving import OpenShadow, Traffic
 from tunegate.gateway.app import drain
+from tunegate.gateway.settings import Limits
 from tunegate.gateway.shadows import MOST
 
 NEW = "new-00000004"
@@ -70,6 +71,18 @@ async def test_a_stream_is_copied_and_a_failing_shadow_is_counted_and_hurts_nobo
     assert (await stage.ask("extract", seed=DIES))[0] == 502
     assert (await stage.ask("base"))[0] == 200
     assert counted(stage).requests == 1, "what had no answer, or no route, is not copied"
+
+
+async def test_a_copy_whose_answer_is_too_long_speaks_against_nobody(tmp_path: Path) -> None:
+    async with scene(tmp_path, Limits(answer_bytes=16_384)) as stage:
+        stage.gateway.routes.hold(frozenset({GOOD, DEAD}))
+        await follow(stage, 2)
+        stage.engine.padding = 20_000
+        body = {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+        async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:
+            assert b"[DONE]" in await answer.read()
+        await until(lambda: asked(stage) == [GOOD, DEAD] and not len(stage.gateway.in_flight), "copied")
+        assert (counted(stage).requests, counted(stage).errors) == (0, 0)
 
 
 async def test_copies_are_dropped_while_as_many_as_may_be_are_answered(stage: Scene) -> None:

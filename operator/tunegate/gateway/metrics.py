@@ -54,7 +54,7 @@ class Metrics:
         self._clients: set[str] = set()
         self.shadows = Counter(
             "tunegate_gateway_shadow_copies",
-            "Copies of requests for a shadow, by outcome (answered, refused, failed, dropped, cut).",
+            "Copies of requests for a shadow, by outcome (answered, refused, failed, too-long, dropped, cut).",
             ("model", "outcome"), registry=self.registry,
         )  # fmt: skip
         self.in_flight = Gauge(

@@ -20,7 +20,7 @@ from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
 from tunegate.gateway.accounts import Accounts, Spent
 from tunegate.gateway.adapter_states import AdapterStates
-from tunegate.gateway.bodies import Checked
+from tunegate.gateway.bodies import BYTES_PER_TOKEN, Checked
 from tunegate.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, error_form
 from tunegate.gateway.engine import FAILURES, Engine
 from tunegate.gateway.errors import ApiError
@@ -41,6 +41,8 @@ REQUEST_ID_HEADER = "X-Request-Id"
 KEY_HEADER = "X-Api-Key"
 """Where clients of Anthropic's API put what others send as a bearer token."""
 KIBIBYTE = 1024
+ENGINE_FAILED = "engine_failed"
+"""Code of the engine's own failures, the only ones that are counted against a release."""
 
 
 @dataclass(frozen=True)
@@ -246,12 +248,13 @@ class Proxy:
                 status = str(answer.status)
                 return response
         except ApiError as error:
-            question.traffic.failed = error.status >= 500
+            if error.code == ENGINE_FAILED:  # All else has to do with what the client asked for, and speaks against no release.
+                question.traffic.failed, status = True, str(error.status)
             raise
         except FAILURES as error:
             question.traffic.failed = not isinstance(error, ConnectionError)  # That one is the client's connection.
             status = "504" if isinstance(error, TimeoutError) else "502"
-            raise ApiError(int(status), "engine_failed", "the engine did not answer", retry_after=5) from error
+            raise ApiError(int(status), ENGINE_FAILED, "the engine did not answer", retry_after=5) from error
         finally:
             question.traffic.tokens = spent.usage.completion
             question.traffic.end()
@@ -269,6 +272,7 @@ class Proxy:
             raw = bytearray()
             async for piece in answer.content.iter_any():
                 raw += piece
+                spent.events = len(raw) // BYTES_PER_TOKEN
                 if len(raw) > most:
                     text = f"the answer has more than {most} bytes: ask for fewer logprobs, or stream"
                     raise ApiError(502, "answer_too_large", text)
@@ -277,9 +281,9 @@ class Proxy:
                     bytes(raw), question.served, question.asked.public, answer.status, error_form(question.endpoint)
                 )
             except Overloaded as error:
-                raise ApiError(502, "engine_failed", "the engine's answer could not be read") from error
+                raise ApiError(502, "answer_too_hard", f"the answer {error}; ask for a simpler one, or stream") from error
             if found is None:
-                raise ApiError(502, "engine_failed", "the engine's answer is no JSON object")
+                raise ApiError(502, ENGINE_FAILED, "the engine's answer is no JSON object")
             spent.usage = found.usage
             response = web.StreamResponse(status=answer.status, headers=_headers(question))
             response.content_type = "application/json"

@@ -32,6 +32,10 @@ COMPARED_BYTES = 64 * 1024
 """Of an answer; a longer one is not compared: reading it would hold up others."""
 
 
+class TooLong(Exception):
+    """The answer to a copy has more bytes than an answer may have. That is no failure of the engine: a client asked for as much."""
+
+
 class Shadows:
     """Asks for copies in tasks of their own."""
 
@@ -88,6 +92,8 @@ class Shadows:
             try:
                 await self._answered(endpoint, asked, served, request_id, text, counted)
                 outcome = "answered" if counted.finished else "refused"
+            except TooLong:
+                outcome = "too-long"
             except FAILURES:
                 counted.failed, outcome = True, "failed"
             finally:
@@ -97,7 +103,7 @@ class Shadows:
     async def _answered(
         self, endpoint: str, asked: Checked, served: str, request_id: str, text: str | None, counted: Asked
     ) -> None:
-        """Read an answer to its end and keep its numbers. Raises ``FAILURES``."""
+        """Read an answer to its end and keep its numbers. Raises ``FAILURES``, ``TooLong``."""
         body = asked.for_engine(served, self._adapter_states.asked_as.get(served))
         answer = await self._engine.forward(endpoint, body, request_id)
         rewriter, raw = EventRewriter(asked.public, served, wants_usage=False), bytearray()
@@ -106,7 +112,7 @@ class Shadows:
             async for piece in answer.content.iter_any():
                 size += len(piece)
                 if size > self._answer_bytes:
-                    raise OSError("the copy's answer is too long")
+                    raise TooLong
                 if asked.streams:
                     rewriter.feed(piece)
                 elif size <= COMPARED_BYTES:
