@@ -45,7 +45,9 @@ class EngineWatch:
         self.moving: set[str] = set()
         """Those of them that the engine is being told about now."""
         self.doubtful: set[str] = set()
-        """Those of them about which the engine gave no answer: the next look says whether it holds them."""
+        """Those of them about which the engine gave no answer, or refused: the next look says whether it holds them."""
+        self.late: dict[str, str] = {}
+        """What it did not hold at such a look, each with its folder: it may be loading it still."""
 
     @property
     def well(self) -> bool:
@@ -84,10 +86,13 @@ class EngineWatch:
             self._begin(instance, models)
             return
         self._failures = 0
+        for name in self.late.keys() & models.keys() - before.keys() - self.holds.keys():
+            if models[name] == self.late[name]:
+                self.holds[name] = self.late.pop(name)
         strangers = {name for name, folder in models.items() if folder not in (before.get(name), self.holds.get(name))}
         for name in self.doubtful - moving - self.moving:
-            if name not in models:
-                self.holds.pop(name, None)
+            if name not in models and name in self.holds:
+                self.late[name] = self.holds.pop(name)
             self.doubtful.discard(name)
         settled = before.keys() & self.holds.keys() - moving - self.moving - self.doubtful
         if strangers:
@@ -112,7 +117,7 @@ class EngineWatch:
         if self.state != "Starting":
             self.state = "Unhealthy"
         self._instance, self._message, self._failures = None, message, 0
-        self.holds, self.moving, self.doubtful = {}, set(), set()
+        self.holds, self.moving, self.doubtful, self.late = {}, set(), set(), {}
         if known:
             log.error(
                 "adapters are taken out until they are probed again: %s",
