@@ -183,6 +183,8 @@ class ScriptedFetching:
         self.asked: list[tuple[str, str | None]] = []
         """Served names that were asked for, each with the credential that came along."""
         self.kept: list[str] = []
+        self.refuses: list[str] = []
+        """What an entry holds that is not what was approved."""
         self.away = False
         self.go = asyncio.Event()
         self.go.set()
@@ -200,7 +202,7 @@ class ScriptedFetching:
         await self.go.wait()
         if self.away:
             return web.json_response({"reason": "the registry is away"}, status=503)
-        if name == FLIPPED:
+        if name == FLIPPED or any(word in asked.entry.model_dump_json() for word in self.refuses):
             return web.json_response({"reason": "a byte differs"}, status=422)
         folder = str(self._folder / folder_of(asked.entry.digest))
         recorded = self._recorded if isinstance(self._recorded, Probe) else self._recorded[name]

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.standins import CREDENTIAL, DEAD, FLIPPED, GOOD, Scene, adapter, adapters, routes, scene, to, until
-from tunegate.api.serving import RoutesDocument, folder_of
+from tunegate.api.serving import AdaptersDocument, RoutesDocument, folder_of
 from tunegate.gateway import adapter_states
 
 NEW = "new-00000004"
@@ -161,6 +161,23 @@ async def test_other_bytes_under_a_name_that_was_there_are_refused(stage: Scene,
     await until(lambda: GOOD not in stage.engine.models, "unloaded")
     await stage.cluster.list(GOOD)
     await held(stage, GOOD)
+
+
+@pytest.mark.attack(51)
+@pytest.mark.parametrize("forged", [{"digest": "sha256:" + "9" * 64}, {"manifest_digest": "sha256:" + "9" * 64}])
+async def test_a_forged_list_keeps_no_release_away_once_the_operators_list_is_back(
+    stage: Scene, forged: dict[str, str]
+) -> None:
+    stage.fetching.refuses.append("9" * 64)
+    await stage.cluster.put(with_new())
+    stage.cluster.adapters.document = AdaptersDocument(
+        adapters=[*adapters(GOOD, DEAD).adapters, adapter(NEW, **forged)]
+    )
+    await stage.cluster.touch()
+    await until(lambda: state(stage, NEW)[0] == "LeftOut", "left out")
+    await stage.cluster.list(GOOD, DEAD, NEW)
+    await held(stage)
+    assert (await stage.ask("later"))[0] == 200
 
 
 @pytest.mark.attack(51)

@@ -208,6 +208,7 @@ class AdapterStates:
             if found.entry == entry:
                 found.begin()
                 found.fetched = fetched
+                self.list.verified(entry)
                 if fetched.asked_as is not None:
                     self.asked_as[name] = fetched.asked_as
         finally:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from tunegate.api.manifest import HashedFolder
-from tunegate.api.serving import EngineState
+from tunegate.api.serving import FOLDER, EngineState, fits
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.base_files import changed
 from tunegate.gateway.engine import Engine, EngineFailure
@@ -22,8 +21,6 @@ log = logging.getLogger("tunegate.gateway")
 POLL_SECONDS = 2.0
 PATIENCE = 3
 """Looks in a row at which the engine has to fail before it counts as gone: under load an answer may take its time."""
-FOLDER = re.compile(r"[0-9a-f]{64}")
-_NAMED = re.compile(r".+-([0-9a-f]{8})")
 
 
 class EngineWatch:
@@ -138,9 +135,9 @@ class EngineWatch:
 
     def _ours(self, name: str, folder: str) -> bool:
         """Tell whether a gateway of this pod may have loaded this: verified bytes, under the name of these bytes."""
-        path, named = PurePosixPath(folder), _NAMED.fullmatch(name)
+        path = PurePosixPath(folder)
         verified = path.parent == self._adapters and FOLDER.fullmatch(path.name) is not None
-        return verified and named is not None and path.name.startswith(named[1])
+        return verified and fits(name, path.name)
 
     def _tampered(self, strangers: set[str]) -> None:
         names = ", ".join(sorted(strangers))[:300]
