@@ -66,17 +66,17 @@ class RouteTable:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Kubernetes groups whose members may ask."""
-        return tuple(self._document.kubernetes_groups) if self._document else ()
+        """Kubernetes groups whose members may ask; none by a document that is too old: somebody may have been taken out since."""
+        return tuple(self._document.kubernetes_groups) if self._document and not self.stale else ()
 
     @property
     def provider(self) -> IdentityProvider | None:
-        """Whose tokens are taken beside the cluster's."""
-        return self._document.oidc if self._document else None
+        """Whose tokens are taken beside the cluster's; nobody's by a document that is too old."""
+        return self._document.oidc if self._document and not self.stale else None
 
     @property
     def per_client(self) -> ClientQuota:
-        """What one client may ask."""
+        """What one client may ask, as last read: the base model answers even where every route is closed."""
         return self._document.per_client if self._document else ClientQuota()
 
     @property
@@ -120,7 +120,7 @@ class RouteTable:
 
     def close(self, obstacle: str) -> None:
         """Close every route: what was read is not the operator's document for this server."""
-        self._document = RoutesDocument(revision=self.revision)
+        self._document = RoutesDocument(revision=self.revision, per_client=self.per_client)
         self._read_at = self._seconds()
         self.obstacle = obstacle
         self._join()
