@@ -229,3 +229,17 @@ async def test_a_companys_token_opens_the_door_beside_keys_and_the_clusters_toke
         await stage.cluster.put(routes(revision=4))
         await until(lambda: stage.gateway.routes.revision == 4, "told")
         assert (await stage.ask())[0] == 401
+
+
+@pytest.mark.attack(53)
+async def test_a_token_is_not_taken_by_routes_that_are_too_old(provider: Issuer, tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        await told(stage, provider, 2)
+        stage.gateway.routes._seconds = lambda: float("inf")
+        for credential in (provider.token(), KNOWN_TOKEN):
+            stage.headers = {"Authorization": f"Bearer {credential}"}
+            status, answer, headers = await stage.ask("base")
+            assert (status, answer["error"]["code"]) == (503, "tokens_unchecked"), "their owners may come back"
+            assert int(headers["Retry-After"]) > 0
+        stage.headers = {"Authorization": f"Bearer {KEY}"}
+        assert (await stage.ask("base"))[0] == 200

@@ -148,7 +148,16 @@ class Proxy:
         if sent is None and error_form(request.path) == "Anthropic" and (key := request.headers.get(KEY_HEADER)):
             sent = f"Bearer {key}"
         routes = self._routes
-        return await self._access.admit(sent, routes.groups, request.remote or "", routes.provider)
+        try:
+            return await self._access.admit(sent, routes.groups, request.remote or "", routes.provider)
+        except ApiError as error:
+            if (
+                error.code == "invalid_credential" and routes.stale
+            ):  # Who may ask is not known now, so nobody is told "you may not".
+                raise ApiError(
+                    503, "tokens_unchecked", "tokens cannot be checked now; try again", retry_after=5
+                ) from error
+            raise
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length
@@ -248,7 +257,9 @@ class Proxy:
                 status = str(answer.status)
                 return response
         except ApiError as error:
-            if error.code == ENGINE_FAILED:  # All else has to do with what the client asked for, and speaks against no release.
+            if (
+                error.code == ENGINE_FAILED
+            ):  # All else has to do with what the client asked for, and speaks against no release.
                 question.traffic.failed, status = True, str(error.status)
             raise
         except FAILURES as error:
@@ -281,7 +292,9 @@ class Proxy:
                     bytes(raw), question.served, question.asked.public, answer.status, error_form(question.endpoint)
                 )
             except Overloaded as error:
-                raise ApiError(502, "answer_too_hard", f"the answer {error}; ask for a simpler one, or stream") from error
+                raise ApiError(
+                    502, "answer_too_hard", f"the answer {error}; ask for a simpler one, or stream"
+                ) from error
             if found is None:
                 raise ApiError(502, ENGINE_FAILED, "the engine's answer is no JSON object")
             spent.usage = found.usage

@@ -86,7 +86,10 @@ class Adapters:
         return sorted(folder.name for folder in found)
 
     def _check(self, entry: AdapterEntry) -> None:
-        if not SERVED_NAME.fullmatch(entry.served_name) or entry.served_name in {BASE_SERVED_NAME, self._server.base.name}:
+        if not SERVED_NAME.fullmatch(entry.served_name) or entry.served_name in {
+            BASE_SERVED_NAME,
+            self._server.base.name,
+        }:
             raise LeftOut("the name is not <release>-<8 hex digits>, or shadows the base model")
         if not fits(entry.served_name, entry.digest):
             raise LeftOut("the name belongs to an adapter of another digest")
