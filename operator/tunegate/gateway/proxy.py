@@ -151,13 +151,11 @@ class Proxy:
         try:
             return await self._access.admit(sent, routes.groups, request.remote or "", routes.provider)
         except ApiError as error:
-            if (
-                error.code == "invalid_credential" and routes.stale
-            ):  # Who may ask is not known now, so nobody is told "you may not".
-                raise ApiError(
-                    503, "tokens_unchecked", "tokens cannot be checked now; try again", retry_after=5
-                ) from error
-            raise
+            if error.code != "invalid_credential" or not routes.stale:
+                raise
+            # Who may ask is not known now, so nobody is told that they may not.
+            text = "tokens cannot be checked now; try again"
+            raise ApiError(503, "tokens_unchecked", text, retry_after=5) from error
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length
@@ -257,9 +255,7 @@ class Proxy:
                 status = str(answer.status)
                 return response
         except ApiError as error:
-            if (
-                error.code == ENGINE_FAILED
-            ):  # All else has to do with what the client asked for, and speaks against no release.
+            if error.code == ENGINE_FAILED:  # All else comes of what the client asked for.
                 question.traffic.failed, status = True, str(error.status)
             raise
         except FAILURES as error:
@@ -292,9 +288,8 @@ class Proxy:
                     bytes(raw), question.served, question.asked.public, answer.status, error_form(question.endpoint)
                 )
             except Overloaded as error:
-                raise ApiError(
-                    502, "answer_too_hard", f"the answer {error}; ask for a simpler one, or stream"
-                ) from error
+                text = f"the answer {error}; ask for a simpler one, or stream"
+                raise ApiError(502, "answer_too_hard", text) from error
             if found is None:
                 raise ApiError(502, ENGINE_FAILED, "the engine's answer is no JSON object")
             spent.usage = found.usage
