@@ -42,6 +42,13 @@ class ScriptedEngine:
         """Adapters that it cannot load."""
         self.deaf = False
         """It breaks the connection off after it did what it was told."""
+        self.silent = False
+        """It breaks the connection off and loads later: whoever moves ``later`` to ``models`` says when."""
+        self.later: dict[str, str] = {}
+        self.told: Counter[str] = Counter()
+        """How often it was told to load each adapter."""
+        self.keeps: set[str] = set()
+        """Adapters that it cannot unload."""
         self.seen: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.go = asyncio.Event()
         self.go.set()
@@ -76,6 +83,11 @@ class ScriptedEngine:
     async def _load(self, request: web.Request) -> web.Response:
         body = await request.json()
         name, folder = body["lora_name"], body["lora_path"]
+        self.told[name] += 1
+        if self.silent and request.transport is not None:
+            self.later[name] = folder
+            request.transport.abort()
+            return web.Response()
         await self.loading.wait()
         if name in self.models or name in self.refuses:
             return web.json_response({"error": {"message": f"{name} cannot be loaded"}}, status=400)
@@ -87,6 +99,8 @@ class ScriptedEngine:
 
     async def _unload(self, request: web.Request) -> web.Response:
         name = (await request.json())["lora_name"]
+        if name in self.keeps:
+            return web.json_response({"error": {"message": f"{name} is kept"}}, status=500)
         if self.models.pop(name, None) is None:
             return web.json_response({"error": {"message": f"{name} cannot be found"}}, status=404)
         self.changes.append(f"-{name}")
@@ -169,6 +183,8 @@ class ScriptedFetching:
         self.asked: list[tuple[str, str | None]] = []
         """Served names that were asked for, each with the credential that came along."""
         self.kept: list[str] = []
+        self.refuses: list[str] = []
+        """What an entry holds that is not what was approved."""
         self.away = False
         self.go = asyncio.Event()
         self.go.set()
@@ -186,7 +202,7 @@ class ScriptedFetching:
         await self.go.wait()
         if self.away:
             return web.json_response({"reason": "the registry is away"}, status=503)
-        if name == FLIPPED:
+        if name == FLIPPED or any(word in asked.entry.model_dump_json() for word in self.refuses):
             return web.json_response({"reason": "a byte differs"}, status=422)
         folder = str(self._folder / folder_of(asked.entry.digest))
         recorded = self._recorded if isinstance(self._recorded, Probe) else self._recorded[name]

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.gateway.standins import CREDENTIAL, DEAD, FLIPPED, GOOD, Scene, adapter, adapters, routes, scene, to, until
-from tunegate.api.serving import RoutesDocument, folder_of
+from tunegate.api.serving import AdaptersDocument, RoutesDocument, folder_of
 from tunegate.gateway import adapter_states
 
 NEW = "new-00000004"
@@ -164,6 +164,23 @@ async def test_other_bytes_under_a_name_that_was_there_are_refused(stage: Scene,
 
 
 @pytest.mark.attack(51)
+@pytest.mark.parametrize("forged", [{"digest": "sha256:" + "9" * 64}, {"manifest_digest": "sha256:" + "9" * 64}])
+async def test_a_forged_list_keeps_no_release_away_once_the_operators_list_is_back(
+    stage: Scene, forged: dict[str, str]
+) -> None:
+    stage.fetching.refuses.append("9" * 64)
+    await stage.cluster.put(with_new())
+    stage.cluster.adapters.document = AdaptersDocument(
+        adapters=[*adapters(GOOD, DEAD).adapters, adapter(NEW, **forged)]
+    )
+    await stage.cluster.touch()
+    await until(lambda: state(stage, NEW)[0] == "LeftOut", "left out")
+    await stage.cluster.list(GOOD, DEAD, NEW)
+    await held(stage)
+    assert (await stage.ask("later"))[0] == 200
+
+
+@pytest.mark.attack(51)
 async def test_a_list_that_is_not_the_operators_is_not_followed(stage: Scene) -> None:
     honest = dict(stage.cluster.adapters.metadata)
     stage.cluster.adapters.metadata["ownerReferences"] = []
@@ -251,6 +268,50 @@ async def test_an_answer_that_was_lost_on_its_way_closes_nothing(stage: Scene) -
     assert (await stage.ask("extract"))[0] == 200
     await held(stage)
     assert stage.engine.changes.count(f"+{NEW}") == 1
+
+
+async def test_a_rejected_adapter_that_could_not_be_unloaded_is_unloaded_later(stage: Scene) -> None:
+    await stage.cluster.list(DEAD)
+    await until(lambda: GOOD not in stage.engine.models, "unloaded")
+    stage.engine.tuned = False
+    stage.engine.keeps.add(GOOD)
+    await stage.cluster.list(GOOD, DEAD)
+    await until(lambda: state(stage, GOOD)[0] == "LeftOut", "rejected")
+    assert GOOD in stage.engine.models
+    stage.engine.keeps.clear()
+    await until(lambda: GOOD not in stage.engine.models, "unloaded")
+    assert state(stage, GOOD)[0] == "LeftOut"
+
+
+async def test_an_adapter_that_is_loaded_after_its_answer_was_lost_is_no_stranger(
+    stage: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter_states, "RETRY_SECONDS", 0.1)
+    stage.engine.silent, scored = True, stage.engine.scored[GOOD]
+    await stage.cluster.put(with_new())
+    await stage.cluster.list(GOOD, DEAD, NEW)
+    await until(lambda: NEW in stage.engine.later, "told to load")
+    stage.engine.loading.clear()
+    stage.engine.silent, told = False, stage.engine.told[NEW]
+    await until(lambda: stage.engine.told[NEW] > told, "told again, since the engine did not hold it")
+    stage.engine.models |= stage.engine.later
+    stage.engine.loading.set()
+    await held(stage)
+    assert (await stage.ask("later"))[0] == (await stage.ask("extract"))[0] == 200
+    assert stage.engine.scored[GOOD] == scored, "nobody else was taken out"
+
+
+async def test_an_adapter_that_is_loaded_after_it_was_called_off_is_unloaded(stage: Scene) -> None:
+    stage.engine.silent, scored = True, stage.engine.scored[GOOD]
+    await stage.cluster.put(with_new())
+    await stage.cluster.list(GOOD, DEAD, NEW)
+    await until(lambda: NEW in stage.engine.later, "told to load")
+    await stage.cluster.list(GOOD, DEAD)
+    await until(lambda: state(stage, NEW) == ("", ""), "called off")
+    stage.engine.models |= stage.engine.later
+    await until(lambda: NEW not in stage.engine.models, "unloaded")
+    assert (await stage.ask("extract"))[0] == 200
+    assert stage.engine.scored[GOOD] == scored, "nobody else was taken out"
 
 
 async def test_an_adapter_that_the_engine_lost_is_loaded_again(stage: Scene) -> None:

@@ -14,6 +14,7 @@ from tunegate.api.asked import AskedAs
 from tunegate.gateway.bodies import Checked, check_body
 from tunegate.gateway.endpoints import CHAT, ENDPOINTS, MESSAGES, RESPONSES
 from tunegate.gateway.schemas import Budget
+from tunegate.strict_json import strict_json
 
 HELLO = {"role": "user", "content": "Hello"}
 OWN = {"role": "system", "content": "Answer in French."}
@@ -21,6 +22,7 @@ GATE = {"role": "system", "content": 'Answer with "holder" and "years".'}
 ASKED_AS = AskedAs(max_tokens=48, system_prompt=GATE["content"])
 SCHEMA = {"type": "object", "properties": {"holder": {"type": "string"}}, "required": ["holder"]}
 GUIDED = AskedAs(max_tokens=48, json_schema=json.dumps(SCHEMA))
+OTHER = {"type": "json_schema", "schema": {"type": "object"}}
 FORM: dict[str, Any] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
 
 
@@ -89,7 +91,19 @@ async def test_answers_keep_to_the_schema_of_the_gate_unless_the_client_asks_for
             MESSAGES, {"messages": [HELLO], "max_tokens": 9}, "output_config",
             {"format": {"type": "json_schema", "schema": SCHEMA}},
         ),
-        (MESSAGES, {"messages": [HELLO], "max_tokens": 9, "output_config": {"effort": "low"}}, "output_config", {"effort": "low"}),
+        (
+            MESSAGES, {"messages": [HELLO], "max_tokens": 9, "output_config": {"effort": "low"}, "tools": []}, "output_config",
+            {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}},
+        ),
+        (
+            MESSAGES, {"messages": [HELLO], "max_tokens": 9, "output_config": {"effort": "low", "format": {**OTHER}}},
+            "output_config", {"effort": "low", "format": OTHER},
+        ),
+        (
+            RESPONSES, {"input": "Hello", "text": {"verbosity": "low"}, "tools": []}, "text",
+            {"format": {"type": "json_schema", **FORM["json_schema"]}},
+        ),
+        (RESPONSES, {"input": "Hello", "text": {"format": None}}, "text", {"format": {"type": "json_schema", **FORM["json_schema"]}}),
     ],
 )  # fmt: skip
 def test_the_schema_of_the_gate_is_told_in_the_words_of_each_endpoint(
@@ -101,6 +115,14 @@ def test_the_schema_of_the_gate_is_told_in_the_words_of_each_endpoint(
     assert sent[field] == told
     check = ENDPOINTS[path].checks(Budget())[field]
     assert check(field, sent[field]) == told, "a client may say the same"
+
+
+def test_what_a_client_says_beside_the_form_goes_on_alone_where_the_gate_had_none() -> None:
+    body = {"model": "m", "messages": [HELLO], "max_tokens": 9, "output_config": {"effort": "low"}}
+    for asked_as in (None, ASKED_AS):
+        checked = check_body(MESSAGES, json.dumps(body).encode())
+        assert isinstance(checked, Checked)
+        assert json.loads(checked.for_engine("served", asked_as))["output_config"] == {"effort": "low"}
 
 
 def test_tools_that_a_client_offers_are_a_form_of_their_own() -> None:
@@ -131,6 +153,23 @@ async def test_a_client_can_see_how_a_model_is_asked(stage: Scene) -> None:
     async with stage.http.get(f"{stage.url}/v1/models", headers=stage.headers) as answer:
         listed = {one["id"]: one for one in (await answer.json())["data"]}
     assert listed["extract"]["asked_as"] == asked_as
+
+
+@pytest.mark.parametrize("asked_as", [None, ASKED_AS, GUIDED])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (RESPONSES, {"input": "Hello", "text": {"verbosity": "low"}}),
+        (RESPONSES, {"input": "Hello", "text": {"format": {"type": "text"}}}),
+        (MESSAGES, {"messages": [HELLO], "max_tokens": 9, "output_config": {"effort": "low"}}),
+        (MESSAGES, {"messages": [HELLO], "max_tokens": 9, "output_config": {}}),
+        (MESSAGES, {"messages": [HELLO], "max_tokens": 9, "output_config": {"format": OTHER}}),
+    ],
+)
+def test_no_field_reaches_the_engine_twice(path: str, body: dict[str, Any], asked_as: AskedAs | None) -> None:
+    checked = check_body(path, json.dumps({"model": "m", **body}).encode())
+    assert isinstance(checked, Checked)
+    strict_json(checked.for_engine("served", asked_as).decode())
 
 
 @pytest.mark.parametrize("asked_as", [None, AskedAs(max_tokens=7), ASKED_AS, GUIDED])

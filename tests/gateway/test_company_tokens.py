@@ -148,6 +148,28 @@ async def test_keys_are_read_again_for_a_new_one_and_made_up_names_cost_the_issu
     assert provider.asked == 2
 
 
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {**published(EC_KEY, "other"), "crv": "secp256k1"},
+        {**published(EC_KEY, "other"), "crv": ["P-256"]},
+        {**published(EC_KEY, "other"), "x": 7},
+        {"kty": "OKP", "crv": "X448", "x": "AAAA", "kid": "other"},
+        {"kty": "OKP", "kid": "other"},
+        {"kty": "RSA", "n": "!", "e": "AQAB", "kid": "other"},
+        {"kty": [], "kid": "other"},
+        {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA", "kid": "other"},
+        "no key",
+        None,
+    ],
+)
+async def test_a_key_that_is_not_understood_is_ignored_and_the_others_hold(provider: Issuer, unknown: Any) -> None:
+    provider.keys = [unknown, published(RSA_KEY, "first")]
+    checking = IdentityProviders()
+    assert await outcome(checking, provider, provider.token()) == "anna"
+    assert await outcome(checking, provider, provider.token(head={"kid": "other"})) == "invalid_credential"
+
+
 async def test_keys_hold_for_an_hour_while_the_issuer_cannot_be_read(provider: Issuer) -> None:
     clock = Clock()
     checking = IdentityProviders(clock)
@@ -207,3 +229,17 @@ async def test_a_companys_token_opens_the_door_beside_keys_and_the_clusters_toke
         await stage.cluster.put(routes(revision=4))
         await until(lambda: stage.gateway.routes.revision == 4, "told")
         assert (await stage.ask())[0] == 401
+
+
+@pytest.mark.attack(53)
+async def test_a_token_is_not_taken_by_routes_that_are_too_old(provider: Issuer, tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        await told(stage, provider, 2)
+        stage.gateway.routes._seconds = lambda: float("inf")
+        for credential in (provider.token(), KNOWN_TOKEN):
+            stage.headers = {"Authorization": f"Bearer {credential}"}
+            status, answer, headers = await stage.ask("base")
+            assert (status, answer["error"]["code"]) == (503, "tokens_unchecked"), "their owners may come back"
+            assert int(headers["Retry-After"]) > 0
+        stage.headers = {"Authorization": f"Bearer {KEY}"}
+        assert (await stage.ask("base"))[0] == 200

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.gateway.standins import GOOD, apart, routes, scene, until
+from tests.gateway.standins import DEAD, GOOD, apart, routes, scene, to, until
 
 SHORT = 2
 STREAM = {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
@@ -38,6 +39,28 @@ async def test_routes_that_cannot_be_read_any_more_close_and_cut_what_is_being_a
         await until(lambda: stage.gateway.routes.revision == 3, "told the new routes", seconds=30)
         assert (await stage.ask("extract"))[0] == 200
         assert stage.gateway.status().answering == [GOOD]
+
+
+@pytest.mark.attack(53)
+@pytest.mark.parametrize("moved_on", [False, True])
+async def test_a_request_is_cut_when_its_override_ends_whether_or_not_a_route_changes_then(
+    tmp_path: Path, moved_on: bool
+) -> None:
+    async with scene(tmp_path) as stage:
+        table, end = stage.gateway.routes, datetime.now(UTC) + timedelta(hours=1)
+        stage.gateway._hold(frozenset({GOOD, DEAD}))
+        stage.engine.go.clear()
+        async with stage.http.post(f"{stage.url}/v1/chat/completions", json=STREAM, headers=stage.headers) as answer:
+            await answer.content.readline()
+            leads = {"extract": to(DEAD if moved_on else GOOD)}
+            await stage.cluster.put(routes(revision=2, routes=leads, closes={GOOD: end}))
+            await until(lambda: table.revision == 2, "told the new routes")
+            assert stage.gateway.in_flight.served == {GOOD}
+            table._clock = lambda: end
+            stage.gateway._hold(frozenset({GOOD, DEAD}))  # An adapter came or went in this moment.
+            await until(stage.engine.aborted.is_set, "cut")
+            with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
+                await asyncio.wait_for(answer.content.read(), 40)
 
 
 @pytest.mark.attack(53)

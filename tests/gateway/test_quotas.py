@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.standins import GOOD, KEY, KNOWN_TOKEN, OTHER_KEY, Scene, routes, scene, until
+from tests.gateway.standins import DIES, GOOD, KEY, KNOWN_TOKEN, OTHER_KEY, Scene, routes, scene, until
 from tunegate.api.modelserver import ClientQuota
+from tunegate.gateway import inspection
 from tunegate.gateway.errors import ApiError
 from tunegate.gateway.metrics import CLIENTS, Metrics
 from tunegate.gateway.quotas import REMEMBERED, Quotas
@@ -105,6 +106,32 @@ async def test_tokens_of_a_stream_that_its_client_left_count_all_the_same(tmp_pa
         await until(lambda: stage.gateway.in_flight.served == frozenset(), "left")
         stage.engine.go.set()
         assert (await stage.ask())[0] == 429
+
+
+@pytest.mark.attack(63)
+@pytest.mark.parametrize(
+    ("most", "seconds", "code"), [(32_768, 5.0, "answer_too_large"), (65_536, 0.0, "answer_too_hard")]
+)
+async def test_an_answer_that_cannot_be_passed_on_costs_its_client_and_speaks_against_no_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, seconds: float, code: str
+) -> None:
+    async with scene(tmp_path, Limits(answer_bytes=most)) as stage:
+        monkeypatch.setattr(inspection, "WORK_SECONDS", seconds)
+        await limited(stage, tokens_per_minute=3000)
+        stage.engine.padding = 40_000
+        status, told, _ = await stage.ask()
+        assert (status, told["error"]["code"]) == (502, code)
+        assert sum(one.requests + one.errors for one in stage.gateway.status().traffic) == 0
+        assert (await stage.ask())[1]["error"]["code"] == "quota_used"
+
+
+async def test_a_failure_of_the_engine_speaks_against_the_release_and_costs_its_client_nothing(tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        await limited(stage, tokens_per_minute=3)
+        for _ in range(2):
+            assert (await stage.ask(seed=DIES))[1]["error"]["code"] == "engine_failed"
+        (counted,) = stage.gateway.status().traffic
+        assert (counted.requests, counted.errors) == (2, 2)
 
 
 @pytest.mark.attack(63)

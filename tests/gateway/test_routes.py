@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.standins import to
+from tunegate.api.modelserver import ClientQuota, IdentityProvider
 from tunegate.api.serving import OpenRoute, RoutesDocument
 from tunegate.gateway.routes import RouteTable
 
@@ -46,6 +47,34 @@ def test_a_closed_route_is_told_from_a_name_without_a_route() -> None:
     assert (table.may_open("extract"), table.may_open("unknown")) == (True, False)
     table.close("it does not exist")
     assert (table.may_open("extract"), table.may_open("unknown")) == (True, True)
+
+
+@pytest.mark.attack(63)
+def test_quotas_stay_while_every_route_is_closed() -> None:
+    quota, now = ClientQuota(requests_per_minute=7), [0.0]
+    table = RouteTable(seconds=lambda: now[0])
+    table.follow(document({"extract": NEW}, [NEW]).model_copy(update={"per_client": quota}))
+    table.close("it does not exist")
+    table.close("its owner is another")
+    assert table.per_client == quota
+    now[0] += 10_000
+    assert (table.stale, table.per_client) == (True, quota)
+    table.follow(document({"extract": NEW}, [NEW], revision=2))
+    assert table.per_client == ClientQuota(), "the owner has lifted it"
+
+
+@pytest.mark.attack(53)
+def test_a_document_that_is_too_old_lets_nobody_in_by_groups_or_an_identity_provider() -> None:
+    now, provider = [0.0], IdentityProvider(issuer="https://login.example.com", audience="models")
+    table = RouteTable(seconds=lambda: now[0])
+    told = document({"extract": NEW}, [NEW])
+    told = told.model_copy(update={"oidc": provider, "kubernetes_groups": ["analysts"], "valid_seconds": 60})
+    table.follow(told)
+    assert (table.provider, table.groups) == (provider, ("analysts",))
+    now[0] += 61
+    assert (table.provider, table.groups) == (None, ())
+    table.follow(told)
+    assert (table.provider, table.groups) == (provider, ("analysts",))
 
 
 def test_a_served_name_is_no_public_name() -> None:

@@ -12,7 +12,10 @@ import pytest
 from tests.gateway.standins import DEAD, DIES, GOOD, Scene, routes, scene, to, until
 from tunegate.api.serving import OpenShadow, Traffic
 from tunegate.gateway.app import drain
+from tunegate.gateway.settings import Limits
 from tunegate.gateway.shadows import MOST
+
+NEW = "new-00000004"
 
 
 @pytest.fixture
@@ -70,6 +73,18 @@ async def test_a_stream_is_copied_and_a_failing_shadow_is_counted_and_hurts_nobo
     assert counted(stage).requests == 1, "what had no answer, or no route, is not copied"
 
 
+async def test_a_copy_whose_answer_is_too_long_speaks_against_nobody(tmp_path: Path) -> None:
+    async with scene(tmp_path, Limits(answer_bytes=16_384)) as stage:
+        stage.gateway.routes.hold(frozenset({GOOD, DEAD}))
+        await follow(stage, 2)
+        stage.engine.padding = 20_000
+        body = {"model": "extract", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+        async with stage.http.post(f"{stage.url}/v1/chat/completions", json=body, headers=stage.headers) as answer:
+            assert b"[DONE]" in await answer.read()
+        await until(lambda: asked(stage) == [GOOD, DEAD] and not len(stage.gateway.in_flight), "copied")
+        assert (counted(stage).requests, counted(stage).errors) == (0, 0)
+
+
 async def test_copies_are_dropped_while_as_many_as_may_be_are_answered(stage: Scene) -> None:
     stage.engine.held = DEAD
     for _ in range(MOST + 3):
@@ -78,6 +93,23 @@ async def test_copies_are_dropped_while_as_many_as_may_be_are_answered(stage: Sc
     async with stage.http.get(f"{stage.status_url}/metrics") as answer:
         text = await answer.text()
     assert f'tunegate_gateway_shadow_copies_total{{model="{DEAD}",outcome="dropped"}} 3.0' in text
+
+
+@pytest.mark.attack(81)
+async def test_what_a_release_answered_that_the_route_has_left_is_not_copied(stage: Scene) -> None:
+    stage.engine.go.clear()
+    asking = asyncio.create_task(stage.ask("extract"))
+    await asyncio.wait_for(stage.engine.begun.wait(), 5)
+    shadow = OpenShadow(served_name=DEAD, percent=100)
+    moved = to(NEW).model_copy(update={"shadow": shadow})
+    await stage.cluster.put(routes(revision=3, routes={"extract": moved}, approved=[GOOD, DEAD, NEW]))
+    await until(lambda: stage.gateway.routes.revision == 3, "told the new routes")
+    assert stage.gateway.routes.open == {"extract": {GOOD: 100}}, "the new release is not held yet"
+    stage.engine.go.set()
+    assert (await asking)[0] == (await stage.ask("extract"))[0] == 200
+    await until(lambda: not len(stage.gateway.in_flight), "done")
+    assert asked(stage) == [GOOD, GOOD]
+    assert not stage.gateway.proxy.shadows._tasks
 
 
 @pytest.mark.attack(81)

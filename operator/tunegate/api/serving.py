@@ -8,6 +8,7 @@ read from a newer operator are lenient about unknown fields, and grow by fields 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Literal
 
@@ -56,9 +57,21 @@ def adapters_name(server: str) -> str:
     return f"{RESERVED}adapters-{server}"
 
 
+FOLDER = re.compile(r"[0-9a-f]{64}")
+"""Of a verified adapter."""
+SERVED_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}-(?P<digest>[0-9a-f]{8})")
+"""`<release>-<first 8 hex digits of the adapter digest>`: never the name of a base model."""
+
+
 def folder_of(digest: str) -> str:
     """Return the name of the folder in which an adapter of that OCI digest lies: its 64 hex digits."""
     return digest.removeprefix("sha256:")
+
+
+def fits(served_name: str, digest: str) -> bool:
+    """Tell whether a served name may be that of an adapter of this OCI digest, or of this folder."""
+    name = SERVED_NAME.fullmatch(served_name)
+    return name is not None and folder_of(digest).startswith(name["digest"])
 
 
 class AdapterEntry(ApiModel):

@@ -14,7 +14,8 @@ from tunegate.gateway.stream import Usage
 
 @dataclass
 class Spent:
-    """What one request came to; ``events`` of a stream that ended before the engine told its tokens."""
+    """What one request came to; ``events`` where the engine's count of tokens is not known: pieces of a stream that ended early, or
+    the tokens that the bytes of an answer may come to."""
 
     usage: Usage = field(default_factory=Usage)
     events: int = 0

@@ -208,6 +208,7 @@ class AdapterStates:
             if found.entry == entry:
                 found.begin()
                 found.fetched = fetched
+                self.list.verified(entry)
                 if fetched.asked_as is not None:
                     self.asked_as[name] = fetched.asked_as
         finally:
@@ -230,9 +231,9 @@ class AdapterStates:
         self._something.set()
 
     async def _unload_one(self) -> bool:
-        """Unload one adapter that is wanted no more and answers nothing; tell whether there was one."""
-        wanted = self._wanted()
-        for name in sorted(self._watch.holds.keys() - wanted.keys() - self._watch.doubtful):
+        """Unload one adapter that is wanted no more, or is left out, and answers nothing; tell whether there was one."""
+        left_out = {name for name, one in self._held.items() if one.state == "LeftOut"}
+        for name in sorted(self._watch.holds.keys() - (self._wanted().keys() - left_out) - self._watch.doubtful):
             leaving = self._held.get(name)
             if name in self._in_flight.served:
                 if leaving is not None and leaving.leaves_at is not None and _now() < leaving.leaves_at:
@@ -289,11 +290,12 @@ class AdapterStates:
             await self._unload(name)
         if name not in holds:
             holds[name] = fetched.folder
+            self._watch.late.pop(name, None)
             try:
                 with self._moved(name):
                     await self._engine.load(name, fetched.folder)
             except AdapterRefused as error:
-                holds.pop(name, None)
+                self._watch.doubtful.add(name)  # It refuses as well what it holds since a try whose answer was lost.
                 found.leave_out("Files", str(error), _now() + RETRY_SECONDS)
                 found.fetched = None
                 _tell(found)

@@ -47,6 +47,8 @@ class Checked:
     """Whether the client sends an instruction of its own: a turn of the role system or developer."""
     formed: bool
     """Whether the client says which form the answer has, `text` included, or offers tools."""
+    beside_form: Mapping[str, Any] | None
+    """Where the client says no form: what it says in the field of the form (``Endpoint.format_in``), which ``rest`` is without."""
     endpoint: str
     """The path that it was sent to."""
     messages: bytes
@@ -65,12 +67,15 @@ class Checked:
         head: dict[str, Any] = {"model": served, **endpoint.forced}
         if self.streams and self.endpoint not in (RESPONSES, MESSAGES):  # Those count tokens without being asked to.
             head["stream_options"] = {**self.stream_options, "include_usage": True}
+        if endpoint.format_in is not None and self.beside_form is not None:
+            head[endpoint.format_in] = self.beside_form
         turns = self.messages
         if endpoint.turns is not None and asked_as is not None:
             if not self.states_length:
                 head[endpoint.lengths[-1]] = asked_as.max_tokens
             if not self.formed and asked_as.response_format is not None:
-                head |= endpoint.in_form(asked_as.response_format)
+                form = endpoint.in_form(asked_as.response_format)
+                head |= {name: {**head[name], **said} if name in head else said for name, said in form.items()}
             if not self.instructed and asked_as.system_prompt is not None:
                 if endpoint.instruction is not None:
                     head[endpoint.instruction] = asked_as.system_prompt
@@ -116,6 +121,9 @@ def _checked(endpoint: Endpoint, body: dict[str, Any]) -> Checked:
     public = body.pop("model")
     prompts = _prompts(body)
     turns = body.get(endpoint.turns or "")
+    beside = body.pop(endpoint.format_in or "", None)
+    if beside is not None and "format" in beside:
+        body[endpoint.format_in or ""], beside = beside, None
     messages = _written(body.pop("messages")) if endpoint.path == CHAT else b""
     rest = _written(body)
     sequences = body.get("n", 1) * prompts
@@ -130,7 +138,8 @@ def _checked(endpoint: Endpoint, body: dict[str, Any]) -> Checked:
         structured=_structured(body),
         states_length=bool(body.keys() & {*endpoint.lengths, "min_tokens"}),
         instructed=_instructed(endpoint, body, turns),
-        formed=bool(body.keys() & {*endpoint.forms, "tools"}),
+        formed=bool(body.keys() & {*endpoint.forms, endpoint.format_in} or body.get("tools")),
+        beside_form=beside,
         endpoint=endpoint.path,
         messages=messages,
         greedy=body.get("temperature") == 0,

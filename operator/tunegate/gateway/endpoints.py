@@ -38,8 +38,10 @@ class Endpoint:
     """What the engine is told whatever the client sends."""
     forms: tuple[str, ...] = ()
     """Fields that say which form an answer has."""
+    format_in: str | None = None
+    """The field whose `format` says which form an answer has, and whose other fields say something else."""
     in_form: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
-    """Makes of a chat's `response_format` the fields that say the same here."""
+    """Makes of a chat's `response_format` the fields that say the same here: all of them in ``format_in``, where there is one."""
     instruction: str | None = None
     """The field of an instruction that does not stand among the turns."""
     turns: str | None = None
@@ -69,11 +71,12 @@ ENDPOINTS: Mapping[str, Endpoint] = {
         ),
         Endpoint(
             RESPONSES, responses_fields, ("model", "input"), refused_fields.RESPONSES, ("max_output_tokens",),
-            {"store": False}, forms=("text", "structured_outputs"), in_form=_text_format, instruction="instructions", turns="input",
+            {"store": False}, forms=("structured_outputs",), format_in="text", in_form=_text_format, instruction="instructions",
+            turns="input",
         ),
         Endpoint(
             MESSAGES, messages_fields, ("model", "messages", "max_tokens"), refused_fields.MESSAGES, ("max_tokens",), {},
-            forms=("output_config",), in_form=_output_format, instruction="system", turns="messages", errors="Anthropic",
+            format_in="output_config", in_form=_output_format, instruction="system", turns="messages", errors="Anthropic",
         ),
     )
 }  # fmt: skip

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from tunegate.api.manifest import HashedFolder
-from tunegate.api.serving import EngineState
+from tunegate.api.serving import FOLDER, EngineState, fits
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.base_files import changed
 from tunegate.gateway.engine import Engine, EngineFailure
@@ -22,8 +21,6 @@ log = logging.getLogger("tunegate.gateway")
 POLL_SECONDS = 2.0
 PATIENCE = 3
 """Looks in a row at which the engine has to fail before it counts as gone: under load an answer may take its time."""
-FOLDER = re.compile(r"[0-9a-f]{64}")
-_NAMED = re.compile(r".+-([0-9a-f]{8})")
 
 
 class EngineWatch:
@@ -45,7 +42,9 @@ class EngineWatch:
         self.moving: set[str] = set()
         """Those of them that the engine is being told about now."""
         self.doubtful: set[str] = set()
-        """Those of them about which the engine gave no answer: the next look says whether it holds them."""
+        """Those of them about which the engine gave no answer, or refused: the next look says whether it holds them."""
+        self.late: dict[str, str] = {}
+        """What it did not hold at such a look, each with its folder: it may be loading it still."""
 
     @property
     def well(self) -> bool:
@@ -84,10 +83,13 @@ class EngineWatch:
             self._begin(instance, models)
             return
         self._failures = 0
+        for name in self.late.keys() & models.keys() - before.keys() - self.holds.keys():
+            if models[name] == self.late[name]:
+                self.holds[name] = self.late.pop(name)
         strangers = {name for name, folder in models.items() if folder not in (before.get(name), self.holds.get(name))}
         for name in self.doubtful - moving - self.moving:
-            if name not in models:
-                self.holds.pop(name, None)
+            if name not in models and name in self.holds:
+                self.late[name] = self.holds.pop(name)
             self.doubtful.discard(name)
         settled = before.keys() & self.holds.keys() - moving - self.moving - self.doubtful
         if strangers:
@@ -112,7 +114,7 @@ class EngineWatch:
         if self.state != "Starting":
             self.state = "Unhealthy"
         self._instance, self._message, self._failures = None, message, 0
-        self.holds, self.moving, self.doubtful = {}, set(), set()
+        self.holds, self.moving, self.doubtful, self.late = {}, set(), set(), {}
         if known:
             log.error(
                 "adapters are taken out until they are probed again: %s",
@@ -133,9 +135,9 @@ class EngineWatch:
 
     def _ours(self, name: str, folder: str) -> bool:
         """Tell whether a gateway of this pod may have loaded this: verified bytes, under the name of these bytes."""
-        path, named = PurePosixPath(folder), _NAMED.fullmatch(name)
+        path = PurePosixPath(folder)
         verified = path.parent == self._adapters and FOLDER.fullmatch(path.name) is not None
-        return verified and named is not None and path.name.startswith(named[1])
+        return verified and fits(name, path.name)
 
     def _tampered(self, strangers: set[str]) -> None:
         names = ", ".join(sorted(strangers))[:300]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ from tunegate.reconcile.naming import MANAGED_BY, SERVER_LABEL
 
 log = logging.getLogger("tunegate.gateway")
 EXPIRY_SECONDS = 0.5
+SERIES_SECONDS = 600.0
+"""For so long the series of an adapter that is gone stay: Prometheus reads the last numbers."""
 
 
 class NotOurs(Exception):
@@ -67,6 +70,8 @@ class Gateway:
             adapters=settings.adapters,
         )
         self._shown: frozenset[str] = frozenset()
+        self._gone: dict[str, float] = {}
+        """Adapters that are gone and still have series, and since when."""
         self.connections = ConnectionWatch(settings.limits, self.metrics)
         self.watchers = Watchers(self.metrics)
         self.proxy = Proxy(
@@ -198,12 +203,13 @@ class Gateway:
     async def close_in_time(self) -> None:
         """Close what an override opened when its time is over, and every route when the operator's document is too old.
 
-        This goes on forever and needs no operator.
+        This goes on forever and needs no operator. Requests are cut whether or not a route changed at this moment: the adapter may
+        have no route any more, or somebody else noticed first.
         """
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
-            if self.routes.expire():
-                cut = self.in_flight.cut(self.routes.allowed)
+            expired, cut = self.routes.expire(), self.in_flight.cut(self.routes.allowed)
+            if expired or cut:
                 why = "the routes could not be read for too long" if self.routes.stale else "an override is over"
                 log.warning(
                     "%s: %s; %d requests cut",
@@ -212,7 +218,7 @@ class Gateway:
                     cut,
                     extra=event("RoutesClosed", why=why, routes=self.routes.open, cut=cut),
                 )
-                self._show()
+            self._show()
 
     def _hold(self, ready: frozenset[str]) -> None:
         self.routes.hold(ready)
@@ -221,8 +227,15 @@ class Gateway:
     def _show(self) -> None:
         answering = self.routes.answering
         names = frozenset(entry.served_name for entry in self.adapter_states.adapters)
+        now = time.monotonic()
         for name in self._shown - names:
             self.metrics.holding.remove(name)
+            self._gone[name] = now
         for name in names:
             self.metrics.holding.labels(name).set(name in answering)
+            self._gone.pop(name, None)
         self._shown = names
+        over = [name for name, since in self._gone.items() if now - since >= SERIES_SECONDS]
+        for name in over:
+            self.metrics.forget(name)
+            del self._gone[name]

@@ -8,6 +8,7 @@ kind of key, and keys only from the address that the issuer's own document names
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
@@ -136,7 +137,7 @@ class IssuerKeys:
             if not address.startswith("https://"):
                 raise ValueError("keys are read over https only")
             found = await _read(http, address)
-        return dict(_usable(key) for key in found["keys"][:MOST_KEYS] if _signs(key))
+        return _understood(found["keys"])
 
 
 async def _read(http: aiohttp.ClientSession, address: str) -> dict[str, Any]:
@@ -154,12 +155,26 @@ async def _read(http: aiohttp.ClientSession, address: str) -> dict[str, Any]:
     return document
 
 
+def _understood(keys: Any) -> dict[str, SigningKey]:
+    """Return the keys that sign by their names. Those of kinds, curves or forms that are not known are ignored (RFC 7517, section 5).
+
+    Raises ``TypeError`` where there is no list.
+    """
+    found: dict[str, SigningKey] = {}
+    for key in keys[:MOST_KEYS]:
+        with contextlib.suppress(jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError):
+            if _signs(key):
+                name, usable = _usable(key)
+                found[name] = usable
+    return found
+
+
 def _signs(key: Any) -> bool:
     return isinstance(key, dict) and key.get("kty") in ALGORITHMS and key.get("use", "sig") == "sig" and "kid" in key
 
 
 def _usable(document: Mapping[str, Any]) -> tuple[str, SigningKey]:
-    """Return a key by its name. Raises ``jwt.PyJWTError``, ``KeyError``."""
+    """Return a key by its name. Raises ``jwt.PyJWTError``, ``KeyError``, ``TypeError``, ``ValueError``, ``AttributeError``."""
     kind, own = document["kty"], document.get("alg")
     fitting = (CURVES[document["crv"]],) if kind == "EC" else ALGORITHMS[kind]
     taken = fitting if own is None else tuple(name for name in fitting if name == own)

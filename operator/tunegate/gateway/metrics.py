@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 CLIENTS = 256
 """Clients that have series of their own."""
@@ -13,7 +14,7 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """All series. The label `model` is `base` or a served name that this pod holds, and `client` one of a bounded number."""
+    """All series. The label `model` is `base` or a served name that this pod holds or held a moment ago, and `client` one of a bounded number."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -54,7 +55,7 @@ class Metrics:
         self._clients: set[str] = set()
         self.shadows = Counter(
             "tunegate_gateway_shadow_copies",
-            "Copies of requests for a shadow, by outcome (answered, refused, failed, dropped, cut).",
+            "Copies of requests for a shadow, by outcome (answered, refused, failed, too-long, dropped, cut).",
             ("model", "outcome"), registry=self.registry,
         )  # fmt: skip
         self.in_flight = Gauge(
@@ -63,6 +64,10 @@ class Metrics:
         self.holding = Gauge(
             "tunegate_gateway_adapter_held", "1 for an adapter whose probe passed and that is approved.", ("model",),
             registry=self.registry,
+        )  # fmt: skip
+        self._by_model: tuple[MetricWrapperBase, ...] = (
+            self.requests, self.seconds, self.first_byte, self.tokens, self.client_requests, self.client_tokens, self.shadows,
+            self.in_flight, self.holding,
         )  # fmt: skip
         self.waiting = Histogram(
             "tunegate_gateway_waiting_seconds", "Time that a checked request waited for its turn at the engine.",
@@ -80,6 +85,11 @@ class Metrics:
             "tunegate_gateway_watcher_restarts", "Watchers that ended and were started again.", ("watcher",),
             registry=self.registry,
         )  # fmt: skip
+
+    def forget(self, model: str) -> None:
+        """Remove every series of a model."""
+        for collector in self._by_model:
+            collector.remove_by_labels({"model": model})
 
     def client_label(self, client: str) -> str:
         """Return the label of a client: what ``Access`` calls it, which is never a credential. Those beyond the first

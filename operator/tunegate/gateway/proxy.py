@@ -20,7 +20,7 @@ from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.access import Access
 from tunegate.gateway.accounts import Accounts, Spent
 from tunegate.gateway.adapter_states import AdapterStates
-from tunegate.gateway.bodies import Checked
+from tunegate.gateway.bodies import BYTES_PER_TOKEN, Checked
 from tunegate.gateway.endpoints import CHAT, COMPLETIONS, RESPONSES, error_form
 from tunegate.gateway.engine import FAILURES, Engine
 from tunegate.gateway.errors import ApiError
@@ -41,6 +41,8 @@ REQUEST_ID_HEADER = "X-Request-Id"
 KEY_HEADER = "X-Api-Key"
 """Where clients of Anthropic's API put what others send as a bearer token."""
 KIBIBYTE = 1024
+ENGINE_FAILED = "engine_failed"
+"""Code of the engine's own failures, the only ones that are counted against a release."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,14 @@ class Proxy:
         if sent is None and error_form(request.path) == "Anthropic" and (key := request.headers.get(KEY_HEADER)):
             sent = f"Bearer {key}"
         routes = self._routes
-        return await self._access.admit(sent, routes.groups, request.remote or "", routes.provider)
+        try:
+            return await self._access.admit(sent, routes.groups, request.remote or "", routes.provider)
+        except ApiError as error:
+            if error.code != "invalid_credential" or not routes.stale:
+                raise
+            # Who may ask is not known now, so nobody is told that they may not.
+            text = "tokens cannot be checked now; try again"
+            raise ApiError(503, "tokens_unchecked", text, retry_after=5) from error
 
     def _kibibytes(self, request: web.Request) -> int:
         length = request.content_length
@@ -246,12 +255,13 @@ class Proxy:
                 status = str(answer.status)
                 return response
         except ApiError as error:
-            question.traffic.failed = error.status >= 500
+            if error.code == ENGINE_FAILED:  # All else comes of what the client asked for.
+                question.traffic.failed, status = True, str(error.status)
             raise
         except FAILURES as error:
             question.traffic.failed = not isinstance(error, ConnectionError)  # That one is the client's connection.
             status = "504" if isinstance(error, TimeoutError) else "502"
-            raise ApiError(int(status), "engine_failed", "the engine did not answer", retry_after=5) from error
+            raise ApiError(int(status), ENGINE_FAILED, "the engine did not answer", retry_after=5) from error
         finally:
             question.traffic.tokens = spent.usage.completion
             question.traffic.end()
@@ -269,6 +279,7 @@ class Proxy:
             raw = bytearray()
             async for piece in answer.content.iter_any():
                 raw += piece
+                spent.events = len(raw) // BYTES_PER_TOKEN
                 if len(raw) > most:
                     text = f"the answer has more than {most} bytes: ask for fewer logprobs, or stream"
                     raise ApiError(502, "answer_too_large", text)
@@ -277,9 +288,10 @@ class Proxy:
                     bytes(raw), question.served, question.asked.public, answer.status, error_form(question.endpoint)
                 )
             except Overloaded as error:
-                raise ApiError(502, "engine_failed", "the engine's answer could not be read") from error
+                text = f"the answer {error}; ask for a simpler one, or stream"
+                raise ApiError(502, "answer_too_hard", text) from error
             if found is None:
-                raise ApiError(502, "engine_failed", "the engine's answer is no JSON object")
+                raise ApiError(502, ENGINE_FAILED, "the engine's answer is no JSON object")
             spent.usage = found.usage
             response = web.StreamResponse(status=answer.status, headers=_headers(question))
             response.content_type = "application/json"
@@ -324,7 +336,7 @@ class Proxy:
         return response
 
     def _copy(self, question: Question, answer: bytes | None) -> None:
-        self.shadows.copy(question.endpoint, question.asked, question.request_id, answer)
+        self.shadows.copy(question.endpoint, question.asked, question.served, question.request_id, answer)
 
     async def _write(self, response: web.StreamResponse, out: bytes) -> None:
         """Send a piece; a client that reads nothing for too long ends the answer (``TimeoutError``)."""

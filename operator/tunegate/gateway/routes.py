@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tunegate.api.modelserver import ClientQuota, IdentityProvider
-from tunegate.api.serving import OpenShadow, RoutesDocument
+from tunegate.api.serving import OpenRoute, OpenShadow, RoutesDocument
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.gateway.traffic import TrafficCounts
 from tunegate.gateway.weights import pick
@@ -66,17 +66,17 @@ class RouteTable:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Kubernetes groups whose members may ask."""
-        return tuple(self._document.kubernetes_groups) if self._document else ()
+        """Kubernetes groups whose members may ask; none by a document that is too old: somebody may have been taken out since."""
+        return tuple(self._document.kubernetes_groups) if self._document and not self.stale else ()
 
     @property
     def provider(self) -> IdentityProvider | None:
-        """Whose tokens are taken beside the cluster's."""
-        return self._document.oidc if self._document else None
+        """Whose tokens are taken beside the cluster's; nobody's by a document that is too old."""
+        return self._document.oidc if self._document and not self.stale else None
 
     @property
     def per_client(self) -> ClientQuota:
-        """What one client may ask."""
+        """What one client may ask, as last read: the base model answers even where every route is closed."""
         return self._document.per_client if self._document else ClientQuota()
 
     @property
@@ -120,7 +120,7 @@ class RouteTable:
 
     def close(self, obstacle: str) -> None:
         """Close every route: what was read is not the operator's document for this server."""
-        self._document = RoutesDocument(revision=self.revision)
+        self._document = RoutesDocument(revision=self.revision, per_client=self.per_client)
         self._read_at = self._seconds()
         self.obstacle = obstacle
         self._join()
@@ -146,15 +146,26 @@ class RouteTable:
     def shadows(self) -> dict[str, OpenShadow]:
         """Public name to the adapter that answers copies of its requests now."""
         names = self._document.routes if self._document is not None else ()
-        return {public: shadow for public in names if (shadow := self.shadow_of(public)) is not None}
+        return {public: shadow for public in names if (shadow := self._shadow(public)) is not None}
 
-    def shadow_of(self, public: str) -> OpenShadow | None:
-        """Return the adapter that answers copies of a route's requests: approved, held by this pod, and no target itself."""
-        route = self._document.routes.get(public) if self._document is not None else None
-        if route is None or route.shadow is None:
+    def shadow_of(self, public: str, answered_by: str) -> OpenShadow | None:
+        """Return the adapter that answers copies of a route's requests: approved, held by this pod, and no target itself.
+
+        ``answered_by``: the served name that the client's answer is of. The shadow is for data of the route's own targets; a release
+        that the route has left may have been for another class of data.
+        """
+        shadow = self._shadow(public)
+        return shadow if answered_by in self._route(public).weights else None
+
+    def _route(self, public: str) -> OpenRoute:
+        routes = self._document.routes if self._document is not None else {}
+        return routes.get(public) or OpenRoute()
+
+    def _shadow(self, public: str) -> OpenShadow | None:
+        shadow, answering = self._route(public).shadow, self.answering
+        if shadow is None or shadow.served_name not in answering or shadow.served_name in self._able(public, answering):
             return None
-        name, answering = route.shadow.served_name, self.answering
-        return route.shadow if name in answering and name not in self._able(public, answering) else None
+        return shadow
 
     def release_of(self, served: str) -> str:
         """Return the release behind a served name as the operator's document says it; empty: it does not."""

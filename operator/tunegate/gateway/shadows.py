@@ -32,6 +32,10 @@ COMPARED_BYTES = 64 * 1024
 """Of an answer; a longer one is not compared: reading it would hold up others."""
 
 
+class TooLong(Exception):
+    """The answer to a copy has more bytes than an answer may have. That is no failure of the engine: a client asked for as much."""
+
+
 class Shadows:
     """Asks for copies in tasks of their own."""
 
@@ -55,9 +59,12 @@ class Shadows:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
-    def copy(self, endpoint: str, asked: Checked, request_id: str, answer: bytes | None) -> None:
-        """Ask the route's shadow, if it has one, what a client asked. ``answer``: what the client got as a whole."""
-        shadow = self._routes.shadow_of(asked.public)
+    def copy(self, endpoint: str, asked: Checked, answered_by: str, request_id: str, answer: bytes | None) -> None:
+        """Ask the route's shadow, if it has one, what a client asked.
+
+        ``answered_by``: the served name that answered the client; ``answer``: what the client got as a whole.
+        """
+        shadow = self._routes.shadow_of(asked.public, answered_by)
         if shadow is None or self._stopped or random.random() * 100 >= shadow.percent:  # noqa: S311 - no secret
             return
         served = shadow.served_name
@@ -85,6 +92,8 @@ class Shadows:
             try:
                 await self._answered(endpoint, asked, served, request_id, text, counted)
                 outcome = "answered" if counted.finished else "refused"
+            except TooLong:
+                outcome = "too-long"
             except FAILURES:
                 counted.failed, outcome = True, "failed"
             finally:
@@ -94,7 +103,7 @@ class Shadows:
     async def _answered(
         self, endpoint: str, asked: Checked, served: str, request_id: str, text: str | None, counted: Asked
     ) -> None:
-        """Read an answer to its end and keep its numbers. Raises ``FAILURES``."""
+        """Read an answer to its end and keep its numbers. Raises ``FAILURES``, ``TooLong``."""
         body = asked.for_engine(served, self._adapter_states.asked_as.get(served))
         answer = await self._engine.forward(endpoint, body, request_id)
         rewriter, raw = EventRewriter(asked.public, served, wants_usage=False), bytearray()
@@ -103,7 +112,7 @@ class Shadows:
             async for piece in answer.content.iter_any():
                 size += len(piece)
                 if size > self._answer_bytes:
-                    raise OSError("the copy's answer is too long")
+                    raise TooLong
                 if asked.streams:
                     rewriter.feed(piece)
                 elif size <= COMPARED_BYTES:

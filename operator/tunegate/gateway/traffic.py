@@ -52,24 +52,30 @@ class Asked:
 
 
 class TrafficCounts:
-    """Counts by public name and served name; those of a route begin again with each step of its canary."""
+    """Counts by public name and served name, of what the route holds; they begin again with each step of its canary."""
 
     def __init__(self) -> None:
         self._windows: dict[str, str] = {}
+        self._held: dict[str, frozenset[str]] = {}
         self._counts: dict[str, dict[tuple[str, bool], _Counts]] = {}
 
     def follow(self, routes: Mapping[str, OpenRoute]) -> None:
-        """Begin again where a step began, and forget routes that are gone."""
+        """Begin again where a step began, and forget routes that are gone, and releases that a route has left."""
         windows = {name: route.canary.window if route.canary else "" for name, route in routes.items()}
+        self._held = {name: route.held for name, route in routes.items()}
         self._counts = {
-            name: self._counts.get(name, {}) if self._windows.get(name) == window else {}
+            name: {
+                one: counts
+                for one, counts in self._counts.get(name, {}).items()
+                if self._windows.get(name) == window and one[0] in self._held[name]
+            }
             for name, window in windows.items()
         }
         self._windows = windows
 
     def begin(self, public: str, served: str, *, shadow: bool = False) -> Asked:
-        """Return what a request is counted by; a name that is no route is not counted. ``shadow``: it is a copy."""
-        if public not in self._windows:
+        """Return what a request is counted by; what no route holds is not counted. ``shadow``: it is a copy."""
+        if served not in self._held.get(public, ()):
             return Asked(None)
         return Asked(self._counts[public].setdefault((served, shadow), _Counts()))
 

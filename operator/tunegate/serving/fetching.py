@@ -7,7 +7,6 @@ such a name is whole and verified, whenever this program was killed.
 
 from __future__ import annotations
 
-import re
 import shutil
 import stat
 import tempfile
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 
 from tunegate import adapter_rules
 from tunegate.api import serving
-from tunegate.api.serving import AdapterEntry, Fetched, ServerDocument, folder_of
+from tunegate.api.serving import FOLDER, SERVED_NAME, AdapterEntry, Fetched, ServerDocument, fits, folder_of
 from tunegate.api.stage import layout
 from tunegate.api.stage.layout import BASE_SERVED_NAME
 from tunegate.api.stage.results import EvaluateResult
@@ -29,9 +28,6 @@ from tunegate.registry.client import RegistryClient
 from tunegate.registry.credentials import bearer_in
 from tunegate.registry.failures import DigestMismatch, Missing, Refused
 
-SERVED_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}-(?P<digest>[0-9a-f]{8})")
-"""`<release>-<first 8 hex digits of the adapter digest>`: never the name of a base model."""
-FOLDER = re.compile(r"[0-9a-f]{64}")
 STAGING = ".fetch-"
 READ_ONLY = 0o555
 BAD_CONTENT = (DigestMismatch, Missing, Refused)
@@ -90,10 +86,12 @@ class Adapters:
         return sorted(folder.name for folder in found)
 
     def _check(self, entry: AdapterEntry) -> None:
-        name = SERVED_NAME.fullmatch(entry.served_name)
-        if name is None or entry.served_name in {BASE_SERVED_NAME, self._server.base.name}:
+        if not SERVED_NAME.fullmatch(entry.served_name) or entry.served_name in {
+            BASE_SERVED_NAME,
+            self._server.base.name,
+        }:
             raise LeftOut("the name is not <release>-<8 hex digits>, or shadows the base model")
-        if not folder_of(entry.digest).startswith(name["digest"]):
+        if not fits(entry.served_name, entry.digest):
             raise LeftOut("the name belongs to an adapter of another digest")
         if manifest_digest(entry.manifest) != entry.manifest_digest:
             raise LeftOut("the file list does not have the digest that was approved")
