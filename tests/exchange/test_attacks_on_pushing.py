@@ -18,8 +18,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.exchange.test_pushing import FILE, ROWS, complete, described, digest_of, message, read, send
-from tests.support.exchange_site import OWN, Site, running_exchange
+from tests.support.exchange_site import OWN, Site, running_exchange, unended
 from tunegate.api.pushed import MAX_FILES, PART_BYTES, PushedPlace
+from tunegate.exchange.pushes import LARGEST_DESCRIPTION
 from tunegate.maintenance.authority import token_pair
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.tokens import Access, ProgramCredential, TokenSigner
@@ -191,6 +192,12 @@ def test_slow_parts_of_one_person_leave_room_for_those_of_others(site: Site, col
             slow.enter_context(begin(site, site.token("steward"), b"slow %d\n" % number * 100, 10))
         time.sleep(1)
         assert send(site, colleague, b"quick\n").status_code == 201
+
+
+@pytest.mark.attack(78)
+def test_a_description_without_an_end_is_refused_when_it_is_too_long(site: Site) -> None:
+    path, sent = f"/v1/namespaces/{OWN}/datasets/invoices", b"x" * (LARGEST_DESCRIPTION + 1)
+    assert unended(site, path, site.token("steward"), sent) == 413
 
 
 @pytest.mark.attack(78)

@@ -1,4 +1,4 @@
-"""Room for parts in memory: a few at a time, at most half of them one caller's, so that slow uploads hold up nobody else."""
+"""Room for bodies in memory: a few at a time, at most half of them one caller's, so that slow uploads hold up nobody else."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ from tunegate.api.stage.layout import MAX_DOCUMENT_BYTES
 from tunegate.deadlines import Threads
 from tunegate.errors import MOST_PLACES, wrong_places
 from tunegate.exchange.allowances import Allowances
+from tunegate.exchange.bodies import received
 from tunegate.exchange.identity import Caller, Identity
 from tunegate.exchange.places import Places
 from tunegate.exchange.rights import Right
@@ -44,7 +45,7 @@ from tunegate.registry.pushed import absent_parts, count_pushes, list_pushes, re
 
 log = logging.getLogger("tunegate.exchange")
 PARTS_AT_ONCE = 4
-"""Held in memory; others wait. Half of them are one caller's at most."""
+"""Parts and descriptions held in memory; others wait. Half of them are one caller's at most."""
 BODY_SECONDS = 120.0
 """To receive a part or the description of a push."""
 STORE_SECONDS = 120.0
@@ -85,7 +86,7 @@ class Pushes:
             raise ApiError(413, "part_too_large", f"a part has between 1 and {PART_BYTES} bytes, this one {size}")
         async with self._places.taken(caller.username):
             self._allowances.take(caller.username, size)
-            content = await _body(request)
+            content = await received(request, PART_BYTES, BODY_SECONDS, "a part")
             found = await asyncio.to_thread(digests.sha256, content)
             if found != digest:
                 raise ApiError(
@@ -97,6 +98,10 @@ class Pushes:
     async def complete(self, request: web.Request) -> web.Response:
         """Check what was stored, write manifest and record, and answer with the address."""
         caller, repository = await self._pushing(request)
+        async with self._places.taken(caller.username):
+            return await self._completed(request, caller, repository)
+
+    async def _completed(self, request: web.Request, caller: Caller, repository: str) -> web.Response:
         kind, namespace = _kind(request), request.match_info["namespace"]
         push = await _description(request)
         self._check(kind, push)
@@ -212,20 +217,8 @@ def _checked(form: TypeAdapter[str], value: str, says: str) -> str:
         raise ApiError(400, "bad_path", says) from None
 
 
-async def _body(request: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except TimeoutError:
-        raise ApiError(408, "too_slow", f"the body did not arrive within {BODY_SECONDS:g} s") from None
-
-
 async def _description(request: web.Request) -> Push:
-    if (request.content_length or 0) > LARGEST_DESCRIPTION:
-        raise ApiError(413, "too_large", f"the description of a push has at most {LARGEST_DESCRIPTION} bytes")
-    content = await _body(request)
-    if len(content) > LARGEST_DESCRIPTION:
-        raise ApiError(413, "too_large", f"the description of a push has at most {LARGEST_DESCRIPTION} bytes")
+    content = await received(request, LARGEST_DESCRIPTION, BODY_SECONDS, "the description of a push")
     try:
         return Push.model_validate_json(content)
     except ValidationError as error:

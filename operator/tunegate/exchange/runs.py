@@ -21,7 +21,9 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from tunegate.exchange.bodies import received
 from tunegate.exchange.identity import Caller, Identity, token_of
+from tunegate.exchange.places import Places
 from tunegate.exchange.rights import Right
 from tunegate.exchange.settings import ExchangeSettings
 from tunegate.gateway.errors import ApiError
@@ -38,6 +40,10 @@ MOST_CALLERS = 2000
 TOLD_SECONDS = 3600.0
 """So often the log repeats that the same person reads the same namespaces."""
 LARGEST_QUESTION = 1024 * 1024
+QUESTION_SECONDS = 20.0
+"""To receive a question."""
+QUESTIONS_AT_ONCE = 16
+"""Held in memory until MLflow has answered; others wait. Not the places of pushes: a page sends a dozen at a time."""
 ANSWER_SECONDS = 60.0
 PIECE = 64 * 1024
 SENT_ON = ("Accept", "Content-Type", "If-Modified-Since", "If-None-Match")
@@ -65,17 +71,22 @@ class Runs:
     namespaces: tuple[str, ...]
     identity: Identity
     http: aiohttp.ClientSession
-    _rights: dict[bytes, tuple[float, str]] = field(default_factory=dict)
+    _places: Places = field(default_factory=lambda: Places(QUESTIONS_AT_ONCE))
+    _rights: dict[bytes, tuple[float, str, str]] = field(default_factory=dict)
     _asking: dict[bytes, asyncio.Lock] = field(default_factory=dict)
     """A page asks for dozens of files at once: RBAC is asked for the first of them."""
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
 
     async def shown(self, request: web.Request) -> web.StreamResponse:
         """Answer as MLflow does. Raises ``ApiError`` 401, 403, and 503 while API server or MLflow do not answer."""
-        readable = await self._readable(request.headers.get("Authorization"))
-        body = await request.read() if request.method == "POST" else None
-        if body is not None and len(body) > LARGEST_QUESTION:
-            raise ApiError(413, "too_large", f"a question to MLflow has at most {LARGEST_QUESTION} bytes")
+        username, readable = await self._readable(request.headers.get("Authorization"))
+        if request.method != "POST":
+            return await self._answered(request, readable, None)
+        async with self._places.taken(username):
+            question = await received(request, LARGEST_QUESTION, QUESTION_SECONDS, "a question to MLflow")
+            return await self._answered(request, readable, question)
+
+    async def _answered(self, request: web.Request, readable: str, body: bytes | None) -> web.StreamResponse:
         headers = {name: request.headers[name] for name in SENT_ON if name in request.headers}
         path = request.raw_path.removeprefix(PREFIX)
         try:
@@ -92,25 +103,26 @@ class Runs:
             log.warning("MLflow does not answer: %s", type(error).__name__, extra=event("MlflowAway", error=str(error)))
             raise ApiError(503, "mlflow_away", "MLflow does not answer now; try again", retry_after=5) from error
 
-    async def _readable(self, authorization: str | None) -> str:
-        """Return the namespaces whose runs the caller may read, as MLflow takes them. Raises ``ApiError`` 401, 403, 503."""
+    async def _readable(self, authorization: str | None) -> tuple[str, str]:
+        """Return who calls, and the namespaces whose runs they may read as MLflow takes them. Raises ``ApiError`` 401, 403, 503."""
         key = hashlib.sha256(token_of(authorization).encode()).digest()
         if len(self._asking) >= MOST_CALLERS:
             self._rights.clear()
             self._asking.clear()
         async with self._asking.setdefault(key, asyncio.Lock()):
-            until, readable = self._rights.get(key, (0.0, ""))
+            until, username, readable = self._rights.get(key, (0.0, "", ""))
             if until <= time.monotonic():
                 caller = await self.identity.caller(authorization)
+                username = caller.username
                 readable = await self._decided(caller)
                 if not readable:
                     raise ApiError(
                         403, "not_allowed",
-                        f"{caller.username} may not get runs.tunegate.io in any governed namespace: ask the platform team for a role "
+                        f"{username} may not get runs.tunegate.io in any governed namespace: ask the platform team for a role "
                         "that does",
                     )  # fmt: skip
-                self._rights[key] = (time.monotonic() + RIGHT_SECONDS, readable)
-        return readable
+                self._rights[key] = (time.monotonic() + RIGHT_SECONDS, username, readable)
+        return username, readable
 
     async def _decided(self, caller: Caller) -> str:
         if await self.identity.allowed(caller, Right("get", "runs", "")):
