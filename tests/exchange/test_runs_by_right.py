@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.exchange_site import OTHER, OWN, PROGRAMS, Site, running_site
+from tests.support.exchange_site import OTHER, OWN, PROGRAMS, Site, running_site, unended
 from tests.tracking import story
 from tests.tracking.mlflow_process import PASSWORDS, MlflowServer
-from tunegate.exchange.runs import PREFERENCES, RIGHT_SECONDS
+from tunegate.exchange.runs import LARGEST_QUESTION, PREFERENCES, RIGHT_SECONDS
 from tunegate.reconcile.mlflow_records import job_record
 from tunegate.tracking.mlflow import Login, Tracking
 from tunegate.tracking.records import LEDGER_EXPERIMENT, ReleaseRecord
@@ -244,6 +244,12 @@ def test_neither_header_nor_password_of_the_caller_opens_more(door: Door) -> Non
         )
 
 
+@pytest.mark.attack(78)
+def test_a_question_without_an_end_is_refused_when_it_is_too_long(door: Door) -> None:
+    sent = b"x" * (LARGEST_QUESTION + 1)
+    assert unended(door.site, f"{API}/runs/search", door.site.token("engineer"), sent) == 413
+
+
 def test_an_auditor_reads_all_namespaces_and_the_ledgers_checkpoint(door: Door) -> None:
     found = door.post("auditor", f"{API}/experiments/search", {"max_results": 100}).json()["experiments"]
     assert {f"tunegate/{OWN}", f"tunegate/{OTHER}", LEDGER_EXPERIMENT} <= {one["name"] for one in found}
@@ -332,11 +338,12 @@ def test_a_person_opens_mlflow_on_their_machine_by_one_command_and_nobody_else_t
         assert httpx.get(base, trust_env=False).status_code == 403
         assert httpx.get(f"{base}/?key=wrong", trust_env=False).status_code == 403
         assert httpx.get(address, headers={"Host": "evil.example"}, trust_env=False).status_code == 403
-        with httpx.Client(base_url=base, trust_env=False, follow_redirects=True, timeout=60) as browser:
-            page = browser.get(address)
+        with httpx.Client(base_url=base, trust_env=False, timeout=60) as browser:
+            assert "location.replace('/' + location.hash)" in browser.get(address).raise_for_status().text
+            page = browser.get("/")
             assert page.status_code == 200
             assert "<title>MLflow</title>" in page.text
-            assert "key" not in str(page.url)
+            assert httpx.get(address, trust_env=False).status_code == 403, "the address opens once"
             found = browser.post("/ajax-api/2.0/mlflow/runs/search", json={"experiment_ids": [door.own.experiment]})
             assert [one["info"]["run_id"] for one in found.json()["runs"]] == [door.own.run]
             hidden = browser.get("/ajax-api/2.0/mlflow/runs/get", params={"run_id": door.other.run})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 import ssl
+import threading
 import time
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -16,11 +19,13 @@ from tunegate.api.pushed import AUDIENCE, Push, PushedKind, PushedPlace
 from tunegate.cli import config
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure, Forbidden
+from tunegate.server_certificates import certificate_fault
 
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.5
 """Before the second try; each further one waits twice as long."""
 REQUEST_SECONDS = 150.0
+MLFLOW = "/mlflow/"
 TOKEN_SECONDS = 3600
 """Of a service account's token: a large push takes a while."""
 NO_TOKEN = (
@@ -111,20 +116,21 @@ def placed(account: str, options: Namespace, cluster: Cluster) -> tuple[str, str
 
 
 class Exchange:
-    """One connection. A token that has expired is asked for again."""
+    """One connection, for several threads. A token that has expired is asked for again, once for all of them."""
 
     def __init__(self, where: Address) -> None:
         self._where = where
         self._token = ""
+        self._renewing = threading.Lock()
         scheme = "http" if where.plain_http else "https"
-        context = ssl.create_default_context()
+        self._trust = ssl.create_default_context()
         if where.ca_file is not None:
             try:
-                context.load_verify_locations(cafile=str(where.ca_file))
+                self._trust.load_verify_locations(cafile=str(where.ca_file))
             except (OSError, ssl.SSLError) as error:
                 raise CommandFailure(f"the authority {where.ca_file} cannot be read: {error}") from error
         self._http = httpx.Client(
-            base_url=f"{scheme}://{where.host}", verify=context, timeout=REQUEST_SECONDS, trust_env=False
+            base_url=f"{scheme}://{where.host}", verify=self._trust, timeout=REQUEST_SECONDS, trust_env=False
         )
         self._kept: dict[str, tuple[float, str]] = {}
 
@@ -135,8 +141,9 @@ class Exchange:
             return token
         query = {"service": "tunegate-registry", "scope": f"repository:{repository}:pull"}
         answer = self._send("GET", "/token", params=query).json()
-        self._kept[repository] = (time.monotonic() + float(answer["expires_in"]) * 2 / 3, str(answer["token"]))
-        return self._kept[repository][1]
+        token = str(answer["token"])
+        self._kept[repository] = (time.monotonic() + float(answer["expires_in"]) * 2 / 3, token)
+        return token
 
     def has_part(self, where: str, digest: str) -> bool:
         """Tell whether a part is stored already. An answer to HEAD says no reason: that to the part itself does."""
@@ -163,15 +170,39 @@ class Exchange:
         where = f"{path(place.namespace, place.kind, place.name)}/{place.digest}"
         return dict(self._send("DELETE", where).json())
 
+    def need_mlflow(self) -> None:
+        """Raise ``Forbidden`` where no runs may be read, ``CommandFailure`` where MLflow does not answer."""
+        self._send("GET", MLFLOW + "version")
+
     def mlflow(
         self, method: str, path: str, headers: dict[str, str] | None = None, content: bytes | None = None
     ) -> httpx.Response:
-        """Send a question to MLflow's pages. Raises ``Forbidden`` where no runs may be read, ``CommandFailure``."""
-        where = f"/mlflow/{path}"
-        answer = self._send(method, where, headers=headers or {}, content=content, accept_refusal=True)
-        if answer.status_code in (401, 403) and "json" in answer.headers.get("Content-Type", ""):
-            return _accepted(answer, accept_refusal=False)
+        """Send a question to MLflow's pages, once, and return whatever MLflow answers.
+
+        Raises ``Forbidden`` where the exchange refuses, and ``CommandFailure``.
+        """
+        where = MLFLOW + path
+        self._confine(where)
+        token = self._bearer()
+        try:
+            answer = self._once(method, where, token, headers or {}, content=content)
+            if answer.status_code == 401:
+                self._forget(token)
+                answer = self._once(method, where, self._bearer(), headers or {}, content=content)
+        except httpx.RequestError as error:
+            raise CommandFailure(f"the exchange {self._where.host}: {self._away(error)[0]}") from error
+        if answer.status_code in (401, 403) and (refusal := _reason(answer)):
+            raise Forbidden(refusal)
         return answer
+
+    def _confine(self, where: str) -> None:
+        """Raise ``CommandFailure`` for a path that httpx or a server could read as one outside of MLflow's."""
+        try:
+            path = self._http.build_request("GET", where).url.path
+        except httpx.InvalidURL:
+            path = ""
+        if not posixpath.normpath(unquote(path).replace("\\", "/") + "/x").startswith(MLFLOW):
+            raise CommandFailure("this path is not one of MLflow's")
 
     def close(self) -> None:
         """Give the connections back."""
@@ -183,22 +214,45 @@ class Exchange:
         headers = options.pop("headers", {})
         for attempt in range(ATTEMPTS):
             time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1) if attempt else 0)
-            if not self._token:
-                self._token = self._where.token()
+            token = self._bearer()
             try:
-                answer = self._http.request(
-                    method, where, headers={**headers, "Authorization": f"Bearer {self._token}"}, **options
-                )
+                answer = self._once(method, where, token, headers, **options)
             except httpx.TransportError as error:
-                failure = _away(error)
+                failure, lasts = self._away(error)
+                if lasts:
+                    raise CommandFailure(f"the exchange {self._where.host}: {failure}") from error
                 continue
             if answer.status_code == 401 and not renewed:
-                self._token, renewed = "", True
+                self._forget(token)
+                renewed = True
                 continue
             if answer.status_code < 500:
                 return _accepted(answer, accept_refusal)
             failure = _said(answer)
         raise CommandFailure(f"the exchange {self._where.host}: {failure} ({ATTEMPTS} tries)")
+
+    def _once(self, method: str, where: str, token: str, headers: dict[str, str], **options: Any) -> httpx.Response:
+        return self._http.request(method, where, headers={**headers, "Authorization": f"Bearer {token}"}, **options)
+
+    def _bearer(self) -> str:
+        """Return the token to show. Whoever makes it is asked by one thread, and the others wait."""
+        with self._renewing:
+            if not self._token:
+                self._token = self._where.token()
+            return self._token
+
+    def _forget(self, refused: str) -> None:
+        """Show a token no more, unless another thread has renewed it already."""
+        with self._renewing:
+            if self._token == refused:
+                self._token = ""
+
+    def _away(self, error: httpx.RequestError) -> tuple[str, bool]:
+        """Return why there was no answer, and whether another try would end alike."""
+        fault = certificate_fault(error, self._trust)
+        if fault is None:
+            return f"no answer, {type(error).__name__}", False
+        return fault.text + (": name it with --registry-ca or caFile" if fault.of_authority else ""), True
 
 
 def path(namespace: str, kind: PushedKind, name: str = "") -> str:
@@ -215,15 +269,12 @@ def _accepted(answer: httpx.Response, accept_refusal: bool) -> httpx.Response:
 
 
 def _said(answer: httpx.Response) -> str:
+    return _reason(answer) or f"it answers {answer.status_code}"
+
+
+def _reason(answer: httpx.Response) -> str:
+    """Return the reason in an answer of the exchange itself; empty for any other, such as MLflow's."""
     try:
         return str(answer.json()["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        return f"it answers {answer.status_code}"
-
-
-def _away(error: httpx.TransportError) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return (
-            "its certificate is of an authority that this machine does not trust: name it with --registry-ca or caFile"
-        )
-    return f"no answer, {type(error).__name__}"
+        return ""

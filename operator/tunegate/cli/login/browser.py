@@ -12,14 +12,15 @@ import secrets
 import sys
 import time
 import webbrowser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs
 
 from oauthlib.oauth2 import WebApplicationClient
 
 from tunegate.api.numbers import duration
 from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.login.provider import Provider, Refused, Tokens
+from tunegate.cli.loopback import LoopbackServer
 
 PATIENCE_SECONDS = 300.0
 HOST = "127.0.0.1"
@@ -63,10 +64,9 @@ def sign_in(provider: Provider, port: int, *, opens: bool, fresh: bool) -> Token
     return provider.tokens(form, nonce)
 
 
-class _Returns(ThreadingHTTPServer):
+class _Returns(LoopbackServer):
     """Waits for the browser to come back with a code, whatever else asks this port meanwhile."""
 
-    daemon_threads = True
     timeout = 0.5
 
     def __init__(self, port: int, state: str, issuer: str) -> None:
@@ -95,7 +95,7 @@ class _Returns(ThreadingHTTPServer):
 
     def answer(self, path: str) -> str | CommandFailure | None:
         """Return the code or the failure that a request brings; None for one that is not the provider's answer."""
-        told = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
+        told = {name: values[0] for name, values in parse_qs(path.partition("?")[2]).items()}
         if not secrets.compare_digest(told.get("state", "").encode(), self._state.encode()):
             return None
         if told.get("iss", self._issuer) != self._issuer:

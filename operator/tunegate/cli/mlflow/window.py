@@ -1,6 +1,7 @@
 """`tunegate mlflow`: a port of this machine that passes a browser's questions on to the exchange, with the person's token.
 
-The address holds a key that the browser keeps as a cookie: other people and pages on this machine read nothing by it.
+The address holds a key that opens the port once. The browser then keeps a cookie of another value: other people and pages on this
+machine read nothing, even if they see the address later.
 """
 
 from __future__ import annotations
@@ -8,19 +9,21 @@ from __future__ import annotations
 import hmac
 import secrets
 import sys
-import webbrowser
+import threading
 from argparse import Namespace
-from http.cookies import CookieError, SimpleCookie
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler
 from typing import cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.modelrelease import ModelRelease
-from tunegate.cli import exchange
+from tunegate.cli import exchange, private_page
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.exchange import Exchange
 from tunegate.cli.failure import CommandFailure, Forbidden
+from tunegate.cli.loopback import LoopbackServer
+from tunegate.cli.mlflow.paths import leads_elsewhere
 from tunegate.cli.reference import JOB, Reference, needed
 
 KEY_BYTES = 24
@@ -28,24 +31,30 @@ LARGEST_QUESTION = 1024 * 1024
 SENT_ON = ("Accept", "Content-Type", "If-Modified-Since", "If-None-Match")
 LEFT_OUT = ("connection", "content-encoding", "content-length", "date", "server", "transfer-encoding")
 """Headers of an answer that belong to one connection, or that the server here writes itself."""
+NOT_OPENED = "open the whole address that `tunegate mlflow` printed; it opens one browser once. For another browser end the command and run it again"
+GO_ON = (
+    b"<!doctype html><title>MLflow</title><script>location.replace('/' + location.hash)</script>"
+    b"<noscript>MLflow's pages need scripts.</noscript>"
+)
+"""The part behind # is the page that was asked for."""
 
 
 def show(cluster: Cluster, options: Namespace) -> int:
     """Serve until the person ends it. Raises ``CommandFailure`` where MLflow is not opened to them."""
     page = _page(cluster, options.subject, options.namespace or cluster.namespace)
     door = Exchange(exchange.address(options))
-    door.mlflow("GET", "version")
+    door.need_mlflow()
     try:
         server = Window(options.port, door)
     except OSError as error:
         raise CommandFailure(f"port {options.port} of this machine cannot be used: {error.strerror}") from error
     address = f"{server.address}/?key={server.key}{page}"
     print(address, flush=True)
+    print("If no browser shows it, open the address yourself: it opens MLflow in one browser, once.", file=sys.stderr)
     print("MLflow stays open until you press Ctrl-C.", file=sys.stderr)
-    if not options.no_browser:
-        webbrowser.open(address)
     try:
-        server.serve_forever()
+        with nullcontext() if options.no_browser else private_page.opened(address):
+            server.serve_forever()
     except KeyboardInterrupt:
         return 0
     finally:
@@ -68,10 +77,8 @@ def _page(cluster: Cluster, named: Reference | None, namespace: str) -> str:
     return found
 
 
-class Window(ThreadingHTTPServer):
-    """The port. Everything beyond the first address needs the cookie that it sets."""
-
-    daemon_threads = True
+class Window(LoopbackServer):
+    """The port. The key opens the first page once, the cookie that this sets opens everything else."""
 
     def __init__(self, port: int, door: Exchange) -> None:
         super().__init__(("127.0.0.1", port), _Request)
@@ -81,10 +88,26 @@ class Window(ThreadingHTTPServer):
         self.cookie = f"tunegate-{self.server_address[1]}"
         """Browsers send the cookies of one port of a machine to all its ports."""
         self.hosts = tuple(f"{name}:{self.server_address[1]}" for name in ("127.0.0.1", "localhost"))
+        self.opening = secrets.token_urlsafe(KEY_BYTES)
+        """The cookie's value."""
+        self._used = False
+        self._using = threading.Lock()
 
-    def opened_by(self, given: str) -> bool:
-        """Tell whether this is the key."""
-        return hmac.compare_digest(given.encode(), self.key.encode())
+    def opened_by(self, cookies: list[str]) -> bool:
+        """Tell whether one of the headers `Cookie` has our cookie. Pairs of other servers are not looked at, whatever their form."""
+        pairs = [pair.partition("=") for header in cookies for pair in header.split(";")]
+        return any(name.strip() == self.cookie and _same(value.strip(), self.opening) for name, _, value in pairs)
+
+    def use(self, key: str) -> bool:
+        """Tell whether this is the key and nobody has used it; from now on somebody has."""
+        with self._using:
+            first = _same(key, self.key) and not self._used
+            self._used = self._used or first
+            return first
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -93,26 +116,28 @@ class _Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Pass the question on, or take the key of the first address."""
-        window, given = self._window, urlsplit(self.path)
+        window = self._window
+        path, _, query = self.path.partition("?")
+        keys = parse_qs(query).get("key") if path == "/" else None
+        opened = window.opened_by(self.headers.get_all("Cookie", []))
         if self.headers.get("Host") not in window.hosts:
             self._say(403, "this is not the address that `tunegate mlflow` printed")
-        elif window.opened_by(self._cookie()):
+        elif keys and (opened or (self.command == "GET" and window.use(keys[0]))):
+            self._go_on()
+        elif opened:
             self._pass_on(None)
-        elif given.path == "/" and window.opened_by(parse_qs(given.query).get("key", [""])[0]):
-            # A browser keeps the part behind # when it follows.
-            cookie = f"{window.cookie}={window.key}; HttpOnly; SameSite=Strict; Path=/"
-            self._answer(303, {"Location": "/", "Set-Cookie": cookie, "Referrer-Policy": "no-referrer"}, b"")
         else:
-            self._say(403, "open the whole address that `tunegate mlflow` printed")
+            self._say(403, NOT_OPENED)
 
     do_HEAD = do_GET  # noqa: N815
 
     def do_POST(self) -> None:
         """Pass a question with a body on."""
         length = self.headers.get("Content-Length", "")
-        if self.headers.get("Host") not in self._window.hosts or not self._window.opened_by(self._cookie()):
+        opened = self._window.opened_by(self.headers.get_all("Cookie", []))
+        if self.headers.get("Host") not in self._window.hosts or not opened:
             self.close_connection = True
-            self._say(403, "open the whole address that `tunegate mlflow` printed")
+            self._say(403, NOT_OPENED)
         elif not length.isdigit() or int(length) > LARGEST_QUESTION:
             self.close_connection = True
             self._say(413, "a question to MLflow says its length and has at most 1 MiB")
@@ -126,17 +151,25 @@ class _Request(BaseHTTPRequestHandler):
     def _window(self) -> Window:
         return cast("Window", self.server)
 
-    def _cookie(self) -> str:
-        try:
-            kept = SimpleCookie(self.headers.get("Cookie", "")).get(self._window.cookie)
-        except CookieError:
-            return ""
-        return kept.value if kept is not None else ""
+    def _go_on(self) -> None:
+        """Give the cookie on a page that goes on by itself.
+
+        A redirect would go on without the cookie where the first step came from another site, such as a file: SameSite=Strict.
+        """
+        window = self._window
+        headers = {
+            "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+            "Set-Cookie": f"{window.cookie}={window.opening}; HttpOnly; SameSite=Strict; Path=/",
+        }  # fmt: skip
+        self._answer(200, headers, GO_ON)
 
     def _pass_on(self, body: bytes | None) -> None:
+        if leads_elsewhere(self.path):
+            self._say(400, "this path is not one of MLflow's")
+            return
         headers = {name: self.headers[name] for name in SENT_ON if name in self.headers}
         try:
-            answer = self._window.door.mlflow(self.command, self.path.lstrip("/"), headers, body)
+            answer = self._window.door.mlflow(self.command, self.path.removeprefix("/"), headers, body)
         except CommandFailure as error:
             self._say(403 if isinstance(error, Forbidden) else 502, str(error))
             return
