@@ -240,11 +240,11 @@ def changed(words: list[str], option: str, value: str) -> list[str]:
 @pytest.mark.parametrize(
     ("option", "value", "code", "says"),
     [
-        ("--issuer", "https://127.0.0.1:{port}", 1, "does not answer"),
+        ("--issuer", "https://127.0.0.1:{port}", 1, "its certificate is for localhost, and 127.0.0.1 is not among them"),
         ("--issuer", "https://localhost:{port}/", 1, "calls itself https://localhost:{port}: give --issuer as it calls itself"),
         ("--issuer", "https://localhost:{port}/oauth", 1, "is no OpenID provider"),
         ("--issuer", "http://localhost:{port}", 2, "an OpenID provider's address begins with https://"),
-        ("--issuer-ca", "{other}", 1, "does not answer, ConnectError: give --issuer-ca FILE, its authority"),
+        ("--issuer-ca", "{other}", 1, "that this machine does not trust: give --issuer-ca FILE, its authority"),
         ("--issuer-ca", "/no/such/file", 2, "--issuer-ca /no/such/file cannot be read"),
         ("--issuer-ca", "{config}", 2, "--issuer-ca is no PEM certificate"),
         ("--ca", "{issuer}", 1, "has a certificate of another authority: give --ca FILE"),

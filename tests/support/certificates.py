@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 
-def write_localhost_certificate(folder: Path, host: str = "localhost") -> tuple[Path, Path]:
+def write_localhost_certificate(
+    folder: Path, host: str = "localhost", *, lasts: timedelta = timedelta(days=1)
+) -> tuple[Path, Path]:
     """Write `tls.crt`, which signs itself, and `tls.key` into the folder and return where they lie."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
@@ -24,7 +26,7 @@ def write_localhost_certificate(folder: Path, host: str = "localhost") -> tuple[
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + lasts)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import httpx
 
 from tunegate.api.markers import API_VERSION, GROUP, Resource
-from tunegate.cli.failure import AlreadyExists, Changed, CommandFailure, Forbidden, Unreachable
+from tunegate.cli.failure import AlreadyExists, Changed, CommandFailure, Forbidden, Unreachable, WrongCertificate
 from tunegate.cli.kubeconfig import connection
 from tunegate.cli.server_words import with_advice
+from tunegate.server_certificates import certificate_fault
 
 Json = dict[str, Any]
 T = TypeVar("T", bound=Resource)
@@ -54,6 +55,7 @@ class Cluster:
             self.namespace = found.namespace
             self.bearer: str | None = found.credentials.bearer
             """The person's own token, where the kubeconfig has or makes one."""
+            self._trust = found.trust
             self._http = httpx.Client(
                 base_url=found.server, headers=headers, verify=found.trust, auth=found.credentials, timeout=30.0, proxy=found.proxy,
             )  # fmt: skip
@@ -218,7 +220,11 @@ class Cluster:
         return CommandFailure(f"{self._http.base_url} is no Kubernetes API server: look at `server` in the kubeconfig")
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
-        return Unreachable(f"the API server at {self._http.base_url} does not answer: {error}")
+        server = f"the API server at {self._http.base_url}"
+        if fault := certificate_fault(error, self._trust):
+            hint = ". Look at `certificate-authority` in the kubeconfig" if fault.of_authority else ""
+            return WrongCertificate(f"{server}: {fault.text}{hint}", of_authority=fault.of_authority)
+        return Unreachable(f"{server} does not answer: {error}")
 
 
 def readable(read: Any, *arguments: Any, **options: Any) -> Any:

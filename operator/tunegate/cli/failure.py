@@ -24,4 +24,13 @@ class Changed(CommandFailure):
 
 
 class Unreachable(CommandFailure):
-    """No answer from the API server."""
+    """No answer from the API server or another one."""
+
+
+class WrongCertificate(Unreachable):
+    """A server's certificate is not accepted: another try ends alike."""
+
+    def __init__(self, message: str, *, of_authority: bool) -> None:
+        """``of_authority``: its authority is not trusted here, so that naming another one helps."""
+        super().__init__(message)
+        self.of_authority = of_authority

@@ -12,7 +12,7 @@ from pathlib import Path
 from tunegate.cli import config, exchange
 from tunegate.cli.failure import CommandFailure
 from tunegate.registry.client import RegistryClient
-from tunegate.registry.failures import Missing, RegistryError, Unauthorized, Unavailable
+from tunegate.registry.failures import Missing, RegistryError, Unauthorized, Unavailable, Untrusted
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,9 @@ def opened_at(place: Place) -> Iterator[RegistryClient]:
         ) as client:
             yield client
     except (Unavailable, Unauthorized, Missing) as error:
-        raise RegistryAway(f"the registry: {error}") from error
+        names_one = isinstance(error, Untrusted) and error.of_authority
+        hint = ". Name its authority with --registry-ca or caFile" if names_one else ""
+        raise RegistryAway(f"the registry: {error}{hint}") from error
     except RegistryError as error:
         raise CommandFailure(f"the registry: {error}") from error
     finally:

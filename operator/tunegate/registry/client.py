@@ -19,7 +19,17 @@ from tunegate import digests
 from tunegate.registry import artifact
 from tunegate.registry.artifact import EMPTY, EMPTY_TYPE, INDEX_TYPE, MANIFEST_TYPE, Artifact, Layer
 from tunegate.registry.credentials import answer_challenge, read_credential
-from tunegate.registry.failures import DigestMismatch, Full, Missing, ReadOnly, Refused, Unauthorized, Unavailable
+from tunegate.registry.failures import (
+    DigestMismatch,
+    Full,
+    Missing,
+    ReadOnly,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    Untrusted,
+)
+from tunegate.server_certificates import certificate_fault
 
 MAX_MANIFEST = 4 * 1024 * 1024
 MAX_DOCUMENT = 64 * 1024 * 1024
@@ -63,7 +73,8 @@ class RegistryClient:
         self._total = total
         self._patience = patience
         timeout = timeout if total is None else min(timeout, total)
-        self._http = httpx.Client(timeout=timeout, verify=trust(ca_file), trust_env=False, follow_redirects=True)
+        self._trust = trust(ca_file)
+        self._http = httpx.Client(timeout=timeout, verify=self._trust, trust_env=False, follow_redirects=True)
 
     def __enter__(self) -> RegistryClient:
         return self
@@ -270,6 +281,8 @@ class RegistryClient:
                 url = httpx.URL(f"{self._base}/v2/{repository}/{url}") if isinstance(url, str) else url
                 return self._try(method, repository, url, headers, content, accept_missing, stream)
             except Unavailable as error:
+                if isinstance(error, Untrusted) and not self._patience:
+                    raise
                 pause = min(0.5 * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
                 patient = time.monotonic() + pause - begun < self._patience
                 if attempt >= (tries or ATTEMPTS) and (tries or not patient):
@@ -295,6 +308,8 @@ class RegistryClient:
             if answer.status_code >= 400 and method not in {"GET", "HEAD"} and _no_room(answer):
                 raise Full(where.format("no room is left on its volume, or of its quota"))
         except httpx.TransportError as error:
+            if fault := certificate_fault(error, self._trust):
+                raise Untrusted(where.format(fault.text), of_authority=fault.of_authority) from error
             raise Unavailable(where.format(type(error).__name__)) from error
         status = answer.status_code
         if status < 500 and status not in {405, 429}:

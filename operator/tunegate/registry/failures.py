@@ -1,6 +1,6 @@
 """How talking to a registry can fail: one class per thing that a caller does about it.
 
-RegistryError ── Unavailable (also Transient) ── Full, ReadOnly
+RegistryError ── Unavailable (also Transient) ── Full, ReadOnly, Untrusted
               └─ Unauthorized, Missing, DigestMismatch, Refused (also Terminal)
 """
 
@@ -23,6 +23,15 @@ class Full(Unavailable):
 
 class ReadOnly(Unavailable):
     """The registry takes nothing at the moment, or deletes nothing (405): its owner decides for how long."""
+
+
+class Untrusted(Unavailable):
+    """The registry's certificate is not accepted. The next try would end alike, until its owner or ours has changed something."""
+
+    def __init__(self, message: str, *, of_authority: bool = False) -> None:
+        """``of_authority``: its authority is not trusted here, so that naming another one helps."""
+        super().__init__(message)
+        self.of_authority = of_authority
 
 
 class _Final(RegistryError, Terminal):

@@ -9,7 +9,7 @@ from oauthlib.oauth2 import DeviceClient
 
 from tunegate.api.numbers import duration
 from tunegate.cli import screen
-from tunegate.cli.failure import CommandFailure, Unreachable
+from tunegate.cli.failure import CommandFailure, Unreachable, WrongCertificate
 from tunegate.cli.login.provider import Json, Provider, Refused, Tokens
 
 ENDPOINT = "device_authorization_endpoint"
@@ -47,6 +47,8 @@ def sign_in(provider: Provider) -> Tokens:
                 interval += INTERVAL_SECONDS
             elif refused.error != "authorization_pending":
                 raise
+        except WrongCertificate:
+            raise
         except Unreachable:
             interval *= 2
     raise CommandFailure(f"nobody signed in within {duration(lasts)}: try again")

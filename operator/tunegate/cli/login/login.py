@@ -15,7 +15,7 @@ from oauthlib.oauth2 import OAuth2Error
 
 from tunegate.cli import kubeconfig, screen
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import CommandFailure, Forbidden, Unreachable, WrongUsage
+from tunegate.cli.failure import CommandFailure, Forbidden, WrongCertificate, WrongUsage
 from tunegate.cli.login import browser, context, credential, device, kept
 from tunegate.cli.login.provider import Client, Provider, Tokens, wrong
 from tunegate.cli.whoami import own_groups
@@ -117,8 +117,8 @@ def _reach(entry: Json) -> None:
     with _asking(entry, {}) as cluster, contextlib.suppress(Forbidden):
         try:
             cluster.read("/version")
-        except Unreachable as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        except WrongCertificate as error:
+            if error.of_authority:
                 raise CommandFailure(
                     f"the API server at {entry.get('server')} has a certificate of another authority: give --ca FILE, which the "
                     "platform team gives you"

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 from oauthlib.oauth2 import OAuth2Error, WebApplicationClient
 
-from tunegate.cli.failure import CommandFailure, Unreachable, WrongUsage
+from tunegate.cli.failure import CommandFailure, Unreachable, WrongCertificate, WrongUsage
+from tunegate.server_certificates import certificate_fault
 
 Json = dict[str, Any]
 SECONDS = 30.0
@@ -91,6 +92,7 @@ class Provider:
         # From Python 3.13 on set by default; it refuses authorities that many sites have.
         trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
         self.client = client
+        self._trust = trust
         self._http = httpx.Client(verify=trust, timeout=SECONDS)
         self._document: Json | None = None
 
@@ -192,10 +194,11 @@ class Provider:
         try:
             return self._http.request(method, address, **options)
         except httpx.HTTPError as error:
-            hint = ": give --issuer-ca FILE, its authority" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
-            raise Unreachable(
-                f"the OpenID provider {self.client.issuer} does not answer, {type(error).__name__}{hint}"
-            ) from error
+            provider = f"the OpenID provider {self.client.issuer}"
+            if fault := certificate_fault(error, self._trust):
+                hint = ": give --issuer-ca FILE, its authority" if fault.of_authority else ""
+                raise WrongCertificate(f"{provider}: {fault.text}{hint}", of_authority=fault.of_authority) from error
+            raise Unreachable(f"{provider} does not answer, {type(error).__name__}") from error
         except httpx.InvalidURL as error:
             raise WrongUsage(f"--issuer {self.client.issuer}: {error}") from error
 

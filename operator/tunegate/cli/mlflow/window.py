@@ -138,7 +138,7 @@ class _Request(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in self._window.hosts or not opened:
             self.close_connection = True
             self._say(403, NOT_OPENED)
-        elif not length.isdigit() or int(length) > LARGEST_QUESTION:
+        elif not length.isdecimal() or int(length) > LARGEST_QUESTION:
             self.close_connection = True
             self._say(413, "a question to MLflow says its length and has at most 1 MiB")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from tunegate.api.serving import TOKEN_AUDIENCE
 from tunegate.cli import addresses, config
 from tunegate.cli.cluster import Cluster, Json
 from tunegate.cli.failure import CommandFailure, Forbidden, WrongUsage
+from tunegate.server_certificates import certificate_fault
 
 SECONDS = httpx.Timeout(10.0, read=300.0)
 TOKEN_SECONDS = 600
@@ -31,10 +33,13 @@ class Gateway:
             raise WrongUsage(f"{authority}: no such file")
         self.address = address
         self._hint = hint
+        try:
+            self._trust = ssl.create_default_context(cafile=authority) if authority else httpx.create_ssl_context()
+        except ssl.SSLError as error:
+            raise WrongUsage(f"{authority} is no PEM certificate") from error
         self._http = httpx.Client(
-            base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=SECONDS,
-            verify=str(authority) if authority else True,
-        )  # fmt: skip
+            base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=SECONDS, verify=self._trust
+        )
 
     def model(self, name: str) -> Json:
         """Return what the gateway says of a model's name."""
@@ -48,6 +53,9 @@ class Gateway:
         try:
             answer = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
+            if fault := certificate_fault(error, self._trust):
+                hint = ": name it with --gateway-ca or `gateway: {caFile: FILE}`" if fault.of_authority else ""
+                raise CommandFailure(f"the gateway at {self.address}: {fault.text}{hint}") from error
             raise CommandFailure(f"the gateway at {self.address} does not answer: {error}. {self._hint()}") from error
         try:
             document: Any = answer.json()
