@@ -58,14 +58,10 @@ def pushed(registry: Counting, name: str) -> EvaluationSuite:
     part = Part(digest=sha256(QUESTIONS), size=len(QUESTIONS))
     push = Push(files=[PushedFile(path="q.jsonl", parts=[part])])
     place = PushedPlace(namespace=NAMESPACE, kind="questions", name=name, digest=sha256(b""))
-    said = {
-        "pushed_by": "eva",
-        "pushed_time": "2026-11-01T00:00:00Z",
-        "files": 1,
-        "bytes": len(QUESTIONS),
-        "file": "q.jsonl",
-    }
-    made = write_push(registry, NAMESPACE, "questions", name, push, Pushed(place=place, **said))
+    said = Pushed(
+        place=place, pushed_by="eva", pushed_time="2026-11-01T00:00:00Z", files=1, bytes=len(QUESTIONS), file="q.jsonl"
+    )
+    made = write_push(registry, NAMESPACE, "questions", name, push, said)
     data = {"uri": made.place.uri, "digest": sha256(QUESTIONS)}
     return EvaluationSuite.model_validate(make_evaluationsuite(name, NAMESPACE, data=data))
 
