@@ -15,7 +15,7 @@ import httpx
 from tunegate.api.pushed import AUDIENCE, Push, PushedKind, PushedPlace
 from tunegate.cli import config
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import CommandFailure, Forbidden
+from tunegate.cli.failure import CommandFailure, Forbidden, Unreachable
 
 ATTEMPTS = 5
 PAUSE_SECONDS = 0.5
@@ -198,7 +198,7 @@ class Exchange:
             if answer.status_code < 500:
                 return _accepted(answer, accept_refusal)
             failure = _said(answer)
-        raise CommandFailure(f"the exchange {self._where.host}: {failure} ({ATTEMPTS} tries)")
+        raise Unreachable(f"the exchange {self._where.host}: {failure} ({ATTEMPTS} tries)")
 
 
 def path(namespace: str, kind: PushedKind, name: str = "") -> str:

@@ -24,4 +24,4 @@ class Changed(CommandFailure):
 
 
 class Unreachable(CommandFailure):
-    """No answer from the API server, or from the OpenID provider."""
+    """No answer from the API server, the OpenID provider or the exchange."""
