@@ -1,4 +1,4 @@
-"""Where logins and kubeconfigs are written, and what is used of a login while its provider does not answer. Without a server."""
+"""Where logins, kubeconfigs and pushed data are written, and what is used of a login while its provider does not answer. Without a server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.support.ports import free_port
 from tunegate.cli.failure import CommandFailure, Unreachable
 from tunegate.cli.login import context, credential, kept
 from tunegate.cli.login.provider import Client, Tokens
+from tunegate.cli.plan.pushed_data import cache_folder
 
 CLIENT = Client("https://login.example", "tunegate")
 
@@ -42,6 +43,13 @@ def test_settings_that_lie_elsewhere_move_no_login(home: Path, tmp_path: Path, m
     assert kept.folder() == own
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     assert kept.folder() == tmp_path / "xdg/tunegate/logins"
+
+
+def test_pushed_data_is_not_kept_in_a_folder_relative_to_where_plan_runs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "checkout")
+    assert cache_folder() == home / ".cache/tunegate/pushed"
 
 
 def test_a_folder_that_holds_no_lock_is_named() -> None:

@@ -48,8 +48,10 @@ class Counting(RegistryClient):
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Counting]:
-    with running_registry(tmp_path) as running, Counting(running.host) as client:
+    with running_registry(tmp_path) as running:
+        client = Counting(running.host)
         yield client
+        client.close()
 
 
 def pushed(registry: Counting, name: str) -> EvaluationSuite:

@@ -40,8 +40,9 @@ class Fetched:
 
 
 def cache_folder() -> Path:
-    """Return where pushed data is kept: below the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunegate/pushed"
+    """Return where pushed data is kept: below the user's cache. As with ``config.own_folder``, a relative path is ignored."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "tunegate/pushed"
 
 
 def fetch(uris: Iterable[str], options: Namespace, board: ProgressBoard) -> Mapping[str, Fetched]:
