@@ -160,6 +160,12 @@ def test_questions_are_read_by_people_who_may_and_a_job_is_planned_without_them_
     assert "warning" not in told
     assert "tokenizer" in told  # it went on to the checks
     assert not list(cache_folder().rglob("*.jsonl"))
+    (tmp_path / "token").write_text("of nobody")
+    desk.settings(tokenFile=str(tmp_path / "token"))
+    told = plan("evaluation-owner")
+    assert "warning: EvaluationSuite suite, the job's own: its questions cannot be read (" in told
+    assert "people with `get`" not in told
+    desk.settings()
     told = plan("evaluation-owner")
     assert ("note" in told, "warning" in told, "tokenizer" in told) == (False, False, True)
     assert {file.name for file in cache_folder().rglob("*.jsonl")} == {"gate.jsonl", "beside.jsonl"}

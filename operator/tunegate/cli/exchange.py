@@ -45,6 +45,10 @@ def add_token_options(parser: ArgumentParser | _ArgumentGroup) -> None:
     parser.add_argument("--token-file", metavar="FILE", help="show the token in this file, as a pipeline's pod has it")
 
 
+class TokenRefused(Forbidden):
+    """The exchange takes the token for nobody's: nothing is known of what its owner may."""
+
+
 @dataclass(frozen=True)
 class Address:
     """Where the exchange is, and who one is there."""
@@ -209,7 +213,9 @@ def path(namespace: str, kind: PushedKind, name: str = "") -> str:
 def _accepted(answer: httpx.Response, accept_refusal: bool) -> httpx.Response:
     if answer.status_code < 300 or accept_refusal:
         return answer
-    if answer.status_code in (401, 403):
+    if answer.status_code == 401:
+        raise TokenRefused(_said(answer))
+    if answer.status_code == 403:
         raise Forbidden(_said(answer))
     raise CommandFailure(_said(answer))
 

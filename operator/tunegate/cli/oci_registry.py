@@ -93,6 +93,8 @@ def opened_at(place: Place) -> Iterator[RegistryClient]:
             raise AssertionError("without an exchange nobody asks for its tokens")
         try:
             return opening.registry_token(repository)
+        except exchange.TokenRefused as error:
+            raise RegistryAway(str(error)) from error
         except Forbidden as error:
             raise RegistryClosed(str(error)) from error
         except CommandFailure as error:  # no token to show, no answer: its words say which

@@ -15,7 +15,7 @@ from tunegate.api.evaluationsuite import EvaluationSuite
 from tunegate.api.numbers import count_of
 from tunegate.api.pushed import Pushed, PushedPlace
 from tunegate.cli import oci_registry
-from tunegate.cli.failure import CommandFailure, Forbidden, Unreachable
+from tunegate.cli.failure import CommandFailure
 from tunegate.cli.plan.pushed_data import Fetched, fetched
 from tunegate.manifests.sources import RegistryPath
 from tunegate.reconcile.finetunejob.observed import Observed
@@ -27,7 +27,7 @@ from tunegate.registry.pushed import read_push
 if TYPE_CHECKING:
     from tunegate_trainer.progress import ProgressBoard
 
-AWAY = (oci_registry.RegistryAway, oci_registry.NoRegistry, Unreachable)
+AWAY = (oci_registry.RegistryAway, oci_registry.NoRegistry)
 """What concerns every address alike."""
 CLOSED = "its questions were pushed, and only people with `get` on them read them here"
 WITHOUT = (
@@ -105,7 +105,7 @@ def _fetched(uris: Iterable[str | None], options: Namespace, board: ProgressBoar
                     break
                 try:
                     found = _one(registry, place, options, board)
-                except (Forbidden, oci_registry.RegistryClosed):
+                except oci_registry.RegistryClosed:
                     closed.add(place.uri)
                     continue
                 except AWAY:
