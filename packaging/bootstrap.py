@@ -26,7 +26,9 @@ def target():
 
 def cache():
     """Return the folder that keeps what was unpacked; None where there is no home to keep it in."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # no path of that specification
+        base = os.path.join(os.path.expanduser("~"), ".cache")
     folder = os.path.join(base, "tunegate", "program")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)

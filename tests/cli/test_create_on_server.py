@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,50 @@ def test_a_first_job_and_suite_pass_admission_and_plan_as_init_writes_them(
         "engineer", *wrong, "accepted", "--server", "servre", code=2
     )
     assert not (tmp_path / "third").exists()
+
+
+def next_commands(said: str) -> list[list[str]]:
+    """Return the commands that `init` prints at its end, without the program's name."""
+    lines = said.partition("\nNext:\n")[2].splitlines()
+    return [shlex.split(line.strip())[1:] for line in lines]
+
+
+def test_the_commands_that_init_names_next_work(world: World, cli: Cli, tmp_path: Path) -> None:
+    ready(world)
+    rows = [{"prompt": f"Who holds notice {n}?", "completion": f'{{"holder": "H{n}"}}'} for n in range(300)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    said = ("--classification", "Public", "--license", "CC-BY-4.0", "--source", "tests", "--steward", "stella")
+    begun = ("init", "after-init", "--from", str(tmp_path / "rows.jsonl"), *said)
+
+    def follow(role: str, words: list[str], *more: str, code: int = 0) -> str:
+        assert words[:2] == ["--kubeconfig", world.kubeconfig("engineer")] or "--kubeconfig" in words
+        place = words.index("--kubeconfig")
+        return cli.run(role, *words[:place], *words[place + 2 :], *more, code=code)
+
+    # Questions that are split off: the suite is made first, and then the cluster has all that `plan` asks it for.
+    at = ("--questions-uri", "pvc://data/questions.jsonl", "--folder", str(tmp_path / "own folder"))
+    suite, planned, job = next_commands(cli.run("engineer", *begun, "--split", "60", *at))
+    assert (suite[:2], planned[0], job[:2]) == (["create", "suite"], "plan", ["create", "job"])
+    assert "EvaluationSuite team/after-init created" in follow("admin", suite)
+    filled = [word.replace("…", str(tmp_path)) for word in planned]
+    assert "SuiteNotAccepted" in follow(
+        "engineer", filled, code=1
+    )  # the policy's word, and no file or object is missing
+    assert "would be created" in follow("engineer", job, "--dry-run")
+
+    # A suite that exists: everything on claims is named, and nothing else.
+    planned, job = next_commands(
+        cli.run("engineer", *begun, "--suite", "accepted", "--folder", str(tmp_path / "second"))
+    )
+    filled = [word.replace("…", str(tmp_path)) for word in planned]
+    assert "is not a folder" in follow("engineer", filled, code=2)
+    assert "would be created" in follow("engineer", job, "--dry-run")
+
+    # Pushed data, which `plan` could not read for this person, and data in a store, which it never reads.
+    for uri in (f"oci://{world.namespace}/datasets/rows@sha256:{'7' * 64}", "s3://bucket/rows.jsonl"):
+        folder = str(tmp_path / uri[:3])
+        (job,) = next_commands(cli.run("engineer", *begun, "--suite", "accepted", "--uri", uri, "--folder", folder))
+        assert job[:2] == ["create", "job"]
 
 
 def test_a_generated_name_is_told(world: World, cli: Cli, tmp_path: Path) -> None:

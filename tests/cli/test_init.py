@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,15 @@ def test_a_filled_in_job_is_one_that_plan_takes(tmp_path: Path, capsys: Capture)
     capsys.readouterr()
     assert main(["plan", "-f", str(tmp_path / "out/job.yaml"), *site[3:]]) == 2
     assert "--volume models=…" in capsys.readouterr().err
+
+
+def test_without_a_cluster_the_suite_comes_next_and_then_the_job(tmp_path: Path, capsys: Capture) -> None:
+    declared = ["--classification", "Public", "--source", "tests", "--steward", "zoe", "--license", "CC-BY-4.0"]
+    uri = ["--uri", "pvc://data/train.jsonl"]
+    run(rows(tmp_path, invoices()), *declared, *uri, "--split", "10", "--server", "server", "-n", "team")
+    lines = capsys.readouterr().err.partition("\nNext:\n")[2].splitlines()
+    suite, job = (shlex.split(line)[1:] for line in lines)
+    assert job == ["create", "job", "-f", str(tmp_path / "out/job.yaml")]
+    assert main([*suite, "--offline"]) == 0
+    assert "EvaluationSuite first was tried" in capsys.readouterr().out
+    assert "GPU" not in (tmp_path / "out/job.yaml").read_text()

@@ -106,8 +106,14 @@ def change_kept(desk: Desk, **fields: Any) -> None:
 
 
 def old_token(desk: Desk) -> str:
-    """Return an ID token whose time is over."""
-    claims = base64.urlsafe_b64encode(json.dumps({"iss": desk.issuer.url, "aud": "tunegate", "exp": 1}).encode())
+    """Return the person's ID token as if its time were over."""
+    return token(desk, exp=1)
+
+
+def token(desk: Desk, **changed: Any) -> str:
+    """Return the ID token that is kept, with other claims; only the API server looks at signatures."""
+    told = {**Tokens(kept(desk)["idToken"]).claims, **changed}
+    claims = base64.urlsafe_b64encode(json.dumps(told).encode())
     return f"e30.{claims.decode().rstrip('=')}.x"
 
 
@@ -137,8 +143,6 @@ def test_a_person_who_signed_in_reads_the_registry_by_their_right(
         told = {"host": registry.host, "plainHTTP": True, "exchange": url.removeprefix("http://")}
         settings.write_text(yaml.safe_dump({"registry": told}))
         monkeypatch.setenv("TUNEGATE_CONFIG", str(settings))
-        # Kubernetes' program looks for the login beside the settings, as this one does.
-        (tmp_path / "logins").symlink_to(desk.logins[0].parent)
         refused = signed_in.run("data", "list", "-n", OWN, code=1)
         assert f"{PERSON} may not list datasets.tunegate.io in namespace {OWN}" in refused
         give_reading(desk)
@@ -181,12 +185,21 @@ def test_another_device_signs_a_person_in_where_there_is_no_browser(desk: Desk, 
 
 def test_a_token_that_has_run_out_is_renewed_and_the_refresh_token_rotates(signed_in: Terminal) -> None:
     desk, before = signed_in.desk, kept(signed_in.desk)
-    change_kept(desk, idToken=old_token(desk))
+    ended_token = old_token(desk)
+    change_kept(desk, idToken=ended_token)
     assert PERSON in desk.kubectl("auth", "whoami")
     after = kept(desk)
-    assert after["idToken"] not in (before["idToken"], old_token(desk))
+    assert after["idToken"] not in (before["idToken"], ended_token)
     assert after["refreshToken"] != before["refreshToken"]
     assert stat.S_IMODE(desk.logins[0].stat().st_mode) == 0o600
+
+
+def test_a_renewed_token_of_somebody_else_is_not_used(signed_in: Terminal) -> None:
+    change_kept(signed_in.desk, idToken=token(signed_in.desk, exp=1, sub="somebody-else"))
+    before = kept(signed_in.desk)
+    said = signed_in.run("credential", *signed_in.desk.provider, code=1)
+    assert "with the token of somebody else, which is not used: run `tunegate login`" in said
+    assert kept(signed_in.desk) == before
 
 
 def test_programs_that_renew_at_the_same_time_use_each_refresh_token_once(signed_in: Terminal) -> None:
@@ -365,7 +378,13 @@ def test_the_command_that_kubectl_runs_loads_nothing_but_itself(desk: Desk) -> N
     [
         (["login"], 1, "no usable kubeconfig"),
         (["login", "--server", "https://x"], 2, "give --issuer and --client-id too"),
-        (["login", "--issuer", "https://x"], 2, "give --server, --issuer and --client-id together"),
+        (["login", "--issuer", "https://x"], 2, "go with --server"),
+        (["login", "--scope", "groups"], 2, "go with --server"),
+        (["login", "--issuer-ca", "x"], 2, "go with --server"),
+        (["login", "--issuer-ca-data", "x"], 2, "go with --server"),
+        (["login", "--ca", "x"], 2, "go with --server"),
+        (["logout", "--issuer", "https://x"], 2, "give --issuer and --client-id together"),
+        (["logout", "--scope", "groups"], 2, "give --issuer and --client-id together"),
         (["login", "--as", "x"], 2, "leave out --as"),
         (["login", "--fresh", "--device"], 2, "--fresh needs a browser"),
         (["credential", "--issuer", "https://x", "--client-id", "y"], 1, "you are not signed in at https://x: run `tunegate login`"),
@@ -380,8 +399,8 @@ def test_wrong_usage_is_said_before_anything_is_asked(
 def test_a_kubeconfig_of_another_program_is_not_signed_in_by_this_one(terminal: Terminal) -> None:
     terminal.desk.kubeconfig.parent.mkdir(parents=True)
     terminal.desk.kubeconfig.write_bytes(Path(terminal.desk.plane.kubeconfig("admin")).read_bytes())
-    for command in ("login", "logout"):
-        assert "your kubeconfig does not sign in by this program: give --server" in terminal.run(command, code=1)
+    for command, wanted in (("login", "--server, --issuer"), ("logout", "--issuer")):
+        assert f"your kubeconfig does not sign in by this program: give {wanted}" in terminal.run(command, code=1)
 
 
 def test_a_port_that_is_taken_is_named(terminal: Terminal) -> None:

@@ -79,3 +79,4 @@ def test_the_page_names_the_rights_that_the_roles_have() -> None:
             if role != "tunegate-data-steward" and {"datasets", "documents"} & set(rule["resources"]):
                 assert (role in PAGE.read_text(), rule["verbs"]) == (True, ["list"])
             assert "*" not in rule["resources"], f"{role}: `*` would also give what only stewards may"
+    assert "Of the chart's roles only the one for\ndata stewards has it." in PAGE.read_text()

@@ -13,9 +13,12 @@ from tests.exchange.test_push_command import ROWS, Desk
 from tests.support.exchange_site import OWN, Site
 from tests.support.model_folder import make_model
 from tests.support.plan_files import write_plan_files
+from tunegate.cli.exchange import address
 from tunegate.cli.failure import CommandFailure
+from tunegate.cli.local_files import chosen
 from tunegate.cli.main import main, parser
 from tunegate.cli.plan.pushed_data import Fetched, cache_folder, fetch
+from tunegate.cli.sending import send
 from tunegate_trainer.progress import ProgressBoard
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -126,3 +129,45 @@ def test_plan_compares_a_job_with_what_was_declared_and_reads_what_was_pushed(
         assert main([*files, "--volume", f"models={tmp_path / 'models'}", "--quiet", *connection]) == 1
         printed = capsys.readouterr().err
         assert expected in printed, printed
+
+
+def asked(desk: Desk, name: str, file: Path) -> str:
+    """Push questions and return their address."""
+    options = parser().parse_args(["questions", "list", "--kubeconfig", desk.site.plane.kubeconfig("evaluation-owner")])
+    return str(send("questions", chosen("questions", [str(file)]), name, OWN, None, address(options))["uri"])
+
+
+def test_questions_are_read_by_people_who_may_and_a_job_is_planned_without_them_by_others(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models").mkdir()
+    make_model(tmp_path / "models" / "smollm2")
+    write_plan_files(tmp_path / "rows")
+    uris = tuple(
+        asked(desk, name, tmp_path / "rows/volume" / file)
+        for name, file in (("suite", "gate.jsonl"), ("beside", "beside.jsonl"))
+    )
+    files = write_plan_files(tmp_path / "site", pushed=(uris[0], uris[1]))
+
+    def plan(role: str) -> str:
+        connection = ["--kubeconfig", desk.site.plane.kubeconfig(role)]
+        assert main([*files, "--volume", f"models={tmp_path / 'models'}", "--quiet", *connection]) == 1
+        return capsys.readouterr().err
+
+    told = plan("engineer")
+    assert "note: EvaluationSuite suite, the job's own: its questions were pushed, and only people with `get`" in told
+    assert "note: rows are not compared with 1 suite of the namespace (beside) here: its questions were pushed" in told
+    assert "warning" not in told
+    assert "tokenizer" in told  # it went on to the checks
+    assert not list(cache_folder().rglob("*.jsonl"))
+    (tmp_path / "token").write_text("of nobody")
+    desk.settings(tokenFile=str(tmp_path / "token"))
+    told = plan("evaluation-owner")
+    assert "warning: EvaluationSuite suite, the job's own: its questions cannot be read (" in told
+    assert "people with `get`" not in told
+    desk.settings()
+    told = plan("evaluation-owner")
+    assert ("note" in told, "warning" in told, "tokenizer" in told) == (False, False, True)
+    assert {file.name for file in cache_folder().rglob("*.jsonl")} == {"gate.jsonl", "beside.jsonl"}
+    assert desk.run("evaluation-owner", "questions", "delete", uris[0], "--yes").returncode == 0
+    assert f"the questions of the suite suite cannot be used: eva withdrew {uris[0]}" in plan("evaluation-owner")

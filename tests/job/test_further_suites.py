@@ -181,6 +181,23 @@ def test_suites_and_claims_beyond_the_bounds_are_named() -> None:
     assert len([path for path in mounts(pod) if path.startswith("/mnt/suites")]) == MAX_CLAIMS + 1
 
 
+def test_pushed_suites_beyond_those_that_are_read_are_named_though_the_registry_was_not_asked_about_them() -> None:
+    uris = {f"s{number:02}": PUSHED.replace("other@", f"s{number:02}@") for number in range(MAX_SUITES + 2)}
+    many = [
+        pushed_suite(uri).model_copy(update={"metadata": {"name": name, "namespace": NAMESPACE}})
+        for name, uri in uris.items()
+    ]
+    asked = {uri: recorded() for uri in list(uris.values())[1:MAX_SUITES]}  # the first did not answer
+
+    suites, _ = made(observed(many, {}, pushed=asked))
+
+    assert len(suites.further_suites) == MAX_SUITES - 1
+    assert "can't be read now" in suites.unread_suites["s00"]
+    assert [suites.unread_suites[name] for name in ("s32", "s33")] == [
+        "at most 32 further suites are read, the first by name"
+    ] * 2
+
+
 def test_no_suite_is_mounted_where_policy_and_job_compare_rows_with_none() -> None:
     checks = [{"name": "Overlap", "action": "Off"}, {"name": "SharedText", "action": "Off"}]
     policy = ApprovalPolicy.model_validate(make_approvalpolicy(dataChecks=checks))

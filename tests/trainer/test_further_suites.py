@@ -78,6 +78,17 @@ def compare(told: ValidateConfig) -> Compared:
         return compare_with(told, read_sound_rows(own), digest, Path(scratch))
 
 
+def test_rows_are_compared_with_the_others_where_the_jobs_own_questions_are_not_there(tmp_path: Path) -> None:
+    other = further(write_rows(tmp_path / "other.jsonl", asking(f"{SECRET}?")), "other")
+    told = config(tmp_path, other)
+
+    compared = compare_with(told, None, told.suite.digest, tmp_path)
+
+    assert [one.name for one in compared.suites] == ["other"]
+    assert compared.questions.questions_in("own question") == []
+    assert compared.questions.names == ("own", "other")
+
+
 def test_a_leak_of_a_further_suite_is_found_with_its_name_and_places(tmp_path: Path) -> None:
     long = " ".join(f"{SECRET}x{number}" for number in range(20))
     first = further(write_rows(tmp_path / "first.jsonl", asking("Not asked?")), "first")

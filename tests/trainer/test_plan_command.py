@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import builders
 from tests.support.plan_files import write_plan_files
+from tests.support.registry_process import running_registry
 from tests.support.stage_process import make_rows
 from tunegate.api.stage.results import ValidateResult
 from tunegate.cli.main import main
@@ -114,3 +115,30 @@ def test_a_suite_of_another_content_is_refused(
 
     assert run(base_model, files) == 1
     assert "promised was sha256:" in capsys.readouterr().err
+
+
+def test_a_job_is_planned_without_pushed_questions_that_a_person_may_not_read(
+    base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEGATE_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.yaml").write_text("{}")
+    uris = (f"oci://team/questions/suite@sha256:{'1' * 64}", f"oci://team/questions/beside@sha256:{'2' * 64}")
+    files = write_plan_files(tmp_path, pushed=uris)
+    assert run(base_model, files) == 0
+    told = capsys.readouterr()
+    assert "EvaluationSuite suite, the job's own: its questions cannot be read (which registry?" in told.err
+    assert "its questions were not read here" in told.out
+    with running_registry(tmp_path / "registry", with_password=True) as registry:
+        closed = ["--registry", registry.host, "--registry-plain-http", "-o", "json"]
+        assert run(base_model, files, *closed) == 0
+    told = capsys.readouterr()
+    assert "warning" not in told.err
+    assert (
+        "note: EvaluationSuite suite, the job's own: its questions were pushed, and only people with `get`" in told.err
+    )
+    assert "rows are not compared with 1 suite of the namespace (beside) here" in told.err
+    result = ValidateResult.model_validate_json(told.out)
+    assert (result.outcome, result.suite_questions, result.compared_suites) == ("Passed", 0, [])
+    unread = [finding.message for finding in result.findings if finding.check == "UnreadSuites"]
+    assert ["elsewhere" in message for message in unread] == [True]

@@ -17,7 +17,7 @@ from tests.support.suites import SCHEMA, suite_spec
 from tunegate.cli.main import main
 from tunegate_trainer.data.rows import Row
 from tunegate_trainer.evaluation.power import questions_for, smallest_visible_gain
-from tunegate_trainer.evaluation.suite_checks import RegexTrial, check_suite, try_regex
+from tunegate_trainer.evaluation.suite_checks import RegexTrial, check_suite, check_suite_text, try_regex
 
 
 def questions(*answers: str) -> list[Row]:
@@ -194,3 +194,11 @@ def test_plan_refuses_a_broken_suite(base_model: Path, tmp_path: Path, capsys: p
 
     said = capsys.readouterr()
     assert (code, "baselines.regex: missing >" in said.out + said.err) == (1, True)
+
+
+def test_the_text_of_a_suite_is_checked_where_its_questions_are_not_at_hand() -> None:
+    assert list(check_suite_text(suite_spec())) == []
+    pattern = suite_spec(baselines={"regex": "(?P<due", "regexTemplate": "{due}"})
+    schema = suite_spec(task={"type": "Extraction", "jsonSchema": '{"type": "nothing"}'})
+    for broken in (pattern, schema):
+        assert [(one.check, one.action) for one in check_suite_text(broken)] == [("SuiteTask", "Block")]

@@ -56,11 +56,19 @@ class Settings(StrictModel):
     gateway: GatewaySettings | None = None
 
 
+def own_folder() -> Path:
+    """Return this person's folder for settings and logins, wherever a file of settings was named.
+
+    A relative path in the variable is ignored, as the XDG Base Directory Specification says.
+    """
+    named = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".config") / "tunegate"
+
+
 def path() -> Path:
     """Return where the settings are, or would be."""
     named = os.environ.get(VARIABLE)
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return Path(named).expanduser() if named else home / "tunegate/config.yaml"
+    return Path(named).expanduser() if named else own_folder() / "config.yaml"
 
 
 def shown_path() -> str:

@@ -18,7 +18,7 @@ import httpx
 from tunegate.api.pushed import AUDIENCE, Push, PushedKind, PushedPlace
 from tunegate.cli import config
 from tunegate.cli.cluster import Cluster, Json
-from tunegate.cli.failure import CommandFailure, Forbidden
+from tunegate.cli.failure import CommandFailure, Forbidden, Unreachable
 from tunegate.server_certificates import certificate_fault
 
 ATTEMPTS = 5
@@ -48,6 +48,10 @@ def add_token_options(parser: ArgumentParser | _ArgumentGroup) -> None:
     """Add the options that say whose token the exchange is shown."""
     parser.add_argument("--service-account", metavar="NAME", help="show a token of this account, which you may make")
     parser.add_argument("--token-file", metavar="FILE", help="show the token in this file, as a pipeline's pod has it")
+
+
+class TokenRefused(Forbidden):
+    """The exchange takes the token for nobody's: nothing is known of what its owner may."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,7 @@ class Exchange:
             if answer.status_code < 500:
                 return _accepted(answer, accept_refusal)
             failure = _said(answer)
-        raise CommandFailure(f"the exchange {self._where.host}: {failure} ({ATTEMPTS} tries)")
+        raise Unreachable(f"the exchange {self._where.host}: {failure} ({ATTEMPTS} tries)")
 
     def _once(self, method: str, where: str, token: str, headers: dict[str, str], **options: Any) -> httpx.Response:
         return self._http.request(method, where, headers={**headers, "Authorization": f"Bearer {token}"}, **options)
@@ -263,7 +267,9 @@ def path(namespace: str, kind: PushedKind, name: str = "") -> str:
 def _accepted(answer: httpx.Response, accept_refusal: bool) -> httpx.Response:
     if answer.status_code < 300 or accept_refusal:
         return answer
-    if answer.status_code in (401, 403):
+    if answer.status_code == 401:
+        raise TokenRefused(_said(answer))
+    if answer.status_code == 403:
         raise Forbidden(_said(answer))
     raise CommandFailure(_said(answer))
 

@@ -24,7 +24,7 @@ class Changed(CommandFailure):
 
 
 class Unreachable(CommandFailure):
-    """No answer from the API server or another one."""
+    """No answer from the API server, the OpenID provider, the exchange or another one."""
 
 
 class WrongCertificate(Unreachable):

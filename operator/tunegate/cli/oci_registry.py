@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunegate.cli import config, exchange
-from tunegate.cli.failure import CommandFailure
+from tunegate.cli.failure import CommandFailure, Forbidden
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import Missing, RegistryError, Unauthorized, Unavailable, Untrusted
 
@@ -29,6 +29,14 @@ class Place:
 
 class RegistryAway(CommandFailure):
     """The registry does not answer, does not let this person in, or lacks what was asked for."""
+
+
+class RegistryClosed(RegistryAway):
+    """The registry does not let this person in."""
+
+
+class NoRegistry(CommandFailure):
+    """Neither options nor settings name a registry."""
 
 
 def add_options(parser: ArgumentParser, text: str) -> None:
@@ -63,7 +71,7 @@ def opened(options: Namespace, instead: str = "") -> Iterator[RegistryClient]:
     """
     place = known(options)
     if place is None:
-        raise CommandFailure(
+        raise NoRegistry(
             f"which registry? Give --registry HOST, or name it once in {config.shown_path()}: "
             "registry: {host: HOST, authFile: auth.json, caFile: ca.crt}"
         )
@@ -85,28 +93,44 @@ def opened_at(place: Place) -> Iterator[RegistryClient]:
             raise AssertionError("without an exchange nobody asks for its tokens")
         try:
             return opening.registry_token(repository)
-        except CommandFailure as error:  # no token to show, no right, no answer: its words say which
+        except exchange.TokenRefused as error:
+            raise RegistryAway(str(error)) from error
+        except Forbidden as error:
+            raise RegistryClosed(str(error)) from error
+        except CommandFailure as error:  # no token to show, no answer: its words say which
             raise RegistryAway(str(error)) from error
 
     opening = exchange.Exchange(place.exchange) if place.exchange is not None else None
     try:
-        with RegistryClient(
-            place.host,
-            plain_http=place.plain_http,
-            auth_file=place.auth_file if place.auth_file.exists() else None,
-            ca_file=place.ca_file,
-            token_source=token if opening is not None else None,
-        ) as client:
+        with (
+            in_plain_words(),
+            RegistryClient(
+                place.host,
+                plain_http=place.plain_http,
+                auth_file=place.auth_file if place.auth_file.exists() else None,
+                ca_file=place.ca_file,
+                token_source=token if opening is not None else None,
+            ) as client,
+        ):
             yield client
-    except (Unavailable, Unauthorized, Missing) as error:
+    finally:
+        if opening is not None:
+            opening.close()
+
+
+@contextmanager
+def in_plain_words() -> Iterator[None]:
+    """Raise what the registry refuses as ``RegistryAway``, or as another ``CommandFailure``."""
+    try:
+        yield
+    except Unauthorized as error:
+        raise RegistryClosed(f"the registry: {error}") from error
+    except (Unavailable, Missing) as error:
         names_one = isinstance(error, Untrusted) and error.of_authority
         hint = ". Name its authority with --registry-ca or caFile" if names_one else ""
         raise RegistryAway(f"the registry: {error}{hint}") from error
     except RegistryError as error:
         raise CommandFailure(f"the registry: {error}") from error
-    finally:
-        if opening is not None:
-            opening.close()
 
 
 def _docker_config() -> Path:

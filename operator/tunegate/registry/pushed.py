@@ -52,11 +52,20 @@ def withdraw(client: RegistryClient, place: PushedPlace, by: str, time: str) -> 
     client.push_manifest(place.records, _record(WITHDRAWN_TYPE, withdrawal(by, time)), tag=place.withdrawn_tag)
 
 
-def read_push(client: RegistryClient, place: PushedPlace) -> Pushed | None:
+def read_push(client: RegistryClient, place: PushedPlace, known: Pushed | None = None) -> Pushed | None:
     """Return what was pushed at an address, verified by its digest, and whether it was withdrawn; None: nothing was.
 
-    Raises ``RegistryError``; ``Refused`` for content that no push made.
+    ``known``: what was read there before. It never changes, so only whether it was withdrawn is asked. Raises
+    ``RegistryError``; ``Refused`` for content that no push made.
     """
+    pushed = known or _recorded(client, place)
+    if pushed is None or pushed.withdrawn_by is not None:
+        return pushed
+    taken_back = client.pull_tagged(place.records, place.withdrawn_tag)
+    return pushed if taken_back is None else withdrawn(pushed, taken_back.annotations)
+
+
+def _recorded(client: RegistryClient, place: PushedPlace) -> Pushed | None:
     if client.pull_tagged(place.records, place.tag) is None:
         return None
     try:
@@ -65,9 +74,7 @@ def read_push(client: RegistryClient, place: PushedPlace) -> Pushed | None:
         return None
     if found.artifact_type != DATA_TYPE:
         raise Refused(f"{place.uri}: is {found.artifact_type!r}, pushed data is {DATA_TYPE!r}")
-    pushed = _said(place, found)
-    taken_back = client.pull_tagged(place.records, place.withdrawn_tag)
-    return pushed if taken_back is None else withdrawn(pushed, taken_back.annotations)
+    return _said(place, found)
 
 
 def count_pushes(client: RegistryClient, namespace: str, kind: PushedKind) -> int:

@@ -49,6 +49,14 @@ def check_suite(questions: Sequence[Row], suite: EvaluationSuiteSpec, place: Pla
     yield from _check_gain(questions, suite)
 
 
+def check_suite_text(suite: EvaluationSuiteSpec) -> Iterator[Finding]:
+    """Yield what a suite's own text shows, where its questions are not at hand."""
+    problems = suite_problems(suite)
+    yield from (block("SuiteTask", f"suite: {problem}") for problem in problems)
+    if not any(problem.startswith("task.jsonSchema") for problem in problems):
+        yield from _check_schema((), suite.task, str)
+
+
 def try_regex(questions: Sequence[Row], suite: EvaluationSuiteSpec) -> RegexTrial | None:
     """Return on how many questions the regular expression matches, and how often it is right; None: the suite has none.
 

@@ -34,7 +34,7 @@ from tunegate_trainer.data.shards import Shards, open_dataset, open_suite
 from tunegate_trainer.data.splitting import in_development
 from tunegate_trainer.evaluation.documents import load_documents
 from tunegate_trainer.evaluation.power import smallest_visible_gain
-from tunegate_trainer.evaluation.suite_checks import check_suite, groups_of
+from tunegate_trainer.evaluation.suite_checks import check_suite, check_suite_text, groups_of
 from tunegate_trainer.findings import warn
 from tunegate_trainer.inputs import check_base_model
 from tunegate_trainer.meanwhile import meanwhile
@@ -92,23 +92,23 @@ def run(config: ValidateConfig, context: StageContext) -> ValidateResult:
     return seen.result.model_copy(update=kept)
 
 
-def examine(config: ValidateConfig, context: StageContext) -> Examined:
+def examine(config: ValidateConfig, context: StageContext, *, with_suite: bool = True) -> Examined:
     """Check and estimate, and keep nothing. Refused when any finding blocks.
 
-    Raises ``BadInput`` for inputs that are not what was promised.
+    ``with_suite``: the questions of the job's suite are there; `plan` does without them where a person may not read them. Raises ``BadInput`` for inputs that are not what was promised.
     """
     context.progress.show(5, "comparing inputs with their digests")
     scratch = context.places.run
     base = check_base_model(config.base_model, context)
     folder = Path(base.root)
     shards, dataset_digest = open_dataset(config.dataset, scratch)
-    asked, suite_digest = open_suite(config.suite, scratch)
-    questions = read_sound_rows(asked)
+    asked, suite_digest = open_suite(config.suite, scratch) if with_suite else (None, config.suite.digest)
+    questions = read_sound_rows(asked) if asked else []
     sketch = meanwhile(sketch_of, questions)
     profile_digest = digests.document_digest(config.profile.to_dict())
     context.notes.note(dataset=dataset_digest, suite=suite_digest, profile=profile_digest)
     context.progress.show(8, f"reading {len(config.further_suites)} further suites")
-    compared = compare_with(config, questions, suite_digest, scratch)
+    compared = compare_with(config, questions if asked else None, suite_digest, scratch)
     documents = load_documents(config.documents) if config.documents else None
     if documents:
         context.notes.note(documents=documents.digest)
@@ -130,7 +130,7 @@ def examine(config: ValidateConfig, context: StageContext) -> Examined:
         *found.findings,
         *check_groups(facts, config.dataset.group_field, shards.place),
         *check_questions(questions, suite, tokenizer, config.profile.max_model_len),
-        *check_suite(questions, suite, asked.place),
+        *(check_suite(questions, suite, asked.place) if asked else check_suite_text(suite)),
         *compared.findings,
         *told,
         *_check_tokenizer(tokenizer),

@@ -44,14 +44,14 @@ class Compared:
     unusable: list[UnusableSuite] = field(default_factory=list)
 
 
-def compare_with(config: ValidateConfig, own: Sequence[Row], own_digest: str, scratch: Path) -> Compared:
-    """Read the further suites; ``own``: the questions of the job's suite, as read from it. Nothing where no check compares
-    rows with suites."""
+def compare_with(config: ValidateConfig, own: Sequence[Row] | None, own_digest: str, scratch: Path) -> Compared:
+    """Read the further suites; ``own``: the questions of the job's suite, as read from it, None: they are not there. Nothing where
+    no check compares rows with suites."""
     suite = config.suite
-    parts = [Questions.of(own, suite.name)]
+    parts = [Questions.of(own or (), suite.name)]
     if not any(setting.name in COMPARING and setting.action != "Off" for setting in config.checks):
         return Compared(parts[0], [], [])
-    compared = [ComparedSuite(name=suite.name, digest=own_digest, questions=len(own))]
+    compared = [] if own is None else [ComparedSuite(name=suite.name, digest=own_digest, questions=len(own))]
     unread = dict(config.unread_suites)
     unusable: list[UnusableSuite] = []
     room = MAX_TEXT

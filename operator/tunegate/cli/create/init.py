@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.create import init_split, init_yaml, suite_trial
+from tunegate.cli.create.init_next import commands
 from tunegate.cli.create.init_site import Site, read_site
 from tunegate.cli.create.suite_spec import proposed_metric, proposed_task
 from tunegate.cli.failure import CommandFailure, WrongUsage
@@ -83,4 +84,6 @@ def _tell(said: init_yaml.Said, folder: Path, written: dict[str, str]) -> None:
         for line in missing:
             print(f"  {line}", file=sys.stderr)
         return
-    print(f"\nNext: tunegate plan -f {folder} --from-cluster --volume …", file=sys.stderr)
+    print("\nNext:", file=sys.stderr)
+    for command in commands(said, folder):
+        print(f"  {command}", file=sys.stderr)

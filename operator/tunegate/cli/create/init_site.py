@@ -29,7 +29,7 @@ class Site:
     pool: ComputePool | None = None
     base: BaseModel | None = None
     policy: ApprovalPolicy | None = None
-    suite: str | None = None
+    suite: EvaluationSuite | None = None
     claim: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -53,8 +53,7 @@ def read_site(cluster: Cluster, options: Namespace) -> Site:
     site.pool = _chosen(cluster, site, ComputePool, pool, "", "--pool") if pool else None
     site.policy = _chosen(cluster, site, ApprovalPolicy, options.policy, "", "--policy")
     if options.suite:
-        suite = _chosen(cluster, site, EvaluationSuite, options.suite, namespace, "--suite")
-        site.suite = suite.name if suite else None
+        site.suite = _chosen(cluster, site, EvaluationSuite, options.suite, namespace, "--suite")
     accepted = [ref.name for ref in site.policy.spec.required_suite_refs] if site.policy else []
     own = options.suite or options.name
     if site.policy and accepted and own not in accepted:

@@ -86,7 +86,7 @@ def job(said: Said) -> str:
         "    # Style, Format, DomainVocabulary, Classification or ComplexInstructions: how many examples are the least that can work.",
         f"    taskType: {TASK_TYPES[said.task]}",
         "  method:",
-        "    # QLoRA holds the base model in four bits, which needs GPUs; LoRA runs anywhere." if not cuda else "    # QLoRA holds the base model in four bits: a fraction of the memory.",
+        "    # LoRA, or QLoRA, which holds the base model in four bits: a fraction of the memory.",
         f"    type: {'QLoRA' if cuda else 'LoRA'}",
         *(_limited("rank", rank, "maxLoraRank", limits.max_lora_rank) if limits else [f"    rank: {rank}"]),
         "    # Longest row in tokens; `tunegate plan` says how many are longer.",

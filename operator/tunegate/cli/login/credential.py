@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tunegate.cli.failure import CommandFailure, WrongUsage
+from tunegate.cli.failure import CommandFailure, Unreachable, WrongUsage
 from tunegate.cli.login import kept
 from tunegate.cli.login.provider import Client, Provider, Refused, Tokens
 
@@ -30,9 +30,15 @@ def add_options(parser: ArgumentParser, *, required: bool) -> None:
     add = parser.add_argument
     add("--issuer", metavar="URL", required=required, help="the OpenID provider, as the API server has it")
     add("--client-id", metavar="ID", required=required, help="what the provider calls this program")
-    add("--issuer-ca", metavar="FILE", help="PEM authority of the provider; default: those of the system")
-    add("--issuer-ca-data", metavar="BASE64", help="the same, as a kubeconfig has it")
+    authority = parser.add_mutually_exclusive_group().add_argument
+    authority("--issuer-ca", metavar="FILE", help="PEM authority of the provider; default: those of the system")
+    authority("--issuer-ca-data", metavar="BASE64", help="the same, as a kubeconfig has it")
     add("--scope", action="append", metavar="SCOPE", help="beside openid; default: what the provider knows")
+
+
+def given(options: Namespace) -> bool:
+    """Tell whether any option names a provider, or a client of it."""
+    return any((options.issuer, options.client_id, options.issuer_ca, options.issuer_ca_data, options.scope))
 
 
 def client_of(options: Namespace) -> Client:
@@ -81,7 +87,10 @@ def credential(options: Namespace) -> int:
 
 
 def current(client: Client) -> Tokens:
-    """Return tokens that hold for a while. Raises ``CommandFailure`` where signing in again is needed."""
+    """Return tokens that hold for a while, or their last seconds where the provider does not answer.
+
+    Raises ``CommandFailure`` where signing in again is needed.
+    """
     with kept.locked(client):
         tokens = kept.read(client)
         if tokens is None:
@@ -97,6 +106,10 @@ def current(client: Client) -> Tokens:
             fresh = provider.refreshed(tokens)
         except Refused as refused:
             raise CommandFailure(f"your login has ended: {refused}. Run `tunegate login`") from refused
+        except Unreachable:
+            if tokens.expires > time.time():
+                return tokens
+            raise
         finally:
             provider.close()
         kept.write(client, fresh)

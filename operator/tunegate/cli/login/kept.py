@@ -1,4 +1,4 @@
-"""Where a login is kept: one file for each provider and client, beside the settings, which only its owner may read."""
+"""Where a login is kept: one file for each provider and client, in the person's own folder, which only they may read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tunegate.cli import config
@@ -21,7 +21,7 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 def folder() -> Path:
     """Return the folder of all logins, made for its owner only."""
-    place = config.path().parent / "logins"
+    place = config.own_folder() / "logins"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -64,24 +64,44 @@ def write(client: Client, tokens: Tokens) -> None:
 
 
 def remove(client: Client) -> None:
-    """Forget the tokens."""
-    file(client).unlink(missing_ok=True)
+    """Forget the tokens. Raises ``CommandFailure``."""
+    place = file(client)
+    try:
+        place.unlink(missing_ok=True)
+    except OSError as error:
+        raise CommandFailure(f"{place}, which holds your login, cannot be deleted: {error.strerror}") from error
 
 
 @contextmanager
 def locked(client: Client) -> Iterator[None]:
-    """Let no other process renew this login meanwhile: a provider may end a login whose refresh token comes twice."""
-    with file(client).with_suffix(".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    """Let no other process renew this login meanwhile: a provider may end a login whose refresh token comes twice.
+
+    Raises ``CommandFailure``.
+    """
+    place = file(client).with_suffix(".lock")
+    with ExitStack() as opened:
+        try:
+            stream = opened.enter_context(place.open("w"))
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError as error:
+            raise CommandFailure(f"{place} cannot be locked: {error.strerror}") from error
         yield
 
 
 def replace(place: Path, text: str) -> None:
-    """Write a file that only its owner may read in one step. Raises ``CommandFailure``."""
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=place.parent, prefix=".new-", delete=False) as stream:
-            fresh = Path(stream.name)  # made for its owner only
-            stream.write(text)
-        fresh.replace(place)
-    except OSError as error:
-        raise CommandFailure(f"{place} cannot be written: {error.strerror}") from error
+    """Write a file that only its owner may read in one step; a link stays, and what it leads to is written.
+
+    Raises ``CommandFailure``.
+    """
+    with ExitStack() as undone:
+        try:
+            target = place.resolve()
+            with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".new-", delete=False) as stream:
+                fresh = Path(stream.name)  # made for its owner only
+                undone.callback(fresh.unlink, missing_ok=True)
+                stream.write(text)
+            fresh.replace(target)
+        except OSError as error:
+            raise CommandFailure(f"{place} cannot be written: {error.strerror}") from error
+        except RuntimeError as error:  # before Python 3.13
+            raise CommandFailure(f"{place} cannot be written: it is a link that leads to itself") from error

@@ -20,7 +20,9 @@ from tunegate.cli.login import browser, context, credential, device, kept
 from tunegate.cli.login.provider import Client, Provider, Tokens, wrong
 from tunegate.cli.whoami import own_groups
 
-AGAIN = "your kubeconfig does not sign in by this program: give --server, --issuer and --client-id, which the platform team tells you"
+OTHER_PROGRAM = "your kubeconfig does not sign in by this program: give"
+AGAIN = f"{OTHER_PROGRAM} --server, --issuer and --client-id, which the platform team tells you"
+NOTHING_TO_END = f"{OTHER_PROGRAM} --issuer and --client-id, as you signed in"
 
 
 def login(options: Namespace) -> int:
@@ -31,8 +33,13 @@ def login(options: Namespace) -> int:
         raise WrongUsage(
             "--fresh needs a browser of this machine: on another device, sign out of the provider there first"
         )
+    if options.server is None and (options.ca or credential.given(options)):
+        raise WrongUsage(
+            "--issuer, --client-id, --issuer-ca, --issuer-ca-data, --scope and --ca go with --server; leave all of them out to "
+            "sign in as the kubeconfig says"
+        )
     made = None if options.server is None else _context(options)
-    client, entry = _known(options) if made is None else _named(options, made)
+    client, entry = _known(options, AGAIN) if made is None else _named(options, made)
     where = context.file(options.kubeconfig)
     if made is not None:
         context.merged(where, made)
@@ -61,7 +68,13 @@ def login(options: Namespace) -> int:
 
 def logout(options: Namespace) -> int:
     """End the login at the provider, as far as it offers that, and forget its tokens."""
-    client = credential.client_of(options) if options.issuer and options.client_id else _known(options)[0]
+    named = bool(options.issuer and options.client_id)
+    if credential.given(options) and not named:
+        raise WrongUsage(
+            "give --issuer and --client-id together, with --issuer-ca and --scope as you signed in; leave all of them out to end "
+            "the login of the kubeconfig's context"
+        )
+    client = credential.client_of(options) if named else _known(options, NOTHING_TO_END)[0]
     with kept.locked(client):
         tokens = kept.read(client)
         kept.remove(client)
@@ -85,17 +98,13 @@ def _named(options: Namespace, made: Json) -> tuple[Client, Json]:
     return credential.client_of(options), made["clusters"][0]["cluster"]
 
 
-def _known(options: Namespace) -> tuple[Client, Json]:
-    """Return the login that the kubeconfig's context names, and its cluster. Raises ``CommandFailure``."""
-    if options.issuer or options.client_id or getattr(options, "ca", None):
-        raise WrongUsage(
-            "give --server, --issuer and --client-id together, or none of them to sign in as the kubeconfig says"
-        )
+def _known(options: Namespace, otherwise: str) -> tuple[Client, Json]:
+    """Return the login that the kubeconfig's context names, and its cluster. Raises ``CommandFailure``, also with ``otherwise``."""
     _, cluster, user = kubeconfig.chosen(options.kubeconfig, options.context)
     plugin = user.get("exec") or {}
     client = credential.parsed([str(word) for word in plugin.get("args") or ()])
     if client is None:
-        raise CommandFailure(AGAIN)
+        raise CommandFailure(otherwise)
     return client, cluster
 
 

@@ -1,7 +1,8 @@
 """An OpenID provider as its client: where its endpoints are, and tokens for a code, for a device and for a refresh token.
 
 Sources: OpenID Connect Discovery 1.0, OpenID Connect Core 1.0 (3.1.3.7: what to check of an ID token that came straight from
-the provider; its signature is for the API server), RFC 6749. Forms and errors of OAuth are oauthlib's.
+the provider; its signature is for the API server; 12.2: what to compare of a renewed one), RFC 6749. Forms and errors of OAuth
+are oauthlib's.
 """
 
 from __future__ import annotations
@@ -147,11 +148,19 @@ class Provider:
         return found
 
     def refreshed(self, tokens: Tokens) -> Tokens:
-        """Return new tokens for a refresh token; where the provider does not give another one, it stays."""
+        """Return new tokens for a refresh token; where the provider does not give another one, it stays.
+
+        Raises as ``post`` does, and ``CommandFailure`` for tokens of somebody else.
+        """
         form = WebApplicationClient(self.client.client_id).prepare_refresh_body(
             refresh_token=tokens.refresh_token, client_id=self.client.client_id
         )
         found = self.tokens(form)
+        if found.claims.get("sub") != tokens.claims.get("sub"):
+            raise CommandFailure(
+                f"the OpenID provider {self.client.issuer} renewed your login with the token of somebody else, which is not used: run "
+                "`tunegate login`"
+            )
         return found if found.refresh_token else replace(found, refresh_token=tokens.refresh_token)
 
     def close(self) -> None:
@@ -192,7 +201,7 @@ class Provider:
 
     def _send(self, method: str, address: str, **options: Any) -> httpx.Response:
         try:
-            return self._http.request(method, address, **options)
+            answer = self._http.request(method, address, **options)
         except httpx.HTTPError as error:
             provider = f"the OpenID provider {self.client.issuer}"
             if fault := certificate_fault(error, self._trust):
@@ -201,6 +210,9 @@ class Provider:
             raise Unreachable(f"{provider} does not answer, {type(error).__name__}") from error
         except httpx.InvalidURL as error:
             raise WrongUsage(f"--issuer {self.client.issuer}: {error}") from error
+        if answer.is_server_error:
+            raise Unreachable(f"the OpenID provider {self.client.issuer} answers {answer.status_code} at {address}")
+        return answer
 
 
 def wrong(issuer: str, error: OAuth2Error) -> Refused:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.api.finetunejob.kind import FineTuneJob
 from tunegate.api.stage.configs import ValidateConfig
 from tunegate.api.stage.results import ValidateResult
+from tunegate.cli import screen
 from tunegate.cli.cluster import Cluster
 from tunegate.cli.documents import read_documents
 from tunegate.cli.failure import CommandFailure, WrongUsage
-from tunegate.cli.plan import pushed_data, report, world
+from tunegate.cli.plan import pushed_data, questions, report, world
 from tunegate.cli.plan.asked import Asked
 from tunegate.cli.plan.catalogue import NO_NAMESPACE, Catalogue, of_cluster
-from tunegate.cli.plan.pushed_data import Fetched
 from tunegate.cli.plan.world import LIBRARIES, NOWHERE, Here, Volumes
 from tunegate.reconcile.finetunejob.budget import Amount, never_within
 from tunegate.reconcile.finetunejob.inputs import Inputs, resolve
@@ -56,30 +56,28 @@ def plan(options: Namespace) -> int:
     warned = asked.warn(seen) if asked else False
     if missing := world.unmapped(seen, volumes):
         raise WrongUsage(f"say where these lie on this machine: {' '.join(f'--volume {one}=…' for one in missing)}")
-    here = Here(volumes, _pushed(job, seen, options))
+    board = _board(options.quiet)
+    here = Here(volumes, pushed_data.fetch(named_pushes(job), options, board), questions.read(seen, options, board))
+    warned |= _say(seen, here)
     seen = world.admitted(seen, here)
     inputs = resolve(seen)
     if isinstance(inputs, Blocked):
         raise CommandFailure(f"{inputs.reason}: {inputs.message}")
-    result = _validate(world.config(seen, inputs, here), quiet=options.quiet)
+    asked_here = here.has(inputs.questions)
+    result = _validate(world.config(seen, inputs, here), board, with_suite=asked_here)
     print(report.FORMATS[options.output](job, result, inputs.pool.spec), end="")
     _check_budget(result, inputs)
     warned = warned or any(finding.action == "Warn" for finding in result.findings)
     return 1 if result.outcome == "Refused" or (options.strict and warned) else 0
 
 
-def _pushed(job: FineTuneJob, seen: Observed, options: Namespace) -> Mapping[str, Fetched]:
-    """Return what was pushed of the data and of the suite's questions. Raises ``CommandFailure``, with what to do about questions."""
-    board = _board(options.quiet)
-    found = dict(pushed_data.fetch(named_pushes(job), options, board))
-    questions = [uri for uri in named_pushes(job, seen.suite) if uri not in found]
-    try:
-        return found | dict(pushed_data.fetch(questions, options, board))
-    except CommandFailure as error:
-        raise CommandFailure(
-            f"the questions of the suite {job.spec.suite_ref.name} cannot be read here, and `plan` checks the job with them: {error}. Ask the "
-            "suite's owner to run it, or create the job: its validation makes the same checks before anything is trained"
-        ) from error
+def _say(seen: Observed, here: Here) -> bool:
+    """Name the suites whose questions are not here; return whether any of it is a warning."""
+    told, warned = questions.notes(seen, here.questions)
+    for kind, lines in (("note", told), ("warning", warned)):
+        for line in lines:
+            print(f"{kind}: {screen.shown(line)}", file=sys.stderr)
+    return bool(warned)
 
 
 def _asked(options: Namespace, documents: Iterable[Any], job: FineTuneJob) -> Asked:
@@ -122,7 +120,7 @@ def _volumes(named: Iterable[str]) -> Volumes:
     return found
 
 
-def _validate(config: ValidateConfig, *, quiet: bool) -> ValidateResult:
+def _validate(config: ValidateConfig, board: ProgressBoard, *, with_suite: bool) -> ValidateResult:
     try:
         from tunegate_trainer import validation
         from tunegate_trainer.context import Places, StageContext
@@ -134,7 +132,8 @@ def _validate(config: ValidateConfig, *, quiet: bool) -> ValidateResult:
         folder = Path(place)
         places = Places(**dict.fromkeys(Places.__dataclass_fields__, folder))
         try:
-            return validation.examine(config, StageContext(places, RegistryClient(NOWHERE), _board(quiet))).result
+            context = StageContext(places, RegistryClient(NOWHERE), board)
+            return validation.examine(config, context, with_suite=with_suite).result
         except StageEnd as end:
             raise CommandFailure(end.message) from end
         except ImportError as error:

@@ -40,8 +40,9 @@ class Fetched:
 
 
 def cache_folder() -> Path:
-    """Return where pushed data is kept: below the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tunegate/pushed"
+    """Return where pushed data is kept: below the user's cache. As with ``config.own_folder``, a relative path is ignored."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "tunegate/pushed"
 
 
 def fetch(uris: Iterable[str], options: Namespace, board: ProgressBoard) -> Mapping[str, Fetched]:
@@ -50,15 +51,21 @@ def fetch(uris: Iterable[str], options: Namespace, board: ProgressBoard) -> Mapp
     if not wanted:
         return {}
     with oci_registry.opened(options) as registry:
-        return {place.uri: _one(registry, place, options.max_download or MAX_BYTES, board) for place in wanted}
+        return {place.uri: _one(registry, place, options, board) for place in wanted}
 
 
-def _one(registry: RegistryClient, place: PushedPlace, most: int, board: ProgressBoard) -> Fetched:
+def _one(registry: RegistryClient, place: PushedPlace, options: Namespace, board: ProgressBoard) -> Fetched:
     pushed = read_push(registry, place)
     if pushed is None:
         raise CommandFailure(f"nothing was pushed at {place.uri}. `tunegate data list` shows what was")
     if pushed.withdrawn_by is not None:
         raise CommandFailure(f"{place.uri}: {pushed.withdrawn_by} withdrew the data")
+    return fetched(registry, pushed, options, board)
+
+
+def fetched(registry: RegistryClient, pushed: Pushed, options: Namespace, board: ProgressBoard) -> Fetched:
+    """Return where a push lies here: as it was kept, or fetched now. Raises ``CommandFailure`` and ``RegistryError``."""
+    place, most = pushed.place, options.max_download or MAX_BYTES
     layers = registry.pull_artifact(place.repository, place.digest).layers
     kept = cache_folder() / place.digest.replace(":", "-")
     root = _root(kept, place, pushed)

@@ -94,7 +94,9 @@ def _facts(result: ValidateResult, pool: ComputePoolSpec) -> dict[str, str]:
         "data digest": result.dataset_digest,
         **({"redacted digest": result.redacted.digest} if result.redacted else {}),
         **({"documents digest": result.documents_digest} if result.documents_digest else {}),
-        "suite": f"{result.suite_questions} questions, which show gains from {result.smallest_visible_gain:.3f} on",
+        "suite": f"{result.suite_questions} questions, which show gains from {result.smallest_visible_gain:.3f} on"
+        if result.suite_questions
+        else "its questions were not read here",
         "compared with": ", ".join(suite.name for suite in result.compared_suites) or "no suite",
         "adapter": f"{result.trainable_parameters} parameters, {result.adapter_bytes / 1e6:.1f} MB",
     }

@@ -19,6 +19,7 @@ from tunegate.cli.failure import CommandFailure, WrongUsage
 from tunegate.cli.job_obstacles import OPEN_CLAIM, as_allowed, told
 from tunegate.cli.plan.catalogue import Catalogue
 from tunegate.cli.plan.pushed_data import Fetched
+from tunegate.cli.plan.questions import PushedQuestions, address_of
 from tunegate.digests import file_entry, manifest_digest
 from tunegate.manifests.sources import STORE_SCHEME, ClaimPath, HubPath, RegistryPath, model_path
 from tunegate.reconcile.finetunejob.configs import attempt_objects
@@ -40,7 +41,16 @@ class Here:
     volumes: Volumes
     """Folders by claim, or by the repository of a Hub mirror."""
     pushed: Mapping[str, Fetched] = field(default_factory=dict)
-    """What was fetched from the registry, by its address."""
+    """Data and documents that were fetched from the registry, by address."""
+    questions: PushedQuestions = field(default_factory=PushedQuestions)
+
+    def fetched(self, uri: str) -> Fetched | None:
+        """Return what lies here of an address in the registry."""
+        return self.pushed.get(uri) or self.questions.here.get(uri)
+
+    def has(self, path: object) -> bool:
+        """Tell whether what lies at a place is on this machine; claims without a folder are asked for elsewhere."""
+        return not isinstance(path, RegistryPath) or self.fetched(path.place.uri) is not None
 
 
 def named(job: FineTuneJob, catalogue: Catalogue, policy: str | None) -> Observed:
@@ -91,12 +101,18 @@ def admitted(seen: Observed, here: Here) -> Observed:
     digest = manifest_digest(manifest)
     status = base.status.model_copy(update={"phase": "Ready", "manifest_digest": digest, "result_digest": digest})
     mapped = [name for name in further_claims(seen).values() if name in here.volumes]
+    own = address_of(seen.suite) if seen.suite else None
+    pushed = {
+        uri: found for uri, found in seen.pushed.items() if uri == own
+    }  # as it has to be, where it cannot be read
+    pushed |= here.questions.gone
+    pushed |= {uri: found.pushed for uri, found in {**here.questions.here, **here.pushed}.items()}
     return replace(
         seen,
         base_model=base.model_copy(update={"status": status}),
         base_manifest=manifest,
         claims={**seen.claims, **dict.fromkeys(mapped, OPEN_CLAIM)},
-        pushed={uri: fetched.pushed for uri, fetched in here.pushed.items()},
+        pushed=pushed,
     )
 
 
@@ -118,26 +134,40 @@ def config(seen: Observed, inputs: Inputs, here: Here) -> ValidateConfig:
     config = STAGE_CONFIG.validate_json(made["ConfigMap"]["data"]["stage.json"])
     if not isinstance(config, ValidateConfig):
         raise AssertionError("the stage Validate was asked for")
-    at = {name: str(_place(path, here)) for name, path in _paths(inputs).items()}
-    nowhere = {
-        name: f"say where it lies on this machine: --volume {claim}=…"
-        for name, claim in further_claims(seen).items()
-        if claim not in here.volumes
-    }
+    at = {name: str(_place(path, here)) for name, path in _paths(inputs).items() if here.has(path)}
+    further = zip(config.further_suites, inputs.further.readable, strict=True)
     return config.model_copy(
         update={
             "base_model": config.base_model.model_copy(update={"path": at["base"]}),
             "dataset": config.dataset.model_copy(update={"path": at["dataset"]}),
-            "suite": config.suite.model_copy(update={"path": at["suite"]}),
+            "suite": config.suite.model_copy(update={"path": at.get("suite", config.suite.path)}),
             "further_suites": [
                 told.model_copy(update={"path": str(_place(path, here))})
-                for told, (_, path) in zip(config.further_suites, inputs.further.readable, strict=True)
+                for told, (_, path) in further
+                if here.has(path)
             ],
-            "unread_suites": config.unread_suites | nowhere,
+            "unread_suites": _unread(seen, config.unread_suites, here),
             "import_path": at.get("imported"),
             "documents": config.documents and config.documents.model_copy(update={"path": at["documents"]}),
         }
     )
+
+
+def _unread(seen: Observed, told: Mapping[str, str], here: Here) -> dict[str, str]:
+    """Return why suites are not read, by name, but for those that only other people read here."""
+    found = dict(told)
+    for name, claim in further_claims(seen).items():
+        if claim not in here.volumes:
+            found[name] = f"say where it lies on this machine: --volume {claim}=…"
+    for name, suite in seen.other_suites.items():
+        uri = address_of(suite) if suite else None
+        if uri is None:
+            continue
+        if uri in here.questions.closed:
+            found.pop(name, None)
+        elif uri in here.questions.failed:
+            found[name] = here.questions.failed[uri]
+    return found
 
 
 def _paths(inputs: Inputs) -> dict[str, ClaimPath | HubPath | RegistryPath]:
@@ -150,5 +180,8 @@ def _paths(inputs: Inputs) -> dict[str, ClaimPath | HubPath | RegistryPath]:
 
 def _place(path: ClaimPath | HubPath | RegistryPath, here: Here) -> Path:
     if isinstance(path, RegistryPath):
-        return here.pushed[path.place.uri].path
+        fetched = here.fetched(path.place.uri)
+        if fetched is None:
+            raise AssertionError(f"{path.place.uri} was not fetched")
+        return fetched.path
     return here.volumes[path.repository] if isinstance(path, HubPath) else here.volumes[path.claim] / path.path

@@ -32,7 +32,7 @@ from tunegate.reconcile.finetunejob.inputs import needed_claims
 from tunegate.reconcile.finetunejob.observed import Observed, ReusableBaseline, StageSettings
 from tunegate.reconcile.finetunejob.planner import has_to_stop, plan, plan_stop
 from tunegate.reconcile.finetunejob.reuse import measured_by, wanted_baseline
-from tunegate.reconcile.finetunejob.suites import further_claims
+from tunegate.reconcile.finetunejob.suites import comparable, further_claims
 from tunegate.reconcile.naming import (
     ATTEMPT_LABEL,
     JOB_UID_LABEL,
@@ -125,7 +125,7 @@ class FineTuneJobController:
                 facts["pod_refusal"] = await pod_refusal(self._kube, made, there)
             else:
                 facts |= await self._surroundings.inputs(job, facts.get("server"), facts["policy"], now)
-                facts |= await self._pushes(job, now, [facts.get("suite"), *facts.get("other_suites", {}).values()])
+                facts |= await self._pushes(Observed(**facts), now)
         exists, fresh = credential
         facts |= {"credential_exists": exists, "fresh_credential": fresh, "checkpoint_secret": checkpoint}
         facts["claims"] = workspace | await self._claims(Observed(**facts))
@@ -157,12 +157,11 @@ class FineTuneJobController:
         authorized = await still_backed(self._kube, job, decisions.approvals, waiver.digest)
         return {"approvals": decisions.approvals, "unreadable": decisions.unreadable, "authorized": authorized}
 
-    async def _pushes(
-        self, job: FineTuneJob, now: datetime, suites: Sequence[EvaluationSuite | None]
-    ) -> dict[str, Any]:
+    async def _pushes(self, seen: Observed, now: datetime) -> dict[str, Any]:
         """Read what the registry says of pushed data that the job and the suites name."""
         takes = self._signer is not None
-        found = await self._pushed.read(job, [suite for suite in suites if suite is not None]) if takes else {}
+        others = comparable(seen.job, seen.policy, seen.other_suites) if seen.policy else []
+        found = await self._pushed.read(seen.job, seen.suite, others) if takes else {}
         return {"takes_pushes": takes, "pushed": found, "today": now.date().isoformat()}
 
     async def _checkpoint_secret(self, job: FineTuneJob) -> Json | None:

@@ -32,6 +32,7 @@ from tunegate.reconcile.finetunejob.budget import COUNTED, period
 from tunegate.reconcile.finetunejob.observed import StoreSecret
 from tunegate.reconcile.history import OPEN_ONLY
 from tunegate.reconcile.naming import base_model_repository
+from tunegate.reconcile.suite_questions import matters
 
 T = TypeVar("T", bound=Resource)
 KIND = FineTuneJob.KIND.kind
@@ -99,11 +100,12 @@ class Surroundings:
         return facts
 
     async def suites(self, job: FineTuneJob) -> list[EvaluationSuite]:
-        """Return the job's suite, and until it was validated the others of its namespace, whose questions its rows are compared with."""
+        """Return the job's suite, and until it was validated the others of its namespace that its rows may be compared with."""
         found = await self._of_namespace(job.namespace)
         all_of_them = job.status.stage("Validate").state in ("Waiting", "Running")
         known = {name: suite for name, suite in found.items() if suite is not None}
-        return [suite for name, suite in sorted(known.items()) if all_of_them or name == job.spec.suite_ref.name]
+        own = job.spec.suite_ref.name
+        return [suite for name, suite in sorted(known.items()) if name == own or (all_of_them and matters(suite))]
 
     async def _of_namespace(self, namespace: str) -> dict[str, EvaluationSuite | None]:
         return await self._recent.ask(EvaluationSuite.KIND.kind, namespace, lambda: self._suites(namespace))

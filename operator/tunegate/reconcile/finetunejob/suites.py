@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from tunegate.api.approvalpolicy import ApprovalPolicy
 from tunegate.api.datachecks import COMPARING, effective
 from tunegate.api.evaluationsuite import EvaluationSuite
+from tunegate.api.finetunejob.kind import FineTuneJob
+from tunegate.api.pushed import Pushed
 from tunegate.api.stage.configs import FurtherSuite
 from tunegate.api.stage.layout import FURTHER_SUITES_MOUNT, QUESTIONS_MOUNT
 from tunegate.digests import document_digest
@@ -58,14 +60,34 @@ def further_claims(seen: Observed) -> dict[str, str]:
     return {name: path.claim for name, path in found.items() if isinstance(path, ClaimPath)}
 
 
+def comparable(
+    job: FineTuneJob, policy: ApprovalPolicy, others: Mapping[str, EvaluationSuite | None]
+) -> list[EvaluationSuite]:
+    """Return the further suites whose questions rows may be compared with, by name; none where no check compares any."""
+    if not _compares(job, policy):
+        return []
+    return [suite for _, suite in sorted(others.items()) if suite is not None and matters(suite)]
+
+
+def _compares(job: FineTuneJob, policy: ApprovalPolicy) -> bool:
+    checks = effective(policy.spec.data_checks, job.spec.dataset.checks)
+    return any(setting.name in COMPARING and setting.action != "Off" for setting in checks)
+
+
+def withdrawn_or_absent(uri: str, pushed: Mapping[str, Pushed | None]) -> bool:
+    """Whether it is known that nobody can use what was pushed at an address."""
+    found = pushed.get(uri)
+    return uri in pushed and (found is None or found.withdrawn_by is not None)
+
+
 def further_suites(seen: Observed, policy: ApprovalPolicy, own_claims: Collection[str]) -> FurtherSuites:
     """Choose in the order of names; ``own_claims`` are in the pod anyway. None where no check compares rows with suites."""
-    checks = effective(policy.spec.data_checks, seen.job.spec.dataset.checks)
-    if not any(setting.name in COMPARING and setting.action != "Off" for setting in checks):
+    if not _compares(seen.job, policy):
         return FurtherSuites()
     readable: list[tuple[EvaluationSuite, ClaimPath | RegistryPath]] = []
     unread: dict[str, str] = {}
     claims: set[str] = set()
+    unanswered = 0
     for name, suite in sorted(seen.other_suites.items()):
         if suite is None:
             unread[name] = "this version of Tunegate does not understand it"
@@ -77,10 +99,13 @@ def further_suites(seen: Observed, policy: ApprovalPolicy, own_claims: Collectio
         if _gone(seen, questions) and not asked_before(suite):
             continue
         wanted = claims | ({questions.claim} - set(own_claims)) if isinstance(questions, ClaimPath) else claims
-        if why is not None or isinstance(questions, str):
+        if isinstance(questions, str) or _settled(seen, questions, why):
             unread[name] = why or ""
-        elif len(readable) == MAX_SUITES:
+        elif len(readable) + unanswered == MAX_SUITES:
             unread[name] = f"at most {MAX_SUITES} further suites are read, the first by name"
+        elif why is not None:
+            unread[name] = why
+            unanswered += 1
         elif len(wanted) > MAX_CLAIMS:
             unread[name] = f"at most {MAX_CLAIMS} claims are mounted for further suites, those of the first by name"
         else:
@@ -95,8 +120,12 @@ def _gone(seen: Observed, questions: ClaimPath | RegistryPath | str) -> bool:
         return True
     if isinstance(questions, ClaimPath):
         return questions.claim not in seen.claims
-    pushed = seen.pushed.get(questions.place.uri)
-    return questions.place.uri in seen.pushed and (pushed is None or pushed.withdrawn_by is not None)
+    return withdrawn_or_absent(questions.place.uri, seen.pushed)
+
+
+def _settled(seen: Observed, questions: ClaimPath | RegistryPath, why: str | None) -> bool:
+    """Whether ``why`` is an answer. The registry is not asked about more suites than are read: of the rest nothing is known."""
+    return why is not None and (isinstance(questions, ClaimPath) or questions.place.uri in seen.pushed)
 
 
 def _closed(seen: Observed, questions: ClaimPath | RegistryPath, own_claims: Collection[str]) -> str | None:
