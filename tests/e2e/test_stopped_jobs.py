@@ -53,7 +53,8 @@ def volume() -> Iterator[Path]:
 def finished() -> Json:
     """The job of the demo, as a pattern for jobs that go wrong."""
     jobs: list[Json] = json.loads(kubectl("-n", TEAM, "get", "finetunejobs", "-o", "json"))["items"]
-    done = [job for job in jobs if job["status"].get("phase") == "Succeeded"]
+    its = [job for job in jobs if job["spec"]["dataset"]["uri"].startswith(f"pvc://{CLAIM}/")]
+    done = [job for job in its if job["status"].get("phase") == "Succeeded"]
     assert done, "the demo has to run before: its job is the pattern"
     return done[-1]
 
