@@ -78,7 +78,7 @@ class Scene:
         return await self.post("/v1/chat/completions", body)
 
 
-async def until(holds: Any, what: str, seconds: float = 15.0) -> None:
+async def until(holds: Any, what: str, seconds: float = 60.0) -> None:
     """Wait for something to become true."""
     try:
         async with asyncio.timeout(seconds):
