@@ -25,7 +25,7 @@ KNOWN_SMALL = {
     "operator/tunegate/answers.py": ["{seconds:g}"],
     "operator/tunegate/api/numbers.py": ["{value:.4g}"],
     "operator/tunegate/deadlines.py": ["{seconds:g}"],
-    "operator/tunegate/exchange/pushes.py": ["{BODY_SECONDS:g}"],
+    "operator/tunegate/exchange/bodies.py": ["{seconds:g}"],
     "operator/tunegate/kube/lease.py": ["{self.renew_deadline:g}"],
     "operator/tunegate/reconcile/catalogue/basemodel.py": ["{pause:g}"],
     "operator/tunegate/registry/client.py": ["{self._total:g}", "{self._total:g}"],
