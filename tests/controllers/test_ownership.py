@@ -175,7 +175,7 @@ async def test_a_forged_owner_with_other_content_is_made_again(
 
 async def test_what_is_as_planned_is_not_written(kube: KubeClient, namespace: str, owner: Json) -> None:
     objects = fixtures(namespace, owner)
-    assert sorted(APPLIED) == sorted(obj["kind"] for obj in objects)
+    assert sorted(APPLIED) == sorted({obj["kind"] for obj in objects})
     for obj in objects:
         assert (await Ownership(kube).apply(obj)).action == "apply"
     watched = Watched(kube)
