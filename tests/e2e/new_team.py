@@ -80,7 +80,7 @@ def _follow_the_platform_team(folder: Path) -> None:
     environment = {**_environment(folder), "KUBECONFIG": str(ADMIN)}
     del environment["TUNEGATE_CONFIG"]  # The team's settings are not there yet.
     values = "helm -n tunegate-system get values tunegate -o yaml > values-site.yaml"
-    # What the page makes anew is there after an earlier run; a developer of the application's team works in its namespace.
+    # What the page creates is there after an earlier run; a developer of the application's team works in its namespace.
     before = "kubectl delete namespace licenses-app --ignore-not-found --timeout=3m"
     after = "kubectl -n licenses-app create rolebinding developers --clusterrole=edit --group=tunegate:developers"
     for line in (values, before, *commands("road-cluster.md"), after):

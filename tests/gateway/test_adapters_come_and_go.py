@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -14,12 +13,6 @@ from tunegate.api.serving import AdaptersDocument, RoutesDocument, folder_of
 from tunegate.gateway import adapter_states
 
 NEW = "new-00000004"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with scene(tmp_path) as running:
-        yield running
 
 
 def with_new(revision: int = 2, **changes: object) -> RoutesDocument:

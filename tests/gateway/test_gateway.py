@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -32,12 +31,6 @@ from tunegate.gateway.app import drain
 from tunegate.gateway.settings import Limits
 
 HELLO = [{"role": "user", "content": "Hello"}]
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with scene(tmp_path) as running:
-        yield running
 
 
 async def metrics(stage: Scene) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,12 +25,6 @@ from tunegate.gateway.settings import in_pod
 from tunegate.mounted import ConfigurationDiffers
 
 HELLO = [{"role": "user", "content": "Hello"}]
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with scene(tmp_path) as running:
-        yield running
 
 
 @pytest.mark.attack(26)

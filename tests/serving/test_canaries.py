@@ -144,7 +144,7 @@ def test_what_went_back_is_not_tried_again_until_a_person_resumes(bound: str) ->
     assert weights(world) == {ONE: 95, TWO: 5}
     ask(world, "two", failed=20)
     world.settle()
-    assert weights(world) == {ONE: 100}, "resumed once, not for ever"
+    assert weights(world) == {ONE: 100}, "resumed once, not each time"
     assert len(world.events("RouteWentBack")) == 2
 
 

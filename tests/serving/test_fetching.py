@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.support.chart_registry import ChartRegistry
-from tests.support.registry_process import RunningRegistry, running_registry
 from tests.support.sealed_adapter import Bench, evaluation, lora_weights
 from tunegate.api.asked import AskedAs
 from tunegate.api.manifest import Manifest
@@ -20,21 +18,6 @@ from tunegate.digests import manifest_digest
 from tunegate.registry.client import RegistryClient
 from tunegate.registry.failures import RegistryError, Unavailable
 from tunegate.registry.tokens import Access, ProgramCredential, mint
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, registry: RunningRegistry) -> Iterator[Bench]:
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base/config.json").write_text("{}")
-    (tmp_path / "base/model.safetensors").write_bytes(lora_weights(1.0))
-    with RegistryClient(registry.host, plain_http=True) as client:
-        yield Bench(tmp_path, registry, client)
 
 
 def reasons(bench: Bench) -> dict[str, str]:

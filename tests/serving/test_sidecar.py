@@ -14,12 +14,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.registry_process import RunningRegistry, running_registry
-from tests.support.sealed_adapter import Bench, lora_weights
+from tests.support.sealed_adapter import Bench
 from tunegate.api.serving import AdapterEntry
 from tunegate.gateway.cluster import Unreachable
 from tunegate.gateway.fetching import Fetching, NotNow, NotServable
-from tunegate.registry.client import RegistryClient
 from tunegate.serving.sidecar import running
 
 ROOT = str(Path(__file__).parents[2])
@@ -40,19 +38,10 @@ asyncio.run(serve(sys.argv[1], Path(sys.argv[2])))
 """
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
 @pytest.fixture
-def bench(tmp_path: Path, registry: RunningRegistry) -> Iterator[Bench]:
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base/model.safetensors").write_bytes(lora_weights(1.0))
-    (tmp_path / "adapters").mkdir()
-    with RegistryClient(registry.host, plain_http=True) as client:
-        yield Bench(tmp_path, registry, client)
+def bench(bench: Bench) -> Bench:
+    (bench.folder / "adapters").mkdir()
+    return bench
 
 
 @asynccontextmanager

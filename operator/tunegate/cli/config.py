@@ -57,12 +57,17 @@ class Settings(StrictModel):
 
 
 def own_folder() -> Path:
-    """Return this person's folder for settings and logins, wherever a file of settings was named.
+    """Return this person's folder for settings and logins, wherever a file of settings was named."""
+    return base_folder("XDG_CONFIG_HOME", ".config") / "tunegate"
+
+
+def base_folder(variable: str, usual: str) -> Path:
+    """Return a base folder of this person; ``usual``: below their home.
 
     A relative path in the variable is ignored, as the XDG Base Directory Specification says.
     """
-    named = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return (named if named.is_absolute() else Path.home() / ".config") / "tunegate"
+    named = Path(os.environ.get(variable, ""))
+    return named if named.is_absolute() else Path.home() / usual
 
 
 def path() -> Path:

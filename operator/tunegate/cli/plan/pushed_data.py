@@ -7,7 +7,6 @@ What is kept is compared with the digests of the push again before it is read.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from argparse import Namespace
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tunegate.api.numbers import size
 from tunegate.api.pushed import Pushed, PushedPlace
-from tunegate.cli import oci_registry
+from tunegate.cli import config, oci_registry
 from tunegate.cli.failure import CommandFailure
 from tunegate.registry.artifact import Layer
 from tunegate.registry.client import RegistryClient
@@ -40,9 +39,8 @@ class Fetched:
 
 
 def cache_folder() -> Path:
-    """Return where pushed data is kept: below the user's cache. As with ``config.own_folder``, a relative path is ignored."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (named if named.is_absolute() else Path.home() / ".cache") / "tunegate/pushed"
+    """Return where pushed data is kept: below the user's cache."""
+    return config.base_folder("XDG_CACHE_HOME", ".cache") / "tunegate/pushed"
 
 
 def fetch(uris: Iterable[str], options: Namespace, board: ProgressBoard) -> Mapping[str, Fetched]:

@@ -23,13 +23,7 @@ def add(commands: Grammar) -> None:
     )  # fmt: skip
     completion.add_reference(one, (SERVER,), metavar="server/NAME")
     one.add_argument("name", metavar="ROUTE", help="what clients put into `model`")
-    pinned = one.add_argument(
-        "--release",
-        metavar="RELEASE[=PERCENT]",
-        action="append",
-        help="only this release, whatever is approved later; several with their shares of the clients",
-    )
-    completion.completed(pinned, completion.RELEASES)
+    _add_releases(one, "only this release, whatever is approved later; several with their shares of the clients")
     one.add_argument(
         "--step",
         metavar="PERCENT=TIME",
@@ -59,10 +53,7 @@ def add(commands: Grammar) -> None:
         ],
     )  # fmt: skip
     _add_route(one)
-    pinned = one.add_argument(
-        "--release", metavar="RELEASE[=PERCENT]", action="append", help="default: those that answer now"
-    )
-    completion.completed(pinned, completion.RELEASES)
+    _add_releases(one, "default: those that answer now")
     one = routes.add(
         "back", on_cluster(moves.back), "go back to the release that answered before, and stay there",
         examples=["route back server/licenses holders -n licenses-team"],
@@ -109,3 +100,8 @@ def add(commands: Grammar) -> None:
 def _add_route(one: ArgumentParser) -> None:
     completion.add_reference(one, (SERVER,), metavar="server/NAME")
     completion.completed(one.add_argument("name", metavar="ROUTE", help="the route"), completion.answering)
+
+
+def _add_releases(one: ArgumentParser, text: str) -> None:
+    pinned = one.add_argument("--release", metavar="RELEASE[=PERCENT]", action="append", help=text)
+    completion.completed(pinned, completion.RELEASES)

@@ -109,7 +109,7 @@ def _pin(cluster: Cluster, options: Namespace, named: dict[str, int]) -> None:
 
 
 def _of_route(cluster: Cluster, options: Namespace, changed: Callable[[Json], Json]) -> None:
-    """Write one route of the server anew. Raises ``CommandFailure`` where it has none of that name."""
+    """Replace one route of the server. Raises ``CommandFailure`` where it has none of that name."""
 
     def written(routes: list[Json]) -> list[Json]:
         if all(one["name"] != options.name for one in routes):
